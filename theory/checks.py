@@ -1,0 +1,148 @@
+"""Input checks shared by the whole of `theory/`: name the offending entry or pass the array on.
+
+Nothing here repairs its input. A table that does not sum to one, a win rate that is not complementary, a
+reference without full support is a question to the caller, not something to renormalise, clip or drop.
+
+Shapes: V user types, A alternatives.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Array = NDArray[np.float64]
+
+#: Slack allowed in `sum = 1` and `P + P' = 1`: rounding of a sum of up to about 10⁶ float64 terms.
+SUM_TOLERANCE = 1e-9
+
+
+def as_vector(name: str, values: ArrayLike, size: int | None = None) -> Array:
+    """`values` as a float64 vector, all finite, of length `size` where one is stated; ValueError otherwise."""
+    array = np.asarray(values, dtype=np.float64)
+    if array.ndim != 1 or array.size == 0:
+        raise ValueError(f"{name} must be a non-empty vector, got shape {array.shape}")
+    if size is not None and array.size != size:
+        raise ValueError(f"{name} must have {size} entries, got {array.size}")
+    bad = np.flatnonzero(~np.isfinite(array))
+    if bad.size:
+        raise ValueError(f"{name}[{bad[0]}] = {array[bad[0]]} is not finite")
+    return array
+
+
+def check_distribution(name: str, probabilities: ArrayLike, size: int | None = None) -> Array:
+    """A probability vector: finite, no negative entry, sum one within `SUM_TOLERANCE`."""
+    array = as_vector(name, probabilities, size)
+    bad = np.flatnonzero(array < 0)
+    if bad.size:
+        raise ValueError(f"{name}[{bad[0]}] = {array[bad[0]]} is negative")
+    total = float(array.sum())
+    if abs(total - 1.0) > SUM_TOLERANCE:
+        raise ValueError(f"{name} sums to {total!r}, not to 1")
+    return array
+
+
+def check_square(name: str, matrix: ArrayLike) -> Array:
+    """A finite square float64 matrix; ValueError names the first entry that is not finite."""
+    array = np.asarray(matrix, dtype=np.float64)
+    if array.ndim != 2 or array.shape[0] != array.shape[1] or array.size == 0:
+        raise ValueError(f"{name} must be a non-empty square matrix, got shape {array.shape}")
+    if not np.isfinite(array).all():
+        x, y = np.argwhere(~np.isfinite(array))[0]
+        raise ValueError(f"{name}[{x}, {y}] = {array[x, y]} is not finite")
+    return array
+
+
+def check_win_rates(win_rates: ArrayLike) -> Array:
+    """Win rates P (A, A): entries in [0, 1] and P(x≻y) + P(y≻x) = 1, so that the diagonal is ½."""
+    P = check_square("win_rates", win_rates)
+    outside = (P < 0) | (P > 1)
+    if outside.any():
+        x, y = np.argwhere(outside)[0]
+        raise ValueError(f"win_rates[{x}, {y}] = {P[x, y]} is outside [0, 1]")
+    excess = np.abs(P + P.T - 1.0)
+    if excess.max() > SUM_TOLERANCE:
+        x, y = np.unravel_index(int(excess.argmax()), P.shape)
+        raise ValueError(
+            f"win_rates[{x}, {y}] + win_rates[{y}, {x}] = {P[x, y] + P[y, x]!r}, not 1 (P(x≻y) + P(y≻x) = 1)"
+        )
+    return P
+
+
+def check_pair_weights(pair_weights: ArrayLike, size: int) -> Array:
+    """Pair law (A, A): the probability that a comparison is between x and y; symmetric, nonnegative, sum one.
+
+    Each unordered pair {x, y}, x ≠ y, stands at [x, y] and at [y, x] with half of its probability, so that a
+    product law is the outer product μ μᵀ. The diagonal holds pairs of identical alternatives.
+    """
+    Q = check_square("pair_weights", pair_weights)
+    if Q.shape[0] != size:
+        raise ValueError(f"pair_weights must be {size} x {size}, got {Q.shape[0]} x {Q.shape[1]}")
+    if (Q < 0).any():
+        x, y = np.argwhere(Q < 0)[0]
+        raise ValueError(f"pair_weights[{x}, {y}] = {Q[x, y]} is negative")
+    asymmetry = np.abs(Q - Q.T)
+    if asymmetry.max() > SUM_TOLERANCE * max(1.0, float(Q.max())):
+        x, y = np.unravel_index(int(asymmetry.argmax()), Q.shape)
+        raise ValueError(f"pair_weights[{x}, {y}] = {Q[x, y]} differs from pair_weights[{y}, {x}] = {Q[y, x]}")
+    total = float(Q.sum())
+    if abs(total - 1.0) > SUM_TOLERANCE:
+        raise ValueError(f"pair_weights sums to {total!r}, not to 1")
+    return Q
+
+
+def check_bt_beta(bt_beta: float) -> float:
+    """The users' Bradley–Terry temperature: a finite number > 0."""
+    return check_positive("bt_beta", bt_beta)
+
+
+def check_positive(name: str, value: float) -> float:
+    """A finite number > 0; ValueError names it otherwise."""
+    number = float(value)
+    if not (np.isfinite(number) and number > 0):
+        raise ValueError(f"{name} = {value} must be a finite number > 0")
+    return number
+
+
+def check_tau(tau: float) -> float:
+    """A KL budget in nats: a number ≥ 0, `inf` for no constraint."""
+    number = float(tau)
+    if np.isnan(number) or number < 0:
+        raise ValueError(f"tau = {tau} must be >= 0 (inf for no constraint)")
+    return number
+
+
+def resolve_log_reference(
+    reference: ArrayLike | None, log_reference: ArrayLike | None, size: int
+) -> Array | None:
+    """Log-probabilities (A,) of the reference policy, from whichever of the two forms was given; None if neither.
+
+    Full support is required: an alternative of reference probability zero lies at infinite KL from every policy
+    that uses it. Where probabilities underflow (e^{-2/η} at η = 1e-9), give `log_reference`, nats, whose
+    exponentials sum to one.
+    """
+    if reference is not None and log_reference is not None:
+        raise ValueError("give reference or log_reference, not both")
+    if log_reference is not None:
+        logs = as_vector("log_reference", log_reference, size)
+        total = float(np.logaddexp.reduce(logs))
+        if abs(total) > SUM_TOLERANCE:
+            raise ValueError(f"exp(log_reference) sums to exp({total!r}), not to 1")
+        return logs
+    if reference is None:
+        return None
+    probabilities = check_distribution("reference", reference, size)
+    bad = np.flatnonzero(probabilities == 0)
+    if bad.size:
+        raise ValueError(f"reference[{bad[0]}] = 0: the reference policy needs full support")
+    return np.log(probabilities)
+
+
+def require_reference(
+    reference: ArrayLike | None, log_reference: ArrayLike | None, size: int, purpose: str
+) -> Array:
+    """As `resolve_log_reference`, but a missing reference is an error that says what it is needed for."""
+    logs = resolve_log_reference(reference, log_reference, size)
+    if logs is None:
+        raise ValueError(f"{purpose} needs reference or log_reference")
+    return logs
