@@ -146,3 +146,16 @@ def require_reference(
     if logs is None:
         raise ValueError(f"{purpose} needs reference or log_reference")
     return logs
+
+
+def check_multiplicity(multiplicity: ArrayLike | None, size: int, rule: str) -> None:
+    """ValueError if some alternative stands for several identical ones: `rule` counts alternatives."""
+    if multiplicity is None:
+        return
+    counts = as_vector("multiplicity", multiplicity, size)
+    bad = np.flatnonzero(counts != 1)
+    if bad.size:
+        raise ValueError(
+            f"multiplicity[{bad[0]}] = {counts[bad[0]]:g}: {rule} counts alternatives and cannot run on an instance "
+            "whose identical alternatives are collapsed into classes"
+        )

@@ -1,0 +1,61 @@
+# make reproduce   set up, simulate, draw, write the ledger        (about five minutes on two cores)
+# make test        set up, run the tests                           (about three minutes on two cores)
+#
+# Both need python3 (3.11 or newer), make and a Python package registry, and install into .venv alone.
+
+PYTHON ?= python3
+VENV   ?= .venv
+RUN    := $(VENV)/bin/python
+PROFILE ?= cpu
+JOBS   ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu 2>/dev/null || echo 2)
+
+# One BLAS thread per process: the cells of a sweep are what runs in parallel.
+export OMP_NUM_THREADS ?= 1
+export OPENBLAS_NUM_THREADS ?= 1
+
+.PHONY: reproduce test check figures paper benchmark clean
+
+reproduce: $(VENV)/.reproduce
+	$(RUN) -m theory --quiet
+	$(RUN) -m simulate --profile $(PROFILE) --jobs $(JOBS)
+	$(RUN) -m llm_validation --profile $(PROFILE)
+	$(RUN) -m figures --profile $(PROFILE)
+	$(RUN) -m paper --profile $(PROFILE)
+
+test: $(VENV)/.test
+	$(RUN) -m pytest -n $(JOBS)
+
+# What continuous integration runs besides the tests: style and types.
+check: $(VENV)/.test
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+
+figures: $(VENV)/.reproduce
+	$(RUN) -m figures --profile $(PROFILE)
+
+# The PDF. latexmk comes with TeX Live (Debian: latexmk texlive-latex-extra texlive-fonts-recommended; macOS: MacTeX).
+paper: $(VENV)/.reproduce
+	$(RUN) -m paper --profile $(PROFILE)
+	@command -v latexmk >/dev/null || { \
+	  echo "latexmk is not installed; the tables are in paper/tables. For the PDF install TeX Live, on Debian:"; \
+	  echo "  apt-get install latexmk texlive-latex-extra texlive-fonts-recommended"; exit 1; }
+	cd paper && latexmk -pdf -interaction=nonstopmode -halt-on-error main.tex
+
+benchmark: $(VENV)/.test
+	OMP_NUM_THREADS=$(JOBS) OPENBLAS_NUM_THREADS=$(JOBS) $(RUN) tests/benchmarks/bench_games.py
+
+$(VENV)/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "python 3.11 or newer is needed")'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.reproduce: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(RUN) -m pip install --quiet --editable . -c constraints.txt
+	touch $@
+
+$(VENV)/.test: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(RUN) -m pip install --quiet --editable ".[test]" -c constraints.txt
+	touch $@ $(VENV)/.reproduce
+
+clean:
+	rm -rf $(VENV) build figures/out paper/tables simulate/results/cpu simulate/results/smoke

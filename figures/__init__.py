@@ -1,0 +1,1 @@
+"""Figures: curves from theory/, points from result rows. Nothing here samples or trains."""

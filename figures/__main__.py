@@ -1,0 +1,54 @@
+"""Draw the figures: PDF and PNG into figures/out.
+
+    python -m figures                    all figures, from the rows of profile cpu
+    python -m figures D8 D11             those that show these claims
+    python -m figures --results DIR      rows from another folder (real people's ratings, say)
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from tqdm import tqdm
+
+from figures import distortion
+from figures.style import look, save
+from simulate.rows import ROOT, read_rows
+from theory.claims import find_claim
+
+#: Every figure of every topic; a topic's file holds its own table.
+FIGURES = {**distortion.FIGURES}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Command line; exit status 2 for an unknown claim or a folder without rows."""
+    parser = argparse.ArgumentParser(prog="python -m figures", description="Draw the figures.")
+    parser.add_argument("claims", nargs="*", metavar="ID", help="draw only the figures that show these claims")
+    parser.add_argument("--profile", choices=("smoke", "cpu", "gpu"), default="cpu")
+    parser.add_argument("--results", type=Path, help="folder of rows; simulate/results/PROFILE by default")
+    parser.add_argument("--out", type=Path, default=ROOT / "figures" / "out")
+    options = parser.parse_args(arguments)
+    try:
+        wanted = {find_claim(claim_id).id for claim_id in options.claims}
+    except ValueError as error:
+        print(f"figures: {error}", file=sys.stderr)
+        return 2
+    folder = options.results or ROOT / "simulate" / "results" / options.profile
+    rows = read_rows(folder)
+    if not rows:
+        print(f"figures: no rows in {folder}; run python -m simulate first", file=sys.stderr)
+        return 2
+    drawings = {name: d for name, d in FIGURES.items() if not wanted or wanted & set(d.claims)}
+    for name, drawing in tqdm(drawings.items(), desc="figures", unit="figure"):
+        with look():
+            figure = drawing.draw(rows)
+            if figure is not None:
+                save(figure, name, options.out, f"{drawing.draw.__module__.replace('.', '/')}.py")
+    print(f"{len(drawings)} figures in {options.out}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

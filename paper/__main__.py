@@ -1,0 +1,66 @@
+"""Write the ledger: paper/tables/ledger.csv, ledger.md, ledger.tex, numbers.tex and the paper's tables.
+
+    python -m paper                 from the rows of profile cpu
+    python -m paper D4 D8           print those claims, write nothing
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from paper import render
+from paper.ledger import Entry, as_table, lines, load
+from simulate.rows import ROOT, read_rows
+from theory.claims import find_claim
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Command line; exit status 2 for an unknown claim, else 0: a disagreement is a result, not an error."""
+    parser = argparse.ArgumentParser(prog="python -m paper", description="Write the ledger and the paper's tables.")
+    parser.add_argument("claims", nargs="*", metavar="ID", help="print these claims only")
+    parser.add_argument("--profile", choices=("smoke", "cpu", "gpu"), default="cpu")
+    parser.add_argument("--out", type=Path, default=ROOT / "paper" / "tables")
+    options = parser.parse_args(arguments)
+    try:
+        wanted = [find_claim(claim_id) for claim_id in options.claims]
+    except ValueError as error:
+        print(f"paper: {error}", file=sys.stderr)
+        return 2
+    ledger = load(options.profile)
+    if wanted:
+        chosen = [entry for entry in ledger if entry.claim in wanted]
+        print(render.markdown(chosen, lines(chosen)))
+        return 0
+    write(ledger, options.profile, options.out)
+    claims = lines(ledger)
+    for line in claims:
+        print(f"{line.claim.id:4s} simulation: {line.simulation:13s} LLM: {line.llm:9s} {line.claim.statement}")
+    print(f"{len(claims)} claims, {len(ledger)} checks, written to {options.out}")
+    return 0
+
+
+def write(ledger: list[Entry], profile: str, out: Path) -> None:
+    """All generated files of the paper."""
+    claims = lines(ledger)
+    simulation = read_rows(ROOT / "simulate" / "results" / profile)
+    out.mkdir(parents=True, exist_ok=True)
+    as_table(ledger).to_csv(out / "ledger.csv", index=False)
+    (out / "ledger.md").write_text(render.markdown(ledger, claims))
+    (out / "ledger.tex").write_text(render.latex_ledger(claims))
+    (out / "numbers.tex").write_text(render.latex_numbers(ledger))
+    (out / "borda.tex").write_text(
+        render.latex_entries(
+            ledger,
+            [("D4.bound", "adversary"), ("D4.certified", "certified"), ("D4.attained", "attained on I5")],
+        )
+    )
+    (out / "ball.tex").write_text(
+        render.latex_entries(ledger, [("D8.limit", "RLHF on I6"), ("D9.on_I6", "NLHF on I6 (bound)")])
+    )
+    (out / "people.tex").write_text(render.latex_people(simulation, 5))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

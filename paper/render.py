@@ -1,0 +1,170 @@
+"""The ledger and its tables as Markdown and LaTeX. Numbers come from entries; nothing is typed here."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from paper.ledger import Entry, Line, Measured
+from simulate.rows import Row
+from theory.claims import parse_setting
+from theory.methods import METHODS
+
+
+def number(value: float, digits: int = 6) -> str:
+    """A number for a table: `digits` significant digits, — for NaN, ∞ for infinity."""
+    if math.isnan(value):
+        return "—"
+    if math.isinf(value):
+        return "∞" if value > 0 else "−∞"
+    return f"{value:.{digits}g}"
+
+
+def estimate(measured: Measured) -> str:
+    """estimate ± standard error; a table or certificate (error 0) without the ±; `not run` as such."""
+    if measured.seeds == 0:
+        return "not run"
+    if measured.stderr <= 1e-12 * abs(measured.estimate):
+        return number(measured.estimate)
+    return f"{number(measured.estimate)} ± {number(measured.stderr, 2)}"
+
+
+def markdown(ledger: Sequence[Entry], claims: Sequence[Line]) -> str:
+    """ledger.md: one line per claim, then every entry."""
+    head = [
+        "# The ledger of claims",
+        "",
+        "Theory predicts, simulation and a trained language model measure. A missing value is never a pass.",
+        "",
+        "| claim | statement | simulation | LLM | verdict |",
+        "|---|---|---|---|---|",
+        *(f"| {c.claim.id} | {c.claim.statement} | {c.simulation} | {c.llm} | **{c.verdict}** |" for c in claims),
+    ]
+    body = ["", "## Every check", ""]
+    for claim in claims:
+        mine = [entry for entry in ledger if entry.claim is claim.claim]
+        body += [f"### {claim.claim.id}", "", f"{claim.claim.statement} ({claim.claim.source})", ""]
+        body += ["| check | setting | theory | simulation | LLM | verdict |", "|---|---|---|---|---|---|"]
+        body += [
+            f"| {e.check.name} ({e.check.kind}) | {e.setting.replace(';', ', ')} | {number(e.predicted)} "
+            f"| {estimate(e.simulation)} | {estimate(e.llm)} | {e.simulation.verdict} |"
+            for e in mine
+        ]
+        body += ["", *(f"- `{name}`: {quantity}" for name, quantity in _quantities(mine).items()), ""]
+        broken = [entry for entry in mine if entry.simulation.verdict == "disagrees"]
+        body += [f"- witness of {e.check.name} at {e.setting}: `{e.simulation.witness or 'none'}`" for e in broken]
+    return "\n".join([*head, *body]) + "\n"
+
+
+def _quantities(ledger: Sequence[Entry]) -> dict[str, str]:
+    return {entry.check.name: entry.check.quantity for entry in ledger}
+
+
+#: Characters of claim statements that LaTeX needs spelt out.
+LATEX = {
+    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "_": r"\_", "#": r"\#", "$": r"\$", "{": r"\{", "}": r"\}",
+    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "≻": r"$\succ$", "β": r"$\beta$", "γ": r"$\gamma$",
+    "δ": r"$\delta$", "ε": r"$\varepsilon$", "η": r"$\eta$", "μ": r"$\mu$", "π": r"$\pi$", "ξ": r"$\xi$",
+    "ℓ": r"$\ell$", "Σ": r"$\Sigma$", "Θ": r"$\Theta$", "Ω": r"$\Omega$", "√": r"$\surd$", "∞": r"$\infty$",
+    "≤": r"$\le$", "≥": r"$\ge$", "≪": r"$\ll$", "∝": r"$\propto$", "×": r"$\times$", "−": r"$-$", "±": r"$\pm$",
+    "·": r"$\cdot$", "→": r"$\to$", "½": r"$\frac12$", "¼": r"$\frac14$", "⅓": r"$\frac13$", "…": r"\dots{}",
+    "⁰": r"$^{0}$", "¹": r"$^{1}$", "²": r"$^{2}$", "³": r"$^{3}$", "⁴": r"$^{4}$", "⁵": r"$^{5}$",
+    "⁶": r"$^{6}$", "⁷": r"$^{7}$", "⁸": r"$^{8}$", "⁹": r"$^{9}$", "⁻": r"$^{-}$", "₁": r"$_{1}$", "₂": r"$_{2}$",
+    "—": "---", "–": "--", "π̂": r"$\hat\pi$", "\u0302": "",
+}  # fmt: skip
+
+
+def latex(text: str) -> str:
+    """Plain text as LaTeX; ValueError for a character that it does not know how to write."""
+    out = "".join(LATEX.get(character, character) for character in text)
+    unknown = [character for character in out if ord(character) > 127]
+    if unknown:
+        raise ValueError(f"no LaTeX for {unknown[0]!r} (U+{ord(unknown[0]):04X}) in {text!r}")
+    return out.replace("$$", "")  # neighbours share one formula
+
+
+def latex_ledger(claims: Sequence[Line]) -> str:
+    """ledger.tex: the claims as a longtable."""
+    rows = [
+        f"{c.claim.id} & {latex(c.claim.statement)} & {latex(c.claim.source)} & {c.simulation} & {c.llm} & "
+        f"{c.verdict} \\\\"
+        for c in claims
+    ]
+    head = r"claim & statement & source & simulation & LLM & verdict \\"
+    return "\n".join(
+        [
+            r"\begin{longtable}{@{}lp{.38\textwidth}p{.17\textwidth}lll@{}}",
+            r"\toprule",
+            head,
+            r"\midrule\endhead",
+            *rows,
+            r"\bottomrule",
+            r"\end{longtable}",
+            "",
+        ]
+    )
+
+
+def latex_entries(ledger: Sequence[Entry], columns: Sequence[tuple[str, str]]) -> str:
+    """A table of chosen checks over bt_beta: one row per β, theory and simulation of each `(check, heading)`."""
+    by_check = {
+        key: {
+            parse_setting(e.setting)["bt_beta"]: e for e in ledger if f"{e.claim.id}.{e.check.name}" == key
+        }
+        for key, _ in columns
+    }
+    betas = sorted({beta for found in by_check.values() for beta in found}, key=float)
+    heads = " & ".join(rf"\multicolumn{{2}}{{c}}{{{heading}}}" for _, heading in columns)
+    kinds = " & ".join("theory & simulation" for _ in columns)
+    rows = []
+    for beta in betas:
+        cells = [str(beta)]
+        for key, _ in columns:
+            entry = by_check[key].get(beta)
+            cells += [number(entry.predicted), estimate(entry.simulation)] if entry else ["", ""]
+        rows.append(" & ".join(map(latex, cells)) + r" \\")
+    return "\n".join(
+        [rf"\begin{{tabular}}{{r{'rr' * len(columns)}}}", r"\toprule", rf"$\beta$ & {heads} \\", rf" & {kinds} \\"]
+        + [r"\midrule", *rows, r"\bottomrule", r"\end{tabular}", ""]
+    )
+
+
+def latex_people(rows: Sequence[Row], bt_beta: float) -> str:
+    """Distortion of every method on every population of raters at one β, with 95 % bootstrap intervals."""
+    mine = [row for row in rows if row.claim == "D17" and parse_setting(row.setting)["bt_beta"] == bt_beta]
+    populations = sorted({str(parse_setting(row.setting)["population"]) for row in mine})
+    lines = []
+    for name, method in METHODS.items():
+        cells = []
+        for population in populations:
+            found = [r for r in mine if r.check in (name, f"{name}_on_rated_pairs")
+                     and parse_setting(r.setting)["population"] == population]  # fmt: skip
+            cells.append(f"{number(found[0].estimate, 4)} [{number(found[0].low, 4)}, {number(found[0].high, 4)}]"
+                         if found else "—")  # fmt: skip
+        lines.append(" & ".join(map(latex, [method.label, *cells])) + r" \\")
+    heads = " & ".join(latex(population) for population in populations)
+    return "\n".join(
+        [rf"\begin{{tabular}}{{l{'r' * len(populations)}}}", r"\toprule", rf"method & {heads} \\", r"\midrule"]
+        + [*lines, r"\bottomrule", r"\end{tabular}", ""]
+    )
+
+
+def latex_numbers(ledger: Sequence[Entry]) -> str:
+    r"""numbers.tex: every number of the ledger under a name, for prose: \ledger{D8.limit}{bt_beta=10;eta=1e-09}{theory}.
+
+    An unknown name is a LaTeX error, so that prose cannot cite a number that no row knows.
+    """
+    out = [
+        "% written by python -m paper",
+        r"\newcommand{\ledger}[3]{\ifcsname ledger@#1@#2@#3\endcsname\csname ledger@#1@#2@#3\endcsname"
+        r"\else\errmessage{the ledger has no #3 value for #1 at #2}\fi}",
+    ]
+    for entry in ledger:
+        name = f"{entry.claim.id}.{entry.check.name}@{entry.setting}"
+        values = {"theory": number(entry.predicted), "simulation": estimate(entry.simulation)}
+        values |= {"llm": estimate(entry.llm), "verdict": entry.simulation.verdict}
+        out += [
+            rf"\expandafter\def\csname ledger@{name}@{column}\endcsname{{{latex(value)}}}"
+            for column, value in values.items()
+        ]
+    return "\n".join(out) + "\n"

@@ -1,0 +1,142 @@
+"""Measure the claims by Monte Carlo, adversarial search and certified programs; write rows.
+
+    python -m simulate                              every claim, profile cpu
+    python -m simulate D4 D8 --profile smoke        two claims, seconds
+    python -m simulate D17 --ratings FILE           every rule and method on real people's ratings
+    python -m simulate compare A B                  are the rows of two results folders the same?
+
+Rows go to simulate/results/PROFILE (or --results DIR). Finished cells are skipped, so a run that was stopped goes on
+where it stopped and ends with the same rows.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+
+from simulate.compare import compare_folders
+from simulate.distortion_people import People, generated_people, people_distortion
+from simulate.effort import PROFILES, Effort
+from simulate.experiments import EXPERIMENTS
+from simulate.montecarlo import Estimate, generator
+from simulate.ratings import read_ratings
+from simulate.rows import ROOT, Cell, make_stamp, run
+from theory.claims import CLAIMS, find_claim, setting_key
+from theory.distortion_claims import BETAS
+from theory.judgement import Setting
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Command line; returns the exit status."""
+    words = sys.argv[1:] if arguments is None else arguments
+    if words[:1] == ["compare"]:
+        return compare_folders(words[1:])
+    options = _parser().parse_args(words)
+    try:
+        effort = PROFILES[options.profile]
+        people = _people(options)
+        cells = _cells(options.claims, people, options.bt_beta, effort, options.seed)
+    except (ValueError, FileNotFoundError) as error:
+        print(f"simulate: {error}", file=sys.stderr)
+        return 2
+    folder = options.results or ROOT / "simulate" / "results" / options.profile
+    config = {**asdict(effort), "seed": options.seed}
+    results = run(cells, folder, make_stamp(options.profile, config), options.jobs)
+    print(f"{len(results.rows)} rows in {folder}")
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m simulate", description="Measure claims by simulation.")
+    parser.add_argument("claims", nargs="*", metavar="ID", help="claim ids; all by default")
+    parser.add_argument("--profile", choices=sorted(PROFILES), default="cpu")
+    parser.add_argument("--results", type=Path, help="folder for rows; simulate/results/PROFILE by default")
+    parser.add_argument("--seed", type=int, default=0, help="first seed; the profile says how many")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="cells measured at a time")
+    people = parser.add_argument_group("real people (D17)")
+    people.add_argument("--ratings", type=Path, help="csv or csv.gz, one row per user, one column per item")
+    people.add_argument("--kind", choices=("ratings", "rankings"), default="ratings")
+    people.add_argument("--scale", type=float, nargs=2, metavar=("MIN", "MAX"), help="the rating scale")
+    people.add_argument("--per-user-scale", action="store_true", help="min–max each user's ratings, not the file's")
+    people.add_argument("--missing", choices=("drop", "pairs"), help="leave out users with gaps, or use rated pairs")
+    people.add_argument("--items", nargs="+", metavar="COLUMN", help="item columns; the numeric ones by default")
+    people.add_argument("--bt-beta", type=float, nargs="+", default=list(BETAS), metavar="β")
+    return parser
+
+
+def _people(options: argparse.Namespace) -> tuple[People, dict[str, str | int]]:
+    """The population of D17 and what its rows say about it; says on stderr what was read and left out."""
+    if options.ratings is None:
+        given = [name for name in ("scale", "missing", "items") if getattr(options, name)]
+        if given:
+            raise ValueError(f"--{given[0]} needs --ratings FILE")
+        return generated_people(generator(options.seed, "generated people")), {"population": "generated"}
+    rated = read_ratings(
+        options.ratings,
+        options.kind,
+        scale=tuple(options.scale) if options.scale else None,
+        missing=options.missing,
+        items=options.items,
+        per_user_scale=options.per_user_scale,
+    )
+    users, items = rated.utilities.shape
+    print(f"{rated.name}: {users} users, {items} items, {rated.dropped} users dropped", file=sys.stderr)
+    if rated.ignored:
+        print(f"not items (not numeric, or not named): {', '.join(rated.ignored)}", file=sys.stderr)
+    about: dict[str, str | int] = {"population": rated.name, "items": items}
+    if options.missing:
+        about["missing"] = options.missing
+    if options.per_user_scale:
+        about["scale"] = "per user"
+    return People(rated.name, rated), about
+
+
+def _cells(
+    ids: list[str], who: tuple[People, dict[str, str | int]], betas: list[float], effort: Effort, seed: int
+) -> list[Cell]:
+    """The cells of the claims asked for. ValueError for an unknown id."""
+    claims = [find_claim(claim_id) for claim_id in ids] if ids else list(CLAIMS)
+    cells = []
+    for claim in claims:
+        if claim.id == "D17":
+            cells += _people_cells(*who, betas[: effort.settings], effort, seed)
+            continue
+        for check in claim.checks:
+            for setting in check.settings[: effort.settings]:
+                for s in range(seed, seed + effort.seeds):
+                    measure = partial(_measure, f"{claim.id}.{check.name}", setting, s, effort)
+                    cells.append(Cell(claim.id, check.name, setting, s, measure))
+    return cells
+
+
+def _measure(key: str, setting: Setting, seed: int, effort: Effort) -> Estimate:
+    rng = generator(seed, key, setting_key(setting))
+    return EXPERIMENTS[key](**setting, rng=rng, effort=effort)
+
+
+def _people_cells(
+    people: People, about: dict[str, str | int], betas: list[float], effort: Effort, seed: int
+) -> list[Cell]:
+    """One cell per method and bt_beta.
+
+    Win rates of rated pairs come from different users for different pairs, no one population need have them, and the
+    bounds do not cover them: such rows get a check name of their own, which no claim predicts.
+    """
+    suffix = "" if people.rated.complete else "_on_rated_pairs"
+    cells = []
+    for method in people.methods():
+        for beta in betas:
+            setting: Setting = {**about, "bt_beta": beta}
+            # the same resamples of users for every method and bt_beta, so that methods compare pair by pair
+            rng = generator(seed, "D17", str(about["population"]))
+            measure = partial(people_distortion, people, method, beta, rng=rng, effort=effort)
+            cells.append(Cell("D17", method + suffix, setting, seed, measure))
+    return cells
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,116 @@
+"""Populations to run on: random ones of many shapes, and an adversary that makes a given rule look bad.
+
+Bounds are worth testing where they are nearly broken. `adversary` starts from random populations and hill-climbs in
+utilities and weights towards a higher value of whatever it is given: a search, so what it finds is a lower bound of
+the supremum, with the population as its witness.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from theory.bradley_terry import Population
+
+
+def random_population(rng: np.random.Generator, max_types: int = 6, max_alternatives: int = 7) -> Population:
+    """1…max_types types over 2…max_alternatives alternatives, of one of four shapes chosen at random.
+
+    uniform utilities; extreme ones (Beta(0.3, 0.3)); faint ones (small utilities, where noise rules); sparse ones
+    (each type values few alternatives). Weights are Dirichlet, at times very uneven.
+    """
+    V = int(rng.integers(1, max_types + 1))
+    A = int(rng.integers(2, max_alternatives + 1))
+    shape = rng.integers(4)
+    if shape == 0:
+        U = rng.random((V, A))
+    elif shape == 1:
+        U = rng.beta(0.3, 0.3, (V, A))
+    elif shape == 2:
+        U = rng.random((V, A)) * 10.0 ** rng.uniform(-3, 0, (V, 1))
+    else:
+        U = rng.random((V, A)) * (rng.random((V, A)) < 0.4)
+    return Population(_not_all_zero(U, rng), rng.dirichlet(np.full(V, rng.choice([0.3, 1.0, 5.0]))))
+
+
+def adversary(
+    badness: Callable[[Population], float],
+    rng: np.random.Generator,
+    starts: int,
+    steps: int,
+    known: Sequence[Population] = (),
+) -> tuple[float, Population]:
+    """The worst value of `badness` found, with its population.
+
+    Two climbs of `steps` steps each, one from the best of `starts` random populations, one from the worst of the
+    `known` ones (the literature's instance, already near the bound: the climb then tries to get past it). A step
+    moves one type's utilities, or the weights, or snaps a utility to 0 or 1, and is kept if the value does not fall.
+    """
+    found = [_climb(badness, max(_scored(badness, known), key=_value), rng, steps)] if known else []
+    random_starts = [random_population(rng) for _ in range(starts)]
+    found.append(_climb(badness, max(_scored(badness, random_starts), key=_value), rng, steps))
+    return max(found, key=_value)
+
+
+def _value(scored: tuple[float, Population]) -> float:
+    return scored[0]
+
+
+def _scored(
+    badness: Callable[[Population], float], populations: Sequence[Population]
+) -> list[tuple[float, Population]]:
+    return [(badness(population), population) for population in populations]
+
+
+def _climb(
+    badness: Callable[[Population], float],
+    start: tuple[float, Population],
+    rng: np.random.Generator,
+    steps: int,
+) -> tuple[float, Population]:
+    value, population = start
+    for _ in range(steps):
+        candidate = _perturb(population, rng)
+        candidate_value = badness(candidate)
+        if candidate_value >= value:
+            population, value = candidate, candidate_value
+    return value, population
+
+
+def describe(population: Population) -> str:
+    """A population as one line of JSON, for the witness column of a row; 9 digits each."""
+    return json.dumps(
+        {
+            "weights": [float(f"{w:.9g}") for w in population.weights],
+            "utilities": [[float(f"{u:.9g}") for u in row] for row in population.utilities],
+        },
+        separators=(",", ":"),
+    )
+
+
+def _perturb(population: Population, rng: np.random.Generator) -> Population:
+    U, w = population.utilities.copy(), population.weights.copy()
+    v = int(rng.integers(U.shape[0]))
+    size = 10.0 ** rng.uniform(-3, -0.5)
+    move = rng.integers(4)
+    if move == 0:  # every utility of one type
+        U[v] = np.clip(U[v] + size * rng.normal(size=U.shape[1]), 0.0, 1.0)
+    elif move == 1:  # one utility, on a logarithmic scale
+        x = int(rng.integers(U.shape[1]))
+        U[v, x] = min(1.0, U[v, x] * float(np.exp(3 * size * rng.normal())))
+    elif move == 2:  # one utility to an end of the range
+        U[v, int(rng.integers(U.shape[1]))] = float(rng.integers(2))
+    else:  # weights
+        w = w * np.exp(3 * size * rng.normal(size=w.size))
+        w /= w.sum()
+    return Population(_not_all_zero(U, rng), w)
+
+
+def _not_all_zero(U: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Distortion needs some utility: where there is none, one entry gets some."""
+    if not U.any():
+        U = U.copy()
+        U[int(rng.integers(U.shape[0])), int(rng.integers(U.shape[1]))] = rng.uniform(0.1, 1.0)
+    return U

@@ -1,0 +1,106 @@
+"""Users who answer comparisons: win counts of n users, drawn as sufficient statistics.
+
+n users are types drawn from the population's weights; each answers d comparisons whose pairs are drawn
+independently from the pair law. All that a rule needs is how often x beat y, and given the types those counts are
+sums of independent coins: so types, pairs and wins are drawn as multinomial and binomial counts. The cost is
+O(V·A²) whatever n is: 10¹² users cost what 10³ cost.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import expit
+
+from theory.bradley_terry import Population
+from theory.checks import Array, check_bt_beta, check_pair_weights
+
+Counts = NDArray[np.int64]
+
+#: Comparisons are counted in int64; beyond this the counts would overflow.
+MOST_COMPARISONS = 4 * 10**18
+
+
+@dataclass(frozen=True, eq=False)
+class Comparisons:
+    """Win counts: wins[x, y] is how often x beat y, (A, A) int64, zero diagonal.
+
+    Comparisons of an alternative with itself (product sampling draws them with probability μ(x)²) carry no
+    information and are not in `wins`; `total` counts them too.
+    """
+
+    wins: Counts
+    total: int
+
+    @property
+    def counts(self) -> Counts:
+        """(A, A) how often x was compared with y, symmetric."""
+        return self.wins + self.wins.T
+
+    @property
+    def unobserved(self) -> Counts:
+        """(U, 2) the pairs x < y that were never compared."""
+        return np.argwhere(np.triu(self.counts == 0, k=1))
+
+    def win_rates(self, unobserved: float | None = None) -> Array:
+        """Empirical P(x≻y) = wins/counts, (A, A), diagonal ½.
+
+        unobserved: the win rate assumed for a pair that was never compared (½ says "a tie"). None: such a pair is a
+        ValueError that names it, because whatever a rule makes of it is an assumption, not data.
+        """
+        missing = self.unobserved
+        if unobserved is None and missing.size:
+            x, y = missing[0]
+            raise ValueError(
+                f"{len(missing)} pairs were never compared, the first is ({x}, {y}); say what to assume for them "
+                "with unobserved="
+            )
+        if unobserved is not None and unobserved != 0.5:
+            raise ValueError(f"unobserved = {unobserved}: only ½ keeps P(x≻y) + P(y≻x) = 1")
+        counts = self.counts
+        rates = np.full(counts.shape, 0.5)
+        # 1 − P on the lower triangle, so that the two orders add up to one exactly
+        upper = np.triu(counts > 0, k=1)
+        rates[upper] = self.wins[upper] / counts[upper]
+        rates.T[upper] = 1.0 - rates[upper]
+        return rates
+
+    def pair_weights(self) -> Array:
+        """Empirical law of the compared pair, (A, A), zero diagonal, sum one."""
+        counts = self.counts
+        return counts / counts.sum()
+
+
+def sample_comparisons(
+    population: Population,
+    bt_beta: float,
+    pair_weights: ArrayLike,
+    n_users: int,
+    per_user: int = 1,
+    *,
+    rng: np.random.Generator,
+) -> Comparisons:
+    """Win counts of `n_users` users who answer `per_user` comparisons each.
+
+    A user keeps one type for all of their comparisons, so with few users and many comparisons the counts are
+    correlated through the types, as in reality (D14). Pairs follow `pair_weights` (A, A), product or correlated.
+    n_users ≥ 1, per_user ≥ 1, their product at most 4·10¹⁸; ValueError otherwise.
+    """
+    if n_users < 1 or per_user < 1:
+        raise ValueError(f"n_users = {n_users} and per_user = {per_user} must be >= 1")
+    if n_users * per_user > MOST_COMPARISONS:
+        raise ValueError(f"n_users * per_user = {n_users * per_user} exceeds {MOST_COMPARISONS} (int64 counts)")
+    beta = check_bt_beta(bt_beta)
+    U, A = population.utilities, population.utilities.shape[1]
+    Q = check_pair_weights(pair_weights, A)
+    rows, columns = np.triu_indices(A, k=1)
+    pair_law = np.append(2.0 * Q[rows, columns], np.trace(Q))
+    users = rng.multinomial(int(n_users), population.weights)
+    asked = rng.multinomial(users * int(per_user), pair_law / pair_law.sum())[:, :-1]  # (V, pairs)
+    first_wins = rng.binomial(asked, expit(beta * (U[:, rows] - U[:, columns])))
+    wins = np.zeros((A, A), dtype=np.int64)
+    wins[rows, columns] = first_wins.sum(axis=0)
+    wins[columns, rows] = (asked - first_wins).sum(axis=0)
+    return Comparisons(wins, int(n_users) * int(per_user))

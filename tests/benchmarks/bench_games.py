@@ -1,0 +1,267 @@
+"""Default path of `theory.games` against the usual methods, side by side on one machine.
+
+Run from the repository root:  python tests/benchmarks/bench_games.py [--sizes 200 500 2000] [--limit 60]
+
+Baselines, all written here and independent of `theory.games`:
+  cvxpy     CLARABEL on the conic form of the game over the KL ball (`nlhf_cvxpy`)
+  prox      mirror-prox with entropic steps inside the ball, stopped at gap 1e-9
+  newton    Newton on π ∝ π_ref·exp(Mπ/λ), secant on λ to KL = tau (active ball only)
+  simplex   HiGHS dual simplex, the equilibrium as a linear program
+  ipm       HiGHS interior point with crossover, the same program
+The two linear programs ignore the ball: with a finite tau they count only where their answer lies inside it.
+A baseline runs in a process of its own with `--limit` seconds, without input checks; the default path is the
+public function, checks and certificate included. A time is the shortest of `--repeats` runs (of one run above two
+seconds). The ratio compares the default path with the fastest baseline that got there: at most 1.25 is the target.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import multiprocessing
+import time
+from collections.abc import Callable
+
+import numpy as np
+from scipy.linalg import lu_factor, lu_solve
+from scipy.optimize import brentq, linprog
+
+from theory.checks import Array
+from theory.games import maximal_lottery, nlhf, nlhf_cvxpy
+from theory.kl_ball import kl_from_log, maximize_in_kl_ball
+
+GAP = 1e-9
+
+
+def bradley_terry_mixture(size: int, bt_beta: float = 5.0, users: int = 20, seed: int = 0) -> Array:
+    """Win rates (A, A) of `users` user types with independent utilities in [0, 1] and Dirichlet weights."""
+    rng = np.random.default_rng(seed)
+    utilities, weights = rng.random((users, size)), rng.dirichlet(np.ones(users))
+    P = np.zeros((size, size))
+    for u, w in zip(utilities, weights, strict=True):
+        P += w / (1.0 + np.exp(-bt_beta * (u[:, None] - u[None, :])))
+    return complement(P)
+
+
+def random_game(size: int, seed: int = 0) -> Array:
+    """Independent uniform win rates per pair: the equilibrium uses about half of the alternatives."""
+    return complement(np.random.default_rng(seed).random((size, size)))
+
+
+def planted_game(size: int, support: int, seed: int = 0) -> Array:
+    """A random game on `support` alternatives that beat all the others: an equilibrium on at most `support`."""
+    rng = np.random.default_rng(seed)
+    P = rng.random((size, size))
+    P[:support, support:] = 0.4 + 0.6 * P[:support, support:]
+    return complement(P)
+
+
+def complement(P: Array) -> Array:
+    """The win rates with the upper triangle of `P`, so that P + Pᵀ = 1."""
+    upper = np.triu(P, 1)
+    return upper + np.tril(1.0 - upper.T, -1) + 0.5 * np.eye(P.shape[0])
+
+
+def gap_of(P: Array, policy: Array, log_ref: Array, tau: float) -> float:
+    """max over π' ∈ K of −πᵀMπ', infinite for a policy outside the ball by more than 1e-9."""
+    if tau < math.inf and kl_from_log(policy, log_ref) > tau + 1e-9:
+        return math.inf
+    values = 0.5 * policy.sum() - policy @ P
+    if tau == math.inf:
+        return float(values.max())
+    return float(maximize_in_kl_ball(values, tau=tau, log_reference=log_ref) @ values)
+
+
+def mirror_prox(P: Array, log_ref: Array, tau: float, deadline: float) -> Array:
+    """Extragradient with entropic proximal steps on K; the step length halves where the extrapolation is poor."""
+
+    def prox(log_p: Array, score: Array) -> Array:
+        # argmin over K of −score·π + KL(π‖p): log π is an average of log p + score and log π_ref.
+        def point(share: float) -> Array:
+            logits = (1.0 - share) * (log_p + score) + share * log_ref
+            logits = logits - logits.max()
+            return logits - math.log(np.exp(logits).sum())
+
+        def excess(share: float) -> float:
+            logits = point(share)
+            return float(np.exp(logits) @ (logits - log_ref)) - tau
+
+        if tau == math.inf or excess(0.0) <= 0:
+            return point(0.0)
+        return point(brentq(excess, 0.0, 1.0, xtol=1e-13))
+
+    log_p, step = log_ref.copy(), 8.0
+    average, total = np.zeros(log_p.size), 0.0
+    iteration = 0
+    while time.perf_counter() < deadline:
+        iteration += 1
+        p = np.exp(log_p)
+        values = P @ p - 0.5
+        while True:
+            log_half = prox(log_p, step * values)
+            half = np.exp(log_half)
+            half_values = P @ half - 0.5
+            log_next = prox(log_p, step * half_values)
+            change = np.exp(log_next) - half
+            bound = kl_from_log(half, log_p) + kl_from_log(np.exp(log_next), log_half)
+            if step * float((half_values - values) @ change) <= bound + 1e-16:
+                break
+            step *= 0.5
+        log_p, average, total = log_next, average + step * half, total + step
+        step *= 1.1
+        if iteration % 5 == 0:
+            for candidate in (half, average / total):
+                if gap_of(P, candidate, log_ref, tau) <= GAP:
+                    return candidate
+    return average / total if gap_of(P, average / total, log_ref, tau) < gap_of(P, half, log_ref, tau) else half
+
+
+def newton_secant(P: Array, log_ref: Array, tau: float, deadline: float) -> Array:
+    """Newton on the regularised fixed point for each weight, secant on log KL against log weight."""
+    A = P.shape[0]
+    M = P - 0.5
+    pi = np.exp(log_ref)
+
+    def fixed_point(weight: float, pi: Array) -> Array:
+        for _ in range(50):
+            scores = log_ref + M @ pi / weight
+            target = np.exp(scores - scores.max())
+            target /= target.sum()
+            residual = target - pi
+            if np.abs(residual).sum() < 1e-13 or time.perf_counter() > deadline:
+                break
+            jacobian = np.eye(A) - (target[:, None] * (M - target @ M)) / weight
+            pi = pi + lu_solve(lu_factor(jacobian, check_finite=False), residual, check_finite=False)
+            pi = np.abs(pi) / np.abs(pi).sum()
+        return target
+
+    points: list[tuple[float, float]] = []
+    weight = 0.1
+    while time.perf_counter() < deadline:
+        pi = fixed_point(weight, pi)
+        distance = kl_from_log(pi, log_ref)
+        points.append((math.log(weight), math.log(max(distance, 1e-300) / tau)))
+        if abs(distance - tau) < 1e-12 * max(1.0, tau):
+            break
+        if len(points) == 1:
+            weight *= 2.0 if distance > tau else 0.5
+            continue
+        (x0, y0), (x1, y1) = points[-2:]
+        if y0 == y1:
+            break
+        weight = math.exp(x1 - float(np.clip(y1 * (x1 - x0) / (y1 - y0), -1.5, 1.5)))
+    distance = kl_from_log(pi, log_ref)
+    share = max(0.0, (distance - tau) / distance)
+    return (1 - share) * pi + share * np.exp(log_ref)
+
+
+def highs(P: Array, method: str, limit: float) -> Array:
+    """max t with πᵀM ≥ t, Σπ = 1, π ≥ 0."""
+    A = P.shape[0]
+    rows = np.hstack([0.5 - P.T, np.ones((A, 1))])
+    program = linprog(
+        np.r_[np.zeros(A), -1.0], A_ub=rows, b_ub=np.zeros(A), A_eq=np.r_[np.ones(A), 0.0][None], b_eq=[1.0],
+        bounds=[(0, None)] * A + [(None, None)], method=method,
+        options={"time_limit": limit, "primal_feasibility_tolerance": 1e-10, "dual_feasibility_tolerance": 1e-10},
+    )
+    return np.full(A, 1.0 / A) if program.x is None else program.x[:-1]
+
+
+def baselines(P: Array, log_ref: Array, tau: float, limit: float) -> dict[str, Callable[[], Array]]:
+    """The baselines that can answer: name → solver."""
+    programs: dict[str, Callable[[], Array]] = {
+        "simplex": lambda: highs(P, "highs-ds", limit),
+        "ipm": lambda: highs(P, "highs-ipm", limit),
+    }
+    if tau < math.inf:
+        reference = np.exp(log_ref)
+        programs |= {
+            "cvxpy": lambda: nlhf_cvxpy(P, reference, tau).policy,
+            "prox": lambda: mirror_prox(P, log_ref, tau, time.perf_counter() + limit),
+            "newton": lambda: newton_secant(P, log_ref, tau, time.perf_counter() + limit),
+        }
+    return programs
+
+
+def best_time(solve: Callable[[], Array], repeats: int) -> tuple[float, Array]:
+    """Shortest of `repeats` runs, in seconds, and the policy; one run is enough above two seconds."""
+    shortest, policy = math.inf, np.empty(0)
+    for _ in range(repeats):
+        start = time.perf_counter()
+        policy = solve()
+        shortest = min(shortest, time.perf_counter() - start)
+        if shortest > 2.0:
+            break
+    return shortest, policy
+
+
+def measure_in_child(solve: Callable[[], Array], repeats: int, limit: float) -> tuple[float, Array] | None:
+    """`best_time` in a forked process that is ended after `limit` seconds; None where it had no answer by then."""
+    receive, send = multiprocessing.get_context("fork").Pipe(duplex=False)
+
+    def work() -> None:
+        try:
+            send.send(best_time(solve, repeats))
+        except Exception as error:  # a baseline that fails is a row of the table, not the end of it
+            send.send(str(error))
+
+    child = multiprocessing.get_context("fork").Process(target=work)
+    child.start()
+    answer = receive.recv() if receive.poll(limit) else None
+    child.terminate()
+    child.join()
+    return answer if isinstance(answer, tuple) else None
+
+
+def regimes(size: int) -> list[tuple[str, Array, float]]:
+    """Name, win rates and tau (uniform reference); the ball of a dense game binds below tau of about 1."""
+    mixture, dense, sparse = bradley_terry_mixture(size), random_game(size), planted_game(size, 20)
+    steep = bradley_terry_mixture(size, bt_beta=20.0, users=50)
+    inner = kl_from_log(maximal_lottery(sparse).policy, np.full(size, -math.log(size)))
+    return [
+        ("mixture, tau 0.1", mixture, 0.1),
+        ("mixture, tau 2", mixture, 2.0),
+        ("steep mixture, tau 2", steep, 2.0),
+        ("dense, tau 0.1", dense, 0.1),
+        ("dense, tau 0.5", dense, 0.5),
+        ("dense, tau 0.85", dense, 0.85),
+        ("dense, tau 2 (inactive)", dense, 2.0),
+        ("sparse, tau 0.9 of threshold", sparse, 0.9 * inner),
+        ("sparse, tau 1.1 of threshold", sparse, 1.1 * inner),
+        ("lottery, mixture", steep, math.inf),
+        ("lottery, sparse 20", sparse, math.inf),
+        ("lottery, sparse 80", planted_game(size, 80), math.inf),
+        ("lottery, dense", dense, math.inf),
+    ]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sizes", type=int, nargs="+", default=[200, 500, 2000], help="alternatives A")
+    parser.add_argument("--limit", type=float, default=60.0, help="seconds per baseline")
+    parser.add_argument("--repeats", type=int, default=3, help="runs of which the shortest counts")
+    parser.add_argument("--only", default="", help="regimes whose name contains this")
+    arguments = parser.parse_args()
+    print("seconds (gap where above 1e-9); ratio = default / fastest baseline with gap <= 1e-8")
+    for size in arguments.sizes:
+        log_ref = np.full(size, -math.log(size))
+        for name, P, tau in regimes(size):
+            if arguments.only not in name:
+                continue
+            seconds, policy = best_time(lambda: nlhf(P, log_reference=log_ref, tau=tau).policy, arguments.repeats)  # noqa: B023
+            gap = gap_of(P, policy, log_ref, tau)
+            cells, fastest = [f"default {seconds:.4f} gap {gap:.0e}"], math.inf
+            for baseline, solve in baselines(P, log_ref, tau, arguments.limit).items():
+                answer = measure_in_child(solve, arguments.repeats, arguments.limit * 1.2 + 5.0)
+                if answer is None:
+                    cells.append(f"{baseline} -")
+                    continue
+                reached = gap_of(P, answer[1] / answer[1].sum(), log_ref, tau)
+                if reached <= 1e-8:
+                    fastest = min(fastest, answer[0])
+                cells.append(f"{baseline} {answer[0]:.4f}" + (f" ({reached:.0e})" if reached > GAP else ""))
+            print(f"A={size} {name:30s} ratio {seconds / fastest:6.3f} | " + " | ".join(cells), flush=True)
+
+
+if __name__ == "__main__":
+    main()

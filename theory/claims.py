@@ -1,0 +1,22 @@
+"""The ledger's left column: all claims, in order. One file per topic holds them; this one brings them together.
+
+    python -m theory            prints every claim with its predictions
+    python -m theory D4 D8      prints those
+"""
+
+from __future__ import annotations
+
+from theory.distortion_claims import DISTORTION_CLAIMS
+from theory.judgement import Check, Claim, combine, grid, parse_setting, setting_key, verdict
+
+__all__ = ["CLAIMS", "Check", "Claim", "combine", "find_claim", "grid", "parse_setting", "setting_key", "verdict"]
+
+CLAIMS: tuple[Claim, ...] = DISTORTION_CLAIMS
+
+
+def find_claim(claim_id: str) -> Claim:
+    """The claim of that id; ValueError lists the ids there are."""
+    for claim in CLAIMS:
+        if claim.id == claim_id:
+            return claim
+    raise ValueError(f"no claim {claim_id!r}; the ids are {', '.join(claim.id for claim in CLAIMS)}")
