@@ -6,13 +6,21 @@ The program. Find the scores v (A,) with v = M·ρ(v), up to a constant, where M
     ρ(v) ∝ π_ref·exp(κv),  κ the root of KL(ρ(v)‖π_ref) = tau    (or 1/weight).
 
 Then π = ρ(v) is a best response to itself. With D = diag(π) and h = v − πᵀv, the derivative of ρ is κC, where C
-is D projected on the moves that keep the sum and, on the ball, the KL: 1ᵀdπ = 0, hᵀdπ = 0. In the coordinates
-dπ = √D y Newton's system is y − κSy = b with S antisymmetric, whose spectrum lies on 1 + iω: GMRES needs some
-κ·‖√D M √D‖ products with P, 5 to 10 for mixtures of Bradley–Terry users and about a hundred where κ is large.
-Small games factorise instead.
+is D projected on the moves that keep the sum and, on the ball, the KL: 1ᵀdπ = 0, hᵀdπ = 0.
 
-It gives up (None) where Newton's step has to be cut short or the ball does not bind; the interior point then takes
-over. Shapes: A alternatives; π, v and log-references (nats) are (A,); P is (A, A).
+The iteration is implicit Euler on the smooth best-response dynamics v' = Mρ(v) − v,
+
+    ((1 + 1/Δ)·1 − κMC) dv = Mρ(v) − v,
+
+with a time step Δ that grows to Newton's method. The gap falls along the flow of a zero-sum game, so a step that
+raises it was too long and is taken again with Δ/4 (pseudo-transient continuation; Hofbauer & Sandholm,
+Econometrica 70, 2002, for the flow). In the coordinates dπ = √D y the system is (1 + 1/Δ)y − κSy = b with S
+antisymmetric: GMRES needs some κ·‖√D M √D‖ products with P, 5 to 10 for mixtures of Bradley–Terry users and
+about a hundred where κ is large, where LU takes over.
+
+It gives up (None) where the ball does not bind or the flow becomes too stiff (κ → ∞ near the threshold of
+activity); the interior point then takes over. Shapes: A alternatives; π, v and log-references (nats) are (A,); P is
+(A, A).
 """
 
 from __future__ import annotations
@@ -25,11 +33,13 @@ from scipy.linalg import lu_factor, lu_solve
 
 from theory.checks import Array
 
-MAX_STEPS = 30
-#: Shortest fraction of a Newton step; below it the start was too far off.
-SHORTEST_STEP = 0.25
-#: Up to this size one LU costs less than a Krylov space.
-DENSE_SIZE = 300
+MAX_STEPS = 60
+#: Steps that may be taken back. Solvable games needed at most 5 of them.
+MAX_REJECTED = 6
+#: Bounds on the growth of Δ per accepted step.
+GROWTH = 1.5, 10.0
+#: A Krylov space shorter than this is not worth its overhead.
+SHORTEST_KRYLOV = 12
 #: Longest Krylov space, as a share of A and in all; a step that wants more is cheaper by LU, and so are the next.
 KRYLOV_SHARE, MAX_KRYLOV = 0.1, 150
 #: Stop of the root search for κ, relative to tau.
@@ -67,68 +77,100 @@ def fixed_point(
     current = problem.respond(v, slope)
     if current is None:
         return None
-    residual, norm = _residual(problem, current)
-    krylov = pi.size > DENSE_SIZE
+    krylov = min(MAX_KRYLOV, int(KRYLOV_SHARE * pi.size))
+    # Near the solution Newton's method at once, far from it a step of the size of the flow's own time scale.
+    time_step = 1.0 / min(1.0, max(current.size, 1e-6)) ** 2
+    rejected = 0
     for _ in range(MAX_STEPS):
-        if problem.gap(current, current.scores + residual) <= target:
+        if current.gap <= target:
             return current.policy
-        if norm == 0.0:
+        if current.size == 0.0:
             # One alternative holds all the mass that float64 can see, and the response leads away from it.
             return None
-        borders = [np.ones(pi.size)]
-        if weight == 0:
-            borders.append(current.scores - current.policy @ current.scores)
-        direction = None
-        if krylov:
-            direction = _krylov(problem, current, residual, borders, accuracy=min(0.1, max(1e-4, 0.1 * norm)))
-        if direction is None:
-            krylov = False
-            direction = _dense(problem, current, residual, borders)
-        step = residual + problem.payoffs(direction)
-        length, accepted = 1.0, False
-        while not accepted and length >= SHORTEST_STEP:
-            trial = problem.respond(current.scores + length * step, current.slope)
-            if trial is not None:
-                trial_residual, trial_norm = _residual(problem, trial)
-                accepted = trial_norm <= (1.0 - 0.1 * length) * norm
-            length *= 0.5
-        if trial is None or not accepted:
-            return None
-        current, residual, norm = trial, trial_residual, trial_norm
+        step = None
+        shift = 1.0 + 1.0 / time_step
+        if krylov >= SHORTEST_KRYLOV:
+            step = _krylov(problem, current, shift, krylov)
+        if step is None:
+            krylov = 0
+            step = _dense(problem, current, shift)
+        trial = problem.respond(current.scores + step, current.slope)
+        if trial is None or not trial.gap <= current.gap:
+            rejected += 1
+            time_step *= 0.25
+            if rejected > MAX_REJECTED:
+                return None
+            continue
+        time_step *= min(GROWTH[1], max(GROWTH[0], current.gap / max(trial.gap, 1e-300)))
+        current = trial
     return None
 
 
 @dataclass(frozen=True)
 class _Response:
-    """ρ(v) and what the next step needs: its slope κ, its scores v, and KL(ρ(v)‖π_ref)."""
+    """ρ(v) and what the next step needs.
+
+    slope     κ
+    scores    v, its maximum 0
+    residual  Mρ(v) − v, its mean under ρ(v) 0; `size` is its root mean square in units of log π
+    gap       what the best response to ρ(v) gains
+    """
 
     policy: Array
     slope: float
     scores: Array
-    distance: float
+    residual: Array
+    size: float
+    gap: float
 
 
 @dataclass(frozen=True)
 class _Problem:
-    """The game with its set (tau) or its penalty (weight); see the module for both."""
+    """The game with its set (tau) or its penalty (weight)."""
 
     P: Array
     log_ref: Array
     tau: float
     weight: float
 
+    def payoffs(self, measure: Array) -> Array:
+        """(Mπ)(x) for every x, for a measure π of any sum."""
+        return self.P @ measure - 0.5 * measure.sum()
+
     def respond(self, v: Array, slope: float) -> _Response | None:
-        """ρ(v); on the ball by Newton on log κ from `slope`, None where the ball does not bind."""
+        """ρ(v) with its residual and gap, one product with P; None where the ball does not bind."""
+        v = v - v.max()
+        best = self._best(v, slope)
+        if best is None:
+            return None
+        policy, slope, distance = best
+        values = self.payoffs(policy)
+        against = self._best(values, slope)
+        if against is None:
+            return None
+        gap = float(against[0] @ values - policy @ values) - self.weight * (against[2] - distance)
+        residual = values - v
+        residual -= policy @ residual
+        size = slope * math.sqrt(float(policy @ residual**2))
+        return _Response(policy, slope, v, residual, size, gap)
+
+    def borders(self, at: _Response) -> list[Array]:
+        """The directions b with bᵀdπ = 0: the sum, and on the ball the KL."""
+        ones = np.ones(at.policy.size)
+        return [ones] if self.weight > 0 else [ones, at.scores - at.policy @ at.scores]
+
+    def _best(self, v: Array, slope: float) -> tuple[Array, float, float] | None:
+        """The maximiser of πᵀv, its κ and KL; on the ball by Newton on log κ from `slope`."""
         v = v - v.max()
         if self.weight > 0:
             policy, distance, _ = self._tilt(v, slope)
-            return _Response(policy, slope, v, distance)
+            return policy, slope, distance
         if -np.logaddexp.reduce(self.log_ref[v == 0.0]) <= self.tau:
             return None
         for _ in range(60):
             policy, distance, variance = self._tilt(v, slope)
             if abs(distance - self.tau) <= KL_ACCURACY * max(self.tau, 1e-2):
-                return _Response(policy, slope, v, distance)
+                return policy, slope, distance
             if not (variance > 0 and distance > 0):
                 return None
             # d KL/d log κ is the variance of κv; log KL against log κ is nearly straight over many decades.
@@ -147,48 +189,32 @@ class _Problem:
         mean = float(policy @ scores)
         return policy, mean - peak - math.log(total), float(policy @ scores**2) - mean * mean
 
-    def payoffs(self, policy: Array) -> Array:
-        """(Mπ)(x) for every x, for a measure π of any sum."""
-        return self.P @ policy - 0.5 * policy.sum()
 
-    def gap(self, response: _Response, values: Array) -> float:
-        """What the best response to ρ(v), whose payoffs are `values`, gains; infinite where the ball does not bind."""
-        best = self.respond(values, response.slope)
-        if best is None:
-            return math.inf
-        gain = float(best.policy @ values - response.policy @ values)
-        return gain - self.weight * (best.distance - response.distance)
-
-
-def _residual(problem: _Problem, response: _Response) -> tuple[Array, float]:
-    """Mρ(v) − v, centred, and its size in units of log π (root mean square under π)."""
-    residual = problem.payoffs(response.policy) - response.scores
-    residual -= response.policy @ residual
-    return residual, response.slope * math.sqrt(float(response.policy @ residual**2))
-
-
-def _dense(problem: _Problem, at: _Response, residual: Array, borders: list[Array]) -> Array:
-    """dπ from (D⁻¹/κ − M) dπ + borders·multipliers = residual, bordersᵀdπ = 0."""
+def _dense(problem: _Problem, at: _Response, shift: float) -> Array:
+    """dv by LU: (shift·D⁻¹/κ − M) dπ + borders·multipliers = residual, bordersᵀdπ = 0, shift·dv = residual + M dπ."""
     matrix = 0.5 - problem.P
     # Where π(x) has underflowed the row reads dπ(x) = 0.
-    matrix.flat[:: at.policy.size + 1] += 1.0 / np.maximum(at.slope * at.policy, 1e-290)
+    matrix.flat[:: at.policy.size + 1] += shift / np.maximum(at.slope * at.policy, 1e-290)
+    borders = problem.borders(at)
     solved = lu_solve(
         lu_factor(matrix, overwrite_a=True, check_finite=False),
-        np.stack([residual, *borders], axis=1),
+        np.stack([at.residual, *borders], axis=1),
         check_finite=False,
     )
     reduced = np.stack(borders) @ solved
     multipliers = np.linalg.lstsq(reduced[:, 1:], reduced[:, 0], rcond=None)[0]
-    return solved[:, 0] - solved[:, 1:] @ multipliers
+    return (at.residual + problem.payoffs(solved[:, 0] - solved[:, 1:] @ multipliers)) / shift
 
 
-def _krylov(
-    problem: _Problem, at: _Response, residual: Array, borders: list[Array], accuracy: float
-) -> Array | None:
-    """dπ = √D y from y − κSy = b by GMRES, S = Π√D M √DΠ, Π orthogonal to √D·borders; None where that takes too many products."""
+def _krylov(problem: _Problem, at: _Response, shift: float, longest: int) -> Array | None:
+    """dv by GMRES on shift·y − κSy = κΠ√D·residual, S = Π√D M √DΠ, Π the projection off √D·borders, dπ = √D y.
+
+    To a relative accuracy of a tenth of the residual's size: Newton's method then converges at order near 2. None
+    where that takes more than `longest` products with P.
+    """
     root = np.sqrt(at.policy)
     frame: list[Array] = []
-    for border in borders:
+    for border in problem.borders(at):
         direction = root * border
         for unit in frame:
             direction = direction - unit * (unit @ direction)
@@ -201,11 +227,11 @@ def _krylov(
             y = y - unit * (unit @ y)
         return y
 
-    b = project(root * residual) * at.slope
+    b = project(root * at.residual) * at.slope
     size = float(np.linalg.norm(b))
     if size == 0.0:
-        return np.zeros(b.size)
-    longest = min(MAX_KRYLOV, int(KRYLOV_SHARE * b.size))
+        return at.residual / shift
+    accuracy = min(0.1, max(1e-4, 0.1 * at.size)) * size
     basis = np.empty((longest + 1, b.size))
     hessenberg = np.zeros((longest + 1, longest))
     basis[0] = b / size
@@ -215,14 +241,15 @@ def _krylov(
             overlap = basis[: j + 1] @ w
             w -= overlap @ basis[: j + 1]
             hessenberg[: j + 1, j] += overlap
-        hessenberg[j, j] += 1.0
+        hessenberg[j, j] += shift
         hessenberg[j + 1, j] = length = float(np.linalg.norm(w))
         if j % 4 == 3 or length < 1e-14:
+            H = hessenberg[: j + 2, : j + 1]
             right = np.zeros(j + 2)
             right[0] = size
-            y, *_ = np.linalg.lstsq(hessenberg[: j + 2, : j + 1], right, rcond=None)
-            if np.linalg.norm(hessenberg[: j + 2, : j + 1] @ y - right) <= accuracy * size:
-                return root * project(y @ basis[: j + 1])
+            y, *_ = np.linalg.lstsq(H, right, rcond=None)
+            if np.linalg.norm(H @ y - right) <= accuracy:
+                return (at.residual + problem.payoffs(root * project(y @ basis[: j + 1]))) / shift
             if length < 1e-14:
                 return None
         basis[j + 1] = w / length

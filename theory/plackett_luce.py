@@ -54,15 +54,17 @@ def bottom_choice(population: Population, bt_beta: float, members: ArrayLike | N
     """
     beta, inside = check_bt_beta(bt_beta), _members(population, members)
     utilities = population.utilities[:, inside]
-    # Users whose utilities agree up to order (all, if they are rankings of the same items) share one integral.
-    order = utilities.argsort(axis=1, kind="stable")
-    profiles, group = np.unique(np.take_along_axis(utilities, order, axis=1), axis=0, return_inverse=True)
-    laws = np.empty_like(profiles)
-    for law, profile in zip(laws, profiles, strict=True):
-        levels, label, counts = np.unique(profile, return_inverse=True, return_counts=True)
-        law[:] = _last_place(beta * (levels - levels[0]), counts.astype(np.float64))[label]
     total = np.zeros(utilities.shape[1])
-    np.add.at(total, order, np.asarray(population.weights)[:, None] * laws[group])
+    # Users whose utilities agree up to order (all, if they are rankings of the same items) share one integral.
+    laws: dict[bytes, Array] = {}
+    for weight, utility in zip(np.asarray(population.weights), utilities, strict=True):
+        order = utility.argsort(kind="stable")
+        profile = utility[order]
+        key = profile.tobytes()
+        if key not in laws:
+            levels, label, counts = np.unique(profile, return_inverse=True, return_counts=True)
+            laws[key] = _last_place(beta * (levels - levels[0]), counts.astype(np.float64))[label]
+        total[order] += weight * laws[key]
     return _spread(total, inside)
 
 
