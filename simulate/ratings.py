@@ -10,13 +10,15 @@ Ratings become utilities by min–max of the rating scale, per file; ranks becom
 
 from __future__ import annotations
 
+import csv
+import gzip
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from theory.bradley_terry import Population
@@ -122,7 +124,7 @@ def read_ratings(
     table = _read_cells(path)
     names, ignored = _item_columns(table, items, path)
     values = _numbers(table, names, path)
-    values, lines, dropped = _handle_missing(values, missing, path)
+    values, lines, dropped = _handle_missing(values, table.lines, missing, path)
     if kind == "rankings":
         utilities, used = _from_rankings(values, lines, path), (float(len(names)), 1.0)
     elif kind == "ratings":
@@ -132,57 +134,85 @@ def read_ratings(
     return RatedItems(path.name, utilities, names, ignored, dropped, used)
 
 
-def _read_cells(path: Path) -> pd.DataFrame:
+@dataclass(frozen=True)
+class _Table:
+    """A csv file as text: `cells[row][column]`, and the line of the file that each row begins on."""
+
+    header: tuple[str, ...]
+    cells: tuple[tuple[str, ...], ...]
+    lines: Array
+
+
+def _read_cells(path: Path) -> _Table:
     """All cells as text; a row with too many or too few fields is named by its line."""
-    try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, skip_blank_lines=False, on_bad_lines="error")
-    except pd.errors.EmptyDataError:
-        raise ValueError(f"{path} is empty") from None
-    except pd.errors.ParserError as error:
-        raise ValueError(f"{path}: {error}") from None
-    if not len(table):
+    opener = gzip.open if path.suffix == ".gz" else open
+    rows: list[tuple[str, ...]] = []
+    lines: list[int] = []
+    with opener(path, "rt", encoding="utf-8-sig", newline="") as stream:
+        reader = csv.reader(stream)
+        header = tuple(name.strip() for name in next(reader, []))
+        begins = reader.line_num + 1
+        for row in reader:
+            if len(row) != len(header):
+                many = "fewer" if len(row) < len(header) else "more"
+                raise ValueError(f"{path}, line {begins}: {many} fields than the header ({len(row)}, {len(header)})")
+            rows.append(tuple(cell.strip() for cell in row))
+            lines.append(begins)
+            begins = reader.line_num + 1
+    if not header:
+        raise ValueError(f"{path} is empty")
+    if len(set(header)) < len(header):
+        raise ValueError(f"{path}: two columns have the same name")
+    if not rows:
         raise ValueError(f"{path} has a header but no users")
-    short = table.isna().any(axis=1)  # fields that the row lacks are NaN, empty cells are ""
-    if short.any():
-        raise ValueError(f"{path}, line {int(short.argmax()) + 2}: fewer fields than the header")
-    if not isinstance(table.index, pd.RangeIndex):
-        raise ValueError(f"{path}: rows have more fields than the header")
-    return table.apply(lambda column: column.str.strip())
+    return _Table(header, tuple(rows), np.array(lines))
+
+
+def _as_number(cell: str) -> float:
+    """The cell's finite number, NaN if it is none."""
+    try:
+        value = float(cell)
+    except ValueError:
+        return math.nan
+    return value if math.isfinite(value) else math.nan
 
 
 def _item_columns(
-    table: pd.DataFrame, items: Sequence[str] | None, path: Path
+    table: _Table, items: Sequence[str] | None, path: Path
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Names of the item columns and of the others: as given, or the columns most of whose cells are numbers."""
     if items is not None:
-        unknown = [name for name in items if name not in table.columns]
+        unknown = [name for name in items if name not in table.header]
         if unknown:
-            raise ValueError(f"{path} has no column {unknown[0]!r}; its columns are {list(table.columns)}")
+            raise ValueError(f"{path} has no column {unknown[0]!r}; its columns are {list(table.header)}")
         names = tuple(items)
     else:
-        numeric = table.apply(lambda column: pd.to_numeric(column, errors="coerce").notna().sum())
-        filled = (table != "").sum()
-        names = tuple(name for name in table.columns if 2 * numeric[name] > filled[name] > 0)
+        columns = zip(table.header, zip(*table.cells, strict=True), strict=True)
+        filled = {name: [cell for cell in column if cell] for name, column in columns}
+        numeric = {name: sum(not math.isnan(_as_number(c)) for c in cells) for name, cells in filled.items()}
+        names = tuple(name for name in table.header if 2 * numeric[name] > len(filled[name]))
     if len(names) < 2:
         raise ValueError(f"{path} has {len(names)} item columns, two are needed; name them with items")
-    return names, tuple(name for name in table.columns if name not in names)
+    return names, tuple(name for name in table.header if name not in names)
 
 
-def _numbers(table: pd.DataFrame, names: tuple[str, ...], path: Path) -> Array:
+def _numbers(table: _Table, names: tuple[str, ...], path: Path) -> Array:
     """(users, items) with NaN for empty cells; a cell that is neither empty nor a finite number is an error."""
-    cells = table[list(names)]
-    values = cells.apply(lambda column: pd.to_numeric(column, errors="coerce")).to_numpy(dtype=float)
-    bad = (cells.to_numpy() != "") & ~np.isfinite(values)
-    if bad.any():
-        row, column = np.argwhere(bad)[0]
-        raise ValueError(
-            f"{path}, line {row + 2}, column {names[column]!r}: {cells.iloc[row, column]!r} is not a number"
-        )
+    where = [table.header.index(name) for name in names]
+    values = np.array([[_as_number(row[k]) for k in where] for row in table.cells])
+    for row, column in np.argwhere(np.isnan(values)):
+        cell = table.cells[row][where[column]]
+        if cell:
+            raise ValueError(
+                f"{path}, line {table.lines[row]}, column {names[column]!r}: {cell!r} is not a finite number"
+            )
     return values
 
 
-def _handle_missing(values: Array, missing: Missing | None, path: Path) -> tuple[Array, Array, int]:
+def _handle_missing(
+    values: Array, lines: Array, missing: Missing | None, path: Path
+) -> tuple[Array, Array, int]:
     """Returns the values kept, the line of each kept row, and how many users were dropped."""
-    lines = np.arange(len(values)) + 2
     holes = np.isnan(values)
     if not holes.any():
         return values, lines, 0
@@ -190,7 +220,7 @@ def _handle_missing(values: Array, missing: Missing | None, path: Path) -> tuple
     if missing is None:
         raise ValueError(
             f"{path} has {int(holes.sum())} missing cells in {users} of {len(values)} rows, the first in line "
-            f"{int(holes.any(axis=1).argmax()) + 2}; choose missing='drop' (leave those users out) or "
+            f"{lines[int(holes.any(axis=1).argmax())]}; choose missing='drop' (leave those users out) or "
             "missing='pairs' (keep the pairs both of whose items a user rated)"
         )
     if missing == "pairs":

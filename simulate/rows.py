@@ -11,7 +11,9 @@ Rows are only as good as the code that made them, so a stamp carries a fingerpri
 
 from __future__ import annotations
 
+import csv
 import hashlib
+import io
 import json
 import os
 import platform
@@ -24,14 +26,15 @@ from importlib.metadata import version
 from pathlib import Path
 
 import joblib
-import pandas as pd
 from tqdm import tqdm
 
 from simulate.montecarlo import Estimate
 from theory.judgement import Setting, setting_key
 
 ROOT = Path(__file__).resolve().parent.parent
-PACKAGES = ("numpy", "scipy", "pandas", "joblib")
+PACKAGES = ("numpy", "scipy", "joblib")
+#: How a column's text becomes its type; repr and float are inverse to the last bit.
+CONVERT: dict[str, Callable[[str], str | int | float]] = {"str": str, "int": int, "float": float}
 
 
 @dataclass(frozen=True)
@@ -143,8 +146,15 @@ class Results:
         self.folder.mkdir(parents=True, exist_ok=True)
         _replace(self._stamps_file, json.dumps(self.stamps, indent=1, sort_keys=True) + "\n")
         ordered = sorted(self.rows.values(), key=lambda row: (_claim_order(row.claim), row.cell))
-        table = pd.DataFrame([asdict(row) for row in ordered], columns=[f.name for f in fields(Row)])
-        _replace(self._rows_file, table.to_csv(index=False, lineterminator="\n"))
+        _replace(self._rows_file, _as_csv(ordered))
+
+
+def _as_csv(rows: Sequence[Row]) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, [f.name for f in fields(Row)], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(asdict(row) for row in rows)
+    return text.getvalue()
 
 
 def read_rows(folder: Path) -> list[Row]:
@@ -152,18 +162,12 @@ def read_rows(folder: Path) -> list[Row]:
     path = folder / "rows.csv"
     if not path.exists():
         return []
-    # round_trip: the default parser is off by an ulp, and rows must survive a resume bit for bit
-    table = pd.read_csv(
-        path,
-        float_precision="round_trip",
-        keep_default_na=False,
-        na_values={"estimate": ["nan"], "stderr": ["nan"], "low": ["nan", ""], "high": ["nan", ""]},
-        dtype={"setting": str, "witness": str, "stamp": str},
-    )
-    missing = [f.name for f in fields(Row) if f.name not in table.columns]
-    if missing:
-        raise ValueError(f"{path} has no column {missing[0]!r}")
-    return [Row(**record) for record in table[[f.name for f in fields(Row)]].to_dict("records")]
+    with path.open(newline="") as stream:
+        reader = csv.DictReader(stream)
+        missing = [f.name for f in fields(Row) if f.name not in (reader.fieldnames or [])]
+        if missing:
+            raise ValueError(f"{path} has no column {missing[0]!r}")
+        return [Row(**{f.name: CONVERT[str(f.type)](record[f.name]) for f in fields(Row)}) for record in reader]
 
 
 def run(cells: Sequence[Cell], folder: Path, stamp: dict[str, object], jobs: int) -> Results:

@@ -29,6 +29,7 @@ from scipy.optimize import linprog
 from scipy.sparse import csr_matrix, hstack, vstack
 from scipy.sparse import eye as sparse_eye
 
+from theory.audit_ball import BALL_SLACK
 from theory.audit_data import Observed
 from theory.checks import Array
 from theory.factors import linear_factor, linear_slope
@@ -41,8 +42,6 @@ LP_OPTIONS = {"primal_feasibility_tolerance": 1e-10, "dual_feasibility_tolerance
 MARGIN = 1e-9
 #: Relative rounding error of one evaluation of s above (a few hundred terms of float64).
 ROUNDING = 1e-13
-#: `maximize_in_kl_ball` stops inside the ball, by about 1e-12 of the values' range.
-BALL_SLACK = 1e-11
 
 
 @dataclass(frozen=True, eq=False)

@@ -69,14 +69,15 @@ def initial_types(size: int) -> Array:
     The grid is finer near 0, where the extreme populations of indifferent users live.
     """
     if size <= 3:
-        steps = np.union1d(np.linspace(0.0, 1.0, 9), [1e-4, 1e-3, 1e-2, 0.05])
+        steps = np.union1d(np.linspace(0.0, 1.0, 9), [1e-6, 1e-4, 1e-2, 0.05])
         cube = np.array(list(itertools.product(steps, repeat=size)))
         return cube[cube.min(axis=1) == 0.0]
     halton = qmc.Halton(size, scramble=False).random(64 + 8 * size)[1:]
     halton -= halton.min(axis=1, keepdims=True)
     eye = np.eye(size)
-    corners = np.concatenate([eye, 1.0 - eye, np.zeros((1, size))])
-    return np.concatenate([corners, 0.5 * corners[:-1], halton, (halton > 0.4).astype(float)])
+    corners = np.concatenate([eye, 1.0 - eye])
+    scaled = [scale * corners for scale in (1.0, 0.5, 1e-2, 1e-4, 1e-6)]
+    return np.concatenate([np.zeros((1, size)), *scaled, halton, (halton > 0.4).astype(float)])
 
 
 def climb(dual: Dual, starts: Array, free: np.ndarray, *, sweeps: int = 2, levels: int = 17) -> Array:

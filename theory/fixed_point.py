@@ -1,26 +1,27 @@
 """Newton–Krylov on the response map of the win-rate game: the fast path where the KL term is active.
 
-The program. Find the scores v (A,) with v = M·ρ(v), up to a constant, where M = P − ½ and ρ is the best response
+The program. Find scores v (A,) with v = M·ρ(v), up to a constant, where M = P − ½ and ρ is the best response
 
     ρ(v) = argmax over π of πᵀv  with  KL(π‖π_ref) = tau    (or of πᵀv − weight·KL(π‖π_ref)),   so that
     ρ(v) ∝ π_ref·exp(κv),  κ the root of KL(ρ(v)‖π_ref) = tau    (or 1/weight).
 
-Then π = ρ(v) is a best response to itself. With D = diag(π) and h = v − πᵀv, the derivative of ρ is κC, where C
-is D projected on the moves that keep the sum and, on the ball, the KL: 1ᵀdπ = 0, hᵀdπ = 0.
+Then π = ρ(v) is a best response to itself. With D = diag(π) and h = v − πᵀv, the derivative of ρ is κC, where
+C is D projected on the moves that keep the sum and, on the ball, the KL: 1ᵀdπ = 0, hᵀdπ = 0.
 
 The iteration is implicit Euler on the smooth best-response dynamics v' = Mρ(v) − v,
 
     ((1 + 1/Δ)·1 − κMC) dv = Mρ(v) − v,
 
-with a time step Δ that grows to Newton's method. The gap falls along the flow of a zero-sum game, so a step that
-raises it was too long and is taken again with Δ/4 (pseudo-transient continuation; Hofbauer & Sandholm,
-Econometrica 70, 2002, for the flow). In the coordinates dπ = √D y the system is (1 + 1/Δ)y − κSy = b with S
+with a time step Δ that grows to Newton's method. The gap falls along this flow in a zero-sum game (Hofbauer &
+Sandholm, Econometrica 70, 2002), so a step that raises it was too long and is taken again with Δ/4
+(pseudo-transient continuation). In the coordinates dπ = √D y the system is (1 + 1/Δ)y − κSy = b with S
 antisymmetric: GMRES needs some κ·‖√D M √D‖ products with P, 5 to 10 for mixtures of Bradley–Terry users and
 about a hundred where κ is large, where LU takes over.
 
 It gives up (None) where the ball does not bind or the flow becomes too stiff (κ → ∞ near the threshold of
-activity); the interior point then takes over. Shapes: A alternatives; π, v and log-references (nats) are (A,); P is
-(A, A).
+activity); the interior point then takes over.
+
+Shapes: A alternatives; π, v and log-references (nats) are (A,); P is (A, A).
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.linalg import lu_factor, lu_solve
+from scipy.linalg.lapack import dgetrf, dgetrs
 
 from theory.checks import Array
 
@@ -40,7 +41,7 @@ MAX_REJECTED = 6
 GROWTH = 1.5, 10.0
 #: A Krylov space shorter than this is not worth its overhead.
 SHORTEST_KRYLOV = 12
-#: Longest Krylov space, as a share of A and in all; a step that wants more is cheaper by LU, and so are the next.
+#: Longest Krylov space, as a share of A and in all. A step that wants more is cheaper by LU, and so are the next.
 KRYLOV_SHARE, MAX_KRYLOV = 0.1, 150
 #: Stop of the root search for κ, relative to tau.
 KL_ACCURACY = 1e-13
@@ -65,19 +66,27 @@ def fixed_point(
     slope          first guess of κ on the ball
     """
     problem = _Problem(win_rates, log_reference, tau, weight)
-    pi = np.exp(log_reference) if start is None else start
-    v = problem.payoffs(pi)
-    if weight > 0:
-        slope = 1.0 / weight
+    # What overflows is not finite, its gap not below any other, and the step is taken back.
+    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
+        try:
+            return _follow(problem, np.exp(log_reference) if start is None else start, slope, target)
+        except np.linalg.LinAlgError:
+            return None
+
+
+def _follow(problem: _Problem, start: Array, slope: float | None, target: float) -> Array | None:
+    v = problem.payoffs(start)
+    if problem.weight > 0:
+        slope = 1.0 / problem.weight
     elif slope is None:
-        spread = math.sqrt(float(pi @ (v - pi @ v) ** 2))
+        spread = math.sqrt(float(start @ (v - start @ v) ** 2))
         if spread < 1e-15:
             return None
-        slope = math.sqrt(2.0 * tau) / spread
+        slope = math.sqrt(2.0 * problem.tau) / spread
     current = problem.respond(v, slope)
     if current is None:
         return None
-    krylov = min(MAX_KRYLOV, int(KRYLOV_SHARE * pi.size))
+    krylov = min(MAX_KRYLOV, int(KRYLOV_SHARE * start.size))
     # Near the solution Newton's method at once, far from it a step of the size of the flow's own time scale.
     time_step = 1.0 / min(1.0, max(current.size, 1e-6)) ** 2
     rejected = 0
@@ -94,15 +103,15 @@ def fixed_point(
         if step is None:
             krylov = 0
             step = _dense(problem, current, shift)
-        trial = problem.respond(current.scores + step, current.slope)
-        if trial is None or not trial.gap <= current.gap:
-            rejected += 1
-            time_step *= 0.25
-            if rejected > MAX_REJECTED:
-                return None
+        trial = None if step is None else problem.respond(current.scores + step, current.slope)
+        if trial is not None and trial.gap <= current.gap:
+            time_step *= min(GROWTH[1], max(GROWTH[0], current.gap / max(trial.gap, 1e-300)))
+            current = trial
             continue
-        time_step *= min(GROWTH[1], max(GROWTH[0], current.gap / max(trial.gap, 1e-300)))
-        current = trial
+        time_step *= 0.25
+        rejected += 1
+        if rejected > MAX_REJECTED:
+            return None
     return None
 
 
@@ -190,27 +199,29 @@ class _Problem:
         return policy, mean - peak - math.log(total), float(policy @ scores**2) - mean * mean
 
 
-def _dense(problem: _Problem, at: _Response, shift: float) -> Array:
-    """dv by LU: (shift·D⁻¹/κ − M) dπ + borders·multipliers = residual, bordersᵀdπ = 0, shift·dv = residual + M dπ."""
+def _dense(problem: _Problem, at: _Response, shift: float) -> Array | None:
+    """dv by LU, None if singular; shift·dv = residual + M dπ, where bordersᵀdπ = 0 and
+
+    (shift·D⁻¹/κ − M) dπ + borders·multipliers = residual.
+    """
     matrix = 0.5 - problem.P
     # Where π(x) has underflowed the row reads dπ(x) = 0.
     matrix.flat[:: at.policy.size + 1] += shift / np.maximum(at.slope * at.policy, 1e-290)
     borders = problem.borders(at)
-    solved = lu_solve(
-        lu_factor(matrix, overwrite_a=True, check_finite=False),
-        np.stack([at.residual, *borders], axis=1),
-        check_finite=False,
-    )
+    factors, pivots, singular = dgetrf(matrix.T, overwrite_a=True)
+    if singular:
+        return None
+    solved = dgetrs(factors, pivots, np.stack([at.residual, *borders], axis=1), trans=1)[0]
     reduced = np.stack(borders) @ solved
     multipliers = np.linalg.lstsq(reduced[:, 1:], reduced[:, 0], rcond=None)[0]
     return (at.residual + problem.payoffs(solved[:, 0] - solved[:, 1:] @ multipliers)) / shift
 
 
 def _krylov(problem: _Problem, at: _Response, shift: float, longest: int) -> Array | None:
-    """dv by GMRES on shift·y − κSy = κΠ√D·residual, S = Π√D M √DΠ, Π the projection off √D·borders, dπ = √D y.
+    """dv by GMRES on shift·y − κSy = κΠ√D·residual; S = Π√D M √DΠ, Π projects off √D·borders, dπ = √D y.
 
-    To a relative accuracy of a tenth of the residual's size: Newton's method then converges at order near 2. None
-    where that takes more than `longest` products with P.
+    To a relative accuracy of a tenth of the residual's size: Newton's method then converges at order near 2.
+    None where that takes more than `longest` products with P.
     """
     root = np.sqrt(at.policy)
     frame: list[Array] = []
