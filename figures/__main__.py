@@ -1,8 +1,8 @@
 """Draw the figures: PDF and PNG into figures/out.
 
-    python -m figures                    all figures, from the rows of profile cpu
-    python -m figures D8 D11             those that show these claims
-    python -m figures --results DIR      rows from another folder (real people's ratings, say)
+python -m figures                    all figures, from the rows of profile cpu
+python -m figures D8 D11             those that show these claims
+python -m figures --results DIR      rows from another folder (real people's ratings, say)
 """
 
 from __future__ import annotations

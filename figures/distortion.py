@@ -15,7 +15,7 @@ from theory.audit import audit
 from theory.checks import Array
 from theory.claims import parse_setting
 from theory.distortion import distortion
-from theory.distortion_claims import correlated_ratio, rlhf_in_a_ball
+from theory.distortion_method_claims import correlated_ratio, rlhf_in_a_ball
 from theory.instances import Instance, borda_instance
 from theory.methods import METHODS
 from theory.social_choice import borda, maximal_lottery
@@ -38,7 +38,9 @@ def factors_against_beta(rows: Sequence[Row]) -> Figure:
     points(left, 1, select(rows, "D4", "attained"), "bt_beta", "Borda on I5")
     points(left, 2, select(rows, "D6", "attained"), "bt_beta", "Copeland on I5")
     left.set_ylim(0, 26)
-    finish(left, r"users' temperature $\beta$", "worst-case distortion", "bounds, and instances that attain them", legend=2)
+    finish(
+        left, r"users' temperature $\beta$", "worst-case distortion", "bounds, and instances that attain them", legend=2
+    )
 
     tail = np.linspace(5.0, 20.0, 100)
     line(right, 0, betas, [factors.linear_factor(float(b)) for b in betas], "$L$")

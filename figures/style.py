@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 
@@ -19,6 +20,7 @@ matplotlib.use("Agg")  # files only: figures are drawn where there is no screen
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
 
 from simulate.rows import Row
 from theory.claims import parse_setting
@@ -38,7 +40,7 @@ LOOKS: tuple[tuple[str, str | tuple[int, tuple[int, ...]], str], ...] = (
 #: Width of a text column and of a page, inches.
 COLUMN, PAGE = 3.4, 7.0
 
-SETTINGS = {
+SETTINGS: dict[Any, Any] = {
     "font.family": "serif",
     "font.size": 8,
     "axes.titlesize": 8,
@@ -80,15 +82,13 @@ def panels(columns: int = 1, width: float = COLUMN, height: float = 2.6) -> tupl
     return figure, list(axes[0])
 
 
-def line(ax: Axes, look: int, x: Sequence[float], y: Sequence[float], label: str | None = None) -> None:
+def line(ax: Axes, look: int, x: ArrayLike, y: ArrayLike, label: str | None = None) -> None:
     """A theory curve."""
     colour, dash, _ = LOOKS[look % len(LOOKS)]
     ax.plot(x, y, color=colour, linestyle=dash, label=label, zorder=2)
 
 
-def points(
-    ax: Axes, look: int, rows: Sequence[Row], x: str, label: str | None = None, *, filled: bool = True
-) -> None:
+def points(ax: Axes, look: int, rows: Sequence[Row], x: str, label: str | None = None, *, filled: bool = True) -> None:
     """Measured rows against one entry of their setting, with their 95 % intervals; nothing without rows."""
     if not rows:
         return

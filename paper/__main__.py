@@ -1,7 +1,7 @@
 """Write the ledger: paper/tables/ledger.csv, ledger.md, ledger.tex, numbers.tex and the paper's tables.
 
-    python -m paper                 from the rows of profile cpu
-    python -m paper D4 D8           print those claims, write nothing
+python -m paper                 from the rows of profile cpu
+python -m paper D4 D8           print those claims, write nothing
 """
 
 from __future__ import annotations

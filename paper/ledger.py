@@ -76,16 +76,13 @@ def entries(claims: Iterable[Claim], simulation: Sequence[Row], llm: Sequence[Ro
     for claim in claims:
         for check in claim.checks:
             mine = [
-                [row for row in rows if (row.claim, row.check) == (claim.id, check.name)]
-                for rows in (simulation, llm)
+                [row for row in rows if (row.claim, row.check) == (claim.id, check.name)] for rows in (simulation, llm)
             ]
             declared = [setting_key(setting) for setting in check.settings]
             extra = sorted({row.setting for rows in mine for row in rows} - set(declared))
             for key in declared + extra:
                 predicted = check.predict(parse_setting(key))
-                sim, lm = (
-                    measure(check, predicted, [row for row in rows if row.setting == key]) for rows in mine
-                )
+                sim, lm = (measure(check, predicted, [row for row in rows if row.setting == key]) for rows in mine)
                 found.append(Entry(claim, check, key, predicted, sim, lm))
     return found
 

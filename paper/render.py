@@ -60,18 +60,26 @@ def _quantities(ledger: Sequence[Entry]) -> dict[str, str]:
     return {entry.check.name: entry.check.quantity for entry in ledger}
 
 
-#: Characters of claim statements that LaTeX needs spelt out.
-LATEX = {
+#: Characters of plain text that LaTeX needs spelt out.
+TEXT = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "_": r"\_", "#": r"\#", "$": r"\$", "{": r"\{", "}": r"\}",
-    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "≻": r"$\succ$", "β": r"$\beta$", "γ": r"$\gamma$",
-    "δ": r"$\delta$", "ε": r"$\varepsilon$", "η": r"$\eta$", "μ": r"$\mu$", "π": r"$\pi$", "ξ": r"$\xi$",
-    "ℓ": r"$\ell$", "Σ": r"$\Sigma$", "Θ": r"$\Theta$", "Ω": r"$\Omega$", "√": r"$\surd$", "∞": r"$\infty$",
-    "≤": r"$\le$", "≥": r"$\ge$", "≪": r"$\ll$", "∝": r"$\propto$", "×": r"$\times$", "−": r"$-$", "±": r"$\pm$",
-    "·": r"$\cdot$", "→": r"$\to$", "½": r"$\frac12$", "¼": r"$\frac14$", "⅓": r"$\frac13$", "…": r"\dots{}",
-    "⁰": r"$^{0}$", "¹": r"$^{1}$", "²": r"$^{2}$", "³": r"$^{3}$", "⁴": r"$^{4}$", "⁵": r"$^{5}$",
-    "⁶": r"$^{6}$", "⁷": r"$^{7}$", "⁸": r"$^{8}$", "⁹": r"$^{9}$", "⁻": r"$^{-}$", "₁": r"$_{1}$", "₂": r"$_{2}$",
-    "—": "---", "–": "--", "π̂": r"$\hat\pi$", "\u0302": "",
+    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "—": "---", "–": "--", "…": r"\dots{}",
 }  # fmt: skip
+#: Symbols, each a formula of its own.
+MATH = {
+    "≻": r"\succ", "≤": r"\le", "≥": r"\ge", "≪": r"\ll", "∝": r"\propto", "∞": r"\infty", "→": r"\to", "×": r"\times",
+    "−": "-", "±": r"\pm", "·": r"\cdot", "√": r"\surd", "½": r"\frac12", "¼": r"\frac14",
+    "⅓": r"\frac13", "⅔": r"\frac23",
+    "α": r"\alpha", "β": r"\beta", "γ": r"\gamma", "δ": r"\delta", "ε": r"\varepsilon", "η": r"\eta", "λ": r"\lambda",
+    "μ": r"\mu", "ξ": r"\xi", "π": r"\pi", "ρ": r"\rho", "σ": r"\sigma", "τ": r"\tau", "χ": r"\chi", "ℓ": r"\ell",
+    "Σ": r"\Sigma", "Θ": r"\Theta", "Ω": r"\Omega", "Δ": r"\Delta", "∈": r"\in", "⊗": r"\otimes",
+    "‖": r"\|", "≠": r"\ne",
+    "≈": r"\approx", "⇔": r"\Leftrightarrow", "∀": r"\forall", "′": "'", "∑": r"\sum", "ŝ": r"\hat s",
+    **{superscript: f"^{{{digit}}}" for superscript, digit in zip("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻", "0123456789+-", strict=True)},
+    **{subscript: f"_{{{digit}}}" for subscript, digit in zip("₀₁₂₃₄₅₊₋", "012345+-", strict=True)},
+    "\u0302": r"\hat{}",
+}  # fmt: skip
+LATEX = TEXT | {symbol: rf"\ensuremath{{{formula}}}" for symbol, formula in MATH.items()}
 
 
 def latex(text: str) -> str:
@@ -80,77 +88,73 @@ def latex(text: str) -> str:
     unknown = [character for character in out if ord(character) > 127]
     if unknown:
         raise ValueError(f"no LaTeX for {unknown[0]!r} (U+{ord(unknown[0]):04X}) in {text!r}")
-    return out.replace("$$", "")  # neighbours share one formula
+    return out
 
 
 def latex_ledger(claims: Sequence[Line]) -> str:
     """ledger.tex: the claims as a longtable."""
     rows = [
-        f"{c.claim.id} & {latex(c.claim.statement)} & {latex(c.claim.source)} & {c.simulation} & {c.llm} & "
-        f"{c.verdict} \\\\"
-        for c in claims
+        [c.claim.id, latex(c.claim.statement), latex(c.claim.source), c.simulation, c.llm, c.verdict] for c in claims
     ]
-    head = r"claim & statement & source & simulation & LLM & verdict \\"
-    return "\n".join(
-        [
-            r"\begin{longtable}{@{}lp{.38\textwidth}p{.17\textwidth}lll@{}}",
-            r"\toprule",
-            head,
-            r"\midrule\endhead",
-            *rows,
-            r"\bottomrule",
-            r"\end{longtable}",
-            "",
-        ]
-    )
+    head = ["claim", "statement", "source", "simulation", "LLM", "verdict"]
+    return _table("longtable", r"@{}lp{.38\textwidth}p{.17\textwidth}lll@{}", [head], rows)
 
 
 def latex_entries(ledger: Sequence[Entry], columns: Sequence[tuple[str, str]]) -> str:
     """A table of chosen checks over bt_beta: one row per β, theory and simulation of each `(check, heading)`."""
     by_check = {
-        key: {
-            parse_setting(e.setting)["bt_beta"]: e for e in ledger if f"{e.claim.id}.{e.check.name}" == key
-        }
+        key: {parse_setting(e.setting)["bt_beta"]: e for e in ledger if f"{e.claim.id}.{e.check.name}" == key}
         for key, _ in columns
     }
-    betas = sorted({beta for found in by_check.values() for beta in found}, key=float)
-    heads = " & ".join(rf"\multicolumn{{2}}{{c}}{{{heading}}}" for _, heading in columns)
-    kinds = " & ".join("theory & simulation" for _ in columns)
     rows = []
-    for beta in betas:
+    for beta in sorted({beta for found in by_check.values() for beta in found}, key=float):
         cells = [str(beta)]
         for key, _ in columns:
             entry = by_check[key].get(beta)
             cells += [number(entry.predicted), estimate(entry.simulation)] if entry else ["", ""]
-        rows.append(" & ".join(map(latex, cells)) + r" \\")
-    return "\n".join(
-        [rf"\begin{{tabular}}{{r{'rr' * len(columns)}}}", r"\toprule", rf"$\beta$ & {heads} \\", rf" & {kinds} \\"]
-        + [r"\midrule", *rows, r"\bottomrule", r"\end{tabular}", ""]
-    )
+        rows.append([latex(cell) for cell in cells])
+    heads = [r"$\beta$", *(rf"\multicolumn{{2}}{{c}}{{{heading}}}" for _, heading in columns)]
+    kinds = ["", *["theory", "simulation"] * len(columns)]
+    return _table("tabular", "r" + "rr" * len(columns), [heads, kinds], rows)
 
 
 def latex_people(rows: Sequence[Row], bt_beta: float) -> str:
     """Distortion of every method on every population of raters at one β, with 95 % bootstrap intervals."""
-    mine = [row for row in rows if row.claim == "D17" and parse_setting(row.setting)["bt_beta"] == bt_beta]
-    populations = sorted({str(parse_setting(row.setting)["population"]) for row in mine})
-    lines = []
-    for name, method in METHODS.items():
-        cells = []
-        for population in populations:
-            found = [r for r in mine if r.check in (name, f"{name}_on_rated_pairs")
-                     and parse_setting(r.setting)["population"] == population]  # fmt: skip
-            cells.append(f"{number(found[0].estimate, 4)} [{number(found[0].low, 4)}, {number(found[0].high, 4)}]"
-                         if found else "—")  # fmt: skip
-        lines.append(" & ".join(map(latex, [method.label, *cells])) + r" \\")
-    heads = " & ".join(latex(population) for population in populations)
-    return "\n".join(
-        [rf"\begin{{tabular}}{{l{'r' * len(populations)}}}", r"\toprule", rf"method & {heads} \\", r"\midrule"]
-        + [*lines, r"\bottomrule", r"\end{tabular}", ""]
-    )
+    mine = {
+        (str(parse_setting(row.setting)["population"]), row.check.removesuffix("_on_rated_pairs")): row
+        for row in rows
+        if row.claim == "D17" and parse_setting(row.setting)["bt_beta"] == bt_beta
+    }
+    populations = sorted({population for population, _ in mine})
+    body = [
+        [latex(method.label), *(latex(_interval(mine.get((population, name)))) for population in populations)]
+        for name, method in METHODS.items()
+    ]
+    head = ["method", *(latex(population) for population in populations)]
+    return _table("tabular", "l" + "r" * len(populations), [head], body)
+
+
+def _interval(row: Row | None) -> str:
+    return "—" if row is None else f"{number(row.estimate, 4)} [{number(row.low, 4)}, {number(row.high, 4)}]"
+
+
+def _table(environment: str, columns: str, heads: Sequence[Sequence[str]], rows: Sequence[Sequence[str]]) -> str:
+    """A booktabs table from cells that are LaTeX already; a longtable repeats its head on every page."""
+    rule = r"\midrule\endhead" if environment == "longtable" else r"\midrule"
+    lines = [
+        rf"\begin{{{environment}}}{{{columns}}}",
+        r"\toprule",
+        *(" & ".join(head) + r" \\" for head in heads),
+        rule,
+        *(" & ".join(row) + r" \\" for row in rows),
+        r"\bottomrule",
+        rf"\end{{{environment}}}",
+    ]
+    return "\n".join(lines) + "\n"
 
 
 def latex_numbers(ledger: Sequence[Entry]) -> str:
-    r"""numbers.tex: every number of the ledger under a name, for prose: \ledger{D8.limit}{bt_beta=10;eta=1e-09}{theory}.
+    r"""numbers.tex: every number of the ledger by name, for prose: \ledger{D8.limit}{bt_beta=10;eta=1e-09}{theory}.
 
     An unknown name is a LaTeX error, so that prose cannot cite a number that no row knows.
     """

@@ -18,7 +18,7 @@ from scipy.optimize import minimize
 from scipy.special import expit
 
 from simulate.effort import Effort
-from simulate.montecarlo import Estimate, mean, ratio_to_mean, slope
+from simulate.montecarlo import Estimate, ratio_to_mean, slope
 from simulate.populations import adversary, describe, random_population
 from simulate.users import sample_comparisons
 from theory.borda_certificate import certify_borda_factor
@@ -34,23 +34,19 @@ from theory.instances import (
     correlated_instance,
     rlhf_instance,
 )
-from theory.kl_ball import kl, kl_from_log, maximize_in_kl_ball
+from theory.kl_ball import kl, maximize_in_kl_ball
 from theory.policy import dpo_loss, nlhf, nlhf_regularized, rlhf, rlhf_penalty
-from theory.social_choice import borda, borda_scores, copeland, maximal_lottery, plurality, random_dictator
+from theory.social_choice import borda, borda_scores, copeland, maximal_lottery
 
 Rng = np.random.Generator
 
 
 def _loss(instance: Instance, policy: Array) -> float:
     """Distortion of a policy on an instance, inside the instance's KL ball."""
-    return distortion(
-        instance.population, policy, tau=instance.tau, log_reference=instance.log_reference
-    )
+    return distortion(instance.population, policy, tau=instance.tau, log_reference=instance.log_reference)
 
 
-def _search(
-    badness: Callable[[Population], float], rng: Rng, effort: Effort, *known: Instance
-) -> Estimate:
+def _search(badness: Callable[[Population], float], rng: Rng, effort: Effort, *known: Instance) -> Estimate:
     """The worst population that the adversary finds, as an estimate with that population as its witness."""
     populations = [instance.population for instance in known]
     value, population = adversary(badness, rng, effort.starts, effort.steps, populations)
@@ -81,9 +77,7 @@ def fair_coins(bt_beta: float, n_alternatives: int, *, rng: Rng, effort: Effort)
     """D2: on I3 with ξ = 1 all comparisons are fair coins, so Borda's winner is whichever coins fell well."""
     instance = condorcet_instance(bt_beta, n_alternatives, 1e-3)
     u = instance.population.average_utility
-    utilities = [
-        float(u @ borda(_sampled_rates(instance, 10**6, rng))) for _ in range(2 * effort.replicates)
-    ]
+    utilities = [float(u @ borda(_sampled_rates(instance, 10**6, rng))) for _ in range(2 * effort.replicates)]
     return ratio_to_mean(float(u.max()), utilities)
 
 
@@ -143,9 +137,7 @@ def borda_attained(bt_beta: float, epsilon: float = 1e-3, *, rng: Rng, effort: E
     """D4: Borda on samples of 10¹⁸ users from I5 at γ*; c must win by a margin of order ε²."""
     instance = borda_instance(bt_beta, epsilon, optimal_gamma(bt_beta))
     u = instance.population.average_utility
-    utilities = [
-        float(u @ borda(_sampled_rates(instance, 10**18, rng), instance.mu)) for _ in range(effort.repeats)
-    ]
+    utilities = [float(u @ borda(_sampled_rates(instance, 10**18, rng), instance.mu)) for _ in range(effort.repeats)]
     return ratio_to_mean(float(u.max()), utilities)
 
 
@@ -281,9 +273,7 @@ def correlated_growth(bt_beta: float, *, rng: Rng, effort: Effort) -> Estimate:
 # D12, D13: DPO, RLHF and Borda are the same order in the population limit.
 
 
-def dpo_by_descent(
-    P: Array, pairs: Array, reference: Array, kl_beta: float, start: Array
-) -> tuple[Array, float]:
+def dpo_by_descent(P: Array, pairs: Array, reference: Array, kl_beta: float, start: Array) -> tuple[Array, float]:
     """The policy that minimises the DPO loss, by BFGS on its logits; returns the policy and its loss."""
     off = pairs * (1 - np.eye(len(P)))
     mass = off.sum()
@@ -311,7 +301,7 @@ def dpo_is_rlhf(kl_beta: float, what: str, *, rng: Rng, effort: Effort) -> Estim
         pairs = rng.random((A, A)) + 0.1  # correlated pairs: any symmetric law
         pairs = (pairs + pairs.T) / (pairs + pairs.T).sum()
         reference = rng.dirichlet(np.full(A, 3.0))
-        trained, loss = dpo_by_descent(P, pairs, reference, kl_beta, rng.normal(size=A) * 0.1)
+        trained, loss = dpo_by_descent(P, pairs, reference, kl_beta, rng.normal(0.0, 0.1, A))
         predicted = rlhf_penalty(fit_rewards(P, pairs).rewards, reference, kl_beta)
         if what == "policy":
             worst = max(worst, 0.5 * float(np.abs(trained - predicted).sum()))

@@ -31,32 +31,37 @@ def _case(n_alternatives: int, policy: str, rng: Rng) -> tuple[Population, Array
     return population, P, borda(P) if policy == "borda" else maximal_lottery(P).policy
 
 
+def _cases(n_alternatives: int, effort: Effort) -> int:
+    """Populations per check: beyond three alternatives an audit takes seconds."""
+    return effort.repeats if n_alternatives <= 3 else max(1, effort.repeats // 5)
+
+
 def contains(n_alternatives: int, policy: str, *, rng: Rng, effort: Effort) -> Estimate:
     """D16: smallest upper end over true distortion (at least 1 if the interval holds)."""
     worst, witness = np.inf, ""
-    for _ in range(effort.repeats):
+    for _ in range(_cases(n_alternatives, effort)):
         population, P, pi = _case(n_alternatives, policy, rng)
         ratio = audit(P, pi, BT_BETA).upper / distortion(population, pi)
         if ratio < worst:
             worst, witness = ratio, describe(population)
-    return Estimate(worst, n=effort.repeats, witness=witness)
+    return Estimate(worst, n=_cases(n_alternatives, effort), witness=witness)
 
 
 def within_linear_factor(n_alternatives: int, *, rng: Rng, effort: Effort) -> Estimate:
     """D16: largest upper end of a maximal lottery's audit minus L(β)."""
-    cases = (_case(n_alternatives, "lottery", rng) for _ in range(effort.repeats))
+    cases = (_case(n_alternatives, "lottery", rng) for _ in range(_cases(n_alternatives, effort)))
     excess = [audit(P, pi, BT_BETA).upper - linear_factor(BT_BETA) for _, P, pi in cases]
-    return Estimate(max(excess), n=effort.repeats)
+    return Estimate(max(excess), n=_cases(n_alternatives, effort))
 
 
 def closes(n_alternatives: int, *, rng: Rng, effort: Effort) -> Estimate:
     """D16: largest relative width of the interval, Borda's winner under audit."""
     widths = []
-    for _ in range(effort.repeats):
+    for _ in range(_cases(n_alternatives, effort)):
         _, P, pi = _case(n_alternatives, "borda", rng)
         interval = audit(P, pi, BT_BETA)
         widths.append(interval.upper / interval.lower - 1.0)
-    return Estimate(max(widths), n=effort.repeats)
+    return Estimate(max(widths), n=_cases(n_alternatives, effort))
 
 
 def coverage(n_users: int, *, rng: Rng, effort: Effort) -> Estimate:
@@ -66,7 +71,8 @@ def coverage(n_users: int, *, rng: Rng, effort: Effort) -> Estimate:
     pi = borda(population.win_rates(BT_BETA))
     true = distortion(population, pi)
     covered = 0
-    for _ in range(effort.repeats):
+    samples = max(effort.replicates // 10, effort.repeats)
+    for _ in range(samples):
         counts = sample_comparisons(population, BT_BETA, pairs, n_users, rng=rng).wins
         covered += audit(None, pi, BT_BETA, counts=counts).upper >= true
-    return proportion(covered, effort.repeats)
+    return proportion(covered, samples)

@@ -68,9 +68,7 @@ def generated_people(rng: Rng) -> People:
     return People("generated", RatedItems("generated", utilities, items, (), 0, (0.0, 1.0)))
 
 
-def people_distortion(
-    people: People, method: str, bt_beta: float, *, rng: Rng, effort: Effort
-) -> Estimate:
+def people_distortion(people: People, method: str, bt_beta: float, *, rng: Rng, effort: Effort) -> Estimate:
     """Distortion of one method on these users, with its bootstrap standard error and percentile interval."""
     entry = METHODS[method]
     pairs = people.rated.pair_table(bt_beta)

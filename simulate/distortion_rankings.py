@@ -46,7 +46,5 @@ def veto_played(bt_beta: float, n_alternatives: int, *, rng: Rng, effort: Effort
     """D7: Plurality Veto played by 20 000 voters on a member of the family with a clear margin."""
     population = plackett_luce.veto_family(bt_beta, n_alternatives, kappa=0.5, margin=0.5)
     u = population.average_utility
-    winners = [
-        play_plurality_veto(sample_keys(population, bt_beta, 20_000, rng)) for _ in range(effort.repeats)
-    ]
+    winners = [play_plurality_veto(sample_keys(population, bt_beta, 20_000, rng)) for _ in range(effort.repeats)]
     return ratio_to_mean(float(u.max()), u[winners])

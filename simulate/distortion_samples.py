@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.special import logit
 
 from simulate.effort import Effort
@@ -109,7 +110,7 @@ def lottery_rate(bt_beta: float, *, rng: Rng, effort: Effort) -> Estimate:
     return _log_slope(sizes, rms)
 
 
-def _log_slope(sizes: Array, estimates: list[Estimate]) -> Estimate:
+def _log_slope(sizes: ArrayLike, estimates: list[Estimate]) -> Estimate:
     """Slope of log(estimate) in log(size), errors propagated."""
     values = np.array([e.value for e in estimates])
     errors = np.array([e.stderr for e in estimates])

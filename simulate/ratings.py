@@ -177,9 +177,7 @@ def _as_number(cell: str) -> float:
     return value if math.isfinite(value) else math.nan
 
 
-def _item_columns(
-    table: _Table, items: Sequence[str] | None, path: Path
-) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def _item_columns(table: _Table, items: Sequence[str] | None, path: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Names of the item columns and of the others: as given, or the columns most of whose cells are numbers."""
     if items is not None:
         unknown = [name for name in items if name not in table.header]
@@ -209,9 +207,7 @@ def _numbers(table: _Table, names: tuple[str, ...], path: Path) -> Array:
     return values
 
 
-def _handle_missing(
-    values: Array, lines: Array, missing: Missing | None, path: Path
-) -> tuple[Array, Array, int]:
+def _handle_missing(values: Array, lines: Array, missing: Missing | None, path: Path) -> tuple[Array, Array, int]:
     """Returns the values kept, the line of each kept row, and how many users were dropped."""
     holes = np.isnan(values)
     if not holes.any():

@@ -24,6 +24,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import joblib
 from tqdm import tqdm
@@ -34,7 +35,7 @@ from theory.judgement import Setting, setting_key
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("numpy", "scipy", "joblib")
 #: How a column's text becomes its type; repr and float are inverse to the last bit.
-CONVERT: dict[str, Callable[[str], str | int | float]] = {"str": str, "int": int, "float": float}
+CONVERT: dict[str, Callable[[str], Any]] = {"str": str, "int": int, "float": float}
 
 
 @dataclass(frozen=True)
@@ -167,7 +168,7 @@ def read_rows(folder: Path) -> list[Row]:
         missing = [f.name for f in fields(Row) if f.name not in (reader.fieldnames or [])]
         if missing:
             raise ValueError(f"{path} has no column {missing[0]!r}")
-        return [Row(**{f.name: CONVERT[str(f.type)](record[f.name]) for f in fields(Row)}) for record in reader]
+        return [Row(*(CONVERT[str(f.type)](record[f.name]) for f in fields(Row))) for record in reader]
 
 
 def run(cells: Sequence[Cell], folder: Path, stamp: dict[str, object], jobs: int) -> Results:

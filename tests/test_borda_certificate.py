@@ -32,11 +32,7 @@ def test_certificate_closes(bt_beta):
     assert certificate.factor == borda_factor(bt_beta)
     assert certificate.supremum_bound == 2e-9
     # (K + t)/(1 − t) = K + (1 + K)t + O(t²), and rounded up by 64 units in the last place.
-    assert (
-        0
-        < certificate.certified_factor - certificate.factor
-        < 2e-9 * (1 + certificate.factor) + 1e-13 * bt_beta
-    )
+    assert 0 < certificate.certified_factor - certificate.factor < 2e-9 * (1 + certificate.factor) + 1e-13 * bt_beta
     assert certificate.boxes < 20_000
 
 
@@ -102,9 +98,7 @@ def test_gradient_enclosures_hold_on_random_boxes():
         step = 1e-5
         for axis in (0, 1):
             shift = step * np.eye(2)[axis]
-            above, below = (
-                face.values((points + s).reshape(-1, 2))[0].reshape(20, 2000) for s in (shift, -shift)
-            )
+            above, below = (face.values((points + s).reshape(-1, 2))[0].reshape(20, 2000) for s in (shift, -shift))
             slope = (above - below) / (2 * step)
             # Truncation step²·β²·K/6 and rounding 1e-15·K/step.
             slack = 3e-10 * (1 + bt_beta**2) * (1 + borda_factor(bt_beta))
@@ -161,9 +155,7 @@ def test_dual_weights_are_nonnegative_and_gamma_is_used():
         0.4,
         borda_lower_factor(3.0, 0.4),
         pytest.approx(1 / float(margin(3.0, 1.0)), rel=1e-13),
-        pytest.approx(
-            (float(margin(3.0, 0.4)) / float(margin(3.0, 1.0)) - 0.4) / float(margin(3.0, 1.0)), rel=1e-12
-        ),
+        pytest.approx((float(margin(3.0, 0.4)) / float(margin(3.0, 1.0)) - 0.4) / float(margin(3.0, 1.0)), rel=1e-12),
     )
 
 
@@ -220,9 +212,7 @@ def test_no_sampling_law_exceeds_the_factor(bt_beta):
     rng = np.random.default_rng(3)
     types = user_types(bt_beta)
     for mu in rng.dirichlet(np.full(3, 0.4), size=8):
-        assert largest_ratio(types, borda_constraints(bt_beta, types, mu)) <= borda_factor(bt_beta) * (
-            1 + 1e-7
-        )
+        assert largest_ratio(types, borda_constraints(bt_beta, types, mu)) <= borda_factor(bt_beta) * (1 + 1e-7)
 
 
 def test_two_alternatives_are_worth_only_the_linear_factor():

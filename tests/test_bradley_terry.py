@@ -49,7 +49,9 @@ def test_one_type_is_its_own_reward(rng):
 
 def test_two_alternatives_have_the_closed_form():
     P = np.array([[0.5, 0.8], [0.2, 0.5]])
-    np.testing.assert_allclose(fit_rewards(P, product_pairs(np.array([0.1, 0.9]))).rewards, [0.0, -logit(0.8)], atol=1e-14)
+    np.testing.assert_allclose(
+        fit_rewards(P, product_pairs(np.array([0.1, 0.9]))).rewards, [0.0, -logit(0.8)], atol=1e-14
+    )
 
 
 def test_fit_matches_cvxpy(rng):

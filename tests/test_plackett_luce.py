@@ -141,9 +141,7 @@ def test_veto_flow_equals_a_large_electorate(seed):
     population, bt_beta, n = random_population(seed, 3, 5), 6.0, 20_000
     flow = pl.veto_flow(pl.top_choice(population, bt_beta), population, bt_beta)
     assert np.diff(np.sort(flow.exit_times)).min() > 0.06  # a population with clear margins
-    exits = discrete_plurality_veto(
-        sample_rankings(population, bt_beta, n, np.random.default_rng(seed + 100))
-    )
+    exits = discrete_plurality_veto(sample_rankings(population, bt_beta, n, np.random.default_rng(seed + 100)))
     np.testing.assert_array_equal(np.argsort(exits), np.argsort(flow.exit_times))
     np.testing.assert_allclose(exits, flow.exit_times, atol=0.03)
     np.testing.assert_array_equal(pl.plurality_veto(population, bt_beta), np.eye(5)[exits.argmax()])
@@ -161,9 +159,7 @@ def test_pruning_changes_the_winner_as_in_a_large_electorate():
         (pl.pruned_plurality_veto(population, bt_beta, 0.0), discrete_plurality_veto(rankings)),
     ):
         np.testing.assert_array_equal(policy, np.eye(4)[exits.argmax()])
-    assert (
-        pl.plurality_veto(population, bt_beta)[0] == pl.pruned_plurality_veto(population, bt_beta)[3] == 1.0
-    )
+    assert pl.plurality_veto(population, bt_beta)[0] == pl.pruned_plurality_veto(population, bt_beta)[3] == 1.0
 
 
 def test_pruning_counts_plurality_again():

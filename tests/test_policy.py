@@ -24,7 +24,9 @@ def test_rlhf_without_a_constraint_is_borda(population, bt_beta):
     mu = np.full(P.shape[0], 1 / P.shape[0])
     u = population.average_utility
     # the same winners; where several tie, RLHF and Borda may differ by rounding but not in the set's utility
-    assert u @ rlhf(P, product_pairs(mu), tie_tolerance=1e-9) == pytest.approx(u @ borda(P, mu, tie_tolerance=1e-11), abs=1e-6)
+    assert u @ rlhf(P, product_pairs(mu), tie_tolerance=1e-9) == pytest.approx(
+        u @ borda(P, mu, tie_tolerance=1e-11), abs=1e-6
+    )
 
 
 def test_penalty_form_is_the_lagrangian_optimum(rng):
@@ -43,9 +45,7 @@ def test_penalty_and_constraint_give_the_same_policies(rng):
     rewards, reference = rng.normal(size=6), rng.dirichlet(np.ones(6))
     for weight in (0.05, 0.5, 5.0):
         penalty = rlhf_penalty(rewards, reference, weight)
-        np.testing.assert_allclose(
-            maximize_in_kl_ball(rewards, reference, kl(penalty, reference)), penalty, atol=1e-9
-        )
+        np.testing.assert_allclose(maximize_in_kl_ball(rewards, reference, kl(penalty, reference)), penalty, atol=1e-9)
 
 
 def test_dpo_by_descent_is_penalty_rlhf(rng):

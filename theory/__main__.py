@@ -1,8 +1,8 @@
 """Print the claims and what they predict.
 
-    python -m theory             every claim, its checks and their predictions
-    python -m theory D4 D8       those claims
-    python -m theory --quiet     one line per claim (every prediction is still computed)
+python -m theory             every claim, its checks and their predictions
+python -m theory D4 D8       those claims
+python -m theory --quiet     one line per claim (every prediction is still computed)
 """
 
 from __future__ import annotations
@@ -32,9 +32,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def describe(claim: Claim, brief: bool) -> str:
     """A claim as text: statement and source, then every check with its predictions."""
-    predictions = {
-        check.name: [(setting_key(s), check.predict(s)) for s in check.settings] for check in claim.checks
-    }
+    predictions = {check.name: [(setting_key(s), check.predict(s)) for s in check.settings] for check in claim.checks}
     count = sum(map(len, predictions.values()))
     lines = [f"{claim.id:4s} {count:3d} predictions  {claim.statement}"]
     if brief:

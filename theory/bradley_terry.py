@@ -29,7 +29,7 @@ class Population:
     """
 
     utilities: Array
-    weights: Array | None = None
+    weights: Array = None  # type: ignore[assignment]  # None on the way in only: uniform
 
     def __post_init__(self) -> None:
         U = np.array(self.utilities, dtype=np.float64)

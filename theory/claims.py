@@ -1,7 +1,7 @@
 """The ledger's left column: all claims, in order. One file per topic holds them; this one brings them together.
 
-    python -m theory            prints every claim with its predictions
-    python -m theory D4 D8      prints those
+python -m theory            prints every claim with its predictions
+python -m theory D4 D8      prints those
 """
 
 from __future__ import annotations

@@ -1,0 +1,149 @@
+"""The ledger: columns joined, verdicts, and that a broken formula is caught."""
+
+from __future__ import annotations
+
+import csv
+import math
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from paper import render
+from paper.__main__ import main
+from paper.ledger import NOT_RUN, entries, lines, pool
+from simulate.effort import PROFILES
+from simulate.experiments import EXPERIMENTS
+from simulate.montecarlo import generator
+from simulate.rows import Row
+from theory import factors
+from theory.claims import CLAIMS, find_claim, parse_setting, setting_key
+
+
+def row(claim: str, check: str, setting: str, estimate: float, stderr: float = 0.0, seed: int = 0) -> Row:
+    return Row(claim, check, setting, seed, estimate, stderr, 1, math.nan, math.nan, 0.0, "witness", "stamp")
+
+
+@cache
+def measured(claim_id: str, check_name: str, settings: int) -> tuple[Row, ...]:
+    """Rows of one check, really measured (profile smoke has enough effort for the exact ones)."""
+    found = []
+    for setting in find_claim(claim_id).check(check_name).settings[:settings]:
+        key, name = f"{claim_id}.{check_name}", setting_key(setting)
+        e = EXPERIMENTS[key](**setting, rng=generator(0, key, name), effort=PROFILES["smoke"])
+        found.append(row(claim_id, check_name, name, e.value, e.stderr))
+    return tuple(found)
+
+
+def verdicts(claim_id: str, rows: list[Row]) -> set[str]:
+    return {e.simulation.verdict for e in entries([find_claim(claim_id)], rows, []) if e.simulation is not NOT_RUN}
+
+
+def test_without_rows_nothing_passes():
+    ledger = entries(CLAIMS, [], [])
+    assert {entry.simulation.verdict for entry in ledger} == {"not run"}
+    assert {(line.simulation, line.llm, line.verdict) for line in lines(ledger)} == {("not run",) * 3}
+
+
+def test_one_missing_setting_is_not_a_pass():
+    rows = list(measured("D3", "attained", 5)) + list(measured("D3", "bound", 5))
+    (line,) = lines(entries([find_claim("D3")], rows, []))
+    assert line.verdict == "agrees"
+    (line,) = lines(entries([find_claim("D3")], rows[1:], []))
+    assert line.verdict == "not run"
+
+
+@pytest.mark.parametrize("change", [1.01, 0.99])
+def test_a_linear_factor_off_by_one_per_cent_is_caught(monkeypatch, change):
+    rows = [*measured("D3", "attained", 5), *measured("D2", "condorcet_loser", 6)]
+    assert verdicts("D3", rows) == {"agrees"}
+    right = factors.linear_factor
+    monkeypatch.setattr(factors, "linear_factor", lambda bt_beta: change * right(bt_beta))
+    assert verdicts("D3", rows) == {"disagrees"}
+    (line,) = lines(entries([find_claim("D3")], rows, []))
+    assert line.verdict == "disagrees"
+
+
+@pytest.mark.parametrize("change", [1.01, 0.99])
+def test_a_borda_factor_off_by_one_per_cent_is_caught(monkeypatch, change):
+    rows = [*measured("D4", "certified", 5), *measured("D6", "attained", 5)]
+    assert verdicts("D4", rows) == verdicts("D6", rows) == {"agrees"}
+    right = factors.borda_factor
+    monkeypatch.setattr(factors, "borda_factor", lambda bt_beta: change * right(bt_beta))
+    assert verdicts("D4", rows) == verdicts("D6", rows) == {"disagrees"}
+
+
+def test_a_violated_bound_prints_its_witness():
+    rows = [row("D3", "bound", "bt_beta=2", 9.9)]
+    ledger = entries([find_claim("D3")], rows, [])
+    text = render.markdown(ledger, lines(ledger))
+    assert "**disagrees**" in text
+    assert "witness of bound at bt_beta=2: `witness`" in text
+
+
+def test_seeds_are_pooled():
+    assert pool([row("D1", "violation", "", 1.0, 0.2)]) == (1.0, 0.2)
+    assert pool([row("D1", "violation", "", 1.0, 0.2), row("D1", "violation", "", 1.0, 0.2, 1)])[1] == pytest.approx(
+        0.2 / math.sqrt(2)
+    )
+    # tables that differ between seeds are not exact: the spread counts
+    assert pool([row("D1", "violation", "", e) for e in (1.0, 2.0, 3.0)])[1] == pytest.approx(1 / math.sqrt(3))
+
+
+def test_llm_rows_count_when_there_are_some():
+    rows = [*measured("D3", "attained", 5), *measured("D3", "bound", 5)]
+    (line,) = lines(entries([find_claim("D3")], rows, [row("D3", "attained", "bt_beta=2", 9.0)]))
+    assert (line.simulation, line.llm, line.verdict) == ("agrees", "disagrees", "disagrees")
+
+
+def test_users_files_are_judged_at_their_own_settings():
+    rows = [
+        row("D17", "maximal_lottery", "population=mine.csv;items=3;bt_beta=7", 50.0),
+        row("D17", "plurality", "population=mine.csv;items=3;bt_beta=7", 50.0),  # no bound: measured, not judged
+    ]
+    extra = [e for e in entries([find_claim("D17")], rows, []) if "mine.csv" in e.setting]
+    assert [(e.check.name, e.simulation.verdict) for e in extra] == [("maximal_lottery", "disagrees")]
+    assert extra[0].predicted == factors.linear_factor(7.0)
+
+
+def test_every_check_has_an_experiment_and_every_experiment_a_check():
+    declared = {f"{claim.id}.{check.name}" for claim in CLAIMS for check in claim.checks if claim.id != "D17"}
+    assert declared == set(EXPERIMENTS)
+
+
+@pytest.mark.parametrize("key", EXPERIMENTS)
+def test_every_experiment_runs_and_does_not_disagree(key):
+    claim_id, check_name = key.split(".")
+    (result,) = measured(claim_id, check_name, 1)
+    assert not math.isnan(result.estimate) or key == "D14.fixed"
+    assert "disagrees" not in verdicts(claim_id, [result])
+
+
+def test_generated_files(tmp_path: Path, capsys):
+    assert main(["--profile", "smoke", "--out", str(tmp_path)]) == 0
+    written = {path.name for path in tmp_path.iterdir()}
+    assert {"ledger.csv", "ledger.md", "ledger.tex", "numbers.tex"} <= written
+    with (tmp_path / "ledger.csv").open(newline="") as stream:
+        entries_written = len(list(csv.DictReader(stream)))
+    assert entries_written >= sum(len(check.settings) for claim in CLAIMS for check in claim.checks)
+    assert (tmp_path / "ledger.tex").read_text().isascii()
+    assert (tmp_path / "numbers.tex").read_text().isascii()
+    capsys.readouterr()
+    assert main(["D8"]) == 0
+    assert "exponential" in capsys.readouterr().out
+    assert main(["D99"]) == 2
+
+
+def test_latex_knows_every_character_of_the_claims():
+    for claim in CLAIMS:
+        assert render.latex(claim.statement + claim.source).isascii()
+    assert render.latex("β ≤ 50 %_") == r"\ensuremath{\beta} \ensuremath{\le} 50 \%\_"
+    with pytest.raises(ValueError, match=r"U\+2603"):
+        render.latex("☃")
+
+
+def test_numbers_for_tables():
+    assert render.number(math.nan) == "—"
+    assert render.number(math.inf) == "∞"
+    assert render.number(220.264583) == "220.265"
+    assert parse_setting("bt_beta=10")["bt_beta"] == 10
