@@ -48,6 +48,7 @@ def factors_against_beta(rows: Sequence[Row]) -> Figure:
     line(right, 5, tail, [math.exp(b) / (44 * b) for b in tail], r"$e^\beta/(44\beta)$: RLHF in a ball, at least")
     line(right, 6, tail, [rlhf_in_a_ball(float(b), 1e-9) for b in tail], r"$e^\beta/(10\beta)$: RLHF on I6")
     points(right, 6, select(rows, "D8", "sampled"), "bt_beta", "RLHF on I6, sampled")
+    points(right, 0, select(rows, "D9", "on_I6"), "bt_beta", "NLHF on I6")
     points(right, 2, select(rows, "D7", "plurality", n_alternatives=1000), "bt_beta", "plurality, $A = 1000$")
     points(right, 3, select(rows, "D7", "veto", n_alternatives=1000, rule="plain"), "bt_beta",
            "plurality veto, $A = 1000$")  # fmt: skip
@@ -170,6 +171,32 @@ def people(rows: Sequence[Row]) -> Figure | None:
     return figure
 
 
+def methods_on_samples(rows: Sequence[Row]) -> Figure | None:
+    """Every rule and method on samples of the instances: few users (open) and many (filled); None without rows."""
+    mine = [row for row in rows if row.claim == "D14" and row.check.startswith("sampled_")]
+    if not mine:
+        return None
+    populations = sorted({str(parse_setting(row.setting)["population"]) for row in mine})
+    sizes = sorted({int(parse_setting(row.setting)["n_users"]) for row in mine})
+    names = list(reversed(METHODS))
+    figure, axes = panels(len(populations), PAGE, 3.0)
+    for ax, population in zip(axes, populations, strict=True):
+        for look, size in enumerate(sizes):
+            colour, _, marker = LOOKS[look + 1]
+            for row in mine:
+                setting = parse_setting(row.setting)
+                if (setting["population"], setting["n_users"]) != (population, size):
+                    continue
+                position = names.index(row.check.removeprefix("sampled_")) + 0.2 * (look - 0.5)
+                label = f"$n = 10^{{{math.log10(size):.0f}}}$" if row.check == "sampled_borda" else None
+                ax.errorbar(row.estimate, position, xerr=1.96 * row.stderr, color=colour, marker=marker, label=label,
+                            markerfacecolor=colour if look else "none", linestyle="none", capsize=2)  # fmt: skip
+        ax.set_yticks(range(len(names)), [METHODS[name].label for name in names] if ax is axes[0] else [])
+        finish(ax, "distortion", "", population, legend=0)
+    axes[0].legend(loc="upper right", bbox_to_anchor=(0.0, -0.05))
+    return figure
+
+
 #: name of the file → what draws it, and the claims it shows
 FIGURES: dict[str, Drawing] = {
     "distortion_factors": Drawing(factors_against_beta, ("D3", "D4", "D5", "D6", "D7", "D8")),
@@ -178,5 +205,6 @@ FIGURES: dict[str, Drawing] = {
     "distortion_correlated": Drawing(correlated_growth, ("D11",)),
     "distortion_samples": Drawing(finite_samples, ("D14",)),
     "distortion_audit": Drawing(audit_example, ("D16",)),
+    "distortion_methods": Drawing(methods_on_samples, ("D14",)),
     "distortion_people": Drawing(people, ("D17",)),
 }

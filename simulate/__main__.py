@@ -21,7 +21,7 @@ from pathlib import Path
 from simulate.compare import compare_folders
 from simulate.distortion_people import People, generated_people, people_distortion
 from simulate.effort import PROFILES, Effort
-from simulate.experiments import EXPERIMENTS
+from simulate.experiments import EXPERIMENTS, MEASUREMENTS
 from simulate.montecarlo import Estimate, generator
 from simulate.ratings import read_ratings
 from simulate.rows import ROOT, Cell, make_stamp, run
@@ -105,17 +105,21 @@ def _cells(
         if claim.id == "D17":
             cells += _people_cells(*who, betas[: effort.settings], effort, seed)
             continue
-        for check in claim.checks:
-            for setting in check.settings[: effort.settings]:
+        grids = {check.name: check.settings for check in claim.checks}
+        for key, (_, settings) in MEASUREMENTS.items():
+            if key.split(".")[0] == claim.id:
+                grids[key.split(".")[1]] = settings
+        for name, settings in grids.items():
+            for setting in settings[: effort.settings]:
                 for s in range(seed, seed + effort.seeds):
-                    measure = partial(_measure, f"{claim.id}.{check.name}", setting, s, effort)
-                    cells.append(Cell(claim.id, check.name, setting, s, measure))
+                    measure = partial(_measure, f"{claim.id}.{name}", setting, s, effort)
+                    cells.append(Cell(claim.id, name, setting, s, measure))
     return cells
 
 
 def _measure(key: str, setting: Setting, seed: int, effort: Effort) -> Estimate:
-    rng = generator(seed, key, setting_key(setting))
-    return EXPERIMENTS[key](**setting, rng=rng, effort=effort)
+    function = EXPERIMENTS[key] if key in EXPERIMENTS else MEASUREMENTS[key][0]
+    return function(**setting, rng=generator(seed, key, setting_key(setting)), effort=effort)
 
 
 def _people_cells(

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
-from simulate import distortion, distortion_audit, distortion_rankings, distortion_samples
+from simulate import distortion, distortion_audit, distortion_methods, distortion_rankings, distortion_samples
 from simulate.montecarlo import Estimate
+from theory.judgement import Setting
+from theory.methods import METHODS
 
 #: `claim.check` → function(**setting, rng, effort). D17 is in `simulate.distortion_people`: its grid is the user's.
 DISTORTION: dict[str, Callable[..., Estimate]] = {
@@ -51,6 +54,12 @@ DISTORTION: dict[str, Callable[..., Estimate]] = {
     "D16.within_L": distortion_audit.within_linear_factor,
     "D16.closes": distortion_audit.closes,
     "D16.coverage": distortion_audit.coverage,
+}
+
+#: Rows that no claim judges: `claim.name` → (function, its settings). Tables and figures show them.
+MEASUREMENTS: dict[str, tuple[Callable[..., Estimate], tuple[Setting, ...]]] = {
+    f"D14.sampled_{method}": (partial(distortion_methods.sampled_method, method), distortion_methods.SETTINGS)
+    for method in METHODS
 }
 
 #: Every check of every topic.

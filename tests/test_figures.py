@@ -25,6 +25,9 @@ def rows() -> list[Row]:
                 key = setting_key(setting)
                 found.append(Row(claim.id, check.name, key, 0, value, 0.1, 9, value - 0.2, value + 0.2, 0.0, "", "s"))
     for name in METHODS:
+        for n_users in (10**4, 10**8):
+            key = f"population=I5;bt_beta=5;n_users={n_users}"
+            found.append(Row("D14", f"sampled_{name}", key, 0, 1.5, 0.1, 9, 1.3, 1.7, 0.0, "", "s"))
         key = "population=mine.csv;items=4;bt_beta=5"
         found.append(Row("D17", name, key, 0, 1.1, 0.1, 9, 1.0, 1.3, 0.0, "", "s"))
     return found
@@ -51,8 +54,9 @@ def test_measured_points_are_where_the_rows_are(rows):
     assert {round(row.estimate, 6) for row in select(rows, "D8", "limit")} <= drawn
 
 
-def test_people_need_rows(rows):
+def test_people_and_samples_need_rows(rows):
     assert FIGURES["distortion_people"].draw([row for row in rows if row.claim != "D17"]) is None
+    assert FIGURES["distortion_methods"].draw([row for row in rows if not row.check.startswith("sampled_")]) is None
 
 
 def test_the_same_rows_give_the_same_file(rows, tmp_path):

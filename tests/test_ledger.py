@@ -13,7 +13,7 @@ from paper import render
 from paper.__main__ import main
 from paper.ledger import NOT_RUN, entries, lines, pool
 from simulate.effort import PROFILES
-from simulate.experiments import EXPERIMENTS
+from simulate.experiments import EXPERIMENTS, MEASUREMENTS
 from simulate.montecarlo import generator
 from simulate.rows import Row
 from theory import factors
@@ -147,3 +147,11 @@ def test_numbers_for_tables():
     assert render.number(math.inf) == "∞"
     assert render.number(220.264583) == "220.265"
     assert parse_setting("bt_beta=10")["bt_beta"] == 10
+
+
+@pytest.mark.parametrize("key", MEASUREMENTS)
+def test_every_measurement_runs(key):
+    function, settings = MEASUREMENTS[key]
+    e = function(**settings[0], rng=generator(0, key), effort=PROFILES["smoke"])
+    assert e.value >= 1 - 1e-9  # a policy cannot beat the best one
+    assert e.stderr >= 0

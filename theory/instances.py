@@ -73,14 +73,17 @@ def _require_range(name: str, value: float, low: float, high: float) -> float:
     return float(value)
 
 
-def _unconstrained(
-    population: Population, mu: Array, bt_beta: float, names: tuple[str, ...]
-) -> Instance:
+def _unconstrained(population: Population, mu: Array, bt_beta: float, names: tuple[str, ...]) -> Instance:
     """Product sampling from mu, uniform reference, no KL constraint."""
     A = mu.size
-    return Instance(
-        population, product_pairs(mu), np.full(A, -math.log(A)), math.inf, np.ones(A), bt_beta, names
-    )
+    return Instance(population, product_pairs(mu), np.full(A, -math.log(A)), math.inf, np.ones(A), bt_beta, names)
+
+
+def uniform_instance(population: Population, bt_beta: float) -> Instance:
+    """Any population with uniform pairs, a uniform reference and no KL constraint."""
+    A = population.utilities.shape[1]
+    names = tuple(f"x{i}" for i in range(A))
+    return _unconstrained(population, np.full(A, 1.0 / A), check_bt_beta(bt_beta), names)
 
 
 def condorcet_instance(bt_beta: float, n_alternatives: int, epsilon: float, xi: float = 1.0) -> Instance:
@@ -176,9 +179,7 @@ def rlhf_instance(bt_beta: float, eta: float = 1e-9) -> Instance:
     check_positive("eta", eta)
     delta = 10.0 / (10.0 + math.exp(beta))
     clones = float(math.ceil(2.0 / (delta * (1.0 / 3.0 - math.e / 10.0))))
-    population = Population(
-        np.array([[0.0, 1.0, 0.0], [1.0 / beta, 0.0, 1.0]]), np.array([delta, 1.0 - delta])
-    )
+    population = Population(np.array([[0.0, 1.0, 0.0], [1.0 / beta, 0.0, 1.0]]), np.array([delta, 1.0 - delta]))
     total = clones + 2.0
     log_epsilon = -2.0 / eta
     log_half = math.log1p(-math.exp(log_epsilon)) - math.log(2.0)
@@ -240,4 +241,5 @@ __all__ = [
     "copeland_instance",
     "correlated_instance",
     "rlhf_instance",
+    "uniform_instance",
 ]
