@@ -240,6 +240,15 @@ def test_references_below_underflow(tau: float) -> None:
     assert expected_kl == pytest.approx(min(tau, math.log(2)), rel=1e-7)
 
 
+@pytest.mark.parametrize("tau", [1e-8, 1e-5, 1e-2])
+def test_lottery_at_a_distance_of_1e8_nats(tau: float) -> None:
+    """All alternatives but one have log-references down to −3·10⁸: shares of 1e-17 keep the policy in the ball."""
+    log_ref = -np.linspace(0.0, 3e8, 40)
+    P = complement(0.5 + 1e-9 * (np.random.default_rng(8).random((40, 40)) - 0.5))
+    policy = nlhf(P, log_reference=log_ref, tau=tau).policy
+    assert kl_from_log(policy, log_ref) <= tau + 1e-12
+
+
 def test_methods_by_regime() -> None:
     """Newton where the ball binds well, a support where the game is sparse, the interior point for what is left."""
     log_ref = np.full(300, -math.log(300))

@@ -1,13 +1,15 @@
-"""The KL ball as a set of benchmarks: simplices that cover it, and upper bounds over it from bounds at their vertices.
+"""The KL ball as a set of benchmarks: simplices that cover it, and upper bounds over it from bounds at their
+vertices.
 
-ρ(q) = sup q·u/π·u over the populations behind the data is convex in the benchmark q, so on a simplex with vertices
-v_1 … v_A it is at most the interpolation Σ b_k(q) ρ(v_k), b the barycentric coordinates of q. Over K ∩ simplex,
+ρ(q) = sup q·u/π·u over the populations behind the data is convex in the benchmark q, so on a simplex with
+vertices v_1 … v_A it is at most the interpolation Σ b_k(q) ρ(v_k), b the barycentric coordinates of q. Over K
+∩ simplex,
 
     max { Σ_k b_k(q) ρ_k : q ∈ K, b(q) ≥ 0 }  ≤  min_{ν ≥ 0} max_{q∈K} Σ_k b_k(q)(ρ_k + ν_k),
 
-a linear maximisation over K for each ν: any ν ≥ 0 gives a bound, and the least of them is found by L-BFGS-B. The first
-simplex is {q ≥ l}, l(x) the least probability of x in K; splitting a simplex at a point q̂ of K, with ρ(q̂) bounded
-anew, tightens the bound. Shapes: A alternatives; vertices are (A, A), one row each.
+a linear maximisation over K for each ν: any ν ≥ 0 gives a bound, and the least of them is found by L-BFGS-B.
+The first simplex is {q ≥ l}, l(x) the least probability of x in K; splitting a simplex at a point q̂ of K,
+with ρ(q̂) bounded anew, tightens the bound. Shapes: A alternatives; vertices are (A, A), one row each.
 """
 
 from __future__ import annotations
@@ -27,23 +29,25 @@ FLAT = 1e-6
 
 
 def first_simplex(size: int, log_reference: Array | None, tau: float) -> Array:
-    """Vertices (m, A) whose convex hull contains K: the alternatives themselves where there is no constraint, the
-    reference alone for tau = 0, else l + (1 − Σl)·e_x with l rounded down."""
+    """Vertices (m, A) whose convex hull contains K: the alternatives themselves where there is no constraint,
+    the reference alone for tau = 0, else l + (1 − Σl)·e_x with l rounded down."""
     eye = np.eye(size)
     if log_reference is None:
         return eye
     if tau == 0.0 or size == 1:
         return np.exp(log_reference)[None, :]
-    least = [maximize_in_kl_ball(-e, log_reference=log_reference, tau=tau) @ e for e in eye]
-    least = np.maximum(np.array(least) * (1 - 1e-9) - 1e-12, 0.0)
+    found = [maximize_in_kl_ball(-e, log_reference=log_reference, tau=tau) @ e for e in eye]
+    least = np.maximum(np.array(found) * (1 - 1e-9) - 1e-12, 0.0)
     return least + (1.0 - least.sum()) * eye
 
 
-def simplex_bound(vertices: Array, ratios: Array, log_reference: Array | None, tau: float) -> tuple[float, Array]:
+def simplex_bound(
+    vertices: Array, ratios: Array, log_reference: Array | None, tau: float
+) -> tuple[float, Array]:
     """(upper bound of ρ over K ∩ simplex, barycentric coordinates (m,) ≥ 0 of a point where to split it).
 
-    ratios (m,): upper bounds of ρ at the vertices; `inf` at one makes the bound inf. Without a constraint, and for
-    one vertex, the bound is the largest ratio. A simplex that misses K has a bound below every ratio.
+    ratios (m,): upper bounds of ρ at the vertices; `inf` at one makes the bound inf. Without a constraint,
+    and for one vertex, the bound is the largest ratio. A simplex that misses K has a bound below every ratio.
     """
     worst = float(ratios.max())
     corner = np.eye(ratios.size)[int(ratios.argmax())]

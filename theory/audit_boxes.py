@@ -1,15 +1,16 @@
-"""The tight upper bound of the audit: a dual certificate over all user types, proved by branch and bound on boxes.
+"""The tight upper bound of the audit: a dual certificate over all user types, proved by branch and bound on
+boxes.
 
 For win-rate multipliers λ (one per compared pair) and a ratio ρ put, on one user's utilities U ∈ [0,1]^A,
 
     F(U) = q·U − ρ π·U + Σ_pairs λ (σ(β(U_x − U_y)) − c),     c = low where λ > 0, high where λ < 0.
 
 Averaged over any population whose win rates lie in the intervals the last sum is ≥ 0, so sup F ≤ s proves
-q·u − ρ π·u ≤ s for all of them, and q·u/π·u ≤ ρ + s⁺/floor with a certified floor ≤ π·u. The supremum over the
-cube is bounded by bisection: on a box the slopes of F are enclosed through the range of σ', a coordinate in which F
-is monotone is moved to its better end, and the rest is bounded by the mean-value form at the centre. A common shift
-of all utilities changes only the linear part, by (Σq − ρΣπ) = 1 − ρ per unit, so one utility can stand at 0 (at 1
-where ρ < 1) and a cube of dimension A becomes A faces of dimension A − 1.
+q·u − ρ π·u ≤ s for all of them, and q·u/π·u ≤ ρ + s⁺/floor with a certified floor ≤ π·u. The supremum over
+the cube is bounded by bisection: on a box the slopes of F are enclosed through the range of σ', a coordinate
+in which F is monotone is moved to its better end, and the rest is bounded by the mean-value form at the
+centre. A common shift of all utilities changes only the linear part, by (Σq − ρΣπ) = 1 − ρ per unit, so one
+utility can stand at 0 (at 1 where ρ < 1) and a cube of dimension A becomes A faces of dimension A − 1.
 
 Source: ours (spec D16). Shapes: A alternatives, p compared pairs, N boxes or types.
 """
@@ -33,7 +34,8 @@ class TypeCertificate:
     """sup F ≤ `supremum` (proved), hence q·u ≤ bound · π·u for every population behind the data.
 
     alternatives  (k,) the alternatives it speaks about, a superset of the supports of q and π
-    benchmark     (k,) q;  policy (k,) π;  ratio ρ;  multipliers (p,) λ of `observed`'s pairs (renumbered to k)
+    benchmark     (k,) q;  policy (k,) π;  ratio ρ;  multipliers (p,) λ of `observed`'s pairs (renumbered to
+                  k)
     floor         certified lower bound on π·u
     supremum      proved upper bound on sup F over [0,1]^k, rounding included; boxes: how many it took
     """
@@ -94,8 +96,8 @@ class Supremum:
 def supremum(certificate: TypeCertificate, max_boxes: int, stop_above: float = math.inf) -> Supremum:
     """Branch and bound for sup F over [0,1]^k; stops early once some F(U) > stop_above has been met.
 
-    Boxes are dropped when F ≤ −rounding on them, so a bound of at most 0 is a proof of F ≤ 0. Where the budget of
-    `max_boxes` ends first, the largest bound that is left is returned: still valid, only larger.
+    Boxes are dropped when F ≤ −rounding on them, so a bound of at most 0 is a proof of F ≤ 0. Where the
+    budget of `max_boxes` ends first, the largest bound that is left is returned: still valid, only larger.
     """
     k = certificate.linear.size
     slack = certificate.rounding
@@ -132,7 +134,9 @@ def supremum(certificate: TypeCertificate, max_boxes: int, stop_above: float = m
 
 
 def _slopes(certificate: TypeCertificate, lower: Array, upper: Array) -> tuple[Array, Array]:
-    """Enclosure of ∂F/∂U_x on boxes (N, k): linear part + β Σ λ σ'(β(U_x − U_y)), σ' largest where U_x = U_y."""
+    """Enclosure of ∂F/∂U_x on boxes (N, k): linear part + β Σ λ σ'(β(U_x − U_y)), σ' largest where U_x =
+    U_y.
+    """
     observed, beta = certificate.observed, certificate.observed.bt_beta
     x, y, lam = observed.first, observed.second, certificate.multipliers
     near, far = lower[:, x] - upper[:, y], upper[:, x] - lower[:, y]
@@ -157,7 +161,9 @@ def _density(z: Array) -> Array:
 
 
 def _to_better_ends(certificate: TypeCertificate, lower: Array, upper: Array) -> tuple[Array, Array]:
-    """Collapse each coordinate in which F is monotone on the box; the supremum over the box stays the same."""
+    """Collapse each coordinate in which F is monotone on the box; the supremum over the box stays the
+    same.
+    """
     for _ in range(2):  # a collapsed coordinate narrows the slopes of the others
         low_slope, high_slope = _slopes(certificate, lower, upper)
         upper = np.where(high_slope < 0, lower, upper)

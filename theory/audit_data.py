@@ -2,8 +2,9 @@
 
     P(x≻y) = E σ(bt_beta (U_x − U_y)) ∈ [low[x,y], high[x,y]]      for every compared pair
 
-Exact win rates give low = high; counts give intervals that hold together with the stated confidence; a pair that
-was never compared carries no constraint. Shapes: A alternatives, p compared pairs (first < second), N types.
+Exact win rates give low = high; counts give intervals that hold together with the stated confidence; a pair
+that was never compared carries no constraint. Shapes: A alternatives, p compared pairs (first < second), N
+types.
 """
 
 from __future__ import annotations
@@ -16,6 +17,9 @@ from scipy.special import betaincinv
 from scipy.stats import hypergeom
 
 from theory.checks import Array, check_square
+
+#: Answers per user beyond which `user_half_width` uses the plain bound only.
+MAX_PER_USER = 100_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +59,11 @@ class Observed:
     def pair_name(self, pair: int) -> str:
         """`P(x≻y) in [low, high]` of one pair, for error messages."""
         x, y, low, high = self.first[pair], self.second[pair], self.low[pair], self.high[pair]
-        return f"win_rates[{x}, {y}] = {low}" if low == high else f"win_rates[{x}, {y}] in [{low:.6g}, {high:.6g}]"
+        return (
+            f"win_rates[{x}, {y}] = {low}"
+            if low == high
+            else f"win_rates[{x}, {y}] in [{low:.6g}, {high:.6g}]"
+        )
 
 
 def from_win_rates(P: Array, bt_beta: float) -> Observed:
@@ -73,8 +81,9 @@ def from_counts(counts: ArrayLike, bt_beta: float, n_users: int | None, confiden
     confidence    in (0, 1): the probability that every interval covers; a union bound spreads 1 − confidence
                   evenly over the compared pairs
 
-    One answer per user: the wins of a pair are binomial, and the interval is Clopper–Pearson's. Several answers per
-    user: see `user_half_width`. ValueError names an entry of `counts` that is not a count, and a bad n_users.
+    One answer per user: the wins of a pair are binomial, and the interval is Clopper–Pearson's. Several
+    answers per user: see `user_half_width`. ValueError names an entry of `counts` that is not a count, and a
+    bad n_users.
     """
     table = check_square("counts", counts)
     bad = (table < 0) | (table != np.floor(table))
@@ -103,28 +112,32 @@ def from_counts(counts: ArrayLike, bt_beta: float, n_users: int | None, confiden
 
 
 def user_half_width(n: int, total: int, n_users: int, risk: float) -> float:
-    """Half width t of a two-sided interval wins/n ± t for one pair's win rate, when users answer several comparisons.
+    """Half width t of an interval wins/n ± t for one pair's win rate when users answer several comparisons.
 
     Assumptions: users are independent draws from the population; each answers at most d = ⌈total/n_users⌉
-    comparisons; the pairs are drawn independently from one law, whoever answers. Then the win rate is covered with
-    probability at least 1 − risk.
+    comparisons; the pairs are drawn independently from one law, whoever answers. Then the win rate is covered
+    with probability at least 1 − risk.
 
-    Proof. Let k_i be the number of the pair's n comparisons that user i answers. Given (k_i), the wins are a sum of
-    independent terms in [0, k_i] with mean k_i·P, so Hoeffding gives Pr(|wins/n − P| ≥ t) ≤ 2 exp(−2n²t²/Σk_i²).
-    Always Σk_i² ≤ d·n. Given n, the n comparisons are a uniform subset of the total·slots, so the k_i are
-    hypergeometric and negatively associated; with X_i = k_i(k_i − 1) ∈ [0, d(d−1)], Σk_i² = n + ΣX_i, and
-    Bernstein's inequality for negatively associated terms bounds ΣX_i with probability 1 − risk/2. The other half
-    of the risk goes to Hoeffding. The smaller of the two widths is chosen from n and total alone, hence not by the
-    answers. D14's uniform bound is valid as well, but vacuous at practical sizes.
+    Proof. Let k_i be the number of the pair's n comparisons that user i answers. Given (k_i), the wins are a
+    sum of independent terms in [0, k_i] with mean k_i·P, so Hoeffding gives
+    Pr(|wins/n − P| ≥ t) ≤ 2 exp(−2n²t²/Σk_i²). Always Σk_i² ≤ d·n. Given n, the n comparisons are a uniform
+    subset of the `total` slots, so the k_i are hypergeometric and negatively associated. With
+    X_i = k_i(k_i − 1) ∈ [0, d(d−1)], Σk_i² = n + ΣX_i, and Bernstein's inequality for negatively associated
+    terms bounds ΣX_i with probability 1 − risk/2; the other half of the risk goes to Hoeffding. The smaller of the two widths is chosen from n and total alone, hence
+    not by the answers. D14's uniform bound is valid as well, but vacuous at practical sizes.
 
     n: comparisons of the pair, ≥ 1; total: all comparisons; n_users < total; risk in (0, 1).
     """
     d = -(-total // n_users)
     plain = d * n * np.log(2 / risk)
+    if d > MAX_PER_USER:
+        return float(np.sqrt(plain / 2) / n)
     k = np.arange(min(d, n) + 1)
     share = hypergeom.pmf(k, total, n, d)
     X = k * (k - 1.0)
     log_term = np.log(2 / risk)
-    excess = n_users * share @ X + np.sqrt(2 * n_users * (share @ X**2) * log_term) + d * (d - 1) * log_term / 3
+    excess = (
+        n_users * share @ X + np.sqrt(2 * n_users * (share @ X**2) * log_term) + d * (d - 1) * log_term / 3
+    )
     spread = (n + excess) * np.log(4 / risk)
     return float(np.sqrt(min(plain, spread) / 2) / n)

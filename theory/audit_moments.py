@@ -8,7 +8,8 @@ a relaxation: every population that produced the win rates P has its averages in
 α a − γ b − (σ(β(a − b)) − ½) ≤ κ(α, γ) for all utilities a, b ∈ [0,1], and averages keep a linear inequality:
 
 * D1 (Lemma 1 of Gölz, Haghtalab, Yang, arXiv 2505.23749): α = βℓ(β), γ = β/4, κ = 0;
-* pair cuts (ours): any α, γ ∈ [0, β/4] with the closed form of `support`, separated at the program's own solution.
+* pair cuts (ours): any α, γ ∈ [0, β/4] with the closed form of `support`, separated at the program's own
+solution.
   All of them together say that (u(x), u(y), P(x≻y)) lies in the convex hull of what single users can show.
 
 Nothing here trusts the solver: for ANY multipliers y ≥ 0 and any ρ,
@@ -46,7 +47,9 @@ ROUNDING = 1e-13
 
 @dataclass(frozen=True, eq=False)
 class Cuts:
-    """alpha·u(first) − gamma·u(second) ≤ rhs, all arrays (c,); rhs = P_high(first≻second) − ½ + κ(alpha, gamma)."""
+    """alpha·u(first) − gamma·u(second) ≤ rhs, all arrays (c,); rhs = P_high(first≻second) − ½ + κ(alpha,
+    gamma).
+    """
 
     size: int
     first: np.ndarray
@@ -90,7 +93,8 @@ class MomentCertificate:
         residual = self.benchmark - self.ratio * self.policy - rows.T @ y
         size = np.abs(self.benchmark) + self.ratio * self.policy + abs(rows).T @ y
         terms = y * self.cuts.rhs
-        # The allowance is relative to the terms, so exact zeros (D1 at win rates ½) stay zero and need no floor.
+        # The allowance is relative to the terms, so exact zeros (D1 at win rates ½) stay zero and need no
+        # floor.
         slack = float(terms.sum()) + ROUNDING * float(np.abs(terms).sum())
         return slack + float(np.maximum(residual + ROUNDING * size, 0.0).sum())
 
@@ -106,8 +110,8 @@ class MomentCertificate:
 def support(alpha: Array, gamma: Array, bt_beta: float) -> Array:
     """κ(α, γ) = max over a, b ∈ [0,1] of α a − γ b − (σ(β(a − b)) − ½), for α, γ ∈ [0, β/4]; elementwise.
 
-    Along a − b = d the expression is linear, so one of a, b stands at an end of [0,1]. For d ≥ 0 it is convex in d
-    (ends d = 0, 1); for d = −e < 0 concave, with the maximum at σ'(βe) = max(α, γ)/β.
+    Along a − b = d the expression is linear, so one of a, b stands at an end of [0,1]. For d ≥ 0 it is convex
+    in d (ends d = 0, 1); for d = −e < 0 concave, with the maximum at σ'(βe) = max(α, γ)/β.
     """
     B = 0.5 * math.tanh(0.5 * bt_beta)
     steep = np.maximum(alpha, gamma)
@@ -123,14 +127,18 @@ def lemma_cuts(observed: Observed) -> Cuts:
     x, y = np.r_[observed.first, observed.second], np.r_[observed.second, observed.first]
     rhs = np.r_[observed.high - 0.5, 0.5 - observed.low]
     beta = observed.bt_beta
-    return Cuts(observed.size, x, y, np.full(x.size, beta * linear_slope(beta)), np.full(x.size, beta / 4), rhs)
+    return Cuts(
+        observed.size, x, y, np.full(x.size, beta * linear_slope(beta)), np.full(x.size, beta / 4), rhs
+    )
 
 
-def separate(observed: Observed, u: Array, tolerance: float = 1e-7, *, grid: int = 17, zooms: int = 5) -> Cuts:
+def separate(
+    observed: Observed, u: Array, tolerance: float = 1e-7, *, grid: int = 17, zooms: int = 5
+) -> Cuts:
     """For each ordered pair the most violated pair cut at the averages u (A,), where it is violated at all.
 
-    Deterministic: the best (α, γ) of a grid on [0, β/4]², then zooms around it. Any (α, γ) gives a valid cut, so
-    precision only affects strength.
+    Deterministic: the best (α, γ) of a grid on [0, β/4]², then zooms around it. Any (α, γ) gives a valid cut,
+    so precision only affects strength.
     """
     x, y = np.r_[observed.first, observed.second], np.r_[observed.second, observed.first]
     rhs = np.r_[observed.high - 0.5, 0.5 - observed.low]
@@ -152,10 +160,14 @@ def separate(observed: Observed, u: Array, tolerance: float = 1e-7, *, grid: int
 
 
 def floor_utility(policy: Array, cuts: Cuts) -> tuple[float, Array | None]:
-    """(certified lower bound on π·u over the cut set, minimiser (A,)), or (inf, None) if HiGHS finds it empty."""
-    result = linprog(
-        policy, A_ub=cuts.rows, b_ub=cuts.rhs, bounds=(0.0, 1.0), method="highs", options=LP_OPTIONS
-    ) if cuts.first.size else linprog(policy, bounds=(0.0, 1.0), method="highs")
+    """(certified lower bound on π·u over the cut set, minimiser (A,)), or (inf, None) if HiGHS finds it
+    empty.
+    """
+    result = (
+        linprog(policy, A_ub=cuts.rows, b_ub=cuts.rhs, bounds=(0.0, 1.0), method="highs", options=LP_OPTIONS)
+        if cuts.first.size
+        else linprog(policy, bounds=(0.0, 1.0), method="highs")
+    )
     if result.status == 2:
         return math.inf, None
     if result.status != 0:
@@ -163,12 +175,16 @@ def floor_utility(policy: Array, cuts: Cuts) -> tuple[float, Array | None]:
     y = np.maximum(-result.ineqlin.marginals, 0.0) if cuts.first.size else np.zeros(0)
     # Any y ≥ 0: π·u ≥ −y·rhs − Σ_x (−π − Σ y row)⁺ over u ∈ [0,1]^A.
     residual = np.maximum(-(policy + cuts.rows.T @ y), 0.0)
-    floor = -float(y @ cuts.rhs) - float(residual.sum()) - ROUNDING * float(1 + np.abs(y * cuts.rhs).sum())
+    size = 1.0 + float(np.abs(y * cuts.rhs).sum() + (abs(cuts.rows).T @ y).sum())
+    floor = -float(y @ cuts.rhs) - float(residual.sum()) - ROUNDING * size
     return max(0.0, floor), result.x
 
 
-def moment_bound(policy: Array, benchmark: Array, cuts: Cuts, floor: float) -> tuple[MomentCertificate, Array | None]:
-    """The certificate for one benchmark and the maximising averages (A,) (None where the program is unbounded).
+def moment_bound(
+    policy: Array, benchmark: Array, cuts: Cuts, floor: float
+) -> tuple[MomentCertificate, Array | None]:
+    """The certificate for one benchmark and the maximising averages (A,) (None where the program is
+    unbounded).
 
     Charnes–Cooper: ũ = t·u with π·ũ = 1 makes the ratio linear; rows·ũ ≤ rhs·t, 0 ≤ ũ ≤ t.
     """
@@ -180,8 +196,14 @@ def moment_bound(policy: Array, benchmark: Array, cuts: Cuts, floor: float) -> t
     caps = hstack([sparse_eye(A), csr_matrix(-np.ones((A, 1)))])
     lhs = vstack([hstack([rows, csr_matrix(-cuts.rhs[:, None])]), caps]).tocsr()
     result = linprog(
-        objective, A_ub=lhs, b_ub=np.zeros(lhs.shape[0]), A_eq=np.r_[policy, 0.0][None, :], b_eq=[1.0],
-        bounds=(0.0, None), method="highs", options=LP_OPTIONS,
+        objective,
+        A_ub=lhs,
+        b_ub=np.zeros(lhs.shape[0]),
+        A_eq=np.r_[policy, 0.0][None, :],
+        b_eq=[1.0],
+        bounds=(0.0, None),
+        method="highs",
+        options=LP_OPTIONS,
     )
     if result.status != 0:
         return _trivial(fallback), None
@@ -196,15 +218,20 @@ def moment_bound(policy: Array, benchmark: Array, cuts: Cuts, floor: float) -> t
 
 
 def _trivial(certificate: MomentCertificate) -> MomentCertificate:
-    """No cut at all: q·u ≤ max_x q(x)/π(x) · π·u (a certificate with bound inf where q leaves π's support)."""
+    """No cut at all: q·u ≤ max_x q(x)/π(x) · π·u (a certificate with bound inf where q leaves π's
+    support).
+    """
     q, pi = certificate.benchmark, certificate.policy
     inside = pi > 0
     ratio = float(np.max(q[inside] / pi[inside])) * (1 + 4 * ROUNDING)
     return replace(certificate, multipliers=np.zeros(certificate.cuts.first.size), ratio=ratio)
 
 
-def game_bound(observed: Observed, policy: Array, log_reference: Array | None, tau: float, floor: float) -> float:
-    """L(β) + s⁺/floor, s = max_{q∈K} Σ_x q(x) Σ_y π(y)(P_high(x≻y) − ½)/(βℓ): the bound of Corollary 4, for any π.
+def game_bound(
+    observed: Observed, policy: Array, log_reference: Array | None, tau: float, floor: float
+) -> float:
+    """L(β) + s⁺/floor, s = max_{q∈K} Σ_x q(x) Σ_y π(y)(P_high(x≻y) − ½)/(βℓ): the bound of Corollary 4, for
+    any π.
 
     D1 weighted with q(x)π(y): ℓ q·u − ¼ π·u ≤ Σ q(x)π(y)(P(x≻y) − ½)/β, and the right side is at most 0 for a
     maximal lottery (tau = inf) or an NLHF equilibrium of the ball K.
@@ -224,14 +251,19 @@ def game_bound(observed: Observed, policy: Array, log_reference: Array | None, t
 
 
 def elastic(cuts: Cuts) -> tuple[float, int]:
-    """(certified lower bound on the largest violation of the cuts by any u ∈ [0,1]^A, cut that carries most of it).
+    """(certified lower bound on the largest violation of the cuts by any u ∈ [0,1]^A, cut that carries most
+    of it).
 
     Weak duality: for y ≥ 0 with Σy ≤ 1, every u violates some cut by at least −y·rhs − Σ_x (−Σ y row)_x⁺.
     """
     rows, c = cuts.rows, cuts.first.size
     result = linprog(
-        np.r_[np.zeros(cuts.size), 1.0], A_ub=hstack([rows, csr_matrix(-np.ones((c, 1)))]).tocsr(), b_ub=cuts.rhs,
-        bounds=[(0.0, 1.0)] * cuts.size + [(0.0, None)], method="highs", options=LP_OPTIONS,
+        np.r_[np.zeros(cuts.size), 1.0],
+        A_ub=hstack([rows, csr_matrix(-np.ones((c, 1)))]).tocsr(),
+        b_ub=cuts.rhs,
+        bounds=[(0.0, 1.0)] * cuts.size + [(0.0, None)],
+        method="highs",
+        options=LP_OPTIONS,
     )
     if result.status != 0:
         return 0.0, 0

@@ -1,10 +1,10 @@
 """The loops of the audit: make the type program feasible, improve it column by column, and prove its dual.
 
-For few alternatives the same dual that prices new types is handed to branch and bound (theory/audit_boxes.py). Its
-verdict is either a proof of the upper bound or types that violate it, and those are new columns: the lower end and
-the upper end move towards each other. To end with a proof rather than with a supremum of +1e-12, the program is
-solved with its objective padded by ε per unit of utility and of mass, which leaves the dual that much room;
-ε shrinks in stages, and the interval with it.
+For few alternatives the same dual that prices new types is handed to branch and bound
+(theory/audit_boxes.py). Its verdict is either a proof of the upper bound or types that violate it, and those
+are new columns: the lower end and the upper end move towards each other. To end with a proof rather than with
+a supremum of +1e-12, the program is solved with its objective padded by ε per unit of utility and of mass,
+which leaves the dual that much room; ε shrinks in stages, and the interval with it.
 """
 
 from __future__ import annotations
@@ -19,21 +19,26 @@ from theory.audit_types import MATCH_TOLERANCE, Dual, TypeProgram, climb, initia
 from theory.bradley_terry import Population
 from theory.checks import Array
 
-#: Padding of the objective, relative to it, stage by stage: the certified interval closes to about the last one.
+#: Padding of the objective, relative to it, stage by stage: the certified interval closes to about the last
+#: one.
 STAGES = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
-#: Pricing rounds per stage.
+#: Pricing rounds per stage. Without proofs rounds fall like A^{-2}, and beyond LARGE alternatives one stage
+#: is all.
 ROUNDS = 60
+LARGE, LARGE_ROUNDS = 10, 4000
 #: Boxes that branch and bound may look at, per attempt.
 MAX_BOXES = 300_000
 #: Local searches per pricing round.
 STARTS = 32
 
 
-def find_types(observed: Observed, policy: Array, free: np.ndarray, rounds: int) -> tuple[TypeProgram, float, Dual]:
+def find_types(
+    observed: Observed, policy: Array, free: np.ndarray, rounds: int
+) -> tuple[TypeProgram, float, Dual]:
     """Phase 1 by column generation: types some weights of which reproduce the win rates.
 
-    free (A,) boolean: the coordinates that may differ from 0. Returns the program, the L1 violation it reached
-    (below `MATCH_TOLERANCE`: feasible), and the dual that shows why it is not smaller.
+    free (A,) boolean: the coordinates that may differ from 0. Returns the program, the L1 violation it
+    reached (below `MATCH_TOLERANCE`: feasible), and the dual that shows why it is not smaller.
     """
     start = np.where(free, initial_types(observed.size), 0.0)
     program = TypeProgram(observed, policy, np.unique(start, axis=0))
@@ -56,16 +61,17 @@ def _starts(types: Array, values: Array, weights: Array) -> Array:
 
 
 def infeasibility(observed: Observed, dual: Dual, max_boxes: int = MAX_BOXES) -> bool:
-    """Proof that no population matches: sup over types of Σ λ(σ − c) < 0, while every match would average ≥ 0."""
+    """Proof that no population matches: sup over types of Σ λ(σ − c) < 0, while every match would average ≥
+    0.
+    """
     zero = np.zeros(observed.size)
-    certificate = TypeCertificate(
-        np.arange(observed.size), observed, zero, zero, 0.0, dual.multipliers, 0.0
-    )
+    certificate = TypeCertificate(np.arange(observed.size), observed, zero, zero, 0.0, dual.multipliers, 0.0)
     return supremum(certificate, max_boxes).bound < 0
 
 
 def witness(program: TypeProgram, masses: Array) -> Population | None:
-    """The population of a solution, its weights polished to the win rates; None if it misses `MATCH_TOLERANCE`.
+    """The population of a solution, its weights polished to the win rates; None if it misses
+    `MATCH_TOLERANCE`.
 
     The check is made on the finished `Population`, with its own `win_rates`.
     """
@@ -73,7 +79,9 @@ def witness(program: TypeProgram, masses: Array) -> Population | None:
     U, w = program.types[used], masses[used] / masses[used].sum()
     o = program.observed
     M = np.r_[o.margins(U).T, np.ones((1, U.shape[0]))]
-    for _ in range(3):  # one least-squares step takes the residual of the solver to rounding; clipping undoes some
+    for _ in range(
+        3
+    ):  # one least-squares step takes the residual of the solver to rounding; clipping undoes some
         now = M[:-1] @ w
         target = np.r_[np.clip(now, o.low - 0.5, o.high - 0.5), 1.0]
         w = np.maximum(w + np.linalg.lstsq(M, target - M @ w, rcond=None)[0], 0.0)
@@ -84,7 +92,9 @@ def witness(program: TypeProgram, masses: Array) -> Population | None:
 
 @dataclass(frozen=True, eq=False)
 class Closing:
-    """What `close` found for one benchmark: best masses on the program's types (lower end), best certificate."""
+    """What `close` found for one benchmark: best masses on the program's types (lower end), best
+    certificate.
+    """
 
     value: float
     masses: Array | None
@@ -92,26 +102,37 @@ class Closing:
 
 
 def close(
-    program: TypeProgram, benchmark: Array, floor: float, target: float, *, prove: bool
+    program: TypeProgram,
+    benchmark: Array,
+    floor: float,
+    target: float,
+    *,
+    prove: bool,
+    accuracy: float = STAGES[-1],
 ) -> Closing:
     """Improve the program for one benchmark q by column generation; with `prove`, certify its dual by boxes.
 
-    floor   certified lower bound on π·u (may be 0)
-    target  a ratio that another benchmark attains already: proving less than it is not worth an effort
+    floor     certified lower bound on π·u (may be 0)
+    target    a ratio that another benchmark attains already: proving less than it is not worth an effort
+    accuracy  the last stage of padding
     """
     o, pi, A = program.observed, program.policy, program.observed.size
     free = np.ones(A, dtype=bool)
     best: TypeCertificate | None = None
     solution = program.solve(benchmark)
-    for stage in STAGES if prove else STAGES[:2]:
+    rounds = ROUNDS if prove else min(ROUNDS, LARGE_ROUNDS // A**2)
+    last = accuracy if prove else STAGES[1] if A <= LARGE else STAGES[0]
+    for stage in (s for s in STAGES if s >= last):
         done = False
-        for _ in range(ROUNDS):
+        for _ in range(rounds):
             if solution is None:
                 break
             # 1/mass is the witness's π·u: the padding per mass must be small beside it.
             per_mass = stage * max(solution.value, 1.0) / max(float(solution.masses.sum()), 1.0)
             per_utility = stage / A
-            solution = program.solve(benchmark, per_utility, per_mass) or program.solve(benchmark, per_utility)
+            solution = program.solve(benchmark, per_utility, per_mass) or program.solve(
+                benchmark, per_utility
+            )
             if solution is None:
                 break
             ratio = max(solution.ratio, target)
@@ -143,9 +164,11 @@ def close(
 
 
 def ruined(observed: Observed, policy: Array, benchmarks: Array, rounds: int) -> Population | None:
-    """A population behind the data under which the policy has utility 0 and a benchmark has not; None if not found.
+    """A population behind the data under which the policy has utility 0 and a benchmark has not; None if not
+    found.
 
-    benchmarks (m, A). All types put 0 on the policy's support: the program of phase 1 on that face of [0,1]^A.
+    benchmarks (m, A). All types put 0 on the policy's support: the program of phase 1 on that face of
+    [0,1]^A.
     """
     free = policy == 0
     if not free.any():

@@ -1,15 +1,16 @@
 """The lower end of the audit: a linear program over user types, solved by column generation, and its witness.
 
     maximise  Σ_v m_v q·U_v   over   m ≥ 0,  Σ_v m_v π·U_v = 1,
-              Σ_v m_v (σ(β(U_vx − U_vy)) − P(x≻y)) = 0  for every compared pair   (between low and high: two rows)
+              Σ_v m_v (σ(β(U_vx − U_vy)) − P(x≻y)) = 0  for every compared pair   (between low and high: two
+              rows)
 
-(Charnes–Cooper: m/Σm is the population, Σm = 1/π·u). Types start on a grid of [0,1]^A and new ones come from the
-dual: a type helps where F(U) = q·U − ρ π·U + Σ λ(σ(β(U_x − U_y)) − c) > 0, found by coordinate search and L-BFGS-B
-from deterministic starts. A population off the grid makes the first program infeasible, so phase 1 minimises the L1
-violation of the win rates the same way.
+(Charnes–Cooper: m/Σm is the population, Σm = 1/π·u). Types start on a grid of [0,1]^A and new ones come from
+the dual: a type helps where F(U) = q·U − ρ π·U + Σ λ(σ(β(U_x − U_y)) − c) > 0, found by coordinate search and
+L-BFGS-B from deterministic starts. A population off the grid makes the first program infeasible, so phase 1
+minimises the L1 violation of the win rates the same way.
 
-A value of the program is a lower bound only through its witness: types and weights whose win rates and distortion are
-computed again from scratch. Shapes: A alternatives, p compared pairs, N types.
+A value of the program is a lower bound only through its witness: types and weights whose win rates and
+distortion are computed again from scratch. Shapes: A alternatives, p compared pairs, N types.
 """
 
 from __future__ import annotations
@@ -63,10 +64,11 @@ class TypeSolution:
 
 
 def initial_types(size: int) -> Array:
-    """Deterministic start: the origin, a grid on the faces U_z = 0 for small A, else corners and a Halton sequence.
+    """Deterministic start: the origin, a grid on the faces U_z = 0 for small A, else corners and a Halton
+    sequence.
 
-    Only types with a utility at 0 are needed: lowering all utilities of a type by the same amount keeps its answers.
-    The grid is finer near 0, where the extreme populations of indifferent users live.
+    Only types with a utility at 0 are needed: lowering all utilities of a type by the same amount keeps its
+    answers. The grid is finer near 0, where the extreme populations of indifferent users live.
     """
     if size <= 3:
         steps = np.union1d(np.linspace(0.0, 1.0, 9), [1e-6, 1e-4, 1e-2, 0.05])
@@ -81,7 +83,8 @@ def initial_types(size: int) -> Array:
 
 
 def climb(dual: Dual, starts: Array, free: np.ndarray, *, sweeps: int = 2, levels: int = 17) -> Array:
-    """Local maxima of F over [0,1]^A from `starts` (N, A): coordinate search on a grid, then L-BFGS-B, all at once.
+    """Local maxima of F over [0,1]^A from `starts` (N, A): coordinate search on a grid, then L-BFGS-B, all at
+    once.
 
     free (A,) boolean: the coordinates that may leave 0.
     """
@@ -95,7 +98,9 @@ def climb(dual: Dual, starts: Array, free: np.ndarray, *, sweeps: int = 2, level
             lam = np.r_[dual.multipliers[at_first], -dual.multipliers[at_second]]
             difference = grid[None, :, None] - U[:, None, others]
             score = grid * dual.linear[z] + 0.5 * np.tanh(0.5 * o.bt_beta * difference) @ lam
-            here = U[:, z] * dual.linear[z] + 0.5 * np.tanh(0.5 * o.bt_beta * (U[:, [z]] - U[:, others])) @ lam
+            here = (
+                U[:, z] * dual.linear[z] + 0.5 * np.tanh(0.5 * o.bt_beta * (U[:, [z]] - U[:, others])) @ lam
+            )
             best = score.argmax(axis=1)
             better = score[np.arange(U.shape[0]), best] > here
             U[:, z] = np.where(better, grid[best], U[:, z])
@@ -105,7 +110,9 @@ def climb(dual: Dual, starts: Array, free: np.ndarray, *, sweeps: int = 2, level
         return -float(dual.values(types).sum()), -np.where(free, dual.slopes(types), 0.0).ravel()
 
     bounds = [(0.0, 1.0 if f else 0.0) for f in np.tile(free, U.shape[0])]
-    result = minimize(negative, U.ravel(), jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": 200})
+    result = minimize(
+        negative, U.ravel(), jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": 200}
+    )
     return np.clip(result.x.reshape(U.shape), 0.0, 1.0)
 
 
@@ -133,11 +140,12 @@ class TypeProgram:
     def solve(
         self, benchmark: Array, per_utility: float = 0.0, per_mass: float = 0.0, *, by_mass: bool = False
     ) -> TypeSolution | None:
-        """The program with objective q·U + per_utility·ΣU + per_mass per unit of mass; None without an optimum.
+        """The program with objective q·U + per_utility·ΣU + per_mass per unit of mass; None without an
+        optimum.
 
         Positive extras make the dual solution satisfy F(U) ≤ −per_utility·ΣU − per_mass on the types: room in
-        which branch and bound can finish. by_mass: total mass 1 in place of Σ m π·U = 1, for types on which the
-        policy is worth nothing.
+        which branch and bound can finish. by_mass: total mass 1 in place of Σ m π·U = 1, for types on which
+        the policy is worth nothing.
         """
         o, U = self.observed, self.types
         M = o.margins(U)
@@ -153,7 +161,8 @@ class TypeProgram:
             b_eq=np.r_[np.zeros(int(equal.sum())), 1.0],
             A_ub=np.r_[high[:, loose].T, -low[:, loose].T] * scale if loose.any() else None,
             b_ub=np.zeros(2 * int(loose.sum())) if loose.any() else None,
-            method="highs", options=LP_OPTIONS,
+            method="highs",
+            options=LP_OPTIONS,
         )
         if result.status != 0:
             return None
@@ -165,14 +174,21 @@ class TypeProgram:
         return TypeSolution(-result.fun, result.x * scale, -float(result.eqlin.marginals[-1]), multipliers)
 
     def violation(self) -> tuple[float, Array, Dual]:
-        """Phase 1: the least L1 violation of the win rates by weights on the types, those weights, and the dual."""
+        """Phase 1: the least L1 violation of the win rates by weights on the types, those weights, and the
+        dual.
+        """
         o, U = self.observed, self.types
         M = o.margins(U)
         n, p = U.shape[0], o.low.size
         lhs = np.block([[M.T, -np.eye(p), np.zeros((p, p))], [-M.T, np.zeros((p, p)), -np.eye(p)]])
         result = linprog(
-            np.r_[np.zeros(n), np.ones(2 * p)], A_ub=lhs, b_ub=np.r_[o.high - 0.5, 0.5 - o.low],
-            A_eq=np.r_[np.ones(n), np.zeros(2 * p)][None, :], b_eq=[1.0], method="highs", options=LP_OPTIONS,
+            np.r_[np.zeros(n), np.ones(2 * p)],
+            A_ub=lhs,
+            b_ub=np.r_[o.high - 0.5, 0.5 - o.low],
+            A_eq=np.r_[np.ones(n), np.zeros(2 * p)][None, :],
+            b_eq=[1.0],
+            method="highs",
+            options=LP_OPTIONS,
         )
         if result.status != 0:
             raise RuntimeError(f"phase 1 of the audit stopped: {result.message}")

@@ -112,9 +112,7 @@ def check_tau(tau: float) -> float:
     return number
 
 
-def resolve_log_reference(
-    reference: ArrayLike | None, log_reference: ArrayLike | None, size: int
-) -> Array | None:
+def resolve_log_reference(reference: ArrayLike | None, log_reference: ArrayLike | None, size: int) -> Array | None:
     """Log-probabilities (A,) of the reference policy, from whichever of the two forms was given; None if neither.
 
     Full support is required: an alternative of reference probability zero lies at infinite KL from every policy
@@ -138,9 +136,7 @@ def resolve_log_reference(
     return np.log(probabilities)
 
 
-def require_reference(
-    reference: ArrayLike | None, log_reference: ArrayLike | None, size: int, purpose: str
-) -> Array:
+def require_reference(reference: ArrayLike | None, log_reference: ArrayLike | None, size: int, purpose: str) -> Array:
     """As `resolve_log_reference`, but a missing reference is an error that says what it is needed for."""
     logs = resolve_log_reference(reference, log_reference, size)
     if logs is None:

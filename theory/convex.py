@@ -38,7 +38,5 @@ class Solution:
 def certified(solution: Solution, tolerance: float = GAP_TOLERANCE) -> Solution:
     """`solution` if its gap is at most `tolerance`; CertificateError otherwise (NaN included)."""
     if not solution.gap <= tolerance:
-        raise CertificateError(
-            f"gap {solution.gap:.3e} exceeds the certificate {tolerance:.1e} ({solution.status})"
-        )
+        raise CertificateError(f"gap {solution.gap:.3e} exceeds the certificate {tolerance:.1e} ({solution.status})")
     return solution

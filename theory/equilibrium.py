@@ -34,7 +34,7 @@ CLOSE = 10.0
 NEAR_END = 1e-3
 #: Complementarity from which the path has told the support of an equilibrium apart.
 SUPPORT_SEEN = 1e-6
-#: Points of the path without a better gap before it stops.
+#: Points of the path in a row on which the gap does not fall before it stops.
 PATIENCE = 4
 #: Games up to this size go to the central path at once; supports grow by at least a quarter of it.
 SMALL = 32
@@ -82,11 +82,11 @@ class Game:
         distance = kl_from_log(policy, self.log_ref) if self.tau < math.inf else 0.0
         if distance <= self.tau:
             return policy
-        share = (distance - self.tau) / distance
-        return (1.0 - share) * policy + share * np.exp(self.log_ref)
+        share = self.tau / distance
+        return share * policy + (1.0 - share) * np.exp(self.log_ref)
 
-    def on(self, support: Array) -> Game | None:
-        """The game on these alternatives, the reference conditioned on them; None if the ball has no such π."""
+    def on(self, support: Indices) -> Game | None:
+        """The game on these alternatives, the reference conditioned on them; None if K has no such π."""
         mass = float(logsumexp(self.log_ref[support]))
         if self.tau + mass <= 0.0:
             return None
@@ -124,7 +124,7 @@ def _attempts(game: Game, target: float) -> Iterator[tuple[Array, str]]:
     newton = _newton(game, target)
     if newton is not None:
         yield newton, "Newton on the response map"
-    # A sparse equilibrium of the free game is cheap: the answer where the ball contains it, a start elsewhere.
+    # A sparse equilibrium of the free game is cheap: the answer where it lies in the ball, else a start.
     sparse = _sparse_lottery(Game(game.P, game.log_ref), target)
     if sparse is not None:
         start = game.inside(sparse)
@@ -139,12 +139,8 @@ def _attempts(game: Game, target: float) -> Iterator[tuple[Array, str]]:
     yield _central(game, target), "interior point"
 
 
-def _newton(
-    game: Game, target: float, start: Array | None = None, slope: float | None = None
-) -> Array | None:
-    policy = fixed_point(
-        game.P, game.log_ref, target, tau=game.tau, weight=game.weight, start=start, slope=slope
-    )
+def _newton(game: Game, target: float, start: Array | None = None, slope: float | None = None) -> Array | None:
+    policy = fixed_point(game.P, game.log_ref, target, tau=game.tau, weight=game.weight, start=start, slope=slope)
     return None if policy is None else game.inside(policy)
 
 
@@ -162,13 +158,13 @@ def _grow(game: Game, support: Indices, start: Array | None, target: float) -> A
     None if the support is not sparse. `start` stands in while the ball has no policy on the support.
     """
     A = game.P.shape[0]
+    policy = np.zeros(A) if start is None else start
     while support.size <= max(SMALL, SPARSE_SHARE * A):
         inner = game.on(support)
         if inner is not None:
             policy = np.zeros(A)
             policy[support] = _central(inner, target)
-        elif start is not None:
-            policy = start
+            policy = game.inside(policy)  # rounding of large log-references moves the radius of the inner ball
         values = game.payoffs(policy)
         missing = values - target
         if not game.free:
@@ -188,13 +184,14 @@ def _central(game: Game, target: float) -> Array:
     """The best candidate along the central path, which ends at a gap ≤ target or where it stops falling."""
     candidate = _crossover if game.free else _finisher(target)
     log_ref = None if game.free else game.log_ref
-    best, best_gap, waited = None, math.inf, 0
+    best, best_gap, last, waited = None, math.inf, math.inf, 0
     for point in central_path(game.P, log_reference=log_ref, tau=game.tau, weight=game.weight):
         if best is not None and point.complementarity() > NEAR_END:
             continue
         policy = candidate(game, point)
         gap = game.gap(policy)
-        waited = 0 if gap < 0.5 * best_gap else waited + 1
+        # Compared with the last gap: at the threshold of activity it first rises, then halves with each step.
+        waited, last = (0 if gap < 0.9 * last else waited + 1), gap
         if best is None or gap < best_gap:
             best, best_gap = policy, gap
         if best_gap <= target or (waited >= PATIENCE and point.complementarity() < max(target, 1e-13)):
@@ -220,7 +217,7 @@ def _finisher(target: float) -> Callable[[Game, PathPoint], Array]:
 
 
 def _crossover(game: Game, point: PathPoint) -> Array:
-    """The policy on B = {π > s} that leaves B indifferent, exactly; the point itself where that is not ≥ 0."""
+    """The policy on B = {π > s} that leaves B indifferent, exactly; the point where that is not ≥ 0."""
     policy = point.policy()
     B = np.flatnonzero(point.pi > point.s)
     if B.size == 0 or point.complementarity() > SUPPORT_SEEN:

@@ -71,8 +71,8 @@ def nlhf(
     tau        KL budget in nats, ≥ 0
     tolerance  largest gap = max over π' ∈ K of −πᵀMπ' that may be returned, > 0
 
-    Returns a Solution with π in K up to rounding (1e-12) and value = −gap, the payoff that π guarantees within
-    K (the game is worth 0). Raises ValueError for bad input and CertificateError for a gap above `tolerance`.
+    Returns a Solution with π in K up to rounding (1e-12) and value = −gap, the payoff that π guarantees in K
+    (the game is worth 0). Raises ValueError for bad input and CertificateError for a gap above `tolerance`.
     Special cases: tau = inf is the maximal lottery, tau = 0 the reference. Source: 2505.23749, Theorem 7.
     """
     P = check_win_rates(win_rates)
@@ -114,17 +114,15 @@ def nlhf_regularized(
     return _solve(Game(P, log_ref, weight=weight), tolerance)
 
 
-def nlhf_cvxpy(
-    win_rates: ArrayLike, reference: ArrayLike, tau: float, *, tolerance: float = 1e-6
-) -> Solution:
+def nlhf_cvxpy(win_rates: ArrayLike, reference: ArrayLike, tau: float, *, tolerance: float = 1e-6) -> Solution:
     """`nlhf` as one conic program in cvxpy (CLARABEL): the independent oracle, slow, to about 1e-8.
 
     The inner minimum is replaced by its dual: minimise t + tau·λ over π ∈ K, λ ≥ 0 and t subject to
     λ·Σ_y π_ref(y)·exp(((Mπ)(y) − t)/λ) ≤ λ, an exponential cone per alternative.
 
-    Arguments, errors and certificate are those of `nlhf`, with tau finite and > 0. Feasibility and gap decide,
-    not the status that CLARABEL reports: negative entries are set to 0, a policy outside the ball is mixed with
-    the reference until it is inside, and the gap of the result is certified.
+    Arguments, errors and certificate are those of `nlhf`, with tau finite and > 0. Feasibility and gap
+    decide, not the status that CLARABEL reports: negative entries are set to 0, a policy outside the ball is
+    mixed with the reference until it is inside, and the gap of the result is certified.
     """
     import cvxpy as cp
 

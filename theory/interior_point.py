@@ -11,8 +11,8 @@ where the penalty replaces the ball), g = log π − log π_ref and slack k = ta
 
 Since M is antisymmetric the system is its own dual, so one Newton system of size A serves both players. Each
 iteration factorises K = diag((λ+s)/π) − M once and bends the step with Mehrotra's second-order correction
-(Mehrotra, SIAM J. Optim. 2, 1992). The symmetric part of K is positive definite, so that K stays invertible with
-ties, with clones and as λ → 0. The number of iterations grows slowly with A (8 to 25 for A from 2 to 2000).
+(Mehrotra, SIAM J. Optim. 2, 1992). The symmetric part of K is positive definite, so that K stays invertible
+with ties, with clones and as λ → 0. The number of iterations grows slowly with A (8 to 25 for A up to 2000).
 
 Shapes: A alternatives; policies, log-references (nats) and scores are (A,).
 """
@@ -144,5 +144,6 @@ class PathPoint:
         positive = next_pi.min() > 0 and next_s.min() > 0 and (not self.ball or min(next_lam, next_k) > 0)
         if not (positive and math.isfinite(next_pi.sum() + next_s.sum() + d_nu + next_lam + next_k)):
             return False
-        self.pi, self.s, self.nu, self.lam, self.k = next_pi, next_s, self.nu + length * d_nu, next_lam, next_k
+        self.pi, self.s, self.nu = next_pi, next_s, self.nu + length * d_nu
+        self.lam, self.k = next_lam, next_k
         return True

@@ -92,9 +92,7 @@ def _uniform(situation: Situation) -> Array:
 
 
 def _rlhf(situation: Situation, tau: float) -> Array:
-    return policy.rlhf(
-        situation.win_rates, situation.pair_weights, tau=tau, log_reference=situation.log_reference
-    )
+    return policy.rlhf(situation.win_rates, situation.pair_weights, tau=tau, log_reference=situation.log_reference)
 
 
 def _dpo(situation: Situation) -> Array:
@@ -119,13 +117,9 @@ METHODS: dict[str, Method] = {
     "nlhf_ball": Method("NLHF in the ball", _nlhf_in_ball, "comparisons", ball=True, bound=_linear),
     "rlhf_ball": Method("RLHF in the ball", lambda s: _rlhf(s, s.tau), "comparisons", ball=True),
     "dpo": Method("DPO", _dpo, "comparisons"),
-    "plurality": Method(
-        "plurality", lambda s: plackett_luce.plurality(s.voters, s.bt_beta), "rankings"
-    ),
+    "plurality": Method("plurality", lambda s: plackett_luce.plurality(s.voters, s.bt_beta), "rankings"),
     "veto": Method("veto", lambda s: plackett_luce.veto(s.voters, s.bt_beta), "rankings"),
-    "plurality_veto": Method(
-        "plurality veto", lambda s: plackett_luce.plurality_veto(s.voters, s.bt_beta), "rankings"
-    ),
+    "plurality_veto": Method("plurality veto", lambda s: plackett_luce.plurality_veto(s.voters, s.bt_beta), "rankings"),
     "pruned_plurality_veto": Method(
         "pruned plurality veto", lambda s: plackett_luce.pruned_plurality_veto(s.voters, s.bt_beta), "rankings"
     ),

@@ -80,9 +80,7 @@ def plurality(
     return winners(top_choice(population, bt_beta), tie_tolerance)
 
 
-def random_dictator(
-    population: Population, bt_beta: float, *, multiplicity: ArrayLike | None = None
-) -> Array:
+def random_dictator(population: Population, bt_beta: float, *, multiplicity: ArrayLike | None = None) -> Array:
     """The first choice of a random user: policy = `top_choice`, (A,).
 
     Its distortion is Θ(A) at fixed bt_beta = β: `random_dictator_family` tends to A, and 1 + (A−1)e^β is

@@ -70,9 +70,7 @@ def rlhf(
     if clip is not None:
         weights = None if log_reference is None else np.exp(as_vector("log_reference", log_reference))
         rewards = clip_rewards(rewards, clip, reference if weights is None else weights)
-    return maximize_in_kl_ball(
-        rewards, reference, tau, log_reference=log_reference, tie_tolerance=tie_tolerance
-    )
+    return maximize_in_kl_ball(rewards, reference, tau, log_reference=log_reference, tie_tolerance=tie_tolerance)
 
 
 def clip_rewards(rewards: ArrayLike, level: float, center: ArrayLike | None = None) -> Array:
@@ -119,9 +117,7 @@ def dpo(
     every r is, up to a constant, the log-ratio of some policy. So DPO is the penalty form of RLHF with weight
     kl_beta (D12; App. F.3 of arXiv 2505.23749). `dpo_loss` is what a check minimises instead.
     """
-    return rlhf_penalty(
-        fit_rewards(win_rates, pair_weights).rewards, reference, kl_beta, log_reference=log_reference
-    )
+    return rlhf_penalty(fit_rewards(win_rates, pair_weights).rewards, reference, kl_beta, log_reference=log_reference)
 
 
 def dpo_loss(

@@ -44,6 +44,7 @@ __all__ = [
     "winners",
 ]
 
+
 def borda_scores(win_rates: ArrayLike, mu: ArrayLike | None = None) -> Array:
     """Borda score of x: Σ_y μ(y) P(x≻y), with y = x counted at P = ½; (A,) in [0, 1].
 
@@ -56,9 +57,7 @@ def borda_scores(win_rates: ArrayLike, mu: ArrayLike | None = None) -> Array:
     return P @ weights
 
 
-def borda(
-    win_rates: ArrayLike, mu: ArrayLike | None = None, *, tie_tolerance: float = TIE_TOLERANCE
-) -> Array:
+def borda(win_rates: ArrayLike, mu: ArrayLike | None = None, *, tie_tolerance: float = TIE_TOLERANCE) -> Array:
     """Borda's rule: the alternative that wins most often against an opponent drawn from mu. Policy (A,).
 
     Its distortion is at most `theory.distortion.borda_factor` on every population and for every mu, and that is the

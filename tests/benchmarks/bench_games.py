@@ -8,10 +8,11 @@ Baselines, all written here and independent of `theory.games`:
   newton    Newton on π ∝ π_ref·exp(Mπ/λ), secant on λ to KL = tau (active ball only)
   simplex   HiGHS dual simplex, the equilibrium as a linear program
   ipm       HiGHS interior point with crossover, the same program
-The two linear programs ignore the ball: with a finite tau they count only where their answer lies inside it.
+The two linear programs know no ball: they run where it does not bind. A baseline that has no answer at the
+limit, or fails, is shown as "-".
 A baseline runs in a process of its own with `--limit` seconds, without input checks; the default path is the
 public function, checks and certificate included. A time is the shortest of `--repeats` runs (of one run above
-two seconds). The ratio compares the default path with the fastest baseline that got there; the target is 1.25.
+two seconds). The ratio compares the default path with the fastest baseline that got there; target: 1.25.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import argparse
 import math
 import multiprocessing
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 
 import numpy as np
@@ -161,8 +162,13 @@ def highs(P: Array, method: str, limit: float) -> Array:
     A = P.shape[0]
     rows = np.hstack([0.5 - P.T, np.ones((A, 1))])
     program = linprog(
-        np.r_[np.zeros(A), -1.0], A_ub=rows, b_ub=np.zeros(A), A_eq=np.r_[np.ones(A), 0.0][None], b_eq=[1.0],
-        bounds=[(0, None)] * A + [(None, None)], method=method,
+        np.r_[np.zeros(A), -1.0],
+        A_ub=rows,
+        b_ub=np.zeros(A),
+        A_eq=np.r_[np.ones(A), 0.0][None],
+        b_eq=[1.0],
+        bounds=[(0, None)] * A + [(None, None)],
+        method=method,
         options={
             "time_limit": limit,
             "primal_feasibility_tolerance": 1e-10,
@@ -172,19 +178,22 @@ def highs(P: Array, method: str, limit: float) -> Array:
     return np.full(A, 1.0 / A) if program.x is None else program.x[:-1]
 
 
-def baselines(P: Array, log_ref: Array, tau: float, limit: float) -> dict[str, Callable[[], Array]]:
-    """The baselines that can answer: name → solver."""
-    programs: dict[str, Callable[[], Array]] = {
-        "simplex": lambda: highs(P, "highs-ds", limit),
-        "ipm": lambda: highs(P, "highs-ipm", limit),
-    }
+def baselines(P: Array, log_ref: Array, tau: float, active: bool, limit: float) -> dict[str, Callable[[], Array]]:
+    """The baselines that can answer, name → solver: the linear programs know no ball, Newton's needs an active one."""
+    programs: dict[str, Callable[[], Array]] = {}
+    if not active:
+        programs = {
+            "simplex": lambda: highs(P, "highs-ds", limit),
+            "ipm": lambda: highs(P, "highs-ipm", limit),
+        }
     if tau < math.inf:
         reference = np.exp(log_ref)
         programs |= {
             "cvxpy": lambda: nlhf_cvxpy(P, reference, tau).policy,
             "prox": lambda: mirror_prox(P, log_ref, tau, time.perf_counter() + limit),
-            "newton": lambda: newton_secant(P, log_ref, tau, time.perf_counter() + limit),
         }
+    if active:
+        programs["newton"] = lambda: newton_secant(P, log_ref, tau, time.perf_counter() + limit)
     return programs
 
 
@@ -201,7 +210,7 @@ def best_time(solve: Callable[[], Array], repeats: int) -> tuple[float, Array]:
 
 
 def measure_in_child(solve: Callable[[], Array], repeats: int, limit: float) -> tuple[float, Array] | None:
-    """`best_time` in a forked process that is ended after `limit` seconds; None if it had no answer by then."""
+    """`best_time` in a forked process that is ended after `limit` seconds; None without an answer."""
     receive, send = multiprocessing.get_context("fork").Pipe(duplex=False)
 
     def work() -> None:
@@ -218,26 +227,25 @@ def measure_in_child(solve: Callable[[], Array], repeats: int, limit: float) -> 
     return answer if isinstance(answer, tuple) else None
 
 
-def regimes(size: int) -> list[tuple[str, Array, float]]:
-    """Name, win rates and tau (uniform reference); the ball of a dense game binds below tau of about 1."""
+def regimes(size: int) -> Iterator[tuple[str, Array, float, bool]]:
+    """Name, win rates, tau (uniform reference), whether the ball binds: for dense games, below tau of about 1."""
     mixture, dense, sparse = bradley_terry_mixture(size), random_game(size), planted_game(size, 20)
     steep = bradley_terry_mixture(size, bt_beta=20.0, users=50)
     inner = kl_from_log(maximal_lottery(sparse).policy, np.full(size, -math.log(size)))
-    return [
-        ("mixture, tau 0.1", mixture, 0.1),
-        ("mixture, tau 2", mixture, 2.0),
-        ("steep mixture, tau 2", steep, 2.0),
-        ("dense, tau 0.1", dense, 0.1),
-        ("dense, tau 0.5", dense, 0.5),
-        ("dense, tau 0.85", dense, 0.85),
-        ("dense, tau 2 (inactive)", dense, 2.0),
-        ("sparse, tau 0.9 of threshold", sparse, 0.9 * inner),
-        ("sparse, tau 1.1 of threshold", sparse, 1.1 * inner),
-        ("lottery, mixture", steep, math.inf),
-        ("lottery, sparse 20", sparse, math.inf),
-        ("lottery, sparse 80", planted_game(size, 80), math.inf),
-        ("lottery, dense", dense, math.inf),
-    ]
+    yield "mixture, tau 0.1", mixture, 0.1, True
+    yield "mixture, tau 2", mixture, 2.0, True
+    yield "steep mixture, tau 2", steep, 2.0, True
+    yield "dense, tau 0.1", dense, 0.1, True
+    yield "dense, tau 0.5", dense, 0.5, True
+    yield "dense, tau 0.85", dense, 0.85, True
+    yield "sparse, tau 0.9 of threshold", sparse, 0.9 * inner, True
+    yield "sparse, tau 0.99 of threshold", sparse, 0.99 * inner, True
+    yield "sparse, tau 1.1 of threshold", sparse, 1.1 * inner, False
+    yield "lottery, mixture", steep, math.inf, False
+    yield "lottery, sparse 20", sparse, math.inf, False
+    yield "lottery, sparse 80", planted_game(size, 80), math.inf, False
+    yield "lottery, dense", dense, math.inf, False
+    yield "dense, tau 2 (inactive)", dense, 2.0, False
 
 
 def main() -> None:
@@ -247,18 +255,21 @@ def main() -> None:
     parser.add_argument("--limit", type=float, default=60.0, help="seconds per baseline")
     parser.add_argument("--repeats", type=int, default=3, help="runs of which the shortest counts")
     parser.add_argument("--only", default="", help="regimes whose name contains this")
+    parser.add_argument("--without", nargs="*", default=[], help="baselines to leave out")
     arguments = parser.parse_args()
     print("seconds (gap where above 1e-9); ratio = default / fastest baseline with gap <= 1e-8")
     for size in arguments.sizes:
         log_ref = np.full(size, -math.log(size))
-        for name, P, tau in regimes(size):
+        for name, P, tau, active in regimes(size):
             if arguments.only not in name:
                 continue
             default = partial(nlhf, P, log_reference=log_ref, tau=tau)
             seconds, policy = best_time(lambda solve=default: solve().policy, arguments.repeats)
             gap = gap_of(P, policy, log_ref, tau)
             cells, fastest = [f"default {seconds:.4f} gap {gap:.0e}"], math.inf
-            for baseline, solve in baselines(P, log_ref, tau, arguments.limit).items():
+            for baseline, solve in baselines(P, log_ref, tau, active, arguments.limit).items():
+                if baseline in arguments.without:
+                    continue
                 answer = measure_in_child(solve, arguments.repeats, arguments.limit * 1.2 + 5.0)
                 if answer is None:
                     cells.append(f"{baseline} -")
