@@ -402,7 +402,7 @@ def test_bad_input_is_named() -> None:
     with pytest.raises(ValueError, match="weight"):
         nlhf_regularized(P, ref, 0.0)
     with pytest.raises(ValueError, match="needs reference"):
-        nlhf_regularized(P, weight=1.0)
+        nlhf_regularized(P, None, 1.0)
     with pytest.raises(ValueError, match="tolerance"):
         maximal_lottery(P, tolerance=0.0)
     with pytest.raises(ValueError, match="tau"):

@@ -87,8 +87,8 @@ def nlhf(
 
 def nlhf_regularized(
     win_rates: ArrayLike,
-    reference: ArrayLike | None = None,
-    weight: float = 1.0,
+    reference: ArrayLike | None,
+    weight: float,
     *,
     log_reference: ArrayLike | None = None,
     tolerance: float = GAP_TOLERANCE,
@@ -96,7 +96,7 @@ def nlhf_regularized(
     """NLHF with a KL penalty: max over π of min over π' of πᵀMπ' − weight·KL(π‖π_ref) + weight·KL(π'‖π_ref).
 
     win_rates  P (A, A) in [0, 1] with P + Pᵀ = 1
-    reference  (A,) probabilities with full support, or `log_reference` (A,) nats
+    reference  (A,) probabilities with full support, or None and `log_reference` (A,) nats
     weight     of the penalty, > 0, in units of win rates per nat
     tolerance  largest gap that may be returned, > 0
 
