@@ -301,7 +301,7 @@ def dpo_is_rlhf(kl_beta: float, what: str, *, rng: Rng, effort: Effort) -> Estim
         pairs = rng.random((A, A)) + 0.1  # correlated pairs: any symmetric law
         pairs = (pairs + pairs.T) / (pairs + pairs.T).sum()
         reference = rng.dirichlet(np.full(A, 3.0))
-        trained, loss = dpo_by_descent(P, pairs, reference, kl_beta, rng.normal(0.0, 0.1, A))
+        trained, loss = dpo_by_descent(P, pairs, reference, kl_beta, np.zeros(A))
         predicted = rlhf_penalty(fit_rewards(P, pairs).rewards, reference, kl_beta)
         if what == "policy":
             worst = max(worst, 0.5 * float(np.abs(trained - predicted).sum()))

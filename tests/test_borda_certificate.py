@@ -102,7 +102,8 @@ def test_gradient_enclosures_hold_on_random_boxes():
             slope = (above - below) / (2 * step)
             # Truncation step²·β²·K/6 and rounding 1e-15·K/step.
             slack = 3e-10 * (1 + bt_beta**2) * (1 + borda_factor(bt_beta))
-            assert (low[:, axis] - slack <= slope).all() and (slope <= high[:, axis] + slack).all()
+            assert (low[:, axis] - slack <= slope).all()
+            assert (slope <= high[:, axis] + slack).all()
             assert (high[:, axis] - low[:, axis]).max() > 1e3 * slack
 
 
@@ -150,7 +151,8 @@ def test_inequality_is_tight_at_the_types_of_the_worst_instance(bt_beta):
 def test_dual_weights_are_nonnegative_and_gamma_is_used():
     for bt_beta in np.logspace(-6, 4, 101):
         dual = borda_dual(bt_beta)
-        assert dual.lambda1 > 0 and dual.lambda2 > 0
+        assert dual.lambda1 > 0
+        assert dual.lambda2 > 0
     assert borda_dual(3.0, 0.4) == BordaDual(
         0.4,
         borda_lower_factor(3.0, 0.4),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from decimal import Decimal, localcontext
 
@@ -101,7 +102,7 @@ def test_order_of_the_factors():
             borda_factor(bt_beta),
             borda_upper_factor(bt_beta),
         )
-        for smaller, larger in zip(chain, chain[1:], strict=False):
+        for smaller, larger in itertools.pairwise(chain):
             assert smaller <= larger * (1 + ACCURACY), (bt_beta, chain)
     # Strictly, where float64 can tell.
     for bt_beta in np.logspace(-1, 3, 41):

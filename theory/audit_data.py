@@ -123,8 +123,9 @@ def user_half_width(n: int, total: int, n_users: int, risk: float) -> float:
     Pr(|wins/n − P| ≥ t) ≤ 2 exp(−2n²t²/Σk_i²). Always Σk_i² ≤ d·n. Given n, the n comparisons are a uniform
     subset of the `total` slots, so the k_i are hypergeometric and negatively associated. With
     X_i = k_i(k_i − 1) ∈ [0, d(d−1)], Σk_i² = n + ΣX_i, and Bernstein's inequality for negatively associated
-    terms bounds ΣX_i with probability 1 − risk/2; the other half of the risk goes to Hoeffding. The smaller of the two widths is chosen from n and total alone, hence
-    not by the answers. D14's uniform bound is valid as well, but vacuous at practical sizes.
+    terms bounds ΣX_i with probability 1 − risk/2; the other half of the risk goes to Hoeffding. The smaller of
+    the two widths is chosen from n and total alone, hence not by the answers. D14's uniform bound is valid as
+    well, but vacuous at practical sizes.
 
     n: comparisons of the pair, ≥ 1; total: all comparisons; n_users < total; risk in (0, 1).
     """
