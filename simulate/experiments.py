@@ -7,6 +7,7 @@ from functools import partial
 
 from simulate import distortion, distortion_audit, distortion_methods, distortion_rankings, distortion_samples
 from simulate.montecarlo import Estimate
+from simulate.proximal import PROXIMAL
 from theory.judgement import Setting
 from theory.methods import METHODS
 
@@ -63,4 +64,4 @@ MEASUREMENTS: dict[str, tuple[Callable[..., Estimate], tuple[Setting, ...]]] = {
 }
 
 #: Every check of every topic.
-EXPERIMENTS = {**DISTORTION}
+EXPERIMENTS = {**DISTORTION, **PROXIMAL}

@@ -1,6 +1,6 @@
-"""The audit: its interval contains the truth, both its ends are checked by routes that the audit does not share.
+"""The audit: its interval contains the truth, and both ends are checked by routes that it does not share.
 
-Upper end: the dual inequality is evaluated again at random types and on a grid, and cvxpy or a fine-grid linear
+Upper end: the dual inequality is evaluated again at random types and on a grid, and a fine-grid linear
 program bounds the supremum from below. Lower end: the witness is checked from its definition.
 """
 
@@ -80,11 +80,11 @@ def check_witness(result: Audit, P: np.ndarray, policy: np.ndarray, bt_beta: flo
     assert result.witness is not None
     U, w = result.witness.utilities, result.witness.weights
     rates = np.einsum("v,vxy->xy", w, expit(bt_beta * (U[:, :, None] - U[:, None, :])))
-    assert np.abs(rates - P).max() < 2e-9
+    assert np.abs(rates - P).max() < 1e-13  # polished; the solver alone leaves about 1e-10
     assert true_distortion(result.witness, policy, reference, tau) == pytest.approx(result.lower, rel=1e-8)
 
 
-# -- the interval ------------------------------------------------------------------------------------------------------
+# -- the interval ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("bt_beta", [1.0, 5.0, 10.0])
@@ -104,7 +104,7 @@ def test_interval_contains_the_truth_and_closes(bt_beta, types, alternatives):
         assert relative_gap(result) < CLOSED
 
 
-@settings(max_examples=25)
+@settings(max_examples=15)
 @given(strategies.populations(max_alternatives=3), st.floats(0.3, 12.0), st.data())
 def test_lower_is_at_most_upper_and_both_frame_the_truth(users, bt_beta, data):
     A = users.utilities.shape[1]
@@ -168,14 +168,14 @@ def test_borda_winner_on_its_worst_instance(bt_beta):
     assert relative_gap(result) < CLOSED
 
 
-@pytest.mark.parametrize("alternatives", [2, 3, 8, 15])
+@pytest.mark.parametrize("alternatives", [2, 3, 5, 15])
 def test_maximal_lottery_is_never_above_the_linear_factor(alternatives):
     rng = np.random.default_rng(alternatives)
     for bt_beta in (1.0, 8.0):
         P = population(rng, 6, alternatives).win_rates(bt_beta)
         observed = from_win_rates(P, bt_beta)
         lottery = maximal_lottery(P)
-        if alternatives <= 8:
+        if alternatives <= 5:
             assert audit(P, lottery, bt_beta).upper <= linear_factor(bt_beta) + 1e-9
         else:  # the averages alone, as in Corollary 4
             cuts = lemma_cuts(observed)
@@ -195,7 +195,7 @@ def test_a_policy_that_may_be_worthless():
     assert np.abs(result.witness.win_rates(5.0) - users.win_rates(5.0)).max() < 1e-9
 
 
-# -- certificates ------------------------------------------------------------------------------------------------------
+# -- certificates ------------------------------------------------------------------------------------------
 
 
 def test_certificates_hold_at_random_types_and_on_a_grid():
@@ -213,6 +213,14 @@ def test_certificates_hold_at_random_types_and_on_a_grid():
         values = dual_function(certificate, U)
         assert np.allclose(values, certificate.values(U), atol=1e-12)
         assert values.max() <= max(certificate.supremum, 0.0) + 1e-12
+    # With intervals the multiplier's sign decides which end counts.
+    counts = np.rint(4000 * P).astype(int)
+    np.fill_diagonal(counts, 0)
+    loose = [c for c in audit(None, policy, 6.0, counts=counts).certificate if isinstance(c, TypeCertificate)]
+    assert loose
+    for certificate in loose:
+        assert np.allclose(dual_function(certificate, U), certificate.values(U), atol=1e-12)
+        assert certificate.values(U).max() <= max(certificate.supremum, 0.0) + 1e-12
     # And it can fail: a ratio below the witness's distortion has a type with F > 0, found by both routes.
     best = max(proved, key=lambda c: c.bound)
     wrong = TypeCertificate(
@@ -263,7 +271,7 @@ def test_branch_and_bound_finds_the_supremum():
         assert dual_function(certificate, found.points).max() >= best - 0.02 * abs(best) - 1e-3
 
 
-# -- a KL ball ---------------------------------------------------------------------------------------------------------
+# -- a KL ball ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("tau", [0.0, 0.05, 0.7, 20.0])
@@ -298,7 +306,7 @@ def test_ball_is_inside_its_simplex_and_under_its_bound(rng):
     assert (ratios @ coordinates).max() <= bound < ratios.max()
 
 
-# -- counts ------------------------------------------------------------------------------------------------------------
+# -- counts ------------------------------------------------------------------------------------------------
 
 
 def draw_counts(rng: np.random.Generator, P: np.ndarray, n: int) -> np.ndarray:
@@ -311,7 +319,7 @@ def draw_counts(rng: np.random.Generator, P: np.ndarray, n: int) -> np.ndarray:
 
 
 def test_count_intervals_cover(rng):
-    # 1000 trials at confidence 80 %: failures of valid intervals exceed 20 % + 4 standard errors once in 30000.
+    # 1000 trials at confidence 80 %: valid intervals exceed 20 % + 4 standard errors once in 30000.
     P = population(rng, 6, 4).win_rates(3.0)
     first, second = np.triu_indices(4, 1)
     missed = 0
@@ -324,7 +332,7 @@ def test_count_intervals_cover(rng):
 
 
 def test_intervals_for_users_with_several_answers_cover_where_the_binomial_does_not():
-    # Two camps that answer pair (0, 1) in opposite ways, 20 answers per user: answers of a user are nearly copies.
+    # Two camps that answer pair (0, 1) in opposite ways, 20 answers per user, nearly copies of one.
     rng = np.random.default_rng(21)
     camps = Population([[1.0, 0.0], [0.0, 1.0]], [0.5, 0.5])
     p = expit(8.0 * np.array([1.0, -1.0]))
@@ -342,7 +350,7 @@ def test_intervals_for_users_with_several_answers_cover_where_the_binomial_does_
 
 
 def test_user_half_width_has_the_right_size():
-    # All answers on one pair: nothing better than d copies of one answer; spread over many pairs: almost Hoeffding.
+    # All on one pair: no better than d copies of one answer; spread over many pairs: nearly Hoeffding.
     hoeffding = math.sqrt(math.log(2 / 0.05) / (2 * 2000))
     assert user_half_width(2000, 2000, 200, 0.05) == pytest.approx(math.sqrt(10) * hoeffding, rel=1e-12)
     spread = user_half_width(2000, 200_000, 20_000, 0.05)
@@ -370,6 +378,11 @@ def test_audit_of_counts_covers_and_narrows():
     assert several.upper >= audit(None, policy, 5.0, counts=counts).upper
 
 
+def test_one_alternative():
+    result = audit([[0.5]], [1.0], 2.0)
+    assert result.lower == 1.0 <= result.upper <= 1.0 + 1e-9
+
+
 def test_pairs_never_compared_say_nothing():
     result = audit(None, [0.2, 0.8], 3.0, counts=np.zeros((2, 2)))
     assert result.upper == pytest.approx(5.0, rel=1e-9)  # 1/π_min: nothing is known
@@ -377,7 +390,7 @@ def test_pairs_never_compared_say_nothing():
     assert audit(None, [0.0, 1.0], 3.0, counts=np.zeros((2, 2))).lower == math.inf
 
 
-# -- what cannot be ----------------------------------------------------------------------------------------------------
+# -- what cannot be ----------------------------------------------------------------------------------------
 
 
 def cycle(p: float) -> np.ndarray:
@@ -394,7 +407,7 @@ def test_impossible_win_rates_are_refused():
 
 
 def test_the_limit_of_possible_cycles_is_sharp():
-    # The largest p for which three cyclic win rates p come from some population, bracketed by the audit itself.
+    # The largest p for which a cycle of win rates p comes from some population, bracketed by the audit.
     def possible(p: float) -> bool:
         try:
             result = audit(cycle(p), np.full(3, 1 / 3), 5.0)
@@ -406,12 +419,11 @@ def test_the_limit_of_possible_cycles_is_sharp():
     for _ in range(12):
         middle = 0.5 * (low + high)
         low, high = (middle, high) if possible(middle) else (low, middle)
-    # Independent: the largest cycle a single user supports on average over the three rotations of its utilities.
+    # Independent: the largest cycle of one user's utilities, averaged over their three rotations.
     grid = np.linspace(0.0, 1.0, 201)
     x, y = np.meshgrid(grid, grid)
     single = (expit(5 * (1 - x)) + expit(5 * (x - y)) + expit(5 * (y - 1))) / 3
-    best = max(float(single.max()), float(((expit(5 * (1 - x)) + expit(5 * x) + expit(-5.0)) / 3).max()))
-    assert low == pytest.approx(best, abs=3e-4)
+    assert low == pytest.approx(float(single.max()), abs=3e-4)
 
 
 @pytest.mark.parametrize(

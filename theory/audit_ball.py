@@ -41,9 +41,7 @@ def first_simplex(size: int, log_reference: Array | None, tau: float) -> Array:
     return least + (1.0 - least.sum()) * eye
 
 
-def simplex_bound(
-    vertices: Array, ratios: Array, log_reference: Array | None, tau: float
-) -> tuple[float, Array]:
+def simplex_bound(vertices: Array, ratios: Array, log_reference: Array | None, tau: float) -> tuple[float, Array]:
     """(upper bound of ρ over K ∩ simplex, barycentric coordinates (m,) ≥ 0 of a point where to split it).
 
     ratios (m,): upper bounds of ρ at the vertices; `inf` at one makes the bound inf. Without a constraint,

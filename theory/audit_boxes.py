@@ -134,9 +134,7 @@ def supremum(certificate: TypeCertificate, max_boxes: int, stop_above: float = m
 
 
 def _slopes(certificate: TypeCertificate, lower: Array, upper: Array) -> tuple[Array, Array]:
-    """Enclosure of ∂F/∂U_x on boxes (N, k): linear part + β Σ λ σ'(β(U_x − U_y)), σ' largest where U_x =
-    U_y.
-    """
+    """Enclosure of ∂F/∂U_x on boxes (N, k): linear part + β Σ λ σ'(β(U_x − U_y)), σ' unimodal."""
     observed, beta = certificate.observed, certificate.observed.bt_beta
     x, y, lam = observed.first, observed.second, certificate.multipliers
     near, far = lower[:, x] - upper[:, y], upper[:, x] - lower[:, y]
@@ -161,9 +159,7 @@ def _density(z: Array) -> Array:
 
 
 def _to_better_ends(certificate: TypeCertificate, lower: Array, upper: Array) -> tuple[Array, Array]:
-    """Collapse each coordinate in which F is monotone on the box; the supremum over the box stays the
-    same.
-    """
+    """Collapse each coordinate in which F is monotone on the box; the supremum stays the same."""
     for _ in range(2):  # a collapsed coordinate narrows the slopes of the others
         low_slope, high_slope = _slopes(certificate, lower, upper)
         upper = np.where(high_slope < 0, lower, upper)

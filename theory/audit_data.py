@@ -59,11 +59,7 @@ class Observed:
     def pair_name(self, pair: int) -> str:
         """`P(x≻y) in [low, high]` of one pair, for error messages."""
         x, y, low, high = self.first[pair], self.second[pair], self.low[pair], self.high[pair]
-        return (
-            f"win_rates[{x}, {y}] = {low}"
-            if low == high
-            else f"win_rates[{x}, {y}] in [{low:.6g}, {high:.6g}]"
-        )
+        return f"win_rates[{x}, {y}] = {low}" if low == high else f"win_rates[{x}, {y}] in [{low:.6g}, {high:.6g}]"
 
 
 def from_win_rates(P: Array, bt_beta: float) -> Observed:
@@ -123,9 +119,9 @@ def user_half_width(n: int, total: int, n_users: int, risk: float) -> float:
     Pr(|wins/n − P| ≥ t) ≤ 2 exp(−2n²t²/Σk_i²). Always Σk_i² ≤ d·n. Given n, the n comparisons are a uniform
     subset of the `total` slots, so the k_i are hypergeometric and negatively associated. With
     X_i = k_i(k_i − 1) ∈ [0, d(d−1)], Σk_i² = n + ΣX_i, and Bernstein's inequality for negatively associated
-    terms bounds ΣX_i with probability 1 − risk/2; the other half of the risk goes to Hoeffding. The smaller of
-    the two widths is chosen from n and total alone, hence not by the answers. D14's uniform bound is valid as
-    well, but vacuous at practical sizes.
+    terms bounds ΣX_i with probability 1 − risk/2; the other half of the risk goes to Hoeffding. The smaller
+    of the two widths is chosen from n and total alone, hence not by the answers. D14's uniform bound is valid
+    as well, but vacuous at practical sizes.
 
     n: comparisons of the pair, ≥ 1; total: all comparisons; n_users < total; risk in (0, 1).
     """
@@ -137,8 +133,6 @@ def user_half_width(n: int, total: int, n_users: int, risk: float) -> float:
     share = hypergeom.pmf(k, total, n, d)
     X = k * (k - 1.0)
     log_term = np.log(2 / risk)
-    excess = (
-        n_users * share @ X + np.sqrt(2 * n_users * (share @ X**2) * log_term) + d * (d - 1) * log_term / 3
-    )
+    excess = n_users * share @ X + np.sqrt(2 * n_users * (share @ X**2) * log_term) + d * (d - 1) * log_term / 3
     spread = (n + excess) * np.log(4 / risk)
     return float(np.sqrt(min(plain, spread) / 2) / n)

@@ -47,9 +47,7 @@ ROUNDING = 1e-13
 
 @dataclass(frozen=True, eq=False)
 class Cuts:
-    """alpha·u(first) − gamma·u(second) ≤ rhs, all arrays (c,); rhs = P_high(first≻second) − ½ + κ(alpha,
-    gamma).
-    """
+    """alpha·u(first) − gamma·u(second) ≤ rhs, arrays (c,); rhs = P_high(first≻second) − ½ + κ."""
 
     size: int
     first: np.ndarray
@@ -127,14 +125,10 @@ def lemma_cuts(observed: Observed) -> Cuts:
     x, y = np.r_[observed.first, observed.second], np.r_[observed.second, observed.first]
     rhs = np.r_[observed.high - 0.5, 0.5 - observed.low]
     beta = observed.bt_beta
-    return Cuts(
-        observed.size, x, y, np.full(x.size, beta * linear_slope(beta)), np.full(x.size, beta / 4), rhs
-    )
+    return Cuts(observed.size, x, y, np.full(x.size, beta * linear_slope(beta)), np.full(x.size, beta / 4), rhs)
 
 
-def separate(
-    observed: Observed, u: Array, tolerance: float = 1e-7, *, grid: int = 17, zooms: int = 5
-) -> Cuts:
+def separate(observed: Observed, u: Array, tolerance: float = 1e-7, *, grid: int = 17, zooms: int = 5) -> Cuts:
     """For each ordered pair the most violated pair cut at the averages u (A,), where it is violated at all.
 
     Deterministic: the best (α, γ) of a grid on [0, β/4]², then zooms around it. Any (α, γ) gives a valid cut,
@@ -160,9 +154,7 @@ def separate(
 
 
 def floor_utility(policy: Array, cuts: Cuts) -> tuple[float, Array | None]:
-    """(certified lower bound on π·u over the cut set, minimiser (A,)), or (inf, None) if HiGHS finds it
-    empty.
-    """
+    """(certified lower bound on π·u over the cut set, minimiser (A,)); (inf, None) if it is empty."""
     result = (
         linprog(policy, A_ub=cuts.rows, b_ub=cuts.rhs, bounds=(0.0, 1.0), method="highs", options=LP_OPTIONS)
         if cuts.first.size
@@ -180,9 +172,7 @@ def floor_utility(policy: Array, cuts: Cuts) -> tuple[float, Array | None]:
     return max(0.0, floor), result.x
 
 
-def moment_bound(
-    policy: Array, benchmark: Array, cuts: Cuts, floor: float
-) -> tuple[MomentCertificate, Array | None]:
+def moment_bound(policy: Array, benchmark: Array, cuts: Cuts, floor: float) -> tuple[MomentCertificate, Array | None]:
     """The certificate for one benchmark and the maximising averages (A,) (None where the program is
     unbounded).
 
@@ -218,18 +208,14 @@ def moment_bound(
 
 
 def _trivial(certificate: MomentCertificate) -> MomentCertificate:
-    """No cut at all: q·u ≤ max_x q(x)/π(x) · π·u (a certificate with bound inf where q leaves π's
-    support).
-    """
+    """No cut at all: q·u ≤ max_x q(x)/π(x) · π·u (bound inf where q leaves π's support)."""
     q, pi = certificate.benchmark, certificate.policy
     inside = pi > 0
     ratio = float(np.max(q[inside] / pi[inside])) * (1 + 4 * ROUNDING)
     return replace(certificate, multipliers=np.zeros(certificate.cuts.first.size), ratio=ratio)
 
 
-def game_bound(
-    observed: Observed, policy: Array, log_reference: Array | None, tau: float, floor: float
-) -> float:
+def game_bound(observed: Observed, policy: Array, log_reference: Array | None, tau: float, floor: float) -> float:
     """L(β) + s⁺/floor, s = max_{q∈K} Σ_x q(x) Σ_y π(y)(P_high(x≻y) − ½)/(βℓ): the bound of Corollary 4, for
     any π.
 

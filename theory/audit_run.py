@@ -37,8 +37,9 @@ Certificate = MomentCertificate | TypeCertificate
 TYPES_MAX = 6
 #: Alternatives up to which a witness is searched for at all: the type program has A(A−1)/2 dense rows.
 WITNESS_MAX = 20
-#: Alternatives in a subset that is proved by branch and bound in place of all, and to what relative accuracy.
-SUBSET_MAX, SUBSET_ACCURACY = 5, 1e-3
+#: Alternatives in a subset that is proved by branch and bound in place of all, to what relative accuracy,
+#: and for how many benchmarks (those with the largest bounds).
+SUBSET_MAX, SUBSET_ACCURACY, SUBSETS = 5, 1e-3, 12
 #: Rounds of pair cuts per program, and of column generation in phase 1.
 CUT_ROUNDS, PHASE_1_ROUNDS = 6, 40
 #: Beyond TYPES_MAX alternatives, benchmarks that get full column generation for the lower end: about
@@ -84,8 +85,7 @@ class Audit:
 
 @dataclass(eq=False)
 class Run:
-    """One audit in progress: the problem, the benchmark points with their best certificates, the lower end so
-    far.
+    """One audit in progress: the problem, the benchmark points with their best certificates, the lower end.
 
     log_ref is None where there is no KL constraint; cuts and floor come from `audit._moment_set`.
     """
@@ -107,9 +107,7 @@ class Run:
         self.cover = [tuple(range(len(self.points)))]
 
     def interval(self) -> Audit:
-        """Upper bounds from averages, then types: the lower end and, where affordable, the proof that closes
-        in.
-        """
+        """Upper bounds from averages, then types: the lower end and, where affordable, proofs."""
         if self.log_ref is None or kl_from_log(self.policy, self.log_ref) <= self.tau:
             self.lower = 1.0  # π is a benchmark itself
         A = self.observed.size
@@ -172,10 +170,8 @@ class Run:
             self.cuts = self.cuts.extend(new)
 
     def _subsets(self) -> None:
-        """`types` on few alternatives: those of the policy and the benchmark, and the ones it is decided
-        against.
-        """
-        for k in np.argsort(-self._current(), kind="stable"):
+        """`types` on few alternatives: those of the policy, the benchmark, the most decided against."""
+        for k in np.argsort(-self._current(), kind="stable")[:SUBSETS]:
             q = self.points[k]
             if self.best[k].bound <= self.lower * (1 + CLOSED):
                 break
@@ -240,9 +236,7 @@ class Run:
         return population
 
     def _lower_end(self, program: TypeProgram, *, prove: bool) -> None:
-        """Column generation for the benchmarks, the most promising first; stops where no bound exceeds
-        `lower`.
-        """
+        """Column generation for the benchmarks, best first; skips those with no bound above `lower`."""
         inner = self._inner()
         start = [program.solve(q) for q in inner]
         order = np.argsort([math.inf if s is None else -s.value for s in start], kind="stable")
@@ -263,9 +257,7 @@ class Run:
                     break
                 u = population.average_utility
                 q = maximize_in_kl_ball(u, log_reference=self.log_ref, tau=self.tau)
-                population = self._offer(
-                    program, close(program, q, self.floor, self.lower, prove=False).masses
-                )
+                population = self._offer(program, close(program, q, self.floor, self.lower, prove=False).masses)
                 if self.lower <= before * (1 + 1e-7):
                     break
 
@@ -277,13 +269,8 @@ class Run:
                 self._record("types", k, certificate)
 
     def _split_ball(self, program: TypeProgram | None) -> float:
-        """Split the simplex with the largest bound at its own maximiser, again and again; returns the
-        bound.
-        """
-        queue = {
-            s: simplex_bound(np.array(self.points), self._current(), self.log_ref, self.tau)
-            for s in self.cover
-        }
+        """Split the simplex with the largest bound at its own maximiser, repeatedly; returns the bound."""
+        queue = {s: simplex_bound(np.array(self.points), self._current(), self.log_ref, self.tau) for s in self.cover}
         for _ in range(BALL_SPLITS):
             worst = max(queue, key=lambda s: queue[s][0])
             bound, b = queue[worst]
@@ -331,11 +318,7 @@ class Run:
         bounds |= extra
         method = min(bounds, key=lambda name: (bounds[name], name == "game"))
         upper = bounds[method]
-        found = (
-            "no witness was found: lower is trivial"
-            if self.witness is None
-            else "lower has a checked witness"
-        )
+        found = "no witness was found: lower is trivial" if self.witness is None else "lower has a checked witness"
         return Audit(
             min(self.lower, upper),  # the witness may match the data to 1e-9 only, the bounds hold exactly
             upper,

@@ -32,9 +32,7 @@ MAX_BOXES = 300_000
 STARTS = 32
 
 
-def find_types(
-    observed: Observed, policy: Array, free: np.ndarray, rounds: int
-) -> tuple[TypeProgram, float, Dual]:
+def find_types(observed: Observed, policy: Array, free: np.ndarray, rounds: int) -> tuple[TypeProgram, float, Dual]:
     """Phase 1 by column generation: types some weights of which reproduce the win rates.
 
     free (A,) boolean: the coordinates that may differ from 0. Returns the program, the L1 violation it
@@ -61,17 +59,14 @@ def _starts(types: Array, values: Array, weights: Array) -> Array:
 
 
 def infeasibility(observed: Observed, dual: Dual, max_boxes: int = MAX_BOXES) -> bool:
-    """Proof that no population matches: sup over types of Σ λ(σ − c) < 0, while every match would average ≥
-    0.
-    """
+    """Proof that nothing matches: sup over types of Σ λ(σ − c) < 0, while a match would average ≥ 0."""
     zero = np.zeros(observed.size)
     certificate = TypeCertificate(np.arange(observed.size), observed, zero, zero, 0.0, dual.multipliers, 0.0)
     return supremum(certificate, max_boxes).bound < 0
 
 
 def witness(program: TypeProgram, masses: Array) -> Population | None:
-    """The population of a solution, its weights polished to the win rates; None if it misses
-    `MATCH_TOLERANCE`.
+    """The population of a solution, its weights polished; None if it misses `MATCH_TOLERANCE`.
 
     The check is made on the finished `Population`, with its own `win_rates`.
     """
@@ -79,9 +74,7 @@ def witness(program: TypeProgram, masses: Array) -> Population | None:
     U, w = program.types[used], masses[used] / masses[used].sum()
     o = program.observed
     M = np.r_[o.margins(U).T, np.ones((1, U.shape[0]))]
-    for _ in range(
-        3
-    ):  # one least-squares step takes the residual of the solver to rounding; clipping undoes some
+    for _ in range(3):  # one least-squares step would do, but clipping undoes some of it
         now = M[:-1] @ w
         target = np.r_[np.clip(now, o.low - 0.5, o.high - 0.5), 1.0]
         w = np.maximum(w + np.linalg.lstsq(M, target - M @ w, rcond=None)[0], 0.0)
@@ -92,9 +85,7 @@ def witness(program: TypeProgram, masses: Array) -> Population | None:
 
 @dataclass(frozen=True, eq=False)
 class Closing:
-    """What `close` found for one benchmark: best masses on the program's types (lower end), best
-    certificate.
-    """
+    """What `close` found for one benchmark: the lower end's value and masses, the upper end's certificate."""
 
     value: float
     masses: Array | None
@@ -130,16 +121,12 @@ def close(
             # 1/mass is the witness's π·u: the padding per mass must be small beside it.
             per_mass = stage * max(solution.value, 1.0) / max(float(solution.masses.sum()), 1.0)
             per_utility = stage / A
-            solution = program.solve(benchmark, per_utility, per_mass) or program.solve(
-                benchmark, per_utility
-            )
+            solution = program.solve(benchmark, per_utility, per_mass) or program.solve(benchmark, per_utility)
             if solution is None:
                 break
             ratio = max(solution.ratio, target)
             certificate = TypeCertificate(np.arange(A), o, benchmark, pi, ratio, solution.multipliers, floor)
-            dual = Dual(
-                o, certificate.linear + per_utility, certificate.multipliers, certificate.constant + per_mass
-            )
+            dual = Dual(o, certificate.linear + per_utility, certificate.multipliers, certificate.constant + per_mass)
             new = climb(dual, _starts(program.types, dual.values(program.types), solution.masses), free)
             added = program.add(new[dual.values(new) > 0.05 * per_mass])
             if added and (certificate.values(new) > 0).any():
@@ -164,11 +151,9 @@ def close(
 
 
 def ruined(observed: Observed, policy: Array, benchmarks: Array, rounds: int) -> Population | None:
-    """A population behind the data under which the policy has utility 0 and a benchmark has not; None if not
-    found.
+    """A population behind the data under which π has utility 0 and a benchmark has not; None if not found.
 
-    benchmarks (m, A). All types put 0 on the policy's support: the program of phase 1 on that face of
-    [0,1]^A.
+    benchmarks (m, A). All types put 0 on the policy's support: phase 1 runs on that face of [0,1]^A.
     """
     free = policy == 0
     if not free.any():

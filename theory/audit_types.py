@@ -98,9 +98,7 @@ def climb(dual: Dual, starts: Array, free: np.ndarray, *, sweeps: int = 2, level
             lam = np.r_[dual.multipliers[at_first], -dual.multipliers[at_second]]
             difference = grid[None, :, None] - U[:, None, others]
             score = grid * dual.linear[z] + 0.5 * np.tanh(0.5 * o.bt_beta * difference) @ lam
-            here = (
-                U[:, z] * dual.linear[z] + 0.5 * np.tanh(0.5 * o.bt_beta * (U[:, [z]] - U[:, others])) @ lam
-            )
+            here = U[:, z] * dual.linear[z] + 0.5 * np.tanh(0.5 * o.bt_beta * (U[:, [z]] - U[:, others])) @ lam
             best = score.argmax(axis=1)
             better = score[np.arange(U.shape[0]), best] > here
             U[:, z] = np.where(better, grid[best], U[:, z])
@@ -110,9 +108,7 @@ def climb(dual: Dual, starts: Array, free: np.ndarray, *, sweeps: int = 2, level
         return -float(dual.values(types).sum()), -np.where(free, dual.slopes(types), 0.0).ravel()
 
     bounds = [(0.0, 1.0 if f else 0.0) for f in np.tile(free, U.shape[0])]
-    result = minimize(
-        negative, U.ravel(), jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": 200}
-    )
+    result = minimize(negative, U.ravel(), jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": 200})
     return np.clip(result.x.reshape(U.shape), 0.0, 1.0)
 
 
@@ -174,9 +170,7 @@ class TypeProgram:
         return TypeSolution(-result.fun, result.x * scale, -float(result.eqlin.marginals[-1]), multipliers)
 
     def violation(self) -> tuple[float, Array, Dual]:
-        """Phase 1: the least L1 violation of the win rates by weights on the types, those weights, and the
-        dual.
-        """
+        """Phase 1: least L1 violation of the win rates by weights on the types, those weights, the dual."""
         o, U = self.observed, self.types
         M = o.margins(U)
         n, p = U.shape[0], o.low.size

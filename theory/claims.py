@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from theory.distortion_claims import DISTORTION_CLAIMS
 from theory.judgement import Check, Claim, combine, grid, parse_setting, setting_key, verdict
+from theory.proximal_claims import PROXIMAL_CLAIMS
 
 __all__ = ["CLAIMS", "Check", "Claim", "combine", "find_claim", "grid", "parse_setting", "setting_key", "verdict"]
 
-CLAIMS: tuple[Claim, ...] = DISTORTION_CLAIMS
+CLAIMS: tuple[Claim, ...] = (*DISTORTION_CLAIMS, *PROXIMAL_CLAIMS)
 
 
 def find_claim(claim_id: str) -> Claim:
