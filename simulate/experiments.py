@@ -6,6 +6,8 @@ from collections.abc import Callable
 from functools import partial
 
 from simulate import distortion, distortion_audit, distortion_methods, distortion_rankings, distortion_samples
+from simulate.density_ratio import DENSITY_RATIO
+from simulate.divergences import DIVERGENCES
 from simulate.montecarlo import Estimate
 from simulate.proximal import PROXIMAL
 from theory.judgement import Setting
@@ -64,4 +66,4 @@ MEASUREMENTS: dict[str, tuple[Callable[..., Estimate], tuple[Setting, ...]]] = {
 }
 
 #: Every check of every topic.
-EXPERIMENTS = {**DISTORTION, **PROXIMAL}
+EXPERIMENTS = {**DISTORTION, **PROXIMAL, **DIVERGENCES, **DENSITY_RATIO}

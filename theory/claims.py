@@ -6,13 +6,20 @@ python -m theory D4 D8      prints those
 
 from __future__ import annotations
 
+from theory.density_ratio_claims import DENSITY_RATIO_CLAIMS
 from theory.distortion_claims import DISTORTION_CLAIMS
+from theory.divergences_claims import DIVERGENCES_CLAIMS
 from theory.judgement import Check, Claim, combine, grid, parse_setting, setting_key, verdict
 from theory.proximal_claims import PROXIMAL_CLAIMS
 
 __all__ = ["CLAIMS", "Check", "Claim", "combine", "find_claim", "grid", "parse_setting", "setting_key", "verdict"]
 
-CLAIMS: tuple[Claim, ...] = (*DISTORTION_CLAIMS, *PROXIMAL_CLAIMS)
+CLAIMS: tuple[Claim, ...] = (
+    *DISTORTION_CLAIMS,
+    *PROXIMAL_CLAIMS,
+    *DIVERGENCES_CLAIMS,
+    *DENSITY_RATIO_CLAIMS,
+)
 
 
 def find_claim(claim_id: str) -> Claim:

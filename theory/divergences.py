@@ -5,8 +5,13 @@
     JS(p, q) = ½KL(p‖m) + ½KL(q‖m), m = (p + q)/2, natural logarithms, in [0, log 2]
 
 Tables are probability vectors (A,); a table that does not sum to one is a ValueError. Where a divergence is
-infinite the result is the float inf and names the outcome (`theory.fdo.Infinite`). Laws of Gaussians are in
-`theory.gaussians`, losses in `theory.divergence_losses`, generators in `theory.fdo`.
+infinite the result is the float inf and names the outcome (`theory.fdo.Infinite`).
+
+This file also gathers the public names of its neighbours: losses (`theory.divergence_losses`), generators
+(`theory.fdo`, `theory.fdo_custom`), Gaussians (`theory.divergences_gaussian`). Beside them stand policies
+(`theory.divergences_policy`, `theory.divergences_prompts`), finite samples (`theory.divergences_samples`), kinds of
+data (`theory.divergences_data`), separation of representations (`theory.divergences_metrics`) and a warning
+(`theory.divergences_normaliser`).
 """
 
 from __future__ import annotations
@@ -18,7 +23,34 @@ from numpy.typing import ArrayLike
 from scipy.special import xlogy
 
 from theory import kl_ball
-from theory.fdo import Infinite, check_pair
+from theory.checks import Array
+from theory.divergence_losses import LOSSES, estimated_divergence, minimizer, minimum, population_loss
+from theory.divergences_gaussian import bhattacharyya_gaussian, f_divergence_gaussian, kl_gaussian
+from theory.fdo import GENERATORS, Generator, Infinite, alpha_divergence, check_pair, f_divergence
+from theory.fdo_custom import custom
+
+__all__ = [
+    "GENERATORS",
+    "LOSSES",
+    "Generator",
+    "Infinite",
+    "alpha_divergence",
+    "bhattacharyya_gaussian",
+    "chi_square",
+    "custom",
+    "estimated_divergence",
+    "f_divergence",
+    "f_divergence_gaussian",
+    "jensen_shannon",
+    "kl",
+    "kl_gaussian",
+    "minimizer",
+    "minimum",
+    "population_loss",
+    "squared_hellinger",
+    "total_variation",
+]
+
 
 def kl(p: ArrayLike, q: ArrayLike) -> float:
     """KL(p‖q) = Σ p log(p/q) in nats; infinite, and the outcome named, where p > 0 = q. As `theory.kl_ball.kl`."""
@@ -55,6 +87,6 @@ def chi_square(p: ArrayLike, q: ArrayLike) -> float:
     return float(np.sum((p[inside] - q[inside]) * ((p[inside] - q[inside]) / q[inside])))
 
 
-def _beyond_support(p: np.ndarray, q: np.ndarray) -> Infinite:
+def _beyond_support(p: Array, q: Array) -> Infinite:
     outcome = int(np.flatnonzero((p > 0) & (q == 0))[0])
     return Infinite(outcome, f"p = {p[outcome]:g} where q = 0")
