@@ -21,6 +21,8 @@ reproduce: $(VENV)/.reproduce
 	$(RUN) -m llm_validation --profile $(PROFILE)
 	$(RUN) -m figures --profile $(PROFILE)
 	$(RUN) -m paper --profile $(PROFILE)
+	@# rows that differ are listed, not fatal: another processor or BLAS rounds otherwise, and a search may part ways
+	@test $(PROFILE) != cpu || $(RUN) -m simulate compare simulate/results/cpu simulate/results/reference || true
 
 test: $(VENV)/.test
 	$(RUN) -m pytest -n $(JOBS)
