@@ -13,13 +13,18 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from figures import density_ratio, distortion, proximal
+from figures import density_ratio, distortion, divergences, proximal
 from figures.style import look, save
 from simulate.rows import ROOT, read_rows
 from theory.claims import find_claim
 
 #: Every figure of every topic; a topic's file holds its own table.
-FIGURES = {**distortion.FIGURES, **proximal.FIGURES, **density_ratio.FIGURES}
+FIGURES = {
+    **distortion.FIGURES,
+    **proximal.FIGURES,
+    **divergences.FIGURES,
+    **density_ratio.FIGURES,
+}
 
 
 def main(arguments: list[str] | None = None) -> int:
