@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from figures import density_ratio, distortion, divergences, proximal
+from figures import correction, density_ratio, distortion, divergences, proximal
 from figures.style import look, save
 from simulate.rows import ROOT, read_rows
 from theory.claims import find_claim
@@ -24,6 +24,7 @@ FIGURES = {
     **proximal.FIGURES,
     **divergences.FIGURES,
     **density_ratio.FIGURES,
+    **correction.FIGURES,
 }
 
 

@@ -56,6 +56,8 @@ def estimated_against_exact(rows: Sequence[Row]) -> Figure:
     left.set_yscale("log")
     finish(left, "exact divergence", "estimated divergence", "the loss minimised on samples", legend=2)
 
+    biases = [-predict.sampling_bias(name, 1) for name in predict.SMOOTH]
+    ends = [0.8 * min(biases), 1.25 * max(biases)]
     for look, name in enumerate(ESTIMATES):
         for size, filled in ((1000, False), (4000, True)):
             for row in select(rows, "V9", "bias", name=name, n=size):
@@ -66,7 +68,7 @@ def estimated_against_exact(rows: Sequence[Row]) -> Figure:
                 right.errorbar(
                     predicted, -row.estimate, yerr=error, color=colour, marker=marker, markerfacecolor=face, capsize=2
                 )
-    line(right, 7, [1.5, 70.0], [1.5, 70.0])
+    line(right, 7, ends, ends)
     right.set_xscale("log")
     right.set_yscale("log")
     _ticks(right.xaxis, 2, 5, 10, 20, 50)
@@ -191,7 +193,7 @@ def separation_metrics(rows: Sequence[Row]) -> Figure:
     finish(left, r"Mahalanobis distance $\delta$", "silhouette", "two spherical Gaussians", legend=3)
 
     variances = np.concatenate([np.linspace(0.1, 1.7, 30), np.linspace(1.8, 6.0, 30)])
-    line(right, 0, variances, [9.0 / (8.0 * v) for v in variances], "all coordinates")
+    line(right, 0, variances, [predict.distance_before_pca(float(v)) for v in variances], "all coordinates")
     line(right, 1, variances, [predict.distance_after_pca(float(v)) for v in variances], "two principal axes")
     points(right, 1, select(rows, "V11", "after_pca"), "class_axis", "sampled")
     right.set_ylim(-0.1, 5.0)

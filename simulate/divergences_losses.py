@@ -144,4 +144,4 @@ def pairs_above_singles(n_outcomes: int, separation: float, *, rng: Rng, effort:
     p, q = example_pair(n_outcomes, separation)
     of_pairs = np.log(2.0) - trained("dpo", p, q, rng)[1]
     of_singles = np.log(2.0) - 0.5 * searched("bco", p, q)[1]
-    return Estimate(of_pairs - of_singles)
+    return Estimate(float(of_pairs - of_singles))

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import partial
 
 from simulate import distortion, distortion_audit, distortion_methods, distortion_rankings, distortion_samples
+from simulate.correction import CORRECTION
 from simulate.density_ratio import DENSITY_RATIO
 from simulate.divergences import DIVERGENCES
 from simulate.montecarlo import Estimate
@@ -66,4 +67,4 @@ MEASUREMENTS: dict[str, tuple[Callable[..., Estimate], tuple[Setting, ...]]] = {
 }
 
 #: Every check of every topic.
-EXPERIMENTS = {**DISTORTION, **PROXIMAL, **DIVERGENCES, **DENSITY_RATIO}
+EXPERIMENTS = {**DISTORTION, **PROXIMAL, **DIVERGENCES, **DENSITY_RATIO, **CORRECTION}

@@ -41,7 +41,11 @@ def test_the_first_setting_agrees(key):
     assert judged(key, setting, measure(key, setting)) in ("agrees", "inconclusive")
 
 
-@pytest.mark.parametrize("key", ["V9.bias", "V9.log_mean_exp", "V9.estimate", "V9.stderr", "V10.sampled"])
+@pytest.mark.parametrize(
+    "key",
+    ["V9.bias", "V9.log_mean_exp", "V9.leave_one_out", "V9.moving_average", "V9.estimate", "V9.stderr", "V10.sampled",
+     "V11.rank_interval"],
+)  # fmt: skip
 def test_sampled_checks_are_conclusive_at_full_effort(key):
     setting = CHECKS[key].settings[-1]
     assert judged(key, setting, measure(key, setting, "cpu")) == "agrees"

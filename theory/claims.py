@@ -6,6 +6,7 @@ python -m theory D4 D8      prints those
 
 from __future__ import annotations
 
+from theory.correction_claims import CORRECTION_CLAIMS
 from theory.density_ratio_claims import DENSITY_RATIO_CLAIMS
 from theory.distortion_claims import DISTORTION_CLAIMS
 from theory.divergences_claims import DIVERGENCES_CLAIMS
@@ -19,6 +20,7 @@ CLAIMS: tuple[Claim, ...] = (
     *PROXIMAL_CLAIMS,
     *DIVERGENCES_CLAIMS,
     *DENSITY_RATIO_CLAIMS,
+    *CORRECTION_CLAIMS,
 )
 
 

@@ -26,6 +26,8 @@ from theory import (
 from theory.checks import Array
 from theory.judgement import Value
 
+#: Losses whose minimum on samples has a bias of order 1/n: of V9's all but KTO.
+SMOOTH = ("kldo", "dpo", "bco", "hellinger", "reverse_kl", "pearson", "neyman")
 #: D⁺, D⁻ and π_ref of the fixed-constant checks: D⁺/D⁻ = (2, 2, 2/3, 2/3); λ > 0; λ > 0 with several local minima.
 FIXED = {
     "two ratios": ((0.4, 0.1, 0.3, 0.2), (0.2, 0.05, 0.45, 0.3), (0.1, 0.4, 0.3, 0.2)),
@@ -202,6 +204,12 @@ def distance_after_pca(class_axis: float, **_: Value) -> float:
     mean1, mean2, variances = representation(class_axis)
     cov = np.diag(variances)
     return divergences_metrics.projected_distance(mean1, cov, mean2, cov, 2)
+
+
+def distance_before_pca(class_axis: float, **_: Value) -> float:
+    """The same distance with all coordinates."""
+    mean1, mean2, variances = representation(class_axis)
+    return divergences_gaussian.bhattacharyya_gaussian(mean1, np.diag(variances), mean2, np.diag(variances))
 
 
 def regime_coefficient(case: str, **_: Value) -> float:
