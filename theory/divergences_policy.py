@@ -284,7 +284,7 @@ def _far_side(problem: _Problem) -> FixedConstant:
 def _peaks(problem: _Problem) -> tuple[Array, Array]:
     """Where s is largest between r* and the cap (the cap itself if s rises up to it), and how large it is there."""
     low, high = problem.unconstrained, problem.caps
-    for _ in range(200):  # ternary search on log s: s is positive, rises, then falls
+    for _ in range(90):  # ternary search on log s: s is positive, rises, then falls
         left, right = low + (high - low) / 3.0, high - (high - low) / 3.0
         rising = problem.stationarity(left) < problem.stationarity(right)
         low, high = np.where(rising, left, low), np.where(rising, high, right)

@@ -30,7 +30,7 @@ from theory.divergence_losses import Parts
 from theory.divergences_policy import constrained_minimum
 
 #: Values of log E₋[eʳ] at which the outer search of `kldo_normalised_minimum` starts, and its certificate.
-SCAN_POINTS, VALUE_TOLERANCE = 17, 1e-9
+SCAN_POINTS, VALUE_TOLERANCE = 13, 1e-9
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,7 +12,7 @@ With the conjugate f*(t) = sup_{u≥0} tu − f(u) and an increasing link g from
 | kl                | u log u                         | r                  | 1 + log R   |
 | reverse_kl        | −log u                          | −e^{−r}            | log R       |
 | jensen_shannon    | ½u log u − ½(u+1) log((u+1)/2)  | ½ log 2σ(r)        | log R       |
-| total_variation   | ½\\|u − 1\\|                    | ½ tanh r           | ±∞          |
+| total_variation   | ½ abs(u − 1)                    | ½ tanh r           | ±∞          |
 | squared_hellinger | (√u − 1)²                       | 1 − e^{−r/2}       | log R       |
 | pearson           | (u − 1)²                        | r                  | 2(R − 1)    |
 | neyman            | (u − 1)²/u                      | 1 − e^{−2r}        | log R       |
