@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from figures import correction, density_ratio, distortion, divergences, proximal
+from figures import best_of_n, correction, density_ratio, distortion, divergences, proximal
 from figures.style import look, save
 from simulate.rows import ROOT, read_rows
 from theory.claims import find_claim
@@ -25,6 +25,7 @@ FIGURES = {
     **divergences.FIGURES,
     **density_ratio.FIGURES,
     **correction.FIGURES,
+    **best_of_n.FIGURES,
 }
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import partial
 
 from simulate import distortion, distortion_audit, distortion_methods, distortion_rankings, distortion_samples
+from simulate.best_of_n import BEST_OF_N
 from simulate.correction import CORRECTION
 from simulate.density_ratio import DENSITY_RATIO
 from simulate.divergences import DIVERGENCES
@@ -67,4 +68,4 @@ MEASUREMENTS: dict[str, tuple[Callable[..., Estimate], tuple[Setting, ...]]] = {
 }
 
 #: Every check of every topic.
-EXPERIMENTS = {**DISTORTION, **PROXIMAL, **DIVERGENCES, **DENSITY_RATIO, **CORRECTION}
+EXPERIMENTS = {**DISTORTION, **PROXIMAL, **DIVERGENCES, **DENSITY_RATIO, **CORRECTION, **BEST_OF_N}

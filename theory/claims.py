@@ -6,6 +6,7 @@ python -m theory D4 D8      prints those
 
 from __future__ import annotations
 
+from theory.best_of_n_claims import BEST_OF_N_CLAIMS
 from theory.correction_claims import CORRECTION_CLAIMS
 from theory.density_ratio_claims import DENSITY_RATIO_CLAIMS
 from theory.distortion_claims import DISTORTION_CLAIMS
@@ -21,6 +22,7 @@ CLAIMS: tuple[Claim, ...] = (
     *DIVERGENCES_CLAIMS,
     *DENSITY_RATIO_CLAIMS,
     *CORRECTION_CLAIMS,
+    *BEST_OF_N_CLAIMS,
 )
 
 

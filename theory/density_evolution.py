@@ -1,0 +1,196 @@
+"""Density evolution of Speculative Rejection: the law of the survivors' scores, exact for finitely many rows.
+
+A row (partial response) has scores S₁, …, S_J at the decision times and final reward R. Of n_{j−1} rows the n_j of
+highest score stay at decision j; the best of the n_J survivors is returned. Theorem (ours, proved in
+`paper/sections/best_of_n.tex`): take independent fractions U_j ~ Beta(n_{j−1} − n_j, n_j + 1) and alternately
+drop the lowest share U_j of the law, renormalise, and let the rows go on to the next decision. Given U = (U₁, …,
+U_J) the survivors are n_J independent draws of the resulting law F_U, whatever the law of a row's scores, if rows
+are i.i.d. and ties are broken at random. So
+
+    P(best reward ≤ r) = E_U[F_U(r)^{n_J}].
+
+The N → ∞ closure replaces U_j by α_j = 1 − n_j/n_{j−1}, which overstates. The expectation over U is a sum over
+`cut_fractions`: all U_j at their means plus, one decision at a time, the deviation that the spread of U_j causes.
+This leaves out interactions between the spreads of different decisions, O(1/n²): at n = 8 less than 10⁻³ of the
+reward (tests/test_density_evolution.py compares with the full product rule, `product=True`).
+
+Laws are masses on the lattice of a `RewardProcess`. Shapes: Q threshold paths, G distinct laws among them, K
+nodes, J decisions.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.fft import irfft, next_fast_len, rfft
+
+from theory.checks import Array
+from theory.order_statistics import beta_nodes, check_count
+from theory.reward_processes import RewardProcess
+
+#: Gauss nodes per random threshold: five leave less than 3·10⁻⁴ of the reward at n = 8.
+NODES = 5
+#: Most rows: beyond, n times the rounding of the transforms (10⁻¹⁷) would show in the tail.
+LARGEST_COUNT = 10**9
+
+
+def survivor_counts(n: int, keep: ArrayLike, decisions: int) -> tuple[int, ...]:
+    """Rows alive at first and after each decision: n₀ = n, n_j = max(1, round(keep_j·n_{j−1})).
+
+    keep: the fraction kept, in (0, 1], a number or one per decision (a rejected fraction α is keep = 1 − α).
+    Halves round to even, as in Python and in the published implementation.
+    """
+    counts = [check_count("n", n)]
+    for fraction in check_keep(keep, decisions):
+        counts.append(max(1, round(float(fraction) * counts[-1])))
+    return tuple(counts)
+
+
+def check_keep(keep: ArrayLike, decisions: int) -> Array:
+    """(J,) fractions in (0, 1] from a number or one per decision; ValueError names the offending decision."""
+    fractions = np.asarray(keep, dtype=np.float64)
+    if fractions.ndim == 0:
+        fractions = np.full(max(decisions, 1), float(fractions))
+    elif fractions.shape != (decisions,):
+        raise ValueError(
+            f"keep must be a number or have one entry per decision, {decisions}, got shape {fractions.shape}"
+        )
+    for j, fraction in enumerate(fractions):
+        if not 0.0 < fraction <= 1.0:
+            raise ValueError(f"keep[{j}] = {fraction} is outside (0, 1] (the rejected fraction must be in [0, 1))")
+    return fractions[:decisions]
+
+
+def check_counts(counts: Sequence[int], decisions: int) -> tuple[int, ...]:
+    """Row counts n₀ ≥ n₁ ≥ … ≥ n_J ≥ 1, J = `decisions`; ValueError names the first that breaks this."""
+    checked = tuple(check_count(f"counts[{j}]", count) for j, count in enumerate(counts))
+    if len(checked) != decisions + 1:
+        raise ValueError(f"counts must have {decisions + 1} entries, one more than there are decisions: {counts}")
+    if checked[0] > LARGEST_COUNT:
+        raise ValueError(f"counts[0] = {checked[0]} exceeds {LARGEST_COUNT}, the most that the lattice resolves")
+    for j in range(1, len(checked)):
+        if checked[j] > checked[j - 1]:
+            raise ValueError(f"counts[{j}] = {checked[j]} exceeds counts[{j - 1}] = {checked[j - 1]}")
+    return checked
+
+
+def cut_fractions(counts: Sequence[int], nodes: int = NODES, *, product: bool = False) -> tuple[Array, Array]:
+    """A quadrature rule for the random fractions cut at each decision: fractions (Q, J) and weights (Q,), sum one.
+
+    U_j ~ Beta(n_{j−1} − n_j, n_j + 1), independent; 0 where nothing is dropped. First order by default: the means,
+    plus each U_j's own deviations (Q = 1 + J·nodes; the first weight is 1 − J). `product`: all combinations
+    (Q = nodes^J), without the error of the first order.
+    """
+    laws = [(before - after, after + 1) for before, after in itertools.pairwise(counts)]
+    rules = [beta_nodes(a, b, nodes) if a else (np.zeros(1), np.ones(1)) for a, b in laws]
+    if product:
+        weights = np.ones(1)
+        for _, w in rules:
+            weights = np.multiply.outer(weights, w).ravel()
+        grids = np.meshgrid(*(u for u, _ in rules), indexing="ij")
+        return np.reshape([grid.ravel() for grid in grids], (len(laws), -1)).T if laws else np.zeros((1, 0)), weights
+    means = np.array([a / (a + b) for a, b in laws])
+    fractions, weights_list = [means], [1.0 - sum(a > 0 for a, _ in laws)]
+    for j, (u, w) in enumerate(rules):
+        if laws[j][0]:
+            fractions += [np.where(np.arange(len(laws)) == j, node, means) for node in u]
+            weights_list += list(w)
+    return np.reshape(fractions, (len(fractions), len(laws))), np.array(weights_list)
+
+
+def closure_fractions(counts: Sequence[int]) -> tuple[Array, Array]:
+    """The N → ∞ closure as a rule of one path: the share dropped at decision j is 1 − n_j/n_{j−1}."""
+    n = np.asarray(counts, dtype=np.float64)
+    return (1.0 - n[1:] / n[:-1])[None, :], np.ones(1)
+
+
+@dataclass(frozen=True, eq=False)
+class Stage:
+    """One decision along every threshold path. Paths that have been the same so far share one law.
+
+    before     (G', K) laws of the scores of the rows that come to the decision
+    source     (G,) which of them each of the G laws that leave it came from
+    fractions  (G,) the share it dropped
+    kept       (G, K) masses that stay: before[source]·P(pass), total 1 − fraction
+    at_cut     (G, K) law of the one row whose score is the threshold, the best of the dropped
+    path       (Q,) which of the G laws belongs to each path
+    """
+
+    before: Array
+    source: NDArray[np.intp]
+    fractions: Array
+    kept: Array
+    at_cut: Array
+    path: NDArray[np.intp]
+
+
+@dataclass(frozen=True, eq=False)
+class Evolution:
+    """`stages` (J) and the law `final` (Q, K) of a survivor's final reward along every threshold path."""
+
+    stages: tuple[Stage, ...]
+    final: Array
+
+
+def evolve(process: RewardProcess, fractions: Array) -> Evolution:
+    """Alternately cut and convolve: the laws when the shares `fractions` (Q, J) are dropped at the decisions."""
+    alive, path, stages = process.start(), np.zeros(len(fractions), dtype=np.intp), []
+    for j in range(process.decisions):
+        alive = convolve(alive, process.kernel(process.increments[j]))
+        pairs, path = np.unique(np.column_stack([path, fractions[:, j]]), axis=0, return_inverse=True)
+        source, dropped = pairs[:, 0].astype(np.intp), pairs[:, 1]
+        pass_probability, at_cut = _select(alive[source], dropped, process.kernel(process.noise[j]))
+        kept = alive[source] * pass_probability
+        stages.append(Stage(alive, source, dropped, kept, at_cut, path))
+        alive = kept / (1.0 - dropped)[:, None]
+    return Evolution(tuple(stages), convolve(alive, process.kernel(process.increments[-1]))[path])
+
+
+def convolve(masses: Array, kernel: Array) -> Array:
+    """Law of X + Y on the lattice: masses (…, K) of X, kernel (2K − 1,) of Y. What leaves the lattice is lost."""
+    K = masses.shape[-1]
+    if kernel[K - 1] == 1.0:
+        return masses
+    size = next_fast_len(3 * K - 2, real=True)
+    full = irfft(rfft(masses, size) * rfft(kernel, size), size)[..., K - 1 : 2 * K - 1]
+    return np.maximum(full, 0.0)  # the transform leaves ±1e-17 where there is no mass
+
+
+def _select(masses: Array, fractions: Array, noise: Array) -> tuple[Array, Array]:
+    """A cut of the noisy score's lowest `fractions` (G,): P(pass) at each node and the law of the row at the cut.
+
+    At the threshold node of the noisy score the share of mass that fits is kept: ties are broken at random.
+    """
+    K = masses.shape[1]
+    scores = convolve(masses, noise)
+    above = upper_tail(scores)
+    wanted = above[:, 0] * (1.0 - fractions)
+    node = K - 1 - np.argmax(above[:, ::-1] >= wanted[:, None], axis=1)
+    rows = np.arange(len(masses))
+    at, beyond = scores[rows, node], above[rows, node] - scores[rows, node]
+    share = np.minimum(np.divide(wanted - beyond, at, out=np.ones_like(at), where=at > 0), 1.0)
+    # noise kernel at lag (node − i): the probability that a row at node i scores exactly, and beyond, the threshold
+    lag = node[:, None] - np.arange(K) + K - 1
+    exactly = noise[lag]
+    passes = np.append(upper_tail(noise)[1:], 0.0)[lag] + share[:, None] * exactly
+    at_cut = masses * exactly
+    return passes, at_cut / at_cut.sum(axis=1, keepdims=True)
+
+
+def upper_tail(masses: Array) -> Array:
+    """Σ of the masses at this node and above, along the last axis."""
+    return np.cumsum(masses[..., ::-1], axis=-1)[..., ::-1]
+
+
+def distribution_power(masses: Array, n: float) -> Array:
+    """P(max of n draws ≤ node) (…, K) for masses of any total > 0: F^n by log1p of the upper tail, exact near F = 1."""
+    if n == 0:
+        return np.ones_like(masses)
+    tail = upper_tail(masses)
+    above = np.concatenate([tail[..., 1:], np.zeros_like(tail[..., :1])], axis=-1) / tail[..., :1]
+    with np.errstate(divide="ignore", under="ignore"):  # F = 0 below the support: log 0 = −∞, F^n = 0
+        return np.exp(n * np.log1p(-np.minimum(above, 1.0)))
