@@ -42,7 +42,7 @@ def reversible(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     flow = flow + flow.T
     np.fill_diagonal(flow, 0.0)
     kernel = flow / nu[:, None]
-    kernel *= draw(st.floats(0.1, 1.0)) / kernel.sum(axis=1).max()
+    kernel *= draw(st.floats(0.1, 0.95)) / kernel.sum(axis=1).max()
     return draw(distributions(A, 0.1)), kernel + np.diag(1.0 - kernel.sum(axis=1)), nu
 
 
