@@ -47,7 +47,7 @@ def _information_speedup(n: int, area: float) -> float:
 def speedup_phases(rows: Sequence[Row]) -> Figure:
     """Speed-up against what a partial response reveals: two schedules, and the phase diagram of keeping a half."""
     figure, (left, right) = panels(2, PAGE, 3.9)
-    areas = np.linspace(0.15, 0.95, 17)
+    areas = np.linspace(0.15, 0.95, 13)
     for look, n in enumerate((64, 256, 1024)):
         fixed = [profile_speedup(n, float(area), KEEP, LENGTH, BUDGET) for area in areas]
         line(left, look, areas, fixed, rf"keep $\frac{{1}}{{2}}$, $n = {n}$")

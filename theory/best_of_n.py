@@ -79,9 +79,11 @@ class _Levels:
 
     def log_best(self, n: int) -> Array:
         """log(F^n − F₋^n) (L,); −inf for a level without mass."""
-        with np.errstate(divide="ignore", invalid="ignore"):
-            gap = np.where(self.log_lower == self.log_upper, 0.0, n * (self.log_lower - self.log_upper))
-            return np.where(self.mass > 0, n * self.log_upper + np.log(-np.expm1(gap)), -math.inf)
+        held = self.mass > 0
+        share = np.divide(self.mass, np.exp(self.log_upper), out=np.zeros_like(self.mass), where=held)  # 1 − F₋/F
+        with np.errstate(divide="ignore"):  # F₋ = 0: log1p(−1) = −∞; no mass: log 0 = −∞
+            below = n * np.log1p(-np.minimum(share, 1.0))
+            return n * np.where(held, self.log_upper, 0.0) + np.log(-np.expm1(below))
 
 
 def _levels(policy: ArrayLike, rewards: ArrayLike) -> _Levels:

@@ -50,7 +50,7 @@ def correlated_reward(
     sigma = check_covariance(covariance)
     J = sigma.shape[0] - 1
     counts = survivor_counts(n, keep, J)
-    fractions, weights = closure_fractions(counts) if closure else cut_fractions(counts)
+    fractions, weights = closure_fractions(counts) if closure else cut_fractions(counts, product=False)
     scale = math.sqrt(sigma[J, J])
     laws = survivors(sigma, fractions, points)
     best = np.diff(distribution_power(laws.masses, counts[-1]), prepend=0.0, axis=-1)

@@ -14,9 +14,8 @@ from collections.abc import Callable
 from functools import lru_cache
 
 import numpy as np
-from scipy.linalg import eigh_tridiagonal
 from scipy.optimize import brentq
-from scipy.special import log_ndtr, ndtr
+from scipy.special import betaincinv, log_ndtr, ndtr
 
 from theory.checks import Array
 
@@ -94,24 +93,14 @@ def equivalent_n(reward: float, expected: Callable[[float], float] = expected_ma
 
 
 def beta_nodes(a: float, b: float, count: int) -> tuple[Array, Array]:
-    """Gauss rule of the Beta(a, b) law: `count` nodes in (0, 1) and weights that sum to one; a, b > 0.
+    """A quadrature rule of the Beta(a, b) law: `count` nodes in (0, 1) and weights that sum to one; b > 1.
 
-    Exact for polynomials of degree 2·count − 1. Golub–Welsch on the recurrence of the Jacobi polynomials, stable
-    for a and b from below one to 10⁹ (where library routines overflow).
+    Gauss–Hermite in z = Φ^{-1}(quantile level). A law cut at U varies like √log 1/(1 − U), singular at U = 1 and
+    slow for polynomials in U, but smooth in z: at n = 64, k = 1 four nodes leave 10⁻⁶ of a mean, where Gauss nodes
+    of the Beta law itself leave 10⁻². a and b up to 10⁹.
     """
-    k = np.arange(1, count, dtype=np.float64)
-    s = 2.0 * k + a + b - 2.0
-    # Recurrence on (0, 1), all differences formed exactly: diagonal ½ + (a − b)(a + b − 2)/(2 s (s + 2)).
-    diagonal = np.empty(count)
-    diagonal[0] = a / (a + b)
-    diagonal[1:] = 0.5 + (a - b) * (a + b - 2.0) / (2.0 * s * (s + 2.0))
-    squares = k * (k + a - 1.0) * (k + b - 1.0) * (k + a + b - 2.0)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        squares /= s**2 * (s + 1.0) * (s - 1.0)
-    if count > 1:  # k = 1 in closed form, where the general term is 0/0 for a + b = 1
-        squares[0] = a * b / ((a + b) ** 2 * (a + b + 1.0))
-    nodes, vectors = eigh_tridiagonal(diagonal, np.sqrt(squares))
-    return nodes, vectors[0] ** 2
+    z, weights = np.polynomial.hermite_e.hermegauss(count)
+    return 1.0 - betaincinv(b, a, ndtr(-z)), weights / weights.sum()
 
 
 def expected_inverse_range(n: int) -> float:

@@ -47,9 +47,9 @@ def speculative_reward(
     transform           the reward as an increasing function of a standard normal variable; None: itself
     closure             the N → ∞ closure followed by the maximum of n_J draws, instead of finite n
 
-    Absolute error below 3·10⁻⁴ for n ≥ 8 and 3·10⁻⁵ for n ≥ 64 (5·10⁻⁴ if some v_j is positive but below 4·10⁻⁶, less
-    than the lattice resolves); a few milliseconds. Raises ValueError on bad input. keep = 1 everywhere is Best-of-N,
-    and so is v_j = 1; v_j = 0 keeps rows at random.
+    Absolute error below 2·10⁻⁴ for n ≥ 8 and up to three decisions, 5·10⁻⁵ for n ≥ 64, else 5·10⁻⁴ (also if some v_j
+    is positive but below 4·10⁻⁶, less than the lattice resolves); some milliseconds. Raises ValueError on bad input.
+    keep = 1 everywhere is Best-of-N, and so is v_j = 1; v_j = 0 keeps rows at random.
     """
     v = check_explained_variance(explained_variance)
     counts = survivor_counts(n, keep, v.size)
@@ -64,7 +64,7 @@ def expected_reward(
     *,
     transform: Callable[[Array], Array] | None = None,
     closure: bool = False,
-    product: bool = False,
+    product: bool | None = None,
 ) -> float:
     """Expected best reward when counts[j] rows stay after decision j: Σ over thresholds of ∫ r d(F_U(r)^{n_J}).
 
@@ -78,7 +78,7 @@ def expected_reward(
     return float(weights @ (best @ values))
 
 
-def survivor_law(process: RewardProcess, counts: Sequence[int], decision: int, *, product: bool = False) -> Array:
+def survivor_law(process: RewardProcess, counts: Sequence[int], decision: int, *, product: bool | None = None) -> Array:
     """Masses (K,) of the score of one row that survives `decision` (1 … J; J + 1: its final reward).
 
     The law of a survivor drawn at random, on `process.nodes`. The earlier thresholds are summed over as in
@@ -114,7 +114,7 @@ def survivor_distribution(process: RewardProcess, counts: Sequence[int], decisio
     return float(np.interp(score, process.nodes + process.spacing / 2, below))
 
 
-def winner_survival(process: RewardProcess, counts: Sequence[int], *, product: bool = False) -> float:
+def winner_survival(process: RewardProcess, counts: Sequence[int], *, product: bool | None = None) -> float:
     """Probability that the row Best-of-N would return (highest final reward of all n) survives every decision.
 
     Given the thresholds, the n_{j−1} − n_j rows dropped at decision j are independent too: one has its score at

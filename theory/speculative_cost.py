@@ -176,7 +176,7 @@ def required_profile(
             f"target = {target} is outside [{worst:.4g}, {best:.4g}], what this schedule reaches "
             f"(its ceiling n·length/tokens is {ceiling:.4g})"
         )
-    area = brentq(lambda a: reached(a) - target, low, high, xtol=1e-10)
+    area = brentq(lambda a: reached(a) - target, low, high, xtol=1e-8)
     return RequiredProfile(area, family(shares, area), reached(area))
 
 

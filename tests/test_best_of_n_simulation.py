@@ -1,0 +1,92 @@
+"""The experiments of B1–B9: every check has one, they run, agree, and catch a broken formula; figures and text."""
+
+from __future__ import annotations
+
+import matplotlib.pyplot as plt
+import pytest
+
+from figures.best_of_n import FIGURES
+from figures.style import look
+from paper.render import latex
+from simulate.best_of_n import BEST_OF_N
+from simulate.effort import PROFILES
+from simulate.montecarlo import generator
+from simulate.rows import Row
+from theory import best_of_n, order_statistics, speculative, speculative_cost
+from theory.best_of_n_claims import BEST_OF_N_CLAIMS
+from theory.judgement import Check, parse_setting, setting_key, verdict
+
+CHECKS: dict[str, Check] = {f"{claim.id}.{check.name}": check for claim in BEST_OF_N_CLAIMS for check in claim.checks}
+
+
+def run(key: str, number: int = 0, profile: str = "smoke") -> tuple[Check, dict, float, float]:
+    check = CHECKS[key]
+    setting = dict(check.settings[number])
+    estimate = BEST_OF_N[key](**setting, rng=generator(0, key, setting_key(setting)), effort=PROFILES[profile])
+    return check, setting, estimate.value, estimate.stderr
+
+
+def test_every_check_has_an_experiment():
+    assert set(CHECKS) == set(BEST_OF_N)
+    assert [claim.id for claim in BEST_OF_N_CLAIMS] == [f"B{i}" for i in range(1, 10)]
+
+
+@pytest.mark.parametrize("key", CHECKS)
+def test_every_experiment_runs_and_does_not_disagree(key):
+    check, setting, value, stderr = run(key)
+    assert verdict(check, check.predict(setting), value, stderr) in ("agrees", "inconclusive")
+
+
+@pytest.mark.parametrize("key", ["B4.reward", "B5.survival", "B4.process"])
+def test_full_effort_agrees(key):
+    number = {"B4.reward": 4, "B5.survival": 4, "B4.process": 8}[key]  # small n: cheap
+    check, setting, value, stderr = run(key, number, "cpu")
+    assert verdict(check, check.predict(setting), value, stderr) == "agrees"
+
+
+@pytest.mark.parametrize(
+    ("key", "number", "module", "name"),
+    [
+        ("B1.law", 11, best_of_n, "best_of_n_law"),
+        ("B2.kl", 0, best_of_n, "best_of_n_kl"),
+        ("B3.normal", 3, order_statistics, "expected_max"),
+        ("B4.reward", 4, speculative, "speculative_reward"),
+        ("B5.survival", 4, speculative, "winner_survival"),
+        ("B6.tokens", 0, speculative_cost, "speculative_tokens"),
+        ("B7.batch", 0, speculative_cost, "largest_batch"),
+    ],
+)
+def test_a_formula_off_by_five_per_cent_is_caught(monkeypatch, key, number, module, name):
+    check, setting, value, stderr = run(key, number, "cpu")
+    assert verdict(check, check.predict(setting), value, stderr) == "agrees"
+    right = getattr(module, name)
+    monkeypatch.setattr(module, name, lambda *args, **options: 1.05 * right(*args, **options))
+    assert verdict(check, check.predict(setting), value, stderr) == "disagrees"
+
+
+def test_settings_survive_their_key():
+    for key, check in CHECKS.items():
+        for setting in check.settings[:2]:
+            again = parse_setting(setting_key(setting))
+            assert check.predict(again) == pytest.approx(check.predict(dict(setting)), nan_ok=True), key
+
+
+def test_claims_can_be_printed_in_latex():
+    for claim in BEST_OF_N_CLAIMS:
+        texts = [claim.statement, claim.source, *(check.quantity for check in claim.checks)]
+        assert all(latex(text).isascii() for text in texts)
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_figures_draw_from_rows_and_without(name):
+    rows = [
+        Row(*key.split("."), setting_key(s), 0, 1.0, 0.1, 10, 0.9, 1.1, 0.0, "", "stamp")
+        for key in ("B3.normal", "B4.survivors", "B4.process", "B6.speedup", "B6.area", "B6.reward")
+        for s in CHECKS[key].settings
+    ]
+    with look():
+        for given in (rows, []):
+            figure = FIGURES[name].draw(given)
+            assert figure is not None
+            assert all(ax.get_xlabel() and ax.get_ylabel() for ax in figure.axes if ax.has_data() and ax.lines)
+            plt.close(figure)
