@@ -1,0 +1,207 @@
+"""The language model: built at one of a few sizes, loaded by name or path, saved.
+
+Everything is a plain causal language model of transformers; nothing here knows what it will be trained for. Weights
+are kept in float32 (bf16 is what a GPU computes in, under `autocast`), and are written as safetensors, never pickle.
+
+Legend: B batch, T tokens.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import sys
+import uuid
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+)
+from transformers.utils import logging
+
+
+@dataclass(frozen=True)
+class Size:
+    """The shape of a transformer.
+
+    hidden         width of the residual stream
+    layers, heads  blocks, and attention heads in each; hidden/heads is the width of a head
+    intermediate   width of the gated feed-forward layer, about 8/3 of hidden
+    """
+
+    hidden: int
+    layers: int
+    heads: int
+    intermediate: int
+
+
+#: The one dial. Parameters without embeddings; each token of the vocabulary adds `hidden`.
+SIZES = {
+    "smoke": Size(hidden=32, layers=2, heads=2, intermediate=96),  # 0.03 M: seconds, for tests
+    "tiny": Size(hidden=96, layers=3, heads=4, intermediate=256),  # 0.3 M: one CPU core
+    "small": Size(hidden=512, layers=8, heads=8, intermediate=1408),  # 26 M: one GPU, minutes
+    "base": Size(hidden=768, layers=12, heads=12, intermediate=2048),  # 85 M: one GPU, hours
+}
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A model and the tokenizer it was trained with."""
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerFast
+
+
+def build(size: str, vocab_size: int, context: int, seed: int) -> LlamaForCausalLM:
+    """A Llama of that size with fresh weights, tied embeddings and SDPA attention, on the CPU in float32.
+
+    context   longest sequence it is meant for, in tokens
+    seed      decides the weights and nothing else does: the same on every machine and in every version of
+              transformers; torch's global random state is neither read nor changed
+    ValueError names a size that does not exist.
+    """
+    if size not in SIZES:
+        raise ValueError(f"no model size {size!r}; there are {', '.join(SIZES)}")
+    shape = SIZES[size]
+    config = LlamaConfig(
+        vocab_size=vocab_size,
+        hidden_size=shape.hidden,
+        intermediate_size=shape.intermediate,
+        num_hidden_layers=shape.layers,
+        num_attention_heads=shape.heads,
+        num_key_value_heads=shape.heads,
+        max_position_embeddings=context,
+        tie_word_embeddings=True,
+        # what the model calls special tokens is the tokenizer's business; Llama's own numbers would be wrong here
+        bos_token_id=None,
+        eos_token_id=None,
+        pad_token_id=None,
+    )
+    with torch.random.fork_rng(devices=[]):  # the constructor draws weights of its own from the global state
+        model = LlamaForCausalLM(config)
+    model.set_attn_implementation("sdpa")
+    _initialise(model, torch.Generator().manual_seed(seed))
+    return model
+
+
+@torch.no_grad()
+def _initialise(model: LlamaForCausalLM, generator: torch.Generator) -> None:
+    """Norm gains 1; matrices normal with variance 1/inputs, those that write to the residual stream 1/(2·layers) of it.
+
+    The embedding, which is also the output layer, has standard deviation .02: the first predictions are uniform.
+    """
+    for name, parameter in model.named_parameters():
+        if parameter.ndim == 1:
+            parameter.fill_(1.0)
+            continue
+        std = 0.02 if "embed_tokens" in name else parameter.shape[1] ** -0.5
+        if name.endswith(("o_proj.weight", "down_proj.weight")):
+            std *= (2.0 * model.config.num_hidden_layers) ** -0.5
+        parameter.normal_(0.0, std, generator=generator)
+
+
+def parameter_count(model: nn.Module) -> int:
+    """Trained numbers in a model; tied ones count once."""
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def load(name_or_path: str | Path) -> Loaded:
+    """Any causal language model with its tokenizer: a folder written by `save`, or a name on the model hub.
+
+    The weights come in float32, on the CPU, in evaluation mode, from safetensors only. A tokenizer without a padding
+    token gets its end-of-text token as one, and a line on stderr says so. ValueError where nothing can be loaded, or
+    where the tokenizer has no end-of-text token or is not one of the tokenizers library.
+    """
+    name = str(name_or_path)
+    here = Path(name).is_dir()
+    try:
+        with _without_bars() if here else contextlib.nullcontext():  # a download shows how far it is
+            tokenizer = AutoTokenizer.from_pretrained(name)
+            model = AutoModelForCausalLM.from_pretrained(
+                name, dtype=torch.float32, use_safetensors=True, attn_implementation="sdpa"
+            )
+    except (OSError, ValueError) as error:
+        what = "the folder holds no model that can be read" if here else "no such folder, and no model of that name"
+        raise ValueError(f"cannot load a causal language model from {name!r}: {what}: {error}") from error
+    if not isinstance(tokenizer, PreTrainedTokenizerFast):
+        raise ValueError(
+            f"the tokenizer of {name!r} is a {type(tokenizer).__name__}, not one of the tokenizers library"
+        )
+    if tokenizer.eos_token_id is None:
+        raise ValueError(f"the tokenizer of {name!r} has no end-of-text token: its responses would have no end")
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+        print(f"{name}: no padding token, so {tokenizer.eos_token!r} is used for padding", file=sys.stderr)
+    return Loaded(model.eval(), tokenizer)
+
+
+def save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, folder: str | Path) -> None:
+    """Write a folder that `load` reads, replacing one that is there; a kill leaves the old folder or the new one."""
+    with replacing(Path(folder)) as partial:
+        write(model, tokenizer, partial)
+
+
+def write(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
+    """Configuration, weights (safetensors) and tokenizer into a folder that exists."""
+    with _without_bars():
+        model.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+
+
+@contextlib.contextmanager
+def _without_bars() -> Iterator[None]:
+    """No progress bars of transformers, which a folder on this machine does not need; restored afterwards."""
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
+
+
+@contextlib.contextmanager
+def replacing(folder: Path) -> Iterator[Path]:
+    """A temporary folder beside `folder`, which takes its place if the block ends well and is removed if it fails.
+
+    An old folder is moved aside before the new one is renamed: between these two renames a kill leaves it under a
+    name that begins with a dot, and nothing under its own; at no time is there half a folder.
+    """
+    folder = folder.absolute()
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    mark = uuid.uuid4().hex[:8]
+    partial = folder.with_name(f".{folder.name}.{mark}.partial")
+    partial.mkdir()
+    try:
+        yield partial
+        if folder.exists():
+            old = folder.with_name(f".{folder.name}.{mark}.old")
+            folder.rename(old)
+            partial.rename(folder)
+            shutil.rmtree(old)
+        else:
+            partial.rename(folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def device() -> torch.device:
+    """The GPU if there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def autocast(where: torch.device) -> AbstractContextManager[object]:
+    """Matrix products in bf16 on a GPU; on a CPU nothing changes, and float32 stays float32."""
+    if where.type == "cuda":
+        return torch.autocast("cuda", dtype=torch.bfloat16)
+    return contextlib.nullcontext()
