@@ -168,6 +168,7 @@ class Run:
         if cut.size:
             self.finished[cut] = not self.sampling.eos
             self.rewards[cut] = self.score(cut)
+        self._forget()
 
     def _groups_that_fit(self, until: int) -> list[Group]:
         """The running rows in groups that fit device and budget until then; a group that does is left as it is."""

@@ -9,6 +9,7 @@ Shapes: B rows, L cached tokens, t new tokens, V vocabulary.
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import Callable, Sequence
 from functools import lru_cache
@@ -107,6 +108,14 @@ def forward(model: Any, tokens: Tensor, cache: DynamicCache, positions: Tensor, 
 def select_rows(cache: DynamicCache, rows: Rows, device: torch.device) -> None:
     """Keep these rows of the cache, by their places in it."""
     cache.batch_select_indices(torch.as_tensor(rows, dtype=torch.long, device=device))
+
+
+def selected_copy(cache: DynamicCache, rows: Rows, device: torch.device) -> DynamicCache:
+    """A cache of these rows that can be extended while `cache` stays as it is."""
+    part = copy.copy(cache)
+    part.layers = [copy.copy(layer) for layer in cache.layers]  # selecting makes new buffers for the copies
+    select_rows(part, rows, device)
+    return part
 
 
 def left_padded(sequences: Sequence[Sequence[int]], pad: int = 0) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
