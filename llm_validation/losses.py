@@ -214,12 +214,15 @@ def kldo(
     rejected_weight: Tensor | None = None,
     rejected_prompt: Tensor | None = None,
     chosen_prompt: Tensor | None = None,
+    moving_mean: Tensor | None = None,
     normalize: bool = False,
 ) -> Tensor:
     """KLDO, −E₊[r] + log E₋[e^r] (Donsker–Varadhan); 0 at π = π_ref. Haldar et al. (2502.00657).
 
     chosen_prompt, rejected_prompt  (B,) prompt indices 0 … P−1: one log per prompt, Σ_x D⁺(x) log E₋[e^r | x], which a
                    normalised policy can reach; None: one log for all, which it cannot in general (V8)
+    moving_mean    running estimates of E₋[e^r | x] (P,), for minibatches: the second term becomes Σ_x D⁺(x) E₋[e^r | x] /
+                   moving_mean(x), whose gradient has them in place of the batch's own mean; needs prompts
     normalize      the official code's option: the second term times min(A, U)/U, detached, U the second term and A the
                    mean chosen reward. It changes sign where A < 0 < U and then pushes rejected likelihoods up (V12)
     The log of a batch mean is biased low by about Var(e^r)/(2B (E e^r)²) (V9).
@@ -227,7 +230,7 @@ def kldo(
     chosen = kl_beta * (policy_chosen - reference_chosen)
     rejected = kl_beta * (policy_rejected - reference_rejected)
     aligned = _expect(chosen, chosen_weight, "chosen")
-    unaligned = _log_mean_exp(rejected, rejected_weight, rejected_prompt, chosen_prompt, chosen_weight)
+    unaligned = _log_mean_exp(rejected, rejected_weight, rejected_prompt, chosen_prompt, chosen_weight, moving_mean)
     if normalize:
         unaligned = unaligned * (torch.minimum(aligned, unaligned) / (unaligned + 1e-9)).detach()
     return -aligned + unaligned
@@ -340,15 +343,16 @@ def _log_mean_exp(
     prompt: Tensor | None,
     chosen_prompt: Tensor | None,
     chosen_weight: Tensor | None,
+    moving_mean: Tensor | None,
 ) -> Tensor:
-    """log E₋[e^r], or Σ_x D⁺(x) log E₋[e^r | x] where prompts are given."""
+    """log E₋[e^r], or Σ_x D⁺(x) log E₋[e^r | x] where prompts are given, or its surrogate with moving means."""
     _require(reward, "rejected")
     log_weight = torch.full_like(reward, -math.log(reward.numel())) if weight is None else torch.log(weight)
     if prompt is None:
         return torch.logsumexp(log_weight + reward, 0)
     if chosen_prompt is None:
         raise ValueError("one log per prompt needs chosen_prompt too: it gives each prompt its weight")
-    P = int(torch.cat([prompt, chosen_prompt]).max()) + 1
+    P = int(torch.cat([prompt, chosen_prompt]).max()) + 1 if moving_mean is None else moving_mean.numel()
     inside = prompt[None, :] == torch.arange(P, device=prompt.device)[:, None]
     missing = torch.full((), -torch.inf, dtype=reward.dtype, device=reward.device)
 
@@ -363,7 +367,10 @@ def _log_mean_exp(
     if len(lost):
         raise ValueError(f"prompt {int(lost[0])} has chosen but no rejected examples: its log-mean-exp does not exist")
     used = (law > 0) & present
-    return (law[used] * (per_prompt(log_weight + reward) - per_prompt(log_weight))[used]).sum()
+    log_means = (per_prompt(log_weight + reward) - per_prompt(log_weight))[used]
+    if moving_mean is not None:
+        return (law[used] * log_means.exp() / moving_mean[used]).sum()
+    return (law[used] * log_means).sum()
 
 
 def _two_classes(

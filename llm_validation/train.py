@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -41,6 +41,10 @@ class Schedule:
     warmup: int = 10
     clip: float = 1.0
     record: int = 20
+
+    def slower(self, factor: float) -> Schedule:
+        """The same schedule at `factor` times the rate."""
+        return replace(self, rate=factor * self.rate)
 
     def rate_at(self, step: int) -> float:
         """Learning rate of a step (from 0)."""
