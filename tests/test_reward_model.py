@@ -145,8 +145,11 @@ def test_training_is_repeatable(language_model):
 
 def test_training_stops_at_a_number_that_is_none(language_model):
     pairs = [Comparison((0, 5, 6), (0, 7, 8), 1)]
-    with pytest.raises(TrainingDiverged, match="step"):
-        train_reward_model(language_model, pairs, RewardTraining(steps=5, batch=1, rate=1e30), seed=0)
+    broken = build("smoke", language_model.config.vocab_size, 64, seed=0)
+    with torch.no_grad():
+        broken.model.embed_tokens.weight[7] = torch.nan
+    with pytest.raises(TrainingDiverged, match=r"loss nan at step 0, comparisons \[0\]"):
+        train_reward_model(broken, pairs, RewardTraining(steps=5, batch=1), seed=0)
     with pytest.raises(ValueError, match="no comparisons"):
         train_reward_model(language_model, [], RewardTraining(), seed=0)
 
