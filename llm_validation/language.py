@@ -207,6 +207,8 @@ FEELING_GIVEN_CLASS = {
     "food": (0.20, 0.55, 0.15, 0.05, 0.02, 0.03),
     "beast": (0.04, 0.03, 0.08, 0.15, 0.60, 0.10),
 }
+#: Probability that an animal lives at home, which is place i mod 6 for animal i; elsewhere is fading.
+HOME = 0.6
 #: Probability of an adjective, and that another event follows the first and the second one; a third is the last.
 ADJECTIVE = 0.4
 ANOTHER_EVENT = (0.6, 0.4, 0.0)
@@ -251,7 +253,7 @@ def story_language() -> Language:
         for shift, animal in enumerate(ANIMALS):
             states[f"place of {animal}, {pronoun}"] = tuple(
                 Transition(p, f" {place}.", f"first event, {pronoun}")
-                for p, place in zip(fading(len(PLACES), shift), PLACES, strict=True)
+                for p, place in zip(_places(shift), PLACES, strict=True)
             )
         states[f"first event, {pronoun}"] = _verbs(pronoun, done=0, probability=1.0)
         for done in (1, 2, 3):
@@ -261,6 +263,12 @@ def story_language() -> Language:
             Transition(p, f" {feeling}. The end.", END) for p, feeling in zip(law, FEELINGS, strict=True)
         )
     return Language(states, "opening")
+
+
+def _places(animal: int) -> list[float]:
+    """Law of the place given the number of the animal: the next place after home is the likeliest of the others."""
+    elsewhere = fading(len(PLACES) - 1)
+    return np.roll([HOME, *((1.0 - HOME) * p for p in elsewhere)], animal % len(PLACES)).tolist()
 
 
 def _verbs(pronoun: str, done: int, probability: float) -> tuple[Transition, ...]:

@@ -80,7 +80,7 @@ class Pretraining:
 #: One per size, for the default language where the machine is a CPU and for a corpus where it is a GPU.
 PRESETS = {
     "smoke": Pretraining("smoke", batch=16, steps=120, stories=2_000, held_out=200, rate=1e-2, warmup=10),
-    "tiny": Pretraining("tiny"),
+    "tiny": Pretraining("tiny", batch=8, steps=1_400, stories=30_000, rate=2e-3),
     "small": Pretraining(
         "small",
         vocab_size=8192,
