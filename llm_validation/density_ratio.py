@@ -1,7 +1,9 @@
 """DDRO and RDRO on a trained language model: R1–R5, R8. Which ratio a loss learns, and what that does to the policy.
 
-The six prompts of `llm_validation.unpaired` put the reference where each claim wants it. Predictions are the constrained
-optima over responses and off, from the measured reference and the drawn classes. Shapes: P prompts, A responses.
+The six prompts of `llm_validation.unpaired` put the reference where each claim wants it. Predictions are the
+constrained optima over responses and off, from the measured reference and the drawn classes.
+
+Shapes: P prompts, A responses.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from theory.checks import Array
 from theory.density_ratio import ddro_loss, log_ratio_cap, rdro_loss
 from theory.density_ratio import minimum as least_loss
 from theory.density_ratio_policy import constrained_optimum
+from theory.judgement import Setting
 from theory.language_model_settings import POOLED_SHARE, RDRO_ALPHA, UNPAIRED
 
 PLACE = {name: p for p, name in enumerate(UNPAIRED)}
@@ -60,8 +63,10 @@ def ratios(lab: Lab) -> list[Measured]:
     pooled = lab.train(expectation(lab, tilted, "rdro_pooled", 1.0), "rdro_pooled")
     rows = []
     for claim, name, trained, alpha, share in (
-        ("R1", "ddro", ddro, None, None), ("R2", "rdro", rdro, RDRO_ALPHA, None), ("R5", "pooled", pooled, RDRO_ALPHA, a)
-    ):  # fmt: skip
+        ("R1", "ddro", ddro, None, None),
+        ("R2", "rdro", rdro, RDRO_ALPHA, None),
+        ("R5", "pooled", pooled, RDRO_ALPHA, a),
+    ):
         distance = total_variation(trained.policy, predicted(lab, classes, alpha, share))
         rows += tv_rows(claim, {"method": name}, distance)
         if share is None:
@@ -100,7 +105,7 @@ def _stability(lab: Lab, ddro: Trained, rdro: Trained) -> list[Measured]:
         ratio = trained.path[:, p, 0] - lab.log_reference[p, 0]
         slope = -1.0 + (1.0 + RDRO_ALPHA) / (1.0 + np.exp(-ratio)) if method == "rdro" else -1.0 / (1.0 + np.exp(ratio))
         for step, value, gradient in zip(trained.step, ratio, slope, strict=True):
-            setting = {"method": method, "step": int(step)}
+            setting: Setting = {"method": method, "step": int(step)}
             rows += [
                 Measured("R4", "trained_path", setting, float(value)),
                 Measured("R4", "trained_gradient", setting, float(gradient)),

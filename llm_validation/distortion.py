@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -119,9 +120,7 @@ def situations(lab: Lab) -> list[Situation]:
         rng = generator(lab.seed, "comparisons", name)
         drawn = sample_comparisons(built.population, built.bt_beta, pairs, USERS, rng=rng)
         tau = BALL if name == "I6" else np.inf
-        found.append(
-            Situation(name, built.population, built.bt_beta, drawn.win_rates(), drawn.pair_weights(), tau)
-        )
+        found.append(Situation(name, built.population, built.bt_beta, drawn.win_rates(), drawn.pair_weights(), tau))
     return found
 
 
@@ -162,20 +161,13 @@ def boundary_weight(predict: Callable[[float], Array], log_reference: Array, bud
     return float(np.exp(brentq(excess, np.log(1e-3), np.log(1e3), xtol=1e-8)))
 
 
-def rlhf_weights(lab: Lab, found: list[Situation]) -> Array:
-    """λ per prompt for RLHF; on I6 the one of the ball."""
-    return np.array([
-        w or boundary_weight(lambda v, s=s, p=p: predicted_rlhf(s, lab.log_reference[p], v), lab.log_reference[p], BALL)
-        for p, (w, s) in enumerate(zip(RLHF_WEIGHTS, found, strict=True))
-    ])  # fmt: skip
-
-
-def nlhf_weights(lab: Lab, found: list[Situation]) -> Array:
-    """λ per prompt for NLHF; on I6 the one of the ball."""
-    return np.array([
-        w or boundary_weight(lambda v, s=s, p=p: predicted_nlhf(s, lab.log_reference[p], v), lab.log_reference[p], BALL)
-        for p, (w, s) in enumerate(zip(NLHF_WEIGHTS, found, strict=True))
-    ])  # fmt: skip
+def kl_weights(lab: Lab, found: list[Situation], method: str) -> Array:
+    """λ per prompt (P,) for "rlhf" or "nlhf"; on I6 the one at which the prediction is on the boundary of the ball."""
+    predict, table = {"rlhf": (predicted_rlhf, RLHF_WEIGHTS), "nlhf": (predicted_nlhf, NLHF_WEIGHTS)}[method]
+    weights = []
+    for s, law, fixed in zip(found, lab.log_reference, table, strict=True):
+        weights.append(fixed or boundary_weight(partial(predict, s, law), law, BALL))
+    return np.array(weights)
 
 
 # Training.
@@ -183,9 +175,7 @@ def nlhf_weights(lab: Lab, found: list[Situation]) -> Array:
 
 def fit_rewards_by_model(lab: Lab, found: list[Situation]) -> RewardModel:
     """The reward model of all prompts, trained on their comparisons."""
-    return fit_reward_model(
-        lab, np.stack([s.win_rates for s in found]), np.stack([s.pair_weights for s in found])
-    )
+    return fit_reward_model(lab, np.stack([s.win_rates for s in found]), np.stack([s.pair_weights for s in found]))
 
 
 @dataclass(frozen=True, eq=False)
@@ -300,14 +290,14 @@ def fit_rows(trained: Trained, wanted: Array, setting: dict[str, str], claim: st
 
 def _distortion_rows(lab: Lab, found: list[Situation], trained: Trained, wanted: Array, method: str) -> list[Measured]:
     """Per instance: the distortion reached, the one predicted, and their ratio less one."""
-    rows = []
+    rows, claim = [], {"rlhf": "D8", "nlhf": "D9"}[method]
     for p, s in enumerate(found):
         value, predicted = reached(s, trained, p), _distortion(s, conditional(wanted[p : p + 1])[0], trained, p)
         setting = {"method": method, "instance": s.name}
         rows += [
-            Measured("D9", "reached", setting, value),
-            Measured("D9", "predicted", setting, predicted),
-            Measured("D9", "excess", setting, value / predicted - 1.0),
+            Measured(claim, "reached", setting, value),
+            Measured(claim, "predicted", setting, predicted),
+            Measured(claim, "excess", setting, value / predicted - 1.0),
         ]
     return rows
 
@@ -316,7 +306,7 @@ def rlhf(lab: Lab) -> list[Measured]:
     """Reward model and policy: RLHF exact, clipped and sampled, beside NLHF and DPO on the same comparisons."""
     found = situations(lab)
     model = fit_rewards_by_model(lab, found)
-    weights, nash = rlhf_weights(lab, found), nlhf_weights(lab, found)
+    weights, nash = kl_weights(lab, found, "rlhf"), kl_weights(lab, found, "nlhf")
     wanted = np.stack([predicted_rlhf(s, lab.log_reference[p], weights[p]) for p, s in enumerate(found)])
     wanted_nash = np.stack([predicted_nlhf(s, lab.log_reference[p], nash[p]) for p, s in enumerate(found)])
     trained = lab.train(penalty_objective(lab, model.rewards, weights), "rlhf", schedule=lab.schedule.slower(0.5))
@@ -413,15 +403,16 @@ def sampled(lab: Lab) -> list[Measured]:
         return torch.einsum("pxy,py->px", margin, logs.exp()).gather(1, drawn)
 
     schedule = lab.schedule.slower(0.5)
-    rloo = lab.train(
-        sampled_objective(lab, lambda drawn, _: r.gather(1, drawn), weights, np.ptp(rewards, axis=1), "rloo"), "rlhf_sampled", schedule=schedule
-    )
-    play = lab.train(sampled_objective(lab, against_itself, nash, np.full(len(keep), 0.5), "nash"), "nlhf_sampled", schedule=schedule)
-    wanted = np.stack([predicted_rlhf(s, lab.log_reference[p], weights[p]) for p, s in enumerate(found)])
-    wanted_nash = np.stack([predicted_nlhf(s, lab.log_reference[p], nash[p]) for p, s in enumerate(found)])
-    return fit_rows(rloo, wanted, {"method": "rlhf_sampled"}, "D12") + fit_rows(
-        play, wanted_nash, {"method": "nlhf_sampled"}, "D9"
-    )
+    half = np.full(len(keep), 0.5)
+    by_reward = sampled_objective(lab, lambda drawn, _: r.gather(1, drawn), weights, np.ptp(rewards, axis=1), "rloo")
+    rloo = lab.train(by_reward, "rlhf_sampled", schedule=schedule)
+    play = lab.train(sampled_objective(lab, against_itself, nash, half, "nash"), "nlhf_sampled", schedule=schedule)
+    wanted = [predicted_rlhf(s, lab.log_reference[p], weights[p]) for p, s in enumerate(found)]
+    wanted_nash = [predicted_nlhf(s, lab.log_reference[p], nash[p]) for p, s in enumerate(found)]
+    return [
+        Measured(claim, "sampled_tv", {}, float(total_variation(run.policy, np.stack(law)).mean()), n=len(found))
+        for claim, run, law in (("D12", rloo, wanted), ("D9", play, wanted_nash))
+    ]
 
 
 #: name of a run → what it measures, on the six prompts of this topic.

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -81,7 +82,7 @@ def _held_out(lab: Lab, classes: Classes, trained: Trained, name: str, constants
         estimate = estimated_divergence(name, loss.value(r, *held))
         errors.append(estimate - loss.divergence(p, q))
         parts = zip(held, loss.influence(r, *held), strict=True)
-        variances.append(sum(law @ values**2 - (law @ values) ** 2 for law, values in parts) / HELD_OUT)
+        variances.append(sum(float(law @ v**2 - (law @ v) ** 2) for law, v in parts) / HELD_OUT)
     stderr = float(np.sqrt(np.sum(variances))) / len(variances) / loss.scale
     return Measured(
         CLAIM.get(name, "V5"), "held_out", {"name": name}, float(np.mean(errors)), stderr, HELD_OUT * len(errors)
@@ -91,9 +92,7 @@ def _held_out(lab: Lab, classes: Classes, trained: Trained, name: str, constants
 def _kto_support(classes: Classes, trained: Trained) -> Measured:
     """Least conditional mass that KTO leaves on {R > 1}; the split inside is not determined."""
     law = conditional(trained.policy)
-    mass = [
-        law[p][aligned_support("kto", classes.chosen[p], classes.rejected[p])].sum() for p in range(len(PROMPTS))
-    ]
+    mass = [law[p][aligned_support("kto", classes.chosen[p], classes.rejected[p])].sum() for p in range(len(PROMPTS))]
     return Measured("V7", "trained_kto_support", {}, float(np.min(mass)), n=len(mass))
 
 
@@ -186,7 +185,7 @@ def _shuffled(lab: Lab, classes: Classes, name: str, kl_beta: float) -> Callable
 
 @dataclass(eq=False)
 class MovingMeans:
-    """Running means of e^r per prompt (P,): what KLDO's gradient divides by, so that small batches do not bias it (V9)."""
+    """Running means of e^r per prompt (P,): what KLDO's gradient divides by, against the bias of small batches (V9)."""
 
     value: Tensor
     rate: float = 0.05
@@ -206,7 +205,7 @@ def _within_prompts(side: Array, P: int, A: int, rng: np.random.Generator) -> Ar
 
 #: name of a run → what it measures.
 RUNS: dict[str, Callable[[Lab], list[Measured]]] = {
-    **{f"{name}_fitted": (lambda lab, name=name: fitted(lab, name)) for name in FITTED_BETA},
-    **{f"{name}_fixed": (lambda lab, name=name: fixed(lab, name)) for name in FIXED},
-    **{f"{name}_minibatch": (lambda lab, name=name: minibatched(lab, name)) for name in MINIBATCHED},
+    **{f"{name}_fitted": partial(fitted, name=name) for name in FITTED_BETA},
+    **{f"{name}_fixed": partial(fixed, name=name) for name in FIXED},
+    **{f"{name}_minibatch": partial(minibatched, name=name) for name in MINIBATCHED},
 }

@@ -9,12 +9,14 @@ Shapes: P prompts, A responses; laws (P, A + 1), off the catalogue last.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor
 
@@ -38,6 +40,7 @@ class Lab:
     device         where runs train
     seed           names the generators of everything random
     schedule       the default of its runs
+    traces         folder for one file per run: the exact log-policy along training; None: not kept
     """
 
     folder: Path
@@ -46,10 +49,12 @@ class Lab:
     device: torch.device
     seed: int
     schedule: Schedule
+    traces: Path | None = None
 
     def model(self) -> Any:
         """A fresh copy of the reference model."""
-        return load(self.folder).model.to(self.device)
+        model: Any = load(self.folder).model
+        return model.to(self.device)
 
     def trie(self) -> PrefixTrie:
         return self.encoded.trie().to(self.device)
@@ -84,7 +89,23 @@ class Lab:
         self, objective: Objective, name: str, *, extra: Sequence[Tensor] = (), schedule: Schedule | None = None
     ) -> Trained:
         """Train a fresh copy of the reference on an objective of log π (P, A + 1)."""
-        return train(self.model(), self.trie(), objective, schedule or self.schedule, extra=extra, name=name)
+        trained = train(self.model(), self.trie(), objective, schedule or self.schedule, extra=extra, name=name)
+        if self.traces is not None:
+            write_trace(trained, self.traces / f"{name.replace(' ', '_')}-{self.seed}.csv")
+        return trained
+
+
+def write_trace(trained: Trained, path: Path) -> None:
+    """One line per recorded step and prompt: loss, gradient norm, log π of every response and off; atomic."""
+    steps, P, K = trained.path.shape
+    table = pd.DataFrame(trained.path.reshape(steps * P, K), columns=[*(f"y{y}" for y in range(K - 1)), "off"])
+    for place, name in enumerate(("step", "loss", "grad_norm")):
+        table.insert(place, name, np.repeat(getattr(trained, name), P))
+    table.insert(1, "prompt", np.tile(np.arange(P), steps))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(f".{os.getpid()}.partial")
+    table.to_csv(partial, index=False, float_format="%.7g")
+    partial.replace(path)
 
 
 def conditional(law: Array) -> Array:
@@ -112,9 +133,7 @@ def fit_reference(model: Any, encoded: Encoded, target: Array, schedule: Schedul
     where more than `OFF_LIMIT` stays off the catalogue, or if the model's tree attention is not what it should be.
     """
     trie = encoded.trie().to(device)
-    agrees_with_rows(
-        model, trie, encoded.prompts[0], encoded.responses[0], 1e-3 if device.type == "cpu" else 5e-2
-    )
+    agrees_with_rows(model, trie, encoded.prompts[0], encoded.responses[0], 1e-3 if device.type == "cpu" else 5e-2)
     law = np.concatenate([target * (1.0 - OFF_TARGET), np.full((len(target), 1), OFF_TARGET)], axis=1)
     weight = torch.as_tensor(law, dtype=torch.float32, device=device)
 

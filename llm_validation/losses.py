@@ -4,7 +4,7 @@ A sequence's log-probability is the sum over its completion tokens (EOS included
 mean over tokens. With lr = log π(y|x) − log π_ref(y|x) the implicit reward is r = kl_beta·lr; sp(x) = log(1 + eˣ).
 
     dpo           −E log σ(r_w − r_l)
-    pro_pairwise  ½·E_pair DPO over Y_H = {w, l, H} restored: −w·r + (α/2) ΣΣ μμ klB(r − r′)
+    pro_pairwise  −(r_w − r_l)/8 + (α/9)(klB(r_w − r_l) + klB(r_w − r(H)) + klB(r_l − r(H)))
     pro_binary    −s(r(y) − r(H)) + α klB(r(y) − r(H))
     pro_scalar    −(1/N) Σ s_i (r_i − r(H)) + α · mean over the pairs of Y_H of klB
     kto           E₊[σ(−(r − z₀))] + E₋[σ(r − z₀)]
@@ -221,8 +221,8 @@ def kldo(
 
     chosen_prompt, rejected_prompt  (B,) prompt indices 0 … P−1: one log per prompt, Σ_x D⁺(x) log E₋[e^r | x], which a
                    normalised policy can reach; None: one log for all, which it cannot in general (V8)
-    moving_mean    running estimates of E₋[e^r | x] (P,), for minibatches: the second term becomes Σ_x D⁺(x) E₋[e^r | x] /
-                   moving_mean(x), whose gradient has them in place of the batch's own mean; needs prompts
+    moving_mean    running estimates m(x) of E₋[e^r | x] (P,), for minibatches: the second term becomes
+                   Σ_x D⁺(x) E₋[e^r | x]/m(x), whose gradient has m in place of the batch's own mean; needs prompts
     normalize      the official code's option: the second term times min(A, U)/U, detached, U the second term and A the
                    mean chosen reward. It changes sign where A < 0 < U and then pushes rejected likelihoods up (V12)
     The log of a batch mean is biased low by about Var(e^r)/(2B (E e^r)²) (V9).

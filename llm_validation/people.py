@@ -1,8 +1,8 @@
 """Real people's ratings on a trained language model: D17. Items are responses, users are Bradley–Terry choosers.
 
-One prompt per bt_beta, the same items as responses under each. The users of a ratings file (a generated population where
-none is given) compare items, and the model is aligned to the comparisons by RLHF, DPO and NLHF; distortion is that of
-the users' own average utility. Shapes: P prompts (one per bt_beta), A items, off last.
+One prompt per bt_beta, the same items as responses under each. The users of a ratings file (a generated population
+where none is given) compare items, and the model is aligned to the comparisons by RLHF, DPO and NLHF; distortion is
+that of the users' own average utility. Shapes: P prompts (one per bt_beta), A items, off last.
 """
 
 from __future__ import annotations
@@ -99,7 +99,5 @@ def _predicted(lab: Lab, s: Situation, p: int, method: str) -> Array:
     if method == "dpo":
         reference = np.log(lab.on_reference[p])
         return policy.dpo(s.win_rates, s.pair_weights, None, PEOPLE_RLHF_WEIGHT, log_reference=reference)
-    predict, weight = (
-        (predicted_rlhf, PEOPLE_RLHF_WEIGHT) if method == "rlhf" else (predicted_nlhf, PEOPLE_NLHF_WEIGHT)
-    )
+    predict, weight = (predicted_rlhf, PEOPLE_RLHF_WEIGHT) if method == "rlhf" else (predicted_nlhf, PEOPLE_NLHF_WEIGHT)
     return conditional(predict(s, lab.log_reference[p], weight)[None])[0]

@@ -17,7 +17,7 @@ V vocabulary.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -35,7 +35,7 @@ class PrefixTrie:
     tokens     (P, L) the packed positions: the prompt, then the tree's inner nodes; padding 0
     positions  (P, L) each token's place in its own sequence
     visible    (P, L, L) boolean, visible[p, i, j]: position i attends to j
-    node       (N, 2) (prompt, position) of every inner node, where a next token is chosen; the prompt's last token first
+    node       (N, 2) (prompt, position) of every inner node, where a next token is chosen; a prompt's last token first
     edge       (E, 2) (node, token): the tokens that stay in the tree
     path       (N, D) edges from the prompt to the node; E (no edge) where it is shorter
     response   (P·A, D + 1) edges of every response; E likewise
@@ -56,7 +56,7 @@ class PrefixTrie:
     def to(self, device: torch.device) -> PrefixTrie:
         """The same trie on a device."""
         moved = {name: value.to(device) for name, value in vars(self).items() if isinstance(value, Tensor)}
-        return PrefixTrie(**moved, n_responses=self.n_responses)
+        return replace(self, **moved)  # type: ignore[arg-type]
 
     @property
     def n_prompts(self) -> int:
@@ -94,8 +94,10 @@ def build_trie(prompts: Sequence[Sequence[int]], responses: Sequence[Sequence[Se
         for y, edges in enumerate(tree.leaves):
             response[p * A + y, : len(edges)] = np.add(edges, lowest)
         leaving[p, : len(tree.nodes)] = first + np.arange(len(tree.nodes))
-    arrays = (tokens, positions, visible, node, edge, path, response, leaving)
-    return PrefixTrie(*(torch.from_numpy(array) for array in arrays), n_responses=A)
+    t = torch.from_numpy
+    return PrefixTrie(
+        t(tokens), t(positions), t(visible), t(node), t(edge), t(path), t(response), t(leaving), n_responses=A
+    )
 
 
 @dataclass(eq=False)
@@ -118,9 +120,7 @@ def _pack(p: int, prompt: Sequence[int], responses: Sequence[Sequence[int]], n_r
         raise ValueError(f"prompt {p} has {len(responses)} responses, prompt 0 has {n_responses}")
     _require_prefix_free(p, responses)
     size = len(prompt)
-    tree = _Tree(
-        list(prompt), list(range(size)), [list(range(i + 1)) for i in range(size)], [size - 1], [], [[]], []
-    )
+    tree = _Tree(list(prompt), list(range(size)), [list(range(i + 1)) for i in range(size)], [size - 1], [], [[]], [])
     child: dict[tuple[int, int], int] = {}  # (node, token) → edge
     below: dict[int, int] = {}  # edge → node
     for tokens in responses:

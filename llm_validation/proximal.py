@@ -21,6 +21,7 @@ from llm_validation.measured import Measured
 from llm_validation.train import Trained
 from theory import proximal
 from theory.checks import Array
+from theory.judgement import Setting
 from theory.language_model_settings import (
     BINARY_RUNS,
     DPO_FORM_BETAS,
@@ -147,7 +148,7 @@ def _dpo_on_the_same_pairs(lab: Lab, pro: Trained, betas: Tensor) -> list[Measur
         ratio = _merged(run.path, (0, 1)) - _merged(lab.log_reference, (0, 1))
         for s, step in enumerate(run.step):
             for y, name in enumerate(("chosen", "rejected", "H")):
-                setting = {"method": method, "response": name, "step": int(step)}
+                setting: Setting = {"method": method, "response": name, "step": int(step)}
                 found.append(Measured("P12", "path", setting, float(ratio[s, 1, y])))
     return found
 
@@ -205,9 +206,7 @@ def scalar(lab: Lab) -> list[Measured]:
     found = []
     for p, (n, alpha, kl_beta) in enumerate(SCALAR_RUNS):
         gaps = _gaps(lab, trained, p, tuple(range(n)), kl_beta)
-        found += [
-            Measured("P11", "trained", {"n": n, "response": y, "alpha": alpha}, float(gaps[y])) for y in range(n)
-        ]
+        found += [Measured("P11", "trained", {"n": n, "response": y, "alpha": alpha}, float(gaps[y])) for y in range(n)]
     return found
 
 

@@ -5,8 +5,9 @@ the Bradley–Terry negative log-likelihood of all comparisons at once,
 
     −Σ_prompts Σ_{x,y} Q(x,y) P̂(x≻y) log σ(r(x) − r(y)),
 
-which in the population limit is the fit of `theory.bradley_terry.fit_rewards`. On the worst-case instances some responses
-take part in one comparison in five hundred, and their rewards would hardly move. So each score (minus the gradient)
+which in the population limit is the fit of `theory.bradley_terry.fit_rewards`. On the worst-case instances some
+responses take part in one comparison in five hundred, and their rewards would hardly move. So each score (minus the
+gradient)
 
     s(x) = Σ_y Q(x,y) (P̂(x≻y) − σ(r(x) − r(y)))
 

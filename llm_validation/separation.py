@@ -1,8 +1,8 @@
 """Compliance–refusal against preference data on a trained language model: V10–V12.
 
 Openings about two marked animals stand in for prompts that the model should decline, all others are safe; every prompt
-has three answers and two refusals. Both kinds of data prefer a good answer on safe prompts and a refusal on marked ones,
-and differ in what they reject on safe prompts: a refusal (CR) or a weaker answer. No harmful text exists here.
+has three answers and two refusals. Both kinds of data prefer a good answer on safe prompts and a refusal on marked
+ones, and differ in what they reject on safe prompts: a refusal (CR) or a weaker answer. No harmful text exists here.
 
 The representation of a prompt is the last layer's state at its last token. Shapes: P prompts, A = 5 responses.
 """
@@ -15,6 +15,7 @@ from dataclasses import replace
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from llm_validation import losses
@@ -83,7 +84,7 @@ def representations(model: object, lab: Lab) -> Array:
         return node_states(model, trie)[trie.leaving[:, 0]].double().cpu().numpy()
 
 
-def log_separation(points: Array, safe: Array) -> tuple[float, float]:
+def log_separation(points: Array, safe: NDArray[np.bool_]) -> tuple[float, float]:
     """(log Bhattacharyya distance, silhouette) of the two classes on two principal axes, covariances shrunk."""
     found = class_separation(points, np.asarray(safe), components=AXES, shrinkage=SHRINKAGE)
     return math.log(found.bhattacharyya), found.silhouette
@@ -170,10 +171,10 @@ def normaliser(lab: Lab) -> list[Measured]:
     moved = {}
     for normalize in (False, True):
         model.load_state_dict(start)
-        loss, mean_before = _kldo(lab, classes, log_policy(model, trie), normalize), None
+        loss = _kldo(lab, classes, log_policy(model, trie), normalize)
         mean_before = float((rejected * log_policy(model, trie)[:, :-1]).sum().detach())
         gradients = torch.autograd.grad(loss, list(model.parameters()))
-        scale = STEP_SIZE / torch.sqrt(sum((g**2).sum() for g in gradients))
+        scale = STEP_SIZE / torch.stack([(g**2).sum() for g in gradients]).sum().sqrt()
         with torch.no_grad():
             for parameter, gradient in zip(model.parameters(), gradients, strict=True):
                 parameter -= scale * gradient

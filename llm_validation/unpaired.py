@@ -1,8 +1,8 @@
 """Preferred and dispreferred responses of six prompts, and the losses that learn from them: data of V1–V7 and R1–R8.
 
 The laws p⁺ and p⁻ are built from the measured reference, so that each prompt is in the situation its name says
-(`theory.language_model_settings.UNPAIRED`); training and predictions see the same draws from them. Full-batch losses are
-exact expectations over those draws: every response once, its frequency as the weight.
+(`theory.language_model_settings.UNPAIRED`); training and predictions see the same draws from them. Full-batch losses
+are exact expectations over those draws: every response once, its frequency as the weight.
 
 Shapes: P prompts, A responses, off last.
 """
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -48,7 +49,7 @@ def references(n_responses: int, rng: np.random.Generator) -> Array:
 
 
 def cycle(n: int) -> Array:
-    """Intransitive win rates (n, n): Bradley–Terry on rewards from 1.5 down to −1.5, but the first three form a cycle."""
+    """Intransitive win rates (n, n): Bradley–Terry rewards from 1.5 down to −1.5, but the first three form a cycle."""
     rates = bradley_terry_rates(np.linspace(1.5, -1.5, n))
     rates[:3, :3] = cyclic_rates(3, CYCLE_RATE)
     return rates
@@ -126,23 +127,27 @@ def expectation(lab: Lab, classes: Classes, name: str, kl_beta: float, shift: Te
 def call(
     name: str,
     sides: tuple[Tensor, Tensor, Tensor, Tensor],
-    weights: dict[str, Tensor],
-    shifts: dict[str, Tensor],
+    weights: dict[str, Any],
+    shifts: dict[str, Any],
     kl_beta: float,
     prompts: tuple[Tensor, Tensor],
 ) -> Tensor:
     """One unpaired loss of the table by name, with the options it takes."""
+    one, two, ref_one, ref_two = sides
     if name == "kldo":
-        return losses.kldo(*sides, kl_beta=kl_beta, chosen_prompt=prompts[0], rejected_prompt=prompts[1], **weights)
+        of_chosen, of_rejected = prompts
+        return losses.kldo(
+            one, two, ref_one, ref_two, kl_beta=kl_beta, chosen_prompt=of_chosen, rejected_prompt=of_rejected, **weights
+        )
     if name == "kto":
-        return losses.kto(*sides, kl_beta=kl_beta, **weights, **shifts)
+        return losses.kto(one, two, ref_one, ref_two, kl_beta=kl_beta, **weights, **shifts)
     if name == "bco":
-        return losses.bco(*sides, kl_beta=kl_beta, **weights, **shifts)
+        return losses.bco(one, two, ref_one, ref_two, kl_beta=kl_beta, **weights, **shifts)
     if name == "ddro":
-        return losses.ddro(*sides, **weights)
+        return losses.ddro(one, two, ref_one, ref_two, **weights)
     if name in ("rdro", "rdro_pooled"):
-        return losses.rdro(*sides, alpha=RDRO_ALPHA, **weights)
-    return losses.fdo(*sides, generator=name, kl_beta=kl_beta, **weights, **shifts)
+        return losses.rdro(one, two, ref_one, ref_two, alpha=RDRO_ALPHA, **weights)
+    return losses.fdo(one, two, ref_one, ref_two, generator=name, kl_beta=kl_beta, **weights, **shifts)
 
 
 def _independent_pairs(lab: Lab, classes: Classes, logs: Tensor, kl_beta: float) -> Tensor:

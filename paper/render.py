@@ -10,6 +10,9 @@ from simulate.rows import Row
 from theory.claims import parse_setting
 from theory.methods import METHODS
 
+#: What fills the GPU column.
+GPU_COMMAND = "python -m llm_validation --profile gpu"
+
 
 def number(value: float, digits: int = 6) -> str:
     """A number for a table: `digits` significant digits, — for NaN, ∞ for infinity."""
@@ -21,7 +24,9 @@ def number(value: float, digits: int = 6) -> str:
 
 
 def estimate(measured: Measured) -> str:
-    """estimate ± standard error; a table or certificate (error 0) without the ±; `not run` as such."""
+    """estimate ± standard error, without the ± where it is exact; `not run` as such, — where nothing is to be run."""
+    if measured.seeds < 0:
+        return "—"
     if measured.seeds == 0:
         return "not run"
     if measured.stderr <= 1e-12 * abs(measured.estimate):
@@ -35,24 +40,31 @@ def markdown(ledger: Sequence[Entry], claims: Sequence[Line]) -> str:
         "# The ledger of claims",
         "",
         "Theory predicts, simulation and a trained language model measure. A missing value is never a pass.",
+        f"LLM is the model that any machine trains; LLM (GPU) is filled by `{GPU_COMMAND}` and `not run` until then.",
         "",
-        "| claim | statement | simulation | LLM | verdict |",
-        "|---|---|---|---|---|",
-        *(f"| {c.claim.id} | {c.claim.statement} | {c.simulation} | {c.llm} | **{c.verdict}** |" for c in claims),
+        "| claim | statement | simulation | LLM | LLM (GPU) | verdict |",
+        "|---|---|---|---|---|---|",
+        *(
+            f"| {c.claim.id} | {c.claim.statement} | {c.simulation} | {c.llm} | {c.gpu} | **{c.verdict}** |"
+            for c in claims
+        ),
     ]
     body = ["", "## Every check", ""]
     for claim in claims:
         mine = [entry for entry in ledger if entry.claim is claim.claim]
         body += [f"### {claim.claim.id}", "", f"{claim.claim.statement} ({claim.claim.source})", ""]
-        body += ["| check | setting | theory | simulation | LLM | verdict |", "|---|---|---|---|---|---|"]
+        body += [
+            "| check | setting | theory | simulation | LLM | LLM (GPU) | verdict |",
+            "|---|---|---|---|---|---|---|",
+        ]
         body += [
             f"| {e.check.name} ({e.check.kind}) | {e.setting.replace(';', ', ')} | {number(e.predicted)} "
-            f"| {estimate(e.simulation)} | {estimate(e.llm)} | {e.simulation.verdict} |"
+            f"| {estimate(e.simulation)} | {estimate(e.llm)} | {estimate(e.gpu)} | {e.verdict} |"
             for e in mine
         ]
         body += ["", *(f"- `{name}`: {quantity}" for name, quantity in _quantities(mine).items()), ""]
-        broken = [entry for entry in mine if entry.simulation.verdict == "disagrees"]
-        body += [f"- witness of {e.check.name} at {e.setting}: `{e.simulation.witness or 'none'}`" for e in broken]
+        broken = [entry for entry in mine if entry.verdict == "disagrees"]
+        body += [f"- witness of {e.check.name} at {e.setting}: `{e.witness or 'none'}`" for e in broken]
     return "\n".join([*head, *body]) + "\n"
 
 
@@ -94,10 +106,11 @@ def latex(text: str) -> str:
 def latex_ledger(claims: Sequence[Line]) -> str:
     """ledger.tex: the claims as a longtable."""
     rows = [
-        [c.claim.id, latex(c.claim.statement), latex(c.claim.source), c.simulation, c.llm, c.verdict] for c in claims
+        [c.claim.id, latex(c.claim.statement), latex(c.claim.source), c.simulation, c.llm, c.gpu, c.verdict]
+        for c in claims
     ]
-    head = ["claim", "statement", "source", "simulation", "LLM", "verdict"]
-    return _table("longtable", r"@{}lp{.38\textwidth}p{.17\textwidth}lll@{}", [head], rows)
+    head = ["claim", "statement", "source", "simulation", "LLM", "GPU", "verdict"]
+    return _table("longtable", r"@{}lp{.34\textwidth}p{.15\textwidth}llll@{}", [head], rows)
 
 
 def latex_entries(ledger: Sequence[Entry], columns: Sequence[tuple[str, str]]) -> str:
@@ -166,7 +179,7 @@ def latex_numbers(ledger: Sequence[Entry]) -> str:
     for entry in ledger:
         name = f"{entry.claim.id}.{entry.check.name}@{entry.setting}"
         values = {"theory": number(entry.predicted), "simulation": estimate(entry.simulation)}
-        values |= {"llm": estimate(entry.llm), "verdict": entry.simulation.verdict}
+        values |= {"llm": estimate(entry.llm), "gpu": estimate(entry.gpu), "verdict": entry.verdict}
         out += [
             rf"\expandafter\def\csname ledger@{name}@{column}\endcsname{{{latex(value)}}}"
             for column, value in values.items()

@@ -86,16 +86,28 @@ def fingerprint(folders: Sequence[str] = ("theory", "simulate")) -> str:
     return digest.hexdigest()[:12]
 
 
-def make_stamp(profile: str, config: dict[str, object]) -> dict[str, object]:
-    """Provenance of a run; everything in it but the rows' own seeds and seconds."""
+def make_stamp(
+    profile: str,
+    config: dict[str, object],
+    *,
+    folders: Sequence[str] = ("theory", "simulate"),
+    packages: Sequence[str] = PACKAGES,
+    device: str | None = None,
+    commit: str | None = None,
+) -> dict[str, object]:
+    """Provenance of a run; everything in it but the rows' own seeds and seconds.
+
+    folders   whose sources are fingerprinted;  packages  whose versions are noted
+    device    in words, this machine's CPU by default;  commit  where there is no git to ask
+    """
     return {
         "profile": profile,
         "config": config,
-        "fingerprint": fingerprint(),
-        **_commit(),
+        "fingerprint": fingerprint(folders),
+        **(_commit() if commit is None else {"commit": commit, "clean": True}),
         "python": platform.python_version(),
-        "versions": {package: version(package) for package in PACKAGES},
-        "device": f"{platform.machine()} CPU, {os.cpu_count()} cores",
+        "versions": {package: version(package) for package in packages},
+        "device": device or f"{platform.machine()} CPU, {os.cpu_count()} cores",
     }
 
 
@@ -145,9 +157,9 @@ class Results:
         used = {row.stamp for row in self.rows.values()}
         self.stamps = {k: v for k, v in {**self.stamps, stamp_id: stamp}.items() if k in used}
         self.folder.mkdir(parents=True, exist_ok=True)
-        _replace(self._stamps_file, json.dumps(self.stamps, indent=1, sort_keys=True) + "\n")
+        replace_file(self._stamps_file, json.dumps(self.stamps, indent=1, sort_keys=True) + "\n")
         ordered = sorted(self.rows.values(), key=lambda row: (_claim_order(row.claim), row.cell))
-        _replace(self._rows_file, _as_csv(ordered))
+        replace_file(self._rows_file, _as_csv(ordered))
 
 
 def _as_csv(rows: Sequence[Row]) -> str:
@@ -221,7 +233,7 @@ def _measure(cell: Cell, stamp_id: str) -> Row:
     )
 
 
-def _replace(path: Path, text: str) -> None:
+def replace_file(path: Path, text: str) -> None:
     """Write a file so that a reader, or a kill, sees the old one or the new one and nothing between."""
     temporary = path.with_name(path.name + ".partial")
     with temporary.open("w") as stream:

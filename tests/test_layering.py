@@ -83,8 +83,9 @@ def test_theory_imports_without_cvxpy_or_torch():
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
 
 
-def test_the_language_model_column_is_honest():
-    out = subprocess.run(
-        [sys.executable, "-m", "llm_validation", "D4"], check=True, cwd=ROOT, capture_output=True, text=True
+def test_language_models_train_without_cvxpy():
+    code = (
+        "import sys; sys.modules['cvxpy'] = None  # importing it now fails\n"
+        "import llm_validation.__main__, llm_validation.labs"
     )
-    assert out.stdout.strip() == "llm_validation: not run"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)

@@ -11,7 +11,7 @@ import pytest
 
 from paper import render
 from paper.__main__ import main
-from paper.ledger import NOT_RUN, entries, lines, pool
+from paper.ledger import entries, lines, pool
 from simulate.effort import PROFILES
 from simulate.experiments import EXPERIMENTS, MEASUREMENTS
 from simulate.montecarlo import generator
@@ -36,13 +36,13 @@ def measured(claim_id: str, check_name: str, settings: int) -> tuple[Row, ...]:
 
 
 def verdicts(claim_id: str, rows: list[Row]) -> set[str]:
-    return {e.simulation.verdict for e in entries([find_claim(claim_id)], rows, []) if e.simulation is not NOT_RUN}
+    return {e.simulation.verdict for e in entries([find_claim(claim_id)], rows, []) if e.simulation.seeds > 0}
 
 
 def test_without_rows_nothing_passes():
     ledger = entries(CLAIMS, [], [])
     assert {entry.simulation.verdict for entry in ledger} == {"not run"}
-    assert {(line.simulation, line.llm, line.verdict) for line in lines(ledger)} == {("not run",) * 3}
+    assert {(line.simulation, line.llm, line.gpu, line.verdict) for line in lines(ledger)} == {("not run",) * 4}
 
 
 def test_one_missing_setting_is_not_a_pass():
@@ -94,6 +94,37 @@ def test_llm_rows_count_when_there_are_some():
     rows = [*measured("D3", "attained", 5), *measured("D3", "bound", 5)]
     (line,) = lines(entries([find_claim("D3")], rows, [row("D3", "attained", "bt_beta=2", 9.0)]))
     assert (line.simulation, line.llm, line.verdict) == ("agrees", "disagrees", "disagrees")
+
+
+def llm_rows(claim_id: str, value: float) -> list[Row]:
+    """The same value for every declared setting of a claim's language-model checks."""
+    return [
+        row(claim_id, check.name, setting_key(setting), value)
+        for check in find_claim(claim_id).llm_checks
+        for setting in check.settings
+    ]
+
+
+def test_language_model_checks_are_judged_in_their_own_columns():
+    claim = find_claim("R8")
+    rows = llm_rows("R8", 0.001)
+    (line,) = lines(entries([claim], [], rows))
+    assert (line.simulation, line.llm, line.gpu, line.verdict) == ("not run", "agrees", "not run", "not run")
+    (line,) = lines(entries([claim], [], rows[1:]))
+    assert line.llm == "inconclusive"  # one declared setting has no number
+    (line,) = lines(entries([claim], [], rows, llm_rows("R8", 0.9)))
+    assert (line.llm, line.gpu, line.verdict) == ("agrees", "disagrees", "disagrees")
+    assert {entry.simulation.seeds for entry in entries([claim], [], rows) if entry.check in claim.llm_checks} == {-1}
+
+
+def test_every_claim_has_the_language_model_checks_asked_of_it():
+    topics = {"D": (3, 4, 5, 8, 9, 11, 12, 13, 15, 17), "P": (4, 5, 6, 8, 9, 10, 11, 12, 13)}
+    topics |= {"V": (1, 2, 3, 4, 5, 6, 7, 10, 11, 12), "R": (1, 2, 3, 4, 5, 8)}
+    for letter, numbers in topics.items():
+        for number in numbers:
+            claim = find_claim(f"{letter}{number}")
+            assert claim.llm_checks, claim.id
+            assert not {check.name for check in claim.checks} & {check.name for check in claim.llm_checks}
 
 
 def test_users_files_are_judged_at_their_own_settings():

@@ -1,4 +1,5 @@
-"""The ledger's left column: all claims, in order. One file per topic holds them; this one brings them together.
+"""The ledger's left column: all claims, in order. One file per topic holds them; this one brings them
+together, with the checks of the LLM column (`theory.language_model_claims`).
 
 python -m theory            prints every claim with its predictions
 python -m theory D4 D8      prints those
@@ -6,23 +7,29 @@ python -m theory D4 D8      prints those
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from theory.best_of_n_claims import BEST_OF_N_CLAIMS
 from theory.correction_claims import CORRECTION_CLAIMS
 from theory.density_ratio_claims import DENSITY_RATIO_CLAIMS
 from theory.distortion_claims import DISTORTION_CLAIMS
 from theory.divergences_claims import DIVERGENCES_CLAIMS
 from theory.judgement import Check, Claim, combine, grid, parse_setting, setting_key, verdict
+from theory.language_model_claims import LANGUAGE_MODEL_CHECKS
 from theory.proximal_claims import PROXIMAL_CLAIMS
 
 __all__ = ["CLAIMS", "Check", "Claim", "combine", "find_claim", "grid", "parse_setting", "setting_key", "verdict"]
 
-CLAIMS: tuple[Claim, ...] = (
-    *DISTORTION_CLAIMS,
-    *PROXIMAL_CLAIMS,
-    *DIVERGENCES_CLAIMS,
-    *DENSITY_RATIO_CLAIMS,
-    *CORRECTION_CLAIMS,
-    *BEST_OF_N_CLAIMS,
+CLAIMS: tuple[Claim, ...] = tuple(
+    replace(claim, llm_checks=LANGUAGE_MODEL_CHECKS.get(claim.id, ()))
+    for claim in (
+        *DISTORTION_CLAIMS,
+        *PROXIMAL_CLAIMS,
+        *DIVERGENCES_CLAIMS,
+        *DENSITY_RATIO_CLAIMS,
+        *CORRECTION_CLAIMS,
+        *BEST_OF_N_CLAIMS,
+    )
 )
 
 

@@ -57,7 +57,11 @@ class Check:
 
 @dataclass(frozen=True, eq=False)
 class Claim:
-    """One claim: stable id, statement in one sentence, source, kind of its main check, topic, and its checks."""
+    """One claim: stable id, statement in one sentence, source, kind of its main check, topic, and its checks.
+
+    checks      what theory predicts and simulation measures
+    llm_checks  what a trained language model should show of it
+    """
 
     id: str
     statement: str
@@ -65,13 +69,15 @@ class Claim:
     kind: Kind
     topic: str
     checks: tuple[Check, ...]
+    llm_checks: tuple[Check, ...] = ()
 
     def check(self, name: str) -> Check:
-        """The check of that name; KeyError lists the names there are."""
-        for check in self.checks:
+        """The check of that name, of either column; KeyError lists the names there are."""
+        both = (*self.checks, *self.llm_checks)
+        for check in both:
             if check.name == name:
                 return check
-        raise KeyError(f"{self.id} has no check {name!r}, only {[check.name for check in self.checks]}")
+        raise KeyError(f"{self.id} has no check {name!r}, only {[check.name for check in both]}")
 
 
 def grid(**axes: tuple[Value, ...] | Value) -> tuple[Setting, ...]:

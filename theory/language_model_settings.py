@@ -37,6 +37,8 @@ DPO_INSTANCES = ("I3", "I9", "I9_product", "random")
 CLIP_SHARE = 0.5
 #: D17: weights of the KL term on real people.
 PEOPLE_RLHF_WEIGHT, PEOPLE_NLHF_WEIGHT = 0.2, 0.1
+#: D17: what is run where no ratings file is given.
+PEOPLE_METHODS, PEOPLE_ITEMS, PEOPLE_BETAS = ("rlhf", "dpo", "nlhf"), 6, (1.0, 5.0, 10.0)
 
 #: Prompts of the unpaired losses: where the reference stands to the laws of preferred and dispreferred responses.
 #: on_rejected π_ref = p⁻; on_mixture π_ref = p_α; cycle π_ref = μ of cyclic comparisons; far: unlike either law;
@@ -44,8 +46,8 @@ PEOPLE_RLHF_WEIGHT, PEOPLE_NLHF_WEIGHT = 0.2, 0.1
 UNPAIRED = ("on_rejected", "on_mixture", "cycle", "far", "never_rejected", "cycle_losers")
 #: α of RDRO; share of chosen examples in pooled batches (R5).
 RDRO_ALPHA, POOLED_SHARE = 0.5, 0.25
-#: V1–V7 with one fitted constant per prompt: loss of `theory.divergence_losses.LOSSES` → kl_beta it runs at. KTO's logits
-#: saturate sooner at a large one; Pearson's optimum is exponential in R and wants a moderate one.
+#: V1–V7 with one fitted constant per prompt: loss of `theory.divergence_losses.LOSSES` → kl_beta it runs at. KTO's
+#: logits saturate sooner at a large one; Pearson's optimum is exponential in R and wants a moderate one.
 FITTED_BETA = {
     "kldo": 0.5, "dpo": 0.5, "kto": 2.0, "bco": 0.5, "hellinger": 0.5, "kl": 0.5, "jensen_shannon": 0.5, "pearson": 1.0,
 }  # fmt: skip
@@ -54,7 +56,7 @@ FIXED = ("bco", "hellinger", "kl", "pearson")
 #: Losses trained on shuffled minibatches.
 MINIBATCHED = ("dpo", "kldo", "bco", "ddro", "rdro")
 
-#: V10, V11: losses trained on compliance–refusal and on preference data, prompts per class, overlap of refusals with good
-#: answers, and the uniform share mixed into every law so that no divergence is infinite.
+#: V10, V11: losses trained on compliance–refusal and on preference data, prompts per class, overlap of refusals with
+#: good answers, and the uniform share mixed into every law so that no divergence is infinite.
 SAFETY_LOSSES = ("kldo", "bco", "kto", "dpo")
 SAFETY_PROMPTS, SAFETY_OVERLAP, SAFETY_FLOOR = 12, 0.2, 0.05
