@@ -139,7 +139,9 @@ def pack(documents: Sequence[str], tokenizer: PreTrainedTokenizerFast, length: i
     """Token blocks (N, length): the documents one after another, each followed by the end-of-text token.
 
     Blocks are contiguous, so a document may run over into the next block. What does not fill a last block is dropped:
-    fewer than `length` tokens. ValueError if there is not one full block.
+    fewer than `length` tokens. Blocks begin anywhere in a document, some of them with an end-of-text token, which is
+    how a model learns to begin from one alone; documents that all have the same number of tokens, a divisor of
+    `length`, would not teach it. ValueError if there is not one full block.
     """
     end = tokenizer.eos_token_id
     stream = np.fromiter(chain.from_iterable((*ids, end) for ids in encode(documents, tokenizer)), dtype=np.int64)
