@@ -1,16 +1,17 @@
 """Q-A-C data of known entropy: answers from a template, corrected word by word.
 
-A prompt is the opening of a story, an answer fills three slots of a sentence pair (an adjective, an object, a
-feeling), four words each: A = 64 answers, which are listed. Upstream slots are independent, and so are edits: the
-word w of a slot is replaced with probability e(w) by a draw from τ, the better the word the rarer:
+A prompt is the beginning of a story, an answer ends its sentence with an adjective and an object, four words each:
+A = 16 answers, which are listed. Upstream slots are independent, and so are edits: the word w of a slot is replaced
+with probability e(w) by a draw from τ, the better the word the rarer:
 
     K(c|o) = Π_slots [(1 − e(o_s))·1{c_s = o_s} + e(o_s)·τ(c_s)].
 
 So H(C|X,O), H(C|X) and I(C;O|X) are known exactly (`theory.correction.floors`), for any upstream law. In tokens a
-corrector reads  end-of-text, prompt, answer, end-of-text  and writes the correction and end-of-text; an upstream
-model, or one trained on corrections alone, writes its answer and end-of-text after  end-of-text, prompt.
+corrector reads  end-of-text, prompt, answer, `MARK`  and writes the correction and end-of-text; an upstream model, or
+one trained on corrections alone, writes its answer and end-of-text after  end-of-text, prompt. The mark is no
+end-of-text token: a model pretrained on packed documents has learnt to forget everything before that one.
 
-Shapes: P prompts, A answers, S = 3 slots of m = 4 words.
+Shapes: P prompts, A answers, S = 2 slots of m = 4 words.
 """
 
 from __future__ import annotations
@@ -23,15 +24,17 @@ from typing import Any
 
 import numpy as np
 
-from llm_validation.language import ADJECTIVES, CLASSES, FEELINGS, opening
+from llm_validation.language import ADJECTIVES, CLASSES, opening
 from theory.checks import Array
 from theory.correction_examples import EditProcess
 
+#: What comes between an answer and its correction.
+MARK = " >"
 #: The heroes of the prompts, and their pronouns.
 HEROES = (("Mia", "fox", "forest", "She"), ("Tom", "cat", "castle", "He"))
 PROMPT_LAW = np.array([0.6, 0.4])
 #: Words of the slots from the worst (value 0) to the best (value 1).
-SLOTS = (ADJECTIVES[:4], CLASSES["toy"], FEELINGS[:4])
+SLOTS = (ADJECTIVES[:4], CLASSES["toy"])
 VALUES = np.array([0.0, 1 / 3, 2 / 3, 1.0])
 #: e(w): how often a word is replaced; τ: by what.
 EDIT_RATES = np.array([0.7, 0.5, 0.3, 0.1])
@@ -43,14 +46,23 @@ UPSTREAM = {
 }
 
 
-def answer_text(pronoun: str, words: Sequence[str]) -> str:
+def prompt_text(name: str, animal: str, place: str, pronoun: str) -> str:
+    """What an answer completes.
+
+    >>> prompt_text("Mia", "fox", "forest", "She")
+    'Mia the fox lived in the forest. She found a'
+    """
+    return f"{opening(name, animal, place)} {pronoun} found a"
+
+
+def answer_text(words: Sequence[str]) -> str:
     """An answer, as it follows its prompt.
 
-    >>> answer_text("She", ("red", "ball", "happy"))
-    ' She found a red ball. She felt happy.'
+    >>> answer_text(("red", "ball"))
+    ' red ball.'
     """
-    adjective, thing, feeling = words
-    return f" {pronoun} found a {adjective} {thing}. {pronoun} felt {feeling}."
+    adjective, thing = words
+    return f" {adjective} {thing}."
 
 
 def slot_kernel() -> Array:
@@ -85,13 +97,14 @@ class Problem:
 
     process   prompts (P,), upstream laws (P, A) and kernels (P, A, A)
     prompts   P token sequences, end-of-text first;  answers (P)(A) token sequences, end-of-text last
-    end       the end-of-text token
+    end, mark  the end-of-text token, and `MARK` in tokens
     """
 
     process: EditProcess
     prompts: tuple[tuple[int, ...], ...]
     answers: tuple[tuple[tuple[int, ...], ...], ...]
     end: int
+    mark: tuple[int, ...]
 
     @property
     def n_answers(self) -> int:
@@ -99,7 +112,7 @@ class Problem:
 
     def corrector_prompt(self, prompt: int, answer: int) -> tuple[int, ...]:
         """What a corrector reads."""
-        return self.prompts[prompt] + self.answers[prompt][answer]
+        return self.prompts[prompt] + self.answers[prompt][answer][:-1] + self.mark
 
     @cached_property
     def places(self) -> tuple[dict[tuple[int, ...], int], ...]:
@@ -123,19 +136,18 @@ def edit_problem(tokenizer: Any, context: int) -> Problem:
     def encode(text: str) -> tuple[int, ...]:
         return tuple(tokenizer(text, add_special_tokens=False)["input_ids"])
 
-    prompts = tuple((end, *encode(opening(*hero[:3]))) for hero in HEROES)
-    answers = tuple(
-        tuple((*encode(answer_text(hero[3], words)), end) for words in itertools.product(*SLOTS)) for hero in HEROES
-    )
+    prompts = tuple((end, *encode(prompt_text(*hero))) for hero in HEROES)
+    mark = encode(MARK)
+    listed = tuple((*encode(answer_text(words)), end) for words in itertools.product(*SLOTS))
+    answers = (listed,) * len(prompts)
     for p, (prompt, own) in enumerate(zip(prompts, answers, strict=True)):
         for a, answer in enumerate(own):
-            if len(prompt) + 2 * len(answer) > context:
+            if (size := len(prompt) + len(mark) + 2 * len(answer) - 1) > context:
                 raise ValueError(
-                    f"prompt {p} with answer {a} and a correction as long has {len(prompt) + 2 * len(answer)} tokens, "
-                    f"the context {context}"
+                    f"prompt {p} with answer {a} and a correction as long has {size} tokens, the context {context}"
                 )
     kernel = product_kernel()
     process = EditProcess(
         PROMPT_LAW, product_laws(UPSTREAM["training"]), np.broadcast_to(kernel, (len(prompts), *kernel.shape))
     )
-    return Problem(process, prompts, answers, end)
+    return Problem(process, prompts, answers, end, mark)
