@@ -113,7 +113,7 @@ def decode(
     if times is not None:
         for j, time in enumerate(_times(times, responses.limit)):
             run.advance(time, f"decision {j}")
-            if j < len(fractions) and run.rows.size:
+            if run.rows.size:
                 run.reject(max(1, round(float(fractions[j]) * run.rows.size)))
     else:
         while run.rows.size and (full := run.token_when_full()) < responses.limit:
@@ -145,7 +145,7 @@ def _fractions(keep: ArrayLike, decisions: int | None) -> Array:
 def _times(times: Sequence[int], limit: int) -> Sequence[int]:
     previous = 0
     for j, time in enumerate(times):
-        if int(time) != time or not previous < time <= limit:
+        if not previous < time <= limit or int(time) != time:
             raise ValueError(f"times[{j}] = {time} must be a whole token in ({previous}, {limit}]")
         previous = int(time)
     return [int(time) for time in times]
@@ -155,6 +155,8 @@ class _Run:
     """The state of one run: which rows are in the cache, how far they are, and the counters."""
 
     def __init__(self, responses: Responses, prompt: int, budget: float) -> None:
+        if prompt < 0:
+            raise ValueError(f"prompt = {prompt} must be a number of tokens >= 0")
         self.responses, self.prompt, self.budget = responses, prompt, budget
         lengths = np.minimum(responses.lengths, responses.limit)
         if prompt + int(lengths.max()) > budget:

@@ -184,6 +184,7 @@ def test_inverse_range(rng):
         (lambda: win_rate(4, [0.5, 0.5]), "rewards is missing"),
         (lambda: kl_bound(-3), "n = -3"),
         (lambda: kl_with_atoms(4, [(0.2, 0.2)]), r"atoms\[0\]"),
+        (lambda: kl_with_atoms(4, [(0.2, 0.3, 0.4)]), r"atoms must be pairs"),
         (lambda: kl_with_atoms(4, [(0.0, 0.5), (0.4, 0.9)]), r"atoms\[1\]"),
         (lambda: expected_max(0.5), "n = 0.5"),
         (lambda: expected_max(math.nan), "n = nan"),

@@ -17,6 +17,9 @@ def test_without_rejection_it_is_best_of_n_bit_for_bit(rng):
     for _ in range(200):
         responses = ragged(rng)
         plain = best_of_n(responses)
+        done = np.flatnonzero(responses.lengths <= responses.limit)
+        finals = responses.scores[done, responses.lengths[done] - 1]
+        assert plain.winner == (done[finals.argmax()] if done.size else -1)  # of equal rewards the first row
         for run in (decode(responses, 1.0, times=[1, 3, 5]), decode(responses, 0.5), decode(responses, 1.0, times=[])):
             assert (run.winner, run.reward, run.generated, run.ended) == (
                 plain.winner,
@@ -43,6 +46,7 @@ def test_cost_is_the_formula(rng):
     run = decode(responses, (0.5, 0.3), times=[10, 25], prompt=7)
     cost = speculative_cost(50, [10, 25], (0.5, 0.3), 40, 7)
     assert (run.generated, run.scored, run.peak, run.decisions) == (cost.generated, cost.scored, cost.peak, 2)
+    assert run.fills == (50 * (7 + 10), 25 * (7 + 25))
     schedule = full_budget_schedule(50, 0.7, 300, 40, 3)
     run = decode(responses, 0.7, budget=300, prompt=3)
     cost = schedule_cost(schedule.counts, schedule.times, 40, 3)
@@ -121,6 +125,9 @@ def test_nan_scores_stop_the_run_with_the_rows_listed(rng):
         (lambda r: decode(r, 0.5, times=[4, 4]), r"times\[1\] = 4"),
         (lambda r: decode(r, 0.5, times=[11]), r"times\[0\] = 11"),
         (lambda r: decode(r, 0.5, times=[2.5]), r"times\[0\] = 2.5"),
+        (lambda r: decode(r, 0.5, times=[4, math.nan]), r"times\[1\] = nan"),
+        (lambda r: decode(r, 0.5, times=[math.inf]), r"times\[0\] = inf"),
+        (lambda r: decode(r, 0.5, times=[4], prompt=-1), "prompt = -1"),
         (lambda r: decode(r, 0.5, budget=9), "cannot hold row 0"),
         (lambda r: decode(r, 0.5, budget=15, prompt=2), "before the start: 6 rows"),
         (lambda r: decode(r, 1.0, budget=30), "keep = 1 drops nothing"),

@@ -39,6 +39,49 @@ SPEC = [
 ]
 
 
+#: n, v, keep, mean best reward and standard error: a simulation that shares no code with the package, all rows
+#: followed to their end and the best of all as control variate.
+SIMULATED = [
+    (64, (0.25, 0.5, 0.75), 0.5, 2.29502, 1.6e-4),
+    (256, (0.2, 0.4, 0.6, 0.8), 0.5, 2.78869, 2.9e-4),
+    (1024, (0.6,), 0.05, 3.22699, 3.1e-4),
+    (8, (0.25, 0.5, 0.75), 0.5, 1.11905, 2.4e-4),
+    (8, (0.5,), 0.2, 1.25552, 1.7e-4),
+    (8, (0.25, 0.5, 0.75), 0.8, 1.38754, 0.8e-4),
+    (8, (0.02, 0.1, 0.3, 0.6, 0.9), 0.7, 1.08172, 3.0e-4),
+    (2, (0.3,), 0.5, 0.30850, 2.3e-4),
+    (5, (0.3, 0.6), (0.8, 0.5), 1.07704, 1.2e-4),
+    (10, (0.05, 0.1, 0.2, 0.4, 0.8, 0.9), 0.8, 1.35637, 2.2e-4),
+    (16, (0.1, 0.2, 0.4, 0.6, 0.8), 0.7, 1.62268, 2.2e-4),
+    (32, (0.1, 0.5, 0.9), 0.6, 1.98701, 1.9e-4),
+]
+
+
+@pytest.mark.parametrize(("n", "v", "keep", "exact", "error"), SIMULATED)
+def test_an_independent_simulation(n, v, keep, exact, error):
+    assert abs(speculative_reward(n, v, keep) - exact) < 3 * error + 2e-4
+
+
+@pytest.mark.parametrize(
+    ("counts", "v"),
+    [
+        ((5, 4, 3, 2, 1, 1), (0.1, 0.2, 0.5, 0.6, 0.8)),  # first order alone is off by 1.6·10⁻³
+        ((8, 5, 3, 2, 1), (0.01, 0.02, 0.5, 0.6)),  # 2.1·10⁻³
+        ((64, 16, 4, 1), (0.1, 0.5, 0.9)),
+        ((48, 14, 4, 2, 2), (0.2, 0.4, 0.6, 0.8)),
+        ((256, 64, 16, 4, 1), (0.2, 0.4, 0.6, 0.8)),
+    ],
+)
+def test_interactions_of_few_survivors(counts, v):
+    process = gaussian_process(v)
+    exact = expected_reward(process, counts, product=True)
+    assert abs(expected_reward(process, counts) - exact) < 4e-4
+    fractions, weights = cut_fractions(counts)
+    assert weights.sum() == pytest.approx(1.0, abs=1e-12)
+    means = [(before - after) / (before + 1) for before, after in itertools.pairwise(counts)]
+    np.testing.assert_allclose(weights @ fractions, means, atol=1e-3)
+
+
 @pytest.mark.parametrize(("n", "v", "keep", "closure", "exact", "error"), SPEC)
 def test_the_numbers_of_the_spec(n, v, keep, closure, exact, error):
     assert speculative_reward(n, v, keep, closure=True) == pytest.approx(closure, abs=1.5e-4)
@@ -131,6 +174,22 @@ def test_survivors_of_one_decision_are_order_statistics():
     np.testing.assert_allclose(
         survivor_distribution(two, (8, 8, 3), 2, 0.5), survivor_distribution(process, (8, 3), 1, 0.5), atol=1e-4
     )
+
+
+def test_survivors_with_an_asymmetric_scorer_error():
+    """The decision's own threshold integrated out, against a mixture over all thresholds."""
+    exact = walk((0.2, 0.5, 0.3), 2)
+    error = walk((0.6, 0.1, 0.1, 0.2), 2).increments[0]  # 0 … 3, most often 0
+    process = RewardProcess(exact.increments, (error, error), np.arange(-14.0, 15.0))
+    counts = (6, 3, 1)
+    rule = quantile_rule(counts, 120)
+    evolution = evolve(process, rule)
+    stage = evolution.stages[1]
+    mixture = (stage.kept / (1 - stage.fractions)[:, None])[stage.path].mean(axis=0)
+    np.testing.assert_allclose(survivor_law(process, counts, 2), mixture, atol=4e-3)
+    np.testing.assert_allclose(survivor_law(process, counts, 3), evolution.final.mean(axis=0), atol=4e-3)
+    closed = evolve(process, np.array([[0.5, 2 / 3]])).final[0]
+    assert np.abs(closed - evolution.final.mean(axis=0)).max() > 2e-2  # another law than the closure's
 
 
 # the quadrature rule and the lattice
@@ -227,6 +286,13 @@ def test_only_the_correlation_counts_at_one_decision():
     assert against < expected_max(8) - 0.5  # a scorer that prefers bad rows
 
 
+def test_noise_of_any_size_is_a_correlation():
+    """One decision: a score of variance v with error w ranks as an exact one of variance v²/(v + w)."""
+    for v, w in ((0.5, 2.0), (0.5, 40.0), (1.0, 15.0)):
+        exact = speculative_reward(64, [v * v / (v + w)], 0.1)
+        assert speculative_reward(64, [v], 0.1, noise=[w]) == pytest.approx(exact, abs=5e-4)
+
+
 def test_noise_only_hurts():
     rewards = [speculative_reward(64, (0.25, 0.5), 0.5, noise=(w, w)) for w in (0.0, 0.1, 1.0, 100.0)]
     assert rewards == sorted(rewards, reverse=True)
@@ -258,6 +324,10 @@ def test_exponents_of_the_free_rejections():
         assert errors[-1] < 0.05
         assert survival == sorted(survival, reverse=cut > v)
     assert reward_exponent(0.4, 0.4) == pytest.approx(1.0, abs=1e-12)
+    assert reward_exponent(0.5, 0.8) == pytest.approx(0.9)  # (√0.4 + √0.1)²
+    assert reward_exponent(0.2, 0.25) == pytest.approx(0.65 + 2 * math.sqrt(0.03))
+    assert reward_exponent(0.2, 1 - 1e-12) == pytest.approx(0.2, abs=1e-5)
+    assert information_schedule(8, (0.5,)) == (8, 3)  # 2.83 rounds up
     assert information_schedule(256, (0.0, 0.25, 0.5, 1.0)) == (256, 256, 64, 16, 1)
 
 
@@ -280,6 +350,7 @@ def test_counts():
         (lambda: speculative_reward(8, (-0.1,), 0.5), r"explained_variance\[0\]"),
         (lambda: speculative_reward(8, (0.5,), 0.5, noise=(-1.0,)), r"noise\[0\]"),
         (lambda: speculative_reward(8, (0.5,), 0.5, noise=(0.1, 0.1)), "noise must have"),
+        (lambda: speculative_reward(8, (0.5,), 1.0, noise=(-1.0,)), r"noise\[0\]"),  # also where nothing is dropped
         (lambda: speculative_reward(2 * 10**9, (0.5,), 0.5), r"counts\[0\]"),
         (lambda: expected_reward(gaussian_process([0.5]), (4, 5)), r"counts\[1\] = 5"),
         (lambda: expected_reward(gaussian_process([0.5]), (4,)), "counts must have 2"),

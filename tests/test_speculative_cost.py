@@ -1,20 +1,17 @@
-"""theory/speculative_cost.py, speculative_metrics.py, speculative_schedule.py: counting, brute force, hand values."""
+"""theory/speculative_cost.py and speculative_metrics.py: counting, brute force, hand values."""
 
 from __future__ import annotations
 
-import itertools
 import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-from theory.convex import CertificateError
 from theory.density_evolution import survivor_counts
 from theory.order_statistics import expected_max
-from theory.reward_processes import gaussian_process
-from theory.speculative import expected_reward, speculative_reward
+from theory.speculative import speculative_reward
 from theory.speculative_cost import (
     expected_tokens,
     full_budget_schedule,
@@ -33,7 +30,6 @@ from theory.speculative_metrics import (
     measured_speedup,
     relative_compute,
 )
-from theory.speculative_schedule import best_fixed_schedule, information_schedule, optimal_schedule, refined_schedule
 
 
 @st.composite
@@ -71,6 +67,24 @@ def test_largest_batch_fits_and_the_next_does_not(schedule, prompt, slack):
     assert speculative_cost(n + 1, times, keep, length, prompt).peak > budget
 
 
+def test_expected_tokens_by_hand():
+    # two tokens by ten rows of which 1.0 and 0.9 still run, one by half of them, one by a fifth of that
+    assert expected_tokens(10, (2, 3), (0.5, 0.2), (1.0, 0.9, 0.8, 0.4)) == pytest.approx(19.0 + 4.0 + 0.4)
+
+
+def test_largest_batch_in_units_of_a_response():
+    """Times may be fractions of a token or of the response: n·¼ ≤ 10 rows, then n/2·½, n/4·¾, n/8·1."""
+    assert largest_batch(10, (0.25, 0.5, 0.75), 0.5, 1.0) == 40
+    assert largest_batch(10, (), 0.5, 1.0) == 10
+    assert largest_batch(10, (0.25,), 1e-9, 1.0, prompt=3.0) == 3
+
+
+def test_without_a_limit_nothing_is_dropped():
+    assert full_budget_schedule(8, 0.5, math.inf, 10).counts == (8,)
+    assert full_budget_schedule(8, 1.0, 80, 10).counts == (8,)
+    assert full_budget_schedule(4, 0.9999, 20, 10).counts == (4, 3, 2)  # at least one row at each decision
+
+
 @given(st.integers(1, 200), st.floats(0.1, 0.95), st.integers(10, 60), st.floats(1.0, 6.0), st.integers(0, 5))
 def test_full_budget_schedule_is_full(n, keep, length, slack, prompt):
     budget = max(slack * (prompt + length), n * (prompt + 1))
@@ -102,56 +116,12 @@ def test_required_profile_inverts_the_speedup():
         required_profile(64.0, 128, schedule.times, 0.5, 256)
 
 
-# schedules
-
-
-@pytest.mark.parametrize(("area", "responses"), [(0.3, 4), (0.75, 5)])
-def test_the_optimal_schedule_by_exhaustion(area, responses):
-    length, times = 8, (2, 5)
-    v = power_profile(np.array(times) / length, area)
-    best = optimal_schedule(v, times, length, responses * length, tolerance=1e-4)
-    process = gaussian_process(v)
-    affordable = [
-        counts
-        for counts in itertools.product(range(1, 4 * responses + 1), repeat=3)
-        if counts[0] >= counts[1] >= counts[2] and np.dot(counts, (2, 3, 3)) <= responses * length
-    ]
-    exhaustive = max(expected_reward(process, counts) for counts in affordable)
-    assert best.reward >= exhaustive - best.gap
-    assert best.reward == pytest.approx(exhaustive, abs=7e-4)
-    assert best.tokens == np.dot(best.counts, (2, 3, 3)) <= responses * length
-
-
-def test_late_information_wants_another_schedule_than_a_fixed_fraction():
-    v = power_profile(np.array([6, 9, 12, 14]) / 16, 0.25)
-    best = optimal_schedule(v, (6, 9, 12, 14), 16, 256)
-    fixed = best_fixed_schedule(v, (6, 9, 12, 14), 16, 256)
-    everywhere = best_fixed_schedule(v, (6, 9, 12, 14), 16, 256, skip=False)
-    assert best.reward > fixed.reward + best.gap  # proved, not only found
-    assert fixed.reward > everywhere.reward > expected_max(16)
-    assert max(best.tokens, fixed.tokens, everywhere.tokens) <= 256
-    refined = refined_schedule(v, (6, 9, 12, 14), 16, 256)
-    assert best.reward - refined.reward < best.gap
-
-
-def test_keeping_what_is_informative_beats_halving():
-    times = np.array([4, 8, 16, 32, 64, 128])
-    v = power_profile(times / 256, 0.3)
-    counts = information_schedule(128, v)
-    process = gaussian_process(v)
-    ours = expected_reward(process, counts), schedule_cost(counts, times, 256).generated
-    halving = survivor_counts(128, 0.5, 6)
-    theirs = expected_reward(process, halving), schedule_cost(halving, times, 256).generated
-    assert ours[0] > expected_max(ours[1] / 256)  # better than Best-of-N with the same tokens
-    assert theirs[0] < expected_max(theirs[1] / 256)  # worse
-
-
 # metrics
 
 
 def test_improvement_score_by_hand():
-    score = improvement_score([3.0, 1.0, 7.0], [[0.0, 2.0], [0.0, 2.0], [5.0, 5.0]])
-    assert score.score == pytest.approx(100 * (1 + (0.5 - 0.5) / 2))
+    score = improvement_score([3.0, 1.0, 7.0], [[0.0, 2.0, 1.9], [-2.0, 2.0, 2.0], [5.0, 5.0, 5.0]])
+    assert score.score == pytest.approx(100 * (1 + (1 / 2 - 1 / 4) / 2))
     assert (score.prompts, score.degenerate) == (2, (2,))
     assert improvement_score([2.0], [[0.0, 2.0, 1.0]]).score == 100.0  # Best-of-ref against itself
     with pytest.raises(ValueError, match="undefined"):
@@ -188,6 +158,8 @@ def test_measured_speedup_never_extrapolates():
         2.0,
     )
     assert measured_speedup(9.0, 5.0, n, curve, tokens).status == "at least"
+    for end in (0.0, 1.42):
+        assert measured_speedup(end, 5.0, n, curve, tokens).status == "measured"
     assert measured_speedup(-1.0, 5.0, n, curve, tokens).status == "at most"
     assert relative_compute([1.0, 2.0], [4.0, 2.0]) == 0.5
 
@@ -206,15 +178,18 @@ def test_measured_speedup_never_extrapolates():
         (lambda: speedup(8, (1.5,), (3,), 0.5, 10), r"explained_variance\[0\]"),
         (lambda: expected_tokens(8, (3,), 0.5, [1.0, 1.1, 0.5, 0.2]), r"alive\[1\]"),
         (lambda: expected_tokens(8, (1.5,), 0.5, [1.0, 0.9]), "whole tokens"),
+        (lambda: expected_tokens(8, (3, 4), (0.5,), [1.0] * 9), "keep must be"),
+        (lambda: expected_tokens(8, (3,), 0.5, 1.0), "alive must be"),
         (lambda: largest_batch(9, (3,), 0.5, 10), "budget = 9 cannot hold one row"),
+        (lambda: largest_batch(math.inf, (3,), 0.5, 10), "budget = inf"),
+        (lambda: largest_batch(90, (3,), 0.5, 10, -1), "prompt = -1"),
         (lambda: full_budget_schedule(8, 0.5, 9, 10), "budget = 9 cannot hold one row"),
         (lambda: full_budget_schedule(30, 0.5, 20, 10), "budget = 20 cannot hold n = 30"),
         (lambda: full_budget_schedule(8, 1.0, 20, 10), "keep = 1 drops nothing"),
         (lambda: full_budget_schedule(8, 0.0, 20, 10), r"keep\[0\] = 0"),
+        (lambda: full_budget_schedule(2, 7.0, 900, 10), r"keep\[0\] = 7"),
+        (lambda: full_budget_schedule(2, 0.5, 900, 10, -1), "prompt = -1"),
         (lambda: power_profile(np.array([0.5]), 1.0), "area = 1"),
-        (lambda: optimal_schedule((0.5,), (3,), 10, 9), "budget = 9"),
-        (lambda: optimal_schedule((0.5, 0.6), (3,), 10, 90), "explained_variance must have"),
-        (lambda: information_schedule(8, (0.5, 0.4)), r"explained_variance\[1\]"),
         (lambda: improvement_score([1.0], [[math.nan, 1.0]]), r"reference\[0, 0\]"),
         (lambda: improvement_score([1.0, 2.0], [[0.0, 1.0]]), "reference must be"),
         (lambda: relative_compute([0.0], [1.0]), r"compute\[0\]"),
@@ -225,19 +200,3 @@ def test_measured_speedup_never_extrapolates():
 def test_bad_input_is_named(call, named):
     with pytest.raises(ValueError, match=named):
         call()
-
-
-def test_a_proof_that_is_too_long_is_an_error():
-    v = power_profile(np.array([6, 9, 12, 14]) / 16, 0.25)
-    with pytest.raises(CertificateError, match="max_evaluations = 10"):
-        optimal_schedule(v, (6, 9, 12, 14), 16, 256, max_evaluations=10)
-
-
-@settings(max_examples=15)
-@given(st.floats(0.2, 0.9), st.integers(3, 6))
-def test_the_refined_schedule_beats_every_fixed_fraction(area, responses):
-    v = power_profile(np.array([0.25, 0.5, 0.75]), area)
-    refined = refined_schedule(v, (4, 8, 12), 16, 16 * responses)
-    fixed = best_fixed_schedule(v, (4, 8, 12), 16, 16 * responses, keeps=np.arange(1, 51) / 50)
-    assert refined.reward >= fixed.reward - 1e-3
-    assert refined.tokens <= 16 * responses

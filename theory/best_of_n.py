@@ -7,8 +7,9 @@ draw's reward is at most y's, and F₋(y) that it is lower,
     win rate against π     = Σ_levels (F^N − F₋^N)(F₋ + ties·p),  p = F − F₋                              (B1)
     KL(π_N‖π)              = Σ_levels (F^N − F₋^N) log((F^N − F₋^N)/p) ≤ log N − (N − 1)/N                (B2)
 
-N/(N + 1) and log N − (N − 1)/N are the values without atoms; for N ≥ 2 every atom lowers both strictly. A reward
-law that is neither finite nor continuous enters by its atoms: the intervals (F₋, F) of quantile levels they cover.
+N/(N + 1) and log N − (N − 1)/N are the values without atoms; for N ≥ 2 every atom lowers both strictly, the win
+rate with ties = ½ or less. A reward law that is neither finite nor continuous enters by its atoms: the intervals
+(F₋, F) of quantile levels they cover.
 
 Sources: the law and the bound are folklore of Best-of-N, with the gap of the bound as in Beirami et al.
 (arXiv 2401.01879); the exact value for mixed laws is ours. The names of Speculative Rejection
@@ -192,7 +193,10 @@ def _check_ties(ties: float) -> float:
 
 def _check_atoms(atoms: ArrayLike) -> Array:
     """(L, 2) intervals 0 ≤ F₋ < F ≤ 1 that do not overlap, in ascending order; ValueError names the first that does."""
-    intervals = np.asarray(atoms, dtype=np.float64).reshape(-1, 2)
+    intervals = np.asarray(atoms, dtype=np.float64)
+    if intervals.size and (intervals.ndim != 2 or intervals.shape[1] != 2):
+        raise ValueError(f"atoms must be pairs (F-, F), shape (L, 2), got shape {intervals.shape}")
+    intervals = intervals.reshape(-1, 2)
     previous = 0.0
     for i, (low, high) in enumerate(intervals):
         if not 0.0 <= low < high <= 1.0:

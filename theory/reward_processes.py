@@ -74,7 +74,11 @@ class RewardProcess:
 
 
 def gaussian_process(
-    explained_variance: ArrayLike, noise: ArrayLike | None = None, *, spacing: float | None = None
+    explained_variance: ArrayLike,
+    noise: ArrayLike | None = None,
+    *,
+    spacing: float | None = None,
+    coarsest: float = COARSEST,
 ) -> RewardProcess:
     """The Gaussian martingale: R standard normal, S_j = E[R | what is written at t_j], Var S_j = v_j.
 
@@ -82,12 +86,12 @@ def gaussian_process(
     noise               (J,) variance of the scorer's error, ≥ 0, in units of Var R; None for none. A score that
                         correlates with R at ρ_j has v_j/√(v_j + noise_j) = ρ_j
     spacing             of the lattice; None: a quarter of the smallest increment's standard deviation, within
-                        [`FINEST`, `COARSEST`]
+                        [`FINEST`, `coarsest`]
     """
     v = check_explained_variance(explained_variance)
     errors = np.zeros(v.size) if noise is None else check_noise(noise, v.size)
     steps = np.diff(np.concatenate(([0.0], v, [1.0])))
-    spacing = _spacing(steps) if spacing is None else check_positive("spacing", spacing)
+    spacing = _spacing(steps, coarsest) if spacing is None else check_positive("spacing", spacing)
     # Scores that are mostly noise range further than the reward itself.
     half = math.ceil(SPAN * math.sqrt(max(1.0, float((v + errors).max(initial=1.0)))) / spacing)
     nodes = np.arange(-half, half + 1, dtype=np.float64) * spacing
@@ -115,9 +119,9 @@ def gamma_process(explained_variance: ArrayLike, shape: float) -> RewardProcess:
     return RewardProcess(tuple(_gamma(k * step, math.sqrt(k)) for step in steps), (None,) * v.size, nodes)
 
 
-def _spacing(steps: Array) -> float:
+def _spacing(steps: Array, coarsest: float = COARSEST) -> float:
     smallest = math.sqrt(float(steps[steps > 0].min()))
-    return min(max(smallest / 4, FINEST), COARSEST)
+    return min(max(smallest / 4, FINEST), coarsest)
 
 
 def _normal(variance: float, spacing: float) -> Distribution | None:

@@ -308,7 +308,7 @@ SPECULATIVE_CLAIMS: tuple[Claim, ...] = (
                 ),
                 lambda **_: 0.0,
                 0.0,
-                "paired runs; branch and bound proves the optimum to 1.1·10⁻³",
+                "paired runs; branch and bound proves the optimum to 2·10⁻³",
             ),
             Check(
                 "information",

@@ -3,8 +3,8 @@
 n_j rows are alive between the decision times t_j and t_{j+1} (t₀ = 0, t_{J+1} = T, the length of a response):
 
     generated tokens   Σ_j n_j (t_{j+1} − t_j)                           against N·T for Best-of-N       (B6)
-    scored tokens      Σ_{j≥1} n_{j−1} t_j + n_J T                        every score reads the whole text, or
-                       = generated tokens                                 if the scorer keeps its cache
+    scored tokens      Σ_{j≥1} n_{j−1} (prompt + t_j) + n_J (prompt + T)  every score reads the whole text, or
+                       = generated tokens                                 if the scorer keeps its cache, prompt and all
     memory             max_j n_j (prompt + t_{j+1})                       in tokens of KV cache           (B7)
     speed-up           N*·T / generated,  E max_{N*} = E[best reward]     Best-of-N* is as good           (B6)
 
@@ -23,8 +23,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.optimize import brentq
 
-from theory.checks import Array
-from theory.density_evolution import check_counts, survivor_counts
+from theory.checks import Array, as_vector
+from theory.density_evolution import check_counts, check_keep, survivor_counts
 from theory.order_statistics import check_count, equivalent_n
 from theory.speculative import speculative_reward
 
@@ -70,8 +70,8 @@ def schedule_cost(counts: Sequence[int], times: ArrayLike, length: float, prompt
         raise ValueError(f"prompt = {prompt} must be a finite number of tokens >= 0")
     ends = np.append(t, length)
     generated = float(n @ np.diff(ends, prepend=0.0))
-    readings = np.append(n[:-1], n[-1])  # the final score is read for the last survivors
-    return Cost(generated, float(readings @ (ends + prompt)), generated, float((n * (ends + prompt)).max()))
+    held = n * (ends + prompt)  # before each decision and at the end: what the scorer reads, and what is cached
+    return Cost(generated, float(held.sum()), generated, float(held.max()))
 
 
 def speculative_cost(n: int, times: ArrayLike, keep: ArrayLike, length: float, prompt: float = 0.0) -> Cost:
@@ -93,17 +93,14 @@ def expected_tokens(n: int, times: ArrayLike, keep: ArrayLike, alive: ArrayLike)
     alive  (T,) P(a response has a t-th token), t = 1 … T: nonincreasing in [0, 1]. At each decision the fraction
     `keep` of the rows that still run goes on: Σ_j n Π_{i≤j} keep_i Σ_{t_j < t ≤ t_{j+1}} alive(t). times: whole.
     """
-    share = np.asarray(alive, dtype=np.float64)
-    bad = np.flatnonzero((share < 0) | (share > 1) | (np.diff(share, prepend=1.0) > 0) | np.isnan(share))
-    if share.ndim != 1 or bad.size:
-        at = f"alive[{bad[0]}] = {share[bad[0]]}" if share.ndim == 1 else f"shape {share.shape}"
-        raise ValueError(f"alive must be a nonincreasing vector in [0, 1], got {at}")
+    share = as_vector("alive", alive)
+    bad = np.flatnonzero((share < 0) | (share > 1) | (np.diff(share, prepend=1.0) > 0))
+    if bad.size:
+        raise ValueError(f"alive must be nonincreasing in [0, 1], got alive[{bad[0]}] = {share[bad[0]]}")
     t = check_times(times, share.size)
     if (t % 1 != 0).any():
         raise ValueError(f"times must be whole tokens, got {t.tolist()}")
-    fractions = np.broadcast_to(np.asarray(keep, dtype=np.float64), t.shape)
-    survivor_counts(n, keep, t.size)  # checks n and keep
-    rows = n * np.concatenate(([1.0], np.cumprod(fractions)))
+    rows = check_count("n", n) * np.concatenate(([1.0], np.cumprod(check_keep(keep, t.size))))
     written = np.concatenate(([0.0], np.cumsum(share)))[np.append(t, share.size).astype(int)]
     return float(rows @ np.diff(written, prepend=0.0))
 
@@ -186,11 +183,15 @@ def required_profile(
 def largest_batch(budget: float, times: ArrayLike, keep: ArrayLike, length: float, prompt: float = 0.0) -> int:
     """The largest n whose schedule never holds more than `budget` tokens of KV cache (B7).
 
-    Raises ValueError if not even one row of full length fits.
+    Raises ValueError if not even one row of full length fits, or if the budget is infinite.
     """
-    if not budget >= prompt + length:
+    peak = speculative_cost(1, times, keep, length, prompt).peak  # checks the schedule
+    if not peak <= budget:
         raise ValueError(f"budget = {budget} cannot hold one row: prompt {prompt} + length {length} tokens")
-    low, high = 1, int(budget // (prompt + 1)) + 1
+    if budget == math.inf:
+        raise ValueError("budget = inf holds any number of rows")
+    first = float(np.append(check_times(times, length), length)[0])
+    low, high = 1, int(budget // (prompt + first)) + 1
     while high - low > 1:  # the peak does not decrease in n
         middle = (low + high) // 2
         fits = speculative_cost(middle, times, keep, length, prompt).peak <= budget
@@ -202,11 +203,16 @@ def full_budget_schedule(n: int, keep: float, budget: float, length: int, prompt
     """The schedule that keeps the budget full: generate until the next token does not fit, then keep the fraction.
 
     The decision with n_j rows alive falls at t = ⌊budget/n_j⌋ − prompt; where one cut does not free a token for
-    every row, it is repeated. At least one row is dropped at each. Raises ValueError if n rows of one token or
-    one row of full length do not fit, or if keep = 1 cannot free memory that is needed.
+    every row, it is repeated. At least one row is dropped at each, none with an infinite budget. Raises ValueError
+    if n rows of one token or one row of full length do not fit, or if keep = 1 cannot free memory that is needed.
     """
     n = check_count("n", n)
     length = check_count("length", length)
+    fraction = float(check_keep(keep, 1)[0])
+    if not 0 <= prompt < math.inf:
+        raise ValueError(f"prompt = {prompt} must be a finite number of tokens >= 0")
+    if budget == math.inf:
+        return Schedule((n,), ())
     if not budget >= prompt + length:
         raise ValueError(f"budget = {budget} cannot hold one row: prompt {prompt} + length {length} tokens")
     if n * (prompt + 1) > budget:
@@ -215,9 +221,9 @@ def full_budget_schedule(n: int, keep: float, budget: float, length: int, prompt
     while (time := int(budget // counts[-1]) - prompt) < length:
         rows = counts[-1]
         while rows * (prompt + time + 1) > budget:
-            if keep == 1.0:
+            if fraction == 1.0:
                 raise ValueError(f"keep = 1 drops nothing, but {rows} rows need more than {budget} at token {time + 1}")
-            rows = min(rows - 1, survivor_counts(rows, keep, 1)[1])
+            rows = min(rows - 1, survivor_counts(rows, fraction, 1)[1])
         counts.append(rows)
         times.append(float(time))
     return Schedule(tuple(counts), tuple(times))

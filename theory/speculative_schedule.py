@@ -6,7 +6,7 @@ over whole numbers of rows at given candidate times (n_j = n_{j−1} is no decis
 
 Lemma (ours, `paper/sections/best_of_n.tex`): for independent increments the expected best reward does not decrease
 when any n_j is raised. So on a box of schedules the value at the upper corner bounds all of them: depth-first
-branch and bound over boxes finds the optimum and proves it, up to `tolerance`.
+branch and bound over boxes finds the optimum and proves it, up to `tolerance` and the error of the search's rule.
 
 Theorem (ours): as n → ∞ a schedule n_j = n^{1−a_j} loses the Best-of-N winner with vanishing probability if
 a_j < v_j at every decision, and keeps it with vanishing probability if a_j > v_j at one: rejecting down to n^{1−v}
@@ -19,12 +19,12 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from theory.checks import Array
+from theory.checks import Array, check_positive
 from theory.convex import CertificateError
 from theory.density_evolution import convolve, distribution_power, survivor_counts
 from theory.order_statistics import beta_nodes, check_count
@@ -32,8 +32,10 @@ from theory.reward_processes import check_explained_variance, gaussian_process
 from theory.speculative import expected_reward
 from theory.speculative_cost import check_times
 
-#: The search's own accuracy: a coarse lattice and few nodes, off by less than 3·10⁻⁴ in the mean reward.
-SEARCH_SPACING, SEARCH_NODES, SEARCH_ERROR = 0.05, 3, 3e-4
+#: The search's rule: a coarse lattice, or a quarter of the smallest increment's standard deviation if that is finer,
+#: and few nodes. Over random profiles and schedules it is never off by more than `SEARCH_ERROR` towards too low a
+#: mean reward, the direction that a proof cannot bear (at most 7·10⁻⁴; too high by up to 1.4·10⁻³).
+SEARCH_SPACING, SEARCH_NODES, SEARCH_ERROR = 0.025, 3, 1e-3
 #: Default certificate of the search, in standard deviations of the reward.
 TOLERANCE = 5e-4
 MAX_EVALUATIONS = 50_000
@@ -92,14 +94,17 @@ def optimal_schedule(
     All J decisions may be skipped, so Best-of-N with n ≤ budget/length is among the candidates.
     """
     problem = _Problem(explained_variance, times, length, budget)
+    check_positive("tolerance", tolerance)
     start = refined_schedule(explained_variance, times, length, budget)
     search = _Search(problem, tolerance, max_evaluations, problem.value(start.counts), start.counts)
     search.explore((), problem.start(), 1, int(problem.budget // problem.durations[0]))
-    return problem.result(search.counts, tolerance + 2 * SEARCH_ERROR)
+    best = problem.result(search.counts, math.nan)
+    # true(any) ≤ searched(any) + SEARCH_ERROR ≤ searched(best) + tolerance + SEARCH_ERROR
+    return replace(best, gap=max(0.0, search.best - best.reward) + tolerance + SEARCH_ERROR)
 
 
 def refined_schedule(explained_variance: ArrayLike, times: ArrayLike, length: float, budget: float) -> OptimalSchedule:
-    """A schedule that no exchange of tokens between two periods improves, from the best fixed fraction on.
+    """A schedule that no small exchange of tokens between two periods improves, from the best fixed fraction on.
 
     Arguments as in `optimal_schedule`. A local search for large budgets, without a certificate: `gap` is nan.
     """
@@ -155,7 +160,7 @@ class _Problem:
             raise ValueError(f"explained_variance must have one entry per decision time, {t.size}, got {self.v.size}")
         if not length <= budget < math.inf:
             raise ValueError(f"budget = {budget} tokens cannot finish one row of length {length}")
-        self.process = gaussian_process(self.v, spacing=SEARCH_SPACING)
+        self.process = gaussian_process(self.v, coarsest=SEARCH_SPACING)
         self.kernels = [self.process.kernel(increment) for increment in self.process.increments]
         self.durations = np.diff(np.concatenate(([0.0], t, [length])))
         self.to_go = np.append(np.cumsum(self.durations[::-1])[::-1], 0.0)
@@ -202,6 +207,8 @@ class _Problem:
     def exchanges(self, counts: tuple[int, ...], share: float) -> Iterator[tuple[int, ...]]:
         """Schedules within the budget with `share` more rows in one period, paid for by another period."""
         for gains, pays in itertools.permutations(range(len(counts)), 2):
+            if self.durations[pays] == 0:  # a decision at the very end
+                continue
             tried = list(counts)
             tried[gains] += max(1, round(share * tried[gains]))
             tried[pays] -= max(0, math.ceil((self.tokens(tried) - self.budget) / self.durations[pays]))
@@ -209,7 +216,7 @@ class _Problem:
                 continue
             for j in reversed(range(len(tried))):  # what is left over goes to the latest periods
                 ceiling = tried[j - 1] if j else math.inf
-                tried[j] = int(min(ceiling, tried[j] + (self.budget - self.tokens(tried)) // self.durations[j]))
+                tried[j] = int(min(ceiling, tried[j] + _rows(self.budget - self.tokens(tried), self.durations[j])))
             yield tuple(tried)
 
     def largest(self, keep: Array) -> tuple[int, ...]:
@@ -220,6 +227,11 @@ class _Problem:
             affordable = self.tokens(survivor_counts(middle, keep, keep.size)) <= self.budget
             low, high = (middle, high) if affordable else (low, middle)
         return survivor_counts(low, keep, keep.size)
+
+
+def _rows(tokens: float, duration: float) -> float:
+    """How many rows `tokens` pay for over a period; a period without length costs nothing."""
+    return tokens // duration if duration > 0 else math.inf
 
 
 @dataclass
@@ -239,7 +251,7 @@ class _Search:
         """
         problem, k = self.problem, len(prefix)
         left = problem.budget - problem.tokens(prefix)
-        most = min(most, int((left - problem.to_go[k + 1]) // problem.durations[k]))
+        most = int(min(most, _rows(left - problem.to_go[k + 1], problem.durations[k])))
         if most < fewest:
             return
         if k == problem.process.decisions:
@@ -276,7 +288,7 @@ class _Search:
         """The most rows that can be alive in period i > k if period k has `fewest` … `most`, others one or as many."""
         durations, rest = self.problem.durations, self.problem.to_go[i + 1]
         between = float(durations[k + 1 : i + 1].sum())
-        rows = (left - rest - fewest * durations[k]) // between
+        rows = _rows(left - rest - fewest * durations[k], between)
         if rows > fewest:  # then period k needs that many too
             rows = max(fewest, (left - rest) // (durations[k] + between))
         return int(min(rows, most))
