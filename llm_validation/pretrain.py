@@ -1,6 +1,7 @@
 """Pretraining: a causal language model from fresh weights to a language of known entropy, or to documents.
 
-One loop for one CPU core, a GPU, or several processes (`accelerate launch`), which divide every batch among them.
+One loop for one CPU core, a GPU, or several processes, which divide every batch among them: `accelerate launch` on
+GPUs, `torchrun` on CPUs, where accelerate's own launcher needs MPI and without it starts a single process.
 The batch of step t is a pure function of (seed, t) and the learning rate one of t, so a run has no state but weights
 and moments: killed and started again, it goes on from its checkpoint to the same weights.
 

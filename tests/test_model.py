@@ -56,6 +56,20 @@ def test_a_fresh_model_knows_nothing():
     assert abs(loss - math.log(400)) < 0.1  # logits have standard deviation .02·√96 ≈ .2: half its square is .02
 
 
+def test_the_scale_of_fresh_weights():
+    """Standard deviations as documented; 3 % is four standard errors for the smallest matrix, of 96² entries."""
+    layer = build("tiny", 400, 64, 0).model.layers[1]
+    residual = (2 * 3) ** -0.5
+    for weight, std in [
+        (layer.self_attn.q_proj.weight, 96**-0.5),
+        (layer.mlp.up_proj.weight, 96**-0.5),
+        (layer.self_attn.o_proj.weight, residual * 96**-0.5),
+        (layer.mlp.down_proj.weight, residual * 256**-0.5),
+    ]:
+        assert float(weight.detach().std()) == pytest.approx(std, rel=0.03)
+    assert bool((layer.input_layernorm.weight == 1).all())
+
+
 def test_unknown_size():
     with pytest.raises(ValueError, match="no model size 'huge'; there are smoke, tiny, small, base"):
         build("huge", 400, 64, 0)
