@@ -35,6 +35,8 @@ from theory.language_model_settings import (
 
 #: loss → the claim on what it estimates; FDO members are V5.
 CLAIM = {"kldo": "V1", "kto": "V2", "bco": "V3", "dpo": "V4", "hellinger": "V6"}
+#: Losses that need more steps: Pearson's is quadratic, and nearly flat along responses that are seldom rejected.
+LONGER = {"pearson": 2}
 #: Prompts of these runs: full supports, so that every divergence is finite.
 PROMPTS = [p for p, name in enumerate(UNPAIRED) if name != "never_rejected"]
 #: Minibatch training: draws per prompt and class, and examples of each class in a batch.
@@ -46,7 +48,9 @@ def fitted(lab: Lab, name: str) -> list[Measured]:
     part, classes = lab.part(PROMPTS), draw(lab).part(PROMPTS)
     shift = None if find_loss(name).shift_free else torch.zeros(len(PROMPTS), requires_grad=True, device=lab.device)
     extra = [] if shift is None else [shift]
-    trained = part.train(expectation(part, classes, name, FITTED_BETA[name], shift), f"{name} fitted", extra=extra)
+    objective = expectation(part, classes, name, FITTED_BETA[name], shift)
+    schedule = lab.schedule.longer(LONGER.get(name, 1))
+    trained = part.train(objective, f"{name} fitted", extra=extra, schedule=schedule)
     constants = trained.extra[0] if trained.extra else np.zeros(len(PROMPTS))
     rows = [_held_out(part, classes, trained, name, constants)]
     if name == "kto":

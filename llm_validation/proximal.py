@@ -149,7 +149,7 @@ def _dpo_on_the_same_pairs(lab: Lab, pro: Trained, betas: Tensor) -> list[Measur
         for s, step in enumerate(run.step):
             for y, name in enumerate(("chosen", "rejected", "H")):
                 setting: Setting = {"method": method, "response": name, "step": int(step)}
-                found.append(Measured("P12", "path", setting, float(ratio[s, 1, y])))
+                found.append(Measured("P12", "trained_path", setting, float(ratio[s, 1, y])))
     return found
 
 

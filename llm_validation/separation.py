@@ -156,10 +156,10 @@ def _read_off(lab: Lab, trained: Trained, constants: Array, data: SafetyData, na
 
 
 def normaliser(lab: Lab) -> list[Measured]:
-    """V12: one small step of the official normalised KLDO, from a policy with A < 0 < U, raises rejected likelihoods.
+    """V12: where A < 0 < U, descending the official normalised second term raises it, and with it rejected responses.
 
-    The start is the reference trained on the swapped labels for a few steps, so that chosen responses have negative and
-    rejected ones positive rewards. The step itself is plain gradient descent, with and without the normaliser.
+    The start is the reference trained on swapped labels for a few steps, so that chosen responses have negative and
+    rejected ones positive rewards. Both steps have the same size; only the normaliser's factor min(A, U)/U differs.
     """
     data = safety_data()
     classes = Classes(*(data.preferred, data.rejected) * 2)
@@ -167,22 +167,35 @@ def normaliser(lab: Lab) -> list[Measured]:
     model, trie = lab.model(), lab.trie()
     train(model, trie, expectation(lab, swapped, "bco", 1.0), replace(lab.schedule, steps=30), name="swapped labels")
     start = {name: value.clone() for name, value in model.state_dict().items()}
-    rejected = lab.tensor(classes.rejected / len(classes.rejected))
-    moved = {}
+    with torch.no_grad():
+        aligned, before = (float(term) for term in _terms(lab, classes, log_policy(model, trie)))
+    changes = {}
     for normalize in (False, True):
         model.load_state_dict(start)
-        loss = _kldo(lab, classes, log_policy(model, trie), normalize)
-        mean_before = float((rejected * log_policy(model, trie)[:, :-1]).sum().detach())
-        gradients = torch.autograd.grad(loss, list(model.parameters()))
-        scale = STEP_SIZE / torch.stack([(g**2).sum() for g in gradients]).sum().sqrt()
+        logs = log_policy(model, trie)
+        # what the loss adds to −A is its second term, normalised or not
+        second = _kldo(lab, classes, logs, normalize) + _terms(lab, classes, logs)[0]
+        gradients = torch.autograd.grad(second, list(model.parameters()))
+        if not normalize:
+            size = STEP_SIZE / torch.stack([(g**2).sum() for g in gradients]).sum().sqrt()
         with torch.no_grad():
             for parameter, gradient in zip(model.parameters(), gradients, strict=True):
-                parameter -= scale * gradient
-            moved[normalize] = float((rejected * log_policy(model, trie)[:, :-1]).sum()) - mean_before
+                parameter -= size * gradient
+            changes[normalize] = float(_terms(lab, classes, log_policy(model, trie))[1]) - before
+    factor = min(aligned, before) / before
     return [
-        Measured("V12", "trained_up", {}, moved[True]),
-        Measured("V12", "trained_down", {}, -moved[False]),
+        Measured("V12", "trained_factor", {}, changes[True] / changes[False] / factor - 1.0),
+        Measured(
+            "V12", "trained_up", {}, changes[True] / abs(changes[False]), note=f"A = {aligned:.3f}, U = {before:.3f}"
+        ),
     ]
+
+
+def _terms(lab: Lab, classes: Classes, logs: Tensor) -> tuple[Tensor, Tensor]:
+    """A = E₊[r] and U = log E₋[e^r] over all prompts, kl_beta = 1."""
+    ratio = (logs - lab.reference)[:, :-1].reshape(-1)
+    p, q = (lab.tensor(law / len(law)).ravel() for law in (classes.chosen, classes.rejected))
+    return (p * ratio).sum(), torch.logsumexp(q.log() + ratio, 0)
 
 
 def _kldo(lab: Lab, classes: Classes, logs: Tensor, normalize: bool) -> Tensor:

@@ -46,6 +46,10 @@ class Schedule:
         """The same schedule at `factor` times the rate."""
         return replace(self, rate=factor * self.rate)
 
+    def longer(self, factor: int) -> Schedule:
+        """The same schedule over `factor` times the steps."""
+        return replace(self, steps=factor * self.steps, record=factor * self.record)
+
     def rate_at(self, step: int) -> float:
         """Learning rate of a step (from 0)."""
         if step < self.warmup:

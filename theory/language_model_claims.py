@@ -197,8 +197,9 @@ DIVERGENCES = {
         positive("cr_separates_more", "log Bhattacharyya distance, CR minus preference data", grid(name=SAFETY_LOSSES)),
     ),
     "V12": (
-        positive("trained_up", "change of the mean rejected log-likelihood in one small step with the normaliser"),
-        positive("trained_down", "its fall in one small step without the normaliser"),
+        zero("trained_factor", "change of log E₋[e^r] in one small step down the second term, normalised over plain, "
+             "over min(A, U)/U, less one", 0.1, "second order in the step"),
+        positive("trained_up", "change of log E₋[e^r] in that normalised step, over the plain step's fall"),
     ),
 }  # fmt: skip
 
