@@ -223,9 +223,9 @@ class Run:
     def _uniforms(self, group: Group) -> Tensor:
         """Quantiles (B,) of the group's rows at its next position."""
         prompt, row = np.divmod(group.rows, self.n)
-        u = np.empty(group.rows.size)
-        for p in np.unique(prompt):
-            u[prompt == p] = uniforms(self.seed, int(p), group.written, self.n)[row[prompt == p]]
+        own, first = np.unique(prompt, return_index=True)  # rows ascend, so those of a prompt are side by side
+        parts = zip(own.tolist(), np.split(row, first[1:]), strict=True)
+        u = np.concatenate([uniforms(self.seed, p, group.written, self.n)[rows] for p, rows in parts])
         return torch.as_tensor(u, device=self.device)
 
     def _encode(self, group: Group) -> Tensor:

@@ -197,9 +197,14 @@ def _sampled_rounds(lab: Lab, upstream: Upstream, number: int, rounds: int) -> l
     u, seeds = utilities(), generator(lab.seed, "stack", number).integers(2**31, size=rounds + 1).tolist()
     prompt = _prompts(lab, lab.effort.samples)
     answer = sample_upstream(upstream.model, lab.problem, prompt, seeds[0], upstream.temperature)
+    asked = prompt.size
     prompt, answer = prompt[answer >= 0], answer[answer >= 0]
     history = [answer]
     for seed in seeds[1:]:
+        if prompt.size < 2:
+            raise ValueError(
+                f"{upstream.name}: {prompt.size} of {asked} sampled texts are on the list: train for longer"
+            )
         corrected = sample_corrections(lab.corrector, lab.problem, prompt, history[-1], seed)
         listed = corrected >= 0
         prompt, history = prompt[listed], [*(past[listed] for past in history), corrected[listed]]
@@ -237,7 +242,7 @@ def copying(lab: Lab) -> list[Measured]:
     """A5: unchanged share after joint training with identity pairs, and what is left of the warm-up's copying."""
     problem, process = lab.problem, lab.problem.process
     joint = draw_from(process.prompts, process.policies, process.kernels, IDENTITY_SHARE)
-    how = _how(lab.effort, lab.effort.further_steps)
+    how = _how(lab.effort, lab.effort.steps)
     model = fit(lab.corrector, problem, joint, how, lab.seed, sees_original=True, name="joint")
     shares = [correction.unchanged_share(pi, K) for pi, K in zip(process.policies, process.kernels, strict=True)]
     kept = lab.average(np.array(shares))

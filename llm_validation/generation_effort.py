@@ -65,7 +65,7 @@ _SMOKE = (
         length=24, sizes=(4, 16), rows=(64, 128), pool=128, streams=200, comparisons=400,
         reward=RewardTraining(steps=20, rate=3e-3), replicates=4,
     ),
-    CorrectionEffort(warmup=4, steps=12, further_steps=6, batch=32, held_out=200, samples=64),
+    CorrectionEffort(warmup=10, steps=40, further_steps=40, batch=32, rate=6e-3, held_out=200, samples=100),
 )  # fmt: skip
 _GPU = (
     BestOfNEffort(

@@ -11,23 +11,25 @@ Shapes: M measured rows, J decisions, Q threshold paths.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from theory.checks import Array
 from theory.density_evolution import check_counts, cut_fractions
 
+Index = NDArray[np.intp]
+
 #: Rows around a threshold that stand for the row at it.
 AT_CUT = 25
-#: From so many rows on thresholds are not combined in full: the sampled law is off by more than that leaves out.
-FEW_ROWS = 16
 
 
 @dataclass(frozen=True, eq=False)
 class MeasuredRows:
-    """Scores (M, J) at the decisions and final rewards (M,) of M measured rows, with weights (M,) that sum to one."""
+    """Scores (M, J) at the decisions and final rewards (M,), ascending, of M measured rows; weights (M,), sum one."""
 
     scores: Array
     rewards: Array
@@ -43,21 +45,43 @@ class MeasuredRows:
         return cls(scores[order], rewards[order], law[order])
 
 
-def _cut(weights: Array, scores: Array, fraction: float) -> tuple[Array, Array]:
-    """Weights (M,) kept and those of the row at the threshold, after dropping the lowest `fraction` by score."""
-    order = np.argsort(scores, kind="stable")
+@dataclass(frozen=True, eq=False)
+class _Stage:
+    """Weights (M,) of the rows that a decision keeps and of those it drops, and of the row at its threshold."""
+
+    kept: Array
+    dropped: Array
+    at_cut: Array
+
+
+def _cut(weights: Array, order: Index, fraction: float) -> _Stage:
+    """Drop the lowest `fraction` by score, `order` being the rows' places from the lowest score up."""
     ordered = weights[order]
-    below = np.concatenate(([0.0], np.cumsum(ordered)[:-1]))
-    total = ordered.sum()
-    kept = np.clip((below + ordered - fraction * total) / np.where(ordered > 0, ordered, 1.0), 0.0, 1.0) * ordered
+    upper = np.cumsum(ordered)
+    share = np.divide(upper - fraction * upper[-1], ordered, out=np.zeros_like(ordered), where=ordered > 0)
+    kept = np.clip(share, 0.0, 1.0) * ordered
     occupied = np.flatnonzero(ordered > 0)
-    place = np.searchsorted(occupied, int(np.argmax(kept > 0)))
+    place = int(np.searchsorted(occupied, int(np.argmax(kept > 0))))
     near = occupied[max(0, place - AT_CUT) : place + AT_CUT + 1]
-    at_cut = np.zeros_like(weights)
-    at_cut[order[near]] = ordered[near] / ordered[near].sum()
-    back = np.empty_like(weights)
+    back, at_cut = np.empty_like(weights), np.zeros_like(weights)
     back[order] = kept
-    return back, at_cut
+    at_cut[order[near]] = ordered[near] / ordered[near].sum()
+    return _Stage(back, np.maximum(weights - back, 0.0), at_cut)
+
+
+def _paths(rows: MeasuredRows, counts: Sequence[int]) -> Iterator[tuple[float, list[_Stage]]]:
+    """Weight and stages (J) of every threshold path; what paths have in common is computed once."""
+    counts = check_counts(counts, rows.scores.shape[1])
+    orders = np.argsort(rows.scores, axis=0, kind="stable")
+    seen: dict[tuple[float, ...], _Stage] = {}
+    for fractions, weight in zip(*cut_fractions(counts), strict=True):
+        stages: list[_Stage] = []
+        for j, fraction in enumerate(fractions.tolist()):
+            prefix = tuple(fractions[: j + 1].tolist())
+            if prefix not in seen:
+                seen[prefix] = _cut(stages[-1].kept if stages else rows.weights, orders[:, j], fraction)
+            stages.append(seen[prefix])
+        yield float(weight), stages
 
 
 def _below(weights: Array) -> Array:
@@ -67,15 +91,10 @@ def _below(weights: Array) -> Array:
 
 def measured_reward(rows: MeasuredRows, counts: Sequence[int]) -> float:
     """Expected best reward when counts[j] rows stay after decision j, counts[0] at first."""
-    counts = check_counts(counts, rows.scores.shape[1])
-    fractions, path_weights = cut_fractions(counts, product=counts[0] < FEW_ROWS)
     total = 0.0
-    for path, weight in zip(fractions, path_weights, strict=True):
-        alive = rows.weights
-        for j, fraction in enumerate(path):
-            alive, _ = _cut(alive, rows.scores[:, j], float(fraction))
-        best = np.diff(_below(alive) ** counts[-1], prepend=0.0)
-        total += float(weight * (best @ rows.rewards))
+    for weight, stages in _paths(rows, counts):
+        alive = stages[-1].kept if stages else rows.weights
+        total += weight * float(np.diff(_below(alive) ** counts[-1], prepend=0.0) @ rows.rewards)
     return total
 
 
@@ -84,18 +103,14 @@ def measured_survival(rows: MeasuredRows, counts: Sequence[int]) -> float:
 
     The row at a threshold is stood for by the `AT_CUT` measured rows on each side of it.
     """
-    counts = check_counts(counts, rows.scores.shape[1])
-    fractions, path_weights = cut_fractions(counts, product=counts[0] < FEW_ROWS)
+    dropped = [before - after for before, after in itertools.pairwise(counts)]
     total = 0.0
-    for path, weight in zip(fractions, path_weights, strict=True):
-        alive, outdone = rows.weights, np.ones(rows.rewards.size)
-        for j, fraction in enumerate(path):
-            kept, at_cut = _cut(alive, rows.scores[:, j], float(fraction))
-            dropped = counts[j] - counts[j + 1]
-            if dropped:
-                outdone = outdone * _below(alive - kept) ** (dropped - 1) * _below(at_cut)
-            alive = kept
-        best = np.diff(_below(alive) ** counts[-1], prepend=0.0)
+    for weight, stages in _paths(rows, counts):
+        outdone = np.ones(rows.rewards.size)
+        for stage, count in zip(stages, dropped, strict=True):
+            if count:
+                outdone *= _below(stage.dropped) ** (count - 1) * _below(stage.at_cut)
+        best = np.diff(_below(stages[-1].kept if stages else rows.weights) ** counts[-1], prepend=0.0)
         middle = (outdone + np.concatenate(([0.0], outdone[:-1]))) / 2  # a dropped row of equal reward: half a win
-        total += float(weight * (best @ middle))
+        total += weight * float(best @ middle)
     return total
