@@ -189,7 +189,7 @@ class Run:
                 raise
         else:
             return True
-        group.cache = None
+        group.cache = None  # its memory is needed before the halves start anew
         return False
 
     def _halves(self, group: Group) -> list[Group]:

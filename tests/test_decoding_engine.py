@@ -180,6 +180,17 @@ def test_a_truncated_row_is_returned_only_on_request(model):
     assert asked.returned[0] == outcome.truncated[0]
 
 
+@pytest.mark.parametrize("liked", [True, False])
+def test_an_unfinished_row_wins_on_request_only_if_it_is_better(model, liked):
+    """The scorer likes whole responses, or parts: the winner on request is of the kind it likes, both being there."""
+    score = lambda batch: [float((r[-1] == EOS) == liked) + 0.001 * len(r) for r in batch.responses]
+    outcome = best_of_n(model, PROMPTS[:1], 40, score, Sampling(8, (EOS,)), seed=8, allow_unfinished=True)
+    assert outcome.finished.any()
+    assert not outcome.finished.all()
+    assert outcome.returned[0].finished == liked
+    assert outcome.truncated[0] is not None
+
+
 def test_without_an_end_token_responses_of_full_length_are_finished(model):
     outcome = best_of_n(model, PROMPTS[:1], 3, weighted, Sampling(6, ()), seed=8)
     assert outcome.finished.all()
