@@ -40,7 +40,7 @@ LONGER = {"pearson": 2}
 #: Prompts of these runs: full supports, so that every divergence is finite.
 PROMPTS = [p for p, name in enumerate(UNPAIRED) if name != "never_rejected"]
 #: Minibatch training: draws per prompt and class, and examples of each class in a batch.
-MINIBATCH_DRAWS, BATCH = 60, 100
+MINIBATCH_DRAWS, BATCH = 60, 150
 
 
 def fitted(lab: Lab, name: str) -> list[Measured]:
@@ -117,18 +117,15 @@ def _with_off(classes: Classes, p: int) -> tuple[Array, Array]:
 
 
 def minibatched(lab: Lab, name: str) -> list[Measured]:
-    """One loss on shuffled minibatches, every example once per epoch: the same optimum, a harder way."""
+    """One loss on shuffled minibatches at kl_beta = 1, every example once per epoch: the same optimum, a harder way."""
     part, classes = lab.part(PROMPTS), draw(lab, MINIBATCH_DRAWS, "minibatch", at_least=1).part(PROMPTS)
-    kl_beta = FITTED_BETA.get(name, 1.0) if name in ("dpo", "kldo") else 1.0
-    trained = part.train(
-        _shuffled(part, classes, name, kl_beta), f"{name} minibatches", schedule=lab.schedule.slower(0.5)
-    )
+    trained = part.train(_shuffled(part, classes, name), f"{name} minibatches", schedule=lab.schedule.slower(0.5))
     if name in ("dpo", "kldo"):
         reached = conditional(trained.policy)
         wanted = [
-            aligned_policy(name, classes.chosen[p], classes.rejected[p], part.on_reference[p], kl_beta).policy
+            aligned_policy(name, classes.chosen[p], classes.rejected[p], part.on_reference[p], 1.0).policy
             if name == "kldo"
-            else _pair_optimum(part, classes, p, kl_beta)
+            else _pair_optimum(part, classes, p)
             for p in range(len(PROMPTS))
         ]
     else:
@@ -145,12 +142,12 @@ def minibatched(lab: Lab, name: str) -> list[Measured]:
     ]
 
 
-def _pair_optimum(lab: Lab, classes: Classes, p: int, kl_beta: float) -> Array:
+def _pair_optimum(lab: Lab, classes: Classes, p: int) -> Array:
     """DPO's limit on the pairs of the shuffled data, each epoch pairing anew: independent pairs, V4's optimum."""
-    return aligned_policy("dpo", classes.chosen[p], classes.rejected[p], lab.on_reference[p], kl_beta).policy
+    return aligned_policy("dpo", classes.chosen[p], classes.rejected[p], lab.on_reference[p], 1.0).policy
 
 
-def _shuffled(lab: Lab, classes: Classes, name: str, kl_beta: float) -> Callable[[int, Tensor], Tensor]:
+def _shuffled(lab: Lab, classes: Classes, name: str) -> Callable[[int, Tensor], Tensor]:
     """Minibatches of BATCH chosen and BATCH rejected examples; the order of an epoch depends on (seed, epoch) alone."""
     P, A = classes.chosen.shape
     counts = [np.rint(law * MINIBATCH_DRAWS).astype(int) for law in (classes.chosen, classes.rejected)]
@@ -175,14 +172,14 @@ def _shuffled(lab: Lab, classes: Classes, name: str, kl_beta: float) -> Callable
         one, two = batch(step)
         sides = flat[one], flat[two], reference[one], reference[two]
         if name == "dpo":
-            return losses.dpo(*sides, kl_beta=kl_beta)
+            return losses.dpo(*sides, kl_beta=1.0)
         prompts = one // A, two // A
         if name == "kldo":
-            moving.update(kl_beta * (sides[1] - sides[3]).detach(), prompts[1])
+            moving.update((sides[1] - sides[3]).detach(), prompts[1])
             return losses.kldo(
-                *sides, kl_beta=kl_beta, chosen_prompt=prompts[0], rejected_prompt=prompts[1], moving_mean=moving.value
+                *sides, kl_beta=1.0, chosen_prompt=prompts[0], rejected_prompt=prompts[1], moving_mean=moving.value
             )
-        return call(name, sides, {}, {}, kl_beta, prompts)
+        return call(name, sides, {}, {}, 1.0, prompts)
 
     return objective
 

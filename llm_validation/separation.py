@@ -135,7 +135,12 @@ def _align(lab: Lab, data: SafetyData, name: str, kind: Kind) -> tuple[Array, Me
     shift = None if loss.shift_free else torch.zeros(len(p), requires_grad=True, device=lab.device)
     extra = [] if shift is None else [shift]
     trained = train(
-        model, lab.trie(), expectation(lab, classes, name, 1.0, shift), lab.schedule, extra=extra, name=f"{name} {kind}"
+        model,
+        lab.trie(),
+        expectation(lab, classes, name, 1.0, shift),
+        lab.schedule,
+        extra=extra,
+        name=f"{name} {kind}",
     )
     constants = trained.extra[0] if trained.extra else np.zeros(len(p))
     return representations(model, lab), _read_off(lab, trained, constants, data, name, kind)

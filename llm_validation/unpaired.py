@@ -69,8 +69,8 @@ def laws(name: str, reference: Array, rng: np.random.Generator) -> tuple[Array, 
         return comparison_laws(cycle(reference.size), sampled_law(reference))
     p = _normal(0.4 / reference.size + rng.dirichlet(np.full(reference.size, 4.0)))
     q = _normal(p * np.exp(-SPREAD * u))
-    if name == "never_rejected":
-        q[0] = 0.0
+    if name == "never_rejected":  # and preferred often, so that DDRO's ratio can pass 1/α before π reaches one
+        p, q[0] = _normal(p + 0.6 * (np.arange(p.size) == 0)), 0.0
         q = _normal(q)
     return p, q
 

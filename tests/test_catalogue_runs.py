@@ -67,7 +67,8 @@ def test_pro_reaches_its_closed_form_where_dpo_leaves(lab):
         )
         assert value == pytest.approx(predicted, abs=0.05)
     found = {m.check: m.value for m in rows}
-    assert found["above_dpo"] > 1.0  # nats of the chosen response's likelihood
+    assert found["above_dpo"] == 1.0  # at every prompt
+    assert found["pro_chosen"] - found["dpo_chosen"] > 1.0  # nats
     traces = sorted(path.name for path in (lab.traces or Path()).iterdir())
     assert traces == ["dpo_pairs-0.csv", "dpo_pairs_slow-0.csv", "pro_pairwise-0.csv"]
 

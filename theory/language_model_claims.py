@@ -137,8 +137,8 @@ PROXIMAL = {
         positive("trained_order", "smallest sign(score)·(log-ratio − log C) over scored responses"),
     ),
     "P5": (
-        positive("other_rate", "mass of the labelled pair under DPO at two learning rates: largest difference over "
-                 "prompts, less 0.05", above=0.05),
+        positive("other_rate", "log-mass of the labelled pair under DPO at two learning rates: largest difference over "
+                 "prompts, nats", above=0.05),
     ),
     "P6": near(grid(space=("merged", "full"))),
     "P8": near(({},)),
@@ -151,7 +151,8 @@ PROXIMAL = {
     "P12": (
         at_most("levels", "error of log π/π_ref, relative to the larger of its prediction and one nat, worst prompt",
                 0.05, grid(response=("chosen", "rejected", "H"))),
-        positive("above_dpo", "log π/π_ref of the chosen response: PRO minus DPO on the same pairs, mean over prompts"),
+        positive("above_dpo", "share of prompts whose chosen response ends likelier under PRO than under DPO on the "
+                 "same pairs", above=0.5),
     ),
     "P13": (Check("trained", "log π(y)/π_ref(y) − log π(H)/π_ref(H) of a positive, nats", "equality", _IMBALANCE,
                   predict.positive_log_ratio, GAP, TRAINED, relative=True),),
@@ -188,7 +189,7 @@ DIVERGENCES = {
     ),
     "V10": (
         zero("trained", "divergence read off held-out draws, CR minus preference data, less the exact difference",
-             0.06, _KTO, grid(name=_SINGLE)),
+             0.1, _KTO, grid(name=_SINGLE)),
         positive("trained_sign", "the same difference itself", grid(name=_SINGLE)),
     ),
     "V11": (

@@ -27,7 +27,7 @@ INSTANCES = ("I3", "I5", "I6", "I9", "I9_product", "random")
 #: bt_beta of each instance's users, and the weight of the KL term in RLHF and DPO on it (I6: the weight at which the
 #: predicted policy is on the boundary of the ball of radius `BALL` instead).
 INSTANCE_BETAS = (5.0, 5.0, 5.0, 10.0, 10.0, 5.0)
-RLHF_WEIGHTS = (0.1, 0.02, 0.0, 0.2, 0.2, 0.2)
+RLHF_WEIGHTS = (0.1, 0.03, 0.0, 0.2, 0.2, 0.2)
 NLHF_WEIGHTS = (0.1, 0.1, 0.0, 0.1, 0.1, 0.1)
 #: I6: KL budget in nats, and the mass of the clones of c in the designed reference.
 BALL, CLONE_MASS = 0.3, 0.01
@@ -49,7 +49,7 @@ RDRO_ALPHA, POOLED_SHARE = 0.5, 0.25
 #: V1–V7 with one fitted constant per prompt: loss of `theory.divergence_losses.LOSSES` → kl_beta it runs at. KTO's
 #: logits saturate sooner at a large one; Pearson's optimum is exponential in R and wants a moderate one.
 FITTED_BETA = {
-    "kldo": 0.5, "dpo": 0.5, "kto": 2.0, "bco": 0.5, "hellinger": 0.5, "kl": 0.5, "jensen_shannon": 0.5, "pearson": 1.0,
+    "kldo": 0.5, "dpo": 0.5, "kto": 2.0, "bco": 0.5, "hellinger": 0.5, "kl": 1.0, "jensen_shannon": 0.5, "pearson": 2.0,
 }  # fmt: skip
 #: V7 with the constant fixed at 0, kl_beta = 1.
 FIXED = ("bco", "hellinger", "kl", "pearson")
