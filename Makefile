@@ -18,7 +18,7 @@ export OPENBLAS_NUM_THREADS ?= 1
 reproduce: $(VENV)/.reproduce
 	$(RUN) -m theory --quiet
 	$(RUN) -m simulate --profile $(PROFILE) --jobs $(JOBS)
-	$(RUN) -m llm_validation --profile $(PROFILE)
+	$(RUN) -m llm_validation --profile $(PROFILE) --jobs $(JOBS)
 	$(RUN) -m figures --profile $(PROFILE)
 	$(RUN) -m paper --profile $(PROFILE)
 	@# rows that differ are listed, not fatal: another processor or BLAS rounds otherwise, and a search may part ways
@@ -52,11 +52,11 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.reproduce: pyproject.toml constraints.txt | $(VENV)/bin/python
-	$(RUN) -m pip install --quiet --editable . -c constraints.txt
+	$(RUN) -m pip install --quiet --editable ".[llm]" -c constraints.txt
 	touch $@
 
 $(VENV)/.test: pyproject.toml constraints.txt | $(VENV)/bin/python
-	$(RUN) -m pip install --quiet --editable ".[test]" -c constraints.txt
+	$(RUN) -m pip install --quiet --editable ".[llm,test]" -c constraints.txt
 	touch $@ $(VENV)/.reproduce
 
 clean:

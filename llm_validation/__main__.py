@@ -5,6 +5,7 @@
     python -m llm_validation D17 --ratings FILE            real people's ratings as responses
     python -m llm_validation --model PATH_OR_NAME          another base model
     python -m llm_validation --corpus FILE… --minutes 9    pretrain on text; stop starting jobs after 9 minutes
+    torchrun --nproc-per-node 2 -m llm_validation …        several processes: the same rows
     python -m llm_validation generate …                    Best-of-N and Speculative Rejection on a model of yours
 
 Rows go to llm_validation/results/PROFILE (or --results DIR). Finished jobs are skipped: a run that was stopped goes on
@@ -24,6 +25,8 @@ from pathlib import Path
 import torch
 
 from llm_validation.corpus import read_documents
+from llm_validation.generation import MEASUREMENTS, generate_main
+from llm_validation.generation_effort import context as generation_context
 from llm_validation.grid import Job, run_jobs
 from llm_validation.labs import DESIGNS, Context, encoded_catalogue, fit_lab, fitted, open_lab
 from llm_validation.language import STORIES
@@ -31,6 +34,7 @@ from llm_validation.measured import Measured
 from llm_validation.model import device
 from llm_validation.people import check_people
 from llm_validation.pretrain import pretrain
+from llm_validation.processes import bring_together, share, wait_for_everyone
 from llm_validation.profiles import PROFILES, Profile
 from llm_validation.which_runs import runs_of
 from simulate.distortion_people import People, generated_people
@@ -47,8 +51,6 @@ def main(arguments: list[str] | None = None) -> int:
     """Command line; returns the exit status: 0, or 2 for input that cannot be used."""
     words = sys.argv[1:] if arguments is None else arguments
     if words[:1] == ["generate"]:
-        from llm_validation.generate_command import generate_main  # needs a model of the user's
-
         return generate_main(words[1:])
     options = _parser().parse_args(words)
     try:
@@ -82,47 +84,75 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(options: argparse.Namespace) -> int:
+    """Base model, references, runs: each stage does what is not done yet, and stops in time."""
     started = time.monotonic()
     deadline = None if options.minutes is None else started + 60.0 * options.minutes
-    profile = _profile(options)
     wanted = runs_of([find_claim(claim_id).id for claim_id in options.claims])
-    people, about = _people(options)
-    check_people(people)
-    folder = options.results or ROOT / "llm_validation" / "results" / options.profile
-    where = device()
-    base = Path(options.model) if options.model else _pretrained(options, profile, folder)
-    context = Context(base, folder, profile, people, about, where)
-    seeds = range(profile.seeds)
+    context = _context(options)
     _check_catalogues(context, wanted)
-    name = torch.cuda.get_device_name(where) if where.type == "cuda" else None
-    config = {"base": options.model or asdict(profile.pretraining), **asdict(replace(profile))}
-    stamp = make_stamp(
-        options.profile, config, folders=("theory", "simulate", "llm_validation"), packages=PACKAGES,
-        device=name, commit=options.commit,
-    )  # fmt: skip
-    workers = 1 if where.type == "cuda" else options.jobs
-    fits = [
-        Job(f"{design} reference", seed, partial(fit_lab, context, design, seed))
-        for seed in seeds
-        for design in wanted
-        if not fitted(context, design, seed)
-    ]
-    left = run_jobs(fits, folder, stamp, workers, deadline=deadline, label="references", again=True)
-    jobs = [
-        Job(run, seed, partial(_measure, context, design, run, seed))
-        for seed in seeds
-        for design, runs in wanted.items()
-        for run in runs
-        if fitted(context, design, seed)
-    ]
-    left += run_jobs(jobs, folder, stamp, workers, deadline=deadline)
+    mine, stamp = share(), _stamp(options, context)
+    workers = 1 if context.device.type == "cuda" else options.jobs
+    rows = mine.folder(context.folder)
+    fits = mine.of(_fits(context, wanted))
+    left = run_jobs(fits, rows, stamp, workers, deadline=deadline, label="references", again=True)
+    wait_for_everyone()
+    left += run_jobs(mine.of(_runs(context, wanted, options.profile)), rows, stamp, workers, deadline=deadline)
+    wait_for_everyone()
+    if mine.size > 1 and mine.rank == 0:
+        bring_together(context.folder, mine.size)
     if left:
         print(f"stopped after {options.minutes} minutes: {left} jobs or more are left; run again to go on")
-    print(f"rows in {folder}, {time.monotonic() - started:.0f} s")
+    print(f"rows in {context.folder}, {time.monotonic() - started:.0f} s")
     return 0
 
 
-def _measure(context: Context, design: str, run: str, seed: int) -> list[Measured]:
+def _context(options: argparse.Namespace) -> Context:
+    """What all jobs share; pretrains the base model if there is none yet."""
+    profile = _profile(options)
+    people, about = _people(options)
+    check_people(people)
+    folder = options.results or ROOT / "llm_validation" / "results" / options.profile
+    base = Path(options.model) if options.model else _pretrained(options, profile, folder)
+    return Context(base, folder, profile, people, about, device())
+
+
+def _stamp(options: argparse.Namespace, context: Context) -> dict[str, object]:
+    cuda = context.device.type == "cuda"
+    base = options.model or [str(path) for path in options.corpus or ["generated language"]]
+    return make_stamp(
+        options.profile,
+        {"base": base, **asdict(context.profile)},
+        folders=("theory", "simulate", "llm_validation"),
+        packages=PACKAGES,
+        device=torch.cuda.get_device_name(context.device) if cuda else None,
+        commit=options.commit,
+    )
+
+
+def _fits(context: Context, wanted: dict[str, list[str]]) -> list[Job]:
+    """The reference fits that are missing."""
+    return [
+        Job(f"{design} reference", seed, partial(fit_lab, context, design, seed))
+        for seed in range(context.profile.seeds)
+        for design in wanted
+        if design in DESIGNS and not fitted(context, design, seed)
+    ]
+
+
+def _runs(context: Context, wanted: dict[str, list[str]], profile: str) -> list[Job]:
+    """All runs whose reference is there."""
+    return [
+        Job(run, seed, partial(_measure, context, profile, design, run, seed))
+        for design, runs in wanted.items()
+        for run in runs
+        for seed in range(context.profile.seeds)
+        if design not in DESIGNS or fitted(context, design, seed)
+    ]
+
+
+def _measure(context: Context, profile: str, design: str, run: str, seed: int) -> list[Measured]:
+    if design not in DESIGNS:
+        return MEASUREMENTS[run](generation_context(context.base, profile), seed)
     return DESIGNS[design].runs(context)[run](open_lab(context, design, seed))
 
 
@@ -155,7 +185,8 @@ def _pretrained(options: argparse.Namespace, profile: Profile, folder: Path) -> 
 def _check_catalogues(context: Context, wanted: dict[str, list[str]]) -> None:
     """Every catalogue in the base model's tokens: what cannot work is said before anything is trained."""
     for design in wanted:
-        encoded_catalogue(context, design, 0)
+        if design in DESIGNS:
+            encoded_catalogue(context, design, 0)
 
 
 def _people(options: argparse.Namespace) -> tuple[People, dict[str, str | int]]:

@@ -23,13 +23,22 @@ CLAIMS_OF_RUN: dict[str, tuple[str, ...]] = {
     "separation": ("V10", "V11"),
     "kldo_normaliser": ("V12",),
     "people": ("D17",),
+    "best_of_n": ("B1", "B2", "B3", "B4", "B5", "B6", "B7", "B8", "B9", "B10"),
+    "correction": ("A1", "A2", "A3", "A4", "A5", "A6"),
 }
 
+#: Runs that start from the base model itself and generate freely, not from a fitted catalogue.
+GENERATION = ("best_of_n", "correction")
+#: Runs that are not on the shared catalogue.
+ELSEWHERE = ("separation", "kldo_normaliser", "people", *GENERATION)
 #: design → its runs, in the order in which they are started: the longest first, so that workers end together.
 RUNS_OF_DESIGN: dict[str, tuple[str, ...]] = {
+    "generation": GENERATION,
     "safety": ("separation", "kldo_normaliser"),
     "people": ("people",),
-    "catalogue": tuple(name for name in CLAIMS_OF_RUN if name not in ("separation", "kldo_normaliser", "people")),
+    "catalogue": tuple(
+        name for name in CLAIMS_OF_RUN if name not in ("separation", "kldo_normaliser", "people", *GENERATION)
+    ),
 }
 
 

@@ -137,7 +137,8 @@ def lines(ledger: Sequence[Entry]) -> list[Line]:
         mine = [entry for entry in ledger if entry.claim is claim]
         simulation = combine([entry.simulation.verdict for entry in mine if entry.check in claim.checks])
         llm, gpu = (_column(claim, [(entry.check, getattr(entry, name)) for entry in mine]) for name in ("llm", "gpu"))
-        overall = combine([simulation, *(verdict for verdict in (llm, gpu) if verdict != "not run")])
+        judged: list[Verdict] = [verdict for verdict in (llm, gpu) if verdict != "not run"]
+        overall = combine([simulation, *judged] if claim.checks else judged)  # some claims are the language model's own
         result.append(Line(claim, len(mine), simulation, llm, gpu, overall))
     return result
 
