@@ -16,6 +16,7 @@ from pathlib import Path
 from accelerate import PartialState
 
 from llm_validation.grid import FINISHED, Job, read_finished
+from llm_validation.model import device
 from simulate.rows import Results, replace_file
 
 #: Fields of a stamp in which rows must agree to stand in one folder.
@@ -40,13 +41,18 @@ class Share:
 
 def share() -> Share:
     """One process, unless a launcher started several."""
-    state = PartialState()
+    state = _state()
     return Share(state.process_index, state.num_processes)
 
 
 def wait_for_everyone() -> None:
     """Until all processes are here."""
-    PartialState().wait_for_everyone()
+    _state().wait_for_everyone()
+
+
+def _state() -> PartialState:
+    """The group of processes; on CPUs it has to be told so, or each process takes itself for the only one."""
+    return PartialState(cpu=device().type == "cpu")
 
 
 def bring_together(folder: Path, size: int) -> None:
