@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import copy
 import math
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -37,6 +38,8 @@ from theory.checks import Array
 Index = NDArray[np.intp]
 #: Prompts whose prefix trees are evaluated at a time.
 TREES_AT_ONCE = 32
+#: Steps whose mean loss decides whether training may end early.
+RECENT = 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,17 +142,17 @@ def fit(
     seed: int,
     *,
     sees_original: bool,
-    after_step: Callable[[int, Any], None] | None = None,
+    stop_below: float = -math.inf,
     name: str = "corrector",
 ) -> Any:
     """A copy of the model, trained on fresh triples in every step; the model itself stays as it is.
 
     sees_original  True: Aligner, False: SFT on the corrections
-    after_step     called with (step from 1, the model in training)
+    stop_below     training ends early where the mean loss of the last `RECENT` steps is below it, nats
     """
     made = copy.deepcopy(model).train()
-    rng = generator(seed, "triples", name)
-    optimiser = torch.optim.AdamW(made.parameters(), lr=how.rate, weight_decay=0.0, fused=True)
+    rng, recent = generator(seed, "triples", name), deque[float](maxlen=RECENT)
+    optimiser = torch.optim.AdamW(made.parameters(), lr=how.rate, betas=(0.9, 0.95), weight_decay=0.0, fused=True)
     for step in range(how.steps):
         loss = triple_losses(made, problem, draw(rng, how.batch), sees_original=sees_original).mean()
         optimiser.zero_grad(set_to_none=True)
@@ -160,8 +163,9 @@ def fit(
         for group in optimiser.param_groups:
             group["lr"] = how.rate_at(step)
         optimiser.step()
-        if after_step is not None:
-            after_step(step + 1, made)
+        recent.append(float(loss.detach()))
+        if len(recent) == RECENT and sum(recent) < stop_below * RECENT:
+            break
     return made.eval()
 
 

@@ -38,6 +38,9 @@ from theory.checks import Array
 
 #: Share of identity pairs in joint training (A5); rounds of correction (A4) and of distillation (A6).
 IDENTITY_SHARE, ROUNDS, DISTILLATIONS = 0.3, (1, 2, 4), 2
+#: The identity warm-up ends when its loss is below this, nats: copying is learnt slot by slot, after plateaus whose
+#: length varies between seeds, and a corrector that starts before the last slot stays above its floor.
+COPYING_LEARNT = 0.1
 #: Upstream models at other temperatures than 1.
 TEMPERATURES = {"cold": 0.6, "hot": 1.3}
 
@@ -85,7 +88,8 @@ def prepare(context: Context, seed: int) -> Lab:
     uniform = np.full_like(process.policies, 1.0 / problem.n_answers)
     triples = draw_from(process.prompts, process.policies, process.kernels)
     identity = draw_from(process.prompts, uniform, process.kernels, identity_share=1.0)
-    warm = fit(base, problem, identity, _how(effort, effort.warmup), seed, sees_original=True, name="warm-up")
+    how = _how(effort, effort.warmup)
+    warm = fit(base, problem, identity, how, seed, sees_original=True, stop_below=COPYING_LEARNT, name="warm-up")
     copied[0] = _unchanged(warm, problem)
     corrector = fit(warm, problem, triples, _how(effort, effort.steps), seed, sees_original=True, name="corrector")
     copied[effort.steps] = _unchanged(corrector, problem)

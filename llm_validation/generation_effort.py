@@ -35,15 +35,15 @@ class BestOfNEffort:
 class CorrectionEffort:
     """Aligner.
 
-    warmup, steps   optimiser steps of the identity warm-up and of each training on corrections
+    warmup, steps   optimiser steps of the identity warm-up, at most, and of each training on corrections
     further_steps   of the shorter trainings: other upstream models, distillation, joint training
     batch, rate     triples in a step; learning rate (at 2e-3 and above `tiny` does not learn to copy)
     held_out        triples on which floors are measured
     samples         answers sampled from each stacked model
     """
 
-    warmup: int = 120
-    steps: int = 200
+    warmup: int = 600
+    steps: int = 250
     further_steps: int = 100
     batch: int = 64
     rate: float = 1e-3

@@ -236,3 +236,13 @@ def test_the_product_kernel_is_one_of_independent_slots():
     K, slot = product_kernel(), slot_kernel()
     assert K[6, 3] == pytest.approx(slot[1, 0] * slot[2, 3])
     np.testing.assert_allclose(K.sum(axis=1), 1.0)
+
+
+def test_training_ends_early_once_the_loss_is_low(base, problem, triples):
+    """A bound that every loss is below stops after the first `RECENT` steps; one that none is below never does."""
+    early = fit(base, problem, triples, Fit(60, 4, 1e-3), 0, sees_original=False, stop_below=100.0)
+    cut = fit(base, problem, triples, Fit(60, 4, 1e-3), 0, sees_original=False, stop_below=0.0)
+    full = fit(base, problem, triples, Fit(60, 4, 1e-3), 0, sees_original=False)
+    weights = [model.model.layers[0].mlp.up_proj.weight for model in (early, cut, full)]
+    assert torch.equal(weights[1], weights[2])
+    assert not torch.equal(weights[0], weights[2])

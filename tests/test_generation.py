@@ -91,7 +91,7 @@ def test_measured_rows_against_rejection_done_on_them():
 def test_predictions_carry_the_error_of_their_pool():
     v = (0.2, 0.5, 0.8)
     errors = []
-    for count in (400, 6400):
+    for count in (400, 3200):
         scores, rewards = martingale(count, v, generator(1, "pool"))
         explained = explained_variance(scores, rewards, generator(1, "v"), 20)
         pool = Pool(MeasuredRows.of(scores, rewards), explained)
@@ -100,7 +100,7 @@ def test_predictions_carry_the_error_of_their_pool():
         assert abs(found["reward"].value - speculative_reward(16, v, 0.5)) < 4 * found["reward"].stderr
         assert abs(found["reward_law"].value - speculative_reward(16, v, 0.5)) < 4 * found["reward_law"].stderr
         errors.append(found["reward"].stderr)
-    assert errors[1] < 0.5 * errors[0]
+    assert errors[1] < 0.6 * errors[0]
 
 
 def test_bad_rows_are_named():
