@@ -3,6 +3,9 @@
 python -m figures                    all figures, from the rows of profile cpu
 python -m figures D8 D11             those that show these claims
 python -m figures --results DIR      rows from another folder (real people's ratings, say)
+
+Rows of trained language models, of the same profile and of the GPU run, are drawn beside those of simulation; a figure
+whose rows do not exist is skipped, and said to be.
 """
 
 from __future__ import annotations
@@ -13,7 +16,19 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from figures import best_of_n, correction, density_ratio, distortion, divergences, proximal
+from figures import (
+    best_of_n,
+    correction,
+    density_ratio,
+    distortion,
+    divergences,
+    language_model_density_ratio,
+    language_model_distortion,
+    language_model_divergences,
+    language_model_proximal,
+    proximal,
+)
+from figures.language_model import language_model_rows
 from figures.style import look, save
 from simulate.rows import ROOT, read_rows
 from theory.claims import find_claim
@@ -26,6 +41,10 @@ FIGURES = {
     **density_ratio.FIGURES,
     **correction.FIGURES,
     **best_of_n.FIGURES,
+    **language_model_distortion.FIGURES,
+    **language_model_proximal.FIGURES,
+    **language_model_divergences.FIGURES,
+    **language_model_density_ratio.FIGURES,
 }
 
 
@@ -35,6 +54,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("claims", nargs="*", metavar="ID", help="draw only the figures that show these claims")
     parser.add_argument("--profile", choices=("smoke", "cpu", "gpu"), default="cpu")
     parser.add_argument("--results", type=Path, help="folder of rows; simulate/results/PROFILE by default")
+    parser.add_argument("--llm-results", type=Path, help="folder of a language model's rows, in place of the recorded")
     parser.add_argument("--out", type=Path, default=ROOT / "figures" / "out")
     options = parser.parse_args(arguments)
     try:
@@ -47,13 +67,19 @@ def main(arguments: list[str] | None = None) -> int:
     if not rows:
         print(f"figures: no rows in {folder}; run python -m simulate first", file=sys.stderr)
         return 2
+    rows += language_model_rows(options.profile, options.llm_results)
     drawings = {name: d for name, d in FIGURES.items() if not wanted or wanted & set(d.claims)}
+    skipped = []
     for name, drawing in tqdm(drawings.items(), desc="figures", unit="figure"):
         with look():
             figure = drawing.draw(rows)
-            if figure is not None:
+            if figure is None:
+                skipped.append(name)
+            else:
                 save(figure, name, options.out, f"{drawing.draw.__module__.replace('.', '/')}.py")
-    print(f"{len(drawings)} figures in {options.out}")
+    print(f"{len(drawings) - len(skipped)} figures in {options.out}")
+    if skipped:
+        print(f"skipped, no rows: {', '.join(skipped)}")
     return 0
 
 

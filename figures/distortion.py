@@ -150,7 +150,8 @@ def audit_example(rows: Sequence[Row]) -> Figure:
 
 def people(rows: Sequence[Row]) -> Figure | None:
     """Every rule and method on populations of raters, with 95 % bootstrap intervals; None without such rows."""
-    mine = [row for row in rows if row.claim == "D17" and math.isclose(float(parse_setting(row.setting)["bt_beta"]), 5)]
+    mine = [row for name in METHODS for check in (name, f"{name}_on_rated_pairs")
+            for row in select(rows, "D17", check, bt_beta=5.0)]  # fmt: skip
     populations = sorted({str(parse_setting(row.setting)["population"]) for row in mine})
     if not populations:
         return None
