@@ -16,20 +16,26 @@ from theory.distortion_claims import DISTORTION_CLAIMS
 from theory.divergences_claims import DIVERGENCES_CLAIMS
 from theory.judgement import Check, Claim, combine, grid, parse_setting, setting_key, verdict
 from theory.language_model_claims import LANGUAGE_MODEL_CHECKS
+from theory.language_model_generation_claims import B10, GENERATION_CHECKS
 from theory.proximal_claims import PROXIMAL_CLAIMS
 
 __all__ = ["CLAIMS", "Check", "Claim", "combine", "find_claim", "grid", "parse_setting", "setting_key", "verdict"]
 
-CLAIMS: tuple[Claim, ...] = tuple(
-    replace(claim, llm_checks=LANGUAGE_MODEL_CHECKS.get(claim.id, ()))
-    for claim in (
-        *DISTORTION_CLAIMS,
-        *PROXIMAL_CLAIMS,
-        *DIVERGENCES_CLAIMS,
-        *DENSITY_RATIO_CLAIMS,
-        *CORRECTION_CLAIMS,
-        *BEST_OF_N_CLAIMS,
-    )
+_MEASURED_ON_MODELS = {**LANGUAGE_MODEL_CHECKS, **GENERATION_CHECKS}
+
+CLAIMS: tuple[Claim, ...] = (
+    *(
+        replace(claim, llm_checks=_MEASURED_ON_MODELS.get(claim.id, ()))
+        for claim in (
+            *DISTORTION_CLAIMS,
+            *PROXIMAL_CLAIMS,
+            *DIVERGENCES_CLAIMS,
+            *DENSITY_RATIO_CLAIMS,
+            *CORRECTION_CLAIMS,
+            *BEST_OF_N_CLAIMS,
+        )
+    ),
+    B10,
 )
 
 
