@@ -221,21 +221,23 @@ def _sampled_gain(lab: Lab, upstream: Upstream, number: int) -> Estimate:
 
 
 def several_rounds(lab: Lab) -> list[Measured]:
-    """A4: utility after k sampled rounds, rate of convergence and limit of the measured kernel."""
+    """A4: utility after k sampled rounds, by the true and by the measured kernel; its rate of convergence and limit."""
     process, u, upstream = lab.problem.process, utilities(), lab.upstreams[1]
     sampled = _sampled_rounds(lab, upstream, 100, max(ROUNDS))
-    pairs = list(zip(upstream.laws.laws, process.kernels, strict=True))
-    curves = np.array([correction.rounds(pi, K, u, max(ROUNDS)) for pi, K in pairs])
     found = []
-    for k in ROUNDS:
-        value, predicted = mean(sampled[k]), lab.average(curves[:, k])
-        note = f"sampled {value.value:.4f}, predicted {predicted:.4f}"
-        found.append(Measured("A4", "llm_utility", {"k": k}, value.value - predicted, value.stderr, value.n, note))
+    # what training left in each row adds up over rounds: the measured kernel tells it from a failure of the stack
+    for check, kernels in (("llm_utility", process.kernels), ("llm_utility_measured", lab.kernels.laws)):
+        pairs = zip(upstream.laws.laws, kernels, strict=True)
+        curves = np.array([correction.rounds(pi, K, u, max(ROUNDS)) for pi, K in pairs])
+        for k in ROUNDS:
+            value, predicted = mean(sampled[k]), lab.average(curves[:, k])
+            note = f"sampled {value.value:.4f}, predicted {predicted:.4f}"
+            found.append(Measured("A4", check, {"k": k}, value.value - predicted, value.stderr, value.n, note))
     rates, limits = [], []
     for K, M in zip(process.kernels, lab.kernels.laws, strict=True):
         rates.append((correction.convergence_rate(M), correction.convergence_rate(K)))
         limits.append((correction.limit_law(M) @ u, correction.limit_law(K) @ u))
-    rate, limit = (process.prompts @ np.array(pairs) for pairs in (rates, limits))
+    rate, limit = (process.prompts @ np.array(values) for values in (rates, limits))
     for check, (value, predicted), what in (("llm_rate", rate, "|λ₂|"), ("llm_limit", limit, "utility")):
         note = f"{what} {value:.4f} of the measured kernel, predicted {predicted:.4f}"
         found.append(Measured("A4", check, {}, float(value - predicted), 0.0, 1, note))
