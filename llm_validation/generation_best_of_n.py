@@ -328,7 +328,7 @@ def _improvement(pool: Pool, runs: list[Runs], seed: int) -> list[Measured]:
     note = (
         f"measured {score.score:.2f}, predicted {predicted:.2f} from the measured law, {gaussian:.2f} from a normal one"
     )
-    return [Measured("B8", "llm_score", {"n": run.n, "reference": REFERENCE}, score.score - predicted,
+    return [Measured("B8", "llm_score", {"reference": REFERENCE}, score.score - predicted,
                      math.hypot(error, 100.0 * wanted.stderr * slope), score.prompts, note)]  # fmt: skip
 
 

@@ -258,7 +258,7 @@ def copying(lab: Lab) -> list[Measured]:
         Measured("A5", "llm_unchanged", {"share": IDENTITY_SHARE}, measured - predicted, 0.0, 1,
                  f"measured {measured:.4f}, predicted {predicted:.4f}"),
         Measured("A5", "llm_warm_up", {}, lab.copied[0], 0.0, 1, "unchanged share after identity pairs alone"),
-        Measured("A5", "llm_forgotten", {"steps": last}, lab.copied[last] - kept, 0.0, 1,
+        Measured("A5", "llm_forgotten", {}, lab.copied[last] - kept, 0.0, 1,
                  f"unchanged {lab.copied[last]:.4f} after corrections alone, kernel {kept:.4f}"),
     ]  # fmt: skip
 
