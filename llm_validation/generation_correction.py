@@ -29,9 +29,11 @@ from llm_validation.aligner import (
     upstream_laws,
 )
 from llm_validation.edit_process import UPSTREAM, Problem, edit_problem, product_laws, utilities
+from llm_validation.generation_bootstrap import by_pairs
 from llm_validation.generation_effort import Context, CorrectionEffort
 from llm_validation.measured import Measured
 from llm_validation.model import device, load
+from llm_validation.train import Schedule
 from simulate.montecarlo import Estimate, generator, mean
 from theory import correction
 from theory.checks import Array
@@ -289,4 +291,10 @@ def distillation(lab: Lab) -> list[Measured]:
 def measure_correction(context: Context, seed: int) -> list[Measured]:
     """All of this file, for one seed."""
     lab = prepare(context, seed)
-    return [*training(lab), *stacks(lab), *several_rounds(lab), *copying(lab), *distillation(lab)]
+    pairs = by_pairs(lab.upstreams[1].model, lab.kernels.laws, lab.problem, _schedule(lab.effort), seed)
+    return [*training(lab), *stacks(lab), *several_rounds(lab), *copying(lab), *distillation(lab), *pairs]
+
+
+def _schedule(effort: CorrectionEffort) -> Schedule:
+    """Full-batch steps are worth more than steps on triples: as many as the corrector takes are enough."""
+    return Schedule(steps=effort.steps, rate=effort.rate)

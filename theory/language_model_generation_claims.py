@@ -92,6 +92,12 @@ CORRECTION = {
         ),
     ),
     "A6": (
+        at_most(
+            "llm_pairs_limit",
+            "total variation between the model trained on all pairs (c ≻ o) and the method's limit, the worse prompt",
+            0.05,
+            grid(method=("ddro", "rdro", "dpo")),
+        ),
         at_most("llm_distilled_law", "total variation between the distilled model and πKᵏ", 0.15, grid(k=(1, 2))),
         zero(
             "llm_distilled_utility",
