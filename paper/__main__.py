@@ -59,6 +59,8 @@ def write(ledger: list[Entry], profile: str, out: Path) -> None:
     (out / "ball.tex").write_text(
         render.latex_entries(ledger, [("D8.limit", "RLHF on I6"), ("D9.on_I6", "NLHF on I6 (bound)")])
     )
+    (out / "language_model.tex").write_text(render.latex_language_model(ledger))
+    (out / "language_model_misses.tex").write_text(render.latex_language_model_misses(ledger))
     (out / "people.tex").write_text(render.latex_people(simulation, 5))
 
 

@@ -23,15 +23,15 @@ def number(value: float, digits: int = 6) -> str:
     return f"{value:.{digits}g}"
 
 
-def estimate(measured: Measured) -> str:
+def estimate(measured: Measured, digits: int = 6) -> str:
     """estimate ± standard error, without the ± where it is exact; `not run` as such, — where nothing is to be run."""
     if measured.seeds < 0:
         return "—"
     if measured.seeds == 0:
         return "not run"
     if measured.stderr <= 1e-12 * abs(measured.estimate):
-        return number(measured.estimate)
-    return f"{number(measured.estimate)} ± {number(measured.stderr, 2)}"
+        return number(measured.estimate, digits)
+    return f"{number(measured.estimate, digits)} ± {number(measured.stderr, 2)}"
 
 
 def markdown(ledger: Sequence[Entry], claims: Sequence[Line]) -> str:
@@ -85,7 +85,7 @@ MATH = {
     "α": r"\alpha", "β": r"\beta", "γ": r"\gamma", "δ": r"\delta", "ε": r"\varepsilon", "η": r"\eta", "λ": r"\lambda",
     "μ": r"\mu", "ξ": r"\xi", "π": r"\pi", "ρ": r"\rho", "σ": r"\sigma", "τ": r"\tau", "χ": r"\chi", "ℓ": r"\ell",
     "Σ": r"\Sigma", "Θ": r"\Theta", "Ω": r"\Omega", "Δ": r"\Delta", "∈": r"\in", "⊗": r"\otimes",
-    "‖": r"\|", "≠": r"\ne",
+    "‖": r"\|", "≠": r"\ne", "φ": r"\varphi", "÷": r"\div", "ᵏ": "^k",
     "≈": r"\approx", "⇔": r"\Leftrightarrow", "∀": r"\forall", "′": "'", "∑": r"\sum", "ŝ": r"\hat s",
     **{superscript: f"^{{{digit}}}" for superscript, digit in zip("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻", "0123456789+-", strict=True)},
     **{subscript: f"_{{{digit}}}" for subscript, digit in zip("₀₁₂₃₄₅₊₋", "012345+-", strict=True)},
@@ -151,6 +151,84 @@ def _interval(row: Row | None) -> str:
     return "—" if row is None else f"{number(row.estimate, 4)} [{number(row.low, 4)}, {number(row.high, 4)}]"
 
 
+#: How a prediction reads in a table, by the kind of its check.
+RELATION = {"equality": "", "rate": "", "upper bound": "≤ ", "lower bound": "≥ ", "ordering": "> "}
+#: From bad to good: which of a check's settings stands for it.
+SEVERITY = ("disagrees", "inconclusive", "not run", "agrees")
+
+
+def of_language_model(ledger: Sequence[Entry]) -> list[Entry]:
+    """The entries that a trained language model is judged by."""
+    return [entry for entry in ledger if entry.check in entry.claim.llm_checks]
+
+
+def tightest(ledger: Sequence[Entry]) -> Entry:
+    """Of one check's entries the worst judged, and of those the one nearest to (or farthest over) its limit."""
+    return min(ledger, key=lambda entry: (SEVERITY.index(entry.verdict), -_excess(entry)))
+
+
+def _excess(entry: Entry) -> float:
+    """How far the worse language-model column is on the wrong side, in resolutions where there is one."""
+    found = [-math.inf]
+    for measured in (entry.llm, entry.gpu):
+        if measured.seeds > 0 and not math.isnan(measured.estimate):
+            over = measured.estimate - entry.predicted
+            kind = entry.check.kind
+            found.append(over if kind == "upper bound" else -over if kind in ("lower bound", "ordering") else abs(over))
+    return max(found) / (entry.check.tolerance(entry.predicted) or 1.0)
+
+
+def latex_language_model(ledger: Sequence[Entry]) -> str:
+    """language_model.tex: every check on a language model on one line, at the setting that says the least for it."""
+    checks = dict.fromkeys((entry.claim, entry.check) for entry in of_language_model(ledger))
+    rows = []
+    for claim, check in checks:
+        mine = [entry for entry in ledger if entry.claim is claim and entry.check is check]
+        rows.append(_language_model_cells(tightest(mine), len(mine)))
+    caption = "Every check on a trained language model, at the setting that says the least for it."
+    return _language_model_table(rows, caption, "tab:language-model")
+
+
+def latex_language_model_misses(ledger: Sequence[Entry]) -> str:
+    """language_model_misses.tex: every setting at which a language model was judged and does not agree."""
+    missed = [e for e in of_language_model(ledger) if e.verdict in ("disagrees", "inconclusive")]
+    rows = [_language_model_cells(entry) for entry in missed] or [["none", "", "", "", "", ""]]
+    caption = "Settings at which a language model was judged and does not agree."
+    return _language_model_table(rows, caption, "tab:language-model-misses")
+
+
+def _language_model_cells(entry: Entry, settings: int = 1) -> list[str]:
+    """Claim, quantity and setting, prediction, both columns, verdict."""
+    where = entry.setting.replace(";", ", ")
+    where = f"{where}, of {settings} settings" if settings > 1 else where
+    cells = [
+        entry.claim.id,
+        _quantity(entry) + (f" ({where})" if where else ""),
+        f"{RELATION[entry.check.kind]}{number(entry.predicted, 4)}",
+        estimate(entry.llm, 4),
+        estimate(entry.gpu, 4),
+        entry.verdict,
+    ]
+    return [latex(cell) for cell in cells]
+
+
+def _quantity(entry: Entry) -> str:
+    """What a check measures; "the same" of the check before it is spelt out."""
+    quantity, checks = entry.check.quantity, list(entry.claim.llm_checks)
+    before = checks.index(entry.check)
+    while quantity.startswith("the same") and before > 0:
+        before -= 1
+        quantity = f"{checks[before].quantity}; {quantity}"
+    return quantity
+
+
+def _language_model_table(rows: Sequence[Sequence[str]], caption: str, label: str) -> str:
+    head = ["claim", "quantity (setting)", "theory", "LLM", "LLM (GPU)", "verdict"]
+    table = _table("longtable", r"@{}lp{.38\textwidth}llll@{}", [head], rows)
+    begin, rest = table.split("\n", 1)
+    return rf"{begin}{chr(10)}\caption{{{caption}}}\label{{{label}}}\\{chr(10)}{rest}"
+
+
 def _table(environment: str, columns: str, heads: Sequence[Sequence[str]], rows: Sequence[Sequence[str]]) -> str:
     """A booktabs table from cells that are LaTeX already; a longtable repeats its head on every page."""
     rule = r"\midrule\endhead" if environment == "longtable" else r"\midrule"
@@ -169,7 +247,8 @@ def _table(environment: str, columns: str, heads: Sequence[Sequence[str]], rows:
 def latex_numbers(ledger: Sequence[Entry]) -> str:
     r"""numbers.tex: every number of the ledger by name, for prose: \ledger{D8.limit}{bt_beta=10;eta=1e-09}{theory}.
 
-    An unknown name is a LaTeX error, so that prose cannot cite a number that no row knows.
+    An unknown name is a LaTeX error, so that prose cannot cite a number that no row knows. The language model's
+    settings are counted by verdict too: \ledger{count}{llm}{agrees}, and {settings}, {seeds}.
     """
     out = [
         "% written by python -m paper",
@@ -184,4 +263,9 @@ def latex_numbers(ledger: Sequence[Entry]) -> str:
             rf"\expandafter\def\csname ledger@{name}@{column}\endcsname{{{latex(value)}}}"
             for column, value in values.items()
         ]
+    for column in ("llm", "gpu"):
+        verdicts = [getattr(entry, column).verdict for entry in of_language_model(ledger)]
+        counts = {verdict: verdicts.count(verdict) for verdict in SEVERITY} | {"settings": len(verdicts)}
+        counts["seeds"] = max((getattr(entry, column).seeds for entry in of_language_model(ledger)), default=0)
+        out += [rf"\expandafter\def\csname ledger@count@{column}@{name}\endcsname{{{n}}}" for name, n in counts.items()]
     return "\n".join(out) + "\n"
