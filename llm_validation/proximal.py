@@ -135,7 +135,7 @@ def _dpo_on_the_same_pairs(lab: Lab, pro: Trained, betas: Tensor) -> list[Measur
     rejected = runs[0].log_policy[:, 1] - lab.log_reference[:, 1]
     pro_chosen = pro.log_policy[:, 0] - lab.log_reference[:, 0]
     found = [
-        Measured("P5", "other_rate", {}, float(np.abs(np.log(mass[0] / mass[1])).max())),
+        Measured("P5", "other_rate", {}, float((np.abs(np.log(mass[0] / mass[1])) > 0.05).mean())),
         Measured("P5", "other_loss", {}, float(abs(runs[0].loss[-1] - runs[1].loss[-1]))),
         Measured("P12", "above_dpo", {}, float((pro_chosen > chosen).mean()), n=N_PROMPTS),
         Measured("P12", "dpo_chosen", {}, float(chosen.mean())),

@@ -137,8 +137,8 @@ PROXIMAL = {
         positive("trained_order", "smallest sign(score)·(log-ratio − log C) over scored responses"),
     ),
     "P5": (
-        positive("other_rate", "log-mass of the labelled pair under DPO at two learning rates: largest difference over "
-                 "prompts, nats", above=0.05),
+        positive("other_rate", "share of prompts whose labelled pair's log-mass under DPO depends on the learning rate "
+                 "by more than 0.05 nats", above=0.5),
     ),
     "P6": near(grid(space=("merged", "full"))),
     "P8": near(({},)),
