@@ -37,9 +37,7 @@ from llm_validation.pretrain import pretrain
 from llm_validation.processes import bring_together, share, wait_for_everyone
 from llm_validation.profiles import PROFILES, Profile
 from llm_validation.which_runs import runs_of
-from simulate.distortion_people import People, generated_people
-from simulate.montecarlo import generator
-from simulate.ratings import read_ratings
+from simulate.people_options import add_people_options, chosen_people
 from simulate.rows import ROOT, make_stamp
 from theory.claims import find_claim
 
@@ -73,13 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     base.add_argument("--model", help="a causal language model by name or path, in place of a pretrained one")
     base.add_argument("--corpus", nargs="+", type=Path, metavar="FILE", help="text to pretrain on: plain, .gz, .jsonl")
     base.add_argument("--field", default="text", help="field of a .jsonl corpus")
-    people = parser.add_argument_group("real people (D17)")
-    people.add_argument("--ratings", type=Path, help="csv or csv.gz, one row per user, one column per item")
-    people.add_argument("--kind", choices=("ratings", "rankings"), default="ratings")
-    people.add_argument("--scale", type=float, nargs=2, metavar=("MIN", "MAX"), help="the rating scale")
-    people.add_argument("--missing", choices=("drop", "pairs"), help="what to do about missing ratings")
-    people.add_argument("--items", nargs="+", metavar="COLUMN", help="item columns; the numeric ones by default")
-    people.add_argument("--bt-beta", type=float, nargs="+", metavar="β", help="temperatures of the users")
+    add_people_options(parser, None)
     return parser
 
 
@@ -109,7 +101,7 @@ def _run(options: argparse.Namespace) -> int:
 def _context(options: argparse.Namespace) -> Context:
     """What all jobs share; pretrains the base model if there is none yet."""
     profile = _profile(options)
-    people, about = _people(options)
+    people, about = chosen_people(options, 0)
     check_people(people)
     folder = options.results or ROOT / "llm_validation" / "results" / options.profile
     base = Path(options.model) if options.model else _pretrained(options, profile, folder)
@@ -187,22 +179,6 @@ def _check_catalogues(context: Context, wanted: dict[str, list[str]]) -> None:
     for design in wanted:
         if design in DESIGNS:
             encoded_catalogue(context, design, 0)
-
-
-def _people(options: argparse.Namespace) -> tuple[People, dict[str, str | int]]:
-    """The population of D17 and what its rows say about it."""
-    if options.ratings is None:
-        people = generated_people(generator(0, "generated people"))
-        return people, {"population": people.name, "items": people.n_items}
-    rated = read_ratings(
-        options.ratings,
-        options.kind,
-        scale=tuple(options.scale) if options.scale else None,
-        missing=options.missing,
-        items=options.items,
-    )
-    print(f"{rated.name}: {rated.utilities.shape[0]} users, {len(rated.items)} items", file=sys.stderr)
-    return People(rated.name, rated), {"population": rated.name, "items": len(rated.items)}
 
 
 if __name__ == "__main__":

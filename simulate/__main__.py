@@ -19,11 +19,11 @@ from functools import partial
 from pathlib import Path
 
 from simulate.compare import compare_folders
-from simulate.distortion_people import People, generated_people, people_distortion
+from simulate.distortion_people import People, people_distortion
 from simulate.effort import PROFILES, Effort
 from simulate.experiments import EXPERIMENTS, MEASUREMENTS
 from simulate.montecarlo import Estimate, generator
-from simulate.ratings import read_ratings
+from simulate.people_options import add_people_options, chosen_people
 from simulate.rows import ROOT, Cell, make_stamp, run
 from theory.claims import CLAIMS, find_claim, setting_key
 from theory.distortion_claims import BETAS
@@ -38,7 +38,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(words)
     try:
         effort = PROFILES[options.profile]
-        people = _people(options)
+        people = chosen_people(options, options.seed)
         cells = _cells(options.claims, people, options.bt_beta, effort, options.seed)
     except (ValueError, FileNotFoundError) as error:
         print(f"simulate: {error}", file=sys.stderr)
@@ -57,42 +57,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--results", type=Path, help="folder for rows; simulate/results/PROFILE by default")
     parser.add_argument("--seed", type=int, default=0, help="first seed; the profile says how many")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="cells measured at a time")
-    people = parser.add_argument_group("real people (D17)")
-    people.add_argument("--ratings", type=Path, help="csv or csv.gz, one row per user, one column per item")
-    people.add_argument("--kind", choices=("ratings", "rankings"), default="ratings")
-    people.add_argument("--scale", type=float, nargs=2, metavar=("MIN", "MAX"), help="the rating scale")
-    people.add_argument("--per-user-scale", action="store_true", help="min–max each user's ratings, not the file's")
-    people.add_argument("--missing", choices=("drop", "pairs"), help="leave out users with gaps, or use rated pairs")
-    people.add_argument("--items", nargs="+", metavar="COLUMN", help="item columns; the numeric ones by default")
-    people.add_argument("--bt-beta", type=float, nargs="+", default=list(BETAS), metavar="β")
+    add_people_options(parser, list(BETAS))
     return parser
-
-
-def _people(options: argparse.Namespace) -> tuple[People, dict[str, str | int]]:
-    """The population of D17 and what its rows say about it; says on stderr what was read and left out."""
-    if options.ratings is None:
-        given = [name for name in ("scale", "missing", "items") if getattr(options, name)]
-        if given:
-            raise ValueError(f"--{given[0]} needs --ratings FILE")
-        return generated_people(generator(options.seed, "generated people")), {"population": "generated"}
-    rated = read_ratings(
-        options.ratings,
-        options.kind,
-        scale=tuple(options.scale) if options.scale else None,
-        missing=options.missing,
-        items=options.items,
-        per_user_scale=options.per_user_scale,
-    )
-    users, items = rated.utilities.shape
-    print(f"{rated.name}: {users} users, {items} items, {rated.dropped} users dropped", file=sys.stderr)
-    if rated.ignored:
-        print(f"not items (not numeric, or not named): {', '.join(rated.ignored)}", file=sys.stderr)
-    about: dict[str, str | int] = {"population": rated.name, "items": items}
-    if options.missing:
-        about["missing"] = options.missing
-    if options.per_user_scale:
-        about["scale"] = "per user"
-    return People(rated.name, rated), about
 
 
 def _cells(

@@ -26,7 +26,6 @@ from theory.language_model_settings import (
     MINIBATCHED,
     PAIR_RUNS,
     PEOPLE_BETAS,
-    PEOPLE_ITEMS,
     PEOPLE_METHODS,
     RDRO_ALPHA,
     SAFETY_LOSSES,
@@ -121,7 +120,7 @@ DISTORTION = {
     ),
     "D17": (
         zero("trained", "distortion of the trained model over its plug-in prediction, less one", 0.02, TRAINED,
-             grid(population="generated", items=PEOPLE_ITEMS, method=PEOPLE_METHODS, bt_beta=PEOPLE_BETAS)),
+             grid(population="generated", method=PEOPLE_METHODS, bt_beta=PEOPLE_BETAS)),
     ),
 }  # fmt: skip
 

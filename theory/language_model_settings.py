@@ -38,7 +38,7 @@ CLIP_SHARE = 0.5
 #: D17: weights of the KL term on real people.
 PEOPLE_RLHF_WEIGHT, PEOPLE_NLHF_WEIGHT = 0.2, 0.1
 #: D17: what is run where no ratings file is given.
-PEOPLE_METHODS, PEOPLE_ITEMS, PEOPLE_BETAS = ("rlhf", "dpo", "nlhf"), 6, (1.0, 5.0, 10.0)
+PEOPLE_METHODS, PEOPLE_BETAS = ("rlhf", "dpo", "nlhf"), (1.0, 5.0, 10.0)
 
 #: Prompts of the unpaired losses: where the reference stands to the laws of preferred and dispreferred responses.
 #: on_rejected π_ref = p⁻; on_mixture π_ref = p_α; cycle π_ref = μ of cyclic comparisons; far: unlike either law;
