@@ -28,6 +28,8 @@ from theory.checks import Array
 
 #: Mass that a reference fit aims to leave off the catalogue, and the most that is accepted, per prompt.
 OFF_TARGET, OFF_LIMIT = 0.005, 0.05
+#: How often a fit's schedule is run at most.
+FIT_ROUNDS = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,8 +131,10 @@ def measure_reference(model: Any, trie: PrefixTrie) -> Array:
 def fit_reference(model: Any, encoded: Encoded, target: Array, schedule: Schedule, device: torch.device) -> Trained:
     """Fine-tune onto a designed law on the catalogue, target (P, A) with rows that sum to one; the model in place.
 
-    Minimises Σ_x KL(target_x ‖ π_x) over responses and off, target off being `OFF_TARGET`. ValueError names the prompt
-    where more than `OFF_LIMIT` stays off the catalogue, or if the model's tree attention is not what it should be.
+    Minimises Σ_x KL(target_x ‖ π_x) over responses and off, target off being `OFF_TARGET`; the schedule is run again
+    while more than `OFF_LIMIT` is off the catalogue at some prompt, `FIT_ROUNDS` times at most (text in many tokens takes
+    longer to learn). ValueError names that prompt if it stays so, or if the model's tree attention is not what it should
+    be. The last round is returned.
     """
     trie = encoded.trie().to(device)
     agrees_with_rows(model, trie, encoded.prompts[0], encoded.responses[0], 1e-3 if device.type == "cpu" else 5e-2)
@@ -140,12 +144,13 @@ def fit_reference(model: Any, encoded: Encoded, target: Array, schedule: Schedul
     def cross_entropy(_: int, logs: Tensor) -> Tensor:
         return -(weight * logs).sum(-1).mean()
 
-    fitted = train(model, trie, cross_entropy, schedule, name="reference fit")
-    off = np.exp(fitted.log_policy[:, -1])
+    for _ in range(FIT_ROUNDS):
+        fitted = train(model, trie, cross_entropy, schedule, name="reference fit")
+        off = np.exp(fitted.log_policy[:, -1])
+        if off.max() <= OFF_LIMIT:
+            return fitted
     worst = int(off.argmax())
-    if off[worst] > OFF_LIMIT:
-        raise ValueError(
-            f"the reference leaves {off[worst]:.3f} off the catalogue at prompt {worst}, more than {OFF_LIMIT}: "
-            "train it longer"
-        )
-    return fitted
+    raise ValueError(
+        f"the reference leaves {off[worst]:.3f} off the catalogue at prompt {worst}, more than {OFF_LIMIT}, after "
+        f"{FIT_ROUNDS} fits of {schedule.steps} steps: train it longer"
+    )
