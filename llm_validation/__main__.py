@@ -6,6 +6,7 @@
     python -m llm_validation --model PATH_OR_NAME          another base model
     python -m llm_validation --corpus FILE… --minutes 9    pretrain on text; stop starting jobs after 9 minutes
     torchrun --nproc-per-node 2 -m llm_validation …        several processes: the same rows
+    python -m llm_validation align …                       one loss on a file of your preferences
     python -m llm_validation generate …                    Best-of-N and Speculative Rejection on a model of yours
 
 Rows go to llm_validation/results/PROFILE (or --results DIR). Finished jobs are skipped: a run that was stopped goes on
@@ -24,6 +25,7 @@ from pathlib import Path
 
 import torch
 
+from llm_validation.align_command import align_main
 from llm_validation.corpus import read_documents
 from llm_validation.generation import MEASUREMENTS, generate_main
 from llm_validation.generation_effort import context as generation_context
@@ -50,6 +52,8 @@ def main(arguments: list[str] | None = None) -> int:
     words = sys.argv[1:] if arguments is None else arguments
     if words[:1] == ["generate"]:
         return generate_main(words[1:])
+    if words[:1] == ["align"]:
+        return align_main(words[1:])
     options = _parser().parse_args(words)
     try:
         return _run(options)

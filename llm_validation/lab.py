@@ -132,9 +132,9 @@ def fit_reference(model: Any, encoded: Encoded, target: Array, schedule: Schedul
     """Fine-tune onto a designed law on the catalogue, target (P, A) with rows that sum to one; the model in place.
 
     Minimises Σ_x KL(target_x ‖ π_x) over responses and off, target off being `OFF_TARGET`; the schedule is run again
-    while more than `OFF_LIMIT` is off the catalogue at some prompt, `FIT_ROUNDS` times at most (text in many tokens takes
-    longer to learn). ValueError names that prompt if it stays so, or if the model's tree attention is not what it should
-    be. The last round is returned.
+    while more than `OFF_LIMIT` is off the catalogue at some prompt, `FIT_ROUNDS` times at most (text in many tokens
+    takes longer to learn). ValueError names that prompt if it stays so, or if the model's tree attention is not what it
+    should be. The last round is returned.
     """
     trie = encoded.trie().to(device)
     agrees_with_rows(model, trie, encoded.prompts[0], encoded.responses[0], 1e-3 if device.type == "cpu" else 5e-2)
