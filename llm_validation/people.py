@@ -22,7 +22,7 @@ from llm_validation.distortion import (
 )
 from llm_validation.lab import Lab, conditional
 from llm_validation.measured import Measured
-from llm_validation.reward import fit_reward_model
+from llm_validation.catalogue_reward import fit_reward_model
 from simulate.distortion_people import People
 from simulate.montecarlo import generator
 from simulate.users import sample_comparisons

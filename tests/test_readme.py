@@ -23,11 +23,11 @@ def test_the_commands_exist():
     assert "make test" in (ROOT / ".ci" / "run").read_text()
 
 
-def test_every_theory_and_simulate_file_is_in_the_tree():
+def test_every_source_file_is_in_the_tree():
     tree = README[README.index("theory/\n  checks.py") : README.index("Each stage is a command")]
     patterns = [word.strip(",") for word in tree.split() if word.strip(",").endswith(".py")]
     words = set(re.findall(r"[a-z_]+", tree))
-    for folder in ("theory", "simulate"):
+    for folder in ("theory", "simulate", "llm_validation"):
         for path in (ROOT / folder).glob("*.py"):
             known = path.stem in words or any(path.match(pattern) for pattern in patterns)
             assert known or path.name.startswith("__"), f"{folder}/{path.name} has no caption in the README"
