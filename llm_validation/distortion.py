@@ -25,9 +25,9 @@ from scipy.optimize import brentq
 from torch import Tensor
 
 from llm_validation import losses
+from llm_validation.catalogue_reward import RewardModel, fit_reward_model
 from llm_validation.lab import Lab, conditional, total_variation
 from llm_validation.measured import Measured
-from llm_validation.catalogue_reward import RewardModel, fit_reward_model
 from llm_validation.train import Trained
 from simulate.montecarlo import generator
 from simulate.users import sample_comparisons

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from llm_validation.catalogue import Catalogue, item_catalogue
+from llm_validation.catalogue_reward import fit_reward_model
 from llm_validation.distortion import (
     Situation,
     dpo_objective,
@@ -22,7 +23,6 @@ from llm_validation.distortion import (
 )
 from llm_validation.lab import Lab, conditional
 from llm_validation.measured import Measured
-from llm_validation.catalogue_reward import fit_reward_model
 from simulate.distortion_people import People
 from simulate.montecarlo import generator
 from simulate.users import sample_comparisons
