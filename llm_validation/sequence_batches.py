@@ -35,7 +35,7 @@ class TokenBatch:
     """B completions with their prompts, in R padded rows.
 
     tokens     (R, L) padding is 0, on the right
-    positions  (R, L) and mask (R, 1, L, L), 0 where a position may look and very negative elsewhere; None: causal rows
+    positions  (R, L) and visible (R, L, L), visible[row, i, j]: position i looks at j; None: plain causal rows
     source     (N,) flat place in (R, L) of the position that predicts each completion token, and target (N,) the token
     slot       (N,) flat place in a table (B, T) of completion tokens
     shape      (B, T)
@@ -43,7 +43,7 @@ class TokenBatch:
 
     tokens: Tensor
     positions: Tensor | None
-    mask: Tensor | None
+    visible: Tensor | None
     source: Tensor
     target: Tensor
     slot: Tensor
@@ -77,17 +77,15 @@ def shared_batch(pairs: Sequence[Pair], device: torch.device) -> TokenBatch:
     second = place >= (sizes[:, 0] + sizes[:, 1])[:, None]  # (R, L): from the rejected completion on
     first = (place >= sizes[:, :1]) & ~second
     positions = place - second * sizes[:, 1:2]
-    hidden = (place[:, None] < place)[None] | (second[:, :, None] & first[:, None, :])
-    mask = torch.zeros((len(pairs), 1, L, L), device=device)
-    mask.masked_fill_(torch.as_tensor(hidden, device=device)[:, None], torch.finfo(mask.dtype).min)
+    visible = (place[:, None] >= place)[None] & ~(second[:, :, None] & first[:, None, :])
     examples = [a for a, _ in pairs] + [b for _, b in pairs]
-    return _batch(tokens, positions, mask, sources[0] + sources[1], examples, device)
+    return _batch(tokens, positions, visible, sources[0] + sources[1], examples, device)
 
 
 def _batch(
     tokens: np.ndarray,
     positions: np.ndarray | None,
-    mask: Tensor | None,
+    visible: np.ndarray | None,
     sources: Sequence[np.ndarray],
     examples: Sequence[Example],
     device: torch.device,
@@ -101,7 +99,7 @@ def _batch(
     return TokenBatch(
         torch.as_tensor(tokens, device=device),
         None if positions is None else torch.as_tensor(positions, device=device),
-        mask,
+        None if visible is None else torch.as_tensor(visible, device=device),
         source,
         target,
         slot,
@@ -115,19 +113,26 @@ def sequence_log_probabilities(model: Any, batch: TokenBatch) -> Tensor:
     What a model does to its logits after the head (scaling, soft caps) is not seen here: `completion_forward` checks a
     model before it is trusted.
     """
-    states = model.base_model(
-        input_ids=batch.tokens, attention_mask=batch.mask, position_ids=batch.positions, use_cache=False
-    ).last_hidden_state
+    states = model.base_model(**_inputs(model, batch)).last_hidden_state
     picked = states.reshape(-1, states.shape[-1]).index_select(0, batch.source)
     return _sums(model.get_output_embeddings()(picked), batch)
 
 
 def full_log_probabilities(model: Any, batch: TokenBatch) -> Tensor:
     """The same through the model's own forward pass, logits at all positions (R, L, V): slower, and the oracle."""
-    logits = model(
-        input_ids=batch.tokens, attention_mask=batch.mask, position_ids=batch.positions, use_cache=False
-    ).logits
+    logits = model(**_inputs(model, batch)).logits
     return _sums(logits.reshape(-1, logits.shape[-1]).index_select(0, batch.source), batch)
+
+
+def _inputs(model: Any, batch: TokenBatch) -> dict[str, Any]:
+    """Arguments of the network; plain rows need no mask and no positions, which not every model takes."""
+    inputs = {"input_ids": batch.tokens, "use_cache": False}
+    if batch.visible is None:
+        return inputs
+    dtype = next(model.parameters()).dtype
+    mask = torch.zeros(batch.visible.shape, dtype=dtype, device=batch.visible.device)
+    mask = mask.masked_fill_(~batch.visible, torch.finfo(dtype).min)
+    return {**inputs, "attention_mask": mask[:, None], "position_ids": batch.positions}
 
 
 def _sums(logits: Tensor, batch: TokenBatch) -> Tensor:
@@ -182,7 +187,14 @@ def completion_forward(
     layouts: tuple[Layout, ...] = ("shared", "rows") if share else ("rows",)
     for layout in layouts:
         forward = CompletionForward(layout, device)
-        mine = torch.cat(forward(model, *pair))
+        try:
+            mine = torch.cat(forward(model, *pair))
+        except torch.OutOfMemoryError:
+            raise
+        except (TypeError, ValueError, RuntimeError):
+            if layout != "shared":
+                raise
+            continue  # a model that takes no 4-D mask, or no positions
         if bool(((mine - oracle).abs() <= 1e-3 + 1e-4 * oracle.abs()).all()):
             return forward
     return CompletionForward("all positions", device)

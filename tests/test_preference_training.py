@@ -60,6 +60,14 @@ def test_sharing_prompts_changes_nothing_but_time():
     assert runs[0].loss == pytest.approx(runs[1].loss, abs=1e-4)
 
 
+def test_dropout_is_off():
+    net = model().train()
+    for layer in net.model.layers:
+        layer.self_attn.attention_dropout = 0.5
+    run = train_on_preferences(net, preferences(), "dpo", FAST)
+    assert run.loss[0] == pytest.approx(np.log(2.0), abs=1e-5)
+
+
 def test_two_runs_are_the_same_to_the_bit():
     nets = [model(), model()]
     runs = [train_on_preferences(net, preferences(), "kto", FAST) for net in nets]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from transformers import MistralConfig, MistralForCausalLM
 
 from llm_validation.preferences import Example, Preferences, epoch_batches, mismatched, read_preferences
 from llm_validation.sequence_batches import (
@@ -87,6 +88,25 @@ def test_the_forward_pass_is_checked_against_the_model_s_own():
     torch.testing.assert_close(first, torch.stack([naive(scaled, e) for e in data.chosen[:2]]), rtol=1e-4, atol=1e-3)
 
 
+def test_a_window_of_attention_forbids_sharing():
+    """The 4-D mask switches the window off, which shows only in texts longer than it: the last pair here."""
+    config = MistralConfig(
+        vocab_size=40, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2,
+        num_key_value_heads=2, max_position_embeddings=32, sliding_window=6, bos_token_id=None, eos_token_id=None,
+    )  # fmt: skip
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        net = MistralForCausalLM(config).eval()
+    for parameter in net.parameters():
+        parameter.data.mul_(4.0)  # sharp enough for the window to matter
+    short = [Example((3, 4), (5, k, 0), k) for k in (6, 7, 8, 9)]
+    long = [Example(tuple(range(2, 14)), (k, k + 1, 0), k) for k in (20, 30)]
+    assert completion_forward(net, short[:2], short[2:], share=True).layout == "shared"
+    forward = completion_forward(net, [*short[:2], long[0]], [*short[2:], long[1]], share=True)
+    assert forward.layout == "rows"
+    torch.testing.assert_close(forward.rows(net, long), torch.stack([naive(net, e) for e in long]))
+
+
 # --- batches ----------------------------------------------------------------------------------------------------------
 
 
@@ -99,7 +119,7 @@ def test_every_example_comes_once_an_epoch_in_an_order_of_its_own():
     assert orders[0] == orders[2] != orders[1]
 
 
-@pytest.mark.parametrize(("chosen", "rejected", "batch"), [(10, 10, 4), (3, 14, 6), (17, 5, 5), (7, 8, 2)])
+@pytest.mark.parametrize(("chosen", "rejected", "batch"), [(10, 10, 4), (3, 14, 6), (17, 5, 5), (4, 4, 3), (7, 8, 2)])
 def test_no_batch_of_examples_lacks_a_class(chosen, rejected, batch):
     pool = preferences(20)
     data = Preferences("toy", pool.chosen[:chosen], pool.rejected[:rejected], paired=False)
