@@ -110,6 +110,12 @@ def test_the_shift_is_what_the_public_trainers_take(name):
     assert abs(two.loss[1] - unshifted.loss[1]) > 3e-4
 
 
+def test_shifts_by_option_take_the_place_of_estimates():
+    given = train_on_preferences(model(), preferences(), "kto", FAST, options={"chosen_shift": 0.0})
+    zero = train_on_preferences(model(), preferences(), "kto", replace(FAST, shift="zero"))
+    assert (given.loss == zero.loss).all()
+
+
 def test_a_function_is_a_loss_too():
     def hinge(policy_chosen, policy_rejected, reference_chosen, reference_rejected, *, margin=1.0):
         gap = (policy_chosen - reference_chosen) - (policy_rejected - reference_rejected)
