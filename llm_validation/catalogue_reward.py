@@ -33,8 +33,9 @@ from theory.checks import Array
 
 #: Standard deviation of the head's first weights: small, so that first rewards are nearly equal.
 HEAD_SPREAD = 0.02
-#: The reward model's learning rate, relative to the schedule's.
-RATE_FACTOR = 2.0
+#: The reward model's learning rate and steps, relative to the schedule's. The policy divides its errors by a KL weight
+#: of a few hundredths, so that an error of 10⁻³ in a reward would show.
+RATE_FACTOR, LENGTH_FACTOR = 2.0, 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +68,7 @@ def fit_reward_model(lab: Lab, win_rates: Array, pair_weights: Array) -> RewardM
     source = torch.Generator().manual_seed(int(generator(lab.seed, "reward head").integers(2**31)))
     head = (HEAD_SPREAD * torch.randn(hidden, generator=source)).to(lab.device).requires_grad_()
     weights, last = [*model.base_model.parameters(), head], last_nodes(trie)
-    schedule = lab.schedule.slower(RATE_FACTOR)
+    schedule = lab.schedule.slower(RATE_FACTOR).longer(LENGTH_FACTOR)
     optimiser = torch.optim.AdamW(weights, lr=schedule.rate, weight_decay=0.0, fused=True)
     history = []
     for step in range(schedule.steps):
