@@ -36,12 +36,12 @@ check: $(VENV)/.test
 figures: $(VENV)/.reproduce
 	$(RUN) -m figures --profile $(PROFILE)
 
-# The PDF. latexmk comes with TeX Live (Debian: latexmk texlive-latex-extra texlive-fonts-recommended; macOS: MacTeX).
+# The PDF. latexmk comes with TeX Live (Debian: latexmk lmodern texlive-latex-extra texlive-fonts-recommended; macOS: MacTeX).
 paper: $(VENV)/.reproduce
 	$(RUN) -m paper --profile $(PROFILE)
 	@command -v latexmk >/dev/null || { \
 	  echo "latexmk is not installed; the tables are in paper/tables. For the PDF install TeX Live, on Debian:"; \
-	  echo "  apt-get install latexmk texlive-latex-extra texlive-fonts-recommended"; exit 1; }
+	  echo "  apt-get install latexmk lmodern texlive-latex-extra texlive-fonts-recommended"; exit 1; }
 	cd paper && latexmk -pdf -interaction=nonstopmode -halt-on-error main.tex
 
 benchmark: $(VENV)/.test

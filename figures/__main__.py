@@ -22,6 +22,8 @@ from figures import (
     density_ratio,
     distortion,
     divergences,
+    language_model_best_of_n,
+    language_model_correction,
     language_model_density_ratio,
     language_model_distortion,
     language_model_divergences,
@@ -45,6 +47,8 @@ FIGURES = {
     **language_model_proximal.FIGURES,
     **language_model_divergences.FIGURES,
     **language_model_density_ratio.FIGURES,
+    **language_model_correction.FIGURES,
+    **language_model_best_of_n.FIGURES,
 }
 
 

@@ -29,7 +29,7 @@ from llm_validation.prefix_scorer import PrefixScorer
 from llm_validation.reward_model import Explained, RewardModel, explained_variance, train_reward_model
 from simulate.montecarlo import Estimate, bootstrap, generator, mean, proportion
 from theory import speculative_cost
-from theory.best_of_n import best_of_n_reward, gaussian_process, speculative_reward, winner_survival
+from theory.best_of_n import best_of_n_reward, gaussian_process, kl_bound, speculative_reward, winner_survival
 from theory.checks import Array
 from theory.density_evolution import survivor_counts
 from theory.order_statistics import expected_inverse_range
@@ -39,6 +39,8 @@ from theory.speculative_metrics import improvement_score, measured_speedup
 ALPHA = 0.5
 #: Responses of the reference of the improvement score.
 REFERENCE = 16
+#: B2 is measured up to this N.
+LARGEST_DIVERGENCE = 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -184,7 +186,7 @@ class Runs:
     """Best-of-n and Speculative Rejection on the same rows, G groups.
 
     rewards  (G, n) final rewards of all rows;  best, rejected  (G,) what each returned;  survived  (G,) of the winner
-    tokens, seconds  (2,) per group, generated and passed, of Best-of-n and of Speculative Rejection
+    tokens, seconds, peak  (2,) per group, generated, passed, and cached at most, of Best-of-n and Speculative Rejection
     """
 
     n: int
@@ -194,6 +196,7 @@ class Runs:
     survived: Array
     tokens: Array
     seconds: Array
+    peak: Array
 
 
 def measure(lab: Lab, n: int, rows: int, seed: int) -> Runs:
@@ -209,8 +212,9 @@ def measure(lab: Lab, n: int, rows: int, seed: int) -> Runs:
     )
     spent = [(sum(o.spent.generated for o in runs), sum(o.spent.seconds for o in runs)) for runs in (plain, pruned)]
     tokens, seconds = np.array(spent, dtype=float).T / groups
+    peak = np.array([max(o.spent.peak / len(o.returned) for o in outcomes) for outcomes in (plain, pruned)])
     survived = alive[np.arange(groups), rewards.argmax(axis=1)].astype(float)
-    return Runs(n, rewards, best, rejected, survived, tokens, seconds)
+    return Runs(n, rewards, best, rejected, survived, tokens, seconds, peak)
 
 
 def _difference(claim: str, check: str, n: int, found: Estimate, wanted: Predicted, unit: float) -> Measured:
@@ -229,14 +233,18 @@ def rewards_and_survival(lab: Lab, pool: Pool, runs: list[Runs], seed: int) -> l
         wins = mean((below + at_most) / 2)
         # the pool's share of the error: a pool row at level u is beaten with probability 1 − u^n
         pool_error = run.n / (run.n + 1) / math.sqrt((2 * run.n + 1) * pool.rewards.size)
+        highest = predict(pool, run.n, "best", seed)
         found += [
             _difference("B1", "llm_win_rate", run.n, wins, Predicted(run.n / (run.n + 1), pool_error), 1.0),
-            _difference("B3", "llm_reward", run.n, mean(run.best), predict(pool, run.n, "best", seed), pool.sd),
+            _difference("B3", "llm_reward", run.n, mean(run.best), highest, pool.sd),
+            *_divergence(run, (below + at_most) / 2, pool.rewards.size),
+            *_raw(run, pool, 0, highest),
         ]
         survived = proportion(int(run.survived.sum()), run.survived.size)
         for basis in ("", "_law"):
             wanted = predict(pool, run.n, f"reward{basis}", seed)
             found.append(_difference("B4", f"llm_reward{basis}", run.n, mean(run.rejected), wanted, pool.sd))
+            found += _raw(run, pool, 1, wanted) if basis else []
             wanted = predict(pool, run.n, f"survival{basis}", seed)
             found.append(_difference("B5", f"llm_survival{basis}", run.n, survived, wanted, 1.0))
     v, draws = pool.explained.value, pool.explained.replicates
@@ -245,6 +253,35 @@ def rewards_and_survival(lab: Lab, pool: Pool, runs: list[Runs], seed: int) -> l
         note = f"after {time} of {lab.length} tokens"
         found.append(Measured("B10", "explained_variance", setting, float(v[j]), error, pool.rewards.size, note))
     return found
+
+
+def _divergence(run: Runs, level: Array, pool: int) -> list[Measured]:
+    """B2: KL(π_N‖π) = log N + (N − 1) E log u, u the level of the best reward in the law of rewards, against its bound.
+
+    Rewards have no atoms, so the bound is attained. For the smaller N alone: the level of the best of many is at the
+    end of the pool, where log u is not measured.
+    """
+    n = run.n
+    if n > LARGEST_DIVERGENCE:
+        return []
+    logs = mean(np.log(np.maximum(level, 0.5 / pool)))
+    # the pool's share of the error: u^(N−1) weighs its rows near the top, where each moves log u by 1/pool
+    error = (n - 1) * math.hypot(logs.stderr, 1.0 / math.sqrt((2 * n - 1) * pool))
+    value = math.log(n) + (n - 1) * logs.value
+    note = f"measured {value:.4f}, log N − (N−1)/N = {kl_bound(n):.4f}"
+    return [Measured("B2", "llm_divergence", {"n": n}, value - kl_bound(n), error, logs.n, note)]
+
+
+def _raw(run: Runs, pool: Pool, method: int, wanted: Predicted) -> list[Measured]:
+    """What figures show of one method (0: Best-of-n): reward above the pool's mean in its standard deviations, cost."""
+    setting = {"method": ("best_of_n", "speculative")[method], "n": run.n}
+    reward = mean((run.best, run.rejected)[method])
+    rows = [
+        ("reward", (reward.value - pool.rewards.mean()) / pool.sd, reward.stderr / pool.sd),
+        ("predicted_reward", (wanted.value - pool.rewards.mean()) / pool.sd, wanted.stderr / pool.sd),
+    ]
+    rows += [(name, float(getattr(run, name)[method]), 0.0) for name in ("tokens", "seconds", "peak")]
+    return [Measured("B10", name, setting, float(value), float(error), reward.n) for name, value, error in rows]
 
 
 def costs(lab: Lab, pool: Pool, runs: list[Runs], seed: int) -> list[Measured]:

@@ -134,6 +134,11 @@ def training(lab: Lab) -> list[Measured]:
     sft = held_out_losses(lab.sft, problem, triples, sees_original=False)
     gap = mean(sft - aligner)
     found = [
+        *(
+            Measured("A1", name, {"method": method}, value, error, n)
+            for method, loss, floor in (("aligner", mean(aligner), floors.aligner), ("sft", mean(sft), floors.sft))
+            for name, value, error, n in (("loss", loss.value, loss.stderr, loss.n), ("floor", floor, 0.0, 1))
+        ),
         _ratio("A1", "llm_aligner", mean(aligner), floors.aligner),
         _ratio("A1", "llm_sft", mean(sft), floors.sft),
         Measured("A1", "llm_difference", {}, gap.value - floors.gain, gap.stderr, gap.n,
@@ -174,6 +179,8 @@ def stacks(lab: Lab) -> list[Measured]:
         sampled = _sampled_gain(lab, upstream, number)
         bound = _bound(lab, upstream, u)
         found += [
+            Measured("A3", "sampled_gain", setting, sampled.value, sampled.stderr, sampled.n),
+            Measured("A3", "predicted_gain", setting, predicted),
             Measured("A3", "llm_law", setting, distance, 0.0, 1, "total variation of π K_φ and π K"),
             Measured("A3", "llm_gain", setting, sampled.value - predicted, sampled.stderr, sampled.n,
                      f"sampled {sampled.value:.4f}, measured kernel {exact:.4f}, predicted {predicted:.4f}"),

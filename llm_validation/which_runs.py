@@ -23,7 +23,7 @@ CLAIMS_OF_RUN: dict[str, tuple[str, ...]] = {
     "separation": ("V10", "V11"),
     "kldo_normaliser": ("V12",),
     "people": ("D17",),
-    "best_of_n": ("B1", "B3", "B4", "B5", "B6", "B7", "B8", "B9", "B10"),
+    "best_of_n": ("B1", "B2", "B3", "B4", "B5", "B6", "B7", "B8", "B9", "B10"),
     "correction": ("A1", "A2", "A3", "A4", "A5", "A6"),
 }
 

@@ -226,7 +226,9 @@ def _language_model_table(rows: Sequence[Sequence[str]], caption: str, label: st
     head = ["claim", "quantity (setting)", "theory", "LLM", "LLM (GPU)", "verdict"]
     table = _table("longtable", r"@{}lp{.38\textwidth}llll@{}", [head], rows)
     begin, rest = table.split("\n", 1)
-    return rf"{begin}{chr(10)}\caption{{{caption}}}\label{{{label}}}\\{chr(10)}{rest}"
+    top, body = rest.split(r"\midrule\endhead", 1)
+    first = rf"\caption{{{caption}}}\label{{{label}}}\\" + f"\n{top}" + r"\midrule\endfirsthead"  # the label once only
+    return f"{begin}\n{first}\n{top}" + r"\midrule\endhead" + body
 
 
 def _table(environment: str, columns: str, heads: Sequence[Sequence[str]], rows: Sequence[Sequence[str]]) -> str:

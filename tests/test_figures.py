@@ -13,6 +13,7 @@ from figures.style import LOOKS, look, save, select
 from simulate.rows import Results, Row
 from theory.claims import CLAIMS, find_claim, parse_setting, setting_key
 from theory.judgement import Check, Setting, grid
+from theory.language_model_generation_claims import UPSTREAMS
 from theory.language_model_settings import INSTANCES, MINIBATCHED, PEOPLE_BETAS, PEOPLE_METHODS
 from theory.methods import METHODS
 
@@ -26,6 +27,14 @@ MEASUREMENTS: tuple[tuple[str, str, tuple[Setting, ...]], ...] = (
     ("P12", "trained_path", grid(method=("pro", "dpo"), response=("chosen", "rejected", "H"), step=(0, 20, 40))),
     ("V7", "minibatch_worst", grid(name=MINIBATCHED)),
     ("R4", "trained_path", grid(method=("ddro", "rdro"), step=(0, 20, 40))),
+    *(
+        ("B10", name, grid(method=("best_of_n", "speculative"), n=(4, 16)))
+        for name in ("reward", "predicted_reward", "tokens", "seconds", "peak")
+    ),
+    ("B10", "explained_variance", grid(decision=(1, 2, 3))),
+    *(("A1", name, grid(method=("aligner", "sft"))) for name in ("loss", "floor")),
+    *(("A3", name, grid(upstream=UPSTREAMS)) for name in ("sampled_gain", "predicted_gain")),
+    ("A6", "llm_pairs_composed", grid(method=("ddro", "rdro", "dpo"))),
 )
 LANGUAGE_MODEL = [name for name in FIGURES if name.startswith("language_model")]
 

@@ -111,6 +111,15 @@ CORRECTION = {
 
 BEST_OF_N = {
     "B1": (zero("llm_win_rate", "win rate against one response, measured minus N/(N+1)", 0.02, NOISE, grid(n=SIZES)),),
+    "B2": (
+        zero(
+            "llm_divergence",
+            "KL(π_N‖π) from the levels of best rewards, minus log N − (N−1)/N, nats",
+            0.1,
+            NOISE,
+            grid(n=(4, 16)),
+        ),
+    ),
     "B3": (
         zero(
             "llm_reward",
