@@ -13,7 +13,7 @@ JOBS   ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu 2>/dev/null || echo 2)
 export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 
-.PHONY: reproduce test check figures paper benchmark clean
+.PHONY: reproduce gpu test check figures paper benchmark clean
 
 reproduce: $(VENV)/.reproduce
 	$(RUN) -m theory --quiet
@@ -23,6 +23,10 @@ reproduce: $(VENV)/.reproduce
 	$(RUN) -m paper --profile $(PROFILE)
 	@# rows that differ are listed, not fatal: another processor or BLAS rounds otherwise, and a search may part ways
 	@test $(PROFILE) != cpu || $(RUN) -m simulate compare simulate/results/cpu simulate/results/reference || true
+
+# The larger model, on a machine with a GPU; in slices: MINUTES=9 starts no job after nine minutes, run it again to go on.
+gpu: $(VENV)/.reproduce
+	$(RUN) -m llm_validation --profile gpu $(if $(MINUTES),--minutes $(MINUTES))
 
 test: $(VENV)/.test
 	$(RUN) -m pytest -n $(JOBS)
@@ -60,4 +64,5 @@ $(VENV)/.test: pyproject.toml constraints.txt | $(VENV)/bin/python
 	touch $@ $(VENV)/.reproduce
 
 clean:
-	rm -rf $(VENV) build figures/out paper/tables simulate/results/cpu simulate/results/smoke
+	rm -rf $(VENV) build figures/out paper/tables
+	rm -rf simulate/results/cpu simulate/results/smoke llm_validation/results/cpu llm_validation/results/smoke
