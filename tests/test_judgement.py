@@ -80,12 +80,13 @@ def test_settings_refuse_their_separators():
 def test_claims_are_complete():
     ids = [claim.id for claim in CLAIMS]
     assert len(set(ids)) == len(ids)
-    counts = {"D": 17, "P": 13, "V": 12, "R": 9, "A": 7, "B": 9}
+    counts = {"D": 17, "P": 13, "V": 12, "R": 9, "A": 7, "B": 10}
     assert ids == [f"{letter}{i}" for letter, count in counts.items() for i in range(1, count + 1)]
     for claim in CLAIMS:
-        names = [c.name for c in claim.checks]
+        checks = (*claim.checks, *claim.llm_checks)
+        names = [c.name for c in checks]
         assert len(set(names)) == len(names) > 0
-        for c in claim.checks:
+        for c in checks:
             assert c.settings, f"{claim.id}.{c.name} has no setting"
             assert len({setting_key(s) for s in c.settings}) == len(c.settings)
             for setting in c.settings:
