@@ -47,7 +47,6 @@ from theory.language_model_settings import (
     NLHF_WEIGHTS,
     RLHF_WEIGHTS,
 )
-from theory.social_choice import borda
 
 #: Users who compare, per prompt: so many that the worst-case instances' small margins are seen; cost does not grow.
 USERS = 10**12
@@ -354,7 +353,6 @@ def _discordant(s: Situation, rewards: Array, margin: float = 0.01) -> int:
     """Pairs that the trained reward orders against their Borda scores, among those whose scores differ by `margin`."""
     scores = s.win_rates @ s.pair_weights.sum(axis=1)
     gaps = scores[:, None] - scores[None, :]
-    assert borda(s.win_rates)[int(scores.argmax())] >= 0.0
     return int(((gaps > margin) & (rewards[:, None] <= rewards[None, :])).sum())
 
 

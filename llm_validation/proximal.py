@@ -110,7 +110,7 @@ def pairwise(lab: Lab) -> list[Measured]:
         ]
         table = Table(labelled, np.array([0.125, -0.125, 0.0]), np.full(3, 1 / 3))
         optimum = table.optimum(lab.log_reference[p], alpha, kl_beta)
-        levels = _merged(trained.log_policy[p] - 0.0, labelled) - _merged(lab.log_reference[p], labelled)
+        levels = _merged(trained.log_policy[p], labelled) - _merged(lab.log_reference[p], labelled)
         wanted = np.append(optimum.log_ratio, optimum.hyper_ratio)
         errors.append(np.abs(levels - wanted) / np.maximum(1.0, np.abs(wanted)))
     worst = np.max(errors, axis=0)
@@ -221,7 +221,7 @@ def tables(lab: Lab) -> list[Measured]:
     return found
 
 
-def _table(prompt: int, kind: str) -> Table:
+def _table(kind: str) -> Table:
     """The labels of `theory.proximal_examples` on this catalogue's responses; H holds all others."""
     scores, empirical = LABELS[kind].scores()
     held = tuple(int(y) for y in LABELS[kind].labelled)
@@ -231,7 +231,7 @@ def _table(prompt: int, kind: str) -> Table:
 
 
 def _merged_objective(lab: Lab) -> Callable[[int, Tensor], Tensor]:
-    tables_ = [_table(p, kind) for p, kind in enumerate(TABLE_KINDS)]
+    tables_ = [_table(kind) for kind in TABLE_KINDS]
     labelled = tables_[0].labelled  # the same four responses under every kind of feedback
     signal, weights = (lab.tensor([getattr(t, name) for t in tables_]) for name in ("signal", "weights"))
     reference = merge(lab.reference, labelled)
@@ -244,7 +244,7 @@ def _full_objective(lab: Lab) -> Callable[[int, Tensor], Tensor]:
     """eDPO over all responses and off, each in the regulariser for itself, μ on the unlabelled ∝ π_ref."""
     signal, weights = np.zeros_like(lab.log_reference), np.zeros_like(lab.log_reference)
     for p, kind in enumerate(TABLE_KINDS):
-        table, law = _table(p, kind), np.exp(lab.log_reference[p])
+        table, law = _table(kind), np.exp(lab.log_reference[p])
         held = list(table.labelled)
         signal[p, held], weights[p, held] = table.signal[:-1], table.weights[:-1]
         others = np.setdiff1d(np.arange(law.size), held)
@@ -259,7 +259,7 @@ def _against_optimum(
     """Mean and worst total variation to PRO's optimum on Y_H."""
     distances = []
     for p in range(N_PROMPTS):
-        table = _table(p, TABLE_KINDS[p] if claim == "P6" else "pairs")
+        table = _table(TABLE_KINDS[p] if claim == "P6" else "pairs")
         optimum = table.optimum(lab.log_reference[p], alpha, betas[p])
         wanted = np.exp(np.append(optimum.log_policy, optimum.hyper_policy))
         reached = np.exp(_merged(trained.log_policy[p], table.labelled))
@@ -275,7 +275,7 @@ def _order_and_constant(lab: Lab, trained: Trained) -> list[Measured]:
     spread, order = [], []
     ratio = trained.log_policy - lab.log_reference
     for p, kind in enumerate(TABLE_KINDS):
-        table = _table(p, kind)
+        table = _table(kind)
         held = list(table.labelled)
         others = np.setdiff1d(np.arange(ratio.shape[1] - 1), held)
         constant = ratio[p, others].mean()
@@ -290,7 +290,7 @@ def _order_and_constant(lab: Lab, trained: Trained) -> list[Measured]:
 
 def dpo_form(lab: Lab) -> list[Measured]:
     """P8: DPO on the labelled pairs plus the proximal term that ties them to H, η = share, α = 1/η²."""
-    table = _table(0, "pairs")
+    table = _table("pairs")
     labelled, eta = table.labelled, TABLE_SHARE
     empirical = lab.tensor(table.weights[:-1] / eta)
     rates = 0.5 + _pair_margins()
