@@ -24,9 +24,10 @@ reproduce: $(VENV)/.reproduce
 	@# rows that differ are listed, not fatal: another processor or BLAS rounds otherwise, and a search may part ways
 	@test $(PROFILE) != cpu || $(RUN) -m simulate compare simulate/results/cpu simulate/results/reference || true
 
-# The larger model, on a machine with a GPU; in slices: MINUTES=9 starts no job after nine minutes, run it again to go on.
+# The larger models, on a machine with a GPU: sizes small and base, or SIZES="base". In slices: MINUTES=9 starts no job
+# after nine minutes, run it again to go on.
 gpu: $(VENV)/.reproduce
-	$(RUN) -m llm_validation --profile gpu $(if $(MINUTES),--minutes $(MINUTES))
+	$(RUN) -m llm_validation --profile gpu $(if $(SIZES),--size $(SIZES)) $(if $(MINUTES),--minutes $(MINUTES))
 
 test: $(VENV)/.test
 	$(RUN) -m pytest -n $(JOBS)

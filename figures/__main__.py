@@ -4,14 +4,15 @@ python -m figures                    all figures, from the rows of profile cpu
 python -m figures D8 D11             those that show these claims
 python -m figures --results DIR      rows from another folder (real people's ratings, say)
 
-Rows of trained language models, of the same profile and of the GPU run, are drawn beside those of simulation; a figure
-whose rows do not exist is skipped, and said to be.
+Rows of trained language models, of the same profile and of the GPU runs, are drawn beside those of simulation; a figure
+whose rows do not exist is skipped, and said to be. One figure compares the sizes of model, where two have rows.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+from functools import partial
 from pathlib import Path
 
 from tqdm import tqdm
@@ -28,9 +29,11 @@ from figures import (
     language_model_distortion,
     language_model_divergences,
     language_model_proximal,
+    language_model_sizes,
     proximal,
 )
 from figures.language_model import language_model_rows
+from figures.sizes import read_sizes
 from figures.style import look, save
 from simulate.rows import ROOT, read_rows
 from theory.claims import find_claim
@@ -50,6 +53,8 @@ FIGURES = {
     **language_model_correction.FIGURES,
     **language_model_best_of_n.FIGURES,
 }
+#: Those that are drawn from the sizes that have rows.
+FIGURES_OF_SIZES = {**language_model_sizes.FIGURES}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -72,18 +77,27 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"figures: no rows in {folder}; run python -m simulate first", file=sys.stderr)
         return 2
     rows += language_model_rows(options.profile, options.llm_results)
-    drawings = {name: d for name, d in FIGURES.items() if not wanted or wanted & set(d.claims)}
+    shown = lambda drawing: not wanted or wanted & set(drawing.claims)
+    drawings = {name: (d, partial(d.draw, rows)) for name, d in FIGURES.items() if shown(d)}
+    if options.llm_results is None:  # a folder of one's own is one model, not one of the recorded sizes
+        sizes, messages = read_sizes(options.profile)
+        print("".join(f"figures: {message}\n" for message in messages), end="", file=sys.stderr)
+        drawings |= {name: (d, partial(d.draw, sizes)) for name, d in FIGURES_OF_SIZES.items() if shown(d)}
     skipped = []
-    for name, drawing in tqdm(drawings.items(), desc="figures", unit="figure"):
+    for name, (drawing, draw) in tqdm(drawings.items(), desc="figures", unit="figure"):
         with look():
-            figure = drawing.draw(rows)
+            figure = draw()
             if figure is None:
                 skipped.append(name)
             else:
                 save(figure, name, options.out, f"{drawing.draw.__module__.replace('.', '/')}.py")
     print(f"{len(drawings) - len(skipped)} figures in {options.out}")
-    if skipped:
-        print(f"skipped, no rows: {', '.join(skipped)}")
+    few = [name for name in skipped if name in FIGURES_OF_SIZES]
+    none = [name for name in skipped if name not in few]
+    if none:
+        print(f"skipped, no rows: {', '.join(none)}")
+    if few:
+        print(f"skipped, fewer than two sizes have rows: {', '.join(few)}")
     return 0
 
 

@@ -1,26 +1,23 @@
 """Rows of trained language models in figures: where they come from, pooled over seeds, drawn as open points.
 
-The two models of the ledger, the small one that any machine trains and the one of profile `gpu`, have rows of the same
-checks; here each row says in its setting which model it is of, so that one sequence of rows holds both, beside those of
-simulation, and `select(rows, …, model="gpu")` tells them apart.
+The models of the ledger (`figures.models`) have rows of the same checks; here each row says in its setting which model
+it is of, so that one sequence of rows holds all of them, beside those of simulation, and `select(rows, …, model="gpu")`
+tells them apart.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from matplotlib.axes import Axes
 
+from figures.models import MODELS, pool, recorded_rows
 from figures.style import LOOKS
-from simulate.rows import ROOT, Row, read_rows
+from simulate.rows import Row, read_rows
 from theory.claims import parse_setting
 
-#: Models by the name their rows get, with what legends add for them; the GPU's is drawn with a marker of its own.
-MODELS = {"llm": "", "gpu": " (GPU)"}
-GPU_MARKER = "h"
 GREY = "#7F7F7F"
 
 
@@ -30,30 +27,24 @@ def tagged(rows: Sequence[Row], model: str) -> list[Row]:
 
 
 def language_model_rows(profile: str, folder: Path | None = None) -> list[Row]:
-    """Rows of llm_validation/results: those of a profile (or of a folder), and the recorded ones of a GPU if any."""
-    results = ROOT / "llm_validation" / "results"
+    """Rows of llm_validation/results: those of a profile (or of a folder), and the recorded ones of GPUs if any."""
     if folder is not None:
         return tagged(read_rows(folder), "llm")
-    here = [] if profile == "gpu" else tagged(read_rows(results / profile), "llm")
-    return here + tagged(read_rows(results / "gpu"), "gpu")
+    return [row for model in MODELS for row in tagged(recorded_rows(model, profile), model)]
 
 
 def pooled(rows: Sequence[Row]) -> list[Row]:
     """One row per claim, check and setting: the mean over seeds and, as its interval, one standard error either way.
 
-    The standard error is the larger of the rows' own and the spread over seeds sd/√S; one seed has its own alone.
+    `figures.models.pool` says what the standard error is.
     """
     groups: dict[tuple[str, str, str], list[Row]] = {}
     for row in rows:
         groups.setdefault((row.claim, row.check, row.setting), []).append(row)
     found = []
     for group in groups.values():
-        S = len(group)
-        mean = sum(row.estimate for row in group) / S
-        own = math.sqrt(sum(row.stderr**2 for row in group)) / S
-        spread = math.sqrt(sum((row.estimate - mean) ** 2 for row in group) / (S - 1) / S) if S > 1 else 0.0
-        error = max(own, spread)
-        found.append(replace(group[0], estimate=mean, stderr=error, n=S, low=mean - error, high=mean + error))
+        mean, error = pool([row.estimate for row in group], [row.stderr for row in group])
+        found.append(replace(group[0], estimate=mean, stderr=error, n=len(group), low=mean - error, high=mean + error))
     return found
 
 
@@ -82,8 +73,8 @@ def mark(
 
     across  the measured value along x and the place along y;  joined  points of a model joined by a thin line
     """
-    for model, suffix in MODELS.items():
-        mine = sorted(pooled([row for row in rows if model_of(row) == model]), key=place)
+    for name, model in MODELS.items():
+        mine = sorted(pooled([row for row in rows if model_of(row) == name]), key=place)
         if not mine:
             continue
         colour, dash, marker = LOOKS[look % len(LOOKS)]
@@ -91,18 +82,18 @@ def mark(
         x, y = (values, places) if across else (places, values)
         ax.errorbar(
             x, y, xerr=errors if across else None, yerr=None if across else errors, color=colour,
-            marker=GPU_MARKER if model == "gpu" else marker, markerfacecolor="white", markersize=size,
+            marker=model.marker or marker, markerfacecolor="white", markersize=size * model.scale,
             linestyle=dash if joined else "none", linewidth=0.6, capsize=2, elinewidth=0.8, zorder=3,
-            label=None if label is None else label + suffix,
+            label=None if label is None else label + model.suffix,
         )  # fmt: skip
 
 
 def model_legend(ax: Axes, rows: Sequence[Row]) -> None:
     """Entries, in grey, for the open points of each model that has rows: for panels whose colours mean other things."""
-    for model, suffix in MODELS.items():
-        if any(model_of(row) == model for row in rows):
-            ax.plot([], [], color=GREY, marker=GPU_MARKER if model == "gpu" else "o", markerfacecolor="white",
-                    linestyle="none", label=f"language model{suffix}")  # fmt: skip
+    for name, model in MODELS.items():
+        if any(model_of(row) == name for row in rows):
+            ax.plot([], [], color=GREY, marker=model.marker or "o", markerfacecolor="white",
+                    linestyle="none", label=f"language model{model.suffix}")  # fmt: skip
 
 
 def model_of(row: Row) -> str | None:

@@ -11,7 +11,8 @@ from collections.abc import Callable, Sequence
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from figures.language_model import MODELS, entry, mark, of_models, pooled
+from figures.language_model import entry, mark, of_models, pooled
+from figures.models import MODELS
 from figures.style import LOOKS, PAGE, Drawing, finish, panels, select
 from simulate.rows import Row
 from theory.claims import parse_setting

@@ -11,7 +11,8 @@ from collections.abc import Callable, Sequence
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from figures.language_model import MODELS, categories, entry, mark, model_of, of_models, pooled, scaled
+from figures.language_model import categories, entry, mark, model_of, of_models, pooled, scaled
+from figures.models import MODELS
 from figures.style import LOOKS, PAGE, Drawing, finish, line, panels, select
 from simulate.rows import Row
 from theory.claims import find_claim, parse_setting
@@ -114,7 +115,7 @@ def _predicted_line(ax: Axes, look: int, method: str, rows: Sequence[Row], reach
     betas = sorted(found)
     if betas:
         line(ax, look, betas, [sum(found[b]) / len(found[b]) for b in betas],
-             f"{NAMES[method]}, predicted{MODELS[str(model_of(reached[0]))]}")  # fmt: skip
+             f"{NAMES[method]}, predicted{MODELS[str(model_of(reached[0]))].suffix}")  # fmt: skip
 
 
 #: name of the file → what draws it, and the claims it shows

@@ -9,7 +9,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from figures.language_model import GREY, MODELS, entry, mark, model_legend, of_models, pooled, scaled
+from figures.language_model import GREY, entry, mark, model_legend, of_models, pooled, scaled
+from figures.models import MODELS
 from figures.style import LOOKS, PAGE, Drawing, finish, line, panels, points, select
 from simulate.rows import Row
 from theory.language_model_settings import IMBALANCE_RUNS, PAIR_RUNS

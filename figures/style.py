@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import matplotlib
 
@@ -63,11 +63,15 @@ SETTINGS: dict[Any, Any] = {
 }
 
 
-@dataclass(frozen=True)
-class Drawing:
-    """A figure: the function that draws it from result rows (None: not without rows), and the claims it shows."""
+#: What a figure is drawn from: result rows, or sizes of model with the rows of each.
+Source = TypeVar("Source")
 
-    draw: Callable[[Sequence[Row]], Figure | None]
+
+@dataclass(frozen=True)
+class Drawing(Generic[Source]):
+    """A figure: the function that draws it (None: not enough to draw it from), and the claims it shows."""
+
+    draw: Callable[[Sequence[Source]], Figure | None]
     claims: tuple[str, ...]
 
 

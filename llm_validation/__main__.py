@@ -2,15 +2,20 @@
 
     python -m llm_validation                               every run, profile cpu
     python -m llm_validation P9 R4 --profile smoke         the runs that show these claims
+    python -m llm_validation --profile gpu --minutes 9     one GPU, in slices: run it again to go on
+    python -m llm_validation --size micro mini             models of other sizes, each in a folder of its own
     python -m llm_validation D17 --ratings FILE            real people's ratings as responses
     python -m llm_validation --model PATH_OR_NAME          another base model
-    python -m llm_validation --corpus FILE… --minutes 9    pretrain on text; stop starting jobs after 9 minutes
+    python -m llm_validation --corpus FILE… --minutes 9    pretrain on text
     torchrun --nproc-per-node 2 -m llm_validation …        several processes: the same rows
+    torchrun --nproc-per-node 2 -m llm_validation --shard  the model divided among them
+    python -m llm_validation merge INTO PART…              bring the rows of slices together
     python -m llm_validation align …                       one loss on a file of your preferences
     python -m llm_validation generate …                    Best-of-N and Speculative Rejection on a model of yours
 
-Rows go to llm_validation/results/PROFILE (or --results DIR). Finished jobs are skipped: a run that was stopped goes on
-where it stopped and ends with the same rows.
+A plan is printed first: what is to be done, and how long it should take by a short calibration. Rows go to
+llm_validation/results/PROFILE, or PROFILE-SIZE at another size than the profile's own (or --results DIR). Finished jobs
+are skipped: a run that was stopped goes on where it stopped and ends with the same rows.
 """
 
 from __future__ import annotations
@@ -20,24 +25,23 @@ import os
 import sys
 import time
 from dataclasses import asdict, replace
-from functools import partial
 from pathlib import Path
 
 import torch
 
+from llm_validation import generation_effort
 from llm_validation.align_command import align_main
+from llm_validation.base_model import OutOfTime, base_folder
 from llm_validation.corpus import read_documents
-from llm_validation.generation import MEASUREMENTS, generate_main
-from llm_validation.generation_effort import context as generation_context
-from llm_validation.grid import Job, run_jobs
-from llm_validation.labs import DESIGNS, Context, encoded_catalogue, fit_lab, fitted, open_lab
-from llm_validation.language import STORIES
-from llm_validation.measured import Measured
-from llm_validation.model import device
+from llm_validation.device_rates import measure_rates
+from llm_validation.generation import generate_main
+from llm_validation.labs import Context
+from llm_validation.model import device, use_tensor_cores
 from llm_validation.people import check_people
-from llm_validation.pretrain import pretrain
-from llm_validation.processes import bring_together, share, wait_for_everyone
-from llm_validation.profiles import PROFILES, Profile
+from llm_validation.processes import end, share
+from llm_validation.profiles import PROFILES, RATES, SIZES_OF, Profile, folder_name, profile_at
+from llm_validation.results_folder import check_folder, merge_main
+from llm_validation.run import Setup, run, show_plan
 from llm_validation.which_runs import runs_of
 from simulate.people_options import add_people_options, chosen_people
 from simulate.rows import ROOT, make_stamp
@@ -45,115 +49,133 @@ from theory.claims import find_claim
 
 #: Versions that a stamp notes.
 PACKAGES = ("numpy", "scipy", "torch", "transformers", "tokenizers", "accelerate", "safetensors")
+#: Most processes that use one GPU at a time.
+ON_A_GPU = 4
+COMMANDS = {"generate": generate_main, "align": align_main, "merge": merge_main}
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Command line; returns the exit status: 0, or 2 for input that cannot be used."""
     words = sys.argv[1:] if arguments is None else arguments
-    if words[:1] == ["generate"]:
-        return generate_main(words[1:])
-    if words[:1] == ["align"]:
-        return align_main(words[1:])
+    if words[:1] and words[0] in COMMANDS:
+        return COMMANDS[words[0]](words[1:])
     options = _parser().parse_args(words)
+    started = time.monotonic()
     try:
-        return _run(options)
+        sizes = _sizes(options)
+        for size in sizes:
+            folder = options.results or ROOT / "llm_validation" / "results" / folder_name(options.profile, size)
+            if options.results and len(sizes) > 1:
+                folder = options.results / str(size)
+            if not _run(options, size, folder, started):
+                break
     except (ValueError, FileNotFoundError, OSError) as error:
         print(f"llm_validation: {error}", file=sys.stderr)
         return 2
+    return 0
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m llm_validation", description="Check claims on trained models.")
     parser.add_argument("claims", nargs="*", metavar="ID", help="claim ids; all that have a language-model check")
     parser.add_argument("--profile", choices=sorted(PROFILES), default="cpu")
-    parser.add_argument("--results", type=Path, help="folder for rows; llm_validation/results/PROFILE by default")
+    parser.add_argument("--size", nargs="+", choices=list(RATES), metavar="SIZE", help="sizes of the model, one after "
+                        f"another: {', '.join(RATES)}; the profile's own by default")  # fmt: skip
+    parser.add_argument("--results", type=Path, help="folder for rows (a folder for each of several sizes in it)")
     parser.add_argument("--minutes", type=float, help="start no new job after so many minutes")
     parser.add_argument("--commit", help="the commit to note where there is no git")
-    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="jobs at a time (1 on a GPU)")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="jobs at a time, in processes")
     parser.add_argument("--seeds", type=int, help="number of seeds; the profile says how many by default")
+    parser.add_argument("--plan", action="store_true", help="print the plan and stop")
+    parser.add_argument("--recompute", action=argparse.BooleanOptionalAction, help="compute rows of other code again; "
+                        "the default, but for profile gpu")  # fmt: skip
+    parser.add_argument("--side-by-side", action=argparse.BooleanOptionalAction, help="train the seeds of a run as one "
+                        "stack; the default on a GPU")  # fmt: skip
+    parser.add_argument("--shard", action="store_true", help="divide the model among the processes of a launcher")
     base = parser.add_argument_group("base model")
     base.add_argument("--model", help="a causal language model by name or path, in place of a pretrained one")
     base.add_argument("--corpus", nargs="+", type=Path, metavar="FILE", help="text to pretrain on: plain, .gz, .jsonl")
+    base.add_argument("--pretrain-steps", type=int, help="optimiser steps, in place of the size's own")
     base.add_argument("--field", default="text", help="field of a .jsonl corpus")
     add_people_options(parser, None)
     return parser
 
 
-def _run(options: argparse.Namespace) -> int:
-    """Base model, references, runs: each stage does what is not done yet, and stops in time."""
-    started = time.monotonic()
-    deadline = None if options.minutes is None else started + 60.0 * options.minutes
-    wanted = runs_of([find_claim(claim_id).id for claim_id in options.claims])
-    context = _context(options)
-    _check_catalogues(context, wanted)
-    mine, stamp = share(), _stamp(options, context)
-    workers = 1 if context.device.type == "cuda" else options.jobs
-    rows = mine.folder(context.folder)
-    fits = mine.of(_fits(context, wanted))
-    left = run_jobs(fits, rows, stamp, workers, deadline=deadline, label="references", again=True)
-    wait_for_everyone()
-    left += run_jobs(mine.of(_runs(context, wanted, options.profile)), rows, stamp, workers, deadline=deadline)
-    wait_for_everyone()
-    if mine.size > 1 and mine.rank == 0:
-        bring_together(context.folder, mine.size)
+def _sizes(options: argparse.Namespace) -> list[str | None]:
+    """The sizes to be run one after another; None is the profile's own, or a given model's."""
+    if options.model:
+        if options.size:
+            raise ValueError("--size is of a model to be pretrained, and --model gives one")
+        return [None]
+    return list(options.size or SIZES_OF.get(options.profile, [None]))
+
+
+def _run(options: argparse.Namespace, size: str | None, folder: Path, started: float) -> bool:
+    """One size: the plan, and all of it or what there is time for. Is everything done?"""
+    setup = _setup(options, size, folder, started)
+    if setup.mine.rank == 0:
+        show_plan(setup, options.minutes or None)
+    if options.plan:
+        return True
+    try:
+        left = run(setup)
+    except OutOfTime as stopped:
+        print(f"stopped after {options.minutes} minutes: {stopped}; run again to go on")
+        return False
     if left:
         print(f"stopped after {options.minutes} minutes: {left} jobs or more are left; run again to go on")
-    print(f"rows in {context.folder}, {time.monotonic() - started:.0f} s")
-    return 0
+    print(f"rows in {folder}, {time.monotonic() - started:.0f} s")
+    return not left
 
 
-def _context(options: argparse.Namespace) -> Context:
-    """What all jobs share; pretrains the base model if there is none yet."""
-    profile = _profile(options)
+def _setup(options: argparse.Namespace, size: str | None, folder: Path, started: float) -> Setup:
+    """Everything that can be wrong with the input is found here."""
+    use_tensor_cores()
+    mine, profile, where = share(divided=options.shard), _profile(options, size), device()
+    wanted = runs_of([find_claim(claim_id).id for claim_id in options.claims])
     people, about = chosen_people(options, 0)
     check_people(people)
-    folder = options.results or ROOT / "llm_validation" / "results" / options.profile
-    base = Path(options.model) if options.model else _pretrained(options, profile, folder)
-    return Context(base, folder, profile, people, about, device())
+    documents = read_documents(options.corpus, options.field) if options.corpus else None
+    stamp = _stamp(options, profile)
+    recompute = options.profile != "gpu" if options.recompute is None else options.recompute
+    check_folder(folder, stamp, recompute=recompute)
+    base, rates = Path(options.model) if options.model else base_folder(folder, documents), measure_rates(where)
+    together = where.type == "cuda" if options.side_by_side is None else options.side_by_side
+    return Setup(
+        context=Context(base, folder, profile, people, about, where, str(stamp["fingerprint"]), mine.writes),
+        generation=generation_effort.context(base, options.profile, size=size, rates=rates),
+        profile=options.profile,
+        given=options.model is not None,
+        wanted=wanted,
+        documents=documents,
+        stamp=stamp,
+        rates=rates,
+        deadline=None if options.minutes is None else started + 60.0 * options.minutes,
+        mine=mine,
+        side_by_side=together and not mine.divided,
+        processes=1 if mine.divided else min(options.jobs, ON_A_GPU) if where.type == "cuda" else options.jobs,
+    )
 
 
-def _stamp(options: argparse.Namespace, context: Context) -> dict[str, object]:
-    cuda = context.device.type == "cuda"
+def _stamp(options: argparse.Namespace, profile: Profile) -> dict[str, object]:
+    """What rows note of the run."""
+    cuda = device().type == "cuda"
     base = options.model or [str(path) for path in options.corpus or ["generated language"]]
+    size = "given" if options.model else profile.pretraining.size
     return make_stamp(
         options.profile,
-        {"base": base, **asdict(context.profile)},
+        {"base": base, "size": size, **asdict(profile)},
         folders=("theory", "simulate", "llm_validation"),
         packages=PACKAGES,
-        device=torch.cuda.get_device_name(context.device) if cuda else None,
+        device=torch.cuda.get_device_name(device()) if cuda else None,
         commit=options.commit,
     )
 
 
-def _fits(context: Context, wanted: dict[str, list[str]]) -> list[Job]:
-    """The reference fits that are missing."""
-    return [
-        Job(f"{design} reference", seed, partial(fit_lab, context, design, seed))
-        for seed in range(context.profile.seeds)
-        for design in wanted
-        if design in DESIGNS and not fitted(context, design, seed)
-    ]
-
-
-def _runs(context: Context, wanted: dict[str, list[str]], profile: str) -> list[Job]:
-    """All runs whose reference is there."""
-    return [
-        Job(run, seed, partial(_measure, context, profile, design, run, seed))
-        for design, runs in wanted.items()
-        for run in runs
-        for seed in range(context.profile.seeds)
-        if design not in DESIGNS or fitted(context, design, seed)
-    ]
-
-
-def _measure(context: Context, profile: str, design: str, run: str, seed: int) -> list[Measured]:
-    if design not in DESIGNS:
-        return MEASUREMENTS[run](generation_context(context.base, profile), seed)
-    return DESIGNS[design].runs(context)[run](open_lab(context, design, seed))
-
-
-def _profile(options: argparse.Namespace) -> Profile:
-    profile = PROFILES[options.profile]
+def _profile(options: argparse.Namespace, size: str | None) -> Profile:
+    profile = profile_at(options.profile, size)
+    if options.pretrain_steps is not None:
+        profile = replace(profile, pretraining=replace(profile.pretraining, steps=options.pretrain_steps))
     if options.bt_beta:
         profile = replace(profile, betas=tuple(options.bt_beta))
     if options.seeds is not None:
@@ -163,27 +185,5 @@ def _profile(options: argparse.Namespace) -> Profile:
     return profile
 
 
-def _pretrained(options: argparse.Namespace, profile: Profile, folder: Path) -> Path:
-    """The base model's folder, trained now if it is not there."""
-    source = read_documents(options.corpus, options.field) if options.corpus else STORIES
-    base = folder / "checkpoints" / ("base-corpus" if options.corpus else "base")
-    made = pretrain(profile.pretraining, source, base)
-    if made.entropy is not None:
-        print(
-            f"base model: {made.held_out:.3f} nats per story against an entropy of {made.entropy:.3f} "
-            f"({100 * made.excess:+.1f} %), {made.seconds:.0f} s, {made.tokens_per_second:.0f} tokens/s"
-        )
-    else:
-        print(f"base model: {made.bits_per_byte:.3f} bits per byte, {made.seconds:.0f} s")
-    return base
-
-
-def _check_catalogues(context: Context, wanted: dict[str, list[str]]) -> None:
-    """Every catalogue in the base model's tokens: what cannot work is said before anything is trained."""
-    for design in wanted:
-        if design in DESIGNS:
-            encoded_catalogue(context, design, 0)
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    end(main())

@@ -22,12 +22,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from llm_validation.lab import Lab
-from llm_validation.model import autocast
-from llm_validation.prefix_trie import PrefixTrie, node_states
-from llm_validation.train import TrainingDiverged
 from simulate.montecarlo import generator
 from theory.checks import Array
 
@@ -46,49 +44,32 @@ class RewardModel:
     loss: Array
 
 
-def last_nodes(trie: PrefixTrie) -> torch.Tensor:
-    """(P, A) the inner node from which each response's EOS is predicted: its whole text has been read there."""
-    none = trie.edge.shape[0]
-    length = (trie.response != none).sum(1)
-    last = trie.response.gather(1, (length - 1)[:, None])[:, 0]
-    return trie.edge[last, 0].view(trie.n_prompts, trie.n_responses)
-
-
 def fit_reward_model(lab: Lab, win_rates: Array, pair_weights: Array) -> RewardModel:
     """Train on win rates and pair laws (P, A, A) of every prompt, each prompt with the same weight.
 
     Rewards of a prompt are fixed up to a constant only.
     """
-    trie, model = lab.trie(), lab.model()
     mass = pair_weights * (1.0 - np.eye(lab.n_responses))
     mass = mass / mass.sum(axis=(1, 2), keepdims=True)
     weight, rates, pairs = lab.tensor(2.0 * mass * win_rates / len(mass)), lab.tensor(win_rates), lab.tensor(mass)
     held = pairs.sum(-1)
-    hidden = model.get_output_embeddings().weight.shape[1]
-    source = torch.Generator().manual_seed(int(generator(lab.seed, "reward head").integers(2**31)))
-    head = (HEAD_SPREAD * torch.randn(hidden, generator=source)).to(lab.device).requires_grad_()
-    weights, last = [*model.base_model.parameters(), head], last_nodes(trie)
-    schedule = lab.schedule.slower(RATE_FACTOR).longer(LENGTH_FACTOR)
-    optimiser = torch.optim.AdamW(weights, lr=schedule.rate, weight_decay=0.0, fused=True)
-    history = []
-    for step in range(schedule.steps):
-        with autocast(lab.device):
-            rewards = (node_states(model, trie)[last].float() * head).sum(-1)
+
+    def objective(_: int, rewards: Tensor) -> Tensor:
         gaps = rewards[:, :, None] - rewards[:, None, :]
         with torch.no_grad():
             loss = -(weight * logsigmoid(gaps)).sum()
             score = (pairs * (rates - torch.sigmoid(gaps))).sum(-1) / held
             score = score - score.mean(-1, keepdim=True)
-        optimiser.zero_grad(set_to_none=True)
-        (-(score * rewards).sum(-1).mean()).backward()
-        norm = torch.nn.utils.clip_grad_norm_(weights, schedule.clip)
-        if not torch.isfinite(loss + norm):
-            raise TrainingDiverged(f"reward model: step {step} has loss {loss.item()} and gradient norm {norm.item()}")
-        for group in optimiser.param_groups:
-            group["lr"] = schedule.rate_at(step)
-        optimiser.step()
-        history.append(float(loss))
-    with torch.no_grad(), autocast(lab.device):
-        rewards = (node_states(model, trie)[last].float() * head).sum(-1)
-    fitted = rewards.double().cpu().numpy()
-    return RewardModel(fitted - fitted.max(axis=1, keepdims=True), np.array(history))
+        surrogate = -(score * rewards).sum(-1).mean()
+        return loss + surrogate - surrogate.detach()  # the value of one, the gradient of the other
+
+    schedule = lab.schedule.slower(RATE_FACTOR).longer(LENGTH_FACTOR)
+    trained = lab.train(objective, "reward model", schedule=schedule, head=_first_head(lab))
+    rewards = trained.path[-1]
+    return RewardModel(rewards - rewards.max(axis=1, keepdims=True), trained.loss)
+
+
+def _first_head(lab: Lab) -> Tensor:
+    """The scalar head (H,) before training."""
+    source = torch.Generator().manual_seed(int(generator(lab.seed, "reward head").integers(2**31)))
+    return (HEAD_SPREAD * torch.randn(lab.width, generator=source)).to(lab.device)

@@ -21,29 +21,32 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers.cache_utils import DynamicCache
 
+from llm_validation.decoding_uniforms import uniform_table
 from llm_validation.kv_cache import Rows, forward, left_padded, new_cache, select_rows
 from llm_validation.scoring import Batch, IncrementalScorer, Scorer, checked_scores
-from simulate.montecarlo import generator
 from theory.checks import Array
 
 if TYPE_CHECKING:
     from llm_validation.decoding import Sampling
 
 log = logging.getLogger(__name__)
-#: u stays below 1 by so much that u·total < total in float64: no token beyond the last is ever taken.
-BELOW_ONE = 1.0 - 2.0**-50
-
-
-def uniforms(seed: int, prompt: int, position: int, n: int) -> Array:
-    """u (n,) in [0, 1): entry i depends on (seed, prompt, position, i) alone, not on n."""
-    return generator(seed, "token", prompt, position).random(n) * BELOW_ONE
+#: Entries of the distribution functions that `sample` holds at a time: on a CPU those that stay in its cache, on a GPU
+#: a share of its memory.
+ENTRIES = {"cpu": 1 << 18, "cuda": 1 << 26}
 
 
 def sample(logits: Tensor, temperature: float, u: Tensor) -> Tensor:
     """Tokens (B,) at the quantiles u (B,) of softmax(logits/temperature); V where the logits are NaN.
 
-    The first token whose cumulative probability exceeds u: never one of probability zero.
+    The first token whose cumulative probability exceeds u: never one of probability zero. Some rows at a time, which
+    changes none of them.
     """
+    rows = max(1, ENTRIES.get(logits.device.type, ENTRIES["cpu"]) // logits.shape[1])
+    parts = zip(logits.split(rows), u.split(rows), strict=True)
+    return torch.cat([_sample(some, temperature, own) for some, own in parts])
+
+
+def _sample(logits: Tensor, temperature: float, u: Tensor) -> Tensor:
     cumulative = torch.softmax(logits.float() / temperature, dim=-1).cumsum(dim=-1, dtype=torch.float64)
     return torch.searchsorted(cumulative, (u * cumulative[:, -1])[:, None], right=True)[:, 0]
 
@@ -210,23 +213,22 @@ class Run:
         if broken.size:
             names = [divmod(int(row), self.n) for row in group.rows[broken]]
             raise FloatingPointError(f"the model's logits are NaN at token {group.written} for (prompt, row) {names}")
-        rows, ended = group.rows, np.isin(chosen, self.sampling.eos)
+        rows = group.rows
         self.tokens[rows, group.written] = chosen
         group.written += 1
         self.lengths[rows] = group.written
         self.generated += rows.size
         self.peak = max(self.peak, group.cached_tokens())
-        if ended.any():
+        if self.sampling.eos and (ended := np.isin(chosen, self.sampling.eos)).any():
             self.finished[rows[ended]] = True
             self._keep(group, ~ended)
 
     def _uniforms(self, group: Group) -> Tensor:
         """Quantiles (B,) of the group's rows at its next position."""
         prompt, row = np.divmod(group.rows, self.n)
-        own, first = np.unique(prompt, return_index=True)  # rows ascend, so those of a prompt are side by side
-        parts = zip(own.tolist(), np.split(row, first[1:]), strict=True)
-        u = np.concatenate([uniforms(self.seed, p, group.written, self.n)[rows] for p, rows in parts])
-        return torch.as_tensor(u, device=self.device)
+        new = np.diff(prompt, prepend=-1) > 0  # rows ascend, so those of a prompt are side by side
+        table = uniform_table(self.seed, prompt[new].tolist(), group.written, self.n)
+        return torch.as_tensor(table[np.cumsum(new) - 1, row], device=self.device)
 
     def _encode(self, group: Group) -> Tensor:
         """Start a group's cache, and the logits (B, V) of its next token: prompts once each, or waiting rows."""
@@ -304,11 +306,11 @@ class Run:
         rows = self.running_rows()
         if not rows.size:
             return
-        scores = self.score(rows)
+        scores, prompt = self.score(rows), rows // self.n
+        order = np.lexsort((-scores, prompt))  # stable
+        place = np.arange(rows.size) - np.searchsorted(prompt, prompt)  # rows ascend, and so do sorted prompts
         kept = np.zeros(rows.size, dtype=bool)
-        for prompt, count in survivors.items():
-            own = np.flatnonzero(rows // self.n == prompt)
-            kept[own[np.argsort(-scores[own], kind="stable")[:count]]] = True
+        kept[order[place < np.array([survivors[p] for p in prompt.tolist()])]] = True
         fill = sum(group.cached_tokens() for group in self.groups)
         self.decisions.append((int(self.lengths[rows[0]]), rows, scores, kept, fill))
         for group in self.groups:

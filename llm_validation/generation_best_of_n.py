@@ -20,7 +20,8 @@ import numpy as np
 from scipy.special import ndtri
 
 from llm_validation.comparisons import BT_BETA, compare, streams, utility
-from llm_validation.decoding import Outcome, Sampling, best_of_n, speculative_rejection
+from llm_validation.decoding import Outcome, Sampling, Spent, best_of_n, speculative_rejection
+from llm_validation.device_rates import DeviceRates, decoding_bound
 from llm_validation.generation_effort import BestOfNEffort, Context
 from llm_validation.measured import Measured
 from llm_validation.measured_selection import MeasuredRows, measured_reward, measured_survival
@@ -32,6 +33,7 @@ from theory import speculative_cost
 from theory.best_of_n import best_of_n_reward, gaussian_process, kl_bound, speculative_reward, winner_survival
 from theory.checks import Array
 from theory.density_evolution import survivor_counts
+from theory.judgement import Setting
 from theory.order_statistics import expected_inverse_range
 from theory.speculative_metrics import improvement_score, measured_speedup
 
@@ -41,6 +43,11 @@ ALPHA = 0.5
 REFERENCE = 16
 #: B2 is measured up to this N.
 LARGEST_DIVERGENCE = 16
+
+
+def decision_times(length: int) -> tuple[int, ...]:
+    """T/4, T/2, 3T/4."""
+    return tuple(length * quarter // 4 for quarter in (1, 2, 3))
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +64,7 @@ class Lab:
     @property
     def times(self) -> tuple[int, ...]:
         """Decision times, in tokens."""
-        return tuple(self.length * quarter // 4 for quarter in (1, 2, 3))
+        return decision_times(self.length)
 
     def write(self, groups: int, n: int, seed: int, *, reject: bool, eos: bool = False) -> list[Outcome]:
         """Best-of-N, or Speculative Rejection on the same rows, for `groups` groups, some groups at a time."""
@@ -187,6 +194,7 @@ class Runs:
 
     rewards  (G, n) final rewards of all rows;  best, rejected  (G,) what each returned;  survived  (G,) of the winner
     tokens, seconds, peak  (2,) per group, generated, passed, and cached at most, of Best-of-n and Speculative Rejection
+    batches  what each batch of Best-of-n cost
     """
 
     n: int
@@ -197,6 +205,7 @@ class Runs:
     tokens: Array
     seconds: Array
     peak: Array
+    batches: tuple[Spent, ...]
 
 
 def measure(lab: Lab, n: int, rows: int, seed: int) -> Runs:
@@ -214,7 +223,7 @@ def measure(lab: Lab, n: int, rows: int, seed: int) -> Runs:
     tokens, seconds = np.array(spent, dtype=float).T / groups
     peak = np.array([max(o.spent.peak / len(o.returned) for o in outcomes) for outcomes in (plain, pruned)])
     survived = alive[np.arange(groups), rewards.argmax(axis=1)].astype(float)
-    return Runs(n, rewards, best, rejected, survived, tokens, seconds, peak)
+    return Runs(n, rewards, best, rejected, survived, tokens, seconds, peak, tuple(o.spent for o in plain))
 
 
 def _difference(claim: str, check: str, n: int, found: Estimate, wanted: Predicted, unit: float) -> Measured:
@@ -374,6 +383,26 @@ def _weighted_score(best: Array, reference: Array, weights: Array) -> float:
     return 100.0 * (1.0 + float(weights @ ((best - top) / (top - bottom))))
 
 
+def speed(lab: Lab, run: Runs, rates: DeviceRates | None) -> list[Measured]:
+    """B10: tokens per second that Best-of-n generates, scoring left out, rows at once, and cached tokens at most.
+
+    The note says what share that is of what the device's copy rate allows, with the cache at its mean over the steps.
+    """
+    seconds = sum(spent.seconds - spent.scoring for spent in run.batches)
+    speed = sum(spent.generated for spent in run.batches) / seconds
+    rows, peak = min(run.rewards.size, run.n * max(1, lab.effort.at_once // run.n)), max(s.peak for s in run.batches)
+    setting: Setting = {"method": "best_of_n", "n": run.n}
+    note = f"{rows} rows at once, {peak} cached tokens at most"
+    if rates is not None:
+        bound = decoding_bound(lab.model, rows, rows * (1 + lab.length / 2), rates)
+        note += f"; {100 * speed / bound:.1f} % of the {bound:.4g} tokens/s that copying on {rates.name} allows"
+    return [
+        Measured("B10", "tokens_per_second", setting, speed, 0.0, len(run.batches), note),
+        Measured("B10", "rows_at_once", setting, float(rows)),
+        Measured("B10", "cached_tokens", setting, float(peak)),
+    ]
+
+
 def memory_and_exactness(lab: Lab, seed: int) -> list[Measured]:
     """B7: peak under fixed times, fill under a budget. B9: α = 0; nothing finished lost; B6 with rows that end."""
     n, sampling, prompt = 64, Sampling(lab.length, ()), [(lab.end,)]
@@ -437,5 +466,6 @@ def measure_best_of_n(context: Context, seed: int) -> list[Measured]:
         fit,
         *rewards_and_survival(lab, pool, runs, seed),
         *costs(lab, pool, runs, seed),
+        *speed(lab, runs[-1], context.rates),
         *memory_and_exactness(lab, seed),
     ]

@@ -1,10 +1,18 @@
-"""How much work the measurements on open generation do in each profile, and what they start from."""
+"""How much work the measurements on open generation do in each profile, and what they start from.
+
+Learning rates are those of the profile's own model size. A wider model, of width w, takes them at own width / w: under
+Adam the best rate of a matrix falls as one over its inputs (Yang et al., arXiv 2203.03466, "μP", table 8). A narrower
+one keeps them: above some rate a model does not learn to copy, however narrow it is.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from llm_validation.device_rates import DeviceRates
+from llm_validation.model import SIZES
+from llm_validation.profiles import PROFILES
 from llm_validation.reward_model import RewardTraining
 
 
@@ -53,11 +61,12 @@ class CorrectionEffort:
 
 @dataclass(frozen=True)
 class Context:
-    """A pretrained model's folder (or its name), and the effort of each topic."""
+    """A pretrained model's folder (or its name), the effort of each topic, and what the device can do, if measured."""
 
     folder: str | Path
     best_of_n: BestOfNEffort = field(default_factory=BestOfNEffort)
     correction: CorrectionEffort = field(default_factory=CorrectionEffort)
+    rates: DeviceRates | None = None
 
 
 _SMOKE = (
@@ -69,17 +78,34 @@ _SMOKE = (
 )  # fmt: skip
 _GPU = (
     BestOfNEffort(
-        length=256, sizes=(4, 16, 64, 256, 1024), rows=(4096, 8192, 32_768, 65_536, 65_536), pool=32_768,
-        at_once=4096, streams=20_000, comparisons=100_000, replicates=50,
-        reward=RewardTraining(steps=2000, batch=64, rate=2e-4),
+        length=128, sizes=(4, 16, 64, 256, 1024, 4096), rows=(2048, 4096, 8192, 16_384, 16_384, 32_768),
+        pool=16_384, at_once=4096, streams=8000, comparisons=40_000, replicates=50,
+        reward=RewardTraining(steps=1000, batch=64, rate=2e-4),
     ),
-    CorrectionEffort(warmup=200, steps=1500, further_steps=600, batch=256, rate=2e-4, held_out=40_000, samples=20_000),
+    CorrectionEffort(warmup=600, steps=600, further_steps=250, batch=256, rate=2e-4, held_out=20_000, samples=10_000),
 )  # fmt: skip
 #: profile → (Best-of-N, correction)
 EFFORTS = {"smoke": _SMOKE, "cpu": (BestOfNEffort(), CorrectionEffort()), "gpu": _GPU}
 
 
-def context(folder: str | Path, profile: str) -> Context:
-    """The context of a profile. KeyError for a profile that does not exist."""
+def rate_factor(profile: str, size: str) -> float:
+    """What a profile's learning rates are multiplied by at a model size: min(1, own width / width of `size`).
+
+    KeyError for a profile that does not exist, ValueError for a size that does not.
+    """
+    own = PROFILES[profile].pretraining.size
+    if size not in SIZES:
+        raise ValueError(f"no model size {size!r}; there are {', '.join(SIZES)}")
+    return min(1.0, SIZES[own].hidden / SIZES[size].hidden)
+
+
+def context(folder: str | Path, profile: str, *, size: str | None = None, rates: DeviceRates | None = None) -> Context:
+    """The context of a profile, for a model of a size of `model.SIZES`; None: the profile's own.
+
+    KeyError for a profile that does not exist, ValueError for a size that does not.
+    """
     best_of_n, correction = EFFORTS[profile]
-    return Context(folder, best_of_n, correction)
+    factor = 1.0 if size is None else rate_factor(profile, size)
+    reward = replace(best_of_n.reward, rate=factor * best_of_n.reward.rate)
+    slower = replace(correction, rate=factor * correction.rate)
+    return Context(folder, replace(best_of_n, reward=reward), slower, rates)

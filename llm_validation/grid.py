@@ -10,17 +10,20 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import joblib
 import torch
-from tqdm import tqdm
 
+from llm_validation.dashboard import Dashboard, Tally
 from llm_validation.measured import Measured
+from llm_validation.model import use_tensor_cores
+from llm_validation.side_by_side import run_side_by_side
+from llm_validation.train import Trainer, train_one
 from simulate.montecarlo import Z95
 from simulate.rows import Results, Row, replace_file
 from theory.judgement import setting_key
@@ -31,11 +34,18 @@ FINISHED = "jobs.json"
 
 @dataclass(frozen=True)
 class Job:
-    """One unit of work: its name (unique in the grid), its seed, and the function that measures."""
+    """One unit of work: its name and seed (together unique in the grid), and the function that measures.
+
+    measure  is given the trainer of its trainings
+    work     its expected share of the grid's time, in any unit
+    trains   does it train on a catalogue, by that trainer?
+    """
 
     name: str
     seed: int
-    measure: Callable[[], list[Measured]]
+    measure: Callable[[Trainer], list[Measured]]
+    work: float = 1.0
+    trains: bool = True
 
     @property
     def key(self) -> str:
@@ -44,60 +54,101 @@ class Job:
 
 @dataclass(frozen=True)
 class Done:
-    """What a job returned, how long it took."""
+    """What a job returned, how long it took, and what it trained: positions through forward and backward, and FLOPs.
 
-    job: str
+    seconds  of a job that ran side by side with others: its share
+    """
+
+    name: str
     seed: int
     measured: list[Measured]
     seconds: float
+    tokens: int = 0
+    flops: float = 0.0
+
+    @property
+    def key(self) -> str:
+        return f"{self.name} seed {self.seed}"
+
+
+def always() -> bool:
+    """No deadline."""
+    return True
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How jobs are run.
+
+    workers       jobs at a time, each in a process
+    side_by_side  all seeds of a name as one stack instead, one name after another
+    trainer       what trains a job that is not side by side with others
+    may_start     asked before each job: is there time?
+    peak          FLOP/s of matrix products that the dashboard's MFU is relative to; None: no MFU is shown
+    keep          False where another process writes down what is done
+    """
+
+    workers: int = 1
+    side_by_side: bool = False
+    trainer: Trainer = train_one
+    may_start: Callable[[], bool] = always
+    peak: float | None = None
+    keep: bool = True
 
 
 def run_jobs(
     jobs: Sequence[Job],
     folder: Path,
     stamp: dict[str, object],
-    workers: int,
+    pace: Pace,
     *,
-    deadline: float | None = None,
     label: str = "llm_validation",
     again: bool = False,
 ) -> int:
-    """Run the jobs that `folder` does not hold yet, `workers` at a time, saving after each; how many are left undone.
+    """Run the jobs that `folder` does not hold yet, saving after each; how many are left undone.
 
-    deadline  a value of time.monotonic() after which no new job is started
     again     run them whether or not they are written down as done (a checkpoint they left is gone)
-    A job that fails stops the run with its name; what was finished is on disk.
+    A job that fails stops the run with its name; what was finished is on disk. What may be in the folder already is
+    `results_folder`'s business.
     """
     results, finished = Results(folder), read_finished(folder)
     code = str(stamp["fingerprint"])
-    stale = results.drop_stale(code)
-    finished = {key: value for key, value in finished.items() if value == code}
-    if stale:
-        print(f"{stale} rows in {folder} were made by other code and are computed again", file=sys.stderr)
     stamp_id = hashlib.sha256(json.dumps(stamp, sort_keys=True).encode()).hexdigest()[:12]
+    results.drop_stale(code)
+    finished = {key: value for key, value in finished.items() if value == code}
     todo = [job for job in jobs if again or job.key not in finished]
+    units = by_name(todo) if pace.side_by_side else [[job] for job in todo]
     started = 0
 
-    def due() -> Iterator[Callable[[], Done]]:
+    def due() -> Iterator[Callable[[], list[Done | Exception]]]:
         nonlocal started
-        for job in todo:
-            if deadline is not None and time.monotonic() > deadline:
+        for unit in units:
+            if not pace.may_start():
                 return
-            started += 1
-            yield joblib.delayed(_measure)(job)
+            started += len(unit)
+            yield joblib.delayed(_measure)(unit, pace.trainer)
 
-    parallel = joblib.Parallel(
-        n_jobs=max(1, min(workers, len(todo))), return_as="generator_unordered", pre_dispatch="n_jobs"
-    )
-    bar = tqdm(total=len(todo), desc=f"{label} → {folder.name}", unit="job", disable=not todo)
-    for done in parallel(due()):
-        results.add(rows_of(done, stamp_id), stamp_id, stamp)
-        finished[f"{done.job} seed {done.seed}"] = code
-        replace_file(folder / FINISHED, json.dumps(finished, indent=1, sort_keys=True) + "\n")
-        bar.set_postfix_str(f"{done.job} {done.seconds:.0f} s")
-        bar.update()
-    bar.close()
+    workers = 1 if pace.side_by_side else max(1, min(pace.workers, len(units)))
+    parallel = joblib.Parallel(n_jobs=workers, return_as="generator_unordered", pre_dispatch="n_jobs")
+    with Dashboard(todo, f"{label} → {folder.name}", pace.peak) as dashboard:
+        for outcomes in parallel(due()):
+            for done in [outcome for outcome in outcomes if isinstance(outcome, Done)]:
+                if pace.keep:
+                    results.add(rows_of(done, stamp_id), stamp_id, stamp)
+                    finished[done.key] = code
+                    replace_file(folder / FINISHED, json.dumps(finished, indent=1, sort_keys=True) + "\n")
+                dashboard.add(done.key, done.tokens, done.flops)
+            for error in [outcome for outcome in outcomes if isinstance(outcome, Exception)]:
+                raise error
     return len(todo) - started
+
+
+def by_name(jobs: Sequence[Job]) -> list[list[Job]]:
+    """The jobs, those of one name together: the seeds of a run."""
+    groups: dict[str, list[Job]] = {}
+    for job in jobs:
+        groups.setdefault(job.name, []).append(job)
+    return list(groups.values())
 
 
 def read_finished(folder: Path) -> dict[str, str]:
@@ -116,14 +167,34 @@ def rows_of(done: Done, stamp_id: str) -> list[Row]:
     ]  # fmt: skip
 
 
-def _measure(job: Job) -> Done:
-    """In a worker: one thread per process, since jobs are what runs in parallel."""
+def _measure(jobs: Sequence[Job], trainer: Trainer) -> list[Done | Exception]:
+    """In a worker: one job, or the seeds of one name side by side; a failed one leaves the others' results.
+
+    One thread per process where the environment says so, since jobs are what runs in parallel.
+    """
     if os.environ.get("OMP_NUM_THREADS") == "1":
         torch.set_num_threads(1)
+    use_tensor_cores()
     began = time.perf_counter()
+    tallies = [Tally() for _ in jobs]
+    if len(jobs) == 1:
+        outcomes = [_attempt(jobs[0], tallies[0], trainer)]
+    else:
+        outcomes = run_side_by_side([
+            partial(_attempt, job, tally) for job, tally in zip(jobs, tallies, strict=True)
+        ])  # fmt: skip
+    seconds = (time.perf_counter() - began) / len(jobs)
+    return [
+        outcome
+        if isinstance(outcome, Exception)
+        else Done(job.name, job.seed, outcome, seconds, tally.tokens, tally.flops)
+        for job, tally, outcome in zip(jobs, tallies, outcomes, strict=True)
+    ]
+
+
+def _attempt(job: Job, tally: Tally, trainer: Trainer) -> list[Measured] | Exception:
     try:
-        measured = job.measure()
+        return job.measure(tally.counting(trainer))
     except Exception as error:
         error.add_note(f"in job {job.key}")
-        raise
-    return Done(job.name, job.seed, measured, time.perf_counter() - began)
+        return error

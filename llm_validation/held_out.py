@@ -50,7 +50,11 @@ def story_losses(
 
 
 def excess_nats(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, language: Language, stories: Sequence[str]
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerFast,
+    language: Language,
+    stories: Sequence[str],
+    batch: int = 128,
 ) -> Estimate:
     """KL(language ‖ model) in nats per story: what the model loses beyond the entropy, from stories of the language.
 
@@ -58,7 +62,7 @@ def excess_nats(
     far smaller, because stories that are improbable are so under both laws.
     """
     known = np.array([-language.log_probability(story) for story in stories])
-    return mean(story_losses(model, tokenizer, stories) - known)
+    return mean(story_losses(model, tokenizer, stories, batch) - known)
 
 
 @torch.no_grad()

@@ -31,7 +31,12 @@ class GrowingLayer(DynamicLayer):
     """One layer's keys and values (B, heads, L, head size): views of buffers with room for more tokens."""
 
     def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
-        """Append the new tokens' states and return all states."""
+        """Append the new tokens' states and return all states.
+
+        Under autocast rotary positions leave keys in float32 and values in bf16, and attention rounds both to bf16:
+        kept as values are, keys need half the memory and are not rounded again at every step.
+        """
+        key_states = key_states.to(value_states.dtype)
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
             self.key_room, self.value_room = key_states[:, :, :0], value_states[:, :, :0]

@@ -26,6 +26,7 @@ from llm_validation.lab import Lab, conditional, fit_reference, measure_referenc
 from llm_validation.measured import Measured
 from llm_validation.model import load, replacing, write
 from llm_validation.profiles import Profile
+from llm_validation.train import Trainer, train_one
 from simulate.distortion_people import People
 from simulate.montecarlo import generator
 from theory.checks import Array
@@ -47,6 +48,8 @@ class Context:
     profile    how long everything takes
     people     the users of D17, and what rows say of them
     device     where training runs
+    code       fingerprint of the code: a reference that other code fitted is fitted again
+    writes     False in a process that shares its jobs with another one, which writes what they leave
     """
 
     base: Path
@@ -55,6 +58,8 @@ class Context:
     people: People
     about: dict[str, str | int]
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    code: str = ""
+    writes: bool = True
 
 
 @dataclass(frozen=True)
@@ -115,17 +120,18 @@ def encoded_catalogue(context: Context, design: str, seed: int) -> tuple[Encoded
     return encode_catalogue(texts, loaded.tokenizer, limit), loaded
 
 
-def fit_lab(context: Context, design: str, seed: int) -> list[Measured]:
+def fit_lab(context: Context, design: str, seed: int, trainer: Trainer = train_one) -> list[Measured]:
     """Fit and keep the reference of a design and seed; returns what the fit is worth (rows without a claim's check)."""
     encoded, loaded = encoded_catalogue(context, design, seed)
     target = DESIGNS[design].references(context, generator(seed, design, "references"))
     model = loaded.model.to(context.device)
-    fit_reference(model, encoded, target, context.profile.fit, context.device)
+    fit_reference(model, encoded, target, context.profile.fit, context.device, trainer)
     law = measure_reference(model, encoded.trie().to(context.device))
-    with replacing(_lab_folder(context, design, seed)) as partial_folder:
-        write(model.cpu(), loaded.tokenizer, partial_folder)
-        np.save(partial_folder / LAW, law)
-        (partial_folder / RECORD).write_text(json.dumps(_made_from(context)) + "\n")
+    if context.writes:
+        with replacing(_lab_folder(context, design, seed)) as partial_folder:
+            write(model.cpu(), loaded.tokenizer, partial_folder)
+            np.save(partial_folder / LAW, law)
+            (partial_folder / RECORD).write_text(json.dumps(_made_from(context)) + "\n")
     distance = total_variation(conditional(np.exp(law)), target)
     setting = {"catalogue": design}
     return [
@@ -140,12 +146,13 @@ def fitted(context: Context, design: str, seed: int) -> bool:
     return record.is_file() and json.loads(record.read_text()) == _made_from(context)
 
 
-def open_lab(context: Context, design: str, seed: int) -> Lab:
+def open_lab(context: Context, design: str, seed: int, trainer: Trainer = train_one) -> Lab:
     """The lab of a fitted reference."""
     encoded, _ = encoded_catalogue(context, design, seed)
     folder = _lab_folder(context, design, seed)
     law = np.load(folder / LAW)
-    return Lab(folder, encoded, law, context.device, seed, context.profile.runs, context.folder / "traces")
+    traces = context.folder / "traces" if context.writes else None
+    return Lab(folder, encoded, law, context.device, seed, context.profile.runs, traces, trainer)
 
 
 def _lab_folder(context: Context, design: str, seed: int) -> Path:
@@ -153,4 +160,5 @@ def _lab_folder(context: Context, design: str, seed: int) -> Path:
 
 
 def _made_from(context: Context) -> dict[str, Any]:
-    return {"base": str(context.base), "fit": asdict(context.profile.fit), "people": context.people.name}
+    fit = asdict(context.profile.fit)
+    return {"base": str(context.base), "fit": fit, "people": context.people.name, "code": context.code}

@@ -1,7 +1,8 @@
 """The language model: built at one of a few sizes, loaded by name or path, saved.
 
 Everything is a plain causal language model of transformers; nothing here knows what it will be trained for. Weights
-are kept in float32 (bf16 is what a GPU computes in, under `autocast`), and are written as safetensors, never pickle.
+are kept in float32 and are written as safetensors, never pickle. A GPU computes in bf16 under `autocast` (pretraining,
+generation), and where laws are to be exact in float32 with TF32 products.
 
 Legend: B batch, T tokens.
 """
@@ -11,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 import sys
+import threading
 import uuid
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
@@ -51,10 +53,16 @@ class Size:
 #: The one dial. Parameters without embeddings; each token of the vocabulary adds `hidden`.
 SIZES = {
     "smoke": Size(hidden=32, layers=2, heads=2, intermediate=96, rotary_base=100.0),  # 0.03 M: seconds, for tests
+    "micro": Size(hidden=48, layers=2, heads=4, intermediate=128, rotary_base=100.0),  # 0.06 M: one CPU core, a minute
     "tiny": Size(hidden=96, layers=3, heads=4, intermediate=256, rotary_base=100.0),  # 0.3 M: one CPU core
+    "mini": Size(hidden=192, layers=4, heads=6, intermediate=512, rotary_base=100.0),  # 1.8 M: one CPU core, minutes
     "small": Size(hidden=512, layers=8, heads=8, intermediate=1408),  # 26 M: one GPU, minutes
     "base": Size(hidden=768, layers=12, heads=12, intermediate=2048),  # 85 M: one GPU, hours
 }
+
+
+#: transformers makes a model on torch's "meta" device by a switch of the whole process: one thread at a time.
+_LOADING = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -129,7 +137,7 @@ def load(name_or_path: str | Path) -> Loaded:
     name = str(name_or_path)
     here = Path(name).is_dir()
     try:
-        with _without_bars() if here else contextlib.nullcontext():  # a download shows how far it is
+        with _LOADING, _without_bars() if here else contextlib.nullcontext():  # a download shows how far it is
             tokenizer = AutoTokenizer.from_pretrained(name)
             model = AutoModelForCausalLM.from_pretrained(
                 name, dtype=torch.float32, use_safetensors=True, attn_implementation="sdpa"
@@ -209,3 +217,12 @@ def autocast(where: torch.device) -> AbstractContextManager[object]:
     if where.type == "cuda":
         return torch.autocast("cuda", dtype=torch.bfloat16)
     return contextlib.nullcontext()
+
+
+def use_tensor_cores() -> None:
+    """Float32 products on a GPU in TF32: 10 bits of mantissa, errors of 10⁻³ nats in a sequence's log-probability.
+
+    For catalogues, whose laws are compared with predictions; pretraining and generation are in bf16 (`autocast`).
+    """
+    if torch.cuda.is_available():
+        torch.set_float32_matmul_precision("high")

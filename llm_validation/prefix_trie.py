@@ -175,13 +175,29 @@ def node_logits(model: Any, trie: PrefixTrie) -> Tensor:
 
 def node_states(model: Any, trie: PrefixTrie) -> Tensor:
     """Last hidden states (N, H) at the inner nodes."""
-    dtype = next(model.parameters()).dtype
-    mask = torch.zeros(trie.visible.shape, dtype=dtype, device=trie.visible.device)
-    mask = mask.masked_fill(~trie.visible, torch.finfo(dtype).min)
-    states = model.base_model(
-        input_ids=trie.tokens, attention_mask=mask[:, None], position_ids=trie.positions, use_cache=False
+    return states_at(model.base_model, trie.tokens, trie.positions, trie.visible, trie.node)
+
+
+def states_at(base: Any, tokens: Tensor, positions: Tensor, visible: Tensor, node: Tensor) -> Tensor:
+    """Last hidden states (N, H) of a transformer without its head at nodes (N, 2) = (prompt, position) of packed trees.
+
+    tokens, positions (P, L) and visible (P, L, L) as in `PrefixTrie`.
+    """
+    dtype = next(base.parameters()).dtype
+    mask = torch.zeros(visible.shape, dtype=dtype, device=visible.device)
+    mask = mask.masked_fill(~visible, torch.finfo(dtype).min)
+    states: Tensor = base(
+        input_ids=tokens, attention_mask=mask[:, None], position_ids=positions, use_cache=False
     ).last_hidden_state
-    return states[trie.node[:, 0], trie.node[:, 1]]
+    return states[node[:, 0], node[:, 1]]
+
+
+def last_nodes(trie: PrefixTrie) -> Tensor:
+    """(P, A) the inner node from which each response's EOS is predicted: its whole text has been read there."""
+    none = trie.edge.shape[0]
+    length = (trie.response != none).sum(1)
+    last = trie.response.gather(1, (length - 1)[:, None])[:, 0]
+    return trie.edge[last, 0].view(trie.n_prompts, trie.n_responses)
 
 
 def log_policy_of_logits(logits: Tensor, trie: PrefixTrie) -> Tensor:

@@ -15,8 +15,8 @@ import numpy as np
 
 from simulate.montecarlo import generator
 
-#: How often to write a checkpoint does not change what is trained; every other field does.
-WITHOUT_EFFECT = frozenset({"checkpoint_every"})
+#: How often to write a checkpoint or to measure does not change what is trained; every other field does.
+WITHOUT_EFFECT = frozenset({"checkpoint_every", "evaluations"})
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,7 @@ class Pretraining:
     seed              of weights, order of blocks, drawn stories, and what is held out
     compile           torch.compile, where there is a GPU
     checkpoint_every  steps between checkpoints; 0 for none
+    evaluations       points of the learning curve, evenly spaced over the steps, the last one at the end; 0 for none
     ValueError names a field out of its range.
     """
 
@@ -54,9 +55,11 @@ class Pretraining:
     seed: int = 0
     compile: bool = False
     checkpoint_every: int = 200
+    evaluations: int = 10
 
     def __post_init__(self) -> None:
-        least = {"context": 2, "batch": 1, "steps": 1, "stories": 1, "held_out": 2, "warmup": 0, "checkpoint_every": 0}
+        least = {"context": 2, "batch": 1, "steps": 1, "stories": 1, "held_out": 2}
+        least |= dict.fromkeys(("warmup", "checkpoint_every", "evaluations"), 0)
         for name, bound in least.items():
             if getattr(self, name) < bound:
                 raise ValueError(f"{name} = {getattr(self, name)} must be at least {bound}")
@@ -69,6 +72,11 @@ class Pretraining:
         """Tokens read over the whole run."""
         return self.steps * self.batch * self.context
 
+    @property
+    def evaluated_after(self) -> frozenset[int]:
+        """How many steps are done at each point of the learning curve: at most `evaluations` of 1, …, steps."""
+        return frozenset(math.ceil(k * self.steps / self.evaluations) for k in range(1, self.evaluations + 1))
+
     def rate_at(self, step: int) -> float:
         """Learning rate of step 0, 1, …"""
         if step < self.warmup:
@@ -77,31 +85,40 @@ class Pretraining:
         return self.rate * (0.01 + 0.99 * 0.5 * (1.0 + math.cos(math.pi * done)))
 
 
-#: One per size, for the default language where the machine is a CPU and for a corpus where it is a GPU.
+#: One per size, for the default language. A story of it is 26 tokens long, and 420 tokens are all there are in its
+#: tokenizer, whatever vocab_size allows. On a CPU a run reads its stories about once; `small` reads 26 M tokens, its
+#: 7.8 M of stories three times, and `base` 49 M, its 15.6 M as often: drawing and encoding more would take longer than
+#: the training. A corpus deserves more steps.
 PRESETS = {
-    "smoke": Pretraining("smoke", batch=16, steps=120, stories=2_000, held_out=200, rate=1e-2, warmup=10),
+    "smoke": Pretraining(
+        "smoke", batch=16, steps=120, stories=2_000, held_out=200, rate=1e-2, warmup=10, evaluations=4
+    ),
+    "micro": Pretraining("micro", batch=8, steps=2_000, stories=40_000, rate=4e-3),
     "tiny": Pretraining("tiny", batch=8, steps=1_400, stories=30_000, rate=2e-3),
+    "mini": Pretraining("mini", batch=8, steps=1_400, stories=30_000, rate=1e-3),
     "small": Pretraining(
         "small",
         vocab_size=8192,
         context=512,
         batch=64,
-        steps=3_000,
-        stories=200_000,
+        steps=800,
+        stories=300_000,
         rate=1e-3,
-        warmup=200,
+        warmup=80,
         compile=True,
+        checkpoint_every=100,
     ),
     "base": Pretraining(
         "base",
         vocab_size=16384,
         context=512,
         batch=64,
-        steps=10_000,
-        stories=200_000,
+        steps=1_500,
+        stories=600_000,
         rate=6e-4,
-        warmup=500,
+        warmup=150,
         compile=True,
+        checkpoint_every=100,
     ),
 }
 

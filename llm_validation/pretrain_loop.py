@@ -1,30 +1,50 @@
-"""The loop of pretraining: steps, checkpoints, the guard, and several processes.
+"""The loop of pretraining: steps, checkpoints, the guard, several processes, and too little device memory.
 
 Legend: B batch, T tokens, N blocks.
 """
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
-from accelerate import Accelerator
-from accelerate.utils import DistributedType
-from torch import Tensor
+from accelerate import PartialState
+from accelerate.utils import reduce
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.nn.utils import clip_grad_norm_
 from tqdm import tqdm
 from transformers import PreTrainedModel
 
 from llm_validation.checkpoint import load_checkpoint, read_state, save_checkpoint
 from llm_validation.corpus import Tokens
+from llm_validation.device_memory import Portion, TooLittleMemory, fitting
 from llm_validation.held_out import token_losses
 from llm_validation.model import autocast
 from llm_validation.pretrain_config import WITHOUT_EFFECT, Pretraining, batch_at
+from llm_validation.sharding import decoder_layers, reshard, shard, whole
 from llm_validation.train import TrainingDiverged
+
+
+class Point(NamedTuple):
+    """A point of the learning curve.
+
+    step        steps done
+    train_loss  mean loss of the batches since the point before, nats per predicted token
+    held_out    loss on a fixed part of the held-out text: nats per story of a language, nats per token of documents
+    """
+
+    step: int
+    train_loss: float
+    held_out: float
 
 
 @dataclass(frozen=True)
@@ -42,10 +62,21 @@ class Checkpoint:
 
 @dataclass
 class Curve:
-    """How far a run is: the loss of each step's batch before the step (nats per predicted token), and its seconds."""
+    """How far a run is.
+
+    losses   of each step's batch before the step, nats per predicted token
+    seconds  that the steps took
+    points   of the learning curve
+    """
 
     losses: list[float] = field(default_factory=list)
     seconds: float = 0.0
+    points: list[Point] = field(default_factory=list)
+
+    def measured(self, held_out: float) -> None:
+        """Add the point of this step."""
+        since = self.losses[self.points[-1].step if self.points else 0 :]
+        self.points.append(Point(len(self.losses), sum(since) / len(since), held_out))
 
 
 def check_same(there: Path, found: dict[str, Any], wanted: dict[str, Any]) -> None:
@@ -61,71 +92,123 @@ def check_same(there: Path, found: dict[str, Any], wanted: dict[str, Any]) -> No
 
 
 def optimise(
-    accelerator: Accelerator,
+    state: PartialState,
     config: Pretraining,
     model: PreTrainedModel,
     blocks: Tokens,
     checkpoint: Checkpoint,
+    held_out: Callable[[], float],
     *,
+    sharded: bool,
     progress: bool,
     on_step: Callable[[int, float], None] | None,
 ) -> Curve:
     """Train `model` in place on blocks (N, T), from its checkpoint if there is one; returns the whole curve.
 
-    Every process holds the whole model and takes its share of each batch; the first one writes. ValueError if the
-    batch cannot be shared equally, or if the checkpoint is of another run. TrainingDiverged names the step, the
-    blocks of its batch and the last good checkpoint.
+    Every process takes its share of each batch; it holds the whole model, or its part of it where `sharded`. The
+    first process writes. `held_out` is what the learning curve shows besides the training loss: it is called by every
+    process, with the model in evaluation mode. ValueError if the batch cannot be shared equally, or if the checkpoint
+    is of another run. TrainingDiverged names the step, the blocks of its batch and the last good checkpoint.
+    TooLittleMemory where device memory does not even do for one row of a batch, or for this process's share of it
+    while there are other processes.
     """
-    _check_processes(accelerator, config.batch)
-    where = accelerator.device
-    if config.compile and where.type == "cuda":
-        model.compile()
-    shared = accelerator.prepare(model.train())
+    if config.batch % state.num_processes:
+        raise ValueError(f"batch = {config.batch} cannot be shared equally among {state.num_processes} processes")
+    where, alone = state.device, state.num_processes == 1
+    shared = _spread(model, config, state, sharded)
     optimiser = _adamw(model, config, where)
     curve = _resume(checkpoint, model, optimiser)
-    share = slice(accelerator.process_index, None, accelerator.num_processes)
-    with _bar(config, curve, hidden=not (progress and accelerator.is_main_process)) as bar:
+    share = slice(state.process_index, None, state.num_processes)
+    portion = Portion(config.batch // state.num_processes)
+    with _bar(config, curve, hidden=not (progress and state.is_main_process)) as bar:
         for step in range(len(curve.losses), config.steps):
             started = time.perf_counter()
             numbers = batch_at(config.seed, step, config.batch, len(blocks))
             for group in optimiser.param_groups:
                 group["lr"] = config.rate_at(step)
             ids = torch.from_numpy(blocks[numbers[share]]).to(where)
-            loss, finite = _step(accelerator, shared, optimiser, ids, config.clip)
-            if not finite:
+            work = partial(_gradient, shared, optimiser, config.clip, ids)
+            mine, norm = fitting(f"step {step}", portion, work, alone=alone)
+            loss = reduce(mine, "mean")
+            # where something is not finite the weights stay as they were
+            if not torch.isfinite(loss + norm):
                 raise TrainingDiverged(
-                    f"step {step}: loss {loss} or its gradient is not finite; batch: blocks {numbers.tolist()}; "
-                    f"last good checkpoint: {_last_good(checkpoint)}"
+                    f"step {step}: loss {float(loss)} or its gradient is not finite; batch: blocks "
+                    f"{numbers.tolist()}; last good checkpoint: {_last_good(checkpoint)}"
                 )
-            curve.losses.append(loss)
+            _update(optimiser, step)
+            curve.losses.append(float(loss))
             curve.seconds += time.perf_counter() - started
+            if step + 1 in config.evaluated_after:
+                curve.measured(_evaluate(model, held_out, config))
             if config.checkpoint_every and (step + 1) % config.checkpoint_every == 0:
-                _save(accelerator, checkpoint, model, optimiser, curve)
-            bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
+                _save(state, checkpoint, model, optimiser, curve, sharded)
+            bar.set_postfix(loss=f"{curve.losses[-1]:.3f}", refresh=False)
             bar.update(config.batch * config.context)
             if on_step is not None:
-                on_step(step, loss)
+                on_step(step, curve.losses[-1])
     return curve
 
 
-def _step(
-    accelerator: Accelerator, shared: torch.nn.Module, optimiser: torch.optim.Optimizer, ids: Tensor, clip: float
-) -> tuple[float, bool]:
-    """One step on this process's rows; the loss over all processes, and whether it and the gradient were finite.
+def _gradient(
+    shared: nn.Module, optimiser: torch.optim.Optimizer, clip: float, ids: Tensor, rows: int
+) -> tuple[Tensor, Tensor]:
+    """Leave the clipped gradient of the mean loss of ids (B, T) in place, from `rows` rows at a time.
 
-    Shares are of equal size, so the mean of their gradients is the gradient of the whole batch. Where something is
-    not finite the weights stay as they were.
+    Returns the loss of this process's rows and the norm of the gradient over all processes. Portions count by their
+    rows and the processes' shares are of equal size, so the gradient is that of the whole batch.
     """
     optimiser.zero_grad(set_to_none=True)
-    with autocast(ids.device):
-        loss = token_losses(shared, ids).mean()
-    accelerator.backward(loss)
-    norm = torch.nn.utils.clip_grad_norm_(shared.parameters(), clip)
-    loss = accelerator.reduce(loss.detach(), "mean")
-    finite = bool(torch.isfinite(loss + norm))
-    if finite:
+    losses = []
+    for part in ids.split(rows):
+        with autocast(ids.device):
+            loss = token_losses(shared, part).mean() * (len(part) / len(ids))
+        loss.backward()
+        losses.append(loss.detach())
+    return torch.stack(losses).sum(), whole(clip_grad_norm_(shared.parameters(), clip))
+
+
+def _update(optimiser: torch.optim.Optimizer, step: int) -> None:
+    """The optimiser's step. It is not repeated: when memory runs out in it, part of the state may be there already."""
+    try:
         optimiser.step()
-    return float(loss), finite
+    except torch.OutOfMemoryError as error:
+        count = sum(p.numel() for group in optimiser.param_groups for p in group["params"])
+        raise TooLittleMemory(
+            f"step {step}: weights, gradients and both moments of {count} parameters do not fit in the device's "
+            f"memory; choose a smaller model, or shard it over several processes ({error})"
+        ) from error
+
+
+@torch.no_grad()
+def _evaluate(model: PreTrainedModel, held_out: Callable[[], float], config: Pretraining) -> float:
+    """`held_out()` with the model in evaluation mode."""
+    model.eval()
+    with uncompiled(config.compile):
+        loss = held_out()
+    reshard(model)
+    model.train()
+    return loss
+
+
+def uncompiled(compiled: bool) -> AbstractContextManager[object]:
+    """Run a compiled model as it is: held-out text has many shapes, and each would be compiled."""
+    if compiled:
+        return torch.compiler.set_stance("force_eager")
+    return contextlib.nullcontext()
+
+
+def _spread(model: PreTrainedModel, config: Pretraining, state: PartialState, sharded: bool) -> nn.Module:
+    """The model on this process's device, ready to be called in training: alone, data parallel, or sharded in place."""
+    if config.compile and state.device.type == "cuda":
+        for part in decoder_layers(model) if sharded else (model,):  # a layer is compiled between two gatherings
+            part.compile()
+    model.train()
+    if sharded:
+        shard(model, model)
+        return model
+    model.to(state.device)
+    return model if state.num_processes == 1 else DistributedDataParallel(model)
 
 
 def _adamw(model: PreTrainedModel, config: Pretraining, where: torch.device) -> torch.optim.AdamW:
@@ -138,14 +221,6 @@ def _adamw(model: PreTrainedModel, config: Pretraining, where: torch.device) -> 
     return torch.optim.AdamW(groups, lr=config.rate, betas=(0.9, 0.95), fused=where.type in ("cpu", "cuda"))
 
 
-def _check_processes(accelerator: Accelerator, batch: int) -> None:
-    known = (DistributedType.NO, DistributedType.MULTI_CPU, DistributedType.MULTI_GPU)
-    if accelerator.distributed_type not in known:
-        raise ValueError(f"training is data parallel on CPUs or GPUs, not {accelerator.distributed_type}")
-    if batch % accelerator.num_processes:
-        raise ValueError(f"batch = {batch} cannot be shared equally among {accelerator.num_processes} processes")
-
-
 def _bar(config: Pretraining, curve: Curve, *, hidden: bool) -> tqdm:
     """Tokens read, tokens per second and time left."""
     done = len(curve.losses) * config.batch * config.context
@@ -155,17 +230,18 @@ def _bar(config: Pretraining, curve: Curve, *, hidden: bool) -> tqdm:
 
 
 def _save(
-    accelerator: Accelerator,
+    state: PartialState,
     checkpoint: Checkpoint,
     model: PreTrainedModel,
     optimiser: torch.optim.Optimizer,
     curve: Curve,
+    sharded: bool,
 ) -> None:
-    """The first process writes, the others wait."""
-    if accelerator.is_main_process:
-        state = {**checkpoint.made_from, "losses": curve.losses, "seconds": curve.seconds}
-        save_checkpoint(checkpoint.folder, model, optimiser, state)
-    accelerator.wait_for_everyone()
+    """The first process writes, the others bring their parts of a sharded model, and wait."""
+    if state.is_main_process or sharded:
+        done = {"losses": curve.losses, "seconds": curve.seconds, "points": curve.points}
+        save_checkpoint(checkpoint.folder, model, optimiser, {**checkpoint.made_from, **done})
+    state.wait_for_everyone()
 
 
 def _resume(checkpoint: Checkpoint, model: PreTrainedModel, optimiser: torch.optim.Optimizer) -> Curve:
@@ -174,8 +250,16 @@ def _resume(checkpoint: Checkpoint, model: PreTrainedModel, optimiser: torch.opt
         return Curve()
     state = read_state(checkpoint.folder)
     check_same(checkpoint.folder, state, checkpoint.made_from)
+    check_complete(checkpoint.folder, state, ("losses", "seconds", "points"))
     load_checkpoint(checkpoint.folder, model, optimiser)
-    return Curve(state["losses"], state["seconds"])
+    return Curve(state["losses"], state["seconds"], [Point(*point) for point in state["points"]])
+
+
+def check_complete(there: Path, found: dict[str, Any], needed: tuple[str, ...]) -> None:
+    """ValueError names an entry that the record of a run on disk lacks."""
+    for name in needed:
+        if name not in found:
+            raise ValueError(f"{there} has no {name!r}: it was made by another version; remove it and train again")
 
 
 def _last_good(checkpoint: Checkpoint) -> str:

@@ -4,45 +4,81 @@ Pretraining is data parallel over all processes. Jobs are dealt out: each proces
 device and keeps its rows in a folder of its own; at the end of a stage the first process brings them together. A row
 does not depend on who ran it: from the same base model the rows are those of one process, bit for bit on CPUs. (Base
 models pretrained by different numbers of processes differ in the rounding of their summed gradients.)
+
+With `--shard` the model is divided among the processes instead, and all of them run every job together: what one device
+cannot hold. The first process writes; it also does open generation, which needs no training of the base model, alone.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
+from typing import NoReturn
 
 from accelerate import PartialState
+from accelerate.utils import broadcast_object_list
 
-from llm_validation.grid import FINISHED, Job, read_finished
+from llm_validation.grid import Job
 from llm_validation.model import device
-from simulate.rows import Results, replace_file
+from llm_validation.results_folder import merge
+from llm_validation.which_runs import GENERATION
 
-#: Fields of a stamp in which rows must agree to stand in one folder.
-SAME = ("profile", "fingerprint", "commit", "config")
+#: How long a process may wait for the others: jobs are of unequal length, and the first one writes.
+PATIENCE = timedelta(hours=12)
 
 
 @dataclass(frozen=True)
 class Share:
-    """This process's place among `size` processes."""
+    """This process's place among `size` processes; `divided` if they share one model, and each job."""
 
     rank: int
     size: int
+    divided: bool = False
 
-    def of(self, jobs: Sequence[Job]) -> list[Job]:
-        """The jobs that fall to this process."""
-        return list(jobs[self.rank :: self.size])
+    @property
+    def writes(self) -> bool:
+        """Does this process write what its jobs leave?"""
+        return self.rank == 0 or not self.divided
+
+    def of(self, jobs: Sequence[Job], *, by_name: bool = False) -> list[Job]:
+        """The jobs that fall to this process; `by_name` keeps those of one name together."""
+        if self.divided:
+            return [job for job in jobs if self.rank == 0 or job.name not in GENERATION]
+        if not by_name:
+            return list(jobs[self.rank :: self.size])
+        names = list(dict.fromkeys(job.name for job in jobs))[self.rank :: self.size]
+        return [job for job in jobs if job.name in names]
 
     def folder(self, folder: Path) -> Path:
         """Where this process keeps its rows until they are brought together."""
-        return folder if self.size == 1 else folder / f"part-{self.rank}"
+        return folder if self.size == 1 or self.divided else folder / f"part-{self.rank}"
+
+    def in_time(self, deadline: float | None) -> Callable[[], bool]:
+        """Asked before each job: may it start? Processes that share a job all hear the first one's answer.
+
+        deadline  a value of time.monotonic(); None: always
+        """
+
+        def ask() -> bool:
+            answer = [deadline is None or time.monotonic() <= deadline]
+            if self.divided and deadline is not None:
+                broadcast_object_list(answer)
+            return answer[0]
+
+        return ask
 
 
-def share() -> Share:
-    """One process, unless a launcher started several."""
+def share(*, divided: bool = False) -> Share:
+    """One process, unless a launcher started several. ValueError for a model to be divided by one process."""
     state = _state()
-    return Share(state.process_index, state.num_processes)
+    if divided and state.num_processes == 1:
+        raise ValueError("--shard needs several processes, and there is one: start with torchrun or accelerate launch")
+    return Share(state.process_index, state.num_processes, divided)
 
 
 def wait_for_everyone() -> None:
@@ -50,32 +86,27 @@ def wait_for_everyone() -> None:
     _state().wait_for_everyone()
 
 
+def end(status: int) -> NoReturn:
+    """Leave the program with this exit status.
+
+    One of several processes leaves without Python's own teardown, in which threads of gloo now and then abort the
+    process ("terminate called without an active exception") although all its work is done.
+    """
+    if _state().num_processes == 1:
+        sys.exit(status)
+    if status == 0:
+        _state().wait_for_everyone()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
+
+
 def _state() -> PartialState:
     """The group of processes; on CPUs it has to be told so, or each process takes itself for the only one."""
-    return PartialState(cpu=device().type == "cpu")
+    return PartialState(cpu=device().type == "cpu", timeout=PATIENCE)
 
 
 def bring_together(folder: Path, size: int) -> None:
     """Merge the rows of all processes' folders into `folder`; the parts stay, and tell a rerun what is done."""
     for rank in range(size):
         merge(folder, folder / f"part-{rank}")
-
-
-def merge(folder: Path, part: Path) -> None:
-    """Take the rows and finished jobs of `part` into `folder`; a cell that both hold keeps the part's row.
-
-    ValueError if a stamp of `part` differs from one of `folder` in a field of `SAME`: rows of different code or
-    configuration do not belong in one table. The field is named.
-    """
-    into, new = Results(folder), Results(part)
-    for stamp in new.stamps.values():
-        for other in into.stamps.values():
-            differing = [name for name in SAME if stamp.get(name) != other.get(name)]
-            if differing:
-                name = differing[0]
-                raise ValueError(f"{part} has {name} {stamp.get(name)!r}, {folder} has {other.get(name)!r}: not merged")
-    for stamp_id, stamp in new.stamps.items():
-        into.add([row for row in new.rows.values() if row.stamp == stamp_id], stamp_id, stamp)
-    finished = {**read_finished(folder), **read_finished(part)}
-    folder.mkdir(parents=True, exist_ok=True)
-    replace_file(folder / FINISHED, json.dumps(finished, indent=1, sort_keys=True) + "\n")

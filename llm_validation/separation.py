@@ -24,7 +24,7 @@ from llm_validation.lab import Lab
 from llm_validation.language import ANIMALS, NAMES, OBJECTS, PLACES, PRONOUN_OF, VERBS, event, opening
 from llm_validation.measured import Measured
 from llm_validation.prefix_trie import log_policy, node_states
-from llm_validation.train import Trained, train
+from llm_validation.train import Trained
 from llm_validation.unpaired import Classes, expectation
 from simulate.montecarlo import generator
 from theory.checks import Array
@@ -134,14 +134,8 @@ def _align(lab: Lab, data: SafetyData, name: str, kind: Kind) -> tuple[Array, Me
     model, loss = lab.model(), find_loss(name)
     shift = None if loss.shift_free else torch.zeros(len(p), requires_grad=True, device=lab.device)
     extra = [] if shift is None else [shift]
-    trained = train(
-        model,
-        lab.trie(),
-        expectation(lab, classes, name, 1.0, shift),
-        lab.schedule,
-        extra=extra,
-        name=f"{name} {kind}",
-    )
+    objective = expectation(lab, classes, name, 1.0, shift)
+    trained = lab.train(objective, f"{name} {kind}", extra=extra, model=model)
     constants = trained.extra[0] if trained.extra else np.zeros(len(p))
     return representations(model, lab), _read_off(lab, trained, constants, data, name, kind)
 
@@ -170,7 +164,8 @@ def normaliser(lab: Lab) -> list[Measured]:
     classes = Classes(*(data.preferred, data.rejected) * 2)
     swapped = Classes(*(data.rejected, data.preferred) * 2)
     model, trie = lab.model(), lab.trie()
-    train(model, trie, expectation(lab, swapped, "bco", 1.0), replace(lab.schedule, steps=30), name="swapped labels")
+    short = replace(lab.schedule, steps=30)
+    lab.train(expectation(lab, swapped, "bco", 1.0), "swapped labels", schedule=short, model=model)
     start = {name: value.clone() for name, value in model.state_dict().items()}
     with torch.no_grad():
         aligned, before = (float(term) for term in _terms(lab, classes, log_policy(model, trie)))

@@ -3,11 +3,12 @@
 An objective maps (step, log π) to a loss. It holds the data; the loop holds the optimiser: AdamW without decay, cosine
 schedule after a short warm-up, gradient clipping, and a guard that stops at the first loss that is no number.
 
-Shapes: P prompts, A responses and off, S recorded steps.
+Shapes: P prompts, A responses and off, S recorded steps (of one seed) or seeds (of a stack).
 """
 
 from __future__ import annotations
 
+import copy
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -16,10 +17,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from llm_validation.model import autocast
-from llm_validation.prefix_trie import PrefixTrie, log_policy
+from llm_validation.prefix_trie import PrefixTrie
+from llm_validation.sharding import reshard, shard, whole
+from llm_validation.tree_passes import Passes, PolicyReader, Reader, RewardReader, Stacked
 from theory.checks import Array
 
 Objective = Callable[[int, Tensor], Tensor]
@@ -63,10 +65,11 @@ class Trained:
     """What a run leaves: the exact log-policy along the way, and at its end.
 
     step           (S,) recorded steps; the first is 0, the reference
-    path           (S, P, A + 1) log π, float64
+    path           (S, P, A + 1) log π, float64; of a reward model (S, P, A), its rewards
     loss           (S,) and grad_norm (S,): the objective and its gradient before clipping, at those steps
     extra          the trained extra parameters, in their order
-    tokens_per_second  positions of the prefix tree through forward and backward, per second
+    tokens         positions of the prefix tree through forward and backward, over all steps
+    seconds        of training; of the whole stack where seeds are trained side by side
     """
 
     step: Array
@@ -74,7 +77,8 @@ class Trained:
     loss: Array
     grad_norm: Array
     extra: tuple[Array, ...]
-    tokens_per_second: float
+    tokens: int
+    seconds: float
 
     @property
     def log_policy(self) -> Array:
@@ -92,6 +96,47 @@ class TrainingDiverged(RuntimeError):
     """A loss or gradient that is no number: the run stops here, and says where."""
 
 
+@dataclass(frozen=True, eq=False)
+class Task:
+    """One training on one catalogue.
+
+    model       trained in place
+    objective   (step, outputs) → loss; outputs are log π (P, A + 1), or the rewards (P, A) of a reward model
+    extra, extra_rate  free constants of a loss (BCO's δ, KTO's z₀), with their own learning rate
+    head        (H,) of a reward model on `model`'s hidden states; None: the model's policy is trained
+    """
+
+    model: Any
+    trie: PrefixTrie
+    objective: Objective
+    schedule: Schedule
+    extra: tuple[Tensor, ...] = ()
+    extra_rate: float = 0.02
+    name: str = "training"
+    head: Tensor | None = None
+
+    @property
+    def reader(self) -> Any:
+        """The module that maps trees to outputs."""
+        return PolicyReader(self.model) if self.head is None else RewardReader(self.model.base_model, self.head)
+
+    @property
+    def shape(self) -> tuple[Any, ...]:
+        """Tasks in which this is equal can be trained side by side."""
+        sizes = tuple((name, parameter.shape) for name, parameter in self.model.named_parameters())
+        kind = (type(self.model), self.schedule, self.head is None, len(self.extra), self.extra_rate)
+        return (*kind, self.trie.n_prompts, self.trie.tokens.device, sizes)
+
+
+#: What trains a task: `train_one`, or a place in a stack (`side_by_side`).
+Trainer = Callable[[Task], Trained]
+
+
+def train_one(task: Task) -> Trained:
+    """Train a task by itself."""
+    return train_side_by_side([task])[0]
+
+
 def train(
     model: Any,
     trie: PrefixTrie,
@@ -104,48 +149,139 @@ def train(
 ) -> Trained:
     """Minimise `objective(step, log π)` over the model's weights (in place) and over `extra` parameters.
 
-    extra, extra_rate  free constants of a loss (BCO's δ, KTO's z₀), with their own learning rate
     TrainingDiverged names the run, the step and what was not finite; the weights before it are those on disk that
-    the run started from.
+    the run started from. Too little memory: see `tree_passes.Passes`.
     """
-    device = trie.tokens.device
-    weights = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    optimiser = torch.optim.AdamW(
-        [{"params": weights, "scale": 1.0}, {"params": list(extra), "scale": extra_rate / schedule.rate}],
-        lr=schedule.rate,
-        weight_decay=0.0,
-        fused=True,
-    )
-    recorded: list[tuple[int, Array, float, float]] = []
+    return train_side_by_side([Task(model, trie, objective, schedule, tuple(extra), extra_rate, name)])[0]
+
+
+def train_side_by_side(tasks: Sequence[Task]) -> list[Trained]:
+    """Train one task, or several of equal `shape` (the seeds of one run) as one stack; the same numbers up to rounding.
+
+    Weights, gradient norms and losses stay each seed's own. ValueError if the shapes differ.
+    """
+    first = tasks[0]
+    if any(task.shape != first.shape for task in tasks[1:]):
+        raise ValueError(f"{first.name}: tasks of different shapes cannot be trained side by side")
+    readers = [task.reader for task in tasks]
+    if len(tasks) == 1:
+        return _minimise(readers[0], readers, tasks)
+    stack = Stacked(readers)
+    trained = _minimise(stack, readers, tasks)
+    stack.write_back()
+    return trained
+
+
+def train_sharded(task: Task) -> Trained:
+    """Train a task with its model divided among all processes, which call this together; each ends with whole weights.
+
+    Every process passes the whole catalogue: what is divided is memory, not work.
+    """
+    divided = replace(task, model=copy.deepcopy(task.model), head=None if task.head is None else task.head.clone())
+    reader = divided.reader
+    shard(reader, divided.model.base_model)
+    trained = _minimise(reader, [reader], [divided])[0]
+    reshard(reader)
+    with torch.no_grad():
+        own = dict(task.reader.named_parameters())
+        for name, part in reader.named_parameters():
+            own[name].copy_(whole(part.detach()))
+    return trained
+
+
+def _minimise(module: nn.Module, readers: Sequence[Reader], tasks: Sequence[Task]) -> list[Trained]:
+    """The loop, over a module that reads the trees of all tasks at once."""
+    schedule = tasks[0].schedule
+    passes = Passes(module, readers, [task.trie for task in tasks], tasks[0].name)
+    passes.capture()
+    weights = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    optimiser = _adamw(weights, tasks)
+
+    def evaluate(step: int, *, gradient: bool = True) -> tuple[list[Tensor], Tensor]:
+        found = zip(readers, passes.forward(gradient=gradient), tasks, strict=True)
+        outputs = [reader.finish(own, task.trie) for reader, own, task in found]
+        return outputs, torch.stack([task.objective(step, own) for task, own in zip(tasks, outputs, strict=True)])
+
+    records: list[_Record] = []
     started = time.perf_counter()
     for step in range(schedule.steps):
-        with autocast(device):
-            logs = log_policy(model, trie)
-        loss = objective(step, logs)
+        outputs, losses = evaluate(step)
         optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        norm = torch.nn.utils.clip_grad_norm_(weights, schedule.clip)
-        if not torch.isfinite(loss + norm):
-            raise TrainingDiverged(
-                f"{name}: step {step} of {schedule.steps} has loss {loss.item()} and gradient norm {norm.item()} "
-                "(the whole catalogue is the batch); the last good weights are the reference checkpoint's"
-            )
+        losses.sum().backward()
+        passes.backward()
+        norms = clip_norms(weights, schedule.clip, len(tasks))
+        _require_finite(tasks, step, losses.detach(), norms)
         for group in optimiser.param_groups:
             group["lr"] = group["scale"] * schedule.rate_at(step)
         if step % schedule.record == 0:
-            recorded.append((step, logs.detach().double().cpu().numpy(), float(loss.detach()), float(norm)))
+            records.append(_Record.of(step, outputs, losses, norms))
         optimiser.step()
     seconds = time.perf_counter() - started
-    with torch.no_grad(), autocast(device):
-        logs = log_policy(model, trie)
-        last = float(objective(schedule.steps, logs))
-    recorded.append((schedule.steps, logs.double().cpu().numpy(), last, math.nan))
-    columns = list(zip(*recorded, strict=True))
+    with torch.no_grad():
+        outputs, losses = evaluate(schedule.steps, gradient=False)
+    records.append(_Record.of(schedule.steps, outputs, losses, torch.full_like(losses, math.nan)))
+    return [_trained(task, seed, records, seconds) for seed, task in enumerate(tasks)]
+
+
+def _adamw(weights: Sequence[Tensor], tasks: Sequence[Task]) -> torch.optim.AdamW:
+    """AdamW without decay; `scale` is what a group's learning rate is of the schedule's."""
+    rate = tasks[0].schedule.rate
+    extra = [value for task in tasks for value in task.extra]
+    groups = [{"params": list(weights), "scale": 1.0}, {"params": extra, "scale": tasks[0].extra_rate / rate}]
+    return torch.optim.AdamW(groups, lr=rate, weight_decay=0.0, fused=True)
+
+
+@torch.no_grad()
+def clip_norms(weights: Sequence[Tensor], clip: float, seeds: int) -> Tensor:
+    """The gradient norm (S,) of every seed, whose gradients are scaled down to norm `clip` where it is larger.
+
+    seeds  S; for several, the first dimension of every weight
+    """
+    if seeds == 1:
+        return whole(torch.nn.utils.clip_grad_norm_(weights, clip))[None]
+    gradients = [weight.grad for weight in weights if weight.grad is not None]
+    norms = torch.stack([gradient.flatten(1).square().sum(1) for gradient in gradients]).sum(0).sqrt()
+    factors = (clip / (norms + 1e-6)).clamp(max=1.0)  # as torch's clip_grad_norm_ has it
+    for gradient in gradients:
+        gradient.mul_(factors.view(-1, *[1] * (gradient.ndim - 1)))
+    return norms
+
+
+def _require_finite(tasks: Sequence[Task], step: int, losses: Tensor, norms: Tensor) -> None:
+    if torch.isfinite(losses + norms).all():
+        return
+    seed = int((~torch.isfinite(losses + norms)).nonzero()[0])
+    task = tasks[seed]
+    which = f" (seed {seed} of {len(tasks)} side by side)" if len(tasks) > 1 else ""
+    raise TrainingDiverged(
+        f"{task.name}{which}: step {step} of {task.schedule.steps} has loss {losses[seed].item()} and gradient norm "
+        f"{norms[seed].item()} (the whole catalogue is the batch); the last good weights are the reference checkpoint's"
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Record:
+    """A recorded step: outputs, loss and gradient norm of every seed."""
+
+    step: int
+    outputs: list[Array]
+    losses: list[float]
+    norms: list[float]
+
+    @staticmethod
+    def of(step: int, outputs: Sequence[Tensor], losses: Tensor, norms: Tensor) -> _Record:
+        arrays = [own.detach().double().cpu().numpy() for own in outputs]
+        return _Record(step, arrays, losses.detach().tolist(), norms.tolist())
+
+
+def _trained(task: Task, seed: int, records: Sequence[_Record], seconds: float) -> Trained:
+    tokens = task.trie.tokens.numel() * task.schedule.steps
     return Trained(
-        step=np.array(columns[0], float),
-        path=np.stack(columns[1]),
-        loss=np.array(columns[2]),
-        grad_norm=np.array(columns[3]),
-        extra=tuple(value.detach().double().cpu().numpy() for value in extra),
-        tokens_per_second=trie.tokens.numel() * schedule.steps / seconds,
+        step=np.array([record.step for record in records], float),
+        path=np.stack([record.outputs[seed] for record in records]),
+        loss=np.array([record.losses[seed] for record in records]),
+        grad_norm=np.array([record.norms[seed] for record in records]),
+        extra=tuple(value.detach().double().cpu().numpy() for value in task.extra),
+        tokens=tokens,
+        seconds=seconds,
     )

@@ -1,4 +1,4 @@
-"""Write the ledger: paper/tables/ledger.csv, ledger.md, ledger.tex, numbers.tex and the paper's tables.
+"""Write the ledger: paper/tables/ledger.csv, ledger.md, ledger.tex, sizes.md, numbers.tex and the paper's tables.
 
 python -m paper                 from the rows of profile cpu
 python -m paper D4 D8           print those claims, write nothing
@@ -10,7 +10,9 @@ import argparse
 import sys
 from pathlib import Path
 
-from paper import render
+from figures.models import MODELS
+from figures.sizes import read_sizes
+from paper import render, sizes
 from paper.ledger import Entry, as_table, lines, load
 from simulate.rows import ROOT, read_rows
 from theory.claims import find_claim
@@ -33,23 +35,29 @@ def main(arguments: list[str] | None = None) -> int:
         chosen = [entry for entry in ledger if entry.claim in wanted]
         print(render.markdown(chosen, lines(chosen)))
         return 0
-    write(ledger, options.profile, options.out)
+    for message in write(ledger, options.profile, options.out):
+        print(f"paper: {message}", file=sys.stderr)
     claims = lines(ledger)
     for line in claims:
-        print(f"{line.claim.id:4s} simulation: {line.simulation:13s} LLM: {line.llm:9s} {line.claim.statement}")
+        trained = " ".join(f"{MODELS[name].heading}: {verdict:13s}" for name, verdict in line.trained.items())
+        print(f"{line.claim.id:4s} simulation: {line.simulation:13s} {trained} {line.claim.statement}")
     print(f"{len(claims)} claims, {len(ledger)} checks, written to {options.out}")
     return 0
 
 
-def write(ledger: list[Entry], profile: str, out: Path) -> None:
-    """All generated files of the paper."""
+def write(ledger: list[Entry], profile: str, out: Path, root: Path = ROOT) -> list[str]:
+    """All generated files of the paper; returns what is to be said about folders that do not say their model's size."""
     claims = lines(ledger)
-    simulation = read_rows(ROOT / "simulate" / "results" / profile)
+    simulation = read_rows(root / "simulate" / "results" / profile)
+    found, messages = read_sizes(profile, root)
+    side_by_side = sizes.size_table(profile, found)
     out.mkdir(parents=True, exist_ok=True)
     as_table(ledger).to_csv(out / "ledger.csv", index=False)
     (out / "ledger.md").write_text(render.markdown(ledger, claims))
     (out / "ledger.tex").write_text(render.latex_ledger(claims))
-    (out / "numbers.tex").write_text(render.latex_numbers(ledger))
+    (out / "numbers.tex").write_text(render.latex_numbers(ledger) + sizes.latex_numbers(side_by_side))
+    (out / "sizes.md").write_text(sizes.markdown(side_by_side))
+    (out / "sizes.tex").write_text(sizes.latex_sizes(side_by_side))
     (out / "borda.tex").write_text(
         render.latex_entries(
             ledger,
@@ -62,6 +70,7 @@ def write(ledger: list[Entry], profile: str, out: Path) -> None:
     (out / "language_model.tex").write_text(render.latex_language_model(ledger))
     (out / "language_model_misses.tex").write_text(render.latex_language_model_misses(ledger))
     (out / "people.tex").write_text(render.latex_people(simulation, 5))
+    return messages
 
 
 if __name__ == "__main__":

@@ -1,21 +1,24 @@
 """The ledger: predictions of theory/ beside the rows of simulate/ and llm_validation/, and a verdict for each claim.
 
 An `Entry` is one check at one setting; a claim's line gathers its entries. Checks are measured by simulation, or on a
-language model (`Claim.llm_checks`); the language model has two columns, the small one that any machine trains and the
-larger one of the profile `gpu`, whose rows are recorded where a GPU was at hand. Predictions are computed here, now,
-from `theory.claims`: a row never carries its own prediction. Rows whose check no claim declares (a rule without a
-bound on real people) are measurements, not evidence for a claim; they appear in tables and figures, not here.
+language model (`Claim.llm_checks`). Language models have one column each, in the order of `figures.models.MODELS`: the
+small one that any machine trains, then the larger ones whose rows are recorded where a GPU was at hand. Predictions are
+computed here, now, from `theory.claims`: a row never carries its own prediction. Rows whose check no claim declares (a
+rule without a bound on real people) are measurements, not evidence for a claim; they appear in tables and figures, not
+here.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
+from figures import models
+from figures.models import MODELS
 from simulate.rows import ROOT, Row, read_rows
 from theory.claims import CLAIMS, Check, Claim, combine, parse_setting, setting_key, verdict
 from theory.judgement import Verdict
@@ -39,43 +42,40 @@ NOT_MEANT = Measured(math.nan, math.nan, -1, "not run")
 
 @dataclass(frozen=True)
 class Entry:
-    """One check of one claim at one setting: theory | simulation | LLM | LLM on a GPU."""
+    """One check of one claim at one setting: theory | simulation | one column per trained model, by its name."""
 
     claim: Claim
     check: Check
     setting: str
     predicted: float
     simulation: Measured
-    llm: Measured
-    gpu: Measured = NOT_RUN
+    trained: Mapping[str, Measured]
+
+    @property
+    def llm(self) -> Measured:
+        """The model that any machine trains."""
+        return self.trained["llm"]
+
+    @property
+    def gpu(self) -> Measured:
+        """The small model on a GPU."""
+        return self.trained["gpu"]
 
     @property
     def verdict(self) -> Verdict:
         """The column's that this check is meant for, the others' where they have rows: the worst of them."""
-        judged = [m.verdict for m in (self.simulation, self.llm, self.gpu) if m.seeds > 0]
-        return combine(judged)
+        return combine([m.verdict for m in (self.simulation, *self.trained.values()) if m.seeds > 0])
 
     @property
     def witness(self) -> str:
         """What the first disagreeing column noted."""
-        broken = [m for m in (self.simulation, self.llm, self.gpu) if m.verdict == "disagrees"]
+        broken = [m for m in (self.simulation, *self.trained.values()) if m.verdict == "disagrees"]
         return broken[0].witness if broken else ""
 
 
 def pool(rows: Sequence[Row]) -> tuple[float, float]:
-    """Mean over seeds and its standard error.
-
-    One seed: its own error. Several: the larger of the propagated errors √(Σ se²)/S and the spread between seeds
-    sd/√S, so that a table (se 0) that varies over seeds is not taken as exact.
-    """
-    estimates = [row.estimate for row in rows]
-    S = len(estimates)
-    centre = sum(estimates) / S
-    propagated = math.sqrt(sum(row.stderr**2 for row in rows)) / S
-    if S == 1:
-        return centre, propagated
-    spread = math.sqrt(sum((e - centre) ** 2 for e in estimates) / (S - 1) / S)
-    return centre, max(propagated, spread)
+    """Mean over seeds and its standard error, see `figures.models.pool`."""
+    return models.pool([row.estimate for row in rows], [row.stderr for row in rows])
 
 
 def measure(check: Check, predicted: float, rows: Sequence[Row]) -> Measured:
@@ -87,11 +87,14 @@ def measure(check: Check, predicted: float, rows: Sequence[Row]) -> Measured:
     return Measured(estimate, stderr, len(rows), judged, rows[0].witness)
 
 
-def entries(
-    claims: Iterable[Claim], simulation: Sequence[Row], llm: Sequence[Row], gpu: Sequence[Row] = ()
-) -> list[Entry]:
-    """Every declared setting of every check, run or not, and every further setting that has rows (users' files)."""
-    columns = [_by_check(rows) for rows in (simulation, llm, gpu)]
+def entries(claims: Iterable[Claim], simulation: Sequence[Row], *trained: Sequence[Row]) -> list[Entry]:
+    """Every declared setting of every check, run or not, and every further setting that has rows (users' files).
+
+    trained  rows per model, in the order of `MODELS`; a model left out has none. ValueError for more than there are
+    """
+    if len(trained) > len(MODELS):
+        raise ValueError(f"{len(trained)} lists of rows for {len(MODELS)} models: {', '.join(MODELS)}")
+    columns = [_by_check(rows) for rows in (simulation, *trained, *([()] * (len(MODELS) - len(trained))))]
     found = []
     for claim in claims:
         for check in (*claim.checks, *claim.llm_checks):
@@ -100,10 +103,9 @@ def entries(
             extra = sorted({row.setting for rows in mine for row in rows} - set(declared))
             for key in declared + extra:
                 predicted = check.predict(parse_setting(key))
-                cells = [measure(check, predicted, [row for row in rows if row.setting == key]) for rows in mine]
-                if check in claim.llm_checks:
-                    cells[0] = NOT_MEANT
-                found.append(Entry(claim, check, key, predicted, *cells))
+                first, *others = [measure(check, predicted, [r for r in rows if r.setting == key]) for rows in mine]
+                simulated = NOT_MEANT if check in claim.llm_checks else first
+                found.append(Entry(claim, check, key, predicted, simulated, dict(zip(MODELS, others, strict=True))))
     return found
 
 
@@ -116,14 +118,23 @@ def _by_check(rows: Sequence[Row]) -> dict[tuple[str, str], list[Row]]:
 
 @dataclass(frozen=True)
 class Line:
-    """One claim in the ledger. `llm` and `gpu` are `not run` where no row exists; `verdict` joins what was run."""
+    """One claim in the ledger. A trained model without rows is `not run`; `verdict` joins what was run."""
 
     claim: Claim
     checks: int
     simulation: Verdict
-    llm: Verdict
-    gpu: Verdict
+    trained: Mapping[str, Verdict]
     verdict: Verdict
+
+    @property
+    def llm(self) -> Verdict:
+        """Of the model that any machine trains."""
+        return self.trained["llm"]
+
+    @property
+    def gpu(self) -> Verdict:
+        """Of the small model on a GPU."""
+        return self.trained["gpu"]
 
 
 def lines(ledger: Sequence[Entry]) -> list[Line]:
@@ -136,10 +147,10 @@ def lines(ledger: Sequence[Entry]) -> list[Line]:
     for claim in dict.fromkeys(entry.claim for entry in ledger):
         mine = [entry for entry in ledger if entry.claim is claim]
         simulation = combine([entry.simulation.verdict for entry in mine if entry.check in claim.checks])
-        llm, gpu = (_column(claim, [(entry.check, getattr(entry, name)) for entry in mine]) for name in ("llm", "gpu"))
-        judged: list[Verdict] = [verdict for verdict in (llm, gpu) if verdict != "not run"]
+        trained = {name: _column(claim, [(entry.check, entry.trained[name]) for entry in mine]) for name in MODELS}
+        judged: list[Verdict] = [verdict for verdict in trained.values() if verdict != "not run"]
         overall = combine([simulation, *judged] if claim.checks else judged)  # some claims are the language model's own
-        result.append(Line(claim, len(mine), simulation, llm, gpu, overall))
+        result.append(Line(claim, len(mine), simulation, trained, overall))
     return result
 
 
@@ -152,10 +163,9 @@ def _column(claim: Claim, cells: Sequence[tuple[Check, Measured]]) -> Verdict:
 
 
 def load(profile: str, root: Path = ROOT) -> list[Entry]:
-    """The ledger of a profile, from simulate/results/PROFILE, llm_validation/results/PROFILE and …/gpu."""
+    """The ledger of a profile, from simulate/results/PROFILE and each model's folder in llm_validation/results."""
     simulation = read_rows(root / "simulate" / "results" / profile)
-    llm, gpu = (read_rows(root / "llm_validation" / "results" / name) for name in (profile, "gpu"))
-    return entries(CLAIMS, simulation, [] if profile == "gpu" else llm, gpu)
+    return entries(CLAIMS, simulation, *(models.recorded_rows(name, profile, root) for name in MODELS))
 
 
 def as_table(ledger: Sequence[Entry]) -> pd.DataFrame:
@@ -170,17 +180,20 @@ def as_table(ledger: Sequence[Entry]) -> pd.DataFrame:
             "simulation": entry.simulation.estimate,
             "simulation_stderr": entry.simulation.stderr,
             "simulation_verdict": entry.simulation.verdict,
-            "llm": entry.llm.estimate,
-            "llm_stderr": entry.llm.stderr,
-            "llm_seeds": entry.llm.seeds,
-            "llm_verdict": entry.llm.verdict,
-            "gpu": entry.gpu.estimate,
-            "gpu_stderr": entry.gpu.stderr,
-            "gpu_seeds": entry.gpu.seeds,
-            "gpu_verdict": entry.gpu.verdict,
+            **{column: value for name, measured in entry.trained.items() for column, value in _cells(name, measured)},
             "resolution": entry.check.tolerance(entry.predicted),
             "quantity": entry.check.quantity,
             "witness": entry.witness,
         }
         for entry in ledger
     )
+
+
+def _cells(name: str, measured: Measured) -> list[tuple[str, float | int | str]]:
+    """A trained model's part of a line of ledger.csv."""
+    return [
+        (name, measured.estimate),
+        (f"{name}_stderr", measured.stderr),
+        (f"{name}_seeds", measured.seeds),
+        (f"{name}_verdict", measured.verdict),
+    ]

@@ -5,13 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from figures.models import MODELS
 from paper.ledger import Entry, Line, Measured
 from simulate.rows import Row
 from theory.claims import parse_setting
 from theory.methods import METHODS
-
-#: What fills the GPU column.
-GPU_COMMAND = "python -m llm_validation --profile gpu"
 
 
 def number(value: float, digits: int = 6) -> str:
@@ -29,23 +27,35 @@ def estimate(measured: Measured, digits: int = 6) -> str:
         return "—"
     if measured.seeds == 0:
         return "not run"
-    if measured.stderr <= 1e-12 * abs(measured.estimate):
-        return number(measured.estimate, digits)
-    return f"{number(measured.estimate, digits)} ± {number(measured.stderr, 2)}"
+    return plus_minus(measured.estimate, measured.stderr, digits)
+
+
+def plus_minus(value: float, stderr: float, digits: int = 6, error_digits: int = 2) -> str:
+    """value ± standard error, without the ± where it is exact."""
+    if stderr <= 1e-12 * abs(value):
+        return number(value, digits)
+    return f"{number(value, digits)} ± {number(stderr, error_digits)}"
 
 
 def markdown(ledger: Sequence[Entry], claims: Sequence[Line]) -> str:
     """ledger.md: one line per claim, then every entry."""
+    headings = " | ".join(model.heading for model in MODELS.values())
     head = [
         "# The ledger of claims",
         "",
         "Theory predicts, simulation and a trained language model measure. A missing value is never a pass.",
-        f"LLM is the model that any machine trains; LLM (GPU) is filled by `{GPU_COMMAND}` and `not run` until then.",
-        "",
-        "| claim | statement | simulation | LLM | LLM (GPU) | verdict |",
-        "|---|---|---|---|---|---|",
+        "LLM is the model that any machine trains; the larger models are `not run` until they have rows:",
         *(
-            f"| {c.claim.id} | {c.claim.statement} | {c.simulation} | {c.llm} | {c.gpu} | **{c.verdict}** |"
+            f"{model.heading} is filled by `{'` or `'.join(model.commands)}`."
+            for model in MODELS.values()
+            if model.folder
+        ),
+        "",
+        f"| claim | statement | simulation | {headings} | verdict |",
+        "|---|---|---|" + "---|" * (len(MODELS) + 1),
+        *(
+            f"| {c.claim.id} | {c.claim.statement} | {c.simulation} | {' | '.join(c.trained.values())} "
+            f"| **{c.verdict}** |"
             for c in claims
         ),
     ]
@@ -54,12 +64,12 @@ def markdown(ledger: Sequence[Entry], claims: Sequence[Line]) -> str:
         mine = [entry for entry in ledger if entry.claim is claim.claim]
         body += [f"### {claim.claim.id}", "", f"{claim.claim.statement} ({claim.claim.source})", ""]
         body += [
-            "| check | setting | theory | simulation | LLM | LLM (GPU) | verdict |",
-            "|---|---|---|---|---|---|---|",
+            f"| check | setting | theory | simulation | {headings} | verdict |",
+            "|---|---|---|---|" + "---|" * (len(MODELS) + 1),
         ]
         body += [
             f"| {e.check.name} ({e.check.kind}) | {e.setting.replace(';', ', ')} | {number(e.predicted)} "
-            f"| {estimate(e.simulation)} | {estimate(e.llm)} | {estimate(e.gpu)} | {e.verdict} |"
+            f"| {estimate(e.simulation)} | {' | '.join(map(estimate, e.trained.values()))} | {e.verdict} |"
             for e in mine
         ]
         body += ["", *(f"- `{name}`: {quantity}" for name, quantity in _quantities(mine).items()), ""]
@@ -106,11 +116,12 @@ def latex(text: str) -> str:
 def latex_ledger(claims: Sequence[Line]) -> str:
     """ledger.tex: the claims as a longtable."""
     rows = [
-        [c.claim.id, latex(c.claim.statement), latex(c.claim.source), c.simulation, c.llm, c.gpu, c.verdict]
+        [c.claim.id, latex(c.claim.statement), latex(c.claim.source), c.simulation, *c.trained.values(), c.verdict]
         for c in claims
     ]
-    head = ["claim", "statement", "source", "simulation", "LLM", "GPU", "verdict"]
-    return _table("longtable", r"@{}lp{.34\textwidth}p{.15\textwidth}llll@{}", [head], rows)
+    head = ["claim", "statement", "source", "simulation", *(model.short for model in MODELS.values()), "verdict"]
+    columns = rf"@{{}}lp{{.23\textwidth}}p{{.13\textwidth}}l{'l' * len(MODELS)}l@{{}}"
+    return table("longtable", columns, [head], rows)
 
 
 def latex_entries(ledger: Sequence[Entry], columns: Sequence[tuple[str, str]]) -> str:
@@ -128,7 +139,7 @@ def latex_entries(ledger: Sequence[Entry], columns: Sequence[tuple[str, str]]) -
         rows.append([latex(cell) for cell in cells])
     heads = [r"$\beta$", *(rf"\multicolumn{{2}}{{c}}{{{heading}}}" for _, heading in columns)]
     kinds = ["", *["theory", "simulation"] * len(columns)]
-    return _table("tabular", "r" + "rr" * len(columns), [heads, kinds], rows)
+    return table("tabular", "r" + "rr" * len(columns), [heads, kinds], rows)
 
 
 def latex_people(rows: Sequence[Row], bt_beta: float) -> str:
@@ -144,7 +155,7 @@ def latex_people(rows: Sequence[Row], bt_beta: float) -> str:
         for name, method in METHODS.items()
     ]
     head = ["method", *(latex(population) for population in populations)]
-    return _table("tabular", "l" + "r" * len(populations), [head], body)
+    return table("tabular", "l" + "r" * len(populations), [head], body)
 
 
 def _interval(row: Row | None) -> str:
@@ -168,9 +179,9 @@ def tightest(ledger: Sequence[Entry]) -> Entry:
 
 
 def _excess(entry: Entry) -> float:
-    """How far the worse language-model column is on the wrong side, in resolutions where there is one."""
+    """How far the worst language-model column is on the wrong side, in resolutions where there is one."""
     found = [-math.inf]
-    for measured in (entry.llm, entry.gpu):
+    for measured in entry.trained.values():
         if measured.seeds > 0 and not math.isnan(measured.estimate):
             over = measured.estimate - entry.predicted
             kind = entry.check.kind
@@ -192,21 +203,20 @@ def latex_language_model(ledger: Sequence[Entry]) -> str:
 def latex_language_model_misses(ledger: Sequence[Entry]) -> str:
     """language_model_misses.tex: every setting at which a language model was judged and does not agree."""
     missed = [e for e in of_language_model(ledger) if e.verdict in ("disagrees", "inconclusive")]
-    rows = [_language_model_cells(entry) for entry in missed] or [["none", "", "", "", "", ""]]
+    rows = [_language_model_cells(entry) for entry in missed] or [["none", *[""] * (3 + len(MODELS))]]
     caption = "Settings at which a language model was judged and does not agree."
     return _language_model_table(rows, caption, "tab:language-model-misses")
 
 
 def _language_model_cells(entry: Entry, settings: int = 1) -> list[str]:
-    """Claim, quantity and setting, prediction, both columns, verdict."""
+    """Claim, quantity and setting, prediction, a column per model, verdict."""
     where = entry.setting.replace(";", ", ")
     where = f"{where}, of {settings} settings" if settings > 1 else where
     cells = [
         entry.claim.id,
         _quantity(entry) + (f" ({where})" if where else ""),
         f"{RELATION[entry.check.kind]}{number(entry.predicted, 4)}",
-        estimate(entry.llm, 4),
-        estimate(entry.gpu, 4),
+        *(estimate(measured, 4) for measured in entry.trained.values()),
         entry.verdict,
     ]
     return [latex(cell) for cell in cells]
@@ -223,15 +233,15 @@ def _quantity(entry: Entry) -> str:
 
 
 def _language_model_table(rows: Sequence[Sequence[str]], caption: str, label: str) -> str:
-    head = ["claim", "quantity (setting)", "theory", "LLM", "LLM (GPU)", "verdict"]
-    table = _table("longtable", r"@{}lp{.38\textwidth}llll@{}", [head], rows)
-    begin, rest = table.split("\n", 1)
+    head = ["claim", "quantity (setting)", "theory", *(model.short for model in MODELS.values()), "verdict"]
+    text = table("longtable", rf"@{{}}lp{{.21\textwidth}}l{'l' * len(MODELS)}l@{{}}", [head], rows)
+    begin, rest = text.split("\n", 1)
     top, body = rest.split(r"\midrule\endhead", 1)
     first = rf"\caption{{{caption}}}\label{{{label}}}\\" + f"\n{top}" + r"\midrule\endfirsthead"  # the label once only
     return f"{begin}\n{first}\n{top}" + r"\midrule\endhead" + body
 
 
-def _table(environment: str, columns: str, heads: Sequence[Sequence[str]], rows: Sequence[Sequence[str]]) -> str:
+def table(environment: str, columns: str, heads: Sequence[Sequence[str]], rows: Sequence[Sequence[str]]) -> str:
     """A booktabs table from cells that are LaTeX already; a longtable repeats its head on every page."""
     rule = r"\midrule\endhead" if environment == "longtable" else r"\midrule"
     lines = [
@@ -249,8 +259,8 @@ def _table(environment: str, columns: str, heads: Sequence[Sequence[str]], rows:
 def latex_numbers(ledger: Sequence[Entry]) -> str:
     r"""numbers.tex: every number of the ledger by name, for prose: \ledger{D8.limit}{bt_beta=10;eta=1e-09}{theory}.
 
-    An unknown name is a LaTeX error, so that prose cannot cite a number that no row knows. The language model's
-    settings are counted by verdict too: \ledger{count}{llm}{agrees}, and {settings}, {seeds}.
+    An unknown name is a LaTeX error, so that prose cannot cite a number that no row knows. The language models'
+    settings are counted by verdict too: \ledger{count}{llm}{agrees}, and {settings}, {seeds}; {gpu}, {gpu_base}.
     """
     out = [
         "% written by python -m paper",
@@ -260,14 +270,16 @@ def latex_numbers(ledger: Sequence[Entry]) -> str:
     for entry in ledger:
         name = f"{entry.claim.id}.{entry.check.name}@{entry.setting}"
         values = {"theory": number(entry.predicted), "simulation": estimate(entry.simulation)}
-        values |= {"llm": estimate(entry.llm), "gpu": estimate(entry.gpu), "verdict": entry.verdict}
+        values |= {model: estimate(measured) for model, measured in entry.trained.items()}
+        values |= {"verdict": entry.verdict}
         out += [
             rf"\expandafter\def\csname ledger@{name}@{column}\endcsname{{{latex(value)}}}"
             for column, value in values.items()
         ]
-    for column in ("llm", "gpu"):
-        verdicts = [getattr(entry, column).verdict for entry in of_language_model(ledger)]
-        counts = {verdict: verdicts.count(verdict) for verdict in SEVERITY} | {"settings": len(verdicts)}
-        counts["seeds"] = max((getattr(entry, column).seeds for entry in of_language_model(ledger)), default=0)
+    for column in MODELS:
+        measured = [entry.trained[column] for entry in of_language_model(ledger)]
+        counts = {verdict: sum(m.verdict == verdict for m in measured) for verdict in SEVERITY}
+        counts["settings"] = len(measured)
+        counts["seeds"] = max((m.seeds for m in measured), default=0)
         out += [rf"\expandafter\def\csname ledger@count@{column}@{name}\endcsname{{{n}}}" for name, n in counts.items()]
     return "\n".join(out) + "\n"

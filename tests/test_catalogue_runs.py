@@ -19,13 +19,14 @@ from llm_validation.__main__ import main
 from llm_validation.catalogue import Catalogue, encode_catalogue, item_catalogue, story_catalogue
 from llm_validation.corpus import train_tokenizer
 from llm_validation.generation import MEASUREMENTS
-from llm_validation.grid import Job, read_finished, run_jobs
+from llm_validation.grid import Job, Pace, read_finished, run_jobs
 from llm_validation.lab import Lab, conditional, fit_reference, measure_reference, total_variation
 from llm_validation.labs import DESIGNS, N_RESPONSES
 from llm_validation.language import STORIES
 from llm_validation.measured import Measured
 from llm_validation.model import build, save
-from llm_validation.train import Schedule, TrainingDiverged, train
+from llm_validation.processes import Share
+from llm_validation.train import Schedule, Trainer, TrainingDiverged, train
 from llm_validation.which_runs import CLAIMS_OF_RUN, RUNS_OF_DESIGN, runs_of
 from simulate.distortion_people import generated_people
 from simulate.montecarlo import generator
@@ -214,30 +215,31 @@ def _measured(value: float) -> list[Measured]:
     return [Measured("D8", "reached", {"method": "rlhf"}, value)]
 
 
-def _fail() -> list[Measured]:
+def _fail(_: Trainer) -> list[Measured]:
     raise RuntimeError("no memory")
 
 
 def test_finished_jobs_are_skipped_and_others_lose_nothing(tmp_path):
     stamp = {"fingerprint": "a"}
-    jobs = [Job("one", 0, lambda: _measured(1.0)), Job("two", 0, _fail)]
+    jobs = [Job("one", 0, lambda _: _measured(1.0)), Job("two", 0, _fail)]
     with pytest.raises(RuntimeError, match="no memory") as caught:
-        run_jobs(jobs, tmp_path, stamp, 1)
+        run_jobs(jobs, tmp_path, stamp, Pace())
     assert "in job two seed 0" in caught.value.__notes__
     assert [row.estimate for row in read_rows(tmp_path)] == [1.0]
     assert list(read_finished(tmp_path)) == ["one seed 0"]
     ran = []
-    jobs = [Job("one", 0, _fail), Job("two", 1, lambda: ran.append(1) or _measured(2.0))]
-    assert run_jobs(jobs, tmp_path, stamp, 1) == 0
+    jobs = [Job("one", 0, _fail), Job("two", 1, lambda _: ran.append(1) or _measured(2.0))]
+    assert run_jobs(jobs, tmp_path, stamp, Pace()) == 0
     assert ran == [1]
     assert [row.estimate for row in read_rows(tmp_path)] == [1.0, 2.0]
-    assert run_jobs([Job("one", 0, lambda: _measured(3.0))], tmp_path, {"fingerprint": "b"}, 1) == 0
+    assert run_jobs([Job("one", 0, lambda _: _measured(3.0))], tmp_path, {"fingerprint": "b"}, Pace()) == 0
     assert [row.estimate for row in read_rows(tmp_path)] == [3.0]  # other code: everything again
 
 
 def test_no_job_starts_after_the_deadline(tmp_path):
-    jobs = [Job("one", 0, lambda: _measured(1.0))]
-    assert run_jobs(jobs, tmp_path, {"fingerprint": "a"}, 1, deadline=time.monotonic() - 1.0) == 1
+    jobs = [Job("one", 0, lambda _: _measured(1.0))]
+    late = Pace(may_start=Share(0, 1).in_time(time.monotonic() - 1.0))
+    assert run_jobs(jobs, tmp_path, {"fingerprint": "a"}, late) == 1
     assert read_rows(tmp_path) == []
 
 

@@ -11,8 +11,10 @@ from transformers import DynamicCache, LlamaConfig, LlamaForCausalLM
 
 from llm_validation import decoding_run
 from llm_validation.decoding import Sampling, best_of_n, speculative_rejection
-from llm_validation.decoding_run import Run, sample, uniforms
+from llm_validation.decoding_run import Run, sample
+from llm_validation.decoding_uniforms import BELOW_ONE, MANY, uniform_table, uniforms
 from llm_validation.kv_cache import BLOCK, forward, new_cache, select_rows
+from llm_validation.model import build
 from llm_validation.scoring import Batch, ScorerError, TextScorer
 
 EOS, VOCABULARY, CONTEXT = 1, 24, 128
@@ -83,6 +85,18 @@ def test_growing_cache_gives_the_logits_of_a_dynamic_cache_and_of_none(model):
 # the same rows
 
 
+def test_under_autocast_keys_and_values_are_cached_alike():
+    model, cache = build("smoke", VOCABULARY, CONTEXT, seed=0), None
+    tokens = torch.tensor([[1, 2, 3]])
+    with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
+        cache = new_cache(model)
+        forward(model, tokens, cache, torch.arange(3)[None], None)
+        own = model(input_ids=torch.tensor([[1, 2, 3, 4]])).logits[:, -1]
+        cached = forward(model, torch.tensor([[4]]), cache, torch.full((1, 1), 3), None)[:, -1]
+    assert {states.dtype for layer in cache.layers for states in (layer.keys, layer.values)} == {torch.bfloat16}
+    assert torch.allclose(own, cached, atol=2e-2)
+
+
 def test_rows_are_those_of_the_definition(model):
     outcome = best_of_n(model, PROMPTS, 4, weighted, SAMPLING, seed=3)
     for p, prompt in enumerate(PROMPTS):
@@ -102,8 +116,16 @@ def test_sampling_follows_the_law_and_never_takes_a_token_of_probability_zero():
     u = (torch.arange(1000, dtype=torch.float64) + 0.5) / 1000
     counts = torch.bincount(sample(logits.expand(1000, -1), 1.0, u), minlength=6)
     assert counts.tolist() == [0, 100, 0, 600, 300, 0]
-    edges = sample(logits.expand(2, -1), 1.0, torch.tensor([0.0, decoding_run.BELOW_ONE], dtype=torch.float64))
+    edges = sample(logits.expand(2, -1), 1.0, torch.tensor([0.0, BELOW_ONE], dtype=torch.float64))
     assert edges.tolist() == [1, 4]
+
+
+def test_sampling_some_rows_at_a_time_changes_none(monkeypatch):
+    logits, u = torch.randn(50, 7, generator=torch.Generator().manual_seed(0)), torch.linspace(0, 0.99, 50).double()
+    whole = sample(logits, 0.7, u)
+    for entries in (1, 20, 7 * 49):
+        monkeypatch.setitem(decoding_run.ENTRIES, "cpu", entries)
+        assert torch.equal(sample(logits, 0.7, u), whole)
 
 
 @pytest.mark.parametrize("options", [{"times": (5, 11, 20)}, {"budget": 4 * 3 * 46 + 200}, {}])
@@ -140,6 +162,29 @@ def test_rows_do_not_depend_on_how_many_there_are_or_on_waves(model):
     assert waves.spent.peak <= 2 * 43 < many.spent.peak
     assert waves.spent.prefill == 4 * 3
     assert many.spent.prefill == 3
+
+
+def test_4096_rows_of_one_prompt_are_one_batch(monkeypatch):
+    """The smallest model in float32, as it is used: one cache for all rows, and rejection at α = 0 changes nothing."""
+    small, rows = build("smoke", 420, 64, seed=0), []
+    honest = decoding_run.forward
+
+    def counting(model, tokens, *rest):
+        rows.append(tokens.shape[0])
+        return honest(model, tokens, *rest)
+
+    monkeypatch.setattr(decoding_run, "forward", counting)
+    options = {"seed": 1}
+    plain = best_of_n(small, [(7,)], 4096, weighted, Sampling(8, ()), **options)
+    same = speculative_rejection(small, [(7,)], 4096, 0.0, weighted, Sampling(8, ()), times=(2, 4, 6), **options)
+    assert rows == 2 * [1, *7 * [4096]]
+    assert plain.spent.splits == same.spent.splits == 0
+    assert plain.spent.peak == 4096 * 9
+    np.testing.assert_array_equal(same.tokens, plain.tokens)
+    assert same.returned == plain.returned
+    halved = speculative_rejection(small, [(7,)], 4096, 0.5, weighted, Sampling(8, ()), times=(2, 4), **options)
+    assert halved.spent.generated == 4096 * 2 + 2048 * 2 + 1024 * 4
+    assert len(np.unique(plain.tokens, axis=0)) > 4000, "rows write different things"
 
 
 # what is returned
@@ -371,6 +416,24 @@ def test_quantiles_are_keyed_by_seed_prompt_position_and_row():
     assert np.array_equal(uniforms(1, 2, 3, 4), uniforms(1, 2, 3, 9)[:4])
     others = [uniforms(2, 2, 3, 4), uniforms(1, 1, 3, 4), uniforms(1, 2, 4, 4)]
     assert all(not np.isin(uniforms(1, 2, 3, 4), other).any() for other in others)
+
+
+@pytest.mark.parametrize("seed", [0, 7, 2**31 - 1, 2**32 + 5, 2**130 + 3])
+def test_quantiles_of_many_prompts_at_once_are_those_of_each(seed):
+    prompts = [0, 5, *range(10, 40), 70_000]
+    assert len(prompts) > MANY
+    for position, n in ((0, 3), (255, 8)):
+        each = np.stack([uniforms(seed, prompt, position, n) for prompt in prompts])
+        np.testing.assert_array_equal(uniform_table(seed, prompts, position, n), each)
+        np.testing.assert_array_equal(uniform_table(seed, prompts[:2], position, n), each[:2])
+
+
+def test_many_prompts_write_what_each_writes_alone(model):
+    prompts = [(3 + p % 20,) for p in range(MANY + 4)]
+    together = best_of_n(model, prompts, 3, weighted, SAMPLING, seed=4)
+    few = best_of_n(model, prompts[:2], 3, weighted, SAMPLING, seed=4)
+    assert texts(together)[:6] == texts(few)
+    assert together.returned[:2] == few.returned
 
 
 def test_a_run_holds_no_rows_after_its_end(model):

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from llm_validation import generation
 from llm_validation.corpus import train_tokenizer
+from llm_validation.decoding import Spent
+from llm_validation.device_rates import DeviceRates, decoding_bound
 from llm_validation.generation import MEASUREMENTS, generate_main
-from llm_validation.generation_best_of_n import Pool, predict
+from llm_validation.generation_best_of_n import Pool, predict, speed
 from llm_validation.generation_effort import EFFORTS, context
 from llm_validation.language import STORIES
 from llm_validation.measured_selection import MeasuredRows, measured_reward, measured_survival
@@ -150,6 +154,39 @@ def test_what_holds_for_any_model_holds_for_an_untrained_one(measured):
 def test_measurements_are_repeatable(folder, measured):
     again = MEASUREMENTS["correction"](context(folder, "smoke"), 0)
     assert again == measured["correction"]
+
+
+def test_speed_is_reported_with_its_share_of_the_copy_rate(measured, folder):
+    """The largest N's Best-of-N run: 128 rows, all at once, of 1 + 24 tokens; the share only where rates are known."""
+    rows = {row.check: row for row in measured["best_of_n"] if row.claim == "B10" and row.setting.get("n") == 16}
+    assert (rows["rows_at_once"].value, rows["cached_tokens"].value) == (128, 128 * 25)
+    assert rows["tokens_per_second"].note == "128 rows at once, 3200 cached tokens at most"
+    lab = SimpleNamespace(length=24, effort=EFFORTS["smoke"][0], model=generation.load(folder).model)
+    spent = [Spent(generated=1500, scored=0, prefill=0, peak=peak, splits=0, seconds=2.0, scoring=0.5)
+             for peak in (3000, 3200)]  # fmt: skip
+    run = SimpleNamespace(n=16, rewards=np.zeros((8, 16)), batches=spent)
+    rates = DeviceRates("a device", flops=1e12, copy=1e9, dtype="float32", matrix=8, memory=1)
+    found = speed(lab, run, rates)[0]
+    assert found.value == 3000 / 3.0
+    bound = decoding_bound(lab.model, 128, 128 * 13, rates)
+    assert f"; {100 * 1000 / bound:.1f} % of the {bound:.4g} tokens/s that copying on a device allows" in found.note
+
+
+def test_learning_rates_fall_with_the_width():
+    own, base = context("anywhere", "gpu"), context("anywhere", "gpu", size="base")
+    assert own == context("anywhere", "gpu", size="small")
+    assert base.best_of_n.reward.rate == pytest.approx(own.best_of_n.reward.rate * 512 / 768)
+    assert base.correction.rate == pytest.approx(own.correction.rate * 512 / 768)
+    assert replace(base.correction, rate=0.0) == replace(own.correction, rate=0.0), "nothing but rates changes"
+    narrow = context("anywhere", "cpu", size="smoke")
+    assert narrow == context("anywhere", "cpu"), "and do not rise where it is less"
+    with pytest.raises(ValueError, match="no model size 'huge'"):
+        context("anywhere", "cpu", size="huge")
+
+
+def test_a_gpu_runs_its_largest_n_in_one_batch():
+    effort = EFFORTS["gpu"][0]
+    assert max(effort.sizes) == 4096 <= effort.at_once
 
 
 def test_efforts_are_consistent():

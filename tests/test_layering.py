@@ -54,6 +54,8 @@ def test_heavy_packages_stay_where_they_belong(path):
 @pytest.mark.parametrize("path", SOURCES, ids=lambda p: f"{p.parent.name}/{p.name}")
 def test_randomness_is_an_argument(path):
     allowed = {"Generator", "SeedSequence", "default_rng"}
+    if path.name == "decoding_uniforms.py":
+        allowed.add("PCG64")  # set to the very states that generators of simulate/montecarlo.py would have
     used = set(re.findall(r"np\.random\.(\w+)", path.read_text()))
     assert used <= allowed, f"{path}: global randomness {used - allowed}"
     if "default_rng" in used:

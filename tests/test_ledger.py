@@ -11,11 +11,11 @@ import pytest
 
 from paper import render
 from paper.__main__ import main
-from paper.ledger import entries, lines, pool
+from paper.ledger import as_table, entries, lines, load, pool
 from simulate.effort import PROFILES
 from simulate.experiments import EXPERIMENTS, MEASUREMENTS
 from simulate.montecarlo import generator
-from simulate.rows import Row
+from simulate.rows import Results, Row
 from theory import factors
 from theory.claims import CLAIMS, find_claim, parse_setting, setting_key
 
@@ -117,6 +117,59 @@ def test_language_model_checks_are_judged_in_their_own_columns():
     assert {entry.simulation.seeds for entry in entries([claim], [], rows) if entry.check in claim.llm_checks} == {-1}
 
 
+@pytest.fixture
+def recorded(tmp_path: Path, monkeypatch):
+    """Writes rows of R8, all of one value, to a folder of llm_validation/results; the ledger is of R8 alone."""
+    monkeypatch.setattr("paper.ledger.CLAIMS", (find_claim("R8"),))
+
+    def record(folder: str, value: float) -> Path:
+        Results(tmp_path / "llm_validation" / "results" / folder).add(llm_rows("R8", value), "stamp", {})
+        return tmp_path
+
+    return record
+
+
+def test_both_sizes_on_a_gpu_have_a_column(recorded):
+    for folder, value in (("cpu", 0.001), ("gpu", 0.002), ("gpu-base", 0.9)):
+        root = recorded(folder, value)
+    ledger = load("cpu", root)
+    (line,) = lines(ledger)
+    assert line.trained == {"llm": "agrees", "gpu": "agrees", "gpu_base": "disagrees"}
+    table = as_table(ledger).query("check == 'trained'")
+    for model, value in (("llm", 0.001), ("gpu", 0.002), ("gpu_base", 0.9)):
+        assert set(table[model]) == {value}
+        assert set(table[f"{model}_seeds"]) == {1}
+    assert set(table["gpu_base_verdict"]) == {"disagrees"}
+    text = render.markdown(ledger, [line])
+    assert "| agrees | agrees | disagrees |" in text
+    assert "| 0.001 | 0.002 | 0.9 | disagrees |" in text
+    numbers = render.latex_numbers(ledger)
+    assert r"ledger@R8.trained@method=ddro@gpu_base\endcsname{0.9}" in numbers
+    assert rf"ledger@count@gpu_base@disagrees\endcsname{{{len(table)}}}" in numbers
+    assert "0.001 & 0.002 & 0.9 & disagrees" in render.latex_language_model(ledger)
+    assert "agrees & agrees & disagrees" in render.latex_ledger([line])
+    # of profile gpu these are all the models there are
+    (line,) = lines(load("gpu", root))
+    assert line.trained == {"llm": "not run", "gpu": "agrees", "gpu_base": "disagrees"}
+
+
+def test_a_size_that_was_not_run_does_not_count_and_its_command_is_named(recorded):
+    recorded("cpu", 0.001)
+    ledger = load("cpu", recorded("gpu-base", 0.002))
+    (line,) = lines(ledger)
+    assert line.trained == {"llm": "agrees", "gpu": "not run", "gpu_base": "agrees"}
+    assert {entry.verdict for entry in ledger if entry.check in entry.claim.llm_checks} == {"agrees"}
+    text = render.markdown(ledger, [line])
+    assert "| 0.001 | not run | 0.002 | agrees |" in text
+    assert "LLM (GPU, small) is filled by `make gpu` or `python -m llm_validation --profile gpu`." in text
+    assert "LLM (GPU, base) is filled by `python -m llm_validation --profile gpu --size base`." in text
+
+
+def test_more_columns_than_models_are_refused():
+    with pytest.raises(ValueError, match="4 lists of rows for 3 models: llm, gpu, gpu_base"):
+        entries([find_claim("R8")], [], [], [], [], [])
+
+
 def test_every_claim_has_the_language_model_checks_asked_of_it():
     topics = {"D": (3, 4, 5, 8, 9, 11, 12, 13, 15, 17), "P": (4, 5, 6, 8, 9, 10, 11, 12, 13)}
     topics |= {"V": (1, 2, 3, 4, 5, 6, 7, 10, 11, 12), "R": (1, 2, 3, 4, 5, 8)}
@@ -154,12 +207,13 @@ def test_every_experiment_runs_and_does_not_disagree(key):
 def test_generated_files(tmp_path: Path, capsys):
     assert main(["--profile", "smoke", "--out", str(tmp_path)]) == 0
     written = {path.name for path in tmp_path.iterdir()}
-    assert {"ledger.csv", "ledger.md", "ledger.tex", "numbers.tex"} <= written
+    assert {"ledger.csv", "ledger.md", "ledger.tex", "numbers.tex", "sizes.md", "sizes.tex"} <= written
     with (tmp_path / "ledger.csv").open(newline="") as stream:
         entries_written = len(list(csv.DictReader(stream)))
     assert entries_written >= sum(len(check.settings) for claim in CLAIMS for check in claim.checks)
     assert (tmp_path / "ledger.tex").read_text().isascii()
     assert (tmp_path / "numbers.tex").read_text().isascii()
+    assert (tmp_path / "sizes.tex").read_text().isascii()
     capsys.readouterr()
     assert main(["D8"]) == 0
     assert "exponential" in capsys.readouterr().out

@@ -28,7 +28,7 @@ def test_sizes_are_what_they_are_called():
     assert 25e6 < count["small"] < 30e6
     assert 85e6 < count["base"] < 115e6
     assert 0.3e6 < parameter_count(build("tiny", 420, 64, 0)) < 0.5e6
-    assert set(SIZES) == {"smoke", "tiny", "small", "base"}
+    assert set(SIZES) == {"smoke", "micro", "tiny", "mini", "small", "base"}
 
 
 def test_parameters_by_hand():
@@ -71,7 +71,7 @@ def test_the_scale_of_fresh_weights():
 
 
 def test_unknown_size():
-    with pytest.raises(ValueError, match="no model size 'huge'; there are smoke, tiny, small, base"):
+    with pytest.raises(ValueError, match="no model size 'huge'; there are smoke, micro, tiny, mini, small, base"):
         build("huge", 400, 64, 0)
 
 

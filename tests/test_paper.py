@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from figures.__main__ import FIGURES
-from paper import render
+from figures.__main__ import FIGURES, FIGURES_OF_SIZES
+from paper import render, sizes
 from paper.ledger import Entry, entries
 from simulate.rows import ROOT, Row
 from theory.claims import CLAIMS, find_claim, setting_key
@@ -34,7 +34,8 @@ def table_of(claim_id: str, **values: float) -> list[Entry]:
 
 @pytest.fixture(scope="module")
 def names() -> set[str]:
-    return set(re.findall(r"csname ledger@(.*?)\\endcsname\{", render.latex_numbers(entries(CLAIMS, [], []))))
+    text = render.latex_numbers(entries(CLAIMS, [], [])) + sizes.latex_numbers(sizes.size_table("cpu", []))
+    return set(re.findall(r"csname ledger@(.*?)\\endcsname\{", text))
 
 
 @pytest.mark.parametrize("section", SECTIONS, ids=lambda path: path.stem)
@@ -43,7 +44,7 @@ def test_every_number_and_figure_that_a_section_cites_exists(section: Path, name
     cited = {"@".join(found) for found in re.findall(r"\\ledger\{([^}]*)\}\{([^}]*)\}\{([^}]*)\}", text)}
     assert cited <= names
     figures = re.findall(r"\\figurefile\{(.*?)\}", text) + re.findall(r"figures/out/(\w+)", text)
-    assert set(figures) <= set(FIGURES)
+    assert set(figures) <= {*FIGURES, *FIGURES_OF_SIZES}
 
 
 def test_labels_that_sections_refer_to_exist():
@@ -73,7 +74,7 @@ def test_a_check_is_shown_at_its_worst_setting():
     assert render.tightest(good).setting == "method=ddro"  # nearest to the bound
     text = render.latex_language_model(ledger)
     assert text.isascii()
-    assert r"(method=rdro, of 2 settings) & \ensuremath{\le} 0.03 & 0.5 & not run & disagrees" in text
+    assert r"(method=rdro, of 2 settings) & \ensuremath{\le} 0.03 & 0.5 & not run & not run & disagrees" in text
 
 
 def test_orderings_and_lower_bounds_are_worst_where_they_are_smallest():

@@ -10,17 +10,18 @@ from pathlib import Path
 import pytest
 
 from llm_validation.corpus import train_tokenizer
-from llm_validation.grid import Job, read_finished, run_jobs
+from llm_validation.grid import Job, Pace, read_finished, run_jobs
 from llm_validation.language import STORIES
 from llm_validation.measured import Measured
 from llm_validation.model import build, save
-from llm_validation.processes import Share, bring_together, merge
+from llm_validation.processes import Share, bring_together
+from llm_validation.results_folder import merge
 from simulate.montecarlo import generator
 from simulate.rows import read_rows
 
 
 def job(name: str, seed: int = 0) -> Job:
-    return Job(name, seed, lambda: [Measured("D8", name, {}, float(seed))])
+    return Job(name, seed, lambda _: [Measured("D8", name, {}, float(seed))])
 
 
 STAMP: dict[str, object] = {"profile": "cpu", "fingerprint": "f", "commit": "c", "config": {"steps": 1}}
@@ -36,7 +37,7 @@ def test_every_job_falls_to_one_process():
 
 def test_parts_are_brought_together(tmp_path):
     for rank in range(2):
-        run_jobs([job("a", rank), job("b", rank)], tmp_path / f"part-{rank}", STAMP, 1)
+        run_jobs([job("a", rank), job("b", rank)], tmp_path / f"part-{rank}", STAMP, Pace())
     bring_together(tmp_path, 2)
     assert {row.cell for row in read_rows(tmp_path)} == {("D8", name, "", rank) for name in "ab" for rank in (0, 1)}
     assert len(read_finished(tmp_path)) == 4
@@ -46,8 +47,8 @@ def test_parts_are_brought_together(tmp_path):
 
 @pytest.mark.parametrize("field", ["fingerprint", "commit", "config", "profile"])
 def test_rows_of_another_kind_are_not_merged(tmp_path, field):
-    run_jobs([job("a")], tmp_path / "one", STAMP, 1)
-    run_jobs([job("b")], tmp_path / "two", {**STAMP, field: "other"}, 1)
+    run_jobs([job("a")], tmp_path / "one", STAMP, Pace())
+    run_jobs([job("b")], tmp_path / "two", {**STAMP, field: "other"}, Pace())
     with pytest.raises(ValueError, match=f"has {field} 'other'"):
         merge(tmp_path / "one", tmp_path / "two")
     assert len(read_rows(tmp_path / "one")) == 1
@@ -70,7 +71,7 @@ def test_two_processes_give_the_rows_of_one(tmp_path):
         str(tmp_path / "model"),
     ]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     for name, command in (("one", [sys.executable]), ("two", launch)):
         subprocess.run(
             [*command, *words, "--results", str(tmp_path / name)], check=True, env=environment, capture_output=True
