@@ -42,6 +42,7 @@ from llm_validation.processes import end, share
 from llm_validation.profiles import PROFILES, RATES, SIZES_OF, Profile, folder_name, profile_at
 from llm_validation.results_folder import check_folder, merge_main
 from llm_validation.run import Setup, run, show_plan
+from llm_validation.sharding import shards_wanted
 from llm_validation.which_runs import runs_of
 from simulate.people_options import add_people_options, chosen_people
 from simulate.rows import ROOT, make_stamp
@@ -113,12 +114,11 @@ def _sizes(options: argparse.Namespace) -> list[str | None]:
 def _run(options: argparse.Namespace, size: str | None, folder: Path, started: float) -> bool:
     """One size: the plan, and all of it or what there is time for. Is everything done?"""
     setup = _setup(options, size, folder, started)
-    if setup.mine.rank == 0:
-        show_plan(setup, options.minutes or None)
+    plan = show_plan(setup, options.minutes or None) if setup.mine.rank == 0 else None
     if options.plan:
         return True
     try:
-        left = run(setup)
+        left = run(setup, plan.seconds if plan else {})
     except OutOfTime as stopped:
         print(f"stopped after {options.minutes} minutes: {stopped}; run again to go on")
         return False
@@ -131,7 +131,7 @@ def _run(options: argparse.Namespace, size: str | None, folder: Path, started: f
 def _setup(options: argparse.Namespace, size: str | None, folder: Path, started: float) -> Setup:
     """Everything that can be wrong with the input is found here."""
     use_tensor_cores()
-    mine, profile, where = share(divided=options.shard), _profile(options, size), device()
+    mine, profile, where = share(divided=shards_wanted(options.shard)), _profile(options, size), device()
     wanted = runs_of([find_claim(claim_id).id for claim_id in options.claims])
     people, about = chosen_people(options, 0)
     check_people(people)

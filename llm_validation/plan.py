@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from llm_validation import generation_effort
@@ -46,11 +46,13 @@ class Plan:
     workers       jobs at a time, in processes: the estimate of all jobs is that of one process over `workers`, as if
                   each had a core of its own and all ended together. Pretraining is one process
     side_by_side  seeds of a run that are trained as one stack
+    seconds       of every cell by its key, in one process: what is left of it
     """
 
     stages: tuple[Stage, ...]
     workers: int = 1
     side_by_side: int = 1
+    seconds: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def minutes(self) -> float:
@@ -85,12 +87,12 @@ def make_plan(
     cells = _cells(context, wanted, bench, done, pretrained=loaded is not None, language=documents is None)
     kinds = {work.kind for stage in cells.values() for works in stage.values() for work in works if work.times}
     lines = calibrate(bench, kinds)
+    seconds = {key: expected_seconds(works, lines) for stage in cells.values() for key, works in stage.items()}
     stages = []
     for name, stage in cells.items():
-        seconds = sum(expected_seconds(works, lines) for works in stage.values())
-        finished = sum(not works for works in stage.values())
-        stages.append(Stage(name, len(stage), finished, seconds / 60 / (1 if name == "pretraining" else workers)))
-    return Plan(tuple(stages), workers, side_by_side)
+        minutes = sum(seconds[key] for key in stage) / 60 / (1 if name == "pretraining" else workers)
+        stages.append(Stage(name, len(stage), sum(not works for works in stage.values()), minutes))
+    return Plan(tuple(stages), workers, side_by_side, seconds)
 
 
 def expected_seconds(works: Sequence[Work], lines: Mapping[str, Line]) -> float:
@@ -135,7 +137,9 @@ def _cells(
             prompts, width = _packed(context, design, bench)
             for seed in seeds:
                 there = fitted(context, design, seed)
-                stages["references"][f"{design} {seed}"] = [] if there else fit_work(profile, prompts, width)
+                stages["references"][f"{design} reference seed {seed}"] = (
+                    [] if there else fit_work(profile, prompts, width)
+                )
             work = {run: run_work(run, profile, width) for run in runs}
         else:
             work = {run: _generation_work(run, bench) for run in runs}

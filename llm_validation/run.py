@@ -5,7 +5,7 @@ Each stage does what is not done yet and stops in time; a run that was stopped g
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,7 +17,7 @@ from llm_validation.generation_effort import Context as GenerationContext
 from llm_validation.grid import Job, Pace, read_finished, run_jobs
 from llm_validation.labs import Context
 from llm_validation.model import load
-from llm_validation.plan import make_plan, render
+from llm_validation.plan import Plan, make_plan, render
 from llm_validation.processes import Share, bring_together, wait_for_everyone
 from llm_validation.train import train_one, train_sharded
 
@@ -55,8 +55,8 @@ class Setup:
     processes: int
 
 
-def show_plan(setup: Setup, minutes: float | None) -> None:
-    """Print the device, its rates and the plan; keep the rates beside the rows."""
+def show_plan(setup: Setup, minutes: float | None) -> Plan:
+    """Print the device, its rates and the plan, which is returned; keep the rates beside the rows."""
     rates, context = setup.rates, setup.context
     context.folder.mkdir(parents=True, exist_ok=True)
     save_rates(rates, context.folder / DEVICE)
@@ -76,10 +76,14 @@ def show_plan(setup: Setup, minutes: float | None) -> None:
         side_by_side=context.profile.seeds if setup.side_by_side else 1,
     )
     print(render(plan, minutes), flush=True)
+    return plan
 
 
-def run(setup: Setup) -> int:
-    """Do what is left; how many jobs are not done in the end. OutOfTime if pretraining was not finished."""
+def run(setup: Setup, expected: Mapping[str, float]) -> int:
+    """Do what is left; how many jobs are not done in the end. OutOfTime if pretraining was not finished.
+
+    expected  seconds of a job by its key, for the time left on the dashboard
+    """
     context, mine, folder = setup.context, setup.mine, setup.context.folder
     if not setup.given:
         pretrained(
@@ -94,8 +98,12 @@ def run(setup: Setup) -> int:
     wait_for_everyone()
     parameters = jobs.check_catalogues(context, setup.wanted)
     stamp = {**setup.stamp, "config": {**setup.stamp["config"], "parameters": parameters}}
-    left = _stage(setup, stamp, jobs.fits(context, setup.wanted), "references", again=True)
-    left += _stage(setup, stamp, jobs.runs(context, setup.wanted, setup.generation), "runs")
+
+    def weighed(found: list[Job]) -> list[Job]:
+        return [replace(job, work=expected.get(job.key) or 1.0) for job in found]
+
+    left = _stage(setup, stamp, weighed(jobs.fits(context, setup.wanted)), "references", again=True)
+    left += _stage(setup, stamp, weighed(jobs.runs(context, setup.wanted, setup.generation)), "runs")
     if mine.size > 1 and mine.rank == 0 and not mine.divided:
         bring_together(folder, mine.size)
     return left

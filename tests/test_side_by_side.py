@@ -211,6 +211,55 @@ def test_memory_that_runs_out_on_the_way_back(tokenizer, monkeypatch):
         assert torch.allclose(parameter.grad, wanted, atol=1e-4, rtol=1e-3)
 
 
+# CUDA graphs, without a GPU: what is done with what torch gives back
+
+
+def captured(tokenizer, monkeypatch, graphed) -> Passes:
+    """Passes on the CPU that take themselves to be on a GPU while they capture."""
+    reader = PolicyReader(build("smoke", len(tokenizer), 64, seed=0))
+    passes = Passes(reader, [reader], [catalogue(tokenizer, 0).trie()], "graph")
+    monkeypatch.setattr(torch.cuda, "make_graphed_callables", graphed)
+    monkeypatch.setattr(passes, "device", torch.device("cuda"))
+    passes.capture()
+    return passes
+
+
+def test_a_graph_that_agrees_is_used_and_left_where_memory_runs_out(tokenizer, monkeypatch):
+    calls = []
+
+    def graphed(module, inputs):
+        def replay(*own):
+            calls.append(len(own))
+            return module(*own)
+
+        return replay
+
+    passes = captured(tokenizer, monkeypatch, graphed)
+    assert calls == [4]  # compared once with the module itself
+    passes.forward()
+    assert calls == [4, 4]
+    passes._halve()
+    passes.forward()
+    assert calls == [4, 4]  # a graph is of the whole tree
+
+
+def refused(module, inputs):
+    raise RuntimeError("operation not permitted when stream is capturing\nmore")
+
+
+@pytest.mark.parametrize(
+    ("graphed", "said"),
+    [
+        (refused, "graph: no CUDA graph (operation not permitted when stream is capturing); going on without"),
+        (lambda module, inputs: lambda *own: module(*own) + 1.0, "graph: CUDA graph is 1 off; going on without"),
+    ],
+)
+def test_a_graph_that_fails_or_differs_is_not_used(tokenizer, monkeypatch, capsys, graphed, said):
+    passes = captured(tokenizer, monkeypatch, graphed)
+    assert passes.call is passes.module
+    assert said in capsys.readouterr().err
+
+
 # Several processes
 
 DIVIDED = """
