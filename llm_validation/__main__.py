@@ -151,6 +151,7 @@ def _setup(options: argparse.Namespace, size: str | None, folder: Path, started:
         stamp=stamp,
         rates=rates,
         deadline=None if options.minutes is None else started + 60.0 * options.minutes,
+        whole=60.0 * (options.minutes or 0.0),
         mine=mine,
         side_by_side=together and not mine.divided,
         processes=1 if mine.divided else min(options.jobs, ON_A_GPU) if where.type == "cuda" else options.jobs,

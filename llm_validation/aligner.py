@@ -200,8 +200,7 @@ def exact_laws(
     for first in range(0, len(prompts), TREES_AT_ONCE):
         part = slice(first, first + TREES_AT_ONCE)
         trie = build_trie(prompts[part], answers[part]).to(device)
-        with autocast(device):
-            logits = node_logits(model, trie) / temperature
+        logits = node_logits(model, trie) / temperature
         logs.append(log_policy_of_logits(logits, trie).double().cpu().numpy())
     mass = np.exp(np.concatenate(logs))
     on = mass[:, :-1].sum(axis=1)
@@ -233,8 +232,7 @@ def write_answers(
 ) -> Index:
     """One answer (n,) sampled after each context; −1 where it is none of the listed ones of its prompt."""
     sampling = Sampling(problem.longest + 2, (problem.end,), temperature)
-    with autocast(next(model.parameters()).device):
-        outcome = best_of_n(model, contexts, 1, _nothing, sampling, seed=seed)
+    outcome = best_of_n(model, contexts, 1, _nothing, sampling, seed=seed)
     rows = zip(prompt.tolist(), outcome.tokens.tolist(), outcome.lengths.tolist(), strict=True)
     return np.array([problem.place(p, tokens[:length]) for p, tokens, length in rows], dtype=np.intp)
 

@@ -25,7 +25,7 @@ from llm_validation.device_rates import DeviceRates, decoding_bound
 from llm_validation.generation_effort import BestOfNEffort, Context
 from llm_validation.measured import Measured
 from llm_validation.measured_selection import MeasuredRows, measured_reward, measured_survival
-from llm_validation.model import autocast, device, load
+from llm_validation.model import autocast, device, full_precision, load
 from llm_validation.prefix_scorer import PrefixScorer
 from llm_validation.reward_model import Explained, RewardModel, explained_variance, train_reward_model
 from simulate.montecarlo import Estimate, bootstrap, generator, mean, proportion
@@ -408,7 +408,7 @@ def memory_and_exactness(lab: Lab, seed: int) -> list[Measured]:
     n, sampling, prompt = 64, Sampling(lab.length, ()), [(lab.end,)]
     spawned = int(generator(seed, "exactness").integers(2**31))
     whole, times = lab.reward.score, lab.times
-    with autocast(lab.reward.device):
+    with full_precision():  # bf16 rounds otherwise where fewer rows are left, and another token may be drawn
         plain = best_of_n(lab.model, prompt, n, whole, sampling, seed=spawned)
         kept, fixed = (
             speculative_rejection(lab.model, prompt, n, alpha, whole, sampling, seed=spawned, times=times)

@@ -79,7 +79,7 @@ _SMOKE = (
 _GPU = (
     BestOfNEffort(
         length=128, sizes=(4, 16, 64, 256, 1024, 4096), rows=(2048, 4096, 8192, 16_384, 16_384, 32_768),
-        pool=16_384, at_once=4096, streams=8000, comparisons=40_000, replicates=50,
+        pool=16_384, at_once=4096, streams=8000, comparisons=40_000, replicates=20,
         reward=RewardTraining(steps=1000, batch=64, rate=2e-4),
     ),
     CorrectionEffort(warmup=600, steps=600, further_steps=250, batch=256, rate=2e-4, held_out=20_000, samples=10_000),

@@ -37,7 +37,7 @@ class Job:
     """One unit of work: its name and seed (together unique in the grid), and the function that measures.
 
     measure  is given the trainer of its trainings
-    work     its expected share of the grid's time, in any unit
+    work     its expected seconds
     trains   does it train on a catalogue, by that trainer?
     """
 
@@ -71,7 +71,7 @@ class Done:
         return f"{self.name} seed {self.seed}"
 
 
-def always() -> bool:
+def always(_: float) -> bool:
     """No deadline."""
     return True
 
@@ -83,7 +83,7 @@ class Pace:
     workers       jobs at a time, each in a process
     side_by_side  all seeds of a name as one stack instead, one name after another
     trainer       what trains a job that is not side by side with others
-    may_start     asked before each job: is there time?
+    may_start     asked before each job, with its expected seconds: is there time?
     peak          FLOP/s of matrix products that the dashboard's MFU is relative to; None: no MFU is shown
     keep          False where another process writes down what is done
     """
@@ -91,7 +91,7 @@ class Pace:
     workers: int = 1
     side_by_side: bool = False
     trainer: Trainer = train_one
-    may_start: Callable[[], bool] = always
+    may_start: Callable[[float], bool] = always
     peak: float | None = None
     keep: bool = True
 
@@ -123,7 +123,7 @@ def run_jobs(
     def due() -> Iterator[Callable[[], list[Done | Exception]]]:
         nonlocal started
         for unit in units:
-            if not pace.may_start():
+            if not pace.may_start(sum(job.work for job in unit)):
                 return
             started += len(unit)
             yield joblib.delayed(_measure)(unit, pace.trainer)

@@ -226,3 +226,16 @@ def use_tensor_cores() -> None:
     """
     if torch.cuda.is_available():
         torch.set_float32_matmul_precision("high")
+        # its plan for every new length of a cache takes longer than a decoding step
+        torch.backends.cuda.enable_cudnn_sdp(False)
+
+
+@contextlib.contextmanager
+def full_precision() -> Iterator[None]:
+    """Float32 products in float32, outside `autocast`: where a number must not depend on how many rows there are."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)

@@ -89,6 +89,6 @@ class PrefixScorer:
         with autocast(device):
             positions = (places[before:] - pads).clamp(min=0)
             states = forward(self.model.backbone, tokens, cache, positions, mask)
-            scores = self.model.head(states.float())[..., 0]
+            scores = self.model.read(states)
         last = torch.tensor([[len(text) - 1] for text in new], device=device)
         return scores.gather(1, last)[:, 0].double().cpu().numpy(), width

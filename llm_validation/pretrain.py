@@ -156,6 +156,7 @@ def pretrain(
         history = {**speed, "losses": curve.losses, "points": curve.points}
         with replacing(folder) as unfinished, uncompiled(config.compile):
             trained.to(state.device).eval()
+            trained.set_attn_implementation("sdpa")
             _write(trained, config, source, data, portion, {**made_from, **history}, unfinished)
         checkpoint.remove()
     state.wait_for_everyone()

@@ -22,7 +22,8 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import clip_grad_norm_
 from tqdm import tqdm
-from transformers import PreTrainedModel
+from transformers import AttentionInterface, PreTrainedModel
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 from llm_validation.checkpoint import load_checkpoint, read_state, save_checkpoint
 from llm_validation.corpus import Tokens
@@ -120,6 +121,12 @@ def optimise(
     curve = _resume(checkpoint, model, optimiser)
     share = slice(state.process_index, None, state.num_processes)
     portion = Portion(config.batch // state.num_processes)
+    if config.compile and where.type == "cuda" and len(curve.losses) < config.steps:
+        numbers = batch_at(config.seed, len(curve.losses), config.batch, len(blocks))
+        ids = torch.from_numpy(blocks[numbers[share]]).to(where)
+        fitting("compiling", portion, partial(_gradient, shared, optimiser, config.clip, ids), alone=alone)
+        optimiser.zero_grad(set_to_none=True)  # compiled before the clock starts; nothing was trained
+        torch.cuda.synchronize(where)
     with _bar(config, curve, hidden=not (progress and state.is_main_process)) as bar:
         for step in range(len(curve.losses), config.steps):
             started = time.perf_counter()
@@ -198,9 +205,16 @@ def uncompiled(compiled: bool) -> AbstractContextManager[object]:
     return contextlib.nullcontext()
 
 
+#: SDPA without a mask. Blocks are full, and the mask that transformers makes in compiled code, causal and no more,
+#: keeps flash attention away.
+WITHOUT_MASK = "sdpa_causal"
+AttentionInterface.register(WITHOUT_MASK, sdpa_attention_forward)
+
+
 def _spread(model: PreTrainedModel, config: Pretraining, state: PartialState, sharded: bool) -> nn.Module:
     """The model on this process's device, ready to be called in training: alone, data parallel, or sharded in place."""
     if config.compile and state.device.type == "cuda":
+        model.set_attn_implementation(WITHOUT_MASK)
         for part in decoder_layers(model) if sharded else (model,):  # a layer is compiled between two gatherings
             part.compile()
     model.train()

@@ -11,6 +11,7 @@ cannot hold. The first process writes; it also does open generation, which needs
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 import time
@@ -58,14 +59,17 @@ class Share:
         """Where this process keeps its rows until they are brought together."""
         return folder if self.size == 1 or self.divided else folder / f"part-{self.rank}"
 
-    def in_time(self, deadline: float | None) -> Callable[[], bool]:
-        """Asked before each job: may it start? Processes that share a job all hear the first one's answer.
+    def in_time(self, deadline: float | None, whole: float = 0.0) -> Callable[[float], bool]:
+        """Asked before each job, with its expected seconds: may it start? Processes that share it get one answer.
 
         deadline  a value of time.monotonic(); None: always
+        whole     seconds of the whole slice: what takes more than half of one may start at any time, for it would
+                  find no better
         """
 
-        def ask() -> bool:
-            answer = [deadline is None or time.monotonic() <= deadline]
+        def ask(seconds: float) -> bool:
+            left = math.inf if deadline is None else deadline - time.monotonic()
+            answer = [left >= 0.0 and (seconds <= left or seconds > whole / 2)]
             if self.divided and deadline is not None:
                 broadcast_object_list(answer)
             return answer[0]

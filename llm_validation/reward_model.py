@@ -56,8 +56,11 @@ class RewardModel(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Scores (B, L) of texts padded on the right."""
-        states = self.backbone(input_ids=tokens, use_cache=False).last_hidden_state
-        return self.head(states.float())[..., 0]
+        return self.read(self.backbone(input_ids=tokens, use_cache=False).last_hidden_state)
+
+    def read(self, states: Tensor) -> Tensor:
+        """Scores (…) of hidden states (…, H): in float32 under autocast too, where a linear layer's would be bf16."""
+        return (states.float() * self.head.weight[0]).sum(-1)
 
     @property
     def device(self) -> torch.device:

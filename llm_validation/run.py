@@ -5,9 +5,13 @@ Each stage does what is not done yet and stops in time; a run that was stopped g
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
+
+import torch
+from joblib.externals.loky import get_reusable_executor
 
 from llm_validation import jobs
 from llm_validation.base_model import pretrained
@@ -36,7 +40,8 @@ class Setup:
     given         the base model was given and is not to be pretrained
     wanted        design → names of runs;  documents  to pretrain on, or None for the generated language
     stamp         what rows note of the run
-    rates         of the device;  deadline  a value of time.monotonic(), or None
+    rates         of the device
+    deadline      a value of time.monotonic(), or None;  whole  seconds from the start to there
     mine          this process's place among several
     side_by_side  seeds of a run as one stack;  processes  jobs at a time otherwise
     """
@@ -50,6 +55,7 @@ class Setup:
     stamp: dict[str, Any]
     rates: DeviceRates
     deadline: float | None
+    whole: float
     mine: Share
     side_by_side: bool
     processes: int
@@ -113,9 +119,22 @@ def _stage(setup: Setup, stamp: dict[str, Any], todo: Sequence[Job], label: str,
     """This process's part of some jobs, and then wait for the others' parts; how many are left."""
     mine = setup.mine
     rows, own = mine.folder(setup.context.folder), mine.of(todo, by_name=setup.side_by_side)
-    left = sum(run_jobs(part, rows, stamp, pace, label=label, again=again) for part, pace in _paces(setup, own) if part)
+    left = 0
+    for part, pace in _paces(setup, own):
+        if part:
+            left += run_jobs(part, rows, stamp, pace, label=label, again=again)
+            _free_device(setup, pace)
     wait_for_everyone()
     return left
+
+
+def _free_device(setup: Setup, pace: Pace) -> None:
+    """Give back a GPU's memory: what this process keeps for later, and processes that wait for more jobs."""
+    if setup.context.device.type == "cuda":
+        if pace.workers > 1:
+            get_reusable_executor().shutdown(wait=True)
+        gc.collect()
+        torch.cuda.empty_cache()
 
 
 def _paces(setup: Setup, own: Sequence[Job]) -> list[tuple[list[Job], Pace]]:
@@ -124,7 +143,7 @@ def _paces(setup: Setup, own: Sequence[Job]) -> list[tuple[list[Job], Pace]]:
     pace = Pace(
         setup.processes,
         trainer=train_sharded if setup.mine.divided else train_one,
-        may_start=setup.mine.in_time(setup.deadline),
+        may_start=setup.mine.in_time(setup.deadline, setup.whole),
         peak=setup.rates.flops,
         keep=setup.mine.writes,
     )

@@ -9,6 +9,7 @@ Shapes: P prompts, A responses and off, S recorded steps (of one seed) or seeds 
 from __future__ import annotations
 
 import copy
+import gc
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -164,12 +165,19 @@ def train_side_by_side(tasks: Sequence[Task]) -> list[Trained]:
     if any(task.shape != first.shape for task in tasks[1:]):
         raise ValueError(f"{first.name}: tasks of different shapes cannot be trained side by side")
     readers = [task.reader for task in tasks]
-    if len(tasks) == 1:
-        return _minimise(readers[0], readers, tasks)
-    stack = Stacked(readers)
-    trained = _minimise(stack, readers, tasks)
-    stack.write_back()
+    stack = Stacked(readers) if len(tasks) > 1 else None
+    trained = _minimise(stack or readers[0], readers, tasks)
+    if stack is not None:
+        stack.write_back()
+    del stack
+    _free_graphs(first.trie.tokens.device)
     return trained
+
+
+def _free_graphs(device: torch.device) -> None:
+    """A module with CUDA graphs is a reference cycle, and holds weights, gradients and the graphs' own memory."""
+    if device.type == "cuda":
+        gc.collect()
 
 
 def train_sharded(task: Task) -> Trained:
@@ -220,6 +228,7 @@ def _minimise(module: nn.Module, readers: Sequence[Reader], tasks: Sequence[Task
     with torch.no_grad():
         outputs, losses = evaluate(schedule.steps, gradient=False)
     records.append(_Record.of(schedule.steps, outputs, losses, torch.full_like(losses, math.nan)))
+    optimiser.zero_grad(set_to_none=True)  # a graph's gradients are part of its memory
     return [_trained(task, seed, records, seconds) for seed, task in enumerate(tasks)]
 
 
@@ -240,7 +249,8 @@ def clip_norms(weights: Sequence[Tensor], clip: float, seeds: int) -> Tensor:
     if seeds == 1:
         return whole(torch.nn.utils.clip_grad_norm_(weights, clip))[None]
     gradients = [weight.grad for weight in weights if weight.grad is not None]
-    norms = torch.stack([gradient.flatten(1).square().sum(1) for gradient in gradients]).sum(0).sqrt()
+    parts = [torch.linalg.vector_norm(gradient.flatten(1), dim=1) for gradient in gradients]
+    norms = torch.linalg.vector_norm(torch.stack(parts), dim=0)
     factors = (clip / (norms + 1e-6)).clamp(max=1.0)  # as torch's clip_grad_norm_ has it
     for gradient in gradients:
         gradient.mul_(factors.view(-1, *[1] * (gradient.ndim - 1)))

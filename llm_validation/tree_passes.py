@@ -21,13 +21,12 @@ from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 from transformers import PreTrainedModel
 
+from llm_validation.cuda_graph import graphed
 from llm_validation.device_memory import TooLittleMemory
 from llm_validation.prefix_trie import PrefixTrie, last_nodes, log_policy_of_logits, states_at
 
 #: tokens (P, L), positions (P, L), visible (P, L, L), node (N, 2); with several seeds one dimension more in front.
 Inputs = tuple[Tensor, Tensor, Tensor, Tensor]
-#: Most that a CUDA graph's outputs may differ from the module's own: the same kernels, so rounding at most.
-GRAPH_TOLERANCE = 1e-2
 
 
 class Reader(Protocol):
@@ -173,22 +172,9 @@ class Passes:
         ]
 
     def capture(self) -> None:
-        """On a GPU, replay forward and backward as CUDA graphs; said and left if the device or the model refuses."""
-        if self.device.type != "cuda" or self.n_parts > 1:
-            return
-        inputs = self.parts[0][0]
-        try:
-            own = self.module(*inputs).detach()
-            graphed = torch.cuda.make_graphed_callables(_Plain(self.module), inputs)
-            apart = float((cast(Tensor, graphed(*inputs)).detach() - own).abs().max())
-        except (RuntimeError, NotImplementedError) as error:  # an OutOfMemoryError is a RuntimeError
-            print(f"{self.name}: no CUDA graph ({str(error).splitlines()[0]}); going on without", file=sys.stderr)
-            torch.cuda.empty_cache()
-            return
-        if apart <= GRAPH_TOLERANCE:
-            self.call = cast(Callable[..., Tensor], graphed)
-        else:
-            print(f"{self.name}: CUDA graph is {apart:.2g} off; going on without", file=sys.stderr)
+        """On a GPU, replay forward and backward as CUDA graphs from now on."""
+        if self.device.type == "cuda" and self.n_parts == 1:
+            self.call = graphed(self.module, self.parts[0][0], self.name) or self.module
 
     def forward(self, *, gradient: bool = True) -> list[Tensor]:
         """Outputs (N, K) of every seed; with `gradient`, leaves that collect it."""
@@ -265,16 +251,3 @@ class Passes:
         )
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
-
-
-class _Plain(nn.Module):
-    """A module around another: `make_graphed_callables` replaces the forward of what it is given."""
-
-    def __init__(self, inner: nn.Module) -> None:
-        super().__init__()
-        self.inner = inner
-        self.train(inner.training)
-
-    def forward(self, *inputs: Tensor) -> Tensor:
-        outputs: Tensor = self.inner(*inputs)
-        return outputs

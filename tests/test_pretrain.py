@@ -16,12 +16,12 @@ from safetensors.torch import load_file, save_file
 from llm_validation import pretrain as pretraining
 from llm_validation.corpus import bytes_per_token, encode, train_tokenizer
 from llm_validation.device_memory import Portion, fitting
-from llm_validation.held_out import block_loss, excess_nats, story_losses
+from llm_validation.held_out import block_loss, excess_nats, story_losses, token_losses
 from llm_validation.language import END, STORIES, Language, Transition
 from llm_validation.model import SIZES, build
 from llm_validation.pretrain import PRESETS, Pretraining, TooLittleMemory, _prepare, pretrain, write_report
 from llm_validation.pretrain_config import batch_at
-from llm_validation.pretrain_loop import _update
+from llm_validation.pretrain_loop import WITHOUT_MASK, _update
 from llm_validation.pretrain_report import write_texts
 from llm_validation.train import TrainingDiverged
 from simulate.montecarlo import generator
@@ -347,6 +347,27 @@ def test_the_report_of_a_run_is_small(finished, tmp_path):
     record = json.loads((tmp_path / "report" / "pretraining.json").read_text())
     assert "losses" not in record  # one number per step
     assert (record["held_out"], record["parameters"]) == (run.held_out, run.parameters)
+
+
+def test_compiled_attention_is_causal_without_a_mask():
+    """What keeps flash attention away on a GPU is a mask; the loss is the same without."""
+    seen = []
+
+    def backend(graph, inputs):
+        seen.extend(
+            (node.args[3:], node.kwargs) for node in graph.graph.nodes if "scaled_dot_product" in str(node.target)
+        )
+        return graph.forward
+
+    model = build("smoke", 300, 64, 0).train()
+    ids = torch.arange(4 * 64).remainder(300).view(4, 64)
+    wanted = token_losses(model, ids).mean()
+    model.set_attn_implementation(WITHOUT_MASK)
+    torch._dynamo.reset()
+    loss = token_losses(torch.compile(model, backend=backend), ids).mean()
+    assert torch.allclose(loss, wanted, rtol=1e-6)
+    assert len(seen) == model.config.num_hidden_layers
+    assert all(options["attn_mask"] is None and options["is_causal"] is True for _, options in seen)
 
 
 def test_the_record_of_another_version_is_refused_by_entry(tmp_path):

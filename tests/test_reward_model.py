@@ -134,6 +134,15 @@ def test_training_learns_the_utility_and_leaves_the_language_model_alone(languag
     assert torch.equal(again.model.layers[0].mlp.up_proj.weight, language_model.model.layers[0].mlp.up_proj.weight)
 
 
+def test_scores_are_float32_under_autocast(fitted):
+    """In bf16 they would come in steps of 1/64 and finer, with many ties."""
+    states = torch.randn(64, fitted.head.weight.shape[1], generator=torch.Generator().manual_seed(0))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        scores = fitted.read(states)
+    assert scores.dtype == torch.float32
+    assert torch.allclose(scores, fitted.head(states)[:, 0], atol=1e-6)
+
+
 def test_training_is_repeatable(language_model):
     pairs = [Comparison((0, 5, 6), (0, 7, 8), 1), Comparison((0, 9), (0, 5, 5, 5), 1), Comparison((0, 4), (0, 3), 1)]
     how = RewardTraining(steps=4, batch=2)

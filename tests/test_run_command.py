@@ -132,6 +132,17 @@ def test_processes_that_share_a_model_run_every_job_and_the_first_one_writes(tmp
     assert Share(1, 2).of(jobs, by_name=True) == jobs[1:]  # whole names, so that seeds stay together
 
 
+def test_a_slice_starts_what_will_end_in_it():
+    alone = Share(0, 1)
+    ask = alone.in_time(time.monotonic() + 60.0, whole=600.0)
+    assert ask(1.0)
+    assert ask(55.0)
+    assert not ask(120.0)
+    assert ask(301.0)  # more than half of a slice: there is no better time for it
+    assert not alone.in_time(time.monotonic() - 1.0, whole=600.0)(0.0)
+    assert alone.in_time(None)(1e9)
+
+
 # The dashboard
 
 

@@ -218,7 +218,11 @@ def captured(tokenizer, monkeypatch, graphed) -> Passes:
     """Passes on the CPU that take themselves to be on a GPU while they capture."""
     reader = PolicyReader(build("smoke", len(tokenizer), 64, seed=0))
     passes = Passes(reader, [reader], [catalogue(tokenizer, 0).trie()], "graph")
-    monkeypatch.setattr(torch.cuda, "make_graphed_callables", graphed)
+    for name, stand_in in {
+        "make_graphed_callables": graphed, "current_stream": lambda device: None, "set_stream": lambda stream: None,
+        "synchronize": lambda device: None,
+    }.items():  # fmt: skip
+        monkeypatch.setattr(torch.cuda, name, stand_in)
     monkeypatch.setattr(passes, "device", torch.device("cuda"))
     passes.capture()
     return passes
@@ -251,7 +255,11 @@ def refused(module, inputs):
     ("graphed", "said"),
     [
         (refused, "graph: no CUDA graph (operation not permitted when stream is capturing); going on without"),
-        (lambda module, inputs: lambda *own: module(*own) + 1.0, "graph: CUDA graph is 1 off; going on without"),
+        (lambda module, inputs: lambda *own: module(*own) + 1.0, "graph: a CUDA graph is 1 off; going on without"),
+        (
+            lambda module, inputs: lambda *own: 3.0 * module(*own) - 2.0 * module(*own).detach(),
+            "graph: a CUDA graph is 2",
+        ),
     ],
 )
 def test_a_graph_that_fails_or_differs_is_not_used(tokenizer, monkeypatch, capsys, graphed, said):
