@@ -20,7 +20,7 @@ from llm_validation.corpus import train_tokenizer
 from llm_validation.labs import DESIGNS, Context, fitted
 from llm_validation.language import STORIES
 from llm_validation.model import Loaded, build
-from llm_validation.plan_calibration import Bench, Line, calibrate
+from llm_validation.plan_calibration import Bench, Kept, Line, lines_for
 from llm_validation.plan_work import Work, best_of_n_work, correction_work, fit_work, pretraining_work, run_work
 from llm_validation.pretrain_report import RECORD
 from simulate.montecarlo import generator
@@ -69,6 +69,7 @@ def make_plan(
     documents: Sequence[str] | None = None,
     workers: int = 1,
     side_by_side: int = 1,
+    kept: Kept | None = None,
 ) -> Plan:
     """Count what is left, and measure on `context.device` how long a piece of it takes.
 
@@ -78,6 +79,7 @@ def make_plan(
                   one of its size stands in. A checkpoint beside `context.base` counts as steps that are done
     done          keys of finished jobs, such as "density_ratio seed 0"; of the code that will run
     workers, side_by_side  see `Plan`
+    kept          where an earlier slice left its measurements; what is missing is measured and kept there
     ValueError for workers or side_by_side below 1, and for catalogues that do not fit the model.
     """
     for name, value in (("workers", workers), ("side_by_side", side_by_side)):
@@ -86,7 +88,7 @@ def make_plan(
     bench = _bench(context, profile_name, loaded, documents, side_by_side)
     cells = _cells(context, wanted, bench, done, pretrained=loaded is not None, language=documents is None)
     kinds = {work.kind for stage in cells.values() for works in stage.values() for work in works if work.times}
-    lines = calibrate(bench, kinds)
+    lines = lines_for(bench, kinds, kept)
     seconds = {key: expected_seconds(works, lines) for stage in cells.values() for key, works in stage.items()}
     stages = []
     for name, stage in cells.items():

@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import copy
 import itertools
+import json
 import tempfile
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,7 @@ from llm_validation.reward_model import Explained, RewardTraining, from_language
 from llm_validation.scoring import Batch
 from llm_validation.train import Schedule, Task, train_side_by_side
 from simulate.montecarlo import generator
+from simulate.rows import replace_file
 from theory.checks import Array
 
 #: Seconds that a kind's timed steps take, about, most steps of them, and seconds of a step after which it is not
@@ -112,6 +114,37 @@ def calibrate(bench: Bench, kinds: Collection[str]) -> dict[str, Line]:
         if set(group) & set(kinds):
             lines |= measure(bench)
     return lines
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Measurements of an earlier slice in a file; `key` says of which code, device and model they are."""
+
+    path: Path
+    key: str
+
+    def read(self) -> dict[str, Line]:
+        """What was kept under the key, nothing if that is another one."""
+        if not self.path.exists():
+            return {}
+        found = json.loads(self.path.read_text())
+        return {kind: Line(*line) for kind, line in found["lines"].items()} if found["key"] == self.key else {}
+
+    def write(self, lines: Mapping[str, Line]) -> None:
+        """Keep these in place of what is there."""
+        found = {"key": self.key, "lines": {kind: [line.fixed, line.each] for kind, line in sorted(lines.items())}}
+        replace_file(self.path, json.dumps(found, indent=1) + "\n")
+
+
+def lines_for(bench: Bench, kinds: Collection[str], kept: Kept | None) -> dict[str, Line]:
+    """What was kept, and calibrations of the kinds that are missing, which are kept too."""
+    known = {} if kept is None else kept.read()
+    missing = set(kinds) - known.keys()
+    if missing:
+        known |= calibrate(bench, missing)
+        if kept is not None:
+            kept.write(known)
+    return known
 
 
 def _seconds(work: Callable[[], object], device: torch.device) -> float:

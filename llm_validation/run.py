@@ -22,11 +22,12 @@ from llm_validation.grid import Job, Pace, read_finished, run_jobs
 from llm_validation.labs import Context
 from llm_validation.model import load
 from llm_validation.plan import Plan, make_plan, render
+from llm_validation.plan_calibration import Kept
 from llm_validation.processes import Share, bring_together, wait_for_everyone
 from llm_validation.train import train_one, train_sharded
 
-#: In a results folder: what the device can do at most, measured in the same run.
-DEVICE = "device.json"
+#: In a results folder: what the device can do at most, measured in the same run; what pieces of work take on it.
+DEVICE, CALIBRATION = "device.json", "calibration.json"
 #: Runs whose rows hold seconds: on a GPU nothing else runs beside them.
 TIMED = ("best_of_n",)
 
@@ -71,6 +72,7 @@ def show_plan(setup: Setup, minutes: float | None) -> Plan:
         print("there is no GPU here: profile gpu is meant for one, and the plan says how long this machine would take")
     loaded = load(context.base) if setup.given or context.base.is_dir() else None
     done = [key for key, code in read_finished(context.folder).items() if code == context.code]
+    together = context.profile.seeds if setup.side_by_side else 1
     plan = make_plan(
         context,
         setup.profile,
@@ -79,7 +81,8 @@ def show_plan(setup: Setup, minutes: float | None) -> Plan:
         done,
         documents=setup.documents,
         workers=(1 if setup.side_by_side else setup.processes) * (1 if setup.mine.divided else setup.mine.size),
-        side_by_side=context.profile.seeds if setup.side_by_side else 1,
+        side_by_side=together,
+        kept=Kept(context.folder / CALIBRATION, f"code {context.code}, {rates.name}, {together} side by side"),
     )
     print(render(plan, minutes), flush=True)
     return plan

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from llm_validation import decoding_run, lab, labs, plan, reward_model
+from llm_validation import decoding_run, lab, labs, plan, plan_calibration, reward_model
 from llm_validation.corpus import train_tokenizer
 from llm_validation.generation import MEASUREMENTS
 from llm_validation.generation_effort import EFFORTS
@@ -19,7 +19,7 @@ from llm_validation.labs import DESIGNS, Context, fit_lab, open_lab
 from llm_validation.language import STORIES
 from llm_validation.model import build, load, save
 from llm_validation.plan import Plan, Stage, expected_seconds, make_plan, render
-from llm_validation.plan_calibration import MEASURES, Bench, Line, calibrate
+from llm_validation.plan_calibration import MEASURES, Bench, Kept, Line, calibrate, lines_for
 from llm_validation.plan_work import (
     KINDS,
     TRAININGS,
@@ -201,6 +201,21 @@ def test_a_calibration_measures_everything_and_leaves_the_model_alone(lines):
     assert all(line.fixed >= 0.0 and line.each >= 0.0 and line.at(100.0) > 0.0 for line in lines.values())
 
 
+def test_measurements_of_an_earlier_slice_are_kept(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        plan_calibration, "calibrate", lambda _, kinds: asked.append(kinds) or {kind: Line(1.0, 2.0) for kind in kinds}
+    )
+    kept = Kept(tmp_path / "calibration.json", "this device")
+    bench: Bench = None  # nothing here measures
+    assert lines_for(bench, {"load", "training"}, kept) == {"load": Line(1.0, 2.0), "training": Line(1.0, 2.0)}
+    assert lines_for(bench, {"training", "decoding"}, kept)["training"] == Line(1.0, 2.0)
+    assert asked == [{"load", "training"}, {"decoding"}]
+    assert lines_for(bench, {"load"}, kept)["load"] == Line(1.0, 2.0)
+    lines_for(bench, {"load"}, Kept(tmp_path / "calibration.json", "another device"))
+    assert asked[2:] == [{"load"}]
+
+
 def test_the_estimate_is_near_the_clock(context, fits, lines):
     """One training of 200 steps; the machine may be busy with other things."""
     longer = replace(PROFILE, runs=replace(PROFILE.runs, steps=200))
@@ -221,7 +236,7 @@ ONE_SECOND = {kind: Line(1.0) for kind in KINDS}
 @pytest.fixture
 def seconds(monkeypatch):
     """Every piece of work takes a second."""
-    monkeypatch.setattr(plan, "calibrate", lambda bench, kinds: ONE_SECOND)
+    monkeypatch.setattr(plan, "lines_for", lambda bench, kinds, kept: ONE_SECOND)
 
 
 def test_a_plan_counts_what_is_left(context, fits, base, seconds):
