@@ -11,10 +11,14 @@ whose rows do not exist is skipped, and said to be. One figure compares the size
 from __future__ import annotations
 
 import argparse
+import os
 import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+import joblib
+from matplotlib.figure import Figure
 from tqdm import tqdm
 
 from figures import (
@@ -53,6 +57,8 @@ FIGURES = {
     **language_model_correction.FIGURES,
     **language_model_best_of_n.FIGURES,
 }
+#: So many figures are worth a process of their own.
+MANY = 10
 #: Those that are drawn from the sizes that have rows.
 FIGURES_OF_SIZES = {**language_model_sizes.FIGURES}
 
@@ -83,14 +89,13 @@ def main(arguments: list[str] | None = None) -> int:
         sizes, messages = read_sizes(options.profile)
         print("".join(f"figures: {message}\n" for message in messages), end="", file=sys.stderr)
         drawings |= {name: (d, partial(d.draw, sizes)) for name, d in FIGURES_OF_SIZES.items() if shown(d)}
-    skipped = []
-    for name, (drawing, draw) in tqdm(drawings.items(), desc="figures", unit="figure"):
-        with look():
-            figure = draw()
-            if figure is None:
-                skipped.append(name)
-            else:
-                save(figure, name, options.out, f"{drawing.draw.__module__.replace('.', '/')}.py")
+    work = (
+        joblib.delayed(_drawn)(name, draw, f"{drawing.draw.__module__.replace('.', '/')}.py", options.out)
+        for name, (drawing, draw) in drawings.items()
+    )
+    workers = joblib.Parallel(n_jobs=min(os.cpu_count() or 1, 1 + len(drawings) // MANY), return_as="generator")
+    done = list(tqdm(workers(work), total=len(drawings), desc="figures", unit="figure"))
+    skipped = [name for name, drawn in zip(drawings, done, strict=True) if not drawn]
     print(f"{len(drawings) - len(skipped)} figures in {options.out}")
     few = [name for name in skipped if name in FIGURES_OF_SIZES]
     none = [name for name in skipped if name not in few]
@@ -99,6 +104,15 @@ def main(arguments: list[str] | None = None) -> int:
     if few:
         print(f"skipped, fewer than two sizes have rows: {', '.join(few)}")
     return 0
+
+
+def _drawn(name: str, draw: Callable[[], Figure | None], source: str, out: Path) -> bool:
+    """Draw one figure and save it; False where it has no rows."""
+    with look():
+        figure = draw()
+        if figure is not None:
+            save(figure, name, out, source)
+    return figure is not None
 
 
 if __name__ == "__main__":
