@@ -11,6 +11,7 @@ import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,7 +42,7 @@ def read_documents(paths: Iterable[str | Path], field: str = "text") -> list[str
     for path in map(Path, paths):
         if not path.is_file():
             raise FileNotFoundError(f"no such corpus file: {path}")
-        text = _read_text(path)
+        text = read_text(path)
         lines_of_json = path.name.removesuffix(".gz").endswith(".jsonl")
         found = _json_lines(path, text, field) if lines_of_json else _separated(text)
         kept = [document for document in map(str.strip, found) if document]
@@ -51,7 +52,7 @@ def read_documents(paths: Iterable[str | Path], field: str = "text") -> list[str
     return documents
 
 
-def _read_text(path: Path) -> str:
+def read_text(path: Path) -> str:
     """The file as text. ValueError where the gzip stream is damaged or the bytes are not UTF-8."""
     try:
         data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
@@ -76,8 +77,8 @@ def _separated(text: str) -> Iterator[str]:
     yield "".join(document)
 
 
-def _json_lines(path: Path, text: str, field: str) -> Iterator[str]:
-    """The field of every line; lines of white space are skipped."""
+def json_objects(path: Path, text: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    """(line number, object) of every line that is not blank. ValueError names a line that holds no JSON object."""
     for number, line in enumerate(text.split("\n"), start=1):  # not splitlines: JSON strings may hold U+2028
         if not line.strip():
             continue
@@ -85,9 +86,17 @@ def _json_lines(path: Path, text: str, field: str) -> Iterator[str]:
             record = json.loads(line)
         except json.JSONDecodeError as error:
             raise ValueError(f"{path}, line {number}: not JSON: {error}") from error
-        if not isinstance(record, dict) or field not in record:
-            there = f"has {', '.join(map(repr, record))}" if isinstance(record, dict) else "is not an object"
-            raise ValueError(f"{path}, line {number}: no field {field!r}; the line {there}")
+        if not isinstance(record, dict):
+            raise ValueError(f"{path}, line {number}: not an object but {type(record).__name__}")
+        yield number, record
+
+
+def _json_lines(path: Path, text: str, field: str) -> Iterator[str]:
+    """The field of every line; lines of white space are skipped."""
+    for number, record in json_objects(path, text):
+        if field not in record:
+            there = ", ".join(map(repr, record))
+            raise ValueError(f"{path}, line {number}: no field {field!r}; the line has {there}")
         value = record[field]
         if isinstance(value, list) and all(isinstance(turn, str) for turn in value):
             value = "\n".join(value)

@@ -12,8 +12,7 @@ Shapes: C chosen and R rejected examples, N = C + R.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from llm_validation.corpus import json_objects, read_text
 from simulate.montecarlo import generator
 
 Index = NDArray[np.int64]
@@ -72,7 +72,7 @@ class Preferences:
 
 
 def read_preferences(path: str | Path, tokenizer: Any, context: int) -> Preferences:
-    """Pairs or labelled examples of a jsonl file (UTF-8, blank lines passed over), in tokens.
+    """Pairs or labelled examples of a jsonl file (UTF-8, plain or .gz, blank lines passed over), in tokens.
 
     context  longest text in tokens, all included
     The first line decides whether the file holds pairs or examples. FileNotFoundError names a file that is not there;
@@ -83,7 +83,7 @@ def read_preferences(path: str | Path, tokenizer: Any, context: int) -> Preferen
     source = Path(path)
     if not source.is_file():
         raise FileNotFoundError(f"no such file of preferences: {source}")
-    records = list(_records(source))
+    records = list(json_objects(source, read_text(source)))
     if not records:
         raise ValueError(f"{source} holds no preferences")
     paired = "label" not in records[0][1] and "completion" not in records[0][1]
@@ -102,24 +102,6 @@ def read_preferences(path: str | Path, tokenizer: Any, context: int) -> Preferen
         tuple(example for example, label in zip(every, good, strict=True) if label is side) for side in (True, False)
     )
     return Preferences(str(source), chosen, rejected, paired=False)
-
-
-def _records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """(line number, object) of every line that is not blank."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is not UTF-8 text: {error.reason} at byte {error.start}") from error
-    for number, line in enumerate(text.split("\n"), start=1):  # not splitlines: JSON strings may hold U+2028
-        if not line.strip():
-            continue
-        try:
-            record = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise ValueError(f"{path}, line {number}: not JSON: {error}") from error
-        if not isinstance(record, dict):
-            raise ValueError(f"{path}, line {number}: not an object but {type(record).__name__}")
-        yield number, record
 
 
 def _check(record: Mapping[str, Any], fields: Mapping[str, type], place: str) -> None:

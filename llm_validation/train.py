@@ -188,7 +188,7 @@ def train_sharded(task: Task) -> Trained:
     divided = replace(task, model=copy.deepcopy(task.model), head=None if task.head is None else task.head.clone())
     reader = divided.reader
     shard(reader, divided.model.base_model)
-    trained = _minimise(reader, [reader], [divided])[0]
+    trained = _minimise(reader, [reader], [divided], alone=False)[0]
     reshard(reader)
     with torch.no_grad():
         own = dict(task.reader.named_parameters())
@@ -197,11 +197,14 @@ def train_sharded(task: Task) -> Trained:
     return trained
 
 
-def _minimise(module: nn.Module, readers: Sequence[Reader], tasks: Sequence[Task]) -> list[Trained]:
-    """The loop, over a module that reads the trees of all tasks at once."""
+def _minimise(
+    module: nn.Module, readers: Sequence[Reader], tasks: Sequence[Task], *, alone: bool = True
+) -> list[Trained]:
+    """The loop, over a module that reads the trees of all tasks at once; not `alone`: other processes take part."""
     schedule = tasks[0].schedule
-    passes = Passes(module, readers, [task.trie for task in tasks], tasks[0].name)
-    passes.capture()
+    passes = Passes(module, readers, [task.trie for task in tasks], tasks[0].name, alone=alone)
+    if alone:
+        passes.capture()
     weights = [parameter for parameter in module.parameters() if parameter.requires_grad]
     optimiser = _adamw(weights, tasks)
 

@@ -12,8 +12,8 @@ Shapes: S seeds, P prompts, L positions of a packed prompt, N nodes, K outputs o
 from __future__ import annotations
 
 import copy
-import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Protocol, cast
 
 import torch
@@ -22,7 +22,7 @@ from torch.func import functional_call, stack_module_state, vmap
 from transformers import PreTrainedModel
 
 from llm_validation.cuda_graph import graphed
-from llm_validation.device_memory import TooLittleMemory
+from llm_validation.device_memory import Portion, Result, fitting
 from llm_validation.prefix_trie import PrefixTrie, last_nodes, log_policy_of_logits, states_at
 
 #: tokens (P, L), positions (P, L), visible (P, L, L), node (N, 2); with several seeds one dimension more in front.
@@ -149,23 +149,31 @@ class Passes:
 
     forward   per seed the outputs (N, K), as leaves: an objective's gradient ends there
     backward  sends that gradient on to the weights
-    Out of memory, the prompts are passed in twice as many parts from then on: outputs first, without what a backward
-    pass needs, then each part again with its gradient. The gradient is that of the whole batch up to rounding.
-    TooLittleMemory if a single prompt does not fit.
+    Out of memory, fewer prompts are passed at a time from then on (`device_memory.fitting`): outputs first, without
+    what a backward pass needs, then each part again with its gradient. The gradient is that of the whole batch up to
+    rounding. TooLittleMemory if a single prompt does not fit, or if other processes take part (not `alone`).
     """
 
-    def __init__(self, module: nn.Module, readers: Sequence[Reader], tries: Sequence[PrefixTrie], name: str) -> None:
-        self.module, self.tries, self.name = module, tries, name
+    def __init__(
+        self,
+        module: nn.Module,
+        readers: Sequence[Reader],
+        tries: Sequence[PrefixTrie],
+        name: str,
+        *,
+        alone: bool = True,
+    ) -> None:
+        self.module, self.tries, self.name, self.alone = module, tries, name, alone
         self.nodes = [reader.nodes(trie) for reader, trie in zip(readers, tries, strict=True)]
-        self.device = tries[0].tokens.device
-        self.n_prompts, self.n_parts = tries[0].n_prompts, 1
-        self.parts = self._split()
+        self.device, self.n_prompts = tries[0].tokens.device, tries[0].n_prompts
+        self.portion = Portion(self.n_prompts)
+        self.parts = self._split(self.n_prompts)
         self.call: Callable[..., Tensor] = module
         self.kept: Tensor | None = None
         self.leaves: list[Tensor] = []
 
-    def _split(self) -> list[tuple[Inputs, list[int]]]:
-        size = -(-self.n_prompts // self.n_parts)
+    def _split(self, size: int) -> list[tuple[Inputs, list[int]]]:
+        """The trees of `size` prompts at a time."""
         starts = range(0, self.n_prompts, size)
         return [
             tree_inputs(self.tries, self.nodes, slice(first, min(first + size, self.n_prompts))) for first in starts
@@ -173,56 +181,53 @@ class Passes:
 
     def capture(self) -> None:
         """On a GPU, replay forward and backward as CUDA graphs from now on."""
-        if self.device.type == "cuda" and self.n_parts == 1:
+        if self.device.type == "cuda" and len(self.parts) == 1:
             self.call = graphed(self.module, self.parts[0][0], self.name) or self.module
 
     def forward(self, *, gradient: bool = True) -> list[Tensor]:
         """Outputs (N, K) of every seed; with `gradient`, leaves that collect it."""
-        while True:
-            try:
-                outputs = self._whole(gradient) if self.n_parts == 1 else self._in_parts()
-                self.leaves = [own.detach().requires_grad_(gradient) for own in outputs]
-            except torch.OutOfMemoryError:
-                pass  # and out of the handler: the exception holds on to the tensors of the pass that failed
-            else:
-                return self.leaves
-            self._halve()
+        outputs = self._fitting(partial(self._outputs, gradient))
+        self.leaves = [own.detach().requires_grad_(gradient) for own in outputs]
+        return self.leaves
 
-    def _whole(self, gradient: bool) -> list[Tensor]:
-        inputs, counts = self.parts[0]
-        with torch.set_grad_enabled(gradient):
-            outputs = self.call(*inputs)
-        self.kept = outputs if gradient else None
-        return self._by_seed(outputs, counts)
+    def backward(self) -> None:
+        """Send the leaves' gradients to the weights, in place of what those have."""
+        gradients = [cast(Tensor, leaf.grad) for leaf in self.leaves]
+        self._fitting(partial(self._send, gradients))
 
-    def _in_parts(self) -> list[Tensor]:
+    def _fitting(self, work: Callable[[int], Result]) -> Result:
+        return fitting(self.name, self.portion, work, alone=self.alone, unit="prompt")
+
+    def _outputs(self, gradient: bool, size: int) -> list[Tensor]:
+        if size == self.n_prompts:
+            inputs, counts = self.parts[0]
+            with torch.set_grad_enabled(gradient):
+                outputs = self.call(*inputs)
+            self.kept = outputs if gradient else None
+            return self._by_seed(outputs, counts)
+        self._use_parts(size)
         with torch.no_grad():
             found = [self._by_seed(self.module(*inputs), counts) for inputs, counts in self.parts]
         return [torch.cat(own) for own in zip(*found, strict=True)]
+
+    def _use_parts(self, size: int) -> None:
+        """From the first time on there is neither a graph of the whole nor a pass of it that waits for its gradient."""
+        self.kept, self.call = None, self.module
+        if len(self.parts) != -(-self.n_prompts // size):
+            self.parts = self._split(size)
 
     def _by_seed(self, outputs: Tensor, counts: list[int]) -> list[Tensor]:
         if len(counts) == 1:
             return [outputs]
         return [own[:count] for own, count in zip(outputs, counts, strict=True)]
 
-    def backward(self) -> None:
-        """Send the leaves' gradients to the weights, whose own must be empty."""
-        gradients = [cast(Tensor, leaf.grad) for leaf in self.leaves]
-        while True:
-            try:
-                self._send(gradients)
-            except torch.OutOfMemoryError:
-                pass
-            else:
-                return
-            self.module.zero_grad(set_to_none=True)
-            self._halve()
-
-    def _send(self, gradients: list[Tensor]) -> None:
-        if self.kept is not None:
-            kept, self.kept = self.kept, None
+    def _send(self, gradients: list[Tensor], size: int) -> None:
+        self.module.zero_grad(set_to_none=True)
+        if size == self.n_prompts:
+            kept, self.kept = cast(Tensor, self.kept), None
             torch.autograd.backward(kept, self._filled_up(gradients, kept))
             return
+        self._use_parts(size)
         done = [0] * len(gradients)
         for inputs, counts in self.parts:
             outputs = self.module(*inputs)
@@ -238,16 +243,3 @@ class Passes:
         for row, gradient in zip(whole, gradients, strict=True):
             row[: len(gradient)] = gradient
         return whole
-
-    def _halve(self) -> None:
-        """Twice as many parts from now on."""
-        if self.n_parts >= self.n_prompts:
-            raise TooLittleMemory(f"{self.name}: the tree of one prompt does not fit the memory of {self.device}")
-        self.n_parts = min(2 * self.n_parts, self.n_prompts)
-        self.kept, self.call, self.parts = None, self.module, self._split()
-        most = -(-self.n_prompts // self.n_parts)
-        print(
-            f"{self.name}: out of memory; going on with {most} of {self.n_prompts} prompts at a time", file=sys.stderr
-        )
-        if self.device.type == "cuda":
-            torch.cuda.empty_cache()

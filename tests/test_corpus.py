@@ -57,7 +57,7 @@ def test_lines_of_json(tmp_path):
         ("a.jsonl", b'{"text": "x"}\n{"body": "y"}\n', r"a\.jsonl, line 2: no field 'text'; the line has 'body'"),
         ("a.jsonl", b'{"text": "x"}\n{"text": 3}\n', r"a\.jsonl, line 2: field 'text' must be a string .* got int"),
         ("a.jsonl", b'{"text": ["x", 3]}\n', r"line 1: field 'text' must be a string .* got list"),
-        ("a.jsonl", b'\n["x"]\n', r"line 2: no field 'text'; the line is not an object"),
+        ("a.jsonl", b'\n["x"]\n', r"line 2: not an object but list"),
         ("a.jsonl", b'{"text": "x"\n', r"a\.jsonl, line 1: not JSON"),
         ("a.txt", b"fine\n\xff\xfe\n", r"a\.txt, line 2: not UTF-8"),
         ("a.txt.gz", b"no gzip", r"a\.txt\.gz is not a complete gzip file"),

@@ -1,4 +1,4 @@
-"""theory/proximal*.py: the optimum and its threshold against independent solvers, closed forms, log-domain sums."""
+"""theory/proximal*.py: scores, losses and the optimum against independent solvers; what bad input gets."""
 
 from __future__ import annotations
 
@@ -11,19 +11,18 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.optimize import minimize, minimize_scalar
+from proximal_tables import SEEDS, THIRDS, random_table
+from scipy.optimize import minimize
 
 from theory import proximal_solver
 from theory.convex import CertificateError
 from theory.proximal import (
     binary_log_ratio,
-    dpo_attained,
     dpo_loss,
     edpo_loss,
     empirical_scores,
     existence_threshold,
     feedback_scores,
-    flat_directions,
     hyper_optimum,
     kl_bernoulli_half,
     merge_unlabelled,
@@ -32,49 +31,22 @@ from theory.proximal import (
     optimality_residual,
     pair_log_ratio,
     paper_binary_gap,
-    paper_threshold,
     population_scores,
     proximal_log_ratio,
     proximal_optimum,
     scalar_log_ratio,
-    separation,
     solve_rewards,
-    zero_hyper_binary_gap,
 )
-from theory.proximal_descent import dpo_pair_limit, likelihood_path, loss_gradient
-from theory.proximal_examples import COUPLED, LABELS
-from theory.proximal_existence import binary_threshold, imbalance_scores, recession
+from theory.proximal_descent import dpo_pair_limit, likelihood_path
+from theory.proximal_examples import LABELS
+from theory.proximal_existence import imbalance_scores
 from theory.proximal_feedback import check_indices, log1mexp, log_remaining_mass
 from theory.proximal_losses import (
     labelled_rewards,
     pro_binary_loss,
     pro_pairwise_loss,
     pro_scalar_loss,
-    regulariser,
 )
-
-SEEDS = st.integers(0, 2**32 - 1)
-THIRDS = np.full(3, 1 / 3)
-
-
-def random_table(seed: int, n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(ŝ, μ̂, μ) with some unlabelled responses."""
-    rng = np.random.default_rng(seed)
-    empirical = rng.dirichlet(np.full(n, 0.8)) * (np.arange(n) < max(2, n - 2))
-    empirical /= empirical.sum()
-    scores = np.where(empirical > 0, rng.normal(size=n), 0.0)
-    scores = np.where(empirical > 0, scores - empirical @ scores, 0.0)
-    return scores, empirical, rng.dirichlet(np.full(n, 2.0)) * 0.98 + 0.02 / n
-
-
-def brute_threshold(signal: np.ndarray, weights: np.ndarray) -> float:
-    best = 0.0
-    for size in range(1, signal.size):
-        for members in itertools.combinations(range(signal.size), size):
-            S = list(members)
-            best = max(best, 2 * abs(signal[S].sum()) / (weights[S].sum() * (1 - weights[S].sum())))
-    return best
-
 
 # Scores.
 
@@ -321,253 +293,6 @@ def test_ten_to_the_five_responses_in_under_a_second():
     assert middle - started < 1.0
     assert time.perf_counter() - middle < 1.0
     np.testing.assert_allclose(np.exp(sparse.log_policy), dense[y], atol=1e-12)
-
-
-# The threshold.
-
-
-def test_one_pair_needs_nine_eighths():
-    scores, empirical = empirical_scores(3, [(0, 1)])
-    assert existence_threshold(scores, empirical, THIRDS) == pytest.approx(9 / 8, rel=1e-15)
-    assert paper_threshold(scores, empirical, THIRDS) == pytest.approx(9 / 4, rel=1e-15)
-    assert mixture_threshold(2 / 3) == pytest.approx(9 / 4, rel=1e-15)
-
-
-@given(SEEDS, st.integers(2, 12))
-def test_threshold_is_the_maximum_over_all_subsets(seed, n):
-    scores, empirical, mu = random_table(seed, n)
-    w = scores * empirical
-    found = separation(w, mu)
-    if n <= 9:
-        expected = brute_threshold(w, mu)
-    else:
-        subsets = np.array(list(itertools.product((0.0, 1.0), repeat=n)))[1:-1]
-        expected = float(np.max(2 * np.abs(subsets @ w) / ((subsets @ mu) * ((1 - subsets) @ mu))))
-    assert found.threshold == pytest.approx(expected, rel=1e-10)
-    S = found.members  # the witness attains it
-    assert 2 * w[S].sum() / (mu[S].sum() * mu[~S].sum()) == pytest.approx(expected, rel=1e-10)
-    assert found.threshold <= paper_threshold(scores, empirical, mu) * (1 + 1e-12)
-    # recession: F∞ is 0 at α* along the witness, negative below, positive above
-    assert recession(w, mu, expected, S.astype(float)) == pytest.approx(0.0, abs=1e-12)
-    assert recession(w, mu, 0.99 * expected, S.astype(float)) < 0
-    direction = np.random.default_rng(seed).normal(size=n)
-    assert recession(w, mu, 1.001 * expected, direction) > 0
-
-
-@given(SEEDS, st.integers(2, 7), st.floats(1.01, 10.0))
-def test_rewards_are_bounded_by_the_margin_over_the_threshold(seed, n, factor):
-    """osc(r*) ≤ α·log 2/(2c), c = min_S (α/2)μ(S)(1 − μ(S)) − w(S): F(r) ≥ c·osc(r) − (α/2) log 2 and F(0) = 0."""
-    scores, empirical, mu = random_table(seed, n)
-    w = scores * empirical
-    alpha = factor * separation(w, mu).threshold
-    subsets = np.array(list(itertools.product((0.0, 1.0), repeat=n)))[1:-1]
-    margin = float(np.min(0.5 * alpha * (subsets @ mu) * ((1 - subsets) @ mu) - subsets @ w))
-    r, _ = solve_rewards(w, mu, alpha)
-    assert np.ptp(r) <= alpha * math.log(2) / (2 * margin) * (1 + 1e-9)
-
-
-def test_threshold_splits_convergence_from_divergence():
-    """Newton finds the optimum just above α*; below, the loss falls without end along the witness."""
-    scores, empirical, mu = random_table(2, 6)
-    w = scores * empirical
-    found = separation(w, mu)
-    for excess in (1e-2, 1e-4, 1e-7, 1e-10):
-        r, residual = solve_rewards(w, mu, found.threshold * (1 + excess))
-        assert residual <= 1e-12
-        assert np.ptp(r) == pytest.approx(math.log(1 / excess), abs=6)
-    d = found.members.astype(float)
-    values = [-(w @ (t * d)) + regulariser(t * d, mu, 0.99 * found.threshold) for t in (0.0, 50.0, 100.0, 200.0)]
-    assert values[3] < values[2] < values[1]
-    assert (values[3] - values[2]) / 100 == pytest.approx(recession(w, mu, 0.99 * found.threshold, d), rel=1e-6)
-
-
-@pytest.mark.parametrize("factor", [0.5, 0.999999, 1.0])
-def test_at_or_below_the_threshold_the_error_states_it(factor):
-    scores, empirical = empirical_scores(3, [(0, 1)])
-    with pytest.raises(ValueError, match=r"alpha\* = 1\.12(5|49)"):
-        proximal_optimum(THIRDS, scores, empirical, THIRDS, factor * 9 / 8 * (1 - 1e-15), 0.1)
-
-
-def test_binary_feedback_can_need_the_whole_of_one_over_eta_squared():
-    """One good, one bad response and H at η = ⅔: α* = 9/4 = 1/η², where pairwise scores need 9/8."""
-    scores, empirical = feedback_scores(3, [0, 1], [1.0, 0.0])
-    assert existence_threshold(scores, empirical, THIRDS) == pytest.approx(mixture_threshold(2 / 3), rel=1e-14)
-
-
-def test_threshold_of_a_million_responses():
-    rng = np.random.default_rng(0)
-    n = 10**6
-    empirical, mu = (x / x.sum() for x in rng.random((2, n)) + 0.01)
-    scores = rng.normal(size=n)
-    scores -= empirical @ scores
-    started = time.perf_counter()
-    threshold = existence_threshold(scores, empirical, mu)
-    assert time.perf_counter() - started < 2.0
-    w = scores * empirical
-    for cut in np.quantile(w / mu, [0.1, 0.3, 0.5, 0.7, 0.9]):
-        S = w / mu > cut
-        assert 2 * abs(w[S].sum()) / (mu[S].sum() * mu[~S].sum()) <= threshold * (1 + 1e-9)
-
-
-def test_a_separating_set_of_tiny_mass_loses_no_digits():
-    """The last response alone separates: its w is 1e-10 of the others', which a running sum would round away."""
-    w = np.array([0.3, 0.7, -0.1, -0.9 + 1e-10, -1e-10])
-    mu = np.array([0.2, 0.4, 0.1, 0.3 - 1e-13, 1e-13])
-    assert separation(w, mu).threshold == pytest.approx(2 * 1e-10 / (1e-13 * (1 - 1e-13)), rel=1e-12)
-
-
-def test_nothing_to_separate():
-    assert separation(np.zeros(4), np.full(4, 0.25)).threshold == 0.0
-    assert not separation(np.zeros(4), np.full(4, 0.25)).members.any()
-    assert separation([0.0], [1.0]).threshold == 0.0
-    np.testing.assert_allclose(proximal_optimum([0.2, 0.8], [0, 0], [0.5, 0.5], [0.5, 0.5], 1.0, 1.0), [0.2, 0.8])
-
-
-# Closed forms.
-
-
-def test_published_values():
-    assert pair_log_ratio(9 / 4) == pytest.approx(0.7563076126, abs=1e-10)
-    assert binary_log_ratio(0.5, 2.5) == pytest.approx(0.8472979, abs=1e-7)
-    assert binary_log_ratio(-0.5, 2.5) == -binary_log_ratio(0.5, 2.5)
-    assert paper_binary_gap(0.5, 2.5, 0.1, 0.3) == pytest.approx(0.197, abs=5e-4)
-
-
-@pytest.mark.parametrize("alpha", [1.125 * (1 + 1e-9), 1.13, 1.5, 2.2499, 2.2501, 9 / 4, 30.0, 1e5])
-def test_pair_log_ratio_is_the_optimum(alpha):
-    t = pair_log_ratio(alpha)
-    r, _ = solve_rewards(np.array([1.0, -1.0, 0.0]) / 8, THIRDS, alpha)
-    assert r[0] - r[2] == pytest.approx(t, rel=1e-6 if alpha < 1.126 else 1e-12)
-    assert 0.5 * (math.tanh(t) + math.tanh(t / 2)) == pytest.approx(9 / (8 * alpha), rel=1e-13)
-
-
-@pytest.mark.parametrize("score", [0.5, -0.5, 0.01, 100 / 101, -1 / 101])
-@pytest.mark.parametrize("alpha", [2.0, 2.5, 40.0])
-def test_binary_log_ratio_minimises_its_loss(score, alpha):
-    gap = binary_log_ratio(score, alpha)
-    assert 1 / (1 + math.exp(-gap)) == pytest.approx(0.5 + score / alpha, rel=1e-14)
-    assert float(scalar_log_ratio([score], alpha)[0]) == pytest.approx(gap, rel=1e-9)
-    reference, kl_beta = 0.3, 0.5
-
-    def loss(logit):  # of π(y)
-        return pro_binary_loss(-math.log1p(math.exp(-logit)), math.log(reference), score, alpha, kl_beta)
-
-    found = minimize_scalar(loss, bounds=(-30, 30), method="bounded", options={"xatol": 1e-10})
-    trained = kl_beta * (found.x - math.log(reference / (1 - reference)))
-    assert trained == pytest.approx(gap, abs=1e-5)
-
-
-@pytest.mark.parametrize("score", [0.5, -0.5])
-@pytest.mark.parametrize("reference", [1e-12, 0.01, 0.3, 0.9])
-def test_the_printed_form_is_another_objective(score, reference):
-    alpha, kl_beta = 2.5, 0.1
-    gap = paper_binary_gap(score, alpha, kl_beta, reference)
-    odds = math.log(reference / (1 - reference)) + gap / kl_beta  # of π(y)
-    rest = 1 / (1 + math.exp(odds))
-    assert gap == pytest.approx(math.log((alpha + 2 * score * rest) / (alpha - 2 * score * rest)), abs=1e-12)
-    r_y = kl_beta * (-math.log1p(math.exp(-odds)) - math.log(reference))
-    r_h = kl_beta * math.log(rest / (1 - reference))
-
-    def printed(shift):
-        y = odds + shift
-        own = kl_beta * (-math.log1p(math.exp(-y)) - math.log(reference))
-        return -score * own + alpha * float(kl_bernoulli_half(gap + kl_beta * shift))
-
-    assert r_y - r_h == pytest.approx(gap, abs=1e-12)
-    assert printed(0.0) < min(printed(1e-2), printed(-1e-2))
-    if reference == 1e-12:
-        assert gap == pytest.approx(binary_log_ratio(score, alpha), abs=1e-4)
-
-
-@pytest.mark.parametrize("alpha", [1.02, 1.1, 2.5])
-@pytest.mark.parametrize("kl_beta", [0.01, 0.1, 1.0])
-@pytest.mark.parametrize("reference", [0.2, 0.9, 0.98, 0.999, 1 - 1e-9])
-def test_the_printed_form_of_a_rejected_response_is_minimised_globally(alpha, kl_beta, reference):
-    """The loss as a function of log π(H)/π(y) may have two local minima: all of them are looked at, on a fine grid."""
-    gap = paper_binary_gap(-0.5, alpha, kl_beta, reference)
-    prior = math.log(reference) - math.log1p(-reference)
-    deepest = 2 * math.atanh(1 / alpha)
-
-    def loss(g):
-        own = kl_beta * (-np.logaddexp(0.0, -(prior + g / kl_beta)) + math.log1p(math.exp(-prior)))
-        return 0.5 * own + alpha * kl_bernoulli_half(g)
-
-    grid = np.concatenate([np.linspace(-deepest - 0.1, 0.1, 4001), kl_beta * (np.linspace(-30, 30, 4001) - prior)])
-    assert loss(np.array([gap]))[0] <= loss(grid).min() + 1e-12
-
-
-def test_the_printed_form_leaves_a_likely_rejected_response_alone():
-    assert paper_binary_gap(-0.5, 2.5, 0.1, 0.9) == pytest.approx(binary_log_ratio(-0.5, 2.5), abs=2e-3)
-    assert abs(paper_binary_gap(-0.5, 2.5, 0.1, 0.99)) < 0.01
-
-
-def test_the_shortcut_collapses_onto_a_likely_response():
-    with pytest.raises(ValueError, match="collapses"):
-        zero_hyper_binary_gap(0.5, 2.5, 0.1, 0.3)
-    r_h = 0.1 * math.log((1 - 0.3 * math.exp(-8.472978603872)) / 0.7)
-    assert zero_hyper_binary_gap(-0.5, 2.5, 0.1, 0.3) == pytest.approx(binary_log_ratio(-0.5, 2.5) - r_h, rel=1e-11)
-
-
-def test_scalar_scores_are_edpo_with_uniform_weights():
-    scores = np.array([0.4, -0.1, -0.2])
-    gaps = scalar_log_ratio(scores, 2.0)
-    r = np.append(gaps, 0.0)
-    assert optimality_residual(r, np.append(scores, -scores.sum()) / 3, np.full(4, 0.25), 8 / 3 * 2.0) < 1e-12
-    logs, refs = np.log([0.3, 0.2, 0.1]), np.log([0.25, 0.25, 0.2])
-    steps = [pro_scalar_loss(logs + h * np.eye(3)[0], refs, scores, 2.0, 0.7) for h in (1e-6, -1e-6)]
-    assert math.isfinite((steps[0] - steps[1]) / 2e-6)
-
-
-def test_imbalance():
-    assert imbalance_scores(1) == (0.5, -0.5)
-    positive, negative = imbalance_scores(100)
-    assert positive + 100 * negative == pytest.approx(0.0, abs=1e-15)
-    assert binary_threshold(positive) == pytest.approx(200 / 101)
-    with pytest.raises(ValueError, match=r"alpha\* = 1\.98"):
-        binary_log_ratio(positive, 1.9)
-
-
-# DPO alone, and descent.
-
-
-def test_what_dpo_cannot_see():
-    assert flat_directions(5, [(0, 1), (3, 2)]).max() + 1 == 3
-    assert flat_directions(4, [(0, 1), (1, 2), (3, 0)]).max() == 0
-    assert not dpo_attained(3, [(0, 1)])
-    assert dpo_attained(3, [(0, 1), (1, 0)])
-    assert dpo_attained(3, [(0, 1), (1, 2), (2, 0)])
-    assert not dpo_attained(4, [(0, 1), (1, 2), (2, 0), (3, 0)])
-
-
-def test_descent_is_the_gradient_of_the_loss():
-    rng = np.random.default_rng(4)
-    scores, empirical, mu = random_table(4, 5)
-    w, r, step = scores * empirical, rng.normal(size=5), 1e-5
-    value = lambda x: -(w @ x) + regulariser(x, mu, 1.7)
-    numeric = [(value(r + step * e) - value(r - step * e)) / (2 * step) for e in np.eye(5)]
-    np.testing.assert_allclose(loss_gradient(r, w, mu, 1.7), numeric, atol=1e-9)
-
-
-def test_pro_ends_at_its_optimum_whatever_the_features():
-    c = COUPLED
-    signal = np.array([1.0, -1.0, 0.0]) / 8
-    target = proximal_log_ratio(np.log(c.reference), signal, THIRDS, c.alpha, c.kl_beta)
-    for kernel in (np.eye(3), c.kernel):
-        path = likelihood_path(np.log(c.reference), signal, THIRDS, c.alpha, c.kl_beta, kernel, c.rate, 12_000)
-        np.testing.assert_allclose(path[-1], target, atol=1e-8)
-    assert target[0] > 0 > target[1]
-    dpo = likelihood_path(np.log(c.reference), signal, [0.5, 0.5, 0.0], 1.0, c.kl_beta, c.kernel, c.rate, 300)
-    assert (np.diff(dpo[:, :2], axis=0) < 0).all()  # chosen and rejected fall at every step
-    assert (np.diff(dpo[:, 0] - dpo[:, 1]) > 0).all()  # while the margin grows
-
-
-def test_dpo_pair_limit_keeps_the_margin_and_the_sum():
-    start, ref = np.log([0.05, 0.15, 0.8]), np.log([0.2, 0.3, 0.5])
-    end = dpo_pair_limit(start, ref, 0.75, 0.5)
-    r = 0.5 * (end - ref)
-    assert r[0] - r[1] == pytest.approx(math.log(3))
-    assert np.logaddexp.reduce(end) == pytest.approx(0.0, abs=1e-15)
-    assert (end[0] + end[1]) / 2 - end[2] == pytest.approx((start[0] + start[1]) / 2 - start[2])
 
 
 # Bad input.

@@ -173,14 +173,22 @@ def test_too_little_memory_halves_the_prompts_and_changes_nothing(tokenizer, mon
     for one, other in zip(alone, train_side_by_side(tasks), strict=True):
         assert_same(one, other)
     said = capsys.readouterr().err
-    assert "tight: out of memory; going on with 3 of 5 prompts at a time" in said
-    assert "tight: out of memory; going on with 2 of 5 prompts at a time" in said
+    assert said.count("tight: too little device memory") == 1
+    assert "tight: too little device memory for 5 prompts at a time; again with 2" in said
 
 
 def test_a_prompt_that_does_not_fit_alone_is_an_error(tokenizer, monkeypatch):
     limited(monkeypatch, 0)
-    with pytest.raises(TooLittleMemory, match="the tree of one prompt does not fit"):
+    with pytest.raises(TooLittleMemory, match="a single prompt does not fit"):
         train_one(policy_task(tokenizer, 0))
+
+
+def test_a_process_among_others_does_not_begin_again(tokenizer, monkeypatch):
+    """The others would wait for it for ever."""
+    reader, trie = PolicyReader(build("smoke", len(tokenizer), 64, seed=0)), catalogue(tokenizer, 0).trie()
+    limited(monkeypatch, 2)
+    with pytest.raises(TooLittleMemory, match="shared: 4 prompts per process do not fit"):
+        Passes(reader, [reader], [trie], "shared", alone=False).forward()
 
 
 def test_memory_that_runs_out_on_the_way_back(tokenizer, monkeypatch):
@@ -206,7 +214,7 @@ def test_memory_that_runs_out_on_the_way_back(tokenizer, monkeypatch):
 
     monkeypatch.setattr(torch.autograd, "backward", backward)
     passes.backward()
-    assert passes.n_parts == 2
+    assert passes.portion.rows == 2
     for parameter, wanted in zip(model.parameters(), whole, strict=True):
         assert torch.allclose(parameter.grad, wanted, atol=1e-4, rtol=1e-3)
 
@@ -242,7 +250,7 @@ def test_a_graph_that_agrees_is_used_and_left_where_memory_runs_out(tokenizer, m
     assert calls == [4]  # compared once with the module itself
     passes.forward()
     assert calls == [4, 4]
-    passes._halve()
+    passes.portion.rows = 2
     passes.forward()
     assert calls == [4, 4]  # a graph is of the whole tree
 
