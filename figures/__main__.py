@@ -36,10 +36,10 @@ from figures import (
     language_model_sizes,
     proximal,
 )
-from figures.language_model import language_model_rows
+from figures.model_points import language_model_rows
 from figures.sizes import read_sizes
 from figures.style import look, save
-from simulate.rows import ROOT, read_rows
+from simulate.rows.store import ROOT, read_rows
 from theory.claims import find_claim
 
 #: Every figure of every topic; a topic's file holds its own table.

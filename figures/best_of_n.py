@@ -9,11 +9,20 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from figures.style import LOOKS, PAGE, Drawing, finish, line, panels, points, select
-from simulate.rows import Row
-from theory import order_statistics, reward_processes, speculative, speculative_cost, speculative_schedule
-from theory.claims import parse_setting
-from theory.density_evolution import survivor_counts
-from theory.speculative_claims import FULL, SCHEDULES, full_times, keep_of, profile_reward, profile_speedup, vector
+from simulate.rows.store import Row
+from theory.best_of_n import cost, order_statistics, processes, rejection
+from theory.best_of_n import schedule as speculative_schedule
+from theory.best_of_n.evolution import survivor_counts
+from theory.best_of_n.rejection_claims import (
+    FULL,
+    SCHEDULES,
+    full_times,
+    keep_of,
+    profile_reward,
+    profile_speedup,
+    vector,
+)
+from theory.claim import parse_setting
 
 KEEP, LENGTH, BUDGET = float(FULL["keep"]), int(FULL["length"]), int(FULL["budget"])
 
@@ -33,10 +42,10 @@ def _measured(ax: Axes, look: int, x: Sequence[float], rows: Sequence[Row], labe
 def _information(n: int, area: float) -> tuple[float, float]:
     """n^{1−v} rows at the times at which keeping a half would fill the budget: mean reward, and responses spent."""
     times = full_times(n, KEEP, LENGTH, BUDGET)
-    v = speculative_cost.power_profile(times / LENGTH, area)
+    v = cost.power_profile(times / LENGTH, area)
     counts = speculative_schedule.information_schedule(n, v)
-    reward = speculative.expected_reward(reward_processes.gaussian_process(v), counts)
-    return reward, speculative_cost.schedule_cost(counts, times, LENGTH).generated / LENGTH
+    reward = rejection.expected_reward(processes.gaussian_process(v), counts)
+    return reward, cost.schedule_cost(counts, times, LENGTH).generated / LENGTH
 
 
 def _information_speedup(n: int, area: float) -> float:
@@ -80,11 +89,11 @@ def survivor_laws(rows: Sequence[Row]) -> Figure:
     figure, (left, right) = panels(2, PAGE, 3.6)
     schedule = SCHEDULES[0]
     v = vector(schedule["v"])
-    process = reward_processes.gaussian_process(v)
+    process = processes.gaussian_process(v)
     counts = survivor_counts(int(schedule["n"]), keep_of(schedule["keep"]), v.size)
     names = [f"survivors of decision {j}" for j in range(1, v.size + 1)] + ["their final reward"]
     for look, name in enumerate(names):
-        below = np.cumsum(speculative.survivor_law(process, counts, look + 1))
+        below = np.cumsum(rejection.survivor_law(process, counts, look + 1))
         shown = np.abs(process.nodes) <= 3.5
         line(left, look, process.nodes[shown], below[shown], name)
         points(left, look, select(rows, "B4", "survivors", decision=look + 1), "score")
@@ -93,8 +102,8 @@ def survivor_laws(rows: Sequence[Row]) -> Figure:
     finish(left, "score", "share at most", f"$n = {counts[0]}$, $v = ({words})$, half kept", legend=2)
 
     sizes = np.unique(np.geomspace(2, 128, 25).astype(int))
-    line(right, 0, sizes, [speculative.speculative_reward(int(n), v, KEEP) for n in sizes], "exact law")
-    line(right, 1, sizes, [speculative.speculative_reward(int(n), v, KEEP, closure=True) for n in sizes],
+    line(right, 0, sizes, [rejection.speculative_reward(int(n), v, KEEP) for n in sizes], "exact law")
+    line(right, 1, sizes, [rejection.speculative_reward(int(n), v, KEEP, closure=True) for n in sizes],
          r"closure, $N\to\infty$")  # fmt: skip
     line(right, 7, sizes, [order_statistics.expected_max(int(n)) for n in sizes], "Best-of-N")
     points(right, 0, select(rows, "B4", "process", process="linear"), "n", "simulated")
@@ -128,7 +137,7 @@ def reward_against_compute(rows: Sequence[Row]) -> Figure:
 def _responses(n: int) -> float:
     """Tokens of the schedule that keeps the budget full, in responses."""
     times = full_times(n, KEEP, LENGTH, BUDGET)
-    return speculative_cost.speculative_tokens(n, times, KEEP, LENGTH) / LENGTH
+    return cost.speculative_tokens(n, times, KEEP, LENGTH) / LENGTH
 
 
 #: name of the file → what draws it, and the claims it shows

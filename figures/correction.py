@@ -9,10 +9,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from figures.style import LOOKS, PAGE, Drawing, finish, line, panels, points, select
-from simulate.rows import Row
-from theory import correction, correction_bootstrap, correction_predictions, correction_rounds, correction_users
-from theory.correction_examples import CORRECTOR, PAIRS, ROUNDS, UPSTREAM, UTILITIES, edit_floors
-from theory.judgement import parse_setting
+from simulate.rows.store import Row
+from theory.claim import parse_setting
+from theory.correction import bootstrap, composition, predictions, repetition
+from theory.correction import users as correction_users
+from theory.correction.examples import CORRECTOR, PAIRS, ROUNDS, UPSTREAM, UTILITIES, edit_floors
 
 #: Correctors whose rounds are drawn; for "aligner" the utility crosses its limit, which a logarithm hides.
 SHOWN = ("copying", "resample", "overcorrect", "line")
@@ -24,9 +25,9 @@ def rounds(rows: Sequence[Row]) -> Figure:
     k = np.arange(17)
     for look, name in enumerate(SHOWN):
         r = ROUNDS[name]
-        limit = float(correction_rounds.limit_law(r.kernel, r.policy) @ r.utilities)
-        predicted = correction_rounds.rounds(r.policy, r.kernel, r.utilities, int(k[-1]))
-        rate = correction_rounds.convergence_rate(r.kernel)
+        limit = float(repetition.limit_law(r.kernel, r.policy) @ r.utilities)
+        predicted = repetition.rounds(r.policy, r.kernel, r.utilities, int(k[-1]))
+        rate = repetition.convergence_rate(r.kernel)
         found = select(rows, "A4", "utility", corrector=name)
         line(left, look, k, predicted, name)
         points(left, look, found, "k")
@@ -68,7 +69,7 @@ def floors(rows: Sequence[Row]) -> Figure:
 def gains(rows: Sequence[Row]) -> Figure:
     """Predicted against measured gain on upstream policies, and the gain against how good they are already."""
     figure, (left, right) = panels(2, PAGE, 3.2)
-    predicted = {name: correction.gain(policy, CORRECTOR, UTILITIES) for name, policy in UPSTREAM.items()}
+    predicted = {name: composition.gain(policy, CORRECTOR, UTILITIES) for name, policy in UPSTREAM.items()}
     ends = [min(predicted.values()), max(predicted.values())]
     line(left, 7, ends, ends)
     for look, (name, policy) in enumerate(UPSTREAM.items()):
@@ -88,16 +89,16 @@ def copying(rows: Sequence[Row]) -> Figure:
     figure, (left, right) = panels(2, PAGE, 3.2)
     shares = np.linspace(0.0, 0.95, 60)
     look = 0
-    for laws in correction_predictions.IDENTITY_LAWS:
+    for laws in predictions.IDENTITY_LAWS:
         for upstream in ("weak", "expert"):
-            curve = [correction_predictions.unchanged(float(q), laws, upstream) for q in shares]
+            curve = [predictions.unchanged(float(q), laws, upstream) for q in shares]
             line(left, look, shares, curve, f"{upstream} upstream, {laws} laws")
             points(left, look, select(rows, "A5", "unchanged", laws=laws, upstream=upstream), "share")
             look += 1
     finish(left, "share of identity pairs $q$", "unchanged answers", "joint training", legend=2)
     times = np.geomspace(0.3, 300.0, 120)
     for look, copy in enumerate((0.3, 0.0)):
-        left_over = correction.copying_left(copy, correction_predictions.N_EDITS, correction_predictions.WARM_UP, times)
+        left_over = composition.copying_left(copy, predictions.N_EDITS, predictions.WARM_UP, times)
         line(right, look, times, left_over, f"$K(o|o) = {copy:g}$")
         points(right, look, [r for r in select(rows, "A5", "forgotten", copy=copy) if _of(r, "time") > 0], "time")
     right.set_xscale("log")
@@ -112,10 +113,10 @@ def bootstrapping(rows: Sequence[Row]) -> Figure:
     ends = {
         r"upstream $\pi$": p.policy,
         r"SFT, DDRO: $\pi K$": p.policy @ p.kernel,
-        r"all rounds: $\nu$": correction_rounds.limit_law(p.kernel),
+        r"all rounds: $\nu$": repetition.limit_law(p.kernel),
     }
     weights = np.linspace(0.3, 3.0, 100)
-    dpo = [correction_bootstrap.dpo_limit(p.policy, p.kernel, float(beta))[0] for beta in weights]
+    dpo = [bootstrap.dpo_limit(p.policy, p.kernel, float(beta))[0] for beta in weights]
     for look, (label, law) in enumerate(ends.items(), start=1):
         line(ax, look, weights[[0, -1]], [law[0], law[0]], label)
     line(ax, 0, weights, dpo, r"DPO: $\pi^{1-1/\beta}\nu^{1/\beta}$")
@@ -130,7 +131,7 @@ def users(rows: Sequence[Row]) -> Figure:
     shares = np.linspace(0.015, 0.95, 200)
     uniform = np.full(4, 0.25)
     for look, habit in enumerate(("favourite", "step")):
-        curve = [correction_predictions.who_corrects(habit, float(c)) for c in shares]
+        curve = [predictions.who_corrects(habit, float(c)) for c in shares]
         minority = shares[shares <= 0.5]
         worst = [correction_users.worst_distortion(habit, uniform, [c, 1 - c]) for c in minority]  # type: ignore[arg-type]
         line(left, look, shares, curve, habit)
@@ -142,10 +143,10 @@ def users(rows: Sequence[Row]) -> Figure:
     found = select(rows, "A7", "edits")
     n_answers = int(_of(found[0], "n_answers")) if found else 9
     k = np.arange(41)
-    line(right, 0, k, [correction_predictions.edits_after(n_answers, int(j)) for j in k], "edits, one place at a time")
+    line(right, 0, k, [predictions.edits_after(n_answers, int(j)) for j in k], "edits, one place at a time")
     points(right, 0, found, "k")
-    settled = correction_predictions.edits_settle("uniform", n_answers)
-    favourites = correction_predictions.favourites_on_a_line(n_answers)
+    settled = predictions.edits_settle("uniform", n_answers)
+    favourites = predictions.favourites_on_a_line(n_answers)
     line(right, 1, k[[0, -1]], [settled, settled], "edits, in the end")
     line(right, 2, k[[0, -1]], [favourites, favourites], "favourites, any number of rounds")
     finish(right, "rounds of correction $k$", "distortion", "favourites evenly on a line", legend=1)

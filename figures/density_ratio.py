@@ -9,11 +9,11 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from figures.style import LOOKS, PAGE, Drawing, finish, line, panels, points, select
-from simulate.rows import Row
-from theory import density_ratio_predictions as predict
-from theory.density_ratio import log_ratio_cap, pooled_ratio, ratio_variance, relative_ratio
-from theory.density_ratio_flow import flow, policy_flow
-from theory.density_ratio_limits import LIMITS, PREFERENCES, TABLES
+from simulate.rows.store import Row
+from theory.density_ratio import predictions as predict
+from theory.density_ratio.flow import flow, policy_flow
+from theory.density_ratio.limits import LIMITS, PREFERENCES, TABLES
+from theory.density_ratio.losses import log_ratio_cap, pooled_ratio, ratio_variance, relative_ratio
 
 
 def variance_and_cap(rows: Sequence[Row]) -> Figure:

@@ -9,16 +9,17 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from figures.style import LOOKS, PAGE, Drawing, finish, line, panels, points, select
-from simulate.rows import Row
-from theory import factors
-from theory.audit import audit
-from theory.checks import Array
-from theory.claims import parse_setting
-from theory.distortion import distortion
-from theory.distortion_method_claims import correlated_ratio, rlhf_in_a_ball
-from theory.instances import Instance, borda_instance
-from theory.methods import METHODS
-from theory.social_choice import borda, maximal_lottery
+from simulate.rows.store import Row
+from theory.claim import parse_setting
+from theory.distortion import factors
+from theory.distortion.audit.interval import audit
+from theory.distortion.instances import Instance, borda_instance
+from theory.distortion.measure import distortion
+from theory.distortion.method_claims import correlated_ratio, rlhf_in_a_ball
+from theory.distortion.methods import METHODS
+from theory.policy.nash import maximal_lottery
+from theory.social_choice.pairwise import borda
+from theory.validate import Array
 
 
 def factors_against_beta(rows: Sequence[Row]) -> Figure:

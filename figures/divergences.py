@@ -13,12 +13,12 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from figures.style import LOOKS, PAGE, Drawing, finish, line, panels, points, select
-from simulate.rows import Row
-from theory import divergences_predictions as predict
-from theory.claims import parse_setting
-from theory.divergences_data import data_gap, example_safety
-from theory.divergences_metrics import expected_silhouette
-from theory.divergences_policy import aligned_policy
+from simulate.rows.store import Row
+from theory.claim import parse_setting
+from theory.divergences import predictions as predict
+from theory.divergences.policies import aligned_policy
+from theory.divergences.safety_data import data_gap, example_safety
+from theory.divergences.separation import expected_silhouette
 
 #: Losses of `estimated_against_exact` and the divergence that each stands for.
 ESTIMATES = {

@@ -11,11 +11,11 @@ from collections.abc import Callable, Sequence
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from figures.language_model import entry, mark, of_models, pooled
-from figures.models import MODELS
+from figures.model_points import entry, mark, of_models, pooled
 from figures.style import LOOKS, PAGE, Drawing, finish, panels, select
-from simulate.rows import Row
-from theory.claims import parse_setting
+from llm_validation.recorded import MODELS
+from simulate.rows.store import Row
+from theory.claim import parse_setting
 
 METHODS = {"best_of_n": "Best-of-N", "speculative": "Speculative Rejection"}
 

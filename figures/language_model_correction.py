@@ -7,11 +7,11 @@ from collections.abc import Callable, Sequence
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from figures.language_model import categories, mark, of_models, pooled
-from figures.models import MODELS
+from figures.model_points import categories, mark, of_models, pooled
 from figures.style import PAGE, Drawing, finish, panels, select
-from simulate.rows import Row
-from theory.claims import parse_setting
+from llm_validation.recorded import MODELS
+from simulate.rows.store import Row
+from theory.claim import parse_setting
 from theory.language_model_generation_claims import UPSTREAMS
 
 LEARNERS = {"aligner": "Aligner, H(C|X,O)", "sft": "SFT, H(C|X)"}

@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from figures.language_model import categories, entry, mark, of_models
+from figures.model_points import categories, entry, mark, of_models
 from figures.style import PAGE, Drawing, finish, panels, select
-from simulate.rows import Row
-from theory.density_ratio import log_ratio_cap
+from simulate.rows.store import Row
+from theory.density_ratio.losses import log_ratio_cap
 from theory.language_model_claims import MEAN, WORST
 from theory.language_model_settings import RDRO_ALPHA
 

@@ -11,12 +11,13 @@ from collections.abc import Callable, Sequence
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from figures.language_model import categories, entry, mark, model_of, of_models, pooled, scaled
-from figures.models import MODELS
+from figures.model_points import categories, entry, mark, model_of, of_models, pooled, scaled
 from figures.style import LOOKS, PAGE, Drawing, finish, line, panels, select
-from simulate.rows import Row
-from theory.claims import find_claim, parse_setting
-from theory.factors import borda_factor, linear_factor
+from llm_validation.recorded import MODELS
+from simulate.rows.store import Row
+from theory.claim import parse_setting
+from theory.claims import find_claim
+from theory.distortion.factors import borda_factor, linear_factor
 from theory.language_model_settings import INSTANCE_BETAS, INSTANCES, PEOPLE_METHODS
 
 #: Claim and look of each method, and how far it is moved along the axis of instances.

@@ -8,10 +8,11 @@ from dataclasses import replace
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from figures.language_model import categories, mark, of_models
+from figures.model_points import categories, mark, of_models
 from figures.style import LOOKS, PAGE, Drawing, finish, panels, select
-from simulate.rows import Row
-from theory.claims import find_claim, parse_setting
+from simulate.rows.store import Row
+from theory.claim import parse_setting
+from theory.claims import find_claim
 from theory.language_model_claims import MEAN, WORST
 from theory.language_model_settings import FITTED_BETA, MINIBATCHED, SAFETY_LOSSES
 

@@ -9,13 +9,13 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from figures.language_model import GREY, entry, mark, model_legend, of_models, pooled, scaled
-from figures.models import MODELS
+from figures.model_points import GREY, entry, mark, model_legend, of_models, pooled, scaled
 from figures.style import LOOKS, PAGE, Drawing, finish, line, panels, points, select
-from simulate.rows import Row
+from llm_validation.recorded import MODELS
+from simulate.rows.store import Row
 from theory.language_model_settings import IMBALANCE_RUNS, PAIR_RUNS
-from theory.proximal import binary_log_ratio, pair_log_ratio
-from theory.proximal_existence import binary_threshold, imbalance_scores
+from theory.proximal.closed_forms import binary_log_ratio, pair_log_ratio
+from theory.proximal.existence import binary_threshold, imbalance_scores
 
 #: (alpha, kl_beta) of the pair whose likelihoods along training have rows.
 PATH_RUN = PAIR_RUNS[1]

@@ -9,11 +9,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from figures.language_model import GREY
-from figures.models import MODELS
+from figures.model_points import GREY
 from figures.size_quantities import QUANTITIES
 from figures.sizes import Point, Quantity, Size
 from figures.style import LOOKS, PAGE, Drawing, finish
+from llm_validation.recorded import MODELS
 
 COLUMNS = 4
 #: Markers of the sizes that a GPU trains; a size without one here is drawn with its line's.

@@ -10,17 +10,17 @@ from matplotlib.colors import BoundaryNorm
 from matplotlib.figure import Figure
 
 from figures.style import LOOKS, PAGE, Drawing, finish, line, panels, points, select
-from simulate.rows import Row
-from theory.proximal import binary_log_ratio, pair_log_ratio, paper_binary_gap, zero_hyper_binary_gap
-from theory.proximal_existence import (
+from simulate.rows.store import Row
+from theory.proximal.closed_forms import binary_log_ratio, pair_log_ratio, paper_binary_gap, zero_hyper_binary_gap
+from theory.proximal.existence import (
     binary_threshold,
     existence_threshold,
     imbalance_scores,
     mixture_threshold,
     paper_threshold,
 )
-from theory.proximal_feedback import empirical_scores, mixture_weights
-from theory.proximal_predictions import SHORTCUT, STEPS, coupled_path
+from theory.proximal.feedback import empirical_scores, mixture_weights
+from theory.proximal.predictions import SHORTCUT, STEPS, coupled_path
 
 
 def likelihoods(rows: Sequence[Row]) -> Figure:

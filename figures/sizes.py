@@ -17,9 +17,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from figures.models import MODELS, pool
-from simulate.rows import ROOT, Results, Row
-from theory.claims import CLAIMS, Check, find_claim, setting_key
+from llm_validation.recorded import MODELS, pool
+from simulate.rows.store import ROOT, Results, Row
+from theory.claim import Check, setting_key
+from theory.claims import CLAIMS, find_claim
 
 
 @dataclass(frozen=True)

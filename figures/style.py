@@ -22,8 +22,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from simulate.rows import Row
-from theory.claims import parse_setting
+from simulate.rows.store import Row
+from theory.claim import parse_setting
 
 #: Okabe–Ito colours ordered by lightness, dark to light, each with its dash and marker.
 LOOKS: tuple[tuple[str, str | tuple[int, tuple[int, ...]], str], ...] = (

@@ -30,22 +30,22 @@ from pathlib import Path
 import torch
 
 from llm_validation import generation_effort
-from llm_validation.align_command import align_main
-from llm_validation.base_model import OutOfTime, base_folder
-from llm_validation.corpus import read_documents
-from llm_validation.device_rates import measure_rates
-from llm_validation.generation import generate_main
-from llm_validation.labs import Context
-from llm_validation.model import device, use_tensor_cores
-from llm_validation.people import check_people
-from llm_validation.processes import end, share
+from llm_validation.commands.align import align_main
+from llm_validation.commands.generate import generate_main
+from llm_validation.grid.merge import check_folder, merge_main
+from llm_validation.grid.processes import end, share
+from llm_validation.grid.run import Setup, run, show_plan
+from llm_validation.model.model import device, use_tensor_cores
+from llm_validation.model.sharding import shards_wanted
+from llm_validation.pretraining.base_model import OutOfTime, base_folder
 from llm_validation.profiles import PROFILES, RATES, SIZES_OF, Profile, folder_name, profile_at
-from llm_validation.results_folder import check_folder, merge_main
-from llm_validation.run import Setup, run, show_plan
-from llm_validation.sharding import shards_wanted
-from llm_validation.which_runs import runs_of
-from simulate.people_options import add_people_options, chosen_people
-from simulate.rows import ROOT, make_stamp
+from llm_validation.runs.catalogues import Context
+from llm_validation.runs.people import check_people
+from llm_validation.runs.which_runs import runs_of
+from llm_validation.text.corpus import read_documents
+from llm_validation.training.device import measure_rates
+from simulate.people.options import add_people_options, chosen_people
+from simulate.rows.store import ROOT, make_stamp
 from theory.claims import find_claim
 
 #: Versions that a stamp notes.

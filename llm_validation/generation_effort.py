@@ -10,10 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from llm_validation.device_rates import DeviceRates
-from llm_validation.model import SIZES
+from llm_validation.model.model import SIZES
 from llm_validation.profiles import PROFILES
-from llm_validation.reward_model import RewardTraining
+from llm_validation.rewards.model import RewardTraining
+from llm_validation.training.device import DeviceRates
 
 
 @dataclass(frozen=True)

@@ -251,7 +251,8 @@ def fdo(
 ) -> Tensor:
     """FDO: −E₊[g(r)] + E₋[f*(g(r))], minimum −D_f(D⁺‖D⁻) over all r. generator: a name of `GENERATORS` here.
 
-    Haldar et al. (2502.00657), section 4; links as in `theory.fdo`. "hellinger" is E₊[e^{−r/2}] + E₋[e^{r/2}], the
+    Haldar et al. (2502.00657), section 4; links as in `theory.divergences.generators`. "hellinger" is E₊[e^{−r/2}] +
+    E₋[e^{r/2}], the
     Hellinger loss, which is squared_hellinger + 2.
     """
     if generator not in GENERATORS:
@@ -395,7 +396,8 @@ def _pearson_cost(r: Tensor) -> Tensor:
     return t + 0.25 * t * t
 
 
-#: FDO generators: name → (link g, cost f*∘g). The same functions as `theory.fdo.GENERATORS`, in torch.
+#: FDO generators: name → (link g, cost f*∘g). The same functions as `theory.divergences.generators.GENERATORS`, in
+#: torch.
 GENERATORS: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]] = {
     "kl": (lambda r: r, lambda r: torch.exp(r - 1.0)),
     "reverse_kl": (lambda r: -torch.exp(-r), lambda r: r - 1.0),

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from llm_validation.pretrain_config import PRESETS, Pretraining
-from llm_validation.train import Schedule
+from llm_validation.catalogue.train import Schedule
+from llm_validation.pretraining.config import PRESETS, Pretraining
 
 
 @dataclass(frozen=True)

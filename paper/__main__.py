@@ -10,11 +10,11 @@ import argparse
 import sys
 from pathlib import Path
 
-from figures.models import MODELS
 from figures.sizes import read_sizes
-from paper import render, sizes
+from llm_validation.recorded import MODELS
+from paper import latex, tables
 from paper.ledger import Entry, as_table, lines, load
-from simulate.rows import ROOT, read_rows
+from simulate.rows.store import ROOT, read_rows
 from theory.claims import find_claim
 
 
@@ -33,7 +33,7 @@ def main(arguments: list[str] | None = None) -> int:
     ledger = load(options.profile)
     if wanted:
         chosen = [entry for entry in ledger if entry.claim in wanted]
-        print(render.markdown(chosen, lines(chosen)))
+        print(latex.markdown(chosen, lines(chosen)))
         return 0
     for message in write(ledger, options.profile, options.out):
         print(f"paper: {message}", file=sys.stderr)
@@ -50,26 +50,26 @@ def write(ledger: list[Entry], profile: str, out: Path, root: Path = ROOT) -> li
     claims = lines(ledger)
     simulation = read_rows(root / "simulate" / "results" / profile)
     found, messages = read_sizes(profile, root)
-    side_by_side = sizes.size_table(profile, found)
+    side_by_side = tables.size_table(profile, found)
     out.mkdir(parents=True, exist_ok=True)
     as_table(ledger).to_csv(out / "ledger.csv", index=False)
-    (out / "ledger.md").write_text(render.markdown(ledger, claims))
-    (out / "ledger.tex").write_text(render.latex_ledger(claims))
-    (out / "numbers.tex").write_text(render.latex_numbers(ledger) + sizes.latex_numbers(side_by_side))
-    (out / "sizes.md").write_text(sizes.markdown(side_by_side))
-    (out / "sizes.tex").write_text(sizes.latex_sizes(side_by_side))
+    (out / "ledger.md").write_text(latex.markdown(ledger, claims))
+    (out / "ledger.tex").write_text(latex.latex_ledger(claims))
+    (out / "numbers.tex").write_text(latex.latex_numbers(ledger) + tables.latex_numbers(side_by_side))
+    (out / "sizes.md").write_text(tables.markdown(side_by_side))
+    (out / "sizes.tex").write_text(tables.latex_sizes(side_by_side))
     (out / "borda.tex").write_text(
-        render.latex_entries(
+        latex.latex_entries(
             ledger,
             [("D4.bound", "adversary"), ("D4.certified", "certified"), ("D4.attained", "attained on I5")],
         )
     )
     (out / "ball.tex").write_text(
-        render.latex_entries(ledger, [("D8.limit", "RLHF on I6"), ("D9.on_I6", "NLHF on I6 (bound)")])
+        latex.latex_entries(ledger, [("D8.limit", "RLHF on I6"), ("D9.on_I6", "NLHF on I6 (bound)")])
     )
-    (out / "language_model.tex").write_text(render.latex_language_model(ledger))
-    (out / "language_model_misses.tex").write_text(render.latex_language_model_misses(ledger))
-    (out / "people.tex").write_text(render.latex_people(simulation, 5))
+    (out / "language_model.tex").write_text(latex.latex_language_model(ledger))
+    (out / "language_model_misses.tex").write_text(latex.latex_language_model_misses(ledger))
+    (out / "people.tex").write_text(latex.latex_people(simulation, 5))
     return messages
 
 

@@ -1,7 +1,8 @@
 """The ledger: predictions of theory/ beside the rows of simulate/ and llm_validation/, and a verdict for each claim.
 
 An `Entry` is one check at one setting; a claim's line gathers its entries. Checks are measured by simulation, or on a
-language model (`Claim.llm_checks`). Language models have one column each, in the order of `figures.models.MODELS`: the
+language model (`Claim.llm_checks`). Language models have one column each, in the order of
+`llm_validation.recorded.MODELS`: the
 small one that any machine trains, then the larger ones whose rows are recorded where a GPU was at hand. Predictions are
 computed here, now, from `theory.claims`: a row never carries its own prediction. Rows whose check no claim declares (a
 rule without a bound on real people) are measurements, not evidence for a claim; they appear in tables and figures, not
@@ -17,11 +18,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from figures import models
-from figures.models import MODELS
-from simulate.rows import ROOT, Row, read_rows
-from theory.claims import CLAIMS, Check, Claim, combine, parse_setting, setting_key, verdict
-from theory.judgement import Verdict
+from llm_validation import recorded
+from llm_validation.recorded import MODELS
+from simulate.rows.store import ROOT, Row, read_rows
+from theory.claim import Check, Claim, Verdict, combine, parse_setting, setting_key, verdict
+from theory.claims import CLAIMS
 
 
 @dataclass(frozen=True)
@@ -74,8 +75,8 @@ class Entry:
 
 
 def pool(rows: Sequence[Row]) -> tuple[float, float]:
-    """Mean over seeds and its standard error, see `figures.models.pool`."""
-    return models.pool([row.estimate for row in rows], [row.stderr for row in rows])
+    """Mean over seeds and its standard error, see `llm_validation.recorded.pool`."""
+    return recorded.pool([row.estimate for row in rows], [row.stderr for row in rows])
 
 
 def measure(check: Check, predicted: float, rows: Sequence[Row]) -> Measured:
@@ -165,7 +166,7 @@ def _column(claim: Claim, cells: Sequence[tuple[Check, Measured]]) -> Verdict:
 def load(profile: str, root: Path = ROOT) -> list[Entry]:
     """The ledger of a profile, from simulate/results/PROFILE and each model's folder in llm_validation/results."""
     simulation = read_rows(root / "simulate" / "results" / profile)
-    return entries(CLAIMS, simulation, *(models.recorded_rows(name, profile, root) for name in MODELS))
+    return entries(CLAIMS, simulation, *(recorded.recorded_rows(name, profile, root) for name in MODELS))
 
 
 def as_table(ledger: Sequence[Entry]) -> pd.DataFrame:

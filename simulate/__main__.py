@@ -18,16 +18,16 @@ from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
-from simulate.compare import compare_folders
-from simulate.distortion_people import People, people_distortion
-from simulate.effort import PROFILES, Effort
 from simulate.experiments import EXPERIMENTS, MEASUREMENTS
 from simulate.montecarlo import Estimate, generator
-from simulate.people_options import add_people_options, chosen_people
-from simulate.rows import ROOT, Cell, make_stamp, run
-from theory.claims import CLAIMS, find_claim, setting_key
-from theory.distortion_claims import BETAS
-from theory.judgement import Setting
+from simulate.people.options import add_people_options, chosen_people
+from simulate.people.people import People, people_distortion
+from simulate.profiles import PROFILES, Effort
+from simulate.rows.compare import compare_folders
+from simulate.rows.store import ROOT, Cell, make_stamp, run
+from theory.claim import Setting, setting_key
+from theory.claims import CLAIMS, find_claim
+from theory.distortion.rule_claims import BETAS
 
 
 def main(arguments: list[str] | None = None) -> int:

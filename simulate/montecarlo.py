@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from theory.checks import Array
+from theory.validate import Array
 
 #: Standard normal quantile of a two-sided 95 % interval.
 Z95 = 1.959963984540054

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from theory.bradley_terry import Population
-from theory.checks import Array, check_bt_beta
+from theory.validate import Array, check_bt_beta
 
 
 def sample_keys(population: Population, bt_beta: float, n_voters: int, rng: np.random.Generator) -> Array:

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit
 
 from theory.bradley_terry import Population
-from theory.checks import Array, check_bt_beta, check_pair_weights
+from theory.validate import Array, check_bt_beta, check_pair_weights
 
 Counts = NDArray[np.int64]
 

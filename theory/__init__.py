@@ -1,4 +1,5 @@
 """Predictions: closed forms, certified convex programs, and the claims that rest on them.
 
-Deterministic float64 numpy, scipy and cvxpy; nothing here draws a random number or imports torch.
+Deterministic float64 numpy and scipy (cvxpy where it is an oracle); nothing here draws a random number or imports
+torch.
 """

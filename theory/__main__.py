@@ -10,7 +10,8 @@ from __future__ import annotations
 import argparse
 import sys
 
-from theory.claims import CLAIMS, Claim, find_claim, setting_key
+from theory.claim import Claim, setting_key
+from theory.claims import CLAIMS, find_claim
 
 
 def main(arguments: list[str] | None = None) -> int:

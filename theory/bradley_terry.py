@@ -17,8 +17,8 @@ from scipy.linalg import solve
 from scipy.sparse.csgraph import connected_components
 from scipy.special import expit
 
-from theory.checks import Array, check_bt_beta, check_distribution, check_pair_weights, check_win_rates
-from theory.convex import CertificateError
+from theory.solution import CertificateError
+from theory.validate import Array, check_bt_beta, check_distribution, check_pair_weights, check_win_rates
 
 
 @dataclass(frozen=True, eq=False)

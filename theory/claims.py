@@ -9,15 +9,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from theory.best_of_n_claims import BEST_OF_N_CLAIMS
-from theory.correction_claims import CORRECTION_CLAIMS
-from theory.density_ratio_claims import DENSITY_RATIO_CLAIMS
-from theory.distortion_claims import DISTORTION_CLAIMS
-from theory.divergences_claims import DIVERGENCES_CLAIMS
-from theory.judgement import Check, Claim, combine, grid, parse_setting, setting_key, verdict
+from theory.best_of_n.claims import BEST_OF_N_CLAIMS
+from theory.claim import Check, Claim, combine, grid, parse_setting, setting_key, verdict
+from theory.correction.claims import CORRECTION_CLAIMS
+from theory.density_ratio.claims import DENSITY_RATIO_CLAIMS
+from theory.distortion.claims import DISTORTION_CLAIMS
+from theory.divergences.claims import DIVERGENCES_CLAIMS
 from theory.language_model_claims import LANGUAGE_MODEL_CHECKS
 from theory.language_model_generation_claims import B10, GENERATION_CHECKS
-from theory.proximal_claims import PROXIMAL_CLAIMS
+from theory.proximal.claims import PROXIMAL_CLAIMS
 
 __all__ = ["CLAIMS", "Check", "Claim", "combine", "find_claim", "grid", "parse_setting", "setting_key", "verdict"]
 

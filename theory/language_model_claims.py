@@ -12,10 +12,8 @@ from __future__ import annotations
 
 import math
 
-from theory import proximal
-from theory import proximal_predictions as predict
-from theory.factors import borda_factor, linear_factor
-from theory.judgement import Check, Setting, grid
+from theory.claim import Check, Setting, grid
+from theory.distortion.factors import borda_factor, linear_factor
 from theory.language_model_settings import (
     BINARY_RUNS,
     FITTED_BETA,
@@ -31,7 +29,9 @@ from theory.language_model_settings import (
     SAFETY_LOSSES,
     SCALAR_RUNS,
 )
-from theory.proximal_predictions import constant
+from theory.proximal import closed_forms
+from theory.proximal import predictions as predict
+from theory.proximal.predictions import constant
 
 MEAN, WORST, SAMPLED = 0.01, 0.03, 0.03
 TRAINED = "what a few hundred steps of a small transformer leave"
@@ -144,7 +144,7 @@ PROXIMAL = {
     "P9": (Check("trained", "r(y) − r(H) of the winner (0) and the loser (1)", "equality", _PAIRS, predict.pair_gap,
                  GAP, TRAINED),),
     "P10": (Check("trained", "r(y) − r(H)", "equality", _BINARY,
-                  lambda score, alpha, **_: proximal.binary_log_ratio(score, alpha), GAP, TRAINED),),
+                  lambda score, alpha, **_: closed_forms.binary_log_ratio(score, alpha), GAP, TRAINED),),
     "P11": (Check("trained", "r(y) − r(H) of the first n of four scored responses", "equality", _SCALAR,
                   predict.scalar_gap, GAP, TRAINED),),
     "P12": (

@@ -7,9 +7,9 @@ process's kernel. Settings: `n` responses, `k` rounds of correction, `upstream` 
 
 from __future__ import annotations
 
-from theory.judgement import Check, Claim, Setting, grid
+from theory.claim import Check, Claim, Setting, grid
 from theory.language_model_claims import TRAINED, at_most, zero
-from theory.proximal_predictions import constant
+from theory.proximal.predictions import constant
 
 SIZES = (4, 16, 64, 256)
 UPSTREAMS = ("same law", "cold", "hot", "weak", "weak and hot", "corrected")

@@ -46,7 +46,7 @@ PEOPLE_METHODS, PEOPLE_BETAS = ("rlhf", "dpo", "nlhf"), (1.0, 5.0, 10.0)
 UNPAIRED = ("on_rejected", "on_mixture", "cycle", "far", "never_rejected", "cycle_losers")
 #: α of RDRO; share of chosen examples in pooled batches (R5).
 RDRO_ALPHA, POOLED_SHARE = 0.5, 0.25
-#: V1–V7 with one fitted constant per prompt: loss of `theory.divergence_losses.LOSSES` → kl_beta it runs at. KTO's
+#: V1–V7 with one fitted constant per prompt: loss of `theory.divergences.losses.LOSSES` → kl_beta it runs at. KTO's
 #: logits saturate sooner at a large one; Pearson's optimum is exponential in R and wants a moderate one.
 FITTED_BETA = {
     "kldo": 0.5, "dpo": 0.5, "kto": 2.0, "bco": 0.5, "hellinger": 0.5, "kl": 1.0, "jensen_shannon": 0.5, "pearson": 2.0,

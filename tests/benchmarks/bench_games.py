@@ -1,8 +1,8 @@
-"""Default path of `theory.games` against the usual methods, side by side on one machine.
+"""Default path of `theory.policy.nash` against the usual methods, side by side on one machine.
 
 Run from the repository root:  python tests/benchmarks/bench_games.py [--sizes 200 500 2000] [--limit 60]
 
-Baselines, all written here and independent of `theory.games`:
+Baselines, all written here and independent of `theory.policy.nash`:
   cvxpy     CLARABEL on the conic form of the game over the KL ball (`nlhf_cvxpy`)
   prox      mirror-prox with entropic steps inside the ball, stopped at gap 1e-9
   newton    Newton on π ∝ π_ref·exp(Mπ/λ), secant on λ to KL = tau (active ball only)
@@ -34,9 +34,9 @@ from scipy.optimize import brentq, linprog
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # runs without the package installed, too
 
-from theory.checks import Array
-from theory.games import maximal_lottery, nlhf, nlhf_cvxpy
-from theory.kl_ball import kl_from_log, maximize_in_kl_ball
+from theory.policy.kl_ball import kl_from_log, maximize_in_kl_ball
+from theory.policy.nash import maximal_lottery, nlhf, nlhf_cvxpy
+from theory.validate import Array
 
 GAP = 1e-9
 

@@ -22,10 +22,10 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # runs without the package installed, too
 
-from llm_validation.decoding import Outcome, Sampling, best_of_n, speculative_rejection
-from llm_validation.model import build
-from llm_validation.scoring import Batch
-from theory.speculative_metrics import measured_speedup
+from llm_validation.generation.decode import Outcome, Sampling, best_of_n, speculative_rejection
+from llm_validation.generation.scorers import Batch
+from llm_validation.model.model import build
+from theory.best_of_n.metrics import measured_speedup
 
 VOCABULARY, PROMPT = 512, tuple(range(5, 13))
 

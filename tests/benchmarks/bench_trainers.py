@@ -38,9 +38,9 @@ from transformers.utils import logging
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # runs without the package installed, too
 
-from llm_validation.model import build, device
-from llm_validation.preference_training import PreferenceTraining, train_on_preferences
-from llm_validation.preferences import Preferences, read_preferences
+from llm_validation.model.model import build, device
+from llm_validation.preferences.data import Preferences, read_preferences
+from llm_validation.preferences.train import PreferenceTraining, train_on_preferences
 
 try:
     from datasets import Dataset, disable_progress_bars

@@ -1,0 +1,190 @@
+"""The lab: a reference model fitted to a catalogue, its exact law, and runs that start from it.
+
+Theory does not assume the designed reference: after the fit π_ref is measured, to float64 from exact float32
+log-probabilities, and predictions start from the measured law and the very data that training sees. What is left
+between prediction and trained model is then optimisation and capacity, not sampling.
+
+Shapes: P prompts, A responses; laws (P, A + 1), off the catalogue last.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from llm_validation.catalogue.texts import Encoded
+from llm_validation.catalogue.train import Objective, Schedule, Task, Trained, Trainer, train_one
+from llm_validation.catalogue.trie import PrefixTrie, agrees_with_rows, log_policy
+from llm_validation.model.model import load
+from theory.validate import Array
+
+#: Mass that a reference fit aims to leave off the catalogue, and the most that is accepted, per prompt.
+OFF_TARGET, OFF_LIMIT = 0.005, 0.05
+#: How often a fit's schedule is run at most.
+FIT_ROUNDS = 4
+
+
+@dataclass(frozen=True, eq=False)
+class Lab:
+    """Prompts of one catalogue and the reference that every run starts from.
+
+    folder         the reference model's checkpoint
+    encoded        the catalogue in tokens
+    log_reference  (P, A + 1) measured log π_ref, nats, normalised in float64
+    device         where runs train
+    seed           names the generators of everything random
+    schedule       the default of its runs
+    traces         folder for one file per run: the exact log-policy along training; None: not kept
+    trainer        what trains: alone, or side by side with the same run of other seeds
+    """
+
+    folder: Path
+    encoded: Encoded
+    log_reference: Array
+    device: torch.device
+    seed: int
+    schedule: Schedule
+    traces: Path | None = None
+    trainer: Trainer = train_one
+
+    def model(self) -> Any:
+        """A fresh copy of the reference model."""
+        model: Any = load(self.folder).model
+        return model.to(self.device)
+
+    def trie(self) -> PrefixTrie:
+        return self.encoded.trie().to(self.device)
+
+    def part(self, prompts: Sequence[int]) -> Lab:
+        """The same lab with these prompts only."""
+        chosen = list(prompts)
+        encoded = Encoded(
+            tuple(self.encoded.prompts[p] for p in chosen), tuple(self.encoded.responses[p] for p in chosen)
+        )
+        return replace(self, encoded=encoded, log_reference=self.log_reference[chosen])
+
+    def tensor(self, values: Any) -> Tensor:
+        """float32 on the lab's device."""
+        return torch.as_tensor(np.asarray(values, dtype=np.float64), dtype=torch.float32, device=self.device)
+
+    @property
+    def reference(self) -> Tensor:
+        """log π_ref (P, A + 1) as a tensor."""
+        return self.tensor(self.log_reference)
+
+    @property
+    def width(self) -> int:
+        """H, of the hidden states."""
+        return int(self.model().get_output_embeddings().weight.shape[1])
+
+    @property
+    def n_responses(self) -> int:
+        return self.log_reference.shape[1] - 1
+
+    @property
+    def on_reference(self) -> Array:
+        """π_ref (P, A) conditional on the catalogue."""
+        return conditional(np.exp(self.log_reference))
+
+    def train(
+        self,
+        objective: Objective,
+        name: str,
+        *,
+        extra: Sequence[Tensor] = (),
+        schedule: Schedule | None = None,
+        head: Tensor | None = None,
+        model: Any = None,
+    ) -> Trained:
+        """Train a fresh copy of the reference, or `model` in place, on an objective of log π (P, A + 1).
+
+        head  (H,) of a reward model: the objective is then one of rewards (P, A), and no trace is kept
+        """
+        trained = self.trainer(
+            Task(
+                self.model() if model is None else model,
+                self.trie(),
+                objective,
+                schedule or self.schedule,
+                tuple(extra),
+                name=name,
+                head=head,
+            )
+        )
+        if self.traces is not None and head is None:
+            write_trace(trained, self.traces / f"{name.replace(' ', '_')}-{self.seed}.csv")
+        return trained
+
+
+def write_trace(trained: Trained, path: Path) -> None:
+    """One line per recorded step and prompt: loss, gradient norm, log π of every response and off; atomic."""
+    steps, P, K = trained.path.shape
+    table = pd.DataFrame(trained.path.reshape(steps * P, K), columns=[*(f"y{y}" for y in range(K - 1)), "off"])
+    for place, name in enumerate(("step", "loss", "grad_norm")):
+        table.insert(place, name, np.repeat(getattr(trained, name), P))
+    table.insert(1, "prompt", np.tile(np.arange(P), steps))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(f".{os.getpid()}.partial")
+    table.to_csv(partial, index=False, float_format="%.7g")
+    partial.replace(path)
+
+
+def conditional(law: Array) -> Array:
+    """A law (P, A + 1) conditional on the catalogue, (P, A)."""
+    on = law[:, :-1]
+    return on / on.sum(axis=1, keepdims=True)
+
+
+def total_variation(p: Array, q: Array) -> Array:
+    """½ Σ |p − q| (P,) of two laws (P, K)."""
+    return 0.5 * np.abs(p - q).sum(axis=1)
+
+
+def measure_reference(model: Any, trie: PrefixTrie) -> Array:
+    """Log-law (P, A + 1) of a model on a catalogue, normalised in float64."""
+    with torch.no_grad():
+        logs = log_policy(model, trie).double().cpu().numpy()
+    return logs - np.logaddexp.reduce(logs, axis=1, keepdims=True)
+
+
+def fit_reference(
+    model: Any,
+    encoded: Encoded,
+    target: Array,
+    schedule: Schedule,
+    device: torch.device,
+    trainer: Trainer = train_one,
+) -> Trained:
+    """Fine-tune onto a designed law on the catalogue, target (P, A) with rows that sum to one; the model in place.
+
+    Minimises Σ_x KL(target_x ‖ π_x) over responses and off, target off being `OFF_TARGET`; the schedule is run again
+    while more than `OFF_LIMIT` is off the catalogue at some prompt, `FIT_ROUNDS` times at most (text in many tokens
+    takes longer to learn). ValueError names that prompt if it stays so, or if the model's tree attention is not what it
+    should be. The last round is returned.
+    """
+    trie = encoded.trie().to(device)
+    agrees_with_rows(model, trie, encoded.prompts[0], encoded.responses[0], 1e-3 if device.type == "cpu" else 2e-2)
+    law = np.concatenate([target * (1.0 - OFF_TARGET), np.full((len(target), 1), OFF_TARGET)], axis=1)
+    weight = torch.as_tensor(law, dtype=torch.float32, device=device)
+
+    def cross_entropy(_: int, logs: Tensor) -> Tensor:
+        return -(weight * logs).sum(-1).mean()
+
+    for _ in range(FIT_ROUNDS):
+        fitted = trainer(Task(model, trie, cross_entropy, schedule, name="reference fit"))
+        off = np.exp(fitted.log_policy[:, -1])
+        if off.max() <= OFF_LIMIT:
+            return fitted
+    worst = int(off.argmax())
+    raise ValueError(
+        f"the reference leaves {off[worst]:.3f} off the catalogue at prompt {worst}, more than {OFF_LIMIT}, after "
+        f"{FIT_ROUNDS} fits of {schedule.steps} steps: train it longer"
+    )

@@ -1,0 +1,134 @@
+"""Open generation: its measurements by name, and its command line.
+
+`MEASUREMENTS` maps a name to a function of (context, seed) that returns measured numbers, each with its claim, check
+and setting; a context is a pretrained model's folder and an effort (`llm_validation.generation_effort.context`).
+
+    python -m llm_validation generate --model PATH --prompts FILE --reward PATH --method speculative --n 64 --alpha 0.5
+
+writes one line of json per prompt: what was returned, and at the end what it cost.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from llm_validation.generation.decode import Outcome, Response, Sampling, best_of_n, speculative_rejection
+from llm_validation.generation.scorers import Scorer, TextScorer
+from llm_validation.generation_effort import Context
+from llm_validation.model.model import autocast, device, load
+from llm_validation.rewards.comparisons import utility
+from llm_validation.rewards.model import load_reward_model
+from llm_validation.rewards.prefix_scorer import PrefixScorer
+from llm_validation.runs.best_of_n import measure_best_of_n
+from llm_validation.runs.correction import measure_correction
+from simulate.montecarlo import generator
+from simulate.rows.measurement import Measured
+
+#: name → measurement: all that one seed measures of a topic.
+MEASUREMENTS: dict[str, Callable[[Context, int], list[Measured]]] = {
+    "best_of_n": measure_best_of_n,
+    "correction": measure_correction,
+}
+
+#: Named rewards of texts, for --reward.
+TEXT_REWARDS: dict[str, Callable[[str], float]] = {
+    "utility": utility,
+    "length": lambda text: float(len(text)),
+}
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m llm_validation generate", description="Best-of-N on prompts.")
+    parser.add_argument("--model", required=True, help="folder or name of a causal language model")
+    parser.add_argument("--prompts", required=True, type=Path, help="text file, one prompt a line")
+    parser.add_argument(
+        "--reward", required=True, help=f"folder of a reward model, or one of {', '.join(TEXT_REWARDS)}"
+    )
+    parser.add_argument("--method", choices=("best-of-n", "speculative"), default="best-of-n")
+    parser.add_argument("--n", type=int, help="responses per prompt; speculative: left to --budget by default")
+    parser.add_argument("--alpha", type=float, help="fraction rejected at a decision, in [0, 1)")
+    parser.add_argument("--times", type=int, nargs="+", help="decision times in tokens; default: when --budget is full")
+    parser.add_argument("--budget", type=float, help="cached tokens allowed")
+    parser.add_argument("--tokens", type=int, default=64, help="most tokens of a response")
+    parser.add_argument("--temperature", type=float, default=1.0)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--allow-unfinished", action="store_true", help="a response cut off at --tokens may win")
+    parser.add_argument("--together", action="store_true", help="all prompts in one batch, not one after another")
+    parser.add_argument("--out", type=Path, help="file for the json lines; default: standard output")
+    return parser
+
+
+def _scorer(reward: str, tokenizer: Any) -> Callable[[], Scorer]:
+    """A fresh scorer for each run: a reward model with a cache, or a function of the text prompt + response."""
+    if reward in TEXT_REWARDS:
+        value = TEXT_REWARDS[reward]
+        pairs = lambda prompts, texts: [value(p + t) for p, t in zip(prompts, texts, strict=True)]
+        return lambda: TextScorer(tokenizer, pairs)
+    model = load_reward_model(reward).to(device())
+    return lambda: PrefixScorer(model)
+
+
+def generate(options: argparse.Namespace) -> tuple[list[Outcome], Any]:
+    """Run the method on every prompt, and return the outcomes with the tokenizer. ValueError for bad options."""
+    texts = [line for line in options.prompts.read_text().splitlines() if line.strip()]
+    if not texts:
+        raise ValueError(f"{options.prompts} holds no prompt")
+    if options.method == "best-of-n" and (options.n is None or options.alpha is not None or options.times):
+        raise ValueError("best-of-n needs --n, and takes neither --alpha nor --times")
+    if options.method == "speculative" and (options.alpha is None or (not options.times and options.budget is None)):
+        raise ValueError("speculative needs --alpha, and --times or --budget")
+    loaded = load(options.model)
+    model: Any = loaded.model
+    model, tokenizer = model.to(device()), loaded.tokenizer
+    end: int = tokenizer.eos_token_id
+    prompts = [(end, *tokenizer(text, add_special_tokens=False)["input_ids"]) for text in texts]
+    fresh, sampling = _scorer(options.reward, tokenizer), Sampling(options.tokens, (end,), options.temperature)
+    outcomes = []
+    for number, batch in enumerate([prompts] if options.together else [[prompt] for prompt in prompts]):
+        seed = int(generator(options.seed, "prompts from", number).integers(2**31))
+        common = {"seed": seed, "budget": options.budget, "allow_unfinished": options.allow_unfinished}
+        with autocast(device()):
+            if options.method == "best-of-n":
+                outcomes.append(best_of_n(model, batch, options.n, fresh(), sampling, **common))
+            else:
+                outcomes.append(
+                    speculative_rejection(
+                        model, batch, options.n, options.alpha, fresh(), sampling, times=options.times, **common
+                    )
+                )
+    return outcomes, tokenizer
+
+
+def _line(prompt: int, response: Response | None, truncated: Response | None, tokenizer: Any) -> str:
+    def shown(found: Response | None) -> dict[str, Any] | None:
+        if found is None:
+            return None
+        text = tokenizer.decode(list(found.tokens), skip_special_tokens=True)
+        return {"text": text, "reward": found.reward, "row": found.row, "finished": found.finished}
+
+    return json.dumps({"prompt": prompt, "response": shown(response), "truncated": shown(truncated)})
+
+
+def generate_main(arguments: Sequence[str]) -> int:
+    """The command line; returns the exit status: 2 for bad input, which is said on standard error."""
+    options = _parser().parse_args(arguments)
+    try:
+        outcomes, tokenizer = generate(options)
+    except (ValueError, OSError) as error:
+        print(f"generate: {error}", file=sys.stderr)
+        return 2
+    pairs = [pair for o in outcomes for pair in zip(o.returned, o.truncated, strict=True)]
+    lines = [_line(p, response, cut, tokenizer) for p, (response, cut) in enumerate(pairs)]
+    if options.out is None:
+        print("\n".join(lines))
+    else:
+        options.out.write_text("\n".join(lines) + "\n")
+    for outcome in outcomes:
+        print(json.dumps(asdict(outcome.spent)), file=sys.stderr)
+    return 0

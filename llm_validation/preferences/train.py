@@ -1,0 +1,278 @@
+"""Training any causal language model on preferences in token batches, with any loss of `llm_validation.losses`.
+
+The reference is the model as it is when training begins; its log-probabilities are computed once, before the first
+step, and no second model is kept. The model stays in evaluation mode (no dropout), so that at step 0 policy and
+reference are the same. AdamW without decay, cosine schedule, gradient clipping, bf16 autocast on a GPU.
+
+Shapes: C chosen and R rejected examples of the data set, S steps.
+"""
+
+from __future__ import annotations
+
+import inspect
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from llm_validation.catalogue.train import Schedule, TrainingDiverged
+from llm_validation.losses import LOSSES, kto_reference_point
+from llm_validation.model.model import autocast
+from llm_validation.preferences.data import Example, Index, Preferences, epoch_batches, mismatched
+from llm_validation.preferences.sequences import CompletionForward, Layout, completion_forward
+from theory.validate import Array
+
+Loss = Callable[..., Tensor]
+Shift = Literal["zero", "mismatched", "running_mean"]
+#: What the public trainers put in place of a loss's constant; every other loss has shift zero.
+SHIFTS: dict[str, Shift] = {"kto": "mismatched", "bco": "running_mean"}
+
+
+@dataclass(frozen=True)
+class PreferenceTraining:
+    """How to train.
+
+    seed     names the order of batches and the mismatched completions
+    epochs   passes over the data
+    batch    pairs, or examples of both classes, per step
+    rate     peak learning rate; linear warm-up over the share `warmup` of all steps, then a cosine to a hundredth
+    clip     largest gradient norm, over all parameters
+    shift    the constant of a loss that has one: "zero"; "mismatched", KTO's z₀ (one more pass without gradient, over
+             prompts with completions of other prompts); "running_mean" of all rewards so far, BCO's δ. None: as
+             published for the loss
+    share    pairs share one pass over their prompt, where the model allows it. It needs a mask of (length)² numbers
+             per pair: switch it off for contexts of many thousand tokens
+    """
+
+    seed: int
+    epochs: int = 1
+    batch: int = 16
+    rate: float = 5e-6
+    warmup: float = 0.1
+    clip: float = 1.0
+    shift: Shift | None = None
+    share: bool = True
+
+    def __post_init__(self) -> None:
+        bad = {"epochs": self.epochs < 1, "rate": not self.rate > 0, "warmup": not 0 <= self.warmup < 1}
+        for field in (name for name, wrong in {**bad, "clip": not self.clip > 0}.items() if wrong):
+            raise ValueError(f"{field} = {getattr(self, field)} is out of range")
+
+
+@dataclass(frozen=True, eq=False)
+class PreferenceRun:
+    """What a run leaves, besides the trained model.
+
+    loss, grad_norm    (S,) of every batch, the norm before clipping
+    tokens_per_second  tokens of the batches' examples (prompt, completion and end; no padding, mismatched
+                       completions not counted), per second of training
+    seconds            of training; reference_seconds of the passes for the reference before it
+    layout             how the model was run: `llm_validation.preferences.sequences`
+    """
+
+    loss: Array
+    grad_norm: Array
+    tokens_per_second: float
+    seconds: float
+    reference_seconds: float
+    layout: Layout
+
+
+@dataclass(frozen=True, eq=False)
+class _Reference:
+    """Reference log-probabilities of chosen (C,), rejected (R,) and mismatched (C + R,) examples; the last may be 0."""
+
+    chosen: Tensor
+    rejected: Tensor
+    other: Tensor
+
+
+def train_on_preferences(
+    model: Any,
+    data: Preferences,
+    loss: str | Loss,
+    config: PreferenceTraining,
+    *,
+    options: Mapping[str, Any] | None = None,
+    context: int | None = None,
+    on_step: Callable[[int, int, float], None] | None = None,
+) -> PreferenceRun:
+    """Train `model` in place, on the device it is on.
+
+    loss      a name of `LOSSES` with pairs or two classes, or a function of (policy_chosen, policy_rejected,
+              reference_chosen, reference_rejected) like those; a function is taken to want two classes
+    options   keyword arguments of the loss: kl_beta, alpha …
+    context   longest text in tokens, which mismatched completions keep to; by default the longest of the data
+    on_step   called after each step with (step, steps, loss)
+    ValueError before the first step: an unknown loss or option, pairs wanted and not there, a shift that the loss does
+    not have, a class too small for the batches. TrainingDiverged names the step, the value and the lines of the batch.
+    """
+    how = _Objective.of(loss, data, dict(options or {}), config)
+    plan = [rows for epoch in range(config.epochs) for rows in epoch_batches(data, config.batch, config.seed, epoch)]
+    longest = max(map(len, data.examples)) if context is None else context
+    others = mismatched(data, longest, config.seed) if how.shift == "mismatched" else ()
+    model.eval()
+    forward = completion_forward(model, data.chosen, data.rejected, share=config.share and data.paired)
+    started = time.perf_counter()
+    reference = _references(model, forward, data, others, config.batch)
+    reference_seconds = time.perf_counter() - started
+    schedule = Schedule(len(plan), config.rate, int(config.warmup * len(plan)), config.clip)
+    loop = _Loop(model, data, others, forward, reference, how, schedule)
+    started = time.perf_counter()
+    trace = []
+    for step, rows in enumerate(plan):
+        trace.append(loop.step(step, *rows))
+        if on_step is not None:
+            on_step(step, len(plan), trace[-1][0])
+    seconds = time.perf_counter() - started
+    sizes = [np.array([len(example) for example in side]) for side in (data.chosen, data.rejected)]
+    tokens = sum(int(sizes[0][chosen].sum() + sizes[1][rejected].sum()) for chosen, rejected in plan)
+    values, norms = (np.array(column) for column in zip(*trace, strict=True))
+    return PreferenceRun(values, norms, tokens / seconds, seconds, reference_seconds, forward.layout)
+
+
+@dataclass(eq=False)
+class _Objective:
+    """A loss with its options and its shift; the running mean is its only state."""
+
+    function: Loss
+    options: dict[str, Any]
+    shift: Shift
+    kl_beta: float
+    total: float = 0.0
+    count: int = 0
+
+    @classmethod
+    def of(cls, loss: str | Loss, data: Preferences, options: dict[str, Any], config: PreferenceTraining) -> _Objective:
+        name = loss if isinstance(loss, str) else getattr(loss, "__name__", "loss")
+        function = _function(loss, data) if isinstance(loss, str) else loss
+        known = inspect.signature(function).parameters
+        if unknown := sorted(options.keys() - known.keys()):
+            named = [key for key, parameter in known.items() if parameter.kind is inspect.Parameter.KEYWORD_ONLY]
+            raise ValueError(f"{name} has no option {unknown[0]!r}; it has {', '.join(named) or 'none'}")
+        fixed = bool(options.keys() & {"chosen_shift", "rejected_shift"})
+        shift = config.shift or ("zero" if fixed or not isinstance(loss, str) else SHIFTS.get(loss, "zero"))
+        if shift != "zero" and (fixed or "chosen_shift" not in known):
+            raise ValueError(f"shift = {shift!r}, but {name} has " + ("shifts by option" if fixed else "no shift"))
+        beta = options.get("kl_beta", known["kl_beta"].default if "kl_beta" in known else 1.0)
+        return cls(function, options, shift, beta)
+
+    def __call__(self, policy: Sequence[Tensor], reference: Sequence[Tensor], other: Tensor | None) -> Tensor:
+        """The loss of a batch; `other` are log-ratios of mismatched pairs."""
+        if self.shift == "zero":
+            return self.function(*policy, *reference, **self.options)
+        if self.shift == "mismatched":
+            assert other is not None
+            shift = kto_reference_point(other, self.kl_beta)
+        else:  # every reward so far counts alike, those of this batch included
+            ratios = torch.cat([p.detach() - q for p, q in zip(policy, reference, strict=True)])
+            self.total, self.count = self.total + self.kl_beta * float(ratios.sum()), self.count + ratios.numel()
+            shift = torch.full((), self.total / self.count, device=ratios.device)
+        return self.function(*policy, *reference, chosen_shift=shift, rejected_shift=shift, **self.options)
+
+
+def _function(name: str, data: Preferences) -> Loss:
+    if name not in LOSSES:
+        raise ValueError(f"no loss {name!r}; there are {', '.join(trainable())}")
+    if name not in trainable():
+        raise ValueError(f"{name} learns from scores; losses of preferences are {', '.join(trainable())}")
+    if LOSSES[name].feedback == "pairs" and not data.paired:
+        raise ValueError(f"{name} needs pairs of chosen and rejected, and {data.source} has labelled examples")
+    return LOSSES[name].function
+
+
+def trainable() -> list[str]:
+    """Names of the losses that preferences can train."""
+    return [name for name, entry in LOSSES.items() if entry.feedback in ("pairs", "unpaired")]
+
+
+@torch.no_grad()
+def _references(
+    model: Any, forward: CompletionForward, data: Preferences, others: Sequence[Example], batch: int
+) -> _Reference:
+    """All reference log-probabilities; texts of like length go together, so that little is padded."""
+    if forward.layout == "shared":
+        chosen, rejected = (torch.zeros(len(data.chosen), device=forward.device) for _ in range(2))
+        order = np.argsort([len(one) + len(other) for one, other in zip(data.chosen, data.rejected, strict=True)])
+        for rows in np.split(order, range(batch, len(order), batch)):
+            index = torch.as_tensor(rows, device=forward.device)
+            with autocast(forward.device):
+                chosen[index], rejected[index] = forward(model, *_both(data, rows, rows))
+    else:
+        logs = _in_rows(model, forward, data.examples, batch)
+        chosen, rejected = logs[: len(data.chosen)], logs[len(data.chosen) :]
+    return _Reference(chosen, rejected, _in_rows(model, forward, others, batch))
+
+
+def _in_rows(model: Any, forward: CompletionForward, examples: Sequence[Example], batch: int) -> Tensor:
+    logs = torch.zeros(len(examples), device=forward.device)
+    order = np.argsort([len(example) for example in examples])
+    for rows in np.split(order, range(batch, len(order), batch)) if len(order) else []:
+        with autocast(forward.device):
+            logs[torch.as_tensor(rows, device=forward.device)] = forward.rows(model, [examples[i] for i in rows])
+    return logs
+
+
+def _both(data: Preferences, chosen: Index, rejected: Index) -> tuple[list[Example], list[Example]]:
+    return [data.chosen[i] for i in chosen], [data.rejected[i] for i in rejected]
+
+
+class _Loop:
+    """The optimiser and one step of it."""
+
+    def __init__(
+        self,
+        model: Any,
+        data: Preferences,
+        others: Sequence[Example],
+        forward: CompletionForward,
+        reference: _Reference,
+        objective: _Objective,
+        schedule: Schedule,
+    ) -> None:
+        self.model, self.data, self.others, self.forward = model, data, others, forward
+        self.reference, self.objective, self.schedule = reference, objective, schedule
+        self.weights = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        self.optimiser = torch.optim.AdamW(self.weights, lr=schedule.rate, weight_decay=0.0, fused=True)
+
+    def step(self, step: int, chosen: Index, rejected: Index) -> tuple[float, float]:
+        """Loss and gradient norm of a batch, which is then descended."""
+        device = self.forward.device
+        examples = _both(self.data, chosen, rejected)
+        with autocast(device):
+            other = self._mismatched(chosen, rejected)
+            policy = self.forward(self.model, *examples)
+        sides = (self.reference.chosen, chosen), (self.reference.rejected, rejected)
+        reference = [logs[torch.as_tensor(rows, device=device)] for logs, rows in sides]
+        loss = self.objective(policy, reference, other)
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        norm = torch.nn.utils.clip_grad_norm_(self.weights, self.schedule.clip)
+        values = torch.stack([loss.detach(), norm]).tolist()  # one transfer from a GPU
+        if not np.isfinite(values).all():
+            raise TrainingDiverged(self._complaint(step, values, examples))
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.schedule.rate_at(step)
+        self.optimiser.step()
+        return values[0], values[1]
+
+    @torch.no_grad()
+    def _mismatched(self, chosen: Index, rejected: Index) -> Tensor | None:
+        """Log-ratios of the batch's prompts with completions of other prompts, without gradient."""
+        if not self.others:
+            return None
+        rows = np.concatenate([chosen, len(self.data.chosen) + rejected])
+        logs = self.forward.rows(self.model, [self.others[i] for i in rows])
+        return logs - self.reference.other[torch.as_tensor(rows, device=logs.device)]
+
+    def _complaint(self, step: int, values: Sequence[float], examples: Sequence[Sequence[Example]]) -> str:
+        lines = [", ".join(str(example.line) for example in side) for side in examples]
+        return (
+            f"step {step} of {self.schedule.steps} has loss {values[0]} and gradient norm {values[1]}; the batch: "
+            f"chosen of lines {lines[0]}, rejected of lines {lines[1]} of {self.data.source}. "
+            "The weights are those before the step"
+        )

@@ -1,0 +1,68 @@
+"""The trained models of the ledger and of the figures: where each one's rows are, what it is called, how it is drawn.
+
+One flat table. A model more is a line here: ledger, tables, macros and figures take their columns from it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from simulate.rows.store import ROOT, Row, read_rows
+
+
+@dataclass(frozen=True)
+class Model:
+    """A trained model with a column of its own.
+
+    heading   of its column
+    short     the same where space is scarce
+    suffix    what legends add for its points
+    folder    of its rows in llm_validation/results; None: the folder of the profile that is looked at
+    commands  what fills the folder, either of them
+    marker    of its points; None: that of the line they belong to
+    scale     of its markers
+    """
+
+    heading: str
+    short: str
+    suffix: str
+    folder: str | None
+    commands: tuple[str, ...]
+    marker: str | None = None
+    scale: float = 1.0
+
+
+#: name in rows, tables and macros → model. Hexagon and pentagon are close to each other; their sizes differ too.
+MODELS = {
+    "llm": Model("LLM", "LLM", "", None, ("python -m llm_validation",)),
+    "gpu": Model("LLM (GPU, small)", "GPU, small", " (GPU, small)", "gpu",
+                 ("make gpu", "python -m llm_validation --profile gpu"), "h", 1.3),
+    "gpu_base": Model("LLM (GPU, base)", "GPU, base", " (GPU, base)", "gpu-base",
+                      ("python -m llm_validation --profile gpu --size base",), "p", 1.6),
+}  # fmt: skip
+
+
+def recorded_rows(name: str, profile: str, root: Path = ROOT) -> list[Row]:
+    """The rows of one model beside those of a profile; of profile `gpu` the models on a GPU are all there are."""
+    folder = MODELS[name].folder or profile
+    if MODELS[name].folder is None and profile == "gpu":
+        return []
+    return read_rows(root / "llm_validation" / "results" / folder)
+
+
+def pool(estimates: Sequence[float], stderrs: Sequence[float]) -> tuple[float, float]:
+    """Mean over seeds and its standard error.
+
+    One seed: its own error. Several: the larger of the propagated errors √(Σ se²)/S and the spread between seeds
+    sd/√S, so that a table (se 0) that varies over seeds is not taken as exact.
+    """
+    S = len(estimates)
+    centre = sum(estimates) / S
+    propagated = math.sqrt(sum(stderr**2 for stderr in stderrs)) / S
+    if S == 1:
+        return centre, propagated
+    spread = math.sqrt(sum((e - centre) ** 2 for e in estimates) / (S - 1) / S)
+    return centre, max(propagated, spread)

@@ -1,0 +1,242 @@
+"""A reward model: the backbone of a pretrained language model and a linear head, read at any position of a text.
+
+Trained on comparisons (winner, loser) by the Bradley–Terry likelihood, at the texts' ends and, by the same label, at
+every length that both reach:
+
+    loss = −½ log σ(s(winner) − s(loser)) − ½ mean_t log σ(s_t(winner) − s_t(loser)),
+
+so that the score of a beginning is what it says about the comparison of the wholes. The network is causal: padding on
+the right is never seen, and one pass gives the scores of all beginnings. `llm_validation/prefix_scorer.py` reads with a
+cache.
+
+Shapes: B rows, L tokens, C comparisons, M texts, J lengths.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from scipy.special import ndtri
+from scipy.stats import rankdata
+from torch import Tensor, nn
+from torch.nn.functional import logsigmoid
+from transformers import AutoConfig, AutoModel
+
+from llm_validation.generation.cache import Rows
+from llm_validation.generation.scorers import Batch
+from llm_validation.model.model import autocast, replacing
+from llm_validation.rewards.comparisons import Comparison, Text
+from simulate.montecarlo import bootstrap, generator
+from theory.validate import Array
+
+WEIGHTS = "reward.safetensors"
+#: Tokens that are read at a time where no cache is kept.
+TOKENS_AT_ONCE = 1 << 15
+
+
+class RewardModel(nn.Module):
+    """s_t = head(hidden state after t tokens): scores (B, L) of all beginnings of texts (B, L).
+
+    Its method `score` is a scorer for `llm_validation.generation.decode` that reads every text from its beginning.
+    """
+
+    def __init__(self, backbone: Any) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.head = nn.Linear(backbone.config.hidden_size, 1, bias=False)
+        nn.init.zeros_(self.head.weight)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Scores (B, L) of texts padded on the right."""
+        return self.read(self.backbone(input_ids=tokens, use_cache=False).last_hidden_state)
+
+    def read(self, states: Tensor) -> Tensor:
+        """Scores (…) of hidden states (…, H): in float32 under autocast too, where a linear layer's would be bf16."""
+        return (states.float() * self.head.weight[0]).sum(-1)
+
+    @property
+    def device(self) -> torch.device:
+        return self.head.weight.device
+
+    @torch.inference_mode()
+    def prefix_scores(self, texts: Sequence[Text]) -> list[Array]:
+        """Scores after 1 … length tokens of each text."""
+        found: list[Array] = []
+        longest = max(map(len, texts), default=1)
+        size = max(1, TOKENS_AT_ONCE // longest)
+        for first in range(0, len(texts), size):
+            part = texts[first : first + size]
+            with autocast(self.device):
+                scores = self(right_padded(part, self.device)).double().cpu().numpy()
+            found += [row[: len(text)] for row, text in zip(scores, part, strict=True)]
+        return found
+
+    def last_scores(self, texts: Sequence[Text]) -> Array:
+        """Scores (B,) of whole texts."""
+        return np.array([scores[-1] for scores in self.prefix_scores(texts)])
+
+    def score(self, batch: Batch) -> Array:
+        """Scores (B,) of prompts with their responses so far."""
+        return self.last_scores(batch.sequences())
+
+    def save(self, folder: str | Path) -> None:
+        """Configuration and weights (safetensors) into a folder that `load_reward_model` reads, all or nothing."""
+        with replacing(Path(folder)) as partial:
+            self.backbone.config.save_pretrained(partial)
+            save_file({name: value.contiguous() for name, value in self.state_dict().items()}, partial / WEIGHTS)
+
+
+def right_padded(texts: Sequence[Text], device: torch.device) -> Tensor:
+    """Texts (B, longest), zeros after their ends."""
+    table = np.zeros((len(texts), max(map(len, texts))), dtype=np.int64)
+    for row, text in zip(table, texts, strict=True):
+        row[: len(text)] = text
+    return torch.as_tensor(table, device=device)
+
+
+def from_language_model(model: Any) -> RewardModel:
+    """A reward model on a copy of a causal language model's backbone, its head zero: every text scores 0."""
+    device = next(model.parameters()).device
+    return RewardModel(copy.deepcopy(model.base_model)).to(device).eval()
+
+
+def load_reward_model(folder: str | Path) -> RewardModel:
+    """Read a folder written by `RewardModel.save`, on the CPU. ValueError if it is not one."""
+    path = Path(folder) / WEIGHTS
+    if not path.is_file():
+        raise ValueError(f"{str(folder)!r} holds no reward model: there is no {WEIGHTS}")
+    made = RewardModel(AutoModel.from_config(AutoConfig.from_pretrained(str(folder))))
+    made.load_state_dict(load_file(path))
+    return made.eval()
+
+
+# training
+
+
+@dataclass(frozen=True)
+class RewardTraining:
+    """steps optimiser steps of `batch` comparisons, drawn in shuffled epochs; `rate` peak of a cosine, `clip` of the
+    gradient norm."""
+
+    steps: int = 250
+    batch: int = 32
+    rate: float = 1e-3
+    clip: float = 1.0
+
+
+@dataclass(frozen=True, eq=False)
+class RewardFit:
+    """A trained reward model; `loss` (steps,) of the training batches, in nats per comparison."""
+
+    model: RewardModel
+    loss: Array
+
+
+class TrainingDiverged(RuntimeError):
+    """A loss or gradient that is no number; names the step and the batch."""
+
+
+def bradley_terry_loss(scores_winner: Tensor, scores_loser: Tensor, sizes: Tensor, prompt: Tensor) -> Tensor:
+    """The loss of the module docstring (B,), from scores (B, L) and lengths `sizes` (2, B) of winners and losers.
+
+    prompt  (B,) tokens in common, after which beginnings are compared
+    """
+    ends = [s.gather(1, size[:, None] - 1)[:, 0] for s, size in zip((scores_winner, scores_loser), sizes, strict=True)]
+    whole = -logsigmoid(ends[0] - ends[1])
+    place = torch.arange(scores_winner.shape[1], device=prompt.device)
+    both = (place >= prompt[:, None]) & (place < sizes.min(dim=0).values[:, None])
+    parts = -logsigmoid(scores_winner - scores_loser) * both
+    return 0.5 * whole + 0.5 * parts.sum(1) / both.sum(1).clamp(min=1)
+
+
+def train_reward_model(model: Any, comparisons: Sequence[Comparison], how: RewardTraining, seed: int) -> RewardFit:
+    """Train a reward model from a language model's weights (which stay as they are). seed: order of the batches.
+
+    ValueError without comparisons; TrainingDiverged at the first loss that is no number.
+    """
+    if not comparisons:
+        raise ValueError("there are no comparisons to train on")
+    made = from_language_model(model).train()
+    optimiser = torch.optim.AdamW(made.parameters(), lr=how.rate, weight_decay=0.0, fused=True)
+    order = _epochs(len(comparisons), how, generator(seed, "reward model"))
+    losses = []
+    for step, chosen in enumerate(order):
+        loss = _batch_loss(made, [comparisons[i] for i in chosen])
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        norm = nn.utils.clip_grad_norm_(made.parameters(), how.clip)
+        if not torch.isfinite(loss + norm):
+            raise TrainingDiverged(
+                f"reward model: loss {loss.item()} at step {step}, comparisons {chosen[:8].tolist()} …"
+            )
+        for group in optimiser.param_groups:
+            group["lr"] = how.rate * min(1.0, (step + 1) / 10) * 0.5 * (1.0 + math.cos(math.pi * step / how.steps))
+        optimiser.step()
+        losses.append(float(loss.detach()))
+    return RewardFit(made.eval(), np.array(losses))
+
+
+def _epochs(count: int, how: RewardTraining, rng: np.random.Generator) -> list[Rows]:
+    """Batches of shuffled epochs, one per step."""
+    needed = how.steps * how.batch
+    order = np.concatenate([rng.permutation(count) for _ in range(-(-needed // count))])[:needed]
+    return list(order.reshape(how.steps, how.batch))
+
+
+def _batch_loss(model: RewardModel, batch: Sequence[Comparison]) -> Tensor:
+    device = model.device
+    texts = [c.winner for c in batch] + [c.loser for c in batch]
+    with autocast(device):
+        scores = model(right_padded(texts, device))
+    sizes = torch.tensor([[len(c.winner) for c in batch], [len(c.loser) for c in batch]], device=device)
+    prompt = torch.tensor([c.prompt for c in batch], device=device)
+    return bradley_terry_loss(scores[: len(batch)], scores[len(batch) :], sizes, prompt).mean()
+
+
+# explained variance
+
+
+@dataclass(frozen=True, eq=False)
+class Explained:
+    """v (J,) at each length, a 95 % bootstrap interval [low, high] and the replicates (R, J) behind it."""
+
+    value: Array
+    low: Array
+    high: Array
+    replicates: Array
+
+
+def normal_scores(values: Array) -> Array:
+    """Φ^{-1} of mid-rank/(M + 1), along the first axis: the values on a standard normal scale, ties sharing one."""
+    return np.asarray(ndtri(rankdata(values, axis=0) / (len(values) + 1.0)))
+
+
+def explained_variance(prefix: Array, final: Array, rng: np.random.Generator, replicates: int = 200) -> Explained:
+    """v_j = corr(score after t_j tokens, final reward)², both on a normal scale; 0 where the correlation is negative.
+
+    prefix  (M, J) scores of beginnings, final (M,) rewards of the wholes. Selection goes by ranks, so only the
+    scores' order matters; for a martingale score v is the share of the reward's variance that is known by then.
+    """
+    table = np.column_stack([prefix, final])
+    if table.shape[0] < 3 or not np.isfinite(table).all():
+        raise ValueError(f"three texts or more with finite scores are needed, got shape {table.shape}")
+    z = normal_scores(table)
+
+    def squared(weights: Array) -> Array:
+        centred = z - weights @ z
+        variance = weights @ centred**2
+        covariance = (weights * centred[:, -1]) @ centred[:, :-1]
+        floor = np.finfo(float).tiny
+        return np.maximum(covariance, 0.0) ** 2 / np.maximum(variance[:-1] * variance[-1], floor)
+
+    value, draws = bootstrap(squared, len(z), replicates, rng)
+    low, high = np.quantile(draws, [0.025, 0.975], axis=0)
+    return Explained(value, low, high, draws)

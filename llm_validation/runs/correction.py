@@ -1,0 +1,307 @@
+"""Aligner on a trained language model: A1–A6, against what theory says of the edit process its data came from.
+
+One corrector is trained on Q-A-C triples after an identity warm-up, one model on the same corrections without the
+originals (SFT), and upstream models that the corrector never sees data from: the pretrained model's fine-tunings on
+the training law at several temperatures and on another law, the SFT model, and a distilled one. Their laws are
+measured by teacher forcing, and the predictions start from these and the true kernel. What is compared with them is
+sampled from the stack, token by token, and computed from the corrector's measured kernel.
+
+Differences are measured − predicted; the notes hold both. Shapes: P prompts, A answers, n samples.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from llm_validation.aligner.aligner import (
+    Fit,
+    Index,
+    Laws,
+    corrector_kernels,
+    draw_from,
+    fit,
+    held_out_losses,
+    sample_corrections,
+    sample_upstream,
+    upstream_laws,
+)
+from llm_validation.aligner.edit_process import UPSTREAM, Problem, edit_problem, product_laws, utilities
+from llm_validation.catalogue.train import Schedule
+from llm_validation.generation_effort import Context, CorrectionEffort
+from llm_validation.model.model import device, load
+from llm_validation.runs.correction_bootstrap import by_pairs
+from simulate.montecarlo import Estimate, generator, mean
+from simulate.rows.measurement import Measured
+from theory.correction import composition, repetition
+from theory.validate import Array
+
+#: Share of identity pairs in joint training (A5); rounds of correction (A4) and of distillation (A6).
+IDENTITY_SHARE, ROUNDS, DISTILLATIONS = 0.3, (1, 2, 4), 2
+#: The identity warm-up ends when its loss is below this, nats: copying is learnt slot by slot, after plateaus whose
+#: length varies between seeds, and a corrector that starts before the last slot stays above its floor.
+COPYING_LEARNT = 0.1
+#: Upstream models at other temperatures than 1.
+TEMPERATURES = {"cold": 0.6, "hot": 1.3}
+
+
+@dataclass(frozen=True, eq=False)
+class Upstream:
+    """An upstream model: its exact laws (P, A) and `off` (P,), and the model with its sampling temperature."""
+
+    name: str
+    model: Any
+    temperature: float
+    laws: Laws
+
+
+@dataclass(frozen=True, eq=False)
+class Lab:
+    """Trained models of one seed, and the corrector's measured kernels (P, A, A)."""
+
+    problem: Problem
+    effort: CorrectionEffort
+    seed: int
+    base: Any
+    corrector: Any
+    kernels: Laws
+    copied: dict[int, float]
+    sft: Any
+    upstreams: tuple[Upstream, ...]
+
+    def average(self, values: Array) -> float:
+        """Over prompts (P,)."""
+        return float(self.problem.process.prompts @ values)
+
+
+def _how(effort: CorrectionEffort, steps: int) -> Fit:
+    return Fit(steps, effort.batch, effort.rate)
+
+
+def prepare(context: Context, seed: int) -> Lab:
+    """Train the corrector (warm-up, then corrections), SFT, and the upstream models."""
+    effort, loaded = context.correction, load(context.folder)
+    base: Any = loaded.model
+    base = base.to(device())
+    problem = edit_problem(loaded.tokenizer, getattr(base.config, "max_position_embeddings", 10**9))
+    process, copied = problem.process, {}
+    uniform = np.full_like(process.policies, 1.0 / problem.n_answers)
+    triples = draw_from(process.prompts, process.policies, process.kernels)
+    identity = draw_from(process.prompts, uniform, process.kernels, identity_share=1.0)
+    how = _how(effort, effort.warmup)
+    warm = fit(base, problem, identity, how, seed, sees_original=True, stop_below=COPYING_LEARNT, name="warm-up")
+    copied[0] = _unchanged(warm, problem)
+    corrector = fit(warm, problem, triples, _how(effort, effort.steps), seed, sees_original=True, name="corrector")
+    copied[effort.steps] = _unchanged(corrector, problem)
+    sft = fit(base, problem, triples, _how(effort, effort.steps), seed, sees_original=False, name="sft")
+    return Lab(
+        problem, effort, seed, base, corrector, corrector_kernels(corrector, problem), copied, sft,
+        _upstreams(base, sft, problem, effort, seed),
+    )  # fmt: skip
+
+
+def _upstreams(base: Any, sft: Any, problem: Problem, effort: CorrectionEffort, seed: int) -> tuple[Upstream, ...]:
+    """Fine-tunings of the base on answers: an identity kernel makes the "correction" the answer itself."""
+    process = problem.process
+    still = np.broadcast_to(np.eye(problem.n_answers), process.kernels.shape)
+    trained: dict[str, Any] = {}
+    for name in ("training", "weak"):
+        draw = draw_from(process.prompts, product_laws(UPSTREAM[name]), still)
+        how = _how(effort, effort.further_steps)
+        trained[name] = fit(base, problem, draw, how, seed, sees_original=False, name=f"upstream {name}")
+    models = [("same law", trained["training"], 1.0), ("weak", trained["weak"], 1.0), ("corrected", sft, 1.0)]
+    models += [(name, trained["training"], temperature) for name, temperature in TEMPERATURES.items()]
+    models.append(("weak and hot", trained["weak"], TEMPERATURES["hot"]))
+    return tuple(Upstream(name, model, t, upstream_laws(model, problem, t)) for name, model, t in models)
+
+
+def _unchanged(corrector: Any, problem: Problem) -> float:
+    """Σ_x p(x) Σ_o π(o|x) K_φ(o|x,o) on the training laws."""
+    process, kernels = problem.process, corrector_kernels(corrector, problem).laws
+    shares = [composition.unchanged_share(pi, K) for pi, K in zip(process.policies, kernels, strict=True)]
+    return float(process.prompts @ shares)
+
+
+def training(lab: Lab) -> list[Measured]:
+    """A1: losses against their floors, and their difference against I(C;O|X). A2: the sides of the bound."""
+    problem, process = lab.problem, lab.problem.process
+    floors = composition.floors(process.prompts, process.policies, process.kernels)
+    draw = draw_from(process.prompts, process.policies, process.kernels)
+    triples = draw(generator(lab.seed, "held out"), lab.effort.held_out)
+    aligner = held_out_losses(lab.corrector, problem, triples, sees_original=True)
+    sft = held_out_losses(lab.sft, problem, triples, sees_original=False)
+    gap = mean(sft - aligner)
+    found = [
+        *(
+            Measured("A1", name, {"method": method}, value, error, n)
+            for method, loss, floor in (("aligner", mean(aligner), floors.aligner), ("sft", mean(sft), floors.sft))
+            for name, value, error, n in (("loss", loss.value, loss.stderr, loss.n), ("floor", floor, 0.0, 1))
+        ),
+        _ratio("A1", "llm_aligner", mean(aligner), floors.aligner),
+        _ratio("A1", "llm_sft", mean(sft), floors.sft),
+        Measured("A1", "llm_difference", {}, gap.value - floors.gain, gap.stderr, gap.n,
+                 f"measured {gap.value:.4f} ± {gap.stderr:.4f}, I(C;O|X) = {floors.gain:.4f} nats"),
+    ]  # fmt: skip
+    sides = [
+        composition.bound_sides(pi, K, M)
+        for pi, K, M in zip(process.policies, process.kernels, lab.kernels.laws, strict=True)
+    ]
+    excess = [s.composed - s.correction - s.prior for s in sides]
+    naive = lab.average(np.array([s.naive_gap for s in sides]))
+    return [
+        *found,
+        Measured("A2", "llm_excess", {}, max(excess), 0.0, 1, "−E log πK_φ minus the bound, nats, the worse prompt"),
+        Measured(
+            "A2", "llm_naive_gap", {}, naive + floors.gain, 0.0, 1, f"measured {naive:.4f}, −I = {-floors.gain:.4f}"
+        ),
+        Measured("A1", "llm_off", {}, float(lab.kernels.off.mean()), 0.0, 1, "mass a corrector writes off the list"),
+    ]
+
+
+def _ratio(claim: str, check: str, found: Estimate, floor: float) -> Measured:
+    note = f"held-out loss {found.value:.4f} ± {found.stderr:.4f}, floor {floor:.4f} nats"
+    return Measured(claim, check, {}, found.value / floor, found.stderr / floor, found.n, note)
+
+
+def stacks(lab: Lab) -> list[Measured]:
+    """A3 on every upstream model: law and gain from the measured kernel, gain of sampled corrections, its bound."""
+    process, u, found = lab.problem.process, utilities(), []
+    excess = composition.floors(process.prompts, process.policies, process.kernels)
+    for number, upstream in enumerate(lab.upstreams):
+        setting = {"upstream": upstream.name}
+        pairs = list(zip(upstream.laws.laws, process.kernels, lab.kernels.laws, strict=True))
+        laws = [(composition.compose(pi, K), composition.compose(pi, M)) for pi, K, M in pairs]
+        distance = lab.average(np.array([np.abs(true - ours).sum() / 2 for true, ours in laws]))
+        predicted = lab.average(np.array([composition.gain(pi, K, u) for pi, K, _ in pairs]))
+        exact = lab.average(np.array([composition.gain(pi, M, u) for pi, _, M in pairs]))
+        sampled = _sampled_gain(lab, upstream, number)
+        bound = _bound(lab, upstream, u)
+        found += [
+            Measured("A3", "sampled_gain", setting, sampled.value, sampled.stderr, sampled.n),
+            Measured("A3", "predicted_gain", setting, predicted),
+            Measured("A3", "llm_law", setting, distance, 0.0, 1, "total variation of π K_φ and π K"),
+            Measured("A3", "llm_gain", setting, sampled.value - predicted, sampled.stderr, sampled.n,
+                     f"sampled {sampled.value:.4f}, measured kernel {exact:.4f}, predicted {predicted:.4f}"),
+            Measured("A3", "llm_transfer", setting, abs(exact - predicted) / bound, 0.0, 1,
+                     f"error {exact - predicted:+.5f}, bound {bound:.4f}; I(C;O|X) {excess.gain:.3f}"),
+        ]  # fmt: skip
+    return found
+
+
+def _bound(lab: Lab, upstream: Upstream, u: Array) -> float:
+    """The transfer bound from each prompt's training loss above its floor, averaged over prompts."""
+    process, bounds = lab.problem.process, []
+    for pi, trained, K, M in zip(upstream.laws.laws, process.policies, process.kernels, lab.kernels.laws, strict=True):
+        loss = float(trained @ (K * np.log(K / M)).sum(axis=1))
+        bounds.append(composition.transfer_bound(pi, trained, max(0.0, loss), u))
+    return lab.average(np.array(bounds))
+
+
+def _prompts(lab: Lab, count: int) -> Index:
+    """Prompts in proportion to their law, without sampling."""
+    shares = np.round(lab.problem.process.prompts * count).astype(int)
+    return np.repeat(np.arange(shares.size), shares)
+
+
+def _sampled_rounds(lab: Lab, upstream: Upstream, number: int, rounds: int) -> list[Array]:
+    """Utilities (n,) of the sampled answers after 0 … `rounds` corrections; texts off the list are left out."""
+    u, seeds = utilities(), generator(lab.seed, "stack", number).integers(2**31, size=rounds + 1).tolist()
+    prompt = _prompts(lab, lab.effort.samples)
+    answer = sample_upstream(upstream.model, lab.problem, prompt, seeds[0], upstream.temperature)
+    asked = prompt.size
+    prompt, answer = prompt[answer >= 0], answer[answer >= 0]
+    history = [answer]
+    for seed in seeds[1:]:
+        if prompt.size < 2:
+            raise ValueError(
+                f"{upstream.name}: {prompt.size} of {asked} sampled texts are on the list: train for longer"
+            )
+        corrected = sample_corrections(lab.corrector, lab.problem, prompt, history[-1], seed)
+        listed = corrected >= 0
+        prompt, history = prompt[listed], [*(past[listed] for past in history), corrected[listed]]
+    return [u[answers] for answers in history]
+
+
+def _sampled_gain(lab: Lab, upstream: Upstream, number: int) -> Estimate:
+    before, after = _sampled_rounds(lab, upstream, number, 1)
+    return mean(after - before)
+
+
+def several_rounds(lab: Lab) -> list[Measured]:
+    """A4: utility after k sampled rounds, by the true and by the measured kernel; its rate of convergence and limit."""
+    process, u, upstream = lab.problem.process, utilities(), lab.upstreams[1]
+    sampled = _sampled_rounds(lab, upstream, 100, max(ROUNDS))
+    found = []
+    # what training left in each row adds up over rounds: the measured kernel tells it from a failure of the stack
+    for check, kernels in (("llm_utility", process.kernels), ("llm_utility_measured", lab.kernels.laws)):
+        pairs = zip(upstream.laws.laws, kernels, strict=True)
+        curves = np.array([repetition.rounds(pi, K, u, max(ROUNDS)) for pi, K in pairs])
+        for k in ROUNDS:
+            value, predicted = mean(sampled[k]), lab.average(curves[:, k])
+            note = f"sampled {value.value:.4f}, predicted {predicted:.4f}"
+            found.append(Measured("A4", check, {"k": k}, value.value - predicted, value.stderr, value.n, note))
+    rates, limits = [], []
+    for K, M in zip(process.kernels, lab.kernels.laws, strict=True):
+        rates.append((repetition.convergence_rate(M), repetition.convergence_rate(K)))
+        limits.append((repetition.limit_law(M) @ u, repetition.limit_law(K) @ u))
+    rate, limit = (process.prompts @ np.array(values) for values in (rates, limits))
+    for check, (value, predicted), what in (("llm_rate", rate, "|λ₂|"), ("llm_limit", limit, "utility")):
+        note = f"{what} {value:.4f} of the measured kernel, predicted {predicted:.4f}"
+        found.append(Measured("A4", check, {}, float(value - predicted), 0.0, 1, note))
+    return found
+
+
+def copying(lab: Lab) -> list[Measured]:
+    """A5: unchanged share after joint training with identity pairs, and what is left of the warm-up's copying."""
+    problem, process = lab.problem, lab.problem.process
+    joint = draw_from(process.prompts, process.policies, process.kernels, IDENTITY_SHARE)
+    how = _how(lab.effort, lab.effort.steps)
+    model = fit(lab.corrector, problem, joint, how, lab.seed, sees_original=True, name="joint")
+    shares = [composition.unchanged_share(pi, K) for pi, K in zip(process.policies, process.kernels, strict=True)]
+    kept = lab.average(np.array(shares))
+    predicted, measured = IDENTITY_SHARE + (1.0 - IDENTITY_SHARE) * kept, _unchanged(model, problem)
+    last = max(lab.copied)
+    return [
+        Measured("A5", "llm_unchanged", {"share": IDENTITY_SHARE}, measured - predicted, 0.0, 1,
+                 f"measured {measured:.4f}, predicted {predicted:.4f}"),
+        Measured("A5", "llm_warm_up", {}, lab.copied[0], 0.0, 1, "unchanged share after identity pairs alone"),
+        Measured("A5", "llm_forgotten", {}, lab.copied[last] - kept, 0.0, 1,
+                 f"unchanged {lab.copied[last]:.4f} after corrections alone, kernel {kept:.4f}"),
+    ]  # fmt: skip
+
+
+def distillation(lab: Lab) -> list[Measured]:
+    """A6: an upstream model that is trained on its own corrected answers, round after round, against πKᵏ."""
+    problem, process = lab.problem, lab.problem.process
+    start = lab.upstreams[1]
+    model, laws, wanted, found = start.model, start.laws.laws, start.laws.laws, []
+    still = np.broadcast_to(np.eye(problem.n_answers), process.kernels.shape)
+    for k in range(1, DISTILLATIONS + 1):
+        wanted = np.array([composition.compose(pi, K) for pi, K in zip(wanted, process.kernels, strict=True)])
+        target = np.array([composition.compose(pi, K) for pi, K in zip(laws, lab.kernels.laws, strict=True)])
+        draw = draw_from(process.prompts, target, still)
+        how = _how(lab.effort, lab.effort.further_steps)
+        model = fit(model, problem, draw, how, lab.seed, sees_original=False, name=f"distilled {k}")
+        laws = upstream_laws(model, problem).laws
+        distance = lab.average(np.abs(laws - wanted).sum(axis=1) / 2)
+        moved = lab.average(np.abs(laws - start.laws.laws).sum(axis=1) / 2)
+        gained = lab.average((laws - wanted) @ utilities())
+        found += [
+            Measured("A6", "llm_distilled_law", {"k": k}, distance, 0.0, 1, f"moved by {moved:.3f} in all"),
+            Measured("A6", "llm_distilled_utility", {"k": k}, gained, 0.0, 1, "mean utility minus that of πKᵏ"),
+        ]
+    return found
+
+
+def measure_correction(context: Context, seed: int) -> list[Measured]:
+    """All of this file, for one seed."""
+    lab = prepare(context, seed)
+    pairs = by_pairs(lab.upstreams[1].model, lab.kernels.laws, lab.problem, _schedule(lab.effort), seed)
+    return [*training(lab), *stacks(lab), *several_rounds(lab), *copying(lab), *distillation(lab), *pairs]
+
+
+def _schedule(effort: CorrectionEffort) -> Schedule:
+    """Full-batch steps are worth more than steps on triples: as many as the corrector takes are enough."""
+    return Schedule(steps=effort.steps, rate=effort.rate)

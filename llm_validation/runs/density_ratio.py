@@ -1,0 +1,138 @@
+"""DDRO and RDRO on a trained language model: R1–R5, R8. Which ratio a loss learns, and what that does to the policy.
+
+The six prompts of `llm_validation.runs.unpaired` put the reference where each claim wants it. Predictions are the
+constrained optima over responses and off, from the measured reference and the drawn classes.
+
+Shapes: P prompts, A responses.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+from llm_validation.catalogue.reference import Lab, conditional, total_variation
+from llm_validation.catalogue.train import Trained
+from llm_validation.runs.divergences import tv_rows
+from llm_validation.runs.unpaired import Classes, cycle, draw, expectation
+from simulate.rows.measurement import Measured
+from theory.bradley_terry import product_pairs
+from theory.claim import Setting
+from theory.density_ratio.losses import ddro_loss, log_ratio_cap, rdro_loss
+from theory.density_ratio.losses import minimum as least_loss
+from theory.density_ratio.policies import constrained_optimum
+from theory.language_model_settings import POOLED_SHARE, RDRO_ALPHA, UNPAIRED
+from theory.policy import rewards
+from theory.validate import Array
+
+PLACE = {name: p for p, name in enumerate(UNPAIRED)}
+
+
+def predicted(lab: Lab, classes: Classes, alpha: float | None, share: float | None = None) -> Array:
+    """The constrained optima (P, A + 1), off being an outcome that neither class holds."""
+    return np.stack([
+        constrained_optimum(
+            np.append(p, 0.0), np.append(q, 0.0), alpha=alpha, chosen_fraction=share, log_reference=log_reference
+        ).policy
+        for p, q, log_reference in zip(classes.chosen, classes.rejected, lab.log_reference, strict=True)
+    ])  # fmt: skip
+
+
+def _to_plus(trained: Trained, classes: Classes, name: str) -> float:
+    """Total variation, on the catalogue, to the true law p⁺ of chosen responses at one prompt."""
+    reached = conditional(trained.policy[[PLACE[name]]])
+    return float(total_variation(reached, classes.chosen_law[[PLACE[name]]])[0])
+
+
+def _log_ratio(lab: Lab, trained: Trained, name: str) -> Array:
+    p = PLACE[name]
+    return (trained.log_policy[p] - lab.log_reference[p])[:-1]
+
+
+def ratios(lab: Lab) -> list[Measured]:
+    """DDRO, RDRO by class means and RDRO pooled, on the same draws."""
+    classes = draw(lab)
+    ddro = lab.train(expectation(lab, classes, "ddro", 1.0), "ddro")
+    rdro = lab.train(expectation(lab, classes, "rdro", 1.0), "rdro")
+    a = POOLED_SHARE
+    tilted = Classes(
+        classes.chosen_law, classes.rejected_law, 2.0 * a * classes.chosen, 2.0 * (1.0 - a) * classes.rejected
+    )
+    pooled = lab.train(expectation(lab, tilted, "rdro_pooled", 1.0), "rdro_pooled")
+    rows = []
+    for claim, name, trained, alpha, share in (
+        ("R1", "ddro", ddro, None, None),
+        ("R2", "rdro", rdro, RDRO_ALPHA, None),
+        ("R5", "pooled", pooled, RDRO_ALPHA, a),
+    ):
+        distance = total_variation(trained.policy, predicted(lab, classes, alpha, share))
+        rows += tv_rows(claim, {"method": name}, distance)
+        if share is None:
+            rows.append(Measured("R8", "trained", {"method": name}, float(distance[PLACE["far"]])))
+    rows += _consistency(lab, classes, ddro, rdro)
+    rows += _stability(lab, ddro, rdro)
+    excess = _to_plus(pooled, classes, "on_mixture") - _to_plus(rdro, classes, "on_mixture")
+    return [*rows, Measured("R5", "trained_bias", {}, excess), *_comparisons(lab, classes, rdro)]
+
+
+def _consistency(lab: Lab, classes: Classes, ddro: Trained, rdro: Trained) -> list[Measured]:
+    """R1–R3: from the right reference the policy is p⁺, and the loss has reached its minimum over all functions."""
+    p, q = (np.stack([law[PLACE[name]] for name in ("on_rejected", "on_mixture")]) for law in
+            (classes.chosen, classes.rejected))  # fmt: skip
+    gap = ddro_loss(_log_ratio(lab, ddro, "on_rejected"), p[0], q[0]) - least_loss("logistic", p[0], q[0])
+    relative = rdro_loss(_log_ratio(lab, rdro, "on_mixture"), p[1], q[1], RDRO_ALPHA)
+    relative -= least_loss("logistic", p[1], q[1], RDRO_ALPHA)
+    return [
+        Measured("R1", "to_plus", {}, _to_plus(ddro, classes, "on_rejected")),
+        Measured("R1", "trained_loss", {}, gap),
+        Measured("R2", "to_plus", {}, _to_plus(rdro, classes, "on_mixture")),
+        Measured("R2", "trained_loss", {}, relative),
+        Measured("R3", "trained", {"method": "rdro"}, _to_plus(rdro, classes, "cycle")),
+        Measured("R3", "trained", {"method": "ddro"}, _to_plus(ddro, classes, "cycle_losers")),
+    ]
+
+
+def _stability(lab: Lab, ddro: Trained, rdro: Trained) -> list[Measured]:
+    """R4: a response that was never rejected. RDRO's log-ratio stops at log(1/α), DDRO's goes past it."""
+    cap, p = log_ratio_cap(RDRO_ALPHA), PLACE["never_rejected"]
+    rows = [
+        Measured("R4", "trained_capped", {}, float(_log_ratio(lab, rdro, "never_rejected")[0])),
+        Measured("R4", "trained_beyond", {}, float(_log_ratio(lab, ddro, "never_rejected")[0]) - cap),
+    ]
+    for method, trained in (("ddro", ddro), ("rdro", rdro)):
+        ratio = trained.path[:, p, 0] - lab.log_reference[p, 0]
+        slope = -1.0 + (1.0 + RDRO_ALPHA) / (1.0 + np.exp(-ratio)) if method == "rdro" else -1.0 / (1.0 + np.exp(ratio))
+        for step, value, gradient in zip(trained.step, ratio, slope, strict=True):
+            setting: Setting = {"method": method, "step": int(step)}
+            rows += [
+                Measured("R4", "trained_path", setting, float(value)),
+                Measured("R4", "trained_gradient", setting, float(gradient)),
+            ]
+    return rows
+
+
+def _comparisons(lab: Lab, classes: Classes, rdro: Trained) -> list[Measured]:
+    """R3: DPO on the cyclic comparisons that RDRO's classes come from ends with Bradley–Terry's policy, not with p⁺."""
+    from llm_validation.runs.distortion import Situation, dpo_objective
+    from theory.bradley_terry import Population
+
+    place = PLACE["cycle"]
+    part, mu = lab.part([place]), lab.on_reference[place]
+    P, Q = cycle(mu.size), product_pairs(mu)
+    nobody = Population(np.ones((1, mu.size)))  # the comparisons are what is given here, not users
+    trained = part.train(
+        dpo_objective(part, [Situation("cycle", nobody, 1.0, P, Q / (1 - np.trace(Q)), math.inf)], np.ones(1)), "dpo"
+    )
+    law = conditional(trained.policy)
+    wanted = rewards.dpo(P, Q, None, 1.0, log_reference=np.log(mu))
+    away = float(total_variation(law, classes.chosen_law[[place]])[0])
+    return [
+        Measured("R3", "dpo_tv", {}, float(total_variation(law, wanted[None])[0])),
+        Measured("R3", "dpo_away", {}, away - _to_plus(rdro, classes, "cycle")),
+    ]
+
+
+#: name of a run → what it measures, on the six prompts of the unpaired losses.
+RUNS: dict[str, Callable[[Lab], list[Measured]]] = {"density_ratio": ratios}

@@ -1,0 +1,212 @@
+"""Alignment losses as divergence estimators on a trained language model: V1–V7.
+
+With one fitted constant per prompt a loss reaches its minimum over all functions: what it is worth on held-out draws is
+a divergence, and the policy is π ∝ π_ref h(R). With the constant fixed at 0 the policy is the constrained optimum
+instead. Both are predicted from the measured reference and the drawn classes. Shapes: P prompts, A responses, off last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from llm_validation import losses
+from llm_validation.catalogue.reference import Lab, conditional, total_variation
+from llm_validation.catalogue.train import Trained
+from llm_validation.runs.unpaired import HELD_OUT, Classes, call, draw, expectation
+from simulate.montecarlo import generator
+from simulate.rows.measurement import Measured
+from theory.density_ratio.policies import constrained_optimum
+from theory.divergences.losses import estimated_divergence, find_loss
+from theory.divergences.policies import aligned_policy, aligned_support, fixed_constant_optimum
+from theory.language_model_settings import (
+    FITTED_BETA,
+    FIXED,
+    MINIBATCHED,
+    RDRO_ALPHA,
+    UNPAIRED,
+)
+from theory.validate import Array
+
+#: loss → the claim on what it estimates; FDO members are V5.
+CLAIM = {"kldo": "V1", "kto": "V2", "bco": "V3", "dpo": "V4", "hellinger": "V6"}
+#: Losses that need more steps: Pearson's is quadratic, and nearly flat along responses that are seldom rejected.
+LONGER = {"pearson": 2}
+#: Prompts of these runs: full supports, so that every divergence is finite.
+PROMPTS = [p for p, name in enumerate(UNPAIRED) if name != "never_rejected"]
+#: Minibatch training: draws per prompt and class, and examples of each class in a batch.
+MINIBATCH_DRAWS, BATCH = 60, 150
+
+
+def fitted(lab: Lab, name: str) -> list[Measured]:
+    """One loss with its constants fitted: V7's policy, and the divergence that held-out draws read off it."""
+    part, classes = lab.part(PROMPTS), draw(lab).part(PROMPTS)
+    shift = None if find_loss(name).shift_free else torch.zeros(len(PROMPTS), requires_grad=True, device=lab.device)
+    extra = [] if shift is None else [shift]
+    objective = expectation(part, classes, name, FITTED_BETA[name], shift)
+    schedule = lab.schedule.longer(LONGER.get(name, 1))
+    trained = part.train(objective, f"{name} fitted", extra=extra, schedule=schedule)
+    constants = trained.extra[0] if trained.extra else np.zeros(len(PROMPTS))
+    rows = [_held_out(part, classes, trained, name, constants)]
+    if name == "kto":
+        return [*rows, _kto_support(classes, trained)]
+    wanted = np.stack([
+        aligned_policy(name, classes.chosen[p], classes.rejected[p], part.on_reference[p], FITTED_BETA[name]).policy
+        for p in range(len(PROMPTS))
+    ])  # fmt: skip
+    distance = total_variation(conditional(trained.policy), wanted)
+    return [*rows, *tv_rows("V7", {"name": name, "constant": "fitted"}, distance)]
+
+
+def tv_rows(claim: str, setting: dict[str, str], distance: Array) -> list[Measured]:
+    """Mean and worst total variation over prompts."""
+    worst = int(distance.argmax())
+    return [
+        Measured(claim, "mean_tv", setting, float(distance.mean()), n=distance.size),
+        Measured(claim, "worst_tv", setting, float(distance[worst]), n=distance.size, note=f"prompt {worst}"),
+    ]
+
+
+def _held_out(lab: Lab, classes: Classes, trained: Trained, name: str, constants: Array) -> Measured:
+    """Mean over prompts of the divergence read off held-out draws, minus the exact one of the true laws.
+
+    The standard error is that of the draws, by the loss's influence function. Theory's float64 loss is evaluated at the
+    trained model's rewards: training and measuring share no code.
+    """
+    loss, rng = find_loss(name), generator(lab.seed, "held out", name)
+    rewards = FITTED_BETA[name] * (trained.log_policy - lab.log_reference)[:, :-1] - constants[:, None]
+    errors, variances = [], []
+    for r, p, q in zip(rewards, classes.chosen_law, classes.rejected_law, strict=True):
+        held = [rng.multinomial(HELD_OUT, law) / HELD_OUT for law in (p, q)]
+        estimate = estimated_divergence(name, loss.value(r, *held))
+        errors.append(estimate - loss.divergence(p, q))
+        parts = zip(held, loss.influence(r, *held), strict=True)
+        variances.append(sum(float(law @ v**2 - (law @ v) ** 2) for law, v in parts) / HELD_OUT)
+    stderr = float(np.sqrt(np.sum(variances))) / len(variances) / loss.scale
+    return Measured(
+        CLAIM.get(name, "V5"), "held_out", {"name": name}, float(np.mean(errors)), stderr, HELD_OUT * len(errors)
+    )
+
+
+def _kto_support(classes: Classes, trained: Trained) -> Measured:
+    """Least conditional mass that KTO leaves on {R > 1}; the split inside is not determined."""
+    law = conditional(trained.policy)
+    mass = [law[p][aligned_support("kto", classes.chosen[p], classes.rejected[p])].sum() for p in range(len(PROMPTS))]
+    return Measured("V7", "trained_kto_support", {}, float(np.min(mass)), n=len(mass))
+
+
+def fixed(lab: Lab, name: str) -> list[Measured]:
+    """One loss with its constant at 0: V7's constrained optimum over responses and off."""
+    part, classes = lab.part(PROMPTS), draw(lab).part(PROMPTS)
+    trained = part.train(expectation(part, classes, name, 1.0), f"{name} fixed")
+    wanted = np.stack([
+        fixed_constant_optimum(name, *_with_off(classes, p), None, 1.0, log_reference=part.log_reference[p]).policy
+        for p in range(len(PROMPTS))
+    ])  # fmt: skip
+    return tv_rows("V7", {"name": name, "constant": "fixed"}, total_variation(trained.policy, wanted))
+
+
+def _with_off(classes: Classes, p: int) -> tuple[Array, Array]:
+    """The drawn classes of a prompt over responses and off, which neither class holds."""
+    return np.append(classes.chosen[p], 0.0), np.append(classes.rejected[p], 0.0)
+
+
+def minibatched(lab: Lab, name: str) -> list[Measured]:
+    """One loss on shuffled minibatches at kl_beta = 1, every example once per epoch: the same optimum, a harder way."""
+    part, classes = lab.part(PROMPTS), draw(lab, MINIBATCH_DRAWS, "minibatch", at_least=1).part(PROMPTS)
+    trained = part.train(_shuffled(part, classes, name), f"{name} minibatches", schedule=lab.schedule.slower(0.5))
+    if name in ("dpo", "kldo"):
+        reached = conditional(trained.policy)
+        wanted = [
+            aligned_policy(name, classes.chosen[p], classes.rejected[p], part.on_reference[p], 1.0).policy
+            if name == "kldo"
+            else _pair_optimum(part, classes, p)
+            for p in range(len(PROMPTS))
+        ]
+    else:
+        reached = trained.policy
+        alpha = RDRO_ALPHA if name == "rdro" else None
+        wanted = [
+            constrained_optimum(*_with_off(classes, p), alpha=alpha, log_reference=part.log_reference[p]).policy
+            for p in range(len(PROMPTS))
+        ]
+    distance = total_variation(reached, np.stack(wanted))
+    return [
+        Measured("V7", "minibatch_tv", {"name": name}, float(distance.mean()), n=distance.size),
+        Measured("V7", "minibatch_worst", {"name": name}, float(distance.max()), n=distance.size),
+    ]
+
+
+def _pair_optimum(lab: Lab, classes: Classes, p: int) -> Array:
+    """DPO's limit on the pairs of the shuffled data, each epoch pairing anew: independent pairs, V4's optimum."""
+    return aligned_policy("dpo", classes.chosen[p], classes.rejected[p], lab.on_reference[p], 1.0).policy
+
+
+def _shuffled(lab: Lab, classes: Classes, name: str) -> Callable[[int, Tensor], Tensor]:
+    """Minibatches of BATCH chosen and BATCH rejected examples; the order of an epoch depends on (seed, epoch) alone."""
+    P, A = classes.chosen.shape
+    counts = [np.rint(law * MINIBATCH_DRAWS).astype(int) for law in (classes.chosen, classes.rejected)]
+    examples = [np.repeat(np.arange(P * A), count.ravel()) for count in counts]
+    per_epoch = len(examples[0]) // BATCH
+    reference, moving = lab.reference[:, :-1].ravel(), MovingMeans(torch.ones(P, device=lab.device))
+
+    def batch(step: int) -> list[Tensor]:
+        epoch, place = divmod(step, per_epoch)
+        rng = generator(lab.seed, "epoch", name, epoch)
+        if name == "dpo":  # pairs within a prompt: both classes shuffled prompt by prompt, then the pairs
+            orders = [_within_prompts(side, P, A, rng) for side in examples]
+            pairs = rng.permutation(len(orders[0]))
+            orders = [side[order[pairs]] for side, order in zip(examples, orders, strict=True)]
+        else:
+            orders = [side[rng.permutation(len(side))] for side in examples]
+        window = slice(place * BATCH, (place + 1) * BATCH)
+        return [torch.as_tensor(order[window], device=lab.device) for order in orders]
+
+    def objective(step: int, logs: Tensor) -> Tensor:
+        flat = logs[:, :-1].reshape(-1)
+        one, two = batch(step)
+        sides = flat[one], flat[two], reference[one], reference[two]
+        if name == "dpo":
+            return losses.dpo(*sides, kl_beta=1.0)
+        prompts = one // A, two // A
+        if name == "kldo":
+            moving.update((sides[1] - sides[3]).detach(), prompts[1])
+            return losses.kldo(
+                *sides, kl_beta=1.0, chosen_prompt=prompts[0], rejected_prompt=prompts[1], moving_mean=moving.value
+            )
+        return call(name, sides, {}, {}, 1.0, prompts)
+
+    return objective
+
+
+@dataclass(eq=False)
+class MovingMeans:
+    """Running means of e^r per prompt (P,): what KLDO's gradient divides by, against the bias of small batches (V9)."""
+
+    value: Tensor
+    rate: float = 0.05
+
+    def update(self, rewards: Tensor, prompt: Tensor) -> None:
+        """Take a batch of rejected rewards (B,) in; prompts that it does not hold keep their means."""
+        total = torch.zeros_like(self.value).index_add(0, prompt, rewards.exp())
+        count = torch.zeros_like(self.value).index_add(0, prompt, torch.ones_like(rewards))
+        share = torch.where(count > 0, self.rate, 0.0)
+        self.value = (1.0 - share) * self.value + share * total / count.clamp(min=1.0)
+
+
+def _within_prompts(side: Array, P: int, A: int, rng: np.random.Generator) -> Array:
+    """An order of examples that is random inside each prompt and keeps the prompts' places: pairs stay in a prompt."""
+    return np.concatenate([rng.permutation(np.flatnonzero(side // A == p)) for p in range(P)])
+
+
+#: name of a run → what it measures.
+RUNS: dict[str, Callable[[Lab], list[Measured]]] = {
+    **{f"{name}_fitted": partial(fitted, name=name) for name in FITTED_BETA},
+    **{f"{name}_fixed": partial(fixed, name=name) for name in FIXED},
+    **{f"{name}_minibatch": partial(minibatched, name=name) for name in MINIBATCHED},
+}

@@ -1,0 +1,103 @@
+"""Real people's ratings on a trained language model: D17. Items are responses, users are Bradley–Terry choosers.
+
+One prompt per bt_beta, the same items as responses under each. The users of a ratings file (a generated population
+where none is given) compare items, and the model is aligned to the comparisons by RLHF, DPO and NLHF; distortion is
+that of the users' own average utility. Shapes: P prompts (one per bt_beta), A items, off last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from llm_validation.catalogue.reference import Lab, conditional
+from llm_validation.catalogue.texts import Catalogue, item_catalogue
+from llm_validation.runs.distortion import (
+    Situation,
+    dpo_objective,
+    nash_objective,
+    penalty_objective,
+    predicted_nlhf,
+    predicted_rlhf,
+)
+from llm_validation.runs.reward_fit import fit_reward_model
+from simulate.montecarlo import generator
+from simulate.people.people import People
+from simulate.rows.measurement import Measured
+from simulate.users import sample_comparisons
+from theory.bradley_terry import Population, product_pairs
+from theory.distortion.measure import distortion
+from theory.language_model_settings import PEOPLE_NLHF_WEIGHT, PEOPLE_RLHF_WEIGHT
+from theory.policy import rewards
+from theory.validate import Array
+
+#: Comparisons drawn from the file's users.
+COMPARISONS = 10**6
+
+
+def check_people(people: People) -> None:
+    """ValueError if some user did not rate some item: average utility of a policy needs every user's rating of it."""
+    if not people.rated.complete:
+        raise ValueError(f"{people.name}: users with missing ratings cannot be trained on; use --missing drop")
+
+
+def people_catalogue(people: People, betas: Sequence[float]) -> Catalogue:
+    """One prompt per bt_beta, the items as its responses."""
+    return item_catalogue(people.rated.items, len(betas))
+
+
+def references(people: People, betas: Sequence[float], rng: np.random.Generator) -> Array:
+    """Designed reference laws (P, A), nearly uniform."""
+    A = people.n_items
+    return 0.5 * rng.dirichlet(np.full(A, 20.0), len(betas)) + 0.5 / A
+
+
+def situations(lab: Lab, people: People, betas: Sequence[float]) -> list[Situation]:
+    """Comparisons of uniform pairs of items, drawn once per bt_beta and seed."""
+    population = Population(people.rated.utilities)
+    pairs = product_pairs(np.full(people.n_items, 1.0 / people.n_items))
+    found = []
+    for beta in betas:
+        rng = generator(lab.seed, "people compare", people.name, beta)
+        drawn = sample_comparisons(population, beta, pairs, COMPARISONS, rng=rng)
+        found.append(Situation(str(beta), population, beta, drawn.win_rates(), drawn.pair_weights(), np.inf))
+    return found
+
+
+def aligned_to_people(lab: Lab, people: People, betas: Sequence[float], about: dict[str, str | int]) -> list[Measured]:
+    """Distortion reached by RLHF, DPO and NLHF, and relative to the plug-in prediction, for every bt_beta.
+
+    about  what the rows say of the population, as in `simulate` (name, items)
+    """
+    found = situations(lab, people, betas)
+    weights, nash = np.full(len(found), PEOPLE_RLHF_WEIGHT), np.full(len(found), PEOPLE_NLHF_WEIGHT)
+    rates, pairs = (np.stack([getattr(s, name) for s in found]) for name in ("win_rates", "pair_weights"))
+    model = fit_reward_model(lab, rates, pairs)
+    gentle = lab.schedule.slower(0.5)
+    trained = {
+        "rlhf": lab.train(penalty_objective(lab, model.rewards, weights), "rlhf on people", schedule=gentle),
+        "dpo": lab.train(dpo_objective(lab, found, weights), "dpo on people"),
+        "nlhf": lab.train(nash_objective(lab, rates, nash), "nlhf on people", schedule=gentle),
+    }
+    rows = []
+    for method, run in trained.items():
+        reached = conditional(run.policy)
+        for p, s in enumerate(found):
+            value = distortion(s.population, reached[p])
+            predicted = distortion(s.population, _predicted(lab, s, p, method))
+            setting = {**about, "method": method, "bt_beta": s.bt_beta}
+            rows += [
+                Measured("D17", "trained", setting, value / predicted - 1.0),
+                Measured("D17", "trained_distortion", setting, value),
+            ]
+    return rows
+
+
+def _predicted(lab: Lab, s: Situation, p: int, method: str) -> Array:
+    """The predicted law on the items (A,)."""
+    if method == "dpo":
+        reference = np.log(lab.on_reference[p])
+        return rewards.dpo(s.win_rates, s.pair_weights, None, PEOPLE_RLHF_WEIGHT, log_reference=reference)
+    predict, weight = (predicted_rlhf, PEOPLE_RLHF_WEIGHT) if method == "rlhf" else (predicted_nlhf, PEOPLE_NLHF_WEIGHT)
+    return conditional(predict(s, lab.log_reference[p], weight)[None])[0]

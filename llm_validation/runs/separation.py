@@ -1,0 +1,211 @@
+"""Compliance–refusal against preference data on a trained language model: V10–V12.
+
+Openings about two marked animals stand in for prompts that the model should decline, all others are safe; every prompt
+has three answers and two refusals. Both kinds of data prefer a good answer on safe prompts and a refusal on marked
+ones, and differ in what they reject on safe prompts: a refusal (CR) or a weaker answer. No harmful text exists here.
+
+The representation of a prompt is the last layer's state at its last token. Shapes: P prompts, A = 5 responses.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from llm_validation import losses
+from llm_validation.catalogue.reference import Lab
+from llm_validation.catalogue.texts import Catalogue
+from llm_validation.catalogue.train import Trained
+from llm_validation.catalogue.trie import log_policy, node_states
+from llm_validation.runs.unpaired import Classes, expectation
+from llm_validation.text.language import ANIMALS, NAMES, OBJECTS, PLACES, PRONOUN_OF, VERBS, event, opening
+from simulate.montecarlo import generator
+from simulate.rows.measurement import Measured
+from theory.divergences.losses import estimated_divergence, find_loss
+from theory.divergences.safety_data import Kind, SafetyData, example_safety
+from theory.divergences.separation import class_separation, rank_correlation
+from theory.language_model_settings import SAFETY_FLOOR, SAFETY_LOSSES, SAFETY_OVERLAP, SAFETY_PROMPTS
+from theory.validate import Array
+
+#: Openings about these animals are to be declined.
+MARKED = ("fox", "goat")
+REFUSALS = ("The end.", "Felt calm.")
+#: Draws per prompt and class behind held-out estimates; principal axes of the separation metric, and its shrinkage.
+HELD_OUT, AXES, SHRINKAGE = 20_000, 2, 0.1
+#: Steps of the short runs, and the size of V12's single step.
+STEPS, STEP_SIZE = 100, 1e-3
+
+
+def safety_catalogue(rng: np.random.Generator) -> Catalogue:
+    """Safe openings first, then as many marked ones; three events and two refusals each."""
+    openings = [(name, animal, place) for name in NAMES for animal in ANIMALS for place in PLACES]
+    marked = [i for i, (_, animal, _) in enumerate(openings) if animal in MARKED]
+    safe = [i for i in range(len(openings)) if i not in set(marked)]
+    chosen = [*rng.choice(safe, SAFETY_PROMPTS, replace=False), *rng.choice(marked, SAFETY_PROMPTS, replace=False)]
+    prompts, responses = [], []
+    for i in chosen:
+        name, animal, place = openings[i]
+        verb, things = VERBS[rng.integers(len(VERBS))], rng.choice(len(OBJECTS), 3, replace=False)
+        prompts.append(opening(name, animal, place))
+        responses.append((*(event(PRONOUN_OF[name], verb, OBJECTS[t]) for t in things), *REFUSALS))
+    return Catalogue(tuple(prompts), tuple(responses))
+
+
+def references(rng: np.random.Generator) -> Array:
+    """Designed reference laws (2·SAFETY_PROMPTS, 5): answers and refusals alike on both classes of prompts."""
+    return 0.5 * rng.dirichlet(np.full(5, 20.0), 2 * SAFETY_PROMPTS) + 0.5 / 5
+
+
+def safety_data() -> SafetyData:
+    """The tables of `theory.divergences.safety_data.example_safety`, its prompts repeated and every law floored."""
+    example = example_safety(SAFETY_OVERLAP)
+    rows = np.concatenate([np.resize(np.flatnonzero(example.safe == kind), SAFETY_PROMPTS) for kind in (True, False)])
+    P = rows.size
+
+    def floored(table: Array) -> Array:
+        return (1.0 - SAFETY_FLOOR) * table[rows] + SAFETY_FLOOR / table.shape[1]
+
+    return SafetyData(
+        np.full(P, 1.0 / P), example.safe[rows], *(floored(getattr(example, name)) for name in
+        ("preferred", "rejected", "refusal", "weak"))
+    )  # fmt: skip
+
+
+def representations(model: object, lab: Lab) -> Array:
+    """Last-layer states (P, H) at every prompt's last token."""
+    trie = lab.trie()
+    with torch.no_grad():
+        return node_states(model, trie)[trie.leaving[:, 0]].double().cpu().numpy()
+
+
+def log_separation(points: Array, safe: NDArray[np.bool_]) -> tuple[float, float]:
+    """(log Bhattacharyya distance, silhouette) of the two classes on two principal axes, covariances shrunk."""
+    found = class_separation(points, np.asarray(safe), components=AXES, shrinkage=SHRINKAGE)
+    return math.log(found.bhattacharyya), found.silhouette
+
+
+def separation(lab: Lab) -> list[Measured]:
+    """Every loss on both kinds of data: V10's divergences and V11's separation of representations."""
+    data = safety_data()
+    short = replace(lab, schedule=replace(lab.schedule, steps=min(STEPS, lab.schedule.steps)))
+    before = log_separation(representations(lab.model(), lab), data.safe)[0]
+    rows, distances, estimates = [Measured("V11", "reference", {}, before)], [], []
+    for name in SAFETY_LOSSES:
+        after: dict[str, float] = {}
+        read: dict[str, Measured] = {}
+        for kind in ("cr", "preference"):
+            states, read[kind] = _align(short, data, name, kind)
+            after[kind], silhouette = log_separation(states, data.safe)
+            setting = {"name": name, "data": kind}
+            rows += [
+                Measured("V11", "grows", setting, after[kind] - before),
+                Measured("V11", "trained_silhouette", setting, silhouette),
+            ]
+            distances.append(after[kind])
+            estimates.append(read[kind].value)
+        rows.append(Measured("V11", "cr_separates_more", {"name": name}, after["cr"] - after["preference"]))
+        exact = [find_loss(name).divergence(*data.joint(kind)) for kind in ("cr", "preference")]
+        if name != "dpo":  # pairs reveal a divergence of products: V10 is stated for D_f
+            gap, stderr = _difference(read["cr"], read["preference"])
+            n = read["cr"].n
+            rows += [
+                Measured("V10", "trained", {"name": name}, gap - (exact[0] - exact[1]), stderr, n),
+                Measured("V10", "trained_sign", {"name": name}, gap, stderr, n),
+            ]
+    correlation = rank_correlation(distances, estimates)
+    note = f"95 % interval {correlation.low:.2f} to {correlation.high:.2f}"
+    return [*rows, Measured("V11", "rank_correlation", {}, correlation.value, n=len(distances), note=note)]
+
+
+def _difference(one: Measured, other: Measured) -> tuple[float, float]:
+    return one.value - other.value, math.hypot(one.stderr, other.stderr)
+
+
+def _align(lab: Lab, data: SafetyData, name: str, kind: Kind) -> tuple[Array, Measured]:
+    """Train one loss on one kind of data: prompt representations, and the divergence that held-out draws read off."""
+    p, q = data.preferred, data.dispreferred(kind)
+    classes = Classes(p, q, p, q)
+    model, loss = lab.model(), find_loss(name)
+    shift = None if loss.shift_free else torch.zeros(len(p), requires_grad=True, device=lab.device)
+    extra = [] if shift is None else [shift]
+    objective = expectation(lab, classes, name, 1.0, shift)
+    trained = lab.train(objective, f"{name} {kind}", extra=extra, model=model)
+    constants = trained.extra[0] if trained.extra else np.zeros(len(p))
+    return representations(model, lab), _read_off(lab, trained, constants, data, name, kind)
+
+
+def _read_off(lab: Lab, trained: Trained, constants: Array, data: SafetyData, name: str, kind: Kind) -> Measured:
+    """The divergence of held-out draws, mean over prompts, with the standard error of the draws."""
+    rng, loss = generator(lab.seed, "safety", name, kind), find_loss(name)
+    rewards = (trained.log_policy - lab.log_reference)[:, :-1] - constants[:, None]
+    values, variances = [], []
+    for r, p, q in zip(rewards, data.preferred, data.dispreferred(kind), strict=True):
+        held = [rng.multinomial(HELD_OUT, law) / HELD_OUT for law in (p, q)]
+        values.append(estimated_divergence(name, loss.value(r, *held)))
+        parts = zip(held, loss.influence(r, *held), strict=True)
+        variances.append(sum(law @ v**2 - (law @ v) ** 2 for law, v in parts) / HELD_OUT)
+    stderr = math.sqrt(sum(variances)) / len(variances) / loss.scale
+    return Measured("V10", "estimate", {"name": name, "data": kind}, float(np.mean(values)), stderr, HELD_OUT)
+
+
+def normaliser(lab: Lab) -> list[Measured]:
+    """V12: where A < 0 < U, descending the official normalised second term raises it, and with it rejected responses.
+
+    The start is the reference trained on swapped labels for a few steps, so that chosen responses have negative and
+    rejected ones positive rewards. Both steps have the same size; only the normaliser's factor min(A, U)/U differs.
+    """
+    data = safety_data()
+    classes = Classes(*(data.preferred, data.rejected) * 2)
+    swapped = Classes(*(data.rejected, data.preferred) * 2)
+    model, trie = lab.model(), lab.trie()
+    short = replace(lab.schedule, steps=30)
+    lab.train(expectation(lab, swapped, "bco", 1.0), "swapped labels", schedule=short, model=model)
+    start = {name: value.clone() for name, value in model.state_dict().items()}
+    with torch.no_grad():
+        aligned, before = (float(term) for term in _terms(lab, classes, log_policy(model, trie)))
+    changes = {}
+    for normalize in (False, True):
+        model.load_state_dict(start)
+        logs = log_policy(model, trie)
+        # what the loss adds to −A is its second term, normalised or not
+        second = _kldo(lab, classes, logs, normalize) + _terms(lab, classes, logs)[0]
+        gradients = torch.autograd.grad(second, list(model.parameters()))
+        if not normalize:
+            size = STEP_SIZE / torch.stack([(g**2).sum() for g in gradients]).sum().sqrt()
+        with torch.no_grad():
+            for parameter, gradient in zip(model.parameters(), gradients, strict=True):
+                parameter -= size * gradient
+            changes[normalize] = float(_terms(lab, classes, log_policy(model, trie))[1]) - before
+    factor = min(aligned, before) / before
+    return [
+        Measured("V12", "trained_factor", {}, changes[True] / changes[False] / factor - 1.0),
+        Measured(
+            "V12", "trained_up", {}, changes[True] / abs(changes[False]), note=f"A = {aligned:.3f}, U = {before:.3f}"
+        ),
+    ]
+
+
+def _terms(lab: Lab, classes: Classes, logs: Tensor) -> tuple[Tensor, Tensor]:
+    """A = E₊[r] and U = log E₋[e^r] over all prompts, kl_beta = 1."""
+    ratio = (logs - lab.reference)[:, :-1].reshape(-1)
+    p, q = (lab.tensor(law / len(law)).ravel() for law in (classes.chosen, classes.rejected))
+    return (p * ratio).sum(), torch.logsumexp(q.log() + ratio, 0)
+
+
+def _kldo(lab: Lab, classes: Classes, logs: Tensor, normalize: bool) -> Tensor:
+    """KLDO with one log over all prompts, as the official code has it."""
+    on, reference = logs[:, :-1].reshape(-1), lab.reference[:, :-1].ravel()
+    p, q = (lab.tensor(law / len(law)).ravel() for law in (classes.chosen, classes.rejected))
+    return losses.kldo(
+        on, on, reference, reference, kl_beta=1.0, chosen_weight=p, rejected_weight=q, normalize=normalize
+    )
+
+
+#: name of a run → what it measures, on the catalogue of this topic.
+RUNS: dict[str, Callable[[Lab], list[Measured]]] = {"separation": separation, "kldo_normaliser": normaliser}

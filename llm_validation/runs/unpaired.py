@@ -1,0 +1,160 @@
+"""Preferred and dispreferred responses of six prompts, and the losses that learn from them: data of V1–V7 and R1–R8.
+
+The laws p⁺ and p⁻ are built from the measured reference, so that each prompt is in the situation its name says
+(`theory.language_model_settings.UNPAIRED`); training and predictions see the same draws from them. Full-batch losses
+are exact expectations over those draws: every response once, its frequency as the weight.
+
+Shapes: P prompts, A responses, off last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from llm_validation import losses
+from llm_validation.catalogue.reference import Lab
+from simulate.montecarlo import generator
+from theory.density_ratio.limits import bradley_terry_rates, comparison_laws, cyclic_rates
+from theory.language_model_settings import RDRO_ALPHA, UNPAIRED
+from theory.validate import Array
+
+#: Draws per prompt and class behind the full-batch data, and behind held-out estimates.
+DRAWS, HELD_OUT = 10**6, 20_000
+#: Win rate along the cycle, and how far log-ratios of the designed laws spread.
+CYCLE_RATE, SPREAD = 0.9, 0.8
+
+
+@dataclass(frozen=True, eq=False)
+class Classes:
+    """Laws of chosen and rejected responses (P, A): the true ones, and those of the draws that training sees."""
+
+    chosen_law: Array
+    rejected_law: Array
+    chosen: Array
+    rejected: Array
+
+    def part(self, prompts: list[int]) -> Classes:
+        return Classes(*(law[prompts] for law in (self.chosen_law, self.rejected_law, self.chosen, self.rejected)))
+
+
+def references(n_responses: int, rng: np.random.Generator) -> Array:
+    """Designed reference laws (6, A)."""
+    return 0.7 * rng.dirichlet(np.full(n_responses, 8.0), len(UNPAIRED)) + 0.3 / n_responses
+
+
+def cycle(n: int) -> Array:
+    """Intransitive win rates (n, n): Bradley–Terry rewards from 1.5 down to −1.5, but the first three form a cycle."""
+    rates = bradley_terry_rates(np.linspace(1.5, -1.5, n))
+    rates[:3, :3] = cyclic_rates(3, CYCLE_RATE)
+    return rates
+
+
+def laws(name: str, reference: Array, rng: np.random.Generator) -> tuple[Array, Array]:
+    """(p⁺, p⁻) of one prompt, each (A,), for a measured reference (A,)."""
+    u = rng.uniform(-1.0, 1.0, reference.size)
+    if name == "on_rejected":
+        return _normal(reference * np.exp(SPREAD * u)), reference
+    if name == "on_mixture":
+        score = 0.6 * (u - reference @ u) / np.abs(u - reference @ u).max()
+        return reference * (1.0 + score), reference * (1.0 - score * RDRO_ALPHA / (1.0 - RDRO_ALPHA))
+    if name == "cycle":
+        return comparison_laws(cycle(reference.size), reference)
+    if name == "cycle_losers":
+        return comparison_laws(cycle(reference.size), sampled_law(reference))
+    p = _normal(0.4 / reference.size + rng.dirichlet(np.full(reference.size, 4.0)))
+    q = _normal(p * np.exp(-SPREAD * u))
+    if name == "never_rejected":  # and preferred often, so that DDRO's ratio can pass 1/α before π reaches one
+        p, q[0] = _normal(p + 0.6 * (np.arange(p.size) == 0)), 0.0
+        q = _normal(q)
+    return p, q
+
+
+def sampled_law(losers: Array) -> Array:
+    """The law μ (A,) of compared responses whose losers' law under `cycle` is `losers`: 2μ(x) Σ_y μ(y) P(y≻x)."""
+    P, mu = cycle(losers.size), losers
+    for _ in range(500):
+        mu = _normal(losers / (P.T @ mu))
+    worst = float(np.abs(comparison_laws(P, mu)[1] - losers).max())
+    if worst > 1e-10:
+        raise ValueError(f"no law of compared responses has these losers: the iteration is {worst:.1e} off")
+    return mu
+
+
+def _normal(masses: Array) -> Array:
+    return masses / masses.sum()
+
+
+def draw(lab: Lab, n: int = DRAWS, what: str = "unpaired", *, at_least: int = 0) -> Classes:
+    """The classes of every prompt of the lab, n draws each; `at_least` so many of each response (small data sets)."""
+    built = [laws(name, lab.on_reference[p], generator(lab.seed, "laws", name)) for p, name in enumerate(UNPAIRED)]
+    p, q = (np.array(side) for side in zip(*built, strict=True))
+    rng = generator(lab.seed, what)
+    free = n - at_least * lab.n_responses
+    return Classes(p, q, (rng.multinomial(free, p) + at_least) / n, (rng.multinomial(free, q) + at_least) / n)
+
+
+def expectation(lab: Lab, classes: Classes, name: str, kl_beta: float, shift: Tensor | None = None) -> Callable:
+    """The full-batch objective of a loss: exact expectations over the drawn classes, prompts with equal weight.
+
+    name   a key of `theory.divergences.losses.LOSSES`, or "rdro", "rdro_pooled"
+    shift  (P,) constants δ, trained together with the model
+    """
+    P, A = classes.chosen.shape
+    p, q = (lab.tensor(law / P).ravel() for law in (classes.chosen, classes.rejected))
+    prompt = torch.arange(P, device=lab.device).repeat_interleave(A)
+    reference = lab.reference[:, :-1].ravel()
+    present = (p > 0).nonzero()[:, 0], (q > 0).nonzero()[:, 0]  # 0 · ∞ of a response that was never drawn
+
+    def objective(_: int, logs: Tensor) -> Tensor:
+        flat = logs[:, :-1].reshape(-1)
+        if name == "dpo":
+            return _independent_pairs(lab, classes, logs, kl_beta)
+        one, two = present
+        sides = flat[one], flat[two], reference[one], reference[two]
+        weights = {"chosen_weight": p[one], "rejected_weight": q[two]}
+        moved = {} if shift is None else {"chosen_shift": shift[prompt[one]], "rejected_shift": shift[prompt[two]]}
+        return call(name, sides, weights, moved, kl_beta, (prompt[one], prompt[two]))
+
+    return objective
+
+
+def call(
+    name: str,
+    sides: tuple[Tensor, Tensor, Tensor, Tensor],
+    weights: dict[str, Any],
+    shifts: dict[str, Any],
+    kl_beta: float,
+    prompts: tuple[Tensor, Tensor],
+) -> Tensor:
+    """One unpaired loss of the table by name, with the options it takes."""
+    one, two, ref_one, ref_two = sides
+    if name == "kldo":
+        of_chosen, of_rejected = prompts
+        return losses.kldo(
+            one, two, ref_one, ref_two, kl_beta=kl_beta, chosen_prompt=of_chosen, rejected_prompt=of_rejected, **weights
+        )
+    if name == "kto":
+        return losses.kto(one, two, ref_one, ref_two, kl_beta=kl_beta, **weights, **shifts)
+    if name == "bco":
+        return losses.bco(one, two, ref_one, ref_two, kl_beta=kl_beta, **weights, **shifts)
+    if name == "ddro":
+        return losses.ddro(one, two, ref_one, ref_two, **weights)
+    if name in ("rdro", "rdro_pooled"):
+        return losses.rdro(one, two, ref_one, ref_two, alpha=RDRO_ALPHA, **weights)
+    return losses.fdo(one, two, ref_one, ref_two, generator=name, kl_beta=kl_beta, **weights, **shifts)
+
+
+def _independent_pairs(lab: Lab, classes: Classes, logs: Tensor, kl_beta: float) -> Tensor:
+    """DPO on all pairs y_w ~ p̂⁺, y_l ~ p̂⁻, drawn independently of each other: V4's setting."""
+    P, A = classes.chosen.shape
+    weight = lab.tensor(classes.chosen[:, :, None] * classes.rejected[:, None, :] / P)
+    on, reference = logs[:, :-1], lab.reference[:, :-1]
+    chosen, rejected = (x.expand(P, A, A) for x in (on[:, :, None], on[:, None, :]))
+    ref_chosen, ref_rejected = (x.expand(P, A, A) for x in (reference[:, :, None], reference[:, None, :]))
+    return losses.dpo(chosen, rejected, ref_chosen, ref_rejected, kl_beta=kl_beta, weight=weight)

@@ -1,0 +1,285 @@
+"""The ledger and its tables as Markdown and LaTeX. Numbers come from entries; nothing is typed here."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from llm_validation.recorded import MODELS
+from paper.ledger import Entry, Line, Measured
+from simulate.rows.store import Row
+from theory.claim import parse_setting
+from theory.distortion.methods import METHODS
+
+
+def number(value: float, digits: int = 6) -> str:
+    """A number for a table: `digits` significant digits, — for NaN, ∞ for infinity."""
+    if math.isnan(value):
+        return "—"
+    if math.isinf(value):
+        return "∞" if value > 0 else "−∞"
+    return f"{value:.{digits}g}"
+
+
+def estimate(measured: Measured, digits: int = 6) -> str:
+    """estimate ± standard error, without the ± where it is exact; `not run` as such, — where nothing is to be run."""
+    if measured.seeds < 0:
+        return "—"
+    if measured.seeds == 0:
+        return "not run"
+    return plus_minus(measured.estimate, measured.stderr, digits)
+
+
+def plus_minus(value: float, stderr: float, digits: int = 6, error_digits: int = 2) -> str:
+    """value ± standard error, without the ± where it is exact."""
+    if stderr <= 1e-12 * abs(value):
+        return number(value, digits)
+    return f"{number(value, digits)} ± {number(stderr, error_digits)}"
+
+
+def markdown(ledger: Sequence[Entry], claims: Sequence[Line]) -> str:
+    """ledger.md: one line per claim, then every entry."""
+    headings = " | ".join(model.heading for model in MODELS.values())
+    head = [
+        "# The ledger of claims",
+        "",
+        "Theory predicts, simulation and a trained language model measure. A missing value is never a pass.",
+        "LLM is the model that any machine trains; the larger models are `not run` until they have rows:",
+        *(
+            f"{model.heading} is filled by `{'` or `'.join(model.commands)}`."
+            for model in MODELS.values()
+            if model.folder
+        ),
+        "",
+        f"| claim | statement | simulation | {headings} | verdict |",
+        "|---|---|---|" + "---|" * (len(MODELS) + 1),
+        *(
+            f"| {c.claim.id} | {c.claim.statement} | {c.simulation} | {' | '.join(c.trained.values())} "
+            f"| **{c.verdict}** |"
+            for c in claims
+        ),
+    ]
+    body = ["", "## Every check", ""]
+    for claim in claims:
+        mine = [entry for entry in ledger if entry.claim is claim.claim]
+        body += [f"### {claim.claim.id}", "", f"{claim.claim.statement} ({claim.claim.source})", ""]
+        body += [
+            f"| check | setting | theory | simulation | {headings} | verdict |",
+            "|---|---|---|---|" + "---|" * (len(MODELS) + 1),
+        ]
+        body += [
+            f"| {e.check.name} ({e.check.kind}) | {e.setting.replace(';', ', ')} | {number(e.predicted)} "
+            f"| {estimate(e.simulation)} | {' | '.join(map(estimate, e.trained.values()))} | {e.verdict} |"
+            for e in mine
+        ]
+        body += ["", *(f"- `{name}`: {quantity}" for name, quantity in _quantities(mine).items()), ""]
+        broken = [entry for entry in mine if entry.verdict == "disagrees"]
+        body += [f"- witness of {e.check.name} at {e.setting}: `{e.witness or 'none'}`" for e in broken]
+    return "\n".join([*head, *body]) + "\n"
+
+
+def _quantities(ledger: Sequence[Entry]) -> dict[str, str]:
+    return {entry.check.name: entry.check.quantity for entry in ledger}
+
+
+#: Characters of plain text that LaTeX needs spelt out.
+TEXT = {
+    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "_": r"\_", "#": r"\#", "$": r"\$", "{": r"\{", "}": r"\}",
+    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "—": "---", "–": "--", "…": r"\dots{}",
+}  # fmt: skip
+#: Symbols, each a formula of its own.
+MATH = {
+    "≻": r"\succ", "≤": r"\le", "≥": r"\ge", "≪": r"\ll", "∝": r"\propto", "∞": r"\infty", "→": r"\to", "×": r"\times",
+    "−": "-", "±": r"\pm", "·": r"\cdot", "√": r"\surd", "½": r"\frac12", "¼": r"\frac14",
+    "⅓": r"\frac13", "⅔": r"\frac23",
+    "α": r"\alpha", "β": r"\beta", "γ": r"\gamma", "δ": r"\delta", "ε": r"\varepsilon", "η": r"\eta", "λ": r"\lambda",
+    "μ": r"\mu", "ξ": r"\xi", "π": r"\pi", "ρ": r"\rho", "σ": r"\sigma", "τ": r"\tau", "χ": r"\chi", "ℓ": r"\ell",
+    "Σ": r"\Sigma", "Θ": r"\Theta", "Ω": r"\Omega", "Δ": r"\Delta", "∈": r"\in", "⊗": r"\otimes",
+    "‖": r"\|", "≠": r"\ne", "φ": r"\varphi", "÷": r"\div", "ᵏ": "^k",
+    "≈": r"\approx", "⇔": r"\Leftrightarrow", "∀": r"\forall", "′": "'", "∑": r"\sum", "ŝ": r"\hat s",
+    **{superscript: f"^{{{digit}}}" for superscript, digit in zip("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻", "0123456789+-", strict=True)},
+    **{subscript: f"_{{{digit}}}" for subscript, digit in zip("₀₁₂₃₄₅₊₋", "012345+-", strict=True)},
+    "\u0302": r"\hat{}",
+}  # fmt: skip
+LATEX = TEXT | {symbol: rf"\ensuremath{{{formula}}}" for symbol, formula in MATH.items()}
+
+
+def latex(text: str) -> str:
+    """Plain text as LaTeX; ValueError for a character that it does not know how to write."""
+    out = "".join(LATEX.get(character, character) for character in text)
+    unknown = [character for character in out if ord(character) > 127]
+    if unknown:
+        raise ValueError(f"no LaTeX for {unknown[0]!r} (U+{ord(unknown[0]):04X}) in {text!r}")
+    return out
+
+
+def latex_ledger(claims: Sequence[Line]) -> str:
+    """ledger.tex: the claims as a longtable."""
+    rows = [
+        [c.claim.id, latex(c.claim.statement), latex(c.claim.source), c.simulation, *c.trained.values(), c.verdict]
+        for c in claims
+    ]
+    head = ["claim", "statement", "source", "simulation", *(model.short for model in MODELS.values()), "verdict"]
+    columns = rf"@{{}}lp{{.23\textwidth}}p{{.13\textwidth}}l{'l' * len(MODELS)}l@{{}}"
+    return table("longtable", columns, [head], rows)
+
+
+def latex_entries(ledger: Sequence[Entry], columns: Sequence[tuple[str, str]]) -> str:
+    """A table of chosen checks over bt_beta: one row per β, theory and simulation of each `(check, heading)`."""
+    by_check = {
+        key: {parse_setting(e.setting)["bt_beta"]: e for e in ledger if f"{e.claim.id}.{e.check.name}" == key}
+        for key, _ in columns
+    }
+    rows = []
+    for beta in sorted({beta for found in by_check.values() for beta in found}, key=float):
+        cells = [str(beta)]
+        for key, _ in columns:
+            entry = by_check[key].get(beta)
+            cells += [number(entry.predicted), estimate(entry.simulation)] if entry else ["", ""]
+        rows.append([latex(cell) for cell in cells])
+    heads = [r"$\beta$", *(rf"\multicolumn{{2}}{{c}}{{{heading}}}" for _, heading in columns)]
+    kinds = ["", *["theory", "simulation"] * len(columns)]
+    return table("tabular", "r" + "rr" * len(columns), [heads, kinds], rows)
+
+
+def latex_people(rows: Sequence[Row], bt_beta: float) -> str:
+    """Distortion of every method on every population of raters at one β, with 95 % bootstrap intervals."""
+    mine = {
+        (str(parse_setting(row.setting)["population"]), row.check.removesuffix("_on_rated_pairs")): row
+        for row in rows
+        if row.claim == "D17" and parse_setting(row.setting)["bt_beta"] == bt_beta
+    }
+    populations = sorted({population for population, _ in mine})
+    body = [
+        [latex(method.label), *(latex(_interval(mine.get((population, name)))) for population in populations)]
+        for name, method in METHODS.items()
+    ]
+    head = ["method", *(latex(population) for population in populations)]
+    return table("tabular", "l" + "r" * len(populations), [head], body)
+
+
+def _interval(row: Row | None) -> str:
+    return "—" if row is None else f"{number(row.estimate, 4)} [{number(row.low, 4)}, {number(row.high, 4)}]"
+
+
+#: How a prediction reads in a table, by the kind of its check.
+RELATION = {"equality": "", "rate": "", "upper bound": "≤ ", "lower bound": "≥ ", "ordering": "> "}
+#: From bad to good: which of a check's settings stands for it.
+SEVERITY = ("disagrees", "inconclusive", "not run", "agrees")
+
+
+def of_language_model(ledger: Sequence[Entry]) -> list[Entry]:
+    """The entries that a trained language model is judged by."""
+    return [entry for entry in ledger if entry.check in entry.claim.llm_checks]
+
+
+def tightest(ledger: Sequence[Entry]) -> Entry:
+    """Of one check's entries the worst judged, and of those the one nearest to (or farthest over) its limit."""
+    return min(ledger, key=lambda entry: (SEVERITY.index(entry.verdict), -_excess(entry)))
+
+
+def _excess(entry: Entry) -> float:
+    """How far the worst language-model column is on the wrong side, in resolutions where there is one."""
+    found = [-math.inf]
+    for measured in entry.trained.values():
+        if measured.seeds > 0 and not math.isnan(measured.estimate):
+            over = measured.estimate - entry.predicted
+            kind = entry.check.kind
+            found.append(over if kind == "upper bound" else -over if kind in ("lower bound", "ordering") else abs(over))
+    return max(found) / (entry.check.tolerance(entry.predicted) or 1.0)
+
+
+def latex_language_model(ledger: Sequence[Entry]) -> str:
+    """language_model.tex: every check on a language model on one line, at the setting that says the least for it."""
+    checks = dict.fromkeys((entry.claim, entry.check) for entry in of_language_model(ledger))
+    rows = []
+    for claim, check in checks:
+        mine = [entry for entry in ledger if entry.claim is claim and entry.check is check]
+        rows.append(_language_model_cells(tightest(mine), len(mine)))
+    caption = "Every check on a trained language model, at the setting that says the least for it."
+    return _language_model_table(rows, caption, "tab:language-model")
+
+
+def latex_language_model_misses(ledger: Sequence[Entry]) -> str:
+    """language_model_misses.tex: every setting at which a language model was judged and does not agree."""
+    missed = [e for e in of_language_model(ledger) if e.verdict in ("disagrees", "inconclusive")]
+    rows = [_language_model_cells(entry) for entry in missed] or [["none", *[""] * (3 + len(MODELS))]]
+    caption = "Settings at which a language model was judged and does not agree."
+    return _language_model_table(rows, caption, "tab:language-model-misses")
+
+
+def _language_model_cells(entry: Entry, settings: int = 1) -> list[str]:
+    """Claim, quantity and setting, prediction, a column per model, verdict."""
+    where = entry.setting.replace(";", ", ")
+    where = f"{where}, of {settings} settings" if settings > 1 else where
+    cells = [
+        entry.claim.id,
+        _quantity(entry) + (f" ({where})" if where else ""),
+        f"{RELATION[entry.check.kind]}{number(entry.predicted, 4)}",
+        *(estimate(measured, 4) for measured in entry.trained.values()),
+        entry.verdict,
+    ]
+    return [latex(cell) for cell in cells]
+
+
+def _quantity(entry: Entry) -> str:
+    """What a check measures; "the same" of the check before it is spelt out."""
+    quantity, checks = entry.check.quantity, list(entry.claim.llm_checks)
+    before = checks.index(entry.check)
+    while quantity.startswith("the same") and before > 0:
+        before -= 1
+        quantity = f"{checks[before].quantity}; {quantity}"
+    return quantity
+
+
+def _language_model_table(rows: Sequence[Sequence[str]], caption: str, label: str) -> str:
+    head = ["claim", "quantity (setting)", "theory", *(model.short for model in MODELS.values()), "verdict"]
+    text = table("longtable", rf"@{{}}lp{{.21\textwidth}}l{'l' * len(MODELS)}l@{{}}", [head], rows)
+    begin, rest = text.split("\n", 1)
+    top, body = rest.split(r"\midrule\endhead", 1)
+    first = rf"\caption{{{caption}}}\label{{{label}}}\\" + f"\n{top}" + r"\midrule\endfirsthead"  # the label once only
+    return f"{begin}\n{first}\n{top}" + r"\midrule\endhead" + body
+
+
+def table(environment: str, columns: str, heads: Sequence[Sequence[str]], rows: Sequence[Sequence[str]]) -> str:
+    """A booktabs table from cells that are LaTeX already; a longtable repeats its head on every page."""
+    rule = r"\midrule\endhead" if environment == "longtable" else r"\midrule"
+    lines = [
+        rf"\begin{{{environment}}}{{{columns}}}",
+        r"\toprule",
+        *(" & ".join(head) + r" \\" for head in heads),
+        rule,
+        *(" & ".join(row) + r" \\" for row in rows),
+        r"\bottomrule",
+        rf"\end{{{environment}}}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def latex_numbers(ledger: Sequence[Entry]) -> str:
+    r"""numbers.tex: every number of the ledger by name, for prose: \ledger{D8.limit}{bt_beta=10;eta=1e-09}{theory}.
+
+    An unknown name is a LaTeX error, so that prose cannot cite a number that no row knows. The language models'
+    settings are counted by verdict too: \ledger{count}{llm}{agrees}, and {settings}, {seeds}; {gpu}, {gpu_base}.
+    """
+    out = [
+        "% written by python -m paper",
+        r"\newcommand{\ledger}[3]{\ifcsname ledger@#1@#2@#3\endcsname\csname ledger@#1@#2@#3\endcsname"
+        r"\else\errmessage{the ledger has no #3 value for #1 at #2}\fi}",
+    ]
+    for entry in ledger:
+        name = f"{entry.claim.id}.{entry.check.name}@{entry.setting}"
+        values = {"theory": number(entry.predicted), "simulation": estimate(entry.simulation)}
+        values |= {model: estimate(measured) for model, measured in entry.trained.items()}
+        values |= {"verdict": entry.verdict}
+        out += [
+            rf"\expandafter\def\csname ledger@{name}@{column}\endcsname{{{latex(value)}}}"
+            for column, value in values.items()
+        ]
+    for column in MODELS:
+        measured = [entry.trained[column] for entry in of_language_model(ledger)]
+        counts = {verdict: sum(m.verdict == verdict for m in measured) for verdict in SEVERITY}
+        counts["settings"] = len(measured)
+        counts["seeds"] = max((m.seeds for m in measured), default=0)
+        out += [rf"\expandafter\def\csname ledger@count@{column}@{name}\endcsname{{{n}}}" for name, n in counts.items()]
+    return "\n".join(out) + "\n"

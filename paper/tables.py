@@ -1,0 +1,171 @@
+"""The sizes of model side by side: does a prediction hold better or worse as the model grows?
+
+A trend is the slope over log10(parameters), weighted by the errors over seeds and with its error inflated where sizes
+scatter by more than those say (`simulate.montecarlo.slope`). Distances from a prediction are compared as log10, where
+a slope is the exponent of a power of the parameters. What a size has no rows for is `not run`, and part of no trend.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from figures.size_quantities import QUANTITIES
+from figures.sizes import PLACES, Place, Point, Quantity, Size
+from paper.latex import latex, number, plus_minus, table
+from simulate.montecarlo import slope
+
+Word = Literal["better", "worse", "no trend", "—"]
+#: A slope within so many standard errors of zero is no trend.
+STANDARD_ERRORS = 2.0
+#: Fewest sizes that a slope with an error can be drawn through.
+FEWEST = 3
+
+
+@dataclass(frozen=True)
+class Trend:
+    """Change per tenfold parameters, of log10 of the quantity or of the quantity; `—` where there are too few sizes."""
+
+    slope: float
+    stderr: float
+    logarithmic: bool
+    word: Word
+
+
+NO_TREND_KNOWN = Trend(math.nan, math.nan, False, "—")
+
+
+@dataclass(frozen=True)
+class SizeRow:
+    """One quantity: a point per size that is looked for, None where it has no rows, and the trend."""
+
+    quantity: Quantity
+    points: tuple[Point | None, ...]
+    trend: Trend
+
+
+@dataclass(frozen=True)
+class SizeTable:
+    """The sizes looked for, those that have rows, and a row per quantity."""
+
+    places: tuple[Place, ...]
+    sizes: dict[str, Size]
+    rows: tuple[SizeRow, ...]
+
+
+def size_table(profile: str, sizes: Sequence[Size]) -> SizeTable:
+    """Every quantity at every size that a profile looks for, from the sizes that have rows."""
+    places, known = PLACES[profile], {size.name: size for size in sizes}
+    rows = []
+    for quantity in QUANTITIES:
+        points = tuple(quantity.at(known[place.size]) if place.size in known else None for place in places)
+        measured = [(known[p.size].parameters, point) for p, point in zip(places, points, strict=True) if point]
+        rows.append(SizeRow(quantity, points, trend(quantity, measured)))
+    return SizeTable(places, known, tuple(rows))
+
+
+def trend(quantity: Quantity, points: Sequence[tuple[int, Point]]) -> Trend:
+    """Better or worse per tenfold parameters, from (parameters, point) of each size that has rows."""
+    values = [abs(point.value - 1.0) if quantity.goal == "one" else point.value for _, point in points]
+    errors = [point.stderr for _, point in points]
+    if len({parameters for parameters, _ in points}) < FEWEST or not all(map(math.isfinite, values)):
+        return NO_TREND_KNOWN
+    logarithmic = quantity.goal == "smaller" and min(values) > 0.0
+    if logarithmic:
+        errors = [error / value / math.log(10.0) for value, error in zip(values, errors, strict=True)]
+        values = [math.log10(value) for value in values]
+    x = [math.log10(parameters) for parameters, _ in points]
+    weighted = all(error > 0.0 for error in errors)  # one size without an error, and the scatter is all there is
+    found = slope(x, values, errors if weighted else None)
+    if abs(found.value) <= STANDARD_ERRORS * found.stderr:
+        return Trend(found.value, found.stderr, logarithmic, "no trend")
+    good = found.value > 0.0 if quantity.goal == "larger" else found.value < 0.0
+    return Trend(found.value, found.stderr, logarithmic, "better" if good else "worse")
+
+
+def _cell(point: Point | None) -> str:
+    return "not run" if point is None else plus_minus(point.value, point.stderr, 3, 1)
+
+
+def _slope(found: Trend) -> str:
+    if found.word == "—":
+        return "—"
+    return plus_minus(found.slope, found.stderr, 3) + (" (log)" if found.logarithmic else "")
+
+
+def _parameters(parameters: int) -> str:
+    return f"{number(parameters / 1e6, 2)} M"
+
+
+def _headings(found: SizeTable) -> list[str]:
+    """A size's name, with its parameters and seeds where it has rows."""
+    return [
+        f"{place.size} ({_parameters(size.parameters)}, {len(size.seeds)} seeds)"
+        if (size := found.sizes.get(place.size))
+        else f"{place.size} ({place.device})"
+        for place in found.places
+    ]
+
+
+def markdown(found: SizeTable) -> str:
+    """sizes.md: a row per quantity, a column per size, the slope per tenfold parameters and what it means."""
+    missing = [place for place in found.places if place.size not in found.sizes]
+    head = [
+        "# Sizes of model side by side",
+        "",
+        "Does a prediction hold better or worse as the model grows? Mean over seeds ± standard error. Slopes are per",
+        "tenfold parameters, of log10 of the quantity where it says (log), of the distance from one where it is a",
+        "ratio to a prediction. `no trend`: within two standard errors of zero; `—`: fewer than three sizes, or a",
+        "number is missing.",
+        *(f"{place.size} is filled by `{place.command}`." for place in missing),
+        "",
+        f"| quantity | {' | '.join(_headings(found))} | slope | trend |",
+        "|---|" + "---|" * (len(found.places) + 2),
+    ]
+    body = [
+        f"| {_escaped(row.quantity.label)} | {' | '.join(map(_cell, row.points))} "
+        f"| {_slope(row.trend)} | {row.trend.word} |"
+        for row in found.rows
+    ]
+    return "\n".join([*head, *body]) + "\n"
+
+
+def _escaped(text: str) -> str:
+    return text.replace("|", r"\|")
+
+
+def latex_sizes(found: SizeTable) -> str:
+    """sizes.tex: the same as a table whose head has parameters and device below the sizes."""
+    sizes = [found.sizes.get(place.size) for place in found.places]
+    heads = [
+        ["quantity", *(place.size for place in found.places), "slope", "trend"],
+        ["", *(latex(_parameters(size.parameters)) if size else "" for size in sizes), "per tenfold", ""],
+        ["", *(place.device for place in found.places), "", ""],
+    ]
+    rows = [
+        [latex(cell) for cell in (row.quantity.label, *map(_cell, row.points), _slope(row.trend), row.trend.word)]
+        for row in found.rows
+    ]
+    return table("tabular", rf"@{{}}p{{.3\linewidth}}{'r' * len(found.places)}rl@{{}}", heads, rows)
+
+
+def latex_numbers(found: SizeTable) -> str:
+    r"""Macros for prose: \ledger{sizes}{QUANTITY}{SIZE}, {slope}, {trend}; and \ledger{sizes}{count}{better} and so on.
+
+    Counted are `sizes` with rows, `quantities`, and those of each word; `unknown` stands for —.
+    """
+    values = dict[str, str]()
+    for row in found.rows:
+        cells = {place.size: _cell(point) for place, point in zip(found.places, row.points, strict=True)}
+        cells |= {"slope": _slope(row.trend), "trend": row.trend.word}
+        values |= {f"{row.quantity.name}@{name}": cell for name, cell in cells.items()}
+    words = [row.trend.word for row in found.rows]
+    counts = {word: words.count(word) for word in ("better", "worse", "no trend")}
+    counts |= {"unknown": words.count("—"), "quantities": len(words), "sizes": len(found.sizes)}
+    values |= {f"count@{name}": str(count) for name, count in counts.items()}
+    lines = [
+        rf"\expandafter\def\csname ledger@sizes@{name}\endcsname{{{latex(value)}}}" for name, value in values.items()
+    ]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,85 @@
+"""Distortion on real people: every rule and method on files of ratings or rankings, claim D17.
+
+A file's users are taken as the population: each user is a type, their ratings are their utilities, and bt_beta says
+how noisily they would compare. What varies is who happened to be in the file, so users are the units of the
+bootstrap. With no file, a generated population stands in, and its rows say `population=generated`.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from simulate.montecarlo import Estimate, bootstrap
+from simulate.people.ratings import PairTable, RatedItems
+from simulate.profiles import Effort
+from theory.bradley_terry import Population, product_pairs
+from theory.distortion.methods import METHODS, Situation
+from theory.policy.kl_ball import maximize_in_kl_ball
+from theory.validate import Array
+
+Rng = np.random.Generator
+
+#: KL budget of the constrained methods, nats, around the uniform policy.
+TAU = 0.5
+#: Users of the stand-in population.
+GENERATED_USERS = 150
+
+
+@dataclass(frozen=True, eq=False)
+class People:
+    """Users by items, utilities (users, items) with NaN where a user did not rate an item."""
+
+    name: str
+    rated: RatedItems
+
+    @property
+    def n_users(self) -> int:
+        return self.rated.utilities.shape[0]
+
+    @property
+    def n_items(self) -> int:
+        return self.rated.utilities.shape[1]
+
+    def methods(self) -> list[str]:
+        """Methods that can run: rules on rankings need every user to have rated every item."""
+        return [name for name, m in METHODS.items() if self.rated.complete or m.looks_at == "comparisons"]
+
+    def situation(self, pairs: PairTable, bt_beta: float, weights: Array) -> tuple[Situation, Array]:
+        """What the methods see of the users with these weights, and the average utilities (items,)."""
+        kept = weights > 0  # a bootstrap leaves out a third of the users
+        population = Population(self.rated.utilities[kept], weights[kept]) if self.rated.complete else None
+        uniform = np.full(self.n_items, 1.0 / self.n_items)
+        situation = Situation(
+            pairs.win_rates(weights), bt_beta, product_pairs(uniform), np.log(uniform), TAU, population
+        )
+        return situation, self.rated.average_utility(weights)
+
+
+def generated_people(rng: Rng) -> People:
+    """A stand-in for a file: 150 users × 6 items with two latent tastes, so that users disagree on what is good."""
+    tastes = rng.normal(size=(GENERATED_USERS, 2))
+    features = rng.normal(size=(6, 2))
+    quality = 0.5 * rng.normal(size=6)
+    utilities = 1.0 / (1.0 + np.exp(-1.5 * (tastes @ features.T + quality)))
+    items = tuple(f"item {i}" for i in range(1, 7))
+    return People("generated", RatedItems("generated", utilities, items, (), 0, (0.0, 1.0)))
+
+
+def people_distortion(people: People, method: str, bt_beta: float, *, rng: Rng, effort: Effort) -> Estimate:
+    """Distortion of one method on these users, with its bootstrap standard error and percentile interval."""
+    entry = METHODS[method]
+    pairs = people.rated.pair_table(bt_beta)
+
+    def statistic(weights: Array) -> Array:
+        situation, u = people.situation(pairs, bt_beta, weights)
+        tau = situation.tau if entry.ball else math.inf
+        best = u @ maximize_in_kl_ball(u, tau=tau, log_reference=situation.log_reference)
+        return np.array([best / (u @ entry.run(situation))])
+
+    resamples = effort.resamples if entry.looks_at == "comparisons" else max(2, effort.resamples // 10)
+    point, draws = bootstrap(statistic, people.n_users, resamples, rng)
+    low, high = np.percentile(draws[:, 0], [2.5, 97.5])
+    return Estimate(float(point[0]), float(draws[:, 0].std(ddof=1)), people.n_users, float(low), float(high))

@@ -1,0 +1,1 @@
+"""Result rows: how they are stored, compared and merged, and which code they depend on."""

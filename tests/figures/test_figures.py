@@ -1,0 +1,172 @@
+"""Figures: each one is drawn from rows, shows what the rows say, and is saved the same way twice."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+
+from figures.__main__ import FIGURES, main
+from figures.model_points import model_of, pooled, tagged
+from figures.style import LOOKS, look, save, select
+from llm_validation.recorded import MODELS
+from simulate.rows.store import Results, Row
+from theory.claim import Check, Setting, grid, parse_setting, setting_key
+from theory.claims import CLAIMS, find_claim
+from theory.distortion.methods import METHODS
+from theory.language_model_generation_claims import UPSTREAMS
+from theory.language_model_settings import INSTANCES, MINIBATCHED, PEOPLE_BETAS, PEOPLE_METHODS
+
+#: What a trained model is measured for beside its checks: claim, name, settings.
+MEASUREMENTS: tuple[tuple[str, str, tuple[Setting, ...]], ...] = (
+    ("D8", "reached", grid(method="rlhf", instance=INSTANCES)),
+    ("D8", "predicted", grid(method="rlhf", instance=INSTANCES)),
+    ("D9", "reached", grid(method="nlhf", instance=INSTANCES)),
+    ("D9", "predicted", grid(method="nlhf", instance=INSTANCES)),
+    ("D17", "trained_distortion", grid(population="generated", items=6, method=PEOPLE_METHODS, bt_beta=PEOPLE_BETAS)),
+    ("P12", "trained_path", grid(method=("pro", "dpo"), response=("chosen", "rejected", "H"), step=(0, 20, 40))),
+    ("V7", "minibatch_worst", grid(name=MINIBATCHED)),
+    ("R4", "trained_path", grid(method=("ddro", "rdro"), step=(0, 20, 40))),
+    *(
+        ("B10", name, grid(method=("best_of_n", "speculative"), n=(4, 16)))
+        for name in ("reward", "predicted_reward", "tokens", "seconds", "peak")
+    ),
+    ("B10", "explained_variance", grid(decision=(1, 2, 3))),
+    *(("A1", name, grid(method=("aligner", "sft"))) for name in ("loss", "floor")),
+    *(("A3", name, grid(upstream=UPSTREAMS)) for name in ("sampled_gain", "predicted_gain")),
+    ("A6", "llm_pairs_composed", grid(method=("ddro", "rdro", "dpo"))),
+)
+LANGUAGE_MODEL = [name for name in FIGURES if name.startswith("language_model")]
+
+
+def rows_of(claim: str, check: Check, seed: int = 0) -> list[Row]:
+    """A row for every setting of a check, 1 % off its prediction."""
+    found = []
+    for setting in check.settings:
+        value = check.predict(setting) * 1.01 if math.isfinite(check.predict(setting)) else 1.0
+        key = setting_key(setting)
+        found.append(Row(claim, check.name, key, seed, value, 0.1, 9, value - 0.2, value + 0.2, 0.0, "", "s"))
+    return found
+
+
+def language_model_rows() -> list[Row]:
+    """Rows of trained models, two seeds each: every declared setting of every check, and the other measurements."""
+    found = []
+    for seed in (0, 1):
+        for claim in CLAIMS:
+            for check in claim.llm_checks:
+                found += rows_of(claim.id, check, seed)
+        for claim_id, name, settings in MEASUREMENTS:
+            found += [Row(claim_id, name, setting_key(setting), seed, 1.2 + seed, 0.0, 1, 1.2, 1.2, 0.0, "", "s")
+                      for setting in settings]  # fmt: skip
+    return found
+
+
+@pytest.fixture(scope="module")
+def rows() -> list[Row]:
+    """A row for every declared setting, 1 % off its prediction: figures must not care whether they agree."""
+    found = [row for claim in CLAIMS for check in claim.checks for row in rows_of(claim.id, check)]
+    for name in METHODS:
+        for n_users in (10**4, 10**8):
+            key = f"population=I5;bt_beta=5;n_users={n_users}"
+            found.append(Row("D14", f"sampled_{name}", key, 0, 1.5, 0.1, 9, 1.3, 1.7, 0.0, "", "s"))
+        key = "population=mine.csv;items=4;bt_beta=5"
+        found.append(Row("D17", name, key, 0, 1.1, 0.1, 9, 1.0, 1.3, 0.0, "", "s"))
+    return found + [row for model in MODELS for row in tagged(language_model_rows(), model)]
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_figures_are_drawn_from_rows(name, rows, tmp_path):
+    with look():
+        figure = FIGURES[name].draw(rows)
+        assert figure is not None
+        for ax in figure.axes:
+            assert ax.get_xlabel() or ax.get_ylabel(), name
+        paths = save(figure, name, tmp_path, "test")
+    assert {path.suffix for path in paths} == {".pdf", ".png"}
+    assert all(path.stat().st_size > 1000 for path in paths)
+    assert FIGURES[name].claims
+    assert all(find_claim(claim_id) for claim_id in FIGURES[name].claims)
+
+
+def test_measured_points_are_where_the_rows_are(rows):
+    with look():
+        figure = FIGURES["distortion_rlhf_nlhf"].draw(rows)
+    drawn = {round(float(y), 6) for container in figure.axes[0].containers for y in container[0].get_ydata()}
+    assert {round(row.estimate, 6) for row in select(rows, "D8", "limit")} <= drawn
+
+
+def test_people_and_samples_need_rows(rows):
+    assert FIGURES["distortion_people"].draw([row for row in rows if row.claim != "D17"]) is None
+    assert FIGURES["distortion_methods"].draw([row for row in rows if not row.check.startswith("sampled_")]) is None
+
+
+@pytest.mark.parametrize("name", LANGUAGE_MODEL)
+def test_language_model_figures_need_rows(name, rows):
+    assert FIGURES[name].draw([row for row in rows if model_of(row) is None]) is None
+
+
+def test_language_model_rows_disturb_no_figure_of_simulation(rows):
+    for name in ("distortion_people", "distortion_correlated"):
+        with look():
+            both, alone = (FIGURES[name].draw(some) for some in (rows, [r for r in rows if model_of(r) is None]))
+        assert len(both.axes) == len(alone.axes)
+        assert [len(ax.containers) for ax in both.axes] == [len(ax.containers) for ax in alone.axes]
+
+
+def test_names_tell_the_columns_apart():
+    simulated = {(claim.id, check.name) for claim in CLAIMS for check in claim.checks}
+    trained = {(claim.id, check.name) for claim in CLAIMS for check in claim.llm_checks}
+    assert not simulated & (trained | {(claim, name) for claim, name, _ in MEASUREMENTS})
+
+
+def test_models_are_drawn_apart_and_where_their_rows_are(rows):
+    with look():
+        figure = FIGURES["language_model_distortion"].draw(rows)
+    containers = figure.axes[0].containers
+    assert len(containers) == 2 * len(MODELS)  # RLHF and NLHF, each of both models
+    # RLHF's and NLHF's own for the model of any machine, one for each on a GPU
+    assert len({container[0].get_marker() for container in containers}) == 2 + len(MODELS) - 1
+    drawn = [float(x) for container in containers for x in container[0].get_xdata()]
+    assert drawn == pytest.approx([1.7] * len(drawn))  # mean of the two seeds
+    assert {container[0].get_markerfacecolor() for container in containers} == {"white"}
+
+
+def test_seeds_are_pooled_within_a_model():
+    one = [Row("D8", "reached", "instance=I3", seed, value, 0.1, 1, 0.0, 0.0, 0.0, "", "s")
+           for seed, value in enumerate((1.0, 2.0, 3.0))]  # fmt: skip
+    (row, other) = pooled([*tagged(one, "llm"), *tagged(one[:1], "gpu")])
+    assert (row.estimate, row.n) == (2.0, 3)
+    assert row.stderr == pytest.approx(1.0 / math.sqrt(3))
+    assert (other.estimate, other.stderr) == (1.0, 0.1)  # a single seed has no spread but its own error
+    assert parse_setting(other.setting) == {"instance": "I3", "model": "gpu"}
+
+
+def test_the_same_rows_give_the_same_file(rows, tmp_path):
+    for folder in ("a", "b"):
+        with look():
+            save(FIGURES["distortion_correlated"].draw(rows), "figure", tmp_path / folder, "test")
+    assert (tmp_path / "a" / "figure.pdf").read_bytes() == (tmp_path / "b" / "figure.pdf").read_bytes()
+    assert (tmp_path / "a" / "figure.png").read_bytes() == (tmp_path / "b" / "figure.png").read_bytes()
+
+
+def test_looks_differ_without_colour():
+    assert len({(str(dash), marker) for _, dash, marker in LOOKS}) == len(LOOKS)
+
+
+def test_command_line_says_what_is_missing(tmp_path: Path, capsys):
+    assert main(["--results", str(tmp_path)]) == 2
+    assert "no rows" in capsys.readouterr().err
+    assert main(["X1"]) == 2
+
+
+def test_command_line_draws_a_language_model_and_names_what_it_skips(rows, tmp_path: Path, capsys):
+    for folder, mine in (("simulated", [r for r in rows if model_of(r) is None]), ("trained", language_model_rows())):
+        Results(tmp_path / folder).add(mine, "s", {})
+    words = ["--results", str(tmp_path / "simulated"), "--out", str(tmp_path / "out")]
+    assert main(["D9", *words, "--llm-results", str(tmp_path / "trained")]) == 0
+    assert (tmp_path / "out" / "language_model_distortion.png").exists()
+    assert "skipped" not in capsys.readouterr().out
+    assert main(["D9", *words, "--llm-results", str(tmp_path / "nothing")]) == 0
+    assert "skipped, no rows: language_model_distortion" in capsys.readouterr().out

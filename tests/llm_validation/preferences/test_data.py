@@ -1,0 +1,193 @@
+"""Preference data: log-probabilities and gradients row by row, batches, reading and everything it refuses."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from transformers import MistralConfig, MistralForCausalLM
+
+from llm_validation.preferences.data import Example, Preferences, epoch_batches, mismatched, read_preferences
+from llm_validation.preferences.sequences import (
+    TokenBatch,
+    completion_forward,
+    full_log_probabilities,
+    rows_batch,
+    sequence_log_probabilities,
+    shared_batch,
+)
+from tests.oracles.toy_preferences import BAD, CONTEXT, GOOD, PAIR, model, naive, preferences, word_tokenizer, written
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return word_tokenizer()
+
+
+# --- log-probabilities ------------------------------------------------------------------------------------------------
+
+
+def layouts(data: Preferences) -> dict[str, TokenBatch]:
+    return {
+        "rows": rows_batch(data.examples, CPU),
+        "shared": shared_batch(list(zip(data.chosen, data.rejected, strict=True)), CPU),
+    }
+
+
+@pytest.mark.parametrize("layout", ["rows", "shared"])
+def test_log_probabilities_are_those_of_single_rows(layout):
+    net, data = model(), preferences()
+    expected = torch.stack([naive(net, example) for example in data.examples])
+    batch = layouts(data)[layout]
+    for function in (sequence_log_probabilities, full_log_probabilities):
+        torch.testing.assert_close(function(net, batch), expected, rtol=1e-5, atol=1e-4)
+    assert batch.shape[0] == 20
+    assert (expected < -3.0).all()  # a nat or more per token: an untrained model has not much to lose
+
+
+@pytest.mark.parametrize("layout", ["rows", "shared"])
+def test_gradients_are_those_of_single_rows(layout):
+    net, data = model(), preferences(4)
+    weight = torch.linspace(-1.0, 1.0, 8)
+    parameters = list(net.parameters())
+    expected = torch.autograd.grad((weight * torch.stack([naive(net, e) for e in data.examples])).sum(), parameters)
+    mine = torch.autograd.grad((weight * sequence_log_probabilities(net, layouts(data)[layout])).sum(), parameters)
+    for one, other in zip(mine, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
+
+
+class ScaledHead(torch.nn.Module):
+    """A model that halves its logits after the head, as some do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = model()
+        self.base_model = self.inner.base_model
+
+    def get_output_embeddings(self):
+        return self.inner.get_output_embeddings()
+
+    def forward(self, **inputs):
+        out = self.inner(**inputs)
+        out.logits = 0.5 * out.logits
+        return out
+
+
+def test_the_forward_pass_is_checked_against_the_model_s_own():
+    data = preferences()
+    assert completion_forward(model(), data.chosen, data.rejected, share=True).layout == "shared"
+    assert completion_forward(model(), data.chosen, data.rejected, share=False).layout == "rows"
+    scaled = ScaledHead()
+    for parameter in scaled.parameters():
+        parameter.data.mul_(3.0)  # logits large enough for the halving to show
+    forward = completion_forward(scaled, data.chosen, data.rejected, share=True)
+    assert forward.layout == "all positions"
+    first, _ = forward(scaled, data.chosen[:2], data.rejected[:2])
+    torch.testing.assert_close(first, torch.stack([naive(scaled, e) for e in data.chosen[:2]]), rtol=1e-4, atol=1e-3)
+
+
+def test_a_window_of_attention_forbids_sharing():
+    """The 4-D mask switches the window off, which shows only in texts longer than it: the last pair here."""
+    config = MistralConfig(
+        vocab_size=40, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2,
+        num_key_value_heads=2, max_position_embeddings=32, sliding_window=6, bos_token_id=None, eos_token_id=None,
+    )  # fmt: skip
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        net = MistralForCausalLM(config).eval()
+    for parameter in net.parameters():
+        parameter.data.mul_(4.0)  # sharp enough for the window to matter
+    short = [Example((3, 4), (5, k, 0), k) for k in (6, 7, 8, 9)]
+    long = [Example(tuple(range(2, 14)), (k, k + 1, 0), k) for k in (20, 30)]
+    assert completion_forward(net, short[:2], short[2:], share=True).layout == "shared"
+    forward = completion_forward(net, [*short[:2], long[0]], [*short[2:], long[1]], share=True)
+    assert forward.layout == "rows"
+    torch.testing.assert_close(forward.rows(net, long), torch.stack([naive(net, e) for e in long]))
+
+
+# --- batches ----------------------------------------------------------------------------------------------------------
+
+
+def test_every_example_comes_once_an_epoch_in_an_order_of_its_own():
+    data = preferences(11)
+    epochs = [epoch_batches(data, 4, seed=1, epoch=e) for e in (0, 1, 0)]
+    assert [len(rows) for rows, _ in epochs[0]] == [4, 4, 3]
+    orders = [np.concatenate([rows for rows, _ in batches]).tolist() for batches in epochs]
+    assert all(sorted(order) == list(range(11)) for order in orders)
+    assert orders[0] == orders[2] != orders[1]
+
+
+@pytest.mark.parametrize(("chosen", "rejected", "batch"), [(10, 10, 4), (3, 14, 6), (17, 5, 5), (4, 4, 3), (7, 8, 2)])
+def test_no_batch_of_examples_lacks_a_class(chosen, rejected, batch):
+    pool = preferences(20)
+    data = Preferences("toy", pool.chosen[:chosen], pool.rejected[:rejected], paired=False)
+    if batch == 2:
+        with pytest.raises(ValueError, match=r"toy: 7 chosen examples for 8 batches of 2.*batches of 3 or more"):
+            epoch_batches(data, batch, 0, 0)
+        return
+    batches = epoch_batches(data, batch, 0, 0)
+    assert len(batches) == -(-(chosen + rejected) // batch)
+    assert all(min(len(a), len(b)) >= 1 and len(a) + len(b) <= batch for a, b in batches)
+    for side, size in ((0, chosen), (1, rejected)):
+        assert sorted(np.concatenate([rows[side] for rows in batches]).tolist()) == list(range(size))
+
+
+def test_mismatched_completions_belong_to_other_prompts_and_fit():
+    data = preferences(6)
+    longest = max(map(len, data.examples))
+    found = mismatched(data, longest, seed=3)
+    for own, other in zip(data.examples, found, strict=True):
+        assert other.prompt == own.prompt
+        assert len(other) <= longest
+        assert all(other.completion != e.completion for e in data.examples if e.prompt == own.prompt)
+    with pytest.raises(ValueError, match="toy, line 1: no completion of another prompt"):
+        mismatched(preferences(1), CONTEXT, 0)
+
+
+# --- reading ----------------------------------------------------------------------------------------------------------
+
+
+def test_pairs_and_examples_are_read(tmp_path, tokenizer):
+    pairs = read_preferences(written(tmp_path, PAIR, "", PAIR), tokenizer, CONTEXT)
+    assert pairs.paired
+    assert pairs.chosen == (Example((2, 3), (4, 0), 1), Example((2, 3), (4, 0), 3))
+    assert pairs.rejected[0].completion == (5, 6, 0)
+    ended = {**GOOD, "completion": "w7 <end>"}  # a text that has its end already gets no second one
+    examples = read_preferences(written(tmp_path, BAD, ended), tokenizer, CONTEXT)
+    assert not examples.paired
+    assert examples.chosen == (Example((2,), (7, 0), 2),)
+    assert examples.rejected == (Example((2,), (7, 0), 1),)
+
+
+BAD_INPUT = {
+    "not json": ([PAIR, "{"], "line 2: not JSON"),
+    "no object": (["[1]"], "line 1: not an object but list"),
+    "missing": ([{"prompt": "w2", "chosen": "w3"}], "line 1: no field 'rejected'.*the line has 'prompt', 'chosen'"),
+    "type": ([{**PAIR, "chosen": 3}], "line 1: field 'chosen' must be a string, got int"),
+    "label": ([GOOD, {**BAD, "label": 0}], "line 2: field 'label' must be true or false, got int"),
+    "mixed": ([PAIR, GOOD], "line 2: no field 'chosen'"),
+    "both": ([{**PAIR, **GOOD}], "line 1: field 'chosen' in a file of prompt, completion, label"),
+    "same": ([PAIR, {**PAIR, "rejected": "w4"}], "line 2: chosen and rejected are the same"),
+    "empty completion": ([{**PAIR, "rejected": " "}], "line 1: field 'rejected' is empty"),
+    "empty prompt": ([{**PAIR, "prompt": ""}], "line 1: field 'prompt' is empty"),
+    "long": ([PAIR, {**PAIR, "rejected": "w5 " * 31}], "line 2: prompt and rejected have 34 tokens, the context 32"),
+    "one class": ([GOOD, GOOD], "has no rejected examples"),
+    "nothing": ([" "], "holds no preferences"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_INPUT)
+def test_bad_input_is_named(name, tmp_path, tokenizer):
+    records, message = BAD_INPUT[name]
+    with pytest.raises(ValueError, match=rf"data\.jsonl.*{message}"):
+        read_preferences(written(tmp_path, *records), tokenizer, CONTEXT)
+
+
+def test_a_missing_or_binary_file_is_named(tmp_path, tokenizer):
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        read_preferences(tmp_path / "nowhere", tokenizer, CONTEXT)
+    (tmp_path / "data.jsonl").write_bytes(b"\xff")
+    with pytest.raises(ValueError, match="not UTF-8"):
+        read_preferences(tmp_path / "data.jsonl", tokenizer, CONTEXT)

@@ -1,0 +1,285 @@
+"""Training on a catalogue: the loop and its guard, predictions against brute force, runs close to their predictions."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from scipy.optimize import minimize
+
+from llm_validation.__main__ import main
+from llm_validation.catalogue.reference import Lab, conditional, fit_reference, measure_reference, total_variation
+from llm_validation.catalogue.texts import Catalogue, encode_catalogue, item_catalogue, story_catalogue
+from llm_validation.catalogue.train import Schedule, Trainer, TrainingDiverged, train
+from llm_validation.commands.generate import MEASUREMENTS
+from llm_validation.grid.jobs import Job, Pace, read_finished, run_jobs
+from llm_validation.grid.processes import Share
+from llm_validation.model.model import build, save
+from llm_validation.runs import distortion, people, proximal, unpaired
+from llm_validation.runs.catalogues import DESIGNS, N_RESPONSES
+from llm_validation.runs.which_runs import CLAIMS_OF_RUN, RUNS_OF_DESIGN, runs_of
+from llm_validation.text.corpus import train_tokenizer
+from llm_validation.text.language import STORIES
+from simulate.montecarlo import generator
+from simulate.people.people import generated_people
+from simulate.rows.measurement import Measured
+from simulate.rows.store import read_rows
+from theory.claims import CLAIMS, find_claim
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return train_tokenizer(STORIES.sample(generator(0, "documents"), 2000), 512)
+
+
+@pytest.fixture(scope="module")
+def lab(tokenizer, tmp_path_factory) -> Lab:
+    """Four prompts of the PRO topic on the smallest model, its reference really fitted and measured."""
+    folder = tmp_path_factory.mktemp("lab")
+    encoded = encode_catalogue(story_catalogue(4, N_RESPONSES, generator(0, "texts")), tokenizer, 64)
+    model = build("smoke", len(tokenizer), 64, seed=0)
+    target = proximal.references(N_RESPONSES, generator(0, "references"))
+    fit_reference(model, encoded, target, Schedule(steps=250, rate=1e-2), CPU)
+    law = measure_reference(model, encoded.trie())
+    assert total_variation(conditional(np.exp(law)), target).max() < 0.05
+    save(model, tokenizer, folder / "reference")
+    return Lab(folder / "reference", encoded, law, CPU, 0, Schedule(steps=150, rate=3e-3), folder / "traces")
+
+
+# The loop
+
+
+def test_pro_reaches_its_closed_form_where_dpo_leaves(lab):
+    rows = proximal.pairwise(lab)
+    gaps = {
+        (m.setting["response"], m.setting["alpha"], m.setting["kl_beta"]): m.value for m in rows if m.check == "trained"
+    }
+    for (response, alpha, kl_beta), value in gaps.items():
+        predicted = (
+            find_claim("P9").check("trained").predict({"response": response, "alpha": alpha, "kl_beta": kl_beta})
+        )
+        assert value == pytest.approx(predicted, abs=0.05)
+    found = {m.check: m.value for m in rows}
+    assert found["above_dpo"] == 1.0  # at every prompt
+    assert found["pro_chosen"] - found["dpo_chosen"] > 1.0  # nats
+    traces = sorted(path.name for path in (lab.traces or Path()).iterdir())
+    assert traces == ["dpo_pairs-0.csv", "dpo_pairs_slow-0.csv", "pro_pairwise-0.csv"]
+
+
+def test_a_wrong_sign_is_noticed(lab, monkeypatch):
+    right = proximal.losses.pro_pairwise
+    monkeypatch.setattr(proximal.losses, "pro_pairwise", lambda a, b, c, d, **options: right(b, a, d, c, **options))
+    rows = proximal.pairwise(lab)
+    assert max(m.value for m in rows if m.check == "levels") > 0.5
+
+
+def test_training_is_repeatable(lab):
+    part = lab.part([0, 1])
+    reference = part.reference
+
+    def objective(_: int, logs: torch.Tensor) -> torch.Tensor:
+        return ((logs - reference) * torch.arange(9.0)).mean()
+
+    short = Schedule(steps=5, rate=1e-3, record=5)
+    one, two = (part.train(objective, "twice", schedule=short) for _ in range(2))
+    assert np.array_equal(one.path, two.path)
+
+
+def test_a_loss_that_is_no_number_stops_the_run(lab):
+    def objective(step: int, logs: torch.Tensor) -> torch.Tensor:
+        return logs.sum() * (float("nan") if step == 3 else 1e-6)
+
+    with pytest.raises(TrainingDiverged, match="broken: step 3 of 150 has loss nan"):
+        train(lab.model(), lab.trie(), objective, lab.schedule, name="broken")
+
+
+def test_a_reference_that_leaves_the_catalogue_is_refused(tokenizer):
+    encoded = encode_catalogue(story_catalogue(2, 4, generator(0, "texts")), tokenizer, 64)
+    model = build("smoke", len(tokenizer), 64, seed=0)
+    with pytest.raises(ValueError, match="off the catalogue at prompt"):
+        fit_reference(model, encoded, np.full((2, 4), 0.25), Schedule(steps=2), CPU)
+
+
+# Predictions
+
+
+def test_rlhf_s_prediction_is_the_maximiser(rng):
+    found = distortion.Situation(
+        "x", distortion.instance("random", 0).population, 5.0, distortion.instance("random", 0).win_rates,
+        distortion.instance("random", 0).pair_weights, np.inf,
+    )  # fmt: skip
+    log_reference = np.log(rng.dirichlet(np.ones(9)))
+    from theory.bradley_terry import fit_rewards
+
+    r = fit_rewards(found.win_rates, found.pair_weights).rewards
+    r = np.append(r, r.min())
+
+    def loss(z: np.ndarray) -> float:
+        logs = z - np.logaddexp.reduce(z)
+        return -float(np.exp(logs) @ (r - 0.2 * (logs - log_reference)))
+
+    best = minimize(loss, log_reference, method="BFGS", options={"gtol": 1e-9}).x
+    assert np.exp(best - np.logaddexp.reduce(best)) == pytest.approx(
+        distortion.predicted_rlhf(found, log_reference, 0.2), abs=1e-5
+    )
+
+
+def test_nlhf_s_prediction_is_a_best_response_to_itself(rng):
+    i = distortion.instance("I9", 0)
+    found = distortion.Situation("x", i.population, 10.0, i.win_rates, i.pair_weights, np.inf)
+    log_reference = np.log(rng.dirichlet(np.ones(9)))
+    law = distortion.predicted_nlhf(found, log_reference, 0.1)
+    response = log_reference + distortion.with_off(i.win_rates) @ law / 0.1
+    assert law == pytest.approx(np.exp(response - np.logaddexp.reduce(response)), abs=2e-5)
+
+
+def test_i6_split_into_clones_is_the_same_instance():
+    from theory.distortion.instances import rlhf_instance
+
+    split, collapsed = distortion.instance("I6", 0), rlhf_instance(5.0)
+    assert split.pair_weights.sum() == pytest.approx(1.0)
+    assert split.mu[2:].sum() == pytest.approx(collapsed.mu[2])
+    assert split.population.average_utility[[0, 1, 7]] == pytest.approx(collapsed.population.average_utility)
+
+
+def test_the_laws_put_the_reference_where_their_names_say(rng):
+    reference = rng.dirichlet(np.full(8, 5.0))
+    for name in unpaired.UNPAIRED:
+        p, q = unpaired.laws(name, reference, generator(0, name))
+        assert p.sum() == pytest.approx(1.0)
+        assert q.sum() == pytest.approx(1.0)
+        assert (p > 0).all()
+    p, q = unpaired.laws("on_mixture", reference, generator(0, "m"))
+    assert 0.5 * p + 0.5 * q == pytest.approx(reference)
+    p, q = unpaired.laws("cycle", reference, generator(0, "m"))
+    assert 0.5 * p + 0.5 * q == pytest.approx(reference)
+    assert unpaired.laws("cycle_losers", reference, generator(0, "m"))[1] == pytest.approx(reference, abs=1e-9)
+    assert unpaired.laws("never_rejected", reference, generator(0, "m"))[1][0] == 0.0
+
+
+# The tables of runs
+
+
+def test_every_run_is_listed_with_its_claims_and_every_claim_has_a_run():
+    from llm_validation.profiles import PROFILES
+    from llm_validation.runs.catalogues import Context
+
+    everyone = generated_people(generator(0, "generated people"))
+    context = Context(Path("base"), Path("results"), PROFILES["smoke"], everyone, {})
+    for design, runs in RUNS_OF_DESIGN.items():
+        assert set(DESIGNS[design].runs(context) if design in DESIGNS else MEASUREMENTS) == set(runs)
+    shown = {claim for claims in CLAIMS_OF_RUN.values() for claim in claims}
+    asked = {claim.id for claim in CLAIMS if claim.llm_checks}
+    assert shown == asked
+    assert runs_of(["R4"]) == {"catalogue": ["density_ratio"]}
+    with pytest.raises(ValueError, match="D7 has no check on a language model"):
+        runs_of(["D7"])
+
+
+# Bad catalogues
+
+
+def test_catalogues_are_checked_before_training(tokenizer):
+    same = Catalogue(("Mia the fox",), (("a ball.", "a ball."),))
+    with pytest.raises(ValueError, match="responses 0 and 1 of prompt 0 are the same tokens"):
+        encode_catalogue(same, tokenizer, 64)
+    with pytest.raises(ValueError, match=r"prompt 0 with response 0 has \d+ tokens, the context 4"):
+        encode_catalogue(story_catalogue(1, 2, generator(0, "x")), tokenizer, 4)
+    with pytest.raises(ValueError, match="400 prompts"):
+        story_catalogue(400, 8, generator(0, "x"))
+    assert item_catalogue(("coffee A", "coffee B"), 2).responses[1] == ("coffee A.", "coffee B.")
+
+
+def test_people_with_gaps_are_refused():
+    from simulate.people.people import People
+    from simulate.people.ratings import RatedItems
+
+    gaps = RatedItems("gaps", np.array([[0.1, np.nan], [0.2, 0.3]]), ("a", "b"), (), 0, (0.0, 1.0))
+    with pytest.raises(ValueError, match="--missing drop"):
+        people.check_people(People("gaps", gaps))
+
+
+# The grid
+
+
+def _measured(value: float) -> list[Measured]:
+    return [Measured("D8", "reached", {"method": "rlhf"}, value)]
+
+
+def _fail(_: Trainer) -> list[Measured]:
+    raise RuntimeError("no memory")
+
+
+def test_finished_jobs_are_skipped_and_others_lose_nothing(tmp_path):
+    stamp = {"fingerprint": "a"}
+    jobs = [Job("one", 0, lambda _: _measured(1.0)), Job("two", 0, _fail)]
+    with pytest.raises(RuntimeError, match="no memory") as caught:
+        run_jobs(jobs, tmp_path, stamp, Pace())
+    assert "in job two seed 0" in caught.value.__notes__
+    assert [row.estimate for row in read_rows(tmp_path)] == [1.0]
+    assert list(read_finished(tmp_path)) == ["one seed 0"]
+    ran = []
+    jobs = [Job("one", 0, _fail), Job("two", 1, lambda _: ran.append(1) or _measured(2.0))]
+    assert run_jobs(jobs, tmp_path, stamp, Pace()) == 0
+    assert ran == [1]
+    assert [row.estimate for row in read_rows(tmp_path)] == [1.0, 2.0]
+    assert run_jobs([Job("one", 0, lambda _: _measured(3.0))], tmp_path, {"fingerprint": "b"}, Pace()) == 0
+    assert [row.estimate for row in read_rows(tmp_path)] == [3.0]  # other code: everything again
+
+
+def test_no_job_starts_after_the_deadline(tmp_path):
+    jobs = [Job("one", 0, lambda _: _measured(1.0))]
+    late = Pace(may_start=Share(0, 1).in_time(time.monotonic() - 1.0))
+    assert run_jobs(jobs, tmp_path, {"fingerprint": "a"}, late) == 1
+    assert read_rows(tmp_path) == []
+
+
+# The command
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (["D99"], "no claim 'D99'"),
+        (["D7"], "D7 has no check on a language model"),
+        (["--corpus", "nowhere.txt"], "no such corpus file: nowhere.txt"),
+        (["--ratings", "nowhere.csv"], "nowhere.csv"),
+        (["--model", "/nowhere/model"], "/nowhere/model"),
+        (["--seeds", "0"], "--seeds 0 must be at least 1"),
+    ],
+)
+def test_bad_input_is_named(words, named, tmp_path, capsys):
+    assert main([*words, "--profile", "smoke", "--results", str(tmp_path)]) == 2
+    assert named in capsys.readouterr().err
+
+
+def rows_of(folder: Path) -> list[tuple]:
+    return [(row.cell, row.estimate, row.stderr) for row in read_rows(folder)]
+
+
+@pytest.mark.slow
+def test_a_killed_run_goes_on_to_the_same_rows(tmp_path):
+    """Pretraining, fits and runs of two claims: once in one go, once killed as soon as a job is finished."""
+    command = [sys.executable, "-m", "llm_validation", "P10", "P13", "--profile", "smoke", "--jobs", "1", "--results"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    subprocess.run([*command, str(tmp_path / "whole")], check=True, env=environment, capture_output=True)
+    killed = subprocess.Popen([*command, str(tmp_path / "cut")], env=environment, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while len(read_finished(tmp_path / "cut")) < 2 and killed.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+    killed.send_signal(signal.SIGKILL)
+    killed.wait()
+    before = len(read_finished(tmp_path / "cut"))
+    assert before >= 1
+    subprocess.run([*command, str(tmp_path / "cut")], check=True, env=environment, capture_output=True)
+    assert rows_of(tmp_path / "cut") == rows_of(tmp_path / "whole")
+    assert {row.claim for row in read_rows(tmp_path / "cut")} >= {"P10", "P13"}

@@ -1,0 +1,108 @@
+"""The paper: what its sections cite exists, and the tables of the language model say the worst that was measured."""
+
+from __future__ import annotations
+
+import math
+import re
+from pathlib import Path
+
+import pytest
+
+from figures.__main__ import FIGURES, FIGURES_OF_SIZES
+from paper import latex, tables
+from paper.ledger import Entry, entries
+from simulate.rows.store import ROOT, Row
+from theory.claim import setting_key
+from theory.claims import CLAIMS, find_claim
+
+SECTIONS = sorted((ROOT / "paper" / "sections").glob("*.tex"))
+
+
+def row(claim: str, check: str, setting: str, estimate: float, seed: int = 0) -> Row:
+    return Row(claim, check, setting, seed, estimate, 0.0, 1, math.nan, math.nan, 0.0, "", "stamp")
+
+
+def table_of(claim_id: str, **values: float) -> list[Entry]:
+    """Entries of R1 and the like with one language-model value per check, 0 where none is given."""
+    claim = find_claim(claim_id)
+    rows = [
+        row(claim_id, check.name, setting_key(setting), values.get(check.name, 0.0))
+        for check in claim.llm_checks
+        for setting in check.settings
+    ]
+    return entries([claim], [], rows)
+
+
+@pytest.fixture(scope="module")
+def names() -> set[str]:
+    text = latex.latex_numbers(entries(CLAIMS, [], [])) + tables.latex_numbers(tables.size_table("cpu", []))
+    return set(re.findall(r"csname ledger@(.*?)\\endcsname\{", text))
+
+
+@pytest.mark.parametrize("section", SECTIONS, ids=lambda path: path.stem)
+def test_every_number_and_figure_that_a_section_cites_exists(section: Path, names):
+    text = section.read_text()
+    cited = {"@".join(found) for found in re.findall(r"\\ledger\{([^}]*)\}\{([^}]*)\}\{([^}]*)\}", text)}
+    assert cited <= names
+    figures = re.findall(r"\\figurefile\{(.*?)\}", text) + re.findall(r"figures/out/(\w+)", text)
+    assert set(figures) <= {*FIGURES, *FIGURES_OF_SIZES}
+
+
+def test_labels_that_sections_refer_to_exist():
+    generated = [latex.latex_language_model([]), latex.latex_language_model_misses([])]
+    main = (ROOT / "paper" / "main.tex").read_text()
+    text = "\n".join([main, *generated, *(path.read_text() for path in SECTIONS)])
+    labels = re.findall(r"\\label\{(.*?)\}", text)
+    assert len(labels) == len(set(labels))
+    assert set(re.findall(r"\\(?:eq)?ref\{(.*?)\}", text)) <= set(labels)
+
+
+def test_latex_knows_every_character_of_the_checks():
+    for claim in CLAIMS:
+        for check in (*claim.checks, *claim.llm_checks):
+            assert latex.latex(check.quantity).isascii()
+            assert all(latex.latex(setting_key(setting)).isascii() for setting in check.settings)
+
+
+def test_a_check_is_shown_at_its_worst_setting():
+    claim = find_claim("R8")
+    rows = [row("R8", "trained", f"method={method}", value) for method, value in (("ddro", 0.02), ("rdro", 0.5))]
+    ledger = entries([claim], [], rows)
+    llm = latex.of_language_model(ledger)
+    assert latex.tightest(llm).setting == "method=rdro"
+    assert latex.tightest(llm).verdict == "disagrees"
+    good = latex.of_language_model(entries([claim], [], [*rows[:1], row("R8", "trained", "method=rdro", 0.01)]))
+    assert latex.tightest(good).setting == "method=ddro"  # nearest to the bound
+    text = latex.latex_language_model(ledger)
+    assert text.isascii()
+    assert r"(method=rdro, of 2 settings) & \ensuremath{\le} 0.03 & 0.5 & not run & not run & disagrees" in text
+
+
+def test_orderings_and_lower_bounds_are_worst_where_they_are_smallest():
+    ledger = entries([find_claim("V7")], [], [row("V7", "trained_kto_support", "", 0.99)])
+    (support,) = [e for e in latex.of_language_model(ledger) if e.check.name == "trained_kto_support"]
+    assert support.verdict == "agrees"
+    claim = find_claim("V11")
+    rows = [
+        row("V11", "cr_separates_more", f"name={name}", value)
+        for name, value in (("kldo", 2.0), ("bco", 0.1), ("kto", 1.0), ("dpo", 3.0))
+    ]
+    mine = [e for e in entries([claim], [], rows) if e.check.name == "cr_separates_more"]
+    assert latex.tightest(mine).setting == "name=bco"
+
+
+def test_misses_are_listed_and_only_they():
+    ledger = table_of("R1", worst_tv=0.5)
+    text = latex.latex_language_model_misses(ledger)
+    assert text.count("disagrees") == 1
+    # a quantity that says "the same" is spelt out
+    assert "mean over prompts; the same at the worst prompt" in text
+    assert "none &" in latex.latex_language_model_misses(table_of("R1"))
+
+
+def test_settings_are_counted_by_verdict():
+    text = latex.latex_numbers(table_of("R1", worst_tv=0.5))
+    counts = dict(re.findall(r"ledger@count@llm@(.*?)\\endcsname\{(\d+)\}", text))
+    settings = sum(len(check.settings) for check in find_claim("R1").llm_checks)
+    assert counts == {"disagrees": "1", "inconclusive": "0", "not run": "0", "agrees": str(settings - 1),
+                      "settings": str(settings), "seeds": "1"}  # fmt: skip

@@ -1,0 +1,244 @@
+"""The ledger: columns joined, verdicts, and that a broken formula is caught."""
+
+from __future__ import annotations
+
+import csv
+import math
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from paper import latex
+from paper.__main__ import main
+from paper.ledger import as_table, entries, lines, load, pool
+from simulate.experiments import EXPERIMENTS, MEASUREMENTS
+from simulate.montecarlo import generator
+from simulate.profiles import PROFILES
+from simulate.rows.store import Results, Row
+from theory.claim import parse_setting, setting_key
+from theory.claims import CLAIMS, find_claim
+from theory.distortion import factors
+
+
+def row(claim: str, check: str, setting: str, estimate: float, stderr: float = 0.0, seed: int = 0) -> Row:
+    return Row(claim, check, setting, seed, estimate, stderr, 1, math.nan, math.nan, 0.0, "witness", "stamp")
+
+
+@cache
+def measured(claim_id: str, check_name: str, settings: int) -> tuple[Row, ...]:
+    """Rows of one check, really measured (profile smoke has enough effort for the exact ones)."""
+    found = []
+    for setting in find_claim(claim_id).check(check_name).settings[:settings]:
+        key, name = f"{claim_id}.{check_name}", setting_key(setting)
+        e = EXPERIMENTS[key](**setting, rng=generator(0, key, name), effort=PROFILES["smoke"])
+        found.append(row(claim_id, check_name, name, e.value, e.stderr))
+    return tuple(found)
+
+
+def verdicts(claim_id: str, rows: list[Row]) -> set[str]:
+    return {e.simulation.verdict for e in entries([find_claim(claim_id)], rows, []) if e.simulation.seeds > 0}
+
+
+def test_without_rows_nothing_passes():
+    ledger = entries(CLAIMS, [], [])
+    assert {entry.simulation.verdict for entry in ledger} == {"not run"}
+    assert {(line.simulation, line.llm, line.gpu, line.verdict) for line in lines(ledger)} == {("not run",) * 4}
+
+
+def test_one_missing_setting_is_not_a_pass():
+    rows = list(measured("D3", "attained", 5)) + list(measured("D3", "bound", 5))
+    (line,) = lines(entries([find_claim("D3")], rows, []))
+    assert line.verdict == "agrees"
+    (line,) = lines(entries([find_claim("D3")], rows[1:], []))
+    assert line.verdict == "not run"
+
+
+@pytest.mark.parametrize("change", [1.01, 0.99])
+def test_a_linear_factor_off_by_one_per_cent_is_caught(monkeypatch, change):
+    rows = [*measured("D3", "attained", 5), *measured("D2", "condorcet_loser", 6)]
+    assert verdicts("D3", rows) == {"agrees"}
+    right = factors.linear_factor
+    monkeypatch.setattr(factors, "linear_factor", lambda bt_beta: change * right(bt_beta))
+    assert verdicts("D3", rows) == {"disagrees"}
+    (line,) = lines(entries([find_claim("D3")], rows, []))
+    assert line.verdict == "disagrees"
+
+
+@pytest.mark.parametrize("change", [1.01, 0.99])
+def test_a_borda_factor_off_by_one_per_cent_is_caught(monkeypatch, change):
+    rows = [*measured("D4", "certified", 5), *measured("D6", "attained", 5)]
+    assert verdicts("D4", rows) == verdicts("D6", rows) == {"agrees"}
+    right = factors.borda_factor
+    monkeypatch.setattr(factors, "borda_factor", lambda bt_beta: change * right(bt_beta))
+    assert verdicts("D4", rows) == verdicts("D6", rows) == {"disagrees"}
+
+
+def test_a_violated_bound_prints_its_witness():
+    rows = [row("D3", "bound", "bt_beta=2", 9.9)]
+    ledger = entries([find_claim("D3")], rows, [])
+    text = latex.markdown(ledger, lines(ledger))
+    assert "**disagrees**" in text
+    assert "witness of bound at bt_beta=2: `witness`" in text
+
+
+def test_seeds_are_pooled():
+    assert pool([row("D1", "violation", "", 1.0, 0.2)]) == (1.0, 0.2)
+    assert pool([row("D1", "violation", "", 1.0, 0.2), row("D1", "violation", "", 1.0, 0.2, 1)])[1] == pytest.approx(
+        0.2 / math.sqrt(2)
+    )
+    # tables that differ between seeds are not exact: the spread counts
+    assert pool([row("D1", "violation", "", e) for e in (1.0, 2.0, 3.0)])[1] == pytest.approx(1 / math.sqrt(3))
+
+
+def test_llm_rows_count_when_there_are_some():
+    rows = [*measured("D3", "attained", 5), *measured("D3", "bound", 5)]
+    (line,) = lines(entries([find_claim("D3")], rows, [row("D3", "attained", "bt_beta=2", 9.0)]))
+    assert (line.simulation, line.llm, line.verdict) == ("agrees", "disagrees", "disagrees")
+
+
+def llm_rows(claim_id: str, value: float) -> list[Row]:
+    """The same value for every declared setting of a claim's language-model checks."""
+    return [
+        row(claim_id, check.name, setting_key(setting), value)
+        for check in find_claim(claim_id).llm_checks
+        for setting in check.settings
+    ]
+
+
+def test_language_model_checks_are_judged_in_their_own_columns():
+    claim = find_claim("R8")
+    rows = llm_rows("R8", 0.001)
+    (line,) = lines(entries([claim], [], rows))
+    assert (line.simulation, line.llm, line.gpu, line.verdict) == ("not run", "agrees", "not run", "not run")
+    (line,) = lines(entries([claim], [], rows[1:]))
+    assert line.llm == "inconclusive"  # one declared setting has no number
+    (line,) = lines(entries([claim], [], rows, llm_rows("R8", 0.9)))
+    assert (line.llm, line.gpu, line.verdict) == ("agrees", "disagrees", "disagrees")
+    assert {entry.simulation.seeds for entry in entries([claim], [], rows) if entry.check in claim.llm_checks} == {-1}
+
+
+@pytest.fixture
+def recorded(tmp_path: Path, monkeypatch):
+    """Writes rows of R8, all of one value, to a folder of llm_validation/results; the ledger is of R8 alone."""
+    monkeypatch.setattr("paper.ledger.CLAIMS", (find_claim("R8"),))
+
+    def record(folder: str, value: float) -> Path:
+        Results(tmp_path / "llm_validation" / "results" / folder).add(llm_rows("R8", value), "stamp", {})
+        return tmp_path
+
+    return record
+
+
+def test_both_sizes_on_a_gpu_have_a_column(recorded):
+    for folder, value in (("cpu", 0.001), ("gpu", 0.002), ("gpu-base", 0.9)):
+        root = recorded(folder, value)
+    ledger = load("cpu", root)
+    (line,) = lines(ledger)
+    assert line.trained == {"llm": "agrees", "gpu": "agrees", "gpu_base": "disagrees"}
+    table = as_table(ledger).query("check == 'trained'")
+    for model, value in (("llm", 0.001), ("gpu", 0.002), ("gpu_base", 0.9)):
+        assert set(table[model]) == {value}
+        assert set(table[f"{model}_seeds"]) == {1}
+    assert set(table["gpu_base_verdict"]) == {"disagrees"}
+    text = latex.markdown(ledger, [line])
+    assert "| agrees | agrees | disagrees |" in text
+    assert "| 0.001 | 0.002 | 0.9 | disagrees |" in text
+    numbers = latex.latex_numbers(ledger)
+    assert r"ledger@R8.trained@method=ddro@gpu_base\endcsname{0.9}" in numbers
+    assert rf"ledger@count@gpu_base@disagrees\endcsname{{{len(table)}}}" in numbers
+    assert "0.001 & 0.002 & 0.9 & disagrees" in latex.latex_language_model(ledger)
+    assert "agrees & agrees & disagrees" in latex.latex_ledger([line])
+    # of profile gpu these are all the models there are
+    (line,) = lines(load("gpu", root))
+    assert line.trained == {"llm": "not run", "gpu": "agrees", "gpu_base": "disagrees"}
+
+
+def test_a_size_that_was_not_run_does_not_count_and_its_command_is_named(recorded):
+    recorded("cpu", 0.001)
+    ledger = load("cpu", recorded("gpu-base", 0.002))
+    (line,) = lines(ledger)
+    assert line.trained == {"llm": "agrees", "gpu": "not run", "gpu_base": "agrees"}
+    assert {entry.verdict for entry in ledger if entry.check in entry.claim.llm_checks} == {"agrees"}
+    text = latex.markdown(ledger, [line])
+    assert "| 0.001 | not run | 0.002 | agrees |" in text
+    assert "LLM (GPU, small) is filled by `make gpu` or `python -m llm_validation --profile gpu`." in text
+    assert "LLM (GPU, base) is filled by `python -m llm_validation --profile gpu --size base`." in text
+
+
+def test_more_columns_than_models_are_refused():
+    with pytest.raises(ValueError, match="4 lists of rows for 3 models: llm, gpu, gpu_base"):
+        entries([find_claim("R8")], [], [], [], [], [])
+
+
+def test_every_claim_has_the_language_model_checks_asked_of_it():
+    topics = {"D": (3, 4, 5, 8, 9, 11, 12, 13, 15, 17), "P": (4, 5, 6, 8, 9, 10, 11, 12, 13)}
+    topics |= {"V": (1, 2, 3, 4, 5, 6, 7, 10, 11, 12), "R": (1, 2, 3, 4, 5, 8)}
+    topics |= {"A": (1, 2, 3, 4, 5, 6), "B": tuple(range(1, 11))}
+    for letter, numbers in topics.items():
+        for number in numbers:
+            claim = find_claim(f"{letter}{number}")
+            assert claim.llm_checks, claim.id
+            assert not {check.name for check in claim.checks} & {check.name for check in claim.llm_checks}
+
+
+def test_users_files_are_judged_at_their_own_settings():
+    rows = [
+        row("D17", "maximal_lottery", "population=mine.csv;items=3;bt_beta=7", 50.0),
+        row("D17", "plurality", "population=mine.csv;items=3;bt_beta=7", 50.0),  # no bound: measured, not judged
+    ]
+    extra = [e for e in entries([find_claim("D17")], rows, []) if "mine.csv" in e.setting]
+    assert [(e.check.name, e.simulation.verdict) for e in extra] == [("maximal_lottery", "disagrees")]
+    assert extra[0].predicted == factors.linear_factor(7.0)
+
+
+def test_every_check_has_an_experiment_and_every_experiment_a_check():
+    declared = {f"{claim.id}.{check.name}" for claim in CLAIMS for check in claim.checks if claim.id != "D17"}
+    assert declared == set(EXPERIMENTS)
+
+
+@pytest.mark.parametrize("key", EXPERIMENTS)
+def test_every_experiment_runs_and_does_not_disagree(key):
+    claim_id, check_name = key.split(".")
+    (result,) = measured(claim_id, check_name, 1)
+    assert not math.isnan(result.estimate) or key == "D14.fixed"
+    assert "disagrees" not in verdicts(claim_id, [result])
+
+
+def test_generated_files(tmp_path: Path, capsys):
+    assert main(["--profile", "smoke", "--out", str(tmp_path)]) == 0
+    written = {path.name for path in tmp_path.iterdir()}
+    assert {"ledger.csv", "ledger.md", "ledger.tex", "numbers.tex", "sizes.md", "sizes.tex"} <= written
+    with (tmp_path / "ledger.csv").open(newline="") as stream:
+        entries_written = len(list(csv.DictReader(stream)))
+    assert entries_written >= sum(len(check.settings) for claim in CLAIMS for check in claim.checks)
+    assert (tmp_path / "ledger.tex").read_text().isascii()
+    assert (tmp_path / "numbers.tex").read_text().isascii()
+    assert (tmp_path / "sizes.tex").read_text().isascii()
+    capsys.readouterr()
+    assert main(["D8"]) == 0
+    assert "exponential" in capsys.readouterr().out
+    assert main(["D99"]) == 2
+
+
+def test_latex_knows_every_character_of_the_claims():
+    for claim in CLAIMS:
+        assert latex.latex(claim.statement + claim.source).isascii()
+    assert latex.latex("β ≤ 50 %_") == r"\ensuremath{\beta} \ensuremath{\le} 50 \%\_"
+    with pytest.raises(ValueError, match=r"U\+2603"):
+        latex.latex("☃")
+
+
+def test_numbers_for_tables():
+    assert latex.number(math.nan) == "—"
+    assert latex.number(math.inf) == "∞"
+    assert latex.number(220.264583) == "220.265"
+    assert parse_setting("bt_beta=10")["bt_beta"] == 10
+
+
+@pytest.mark.parametrize("key", MEASUREMENTS)
+def test_every_measurement_runs(key):
+    function, settings = MEASUREMENTS[key]
+    e = function(**settings[0], rng=generator(0, key), effort=PROFILES["smoke"])
+    assert e.value >= 1 - 1e-9  # a policy cannot beat the best one
+    assert e.stderr >= 0

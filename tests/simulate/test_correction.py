@@ -1,0 +1,125 @@
+"""simulate/correction*.py: every check is measured, agrees with theory, and would notice if theory were wrong."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from simulate.correction.channels import CORRECTION
+from simulate.correction.data import corrected, difference, draw, inverse, mean_of_counts, train_rows
+from simulate.correction.users import corrections
+from simulate.montecarlo import Estimate, generator
+from simulate.profiles import PROFILES
+from theory.bradley_terry import Population
+from theory.claim import Setting, setting_key, verdict
+from theory.correction import bootstrap, composition, repetition, users
+from theory.correction.claims import CORRECTION_CLAIMS
+
+CHECKS = {f"{claim.id}.{check.name}": check for claim in CORRECTION_CLAIMS for check in claim.checks}
+
+
+def judge(key: str, setting: Setting, profile: str = "smoke") -> str:
+    estimate = CORRECTION[key](**setting, rng=generator(0, key, setting_key(setting)), effort=PROFILES[profile])
+    return verdict(CHECKS[key], CHECKS[key].predict(setting), estimate.value, estimate.stderr)
+
+
+def test_every_check_has_its_experiment():
+    assert set(CHECKS) == set(CORRECTION)
+    assert [claim.id for claim in CORRECTION_CLAIMS] == [f"A{k}" for k in range(1, 8)]
+
+
+@pytest.mark.parametrize("key", CHECKS)
+def test_every_check_agrees_at_its_first_setting(key):
+    assert judge(key, CHECKS[key].settings[0]) == "agrees"
+
+
+@pytest.mark.parametrize(
+    "key", ["A1.difference", "A2.sides", "A3.gain", "A4.utility", "A5.unchanged", "A6.distilled", "A7.who", "A7.edits"]
+)
+def test_sampled_checks_agree_with_full_effort(key):
+    for setting in CHECKS[key].settings[-3:]:
+        assert judge(key, setting, "cpu") == "agrees"
+
+
+def off_by(share):
+    """A formula that is off by a share."""
+    return lambda right: lambda *arguments, **options: (1 + share) * right(*arguments, **options)
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "key"),
+    [
+        (composition, "aligner_floor", "A1.aligner"),
+        (composition, "sft_floor", "A1.sft"),
+        (composition, "information_gain", "A1.difference"),
+        (composition, "gain", "A3.gain"),
+        (composition, "compose", "A3.law"),
+        (composition, "unchanged_share", "A5.unchanged"),
+        (composition, "copying_left", "A5.forgotten"),
+        (composition, "identity_mixture", "A5.copied"),
+        (repetition, "rounds", "A4.utility"),
+        (repetition, "limit_law", "A4.limit"),
+        (repetition, "convergence_rate", "A4.rate"),
+        (bootstrap, "dpo_limit", "A6.dpo"),
+        (bootstrap, "pro_limit", "A6.pro"),
+        (bootstrap, "rdro_limit", "A6.rdro_upstream"),
+        (bootstrap, "ddro_limit", "A6.changed_only"),
+        (users, "worst_distortion", "A7.attained"),
+        (users, "normalised_dictator_factor", "A7.normalised"),
+    ],
+)
+def test_a_formula_off_by_one_per_cent_is_caught(monkeypatch, module, name, key):
+    setting = CHECKS[key].settings[0]
+    assert judge(key, setting) == "agrees"
+    monkeypatch.setattr(module, name, off_by(0.01)(getattr(module, name)))
+    assert judge(key, setting) == "disagrees"
+
+
+@pytest.mark.parametrize("habit", ["favourite", "step"])
+@pytest.mark.parametrize("cost", ["distortion", "harm"])
+def test_a_supremum_that_is_too_small_is_caught(monkeypatch, habit, cost):
+    name = f"worst_{cost}"
+    setting = {"habit": habit, "cost": cost}
+    assert judge("A7.bound", setting) == "agrees"
+    monkeypatch.setattr(users, name, off_by(-0.01)(getattr(users, name)))
+    assert judge("A7.bound", setting) == "disagrees"
+
+
+def test_a_transfer_bound_that_is_too_small_is_caught(monkeypatch):
+    setting = {"spread": 0.003}
+    monkeypatch.setattr("simulate.correction.channels.transfer_bound", off_by(-0.01)(composition.transfer_bound))
+    assert judge("A3.transfer", setting) == "disagrees"
+
+
+# Counts.
+
+
+def test_means_of_counts_are_those_of_the_samples(rng):
+    values, counts = np.array([0.0, 1.0, 5.0, np.inf]), np.array([3, 4, 2, 0])
+    listed = np.repeat(values, counts)
+    found = mean_of_counts(values, counts)
+    assert found.value == pytest.approx(listed.mean())
+    assert found.stderr == pytest.approx(listed.std(ddof=1) / 3)
+    assert found.n == 9
+    assert inverse(2.0, found).stderr == pytest.approx(2.0 * found.stderr / found.value**2)
+    assert difference(found, Estimate(1.0, 0.3)).stderr == pytest.approx(np.hypot(found.stderr, 0.3))
+
+
+def test_trained_rows_are_frequencies(rng):
+    kernel = rng.dirichlet(np.ones(4), size=3)
+    data = corrected(draw(np.array([0.2, 0.3, 0.5]), 10**9, rng), kernel, rng)
+    assert data.sum() == 10**9
+    assert train_rows(data) == pytest.approx(data / data.sum(axis=1, keepdims=True), abs=1e-6)
+    assert train_rows(np.zeros((2, 4), dtype=np.int64)) == pytest.approx(np.full((2, 4), 0.25))
+
+
+def test_sampled_users_break_ties_at_random(rng):
+    population = Population(np.array([[0.5, 0.5, 0.0], [0.0, 1.0, 1.0]]), np.array([0.5, 0.5]))
+    upstream, n = np.array([0.2, 0.3, 0.5]), 4 * 10**8
+    for habit, kernel in (
+        ("favourite", users.favourite_kernel(population)),
+        ("step", users.step_kernel(population)),
+    ):
+        counts = corrections(population, habit, population.weights, upstream, n, rng)
+        assert counts.sum() == n
+        assert counts / n == pytest.approx(upstream @ kernel, abs=1e-4)

@@ -1,0 +1,107 @@
+"""simulate/density_ratio*.py: every check is measured, agrees with theory, and would notice if theory were wrong."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from simulate.density_ratio.losses import example_loss, free_minimiser, kldo_loss, table_loss
+from simulate.density_ratio.ratios import DENSITY_RATIO
+from simulate.density_ratio.samples import known_mixture_likelihood
+from simulate.montecarlo import generator
+from simulate.profiles import PROFILES
+from theory.claim import Setting, setting_key, verdict
+from theory.density_ratio import estimates, flow, limits
+from theory.density_ratio import losses as density_ratio
+from theory.density_ratio.claims import DENSITY_RATIO_CLAIMS
+
+CHECKS = {f"{claim.id}.{check.name}": check for claim in DENSITY_RATIO_CLAIMS for check in claim.checks}
+
+
+def judge(key: str, setting: Setting, profile: str = "smoke") -> str:
+    estimate = DENSITY_RATIO[key](**setting, rng=generator(0, key, setting_key(setting)), effort=PROFILES[profile])
+    return verdict(CHECKS[key], CHECKS[key].predict(setting), estimate.value, estimate.stderr)
+
+
+def test_every_check_has_its_experiment():
+    assert set(CHECKS) == set(DENSITY_RATIO)
+    assert [claim.id for claim in DENSITY_RATIO_CLAIMS] == [f"R{k}" for k in range(1, 10)]
+
+
+@pytest.mark.parametrize("key", CHECKS)
+def test_no_check_disagrees_at_its_first_setting(key):
+    assert judge(key, CHECKS[key].settings[0]) in ("agrees", "inconclusive")
+
+
+@pytest.mark.parametrize(
+    ("key", "setting"),
+    [
+        ("R6.variance", {"alpha": 0.3, "outcome": 0, "n_p": 4000, "n_q": 6000}),
+        ("R7.rdro_against_sft", {"table": "three", "alpha": 0.1}),
+        ("R7.rdro_against_sft", {"table": "three", "alpha": 0.7}),
+        ("R6.rare", {"alpha": 0.0, "rejected": 1e-4}),
+        ("R3.laws", {"preferences": "cycle", "outcome": 2}),
+    ],
+)
+def test_sampled_checks_agree_with_full_effort(key, setting):
+    assert judge(key, setting, "cpu") == "agrees"
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "wrong", "key"),
+    [
+        (density_ratio, "relative_ratio", lambda p, q, alpha: p / (alpha * q + (1 - alpha) * p), "R2.ratio"),
+        (density_ratio, "pooled_ratio", lambda p, q, alpha, a: density_ratio.relative_ratio(p, q, alpha), "R5.ratio"),
+        (density_ratio, "log_ratio_cap", lambda alpha: -np.log1p(alpha), "R4.cap"),
+        (flow, "flow", lambda t, p, d, s=0.0: flow.drift(np.asarray(t), p, s), "R4.flow"),
+        (flow, "convergence_rate", lambda p, d: d, "R4.rate"),
+        (estimates, "infinite_share", lambda q, n: np.exp(-2 * n * np.asarray(q)), "R6.infinite"),
+        (limits, "reached_policy", lambda m, p, q, w, alpha=0.5: p, "R9.page"),
+    ],
+)
+def test_a_wrong_formula_is_noticed(monkeypatch, module, name, wrong, key):
+    monkeypatch.setattr(module, name, wrong)
+    verdicts = [judge(key, setting, "cpu") for setting in CHECKS[key].settings[-2:]]
+    assert "disagrees" in verdicts
+
+
+@pytest.mark.parametrize("method", ["ddro", "rdro", "bco", "kto"])
+@pytest.mark.parametrize("member", ["logistic", "lsif", "kliep"])
+def test_slopes_are_derivatives(method, member):
+    loss, lr, step = example_loss(method, alpha=0.3, kl_beta=0.7, shift=0.2, member=member), np.linspace(-2, 2, 9), 1e-6
+    for term in (loss.chosen, loss.rejected):
+        np.testing.assert_allclose(term(lr)[1], (term(lr + step)[0] - term(lr - step)[0]) / (2 * step), atol=1e-7)
+
+
+def test_table_losses_have_their_gradients(rng):
+    p, q, w = rng.dirichlet(np.ones(4), size=3)
+    log_w = np.log(w)
+    log_policy = np.log(rng.dirichlet(np.full(4, 5.0)))
+    losses = (
+        table_loss(example_loss("rdro", alpha=0.3), 0.4 * p, 0.6 * q, log_w),
+        kldo_loss(p, q, log_w, 0.5),
+        known_mixture_likelihood(p, q, np.log(0.3 * p + 0.7 * q), 0.3),
+    )
+    for loss in losses:
+        for j in range(4):
+            step = 1e-6 * (np.arange(4) == j)
+            slope = (loss(log_policy + step)[0] - loss(log_policy - step)[0]) / 2e-6
+            assert loss(log_policy)[1][j] == pytest.approx(slope, abs=1e-7)
+
+
+def test_published_rdro_loss_is_the_theory_of_measures(rng):
+    p, q = rng.dirichlet(np.ones(5), size=2)
+    lr = rng.normal(size=5)
+    for member in density_ratio.BREGMAN:
+        for alpha, fraction in ((0.3, None), (0.3, 0.2)):
+            weights = (1.0, 1.0) if fraction is None else (fraction, 1.0 - fraction)
+            trained = table_loss(
+                example_loss("rdro", alpha=alpha, member=member), weights[0] * p, weights[1] * q, lr * 0
+            )
+            expected = density_ratio.ratio_loss(member, lr, p, q, alpha, fraction)
+            assert trained(lr)[0] == pytest.approx(expected, rel=1e-12)
+
+
+def test_free_minimiser_finds_far_ratios():
+    assert free_minimiser(example_loss("ddro"), 1.0, 1e-12) == pytest.approx(12 * np.log(10), rel=1e-12)
+    assert free_minimiser(example_loss("rdro", alpha=0.2), 0.3, 0.0) == pytest.approx(np.log(5), rel=1e-14)

@@ -1,0 +1,129 @@
+"""The worst-case instances, against every number that the literature and the specification give for them."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from theory.distortion.factors import borda_factor, borda_lower_factor, linear_factor, optimal_gamma
+from theory.distortion.instances import (
+    borda_instance,
+    condorcet_instance,
+    copeland_instance,
+    correlated_instance,
+    rlhf_instance,
+)
+from theory.distortion.measure import distortion
+from theory.policy.nash import nlhf
+from theory.policy.rewards import rlhf
+from theory.social_choice.pairwise import borda, copeland
+
+
+def loss(instance, policy):
+    return distortion(instance.population, policy, tau=instance.tau, log_reference=instance.log_reference)
+
+
+def test_i3_is_all_fair_coins_and_hides_the_linear_factor():
+    instance = condorcet_instance(10.0, 10, 1e-3)
+    u = instance.population.average_utility
+    assert np.abs(instance.win_rates - 0.5).max() < 1e-15
+    assert u[0] / u[1] == pytest.approx(5.000412, abs=5e-7)
+    loser = condorcet_instance(10.0, 10, 1e-3, xi=1.01)
+    assert (loser.win_rates[0, 1:] < 0.5).all()
+    assert loss(loser, borda(loser.win_rates)) == pytest.approx(linear_factor(10.0), rel=0.02)
+
+
+@pytest.mark.parametrize("n_alternatives", [10, 100])
+def test_i3_costs_a_uniform_labelling_the_value_of_d2(n_alternatives):
+    instance = condorcet_instance(10.0, n_alternatives, 1e-6)
+    uniform = np.full(n_alternatives, 1 / n_alternatives)
+    assert loss(instance, uniform) == pytest.approx({10: 3.57, 100: 4.81}[n_alternatives], abs=5e-3)
+
+
+@pytest.mark.parametrize("bt_beta", [1.0, 2.0, 5.0, 10.0, 20.0, 50.0])
+def test_borda_reaches_its_factors_on_i5(bt_beta):
+    instance = borda_instance(bt_beta, 1e-5)
+    winner = borda(instance.win_rates, instance.mu)
+    assert instance.names[int(winner.argmax())] == "c"
+    assert loss(instance, winner) == pytest.approx(borda_lower_factor(bt_beta), rel=1e-4)
+    sharpest = borda_instance(bt_beta, 1e-5, optimal_gamma(bt_beta))
+    assert loss(sharpest, borda(sharpest.win_rates, sharpest.mu)) == pytest.approx(borda_factor(bt_beta), rel=1e-4)
+
+
+def test_cloning_b_keeps_bordas_choice():
+    instance = borda_instance(10.0, 1e-4, clones=50)
+    winner = borda(instance.win_rates, instance.mu)
+    assert instance.names[int(winner.argmax())] == "c"
+    assert instance.win_rates.shape == (52, 52)
+
+
+@pytest.mark.parametrize("clones", [2, 3, 7])
+def test_copeland_is_fooled_by_clones(clones):
+    instance = copeland_instance(10.0, 1e-6, optimal_gamma(10.0), clones=clones)
+    winner = copeland(instance.win_rates)
+    assert instance.names[int(winner.argmax())] == "c"
+    assert loss(instance, winner) == pytest.approx(8.025, abs=5e-4)
+
+
+@pytest.mark.parametrize(
+    ("bt_beta", "expected"),
+    [(5, 2.9682632), (8, 37.261973), (10, 220.26458), (12, 1356.2865), (15, 21792.356), (20, 2407902.3)],
+)
+def test_rlhf_on_i6(bt_beta, expected):
+    instance = rlhf_instance(bt_beta)
+    policy = rlhf(instance.win_rates, instance.pair_weights, tau=1.0, log_reference=instance.log_reference)
+    assert instance.names[int(policy.argmax())] == "b"
+    assert loss(instance, policy) == pytest.approx(expected, rel=1e-7)
+
+
+def test_i6_up_to_ten_trillion_clones():
+    instance = rlhf_instance(30.0, eta=1e-16)
+    assert instance.multiplicity[2] > 1e13
+    assert rlhf_instance(10.0).multiplicity[2] == 71658
+    policy = rlhf(instance.win_rates, instance.pair_weights, tau=1.0, log_reference=instance.log_reference)
+    assert loss(instance, policy) == pytest.approx(math.exp(30) / 300, rel=1e-4)
+    nash = nlhf(instance.win_rates, tau=1.0, log_reference=instance.log_reference)
+    assert loss(instance, nash.policy) <= linear_factor(30.0)
+
+
+@pytest.mark.parametrize(
+    ("bt_beta", "sizes"),
+    [
+        (5.0, {5: 1.3666, 20: 2.8564, 100: 6.6831, 300: 11.7028}),
+        (10.0, {5: 1.5413, 20: 4.9224, 100: 13.0329, 300: 23.2161}),
+    ],
+)
+def test_rlhf_climbs_to_the_end_of_i9(bt_beta, sizes):
+    for A, expected in sizes.items():
+        instance = correlated_instance(bt_beta, A, float(A) ** -3)
+        policy = rlhf(instance.win_rates, instance.pair_weights, tau=instance.tau, log_reference=instance.log_reference)
+        assert policy[-1] == 1.0
+        assert loss(instance, policy) == pytest.approx(expected, abs=5e-5)
+
+
+def test_i9_with_too_many_other_pairs_stops_half_way():
+    instance = correlated_instance(5.0, 300, 1e-4)
+    policy = rlhf(instance.win_rates, instance.pair_weights, tau=instance.tau, log_reference=instance.log_reference)
+    assert int(policy.argmax()) + 1 == 50
+    assert loss(instance, policy) == pytest.approx(4.66, abs=5e-3)
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda: condorcet_instance(10.0, 1, 1e-3), "n_alternatives = 1"),
+        (lambda: condorcet_instance(10.0, 3, 0.6, xi=2.0), "xi = 2.0"),
+        (lambda: borda_instance(10.0, 0.0), "epsilon = 0.0"),
+        (lambda: borda_instance(10.0, 1e-3, gamma=1.5), "gamma = 1.5"),
+        (lambda: copeland_instance(10.0, 1e-3, clones=1), "clones = 1"),
+        (lambda: rlhf_instance(0.5), "bt_beta = 0.5"),
+        (lambda: rlhf_instance(5.0, eta=0.0), "eta = 0.0"),
+        (lambda: correlated_instance(5.0, 2, 1e-3), "n_alternatives = 2"),
+        (lambda: correlated_instance(5.0, 5, 1.0), "epsilon = 1.0"),
+    ],
+)
+def test_bad_parameters(build, message):
+    with pytest.raises(ValueError, match=message):
+        build()

@@ -1,0 +1,80 @@
+"""Divergences between Gaussians: against integrals, special cases, bad input."""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from scipy.integrate import quad
+from scipy.stats import norm
+
+from theory.divergences.gaussian import (
+    bhattacharyya_gaussian,
+    f_divergence_gaussian,
+    jensen_shannon_gaussian,
+    kl_gaussian,
+    log_affinity,
+    squared_hellinger_gaussian,
+    total_variation_gaussian,
+)
+from theory.divergences.generators import GENERATORS, Generator, alpha_divergence
+
+EVERY_GENERATOR = [*GENERATORS.values(), *map(alpha_divergence, (-1.3, -1.0, 0.3, 0.5, 2.0, 3.0))]
+CASES = [(0.3, 0.8, -0.4, 1.3), (1.0, 1.0, 0.0, 1.0), (0.0, 0.5, 0.0, 1.0), (2.0, 1.5, -1.0, 1.2)]
+
+
+@pytest.mark.parametrize(("m1", "s1", "m2", "s2"), CASES)
+def test_gaussian_divergences_are_integrals(m1, s1, m2, s2):
+    def integral(made: Generator) -> float:
+        def integrand(x: float) -> float:
+            p, q = norm.pdf(x, m1, s1), norm.pdf(x, m2, s2)
+            return float(made.perspective(np.array([p]), np.array([q]))[0])
+
+        breaks = [-9.0, -4.0, -1.0, -0.1, 0.0, 0.5, 1.0, 2.0, 5.0, 10.0]
+        return sum(quad(integrand, a, b, epsabs=1e-11)[0] for a, b in pairwise(breaks))
+
+    for made in EVERY_GENERATOR:
+        exact = f_divergence_gaussian(m1, s1**2, m2, s2**2, made)
+        diverges = made.name in ("neyman", "pearson") or (
+            made.name.startswith("alpha") and not 0 < float(made.name[6:]) < 1
+        )
+        if diverges and s1 != s2:
+            continue  # the tail beyond the range of the integral, or an infinite value: next test
+        assert exact == pytest.approx(integral(made), rel=1e-6, abs=2e-7), made.name
+
+
+def test_gaussian_special_cases():
+    unit = np.eye(3)
+    shift = np.array([1.0, 2.0, 2.0])  # δ = 3
+    assert kl_gaussian(shift, unit, np.zeros(3), unit) == pytest.approx(4.5)
+    assert bhattacharyya_gaussian(shift, unit, np.zeros(3), unit) == pytest.approx(9 / 8)
+    assert squared_hellinger_gaussian(shift, unit, np.zeros(3), unit) == pytest.approx(2 - 2 * math.exp(-9 / 8))
+    assert f_divergence_gaussian(shift, unit, np.zeros(3), unit, "pearson") == pytest.approx(math.expm1(9.0))
+    assert total_variation_gaussian(shift, unit, np.zeros(3), unit) == pytest.approx(2 * norm.cdf(1.5) - 1)
+    assert f_divergence_gaussian(shift, unit, np.zeros(3), unit, "tv") == pytest.approx(2 * norm.cdf(1.5) - 1)
+    assert jensen_shannon_gaussian(shift, unit, np.zeros(3), unit) == pytest.approx(
+        jensen_shannon_gaussian(3.0, 1.0, 0.0, 1.0), abs=1e-13
+    )
+    assert f_divergence_gaussian(0.0, 1.0, 0.0, 4.0, "neyman") == math.inf
+    assert f_divergence_gaussian(0.0, 4.0, 0.0, 1.0, "pearson") == math.inf
+    assert log_affinity(0.0, 0.3, 2.0, 1.0, 1.0) == pytest.approx(0.0, abs=1e-15)
+    assert log_affinity(1.0, 0.3, 2.0, 1.0, 1.0) == pytest.approx(0.0, abs=1e-15)
+
+
+def test_determinants_do_not_underflow():
+    d = 400
+    value = bhattacharyya_gaussian(np.zeros(d), 1e-3 * np.eye(d), np.zeros(d), 2e-3 * np.eye(d))
+    assert value == pytest.approx(d * (0.5 * math.log(1.5) - 0.25 * math.log(2)), rel=1e-12)
+
+
+def test_bad_gaussians_are_named():
+    with pytest.raises(ValueError, match="cov1 is not positive definite"):
+        kl_gaussian([0, 0], [[1, 2], [2, 1]], [0, 0], np.eye(2))
+    with pytest.raises(ValueError, match="cov2 is not symmetric"):
+        kl_gaussian([0, 0], np.eye(2), [0, 0], [[1, 0.5], [0, 1]])
+    with pytest.raises(ValueError, match="mean2"):
+        bhattacharyya_gaussian([0, 0], np.eye(2), [0], [[1]])
+    with pytest.raises(ValueError, match="one dimension or equal covariances"):
+        f_divergence_gaussian([0, 0], np.eye(2), [0, 0], 2 * np.eye(2), "tv")

@@ -1,0 +1,400 @@
+"""Samples, minibatches, kinds of data, separation metrics, the public normaliser: against enumeration and by hand."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import multivariate_normal, spearmanr
+
+from tests.oracles.strategies import distributions
+from theory.divergences.gaussian import bhattacharyya_gaussian
+from theory.divergences.generators import Infinite, f_divergence
+from theory.divergences.losses import loss_gradient, minimum, population_loss
+from theory.divergences.minibatch import (
+    exact_log_mean_exp_bias,
+    gradient_weight_bias,
+    leave_one_out_bias,
+    leave_one_out_log_mean_exp,
+    log_mean_exp,
+    log_mean_exp_bias,
+    minibatch_kldo,
+    minibatch_minimizer,
+    minibatch_threshold,
+)
+from theory.divergences.normaliser import REGIMES, normaliser, policy_gradient, rejected_drift, terms
+from theory.divergences.safety_data import SafetyData, data_divergence, data_gap, example_pair, example_safety
+from theory.divergences.samples import (
+    asymptotic_bias,
+    asymptotic_excess,
+    asymptotic_stderr,
+    estimate_dpo_minimum,
+    estimate_minimum,
+)
+from theory.divergences.separation import (
+    bhattacharyya_bias,
+    class_separation,
+    expected_silhouette,
+    fit_gaussian,
+    principal_axes,
+    projected_distance,
+    rank_correlation,
+    silhouette,
+)
+from theory.divergences.tables import kl
+
+P = np.array([0.4, 0.1, 0.3, 0.2])
+Q = np.array([0.1, 0.2, 0.25, 0.45])
+pairs = st.integers(2, 5).flatmap(lambda size: st.tuples(distributions(size, 0.02), distributions(size, 0.02)))
+
+
+# Estimates from samples.
+
+
+@pytest.mark.parametrize("name", ["kldo", "kto", "bco", "hellinger", "pearson", "alpha:0.5"])
+def test_estimates_are_plug_in_minima_with_intervals(name):
+    n = 1000
+    found = estimate_minimum(name, n * P, 2 * n * Q)
+    assert found.value == pytest.approx(minimum(name, P, Q), abs=1e-12)
+    assert found.high - found.value == pytest.approx(1.959963984540054 * found.stderr)
+    same = estimate_minimum(name, n * P, n * Q)
+    assert same.stderr == pytest.approx(asymptotic_stderr(name, P, Q, n), rel=1e-12)
+    wide = estimate_minimum(name, n * P, n * Q, confidence=0.99)
+    assert wide.low < same.low
+
+
+def test_standard_errors_by_hand():
+    """KL: Var₊ log R + Var₋ R; TV: binomial in the set R > 1."""
+    L, R = np.log(P / Q), P / Q
+    variance = (P @ L**2 - (P @ L) ** 2) + (Q @ R**2 - (Q @ R) ** 2)
+    assert asymptotic_stderr("kldo", P, Q, 100) == pytest.approx(math.sqrt(variance / 100))
+    above = R > 1
+    a, b = P[above].sum(), Q[above].sum()
+    assert asymptotic_stderr("kto", P, Q, 100) == pytest.approx(math.sqrt((a * (1 - a) + b * (1 - b)) / 100))
+
+
+def test_biases_by_hand():
+    """KL: ½Σ(1 − p) + ½ΣR(1 − q), a classical expansion; Pearson: Σ(R(1−p) + R²(1−q))."""
+    R = P / Q
+    assert asymptotic_bias("kldo", P, Q, 50) == pytest.approx(-0.5 * np.sum(1 - P + R * (1 - Q)) / 50)
+    assert asymptotic_bias("pearson", P, Q, 50) == pytest.approx(-np.sum(R * (1 - P) + R**2 * (1 - Q)) / 50)
+    assert asymptotic_bias("dpo", P, Q, 50) == -3 / 100
+    assert asymptotic_bias("kto", P, Q, 50) == 0.0
+    assert asymptotic_excess("bco", P, Q, 50) == -asymptotic_bias("bco", P, Q, 50)
+    saved = -asymptotic_bias("kldo", P, Q, 50) - asymptotic_excess("kldo", P, Q, 50)
+    assert saved == pytest.approx(f_divergence(P, Q, "pearson") / 100)
+    assert asymptotic_excess("kl", P, Q, 50) > asymptotic_excess("kldo", P, Q, 50) > 0
+
+
+def test_dpo_on_pair_counts():
+    wins = 1000 * np.outer(P, Q)
+    found = estimate_dpo_minimum(wins)
+    assert found.value == pytest.approx(minimum("dpo", P, Q), abs=1e-10)
+    assert found.stderr == pytest.approx(asymptotic_stderr("dpo", P, Q, 1000), rel=1e-6)
+
+
+def test_absent_classes_and_responses():
+    with pytest.raises(ValueError, match="dispreferred"):
+        estimate_minimum("bco", [3, 4], [0, 0])
+    with pytest.raises(ValueError, match=r"preferred\[1\]"):
+        estimate_minimum("bco", [3, -4], [1, 2])
+    with pytest.raises(ValueError, match="estimate_dpo_minimum"):
+        estimate_minimum("dpo", [3, 4], [1, 2])
+    with pytest.raises(ValueError, match="wins"):
+        estimate_dpo_minimum(np.zeros((2, 2)))
+    found = estimate_minimum("kldo", [3, 4], [0, 2])
+    assert isinstance(found.value, Infinite)
+    assert (found.value, found.value.outcome) == (-math.inf, 0)
+    assert math.isfinite(estimate_minimum("bco", [3, 4], [0, 2]).value)
+    with pytest.raises(ValueError, match="outcome 0"):
+        asymptotic_bias("bco", [0.0, 1.0], [0.5, 0.5], 10)
+    with pytest.raises(ValueError, match="kink"):
+        asymptotic_bias("kto", [0.2, 0.3, 0.5], [0.2, 0.4, 0.4], 10)
+
+
+# Minibatches.
+
+
+def batches(size: int) -> list[tuple[tuple[int, ...], float]]:
+    """Every ordered batch of responses with its probability."""
+    return [(batch, float(np.prod(Q[list(batch)]))) for batch in itertools.product(range(4), repeat=size)]
+
+
+REWARDS = np.array([1.0, -0.5, 0.3, 0.8])
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 5])
+def test_minibatch_expectations_by_listing_ordered_batches(size):
+    exact = sum(mass * log_mean_exp(REWARDS[list(batch)]) for batch, mass in batches(size))
+    truth = math.log(Q @ np.exp(REWARDS))
+    assert exact_log_mean_exp_bias(REWARDS, Q, size) == pytest.approx(exact - truth, abs=1e-13)
+    value, gradient = minibatch_kldo(REWARDS, P, Q, size)
+    assert value == pytest.approx(exact - P @ REWARDS, abs=1e-13)
+    h = 1e-6
+    numeric = [
+        (minibatch_kldo(REWARDS + h * e, P, Q, size)[0] - minibatch_kldo(REWARDS - h * e, P, Q, size)[0]) / (2 * h)
+        for e in np.eye(4)
+    ]
+    np.testing.assert_allclose(gradient, numeric, atol=1e-8)
+
+
+def test_first_terms_of_the_biases():
+    for B in (200, 400):
+        exact = exact_log_mean_exp_bias(REWARDS[:2], [0.3, 0.7], B)
+        assert exact == pytest.approx(log_mean_exp_bias(REWARDS[:2], [0.3, 0.7], B), rel=3 / B)
+    assert exact_log_mean_exp_bias(REWARDS, Q, 1) == pytest.approx(Q @ REWARDS - math.log(Q @ np.exp(REWARDS)))
+
+
+def test_leave_one_out_removes_the_first_term():
+    def expected(size: int) -> float:
+        return sum(mass * leave_one_out_log_mean_exp(REWARDS[list(batch)]) for batch, mass in batches(size))
+
+    truth = math.log(Q @ np.exp(REWARDS))
+    left = [expected(size) - truth for size in (3, 6)]
+    assert abs(left[1]) < 0.35 * abs(left[0])
+    assert abs(left[1]) < 0.2 * abs(exact_log_mean_exp_bias(REWARDS, Q, 6))
+    assert left[1] == pytest.approx(leave_one_out_bias(REWARDS, Q, 6), rel=0.5)
+
+
+@given(st.lists(st.floats(-800.0, 800.0), min_size=2, max_size=6))
+def test_leave_one_out_by_its_definition(values):
+    rewards = np.array(values)
+    B = rewards.size
+    without = [log_mean_exp(np.delete(rewards, i)) for i in range(B)]
+    expected = B * log_mean_exp(rewards) - (B - 1) * np.mean(without)
+    assert leave_one_out_log_mean_exp(rewards) == pytest.approx(expected, rel=1e-11, abs=1e-9)
+    assert log_mean_exp(rewards) == pytest.approx(float(np.logaddexp.reduce(rewards)) - math.log(B), abs=1e-9)
+
+
+def test_gradient_weights_by_listing():
+    """E[weight] − weight at B = 6, against the first-order term; with rate 1 the weights sum to one, so biases to 0."""
+    x = np.exp(REWARDS) / (Q @ np.exp(REWARDS))
+    _, gradient = minibatch_kldo(REWARDS, P, Q, 40)
+    exact = gradient + P - Q * x
+    np.testing.assert_allclose(gradient_weight_bias(REWARDS, Q, 40), exact, rtol=0.1, atol=2e-5)
+    assert gradient_weight_bias(REWARDS, Q, 5).sum() == pytest.approx(0.0, abs=1e-15)
+    slow = gradient_weight_bias(REWARDS, Q, 40, rate=0.05)
+    assert (np.abs(slow) < 0.15 * np.abs(exact)).all()
+
+
+@given(pairs)
+def test_the_threshold_is_a_maximum_over_all_subsets(tables):
+    p, q = tables
+    n = p.size
+    ratios = [
+        math.log(1 - p[list(S)].sum()) / math.log(1 - q[list(S)].sum())
+        for size in range(1, n)
+        for S in itertools.combinations(range(n), size)
+    ]
+    assert minibatch_threshold(p, q) == pytest.approx(max(1.0, *ratios), rel=1e-9)
+
+
+def test_minibatch_optima_exist_above_the_threshold_only():
+    threshold = minibatch_threshold(P, Q)
+    assert 4.8 < threshold < 4.9
+    with pytest.raises(ValueError, match=r"needs more than 4\.84"):
+        minibatch_minimizer(P, Q, 4)
+    direction = np.array([1.0, 0.0, 0.0, 0.0])
+    falling = [minibatch_kldo(t * direction, P, Q, 4)[0] for t in (10.0, 100.0, 1000.0)]
+    assert falling[0] > falling[1] > falling[2]
+    ranges = []
+    for batch in (5, 8, 16, 60):
+        r = minibatch_minimizer(P, Q, batch)
+        np.testing.assert_allclose(minibatch_kldo(r, P, Q, batch)[1], 0.0, atol=1e-8)
+        ranges.append(float(np.ptp(r)))
+    exact = float(np.ptp(np.log(P / Q)))
+    assert ranges == sorted(ranges, reverse=True)
+    assert ranges[-1] == pytest.approx(exact, rel=0.05)
+    assert ranges[0] > 1.5 * exact
+    assert minibatch_threshold([0.5, 0.5], [1.0, 0.0]) == math.inf
+    assert minibatch_threshold(P, P) == pytest.approx(1.0)
+
+
+# Kinds of data.
+
+
+@pytest.mark.parametrize("generator", ["kl", "jensen_shannon", "total_variation", "pearson", "squared_hellinger"])
+@pytest.mark.parametrize("overlap", [0.05, 0.5, 0.9])
+def test_the_data_gap_is_the_difference_of_the_divergences(generator, overlap):
+    data = example_safety(overlap)
+    difference = data_divergence(data, "cr", generator) - data_divergence(data, "preference", generator)
+    assert data_gap(data, generator) == pytest.approx(difference, abs=1e-13)
+    tables = [f_divergence(*(t.ravel() for t in data.joint(kind)), generator) for kind in ("cr", "preference")]
+    assert difference == pytest.approx(tables[0] - tables[1], abs=1e-13)
+
+
+def test_refusals_far_from_answers_separate_more_and_near_ones_less():
+    for generator in ("jensen_shannon", "total_variation"):
+        gaps = [data_gap(example_safety(overlap), generator) for overlap in (0.0, 0.3, 0.6, 0.9)]
+        assert gaps == sorted(gaps, reverse=True)
+        assert gaps[0] > 0 > gaps[-1]
+
+
+def test_disjoint_refusals():
+    data = example_safety(0.0)
+    gap = data_gap(data, "kl")
+    assert isinstance(gap, Infinite)
+    assert gap == math.inf
+    harmless = data.prompts[data.safe].sum()
+    on_safe = data_divergence(data, "cr", "total_variation") - sum(
+        data.prompts[x] * f_divergence(data.preferred[x], data.rejected[x], "tv") for x in (2, 3)
+    )
+    assert on_safe == pytest.approx(harmless)  # total variation 1 on safe prompts: its maximum
+    parts = {name: getattr(data, name) for name in data.__dataclass_fields__}
+    with pytest.raises(ValueError, match="both infinite"):
+        data_gap(SafetyData(**{**parts, "weak": data.refusal}), "reverse_kl")
+
+
+def test_bad_safety_data_are_named():
+    good = example_safety(0.3)
+    parts = {name: getattr(good, name) for name in good.__dataclass_fields__}
+    with pytest.raises(ValueError, match="safe must be"):
+        SafetyData(**{**parts, "safe": np.array([1, 1, 0, 0])})
+    with pytest.raises(ValueError, match=r"weak\[0\] sums to"):
+        SafetyData(**{**parts, "weak": 0.9 * good.weak})
+    with pytest.raises(ValueError, match="preference"):
+        good.dispreferred("prefs")
+    with pytest.raises(ValueError, match="overlap"):
+        example_safety(1.5)
+
+
+def test_example_pairs_have_the_stated_ratio():
+    p, q = example_pair(7, 2.0)
+    spread = np.log(p / q) - 2.0 * np.cos(2.4 * np.arange(7))
+    np.testing.assert_allclose(spread, spread[0], atol=1e-13)
+    assert kl(*example_pair(7, 0.0)) == 0.0
+
+
+# Separation.
+
+
+def test_silhouette_by_its_definition(rng):
+    points = rng.normal(size=(15, 3))
+    labels = np.array([0] * 6 + [1] * 9)
+    scores = []
+    for i in range(15):
+        distance = np.linalg.norm(points - points[i], axis=1)
+        own = [distance[j] for j in range(15) if labels[j] == labels[i] and j != i]
+        other = [distance[j] for j in range(15) if labels[j] != labels[i]]
+        a, b = np.mean(own), np.mean(other)
+        scores.append((b - a) / max(a, b))
+    assert silhouette(points, labels) == pytest.approx(np.mean(scores), abs=1e-12)
+    assert silhouette(np.array([[0.0], [0.0], [1.0], [1.0]]), [0, 0, 1, 1]) == pytest.approx(1.0)
+    assert silhouette(np.array([[0.0], [1.0], [2.0]]), ["a", "b", "b"]) == pytest.approx((0 + 0 + 0.5) / 3)
+
+
+def test_expected_silhouette_by_sampling(rng):
+    assert expected_silhouette(0.0, 3) == pytest.approx(0.0, abs=1e-9)
+    for dimension in (1, 3):
+        labels = np.repeat([0, 1], 1500)
+        points = rng.normal(size=(3000, dimension)) + 2.0 * labels[:, None] * np.eye(dimension)[0]
+        assert silhouette(points, labels) == pytest.approx(expected_silhouette(2.0, dimension), abs=0.02)
+
+
+def test_class_separation_uses_what_it_says(rng):
+    shapes = np.diag([4.0, 1.0, 0.25])
+    points = np.vstack(
+        [rng.multivariate_normal([0, 0, 0], shapes, 300), rng.multivariate_normal([0, 0, 2], shapes, 200)]
+    )
+    labels = np.array(["safe"] * 300 + ["harmful"] * 200)
+    full = class_separation(points, labels)
+    fitted = fit_gaussian(points[:300]), fit_gaussian(points[300:])
+    assert full.bhattacharyya == pytest.approx(bhattacharyya_gaussian(*fitted[0], *fitted[1]))
+    assert full.silhouette == pytest.approx(silhouette(points, labels))
+    rotation = np.linalg.qr(rng.normal(size=(3, 3)))[0]
+    turned = class_separation(points @ rotation, labels, components=2)
+    assert turned.bhattacharyya == pytest.approx(class_separation(points, labels, components=2).bhattacharyya, rel=1e-8)
+    assert class_separation(points, labels, components=1).bhattacharyya < 0.2 * full.bhattacharyya
+    shrunk = fit_gaussian(points[:300], shrinkage=1.0)[1]
+    np.testing.assert_allclose(shrunk, np.trace(np.cov(points[:300].T)) / 3 * np.eye(3), rtol=1e-12)
+
+
+def test_bhattacharyya_is_minus_the_log_affinity(rng):
+    first, second = multivariate_normal([0, 1], [[1, 0.3], [0.3, 2]]), multivariate_normal([1, 0], [[1.5, 0], [0, 0.7]])
+    points = rng.multivariate_normal(first.mean, first.cov, 200_000)
+    ratios = np.exp(0.5 * (second.logpdf(points) - first.logpdf(points)))
+    exact = bhattacharyya_gaussian(first.mean, first.cov, second.mean, second.cov)
+    assert -math.log(ratios.mean()) == pytest.approx(exact, abs=4 * ratios.std() / math.sqrt(200_000))
+
+
+def test_pca_follows_variance_not_classes():
+    wide = np.diag([9.0, 4.0, 0.04])
+    apart = np.array([0.0, 0.0, 1.0])
+    assert bhattacharyya_gaussian(apart, wide, 0 * apart, wide) == pytest.approx(1 / 0.04 / 8)
+    assert projected_distance(apart, wide, 0 * apart, wide, 2) == pytest.approx(0.0, abs=1e-12)
+    assert projected_distance(apart, wide, 0 * apart, wide, 3) == pytest.approx(1 / 0.04 / 8)
+    axes = principal_axes(wide, 2)
+    np.testing.assert_allclose(axes.T @ axes, np.eye(2), atol=1e-12)
+    assert bhattacharyya_bias(2, 0.0, 100) == pytest.approx((2 * 3 / 8 + 2 / 4) / 100)
+
+
+def test_rank_correlation_with_ties(rng):
+    x = rng.integers(0, 5, size=30).astype(float)
+    y = x + rng.normal(size=30)
+    found = rank_correlation(x, y)
+    assert found.value == pytest.approx(spearmanr(x, y).statistic, abs=1e-12)
+    assert found.low < found.value < found.high
+    assert rank_correlation([1, 2, 3, 4], [1, 4, 9, 16]).value == 1.0
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: silhouette(np.zeros((3, 2)), [0, 0, 0]), "two classes"),
+        (lambda: silhouette(np.full((2, 1), np.nan), [0, 1]), r"points\[0, 0\]"),
+        (lambda: class_separation(np.arange(8.0).reshape(4, 2), [0, 0, 1, 1]), "cov1 is not positive definite"),
+        (lambda: class_separation(np.arange(6.0).reshape(3, 2), [0, 0, 1]), "two points"),
+        (lambda: fit_gaussian(np.zeros((3, 2)), 2.0), "shrinkage"),
+        (lambda: principal_axes(np.eye(2), 3), "components"),
+        (lambda: rank_correlation([1, 2, 3, 4], [1, 1, 1, 1]), "y is constant"),
+        (lambda: rank_correlation([1, 2, 3], [1, 2, 3]), "four or more"),
+        (lambda: leave_one_out_log_mean_exp([1.0]), "two rewards"),
+        (lambda: gradient_weight_bias(REWARDS, Q, 4, rate=0.0), "rate"),
+    ],
+)
+def test_bad_input_is_named(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+# The public normaliser.
+
+
+@pytest.mark.parametrize(
+    ("A", "U", "c"),
+    [(0, 0, 0), (2, 1, 1), (1, 2, 0.5), (-2, -1, 2), (-1, -2, 1), (-1, 0.5, -2)],
+)
+def test_the_table_of_signs(A, U, c):
+    assert normaliser(A, U) == pytest.approx(c, abs=1e-8)
+
+
+def test_regimes_are_what_they_say_and_the_flipped_one_pushes_up():
+    signs = {name: terms(r.policy, r.p, r.q, r.reference, r.kl_beta) for name, r in REGIMES.items()}
+    A, U = signs["start"]
+    assert A == U == 0
+    for name, order in {
+        "healthy": lambda A, U: U <= A,
+        "damped": lambda A, U: 0 < A < U,
+        "amplified": lambda A, U: A < U < 0,
+        "flipped": lambda A, U: A < 0 < U,
+    }.items():
+        assert order(*signs[name]), name
+    for name, r in REGIMES.items():
+        drifts = [rejected_drift(r.policy, r.p, r.q, r.reference, r.kl_beta, normalised=n) for n in (True, False)]
+        assert drifts[1] < 0, name
+        assert (drifts[0] > 0) == (name == "flipped")
+
+
+def test_without_the_factor_the_gradient_is_kldos():
+    for r in REGIMES.values():
+        rewards = r.kl_beta * np.log(r.policy / r.reference)
+        slope = loss_gradient("kldo", rewards, r.p, r.q)
+        expected = r.kl_beta * (slope - r.policy * slope.sum())
+        found = policy_gradient(r.policy, r.p, r.q, r.reference, r.kl_beta, normalised=False)
+        np.testing.assert_allclose(found, expected, atol=1e-14)
+        A, U = terms(r.policy, r.p, r.q, r.reference, r.kl_beta)
+        assert pytest.approx(population_loss("kldo", rewards, r.p, r.q), abs=1e-14) == U - A

@@ -1,0 +1,140 @@
+"""Populations, win rates and the Bradley–Terry fit."""
+
+from __future__ import annotations
+
+import cvxpy as cp
+import numpy as np
+import pytest
+from hypothesis import given
+from scipy.special import expit, logit
+
+from tests.oracles.strategies import bt_betas, populations
+from theory.bradley_terry import Population, fit_rewards, product_pairs
+from theory.distortion.factors import linear_slope
+from theory.distortion.instances import correlated_instance, rlhf_instance
+
+
+def test_win_rates_are_the_mixture_of_the_types(rng):
+    population = Population(rng.random((3, 4)), rng.dirichlet(np.ones(3)))
+    expected = sum(
+        w * expit(2.5 * (u[:, None] - u[None, :]))
+        for w, u in zip(population.weights, population.utilities, strict=True)
+    )
+    np.testing.assert_allclose(population.win_rates(2.5), expected, rtol=0, atol=1e-15)
+
+
+@given(populations(), bt_betas)
+def test_win_rates_add_to_one_exactly(population, bt_beta):
+    P = population.win_rates(bt_beta)
+    assert ((P + P.T) == 1.0).all()
+    assert (np.diag(P) == 0.5).all()
+
+
+@given(populations(), bt_betas)
+def test_lemma_1_squeezes_win_rates(population, bt_beta):
+    # D1: β(ℓ u(x) − ¼ u(y)) ≤ P(x≻y) − ½ ≤ β(¼ u(x) − ℓ u(y))
+    margins, u, slope = population.win_rates(bt_beta) - 0.5, population.average_utility, linear_slope(bt_beta)
+    off = ~np.eye(u.size, dtype=bool)
+    assert (margins - bt_beta * (slope * u[:, None] - 0.25 * u[None, :]))[off].min() >= -1e-14
+    assert (bt_beta * (0.25 * u[:, None] - slope * u[None, :]) - margins)[off].min() >= -1e-14
+
+
+def test_one_type_is_its_own_reward(rng):
+    # A single Bradley–Terry user is explained exactly: r = β U up to a constant.
+    U = rng.random(6)
+    fit = fit_rewards(Population(U[None]).win_rates(4.0), product_pairs(np.full(6, 1 / 6)))
+    np.testing.assert_allclose(fit.rewards, 4.0 * (U - U.max()), rtol=0, atol=1e-12)
+    assert fit.residual < 1e-14
+
+
+def test_two_alternatives_have_the_closed_form():
+    P = np.array([[0.5, 0.8], [0.2, 0.5]])
+    np.testing.assert_allclose(
+        fit_rewards(P, product_pairs(np.array([0.1, 0.9]))).rewards, [0.0, -logit(0.8)], atol=1e-14
+    )
+
+
+def test_fit_matches_cvxpy(rng):
+    population = Population(rng.random((4, 5)))
+    P = population.win_rates(6.0)
+    pairs = rng.random((5, 5))
+    pairs = (pairs + pairs.T) / (pairs + pairs.T).sum()
+    r = cp.Variable(5)
+    loss = sum(pairs[x, y] * P[x, y] * cp.logistic(r[y] - r[x]) for x in range(5) for y in range(5) if x != y)
+    best = cp.Problem(cp.Minimize(loss), [r[0] == 0]).solve(solver=cp.CLARABEL)
+    fitted = fit_rewards(P, pairs).rewards
+    # an objective within 1e-8 of its minimum places the minimiser within about 1e-4
+    np.testing.assert_allclose(fitted - fitted[0], r.value, atol=3e-4)
+    gaps = fitted[:, None] - fitted[None, :]
+    assert (pairs * P * np.logaddexp(0, -gaps) * (1 - np.eye(5))).sum() <= best + 1e-12
+
+
+@pytest.mark.parametrize(("bt_beta", "expected"), [(10.0, (-7.944146, -7.610906)), (20.0, (-17.944, -17.611))])
+def test_rewards_of_i6(bt_beta, expected):
+    # Masses span 1 to 10⁻¹⁹ at β = 20; the spec gives r_a − r_c and r_b − r_c.
+    instance = rlhf_instance(bt_beta)
+    fit = fit_rewards(instance.win_rates, instance.pair_weights)
+    np.testing.assert_allclose(fit.rewards[:2] - fit.rewards[2], expected, atol=5e-7 if bt_beta == 10 else 5e-4)
+    assert fit.residual < 1e-12
+
+
+def test_collapsing_clones_changes_nothing(rng):
+    # Three clones as three alternatives, or as one class of three times the mass.
+    U = rng.random((3, 3))
+    mu = np.array([0.2, 0.3, 0.5])
+    single = fit_rewards(Population(U).win_rates(5.0), product_pairs(mu)).rewards
+    cloned = fit_rewards(
+        Population(U[:, [0, 1, 2, 2, 2]]).win_rates(5.0), product_pairs(np.array([0.2, 0.3, *[0.5 / 3] * 3]))
+    ).rewards
+    np.testing.assert_allclose(cloned, single[[0, 1, 2, 2, 2]], atol=1e-11)
+
+
+def test_fit_of_a_long_chain_converges():
+    instance = correlated_instance(5.0, 300, 300.0**-3)
+    fit = fit_rewards(instance.win_rates, instance.pair_weights)
+    assert fit.residual < 1e-12
+    assert (np.diff(fit.rewards) > 0).all()  # the reward climbs although utility falls
+
+
+@pytest.mark.parametrize(
+    ("utilities", "weights", "message"),
+    [
+        ([[0.2, 1.2]], None, r"utilities\[0, 1\] = 1.2"),
+        ([[0.2, np.nan]], None, r"utilities\[0, 1\] = nan"),
+        ([[0.2, 0.3]], [0.5], "weights sums to 0.5"),
+        ([[0.2, 0.3]] * 2, [1.5, -0.5], r"weights\[1\] = -0.5"),
+        ([[0.2, 0.3]] * 2, [1.0], "weights must have 2 entries"),
+        ([0.2, 0.3], None, "shape"),
+    ],
+)
+def test_bad_populations(utilities, weights, message):
+    with pytest.raises(ValueError, match=message):
+        Population(np.array(utilities), None if weights is None else np.array(weights))
+
+
+@pytest.mark.parametrize("bt_beta", [0.0, -1.0, np.inf, np.nan])
+def test_bad_temperature(bt_beta):
+    with pytest.raises(ValueError, match="bt_beta"):
+        Population(np.array([[0.2, 0.3]])).win_rates(bt_beta)
+
+
+def test_bad_comparisons():
+    fair = np.full((3, 3), 0.5)
+    uniform = product_pairs(np.full(3, 1 / 3))
+    broken = fair.copy()
+    broken[0, 1] = 0.7
+    with pytest.raises(ValueError, match=r"win_rates\[0, 1\] \+ win_rates\[1, 0\]"):
+        fit_rewards(broken, uniform)
+    with pytest.raises(ValueError, match="pair_weights sums to"):
+        fit_rewards(fair, 2 * uniform)
+    lopsided = uniform.copy()
+    lopsided[0, 1] += 0.01
+    with pytest.raises(ValueError, match="differs from"):
+        fit_rewards(fair, lopsided)
+    apart = np.diag([0.0, 0.0, 0.5])
+    apart[0, 1] = apart[1, 0] = 0.25
+    with pytest.raises(ValueError, match="disconnected"):
+        fit_rewards(fair, apart)
+    separable = np.array([[0.5, 1.0, 1.0], [0.0, 0.5, 0.5], [0.0, 0.5, 0.5]])
+    with pytest.raises(ValueError, match=r"separable: alternatives \[0\]"):
+        fit_rewards(separable, uniform)

@@ -1,9 +1,0 @@
-"""Claims B1–B9: Best-of-N and Speculative Rejection."""
-
-from __future__ import annotations
-
-from theory.best_of_n_law_claims import LAW_CLAIMS
-from theory.judgement import Claim
-from theory.speculative_claims import SPECULATIVE_CLAIMS
-
-BEST_OF_N_CLAIMS: tuple[Claim, ...] = tuple(sorted((*LAW_CLAIMS, *SPECULATIVE_CLAIMS), key=lambda claim: claim.id))

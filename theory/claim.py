@@ -1,0 +1,202 @@
+"""What a claim is, what can be measured of it, and the rule that turns a measured number into a verdict.
+
+A `Claim` is one statement of one paper (or of ours). What can be measured of it are its `Check`s: a quantity, the
+settings it is predicted at, the prediction, and how close is close enough, all written before anything runs.
+`simulate/` and `llm_validation/` produce one row per check, setting and seed; `paper/` joins rows with the
+predictions here and prints the verdicts. A missing value is never a pass.
+"""
+
+from __future__ import annotations
+
+import inspect
+import itertools
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal
+
+Kind = Literal["equality", "upper bound", "lower bound", "rate", "ordering"]
+Verdict = Literal["agrees", "disagrees", "inconclusive", "not run"]
+Value = float | int | str
+Setting = Mapping[str, Value]
+
+#: Half-width of every interval in standard errors: a right claim is called wrong about once in 16 000 comparisons.
+STANDARD_ERRORS = 4.0
+
+
+@dataclass(frozen=True, eq=False)
+class Check:
+    """One measurable quantity of a claim. Written by `equal`, `rate`, `at_most`, `at_least` and `greater`.
+
+    name         short word, unique within the claim; rows are keyed by `claim.name`
+    quantity     what is measured, one phrase in the field's terms
+    kind         how it is judged, see `verdict`
+    settings     the grid it is predicted at, dictionaries of keyword arguments of `theory`
+    theory       the prediction: a function of a setting, or the number that is predicted at all of them
+    resolution   how far an estimate may be off, and how large its standard error may be, for the check to mean
+                 anything: in the quantity's own unit, or relative to the prediction if `relative`
+    because      where the resolution comes from
+    measured     names of a setting that only the measurement takes (a number of users, a method)
+    """
+
+    name: str
+    quantity: str
+    kind: Kind
+    settings: tuple[Setting, ...]
+    theory: Callable[..., float] | float
+    resolution: float
+    because: str
+    relative: bool = False
+    measured: tuple[str, ...] = ()
+
+    def predict(self, setting: Setting) -> float:
+        """The predicted value at one setting.
+
+        ValueError for a name that neither the prediction nor the measurement takes, or for one that is missing.
+        """
+        taken = {name: value for name, value in setting.items() if name not in self.measured}
+        if not callable(self.theory):
+            known = {name for known in self.settings for name in known}
+            unknown = [name for name in taken if name not in known]
+            if unknown:
+                raise ValueError(
+                    f"{self.name} has no setting {unknown[0]!r}; it has {', '.join(sorted(known)) or 'none'}"
+                )
+            return float(self.theory)
+        try:
+            inspect.signature(self.theory).bind(**taken)
+        except TypeError as error:
+            raise ValueError(f"{self.name} at {setting_key(setting) or 'no setting'}: {error}") from None
+        return float(self.theory(**taken))
+
+    def tolerance(self, predicted: float) -> float:
+        """The resolution in the unit of the quantity."""
+        return self.resolution * (abs(predicted) if self.relative else 1.0)
+
+
+def _check(
+    kind: Kind,
+    name: str,
+    quantity: str,
+    theory: Callable[..., float] | float,
+    *,
+    at: tuple[Setting, ...] = ({},),
+    within: float = 0.0,
+    relative: float | None = None,
+    because: str,
+    measured: tuple[str, ...] = (),
+) -> Check:
+    """A check of one kind. `within` is the resolution in the quantity's unit, `relative` one relative to the
+    prediction.
+
+    at, measured, because  `Check.settings`, `Check.measured`, `Check.because`
+    """
+    resolution = within if relative is None else relative
+    return Check(name, quantity, kind, at, theory, resolution, because, relative is not None, measured)
+
+
+#: A check whose estimate should equal the prediction; a slope that should; one that a bound holds from above or from
+#: below; a paired difference that should exceed the prediction.
+equal = partial(_check, "equality")
+rate = partial(_check, "rate")
+at_most = partial(_check, "upper bound")
+at_least = partial(_check, "lower bound")
+greater = partial(_check, "ordering")
+
+
+@dataclass(frozen=True, eq=False)
+class Claim:
+    """One claim: stable id, statement in one sentence, source, kind of its main check, topic, and its checks.
+
+    checks      what theory predicts and simulation measures
+    llm_checks  what a trained language model should show of it
+    """
+
+    id: str
+    statement: str
+    source: str
+    kind: Kind
+    topic: str
+    checks: tuple[Check, ...]
+    llm_checks: tuple[Check, ...] = ()
+
+    def check(self, name: str) -> Check:
+        """The check of that name, of either column; KeyError lists the names there are."""
+        both = (*self.checks, *self.llm_checks)
+        for check in both:
+            if check.name == name:
+                return check
+        raise KeyError(f"{self.id} has no check {name!r}, only {[check.name for check in both]}")
+
+
+def grid(**axes: tuple[Value, ...] | Value) -> tuple[Setting, ...]:
+    """All combinations of the named axes as settings; a single value is an axis of length one."""
+    lists = [axis if isinstance(axis, tuple) else (axis,) for axis in axes.values()]
+    return tuple(dict(zip(axes, values, strict=True)) for values in itertools.product(*lists))
+
+
+def setting_key(setting: Setting) -> str:
+    """A setting as one line, `bt_beta=10;n=1000`: the form in which rows carry it. Numbers print shortest-exact."""
+    for name, value in setting.items():
+        if any(mark in f"{name}{value}" for mark in ";=\n"):
+            raise ValueError(f"setting {name} = {value!r} may not contain ';', '=' or a line break")
+    return ";".join(f"{name}={_format(value)}" for name, value in setting.items())
+
+
+def parse_setting(key: str) -> dict[str, Value]:
+    """Inverse of `setting_key`."""
+    entries = (item.split("=", 1) for item in key.split(";") if item)
+    return {name: _parse(text) for name, text in entries}
+
+
+def _format(value: Value) -> str:
+    if isinstance(value, float) and value.is_integer() and abs(value) < 1e6:
+        return str(int(value))
+    return repr(value) if isinstance(value, float) else str(value)
+
+
+def _parse(text: str) -> Value:
+    for convert in (int, float):
+        try:
+            return convert(text)
+        except ValueError:
+            continue
+    return text
+
+
+def verdict(check: Check, predicted: float, estimate: float, stderr: float) -> Verdict:
+    """Judge one estimate ± standard error against its prediction, k = `STANDARD_ERRORS`, r = the resolution.
+
+    equality, rate   agrees if |estimate − predicted| ≤ max(k·stderr, r) and stderr ≤ r;
+                     disagrees if |estimate − predicted| > max(k·stderr, r); otherwise inconclusive (too noisy)
+    upper bound      agrees if estimate + k·stderr ≤ predicted + r; disagrees if estimate − k·stderr > predicted + r
+    lower bound      the mirror image
+    ordering         the estimate is a paired difference that should be positive: agrees if
+                     estimate − k·stderr > predicted, disagrees if estimate + k·stderr ≤ predicted
+
+    A certified program or a table has stderr 0. NaN (estimate, stderr or prediction) is inconclusive, never a pass.
+    """
+    if any(math.isnan(number) for number in (predicted, estimate, stderr)):
+        return "inconclusive"
+    noise = STANDARD_ERRORS * stderr
+    room = check.tolerance(predicted)
+    if check.kind in ("equality", "rate"):
+        if estimate != predicted and not abs(estimate - predicted) <= max(noise, room):
+            return "disagrees"
+        return "agrees" if stderr <= room else "inconclusive"
+    if check.kind == "ordering":
+        excess = estimate - predicted
+        return "agrees" if excess - noise > 0 else "disagrees" if excess + noise <= 0 else "inconclusive"
+    excess = estimate - predicted if check.kind == "upper bound" else predicted - estimate
+    if math.isnan(excess):  # inf − inf
+        return "inconclusive"
+    return "agrees" if excess + noise <= room else "disagrees" if excess - noise > room else "inconclusive"
+
+
+def combine(verdicts: list[Verdict]) -> Verdict:
+    """Of many settings: one disagreement is a disagreement, then anything inconclusive, then anything not run."""
+    for worst in ("disagrees", "inconclusive", "not run"):
+        if worst in verdicts:
+            return worst
+    return "agrees" if verdicts else "not run"

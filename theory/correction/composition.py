@@ -1,0 +1,308 @@
+"""Aligner as a correction channel: an upstream policy answers, a corrector rewrites, the composed policy is π K.
+
+An upstream policy π(o|x) draws an answer, a corrector K(c|x,o) replaces it, and what comes out follows
+
+    (πK)(c|x) = Σ_o π(o|x) K(c|x,o).
+
+Training is maximum likelihood of corrections, −E log K_φ(C|X,O), on pairs (O, C) with O ~ π and C ~ K(·|O). This file
+is the front door of the topic: the composed law, what training can reach (A1, A2), what a corrector gains on an
+upstream policy (A3), and how much it copies (A5). The rest of the topic:
+
+| file | holds |
+|---|---|
+| theory/correction_kernels.py | kernels, dense or scipy.sparse: checks, empirical kernels |
+| theory/correction_rounds.py | several rounds: laws, limits, rates, where rounds hurt (A4) |
+| theory/correction_bootstrap.py | upstream models trained on corrections: SFT, DPO, PRO, DDRO, RDRO (A6) |
+| theory/correction_users.py | corrections by heterogeneous users, and their distortion (A7) |
+
+Functions take one prompt; `floors` averages over prompts. Kernels may be arrays or scipy.sparse. Entropies are in nats.
+Shapes: O original answers, C corrections (A where both share one space), P prompts.
+
+Source: Ji et al., "Aligner" (arXiv 2402.02416) for model and training; the identities below are ours unless marked.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.sparse import diags_array, issparse
+from scipy.special import xlogy
+
+from theory.correction.kernels import (
+    Kernel,
+    check_kernel,
+    check_pair,
+    diagonal,
+    entries,
+    row_entropies,
+    values_at,
+)
+from theory.density_ratio.flow import flow
+from theory.validate import Array, as_vector, check_distribution
+
+
+def compose(policy: ArrayLike, kernel: Kernel) -> Array:
+    """The composed policy πK (C,): Σ_o π(o) K(c|o), the law of the stacked model's answers (A3).
+
+    policy  (O,) a law;  kernel  (O, C) a Markov kernel, dense or sparse. ValueError names a row that is not a law.
+    """
+    pi, K = check_pair(policy, kernel)
+    return np.asarray(pi @ K)
+
+
+# A1: what training can reach.
+
+
+def aligner_floor(policy: ArrayLike, kernel: Kernel) -> float:
+    """H(C|O) = Σ_o π(o) H(K(·|o)), nats: the least loss of a corrector, reached at K_φ = K on the support of π."""
+    pi, K = check_pair(policy, kernel)
+    return float(pi @ row_entropies(K))
+
+
+def sft_floor(policy: ArrayLike, kernel: Kernel) -> float:
+    """H(C) = H(πK), nats: the least loss of a model that learns the corrections without seeing the originals."""
+    composed = compose(policy, kernel)
+    return float(0.0 - xlogy(composed, composed).sum())
+
+
+def information_gain(policy: ArrayLike, kernel: Kernel) -> float:
+    """I(C;O) = Σ_o π(o) KL(K(·|o) ‖ πK), nats: by how much correcting is easier than answering (A1).
+
+    It is `sft_floor` − `aligner_floor`, summed without that subtraction; 0 iff the correction ignores the original.
+    """
+    pi, K = check_pair(policy, kernel)
+    composed = np.asarray(pi @ K)
+    e = entries(K)
+    joint = pi[e.original] * e.probability
+    seen = joint > 0
+    ratio = np.log(e.probability[seen]) - np.log(composed[e.correction[seen]])
+    return max(0.0, float(joint[seen] @ ratio))
+
+
+@dataclass(frozen=True)
+class Floors:
+    """Least losses over prompts, nats: aligner H(C|X,O), sft H(C|X), and their difference gain = I(C;O|X)."""
+
+    aligner: float
+    sft: float
+    gain: float
+
+
+def floors(prompts: ArrayLike, policies: ArrayLike, kernels: Sequence[Kernel] | Array) -> Floors:
+    """Floors of Aligner and of SFT on the same corrections, averaged over prompts (A1).
+
+    prompts   (P,) law of the prompt
+    policies  (P, O) upstream law for each prompt
+    kernels   P kernels (O, C): a sequence, or an array (P, O, C)
+    """
+    law = check_distribution("prompts", prompts)
+    pi = np.asarray(policies, dtype=np.float64)
+    if pi.ndim != 2 or len(pi) != law.size or len(kernels) != law.size:
+        raise ValueError(f"{law.size} prompts need one policy and one kernel each, got {len(pi)} and {len(kernels)}")
+    pairs = list(zip(pi, kernels, strict=True))
+    aligner, sft, difference = (
+        float(law @ [value(p, K) for p, K in pairs]) for value in (aligner_floor, sft_floor, information_gain)
+    )
+    return Floors(aligner, sft, difference)
+
+
+# A2: the training objective bounds the composed model's.
+
+
+@dataclass(frozen=True)
+class Sides:
+    """All sides of the bound, for data (O, C) ~ π(o)K(c|o) and a model K_φ; nats, `inf` where the model rules out data.
+
+    composed     −E log(πK_φ)(C), the loss of the stacked model
+    correction   −E log K_φ(C|O), the training objective
+    prior        −E log π(O) = H(O), free of φ
+    slack        correction + prior − composed = −E log P_φ(O|C) ≥ H(O|C) ≥ 0, with equality at K_φ = K
+    independent  −E log K_φ(C|O) with O drawn independently of C: what Jensen's inequality bounds `composed` by
+    naive_gap    correction − composed: negative where the form without the prior fails, −I(C;O) at K_φ = K
+    jensen_gap   independent − composed ≥ 0, at K_φ = K the lautum information KL(P_O ⊗ P_C ‖ P_OC)
+    """
+
+    composed: float
+    correction: float
+    prior: float
+    slack: float
+    independent: float
+    naive_gap: float
+    jensen_gap: float
+
+
+def bound_sides(policy: ArrayLike, kernel: Kernel, model: Kernel | None = None) -> Sides:
+    """−E log(πK_φ)(C) ≤ −E log K_φ(C|O) − E log π(O), every side of it, and of the two forms near it (A2).
+
+    policy  π (O,);  kernel  K (O, C), the law of the corrections;  model  K_φ (O, C), K itself by default
+
+    The bound drops all but one term of (πK_φ)(c) = Σ_o π(o)K_φ(c|o). Without the last term it is Jensen's inequality
+    and needs O independent of C; on paired data it is false: π = (½, ½), K = I gives log 2 ≤ 0.
+    """
+    pi, K = check_pair(policy, kernel)
+    M = K if model is None else check_kernel(model, name="model")
+    if M.shape != K.shape:
+        raise ValueError(f"model has shape {M.shape}, kernel {K.shape}")
+    e = entries(K)
+    joint = pi[e.original] * e.probability
+    o, c, joint = e.original[joint > 0], e.correction[joint > 0], joint[joint > 0]
+    data, stacked = np.asarray(pi @ K), np.asarray(pi @ M)
+    with np.errstate(divide="ignore"):  # what the model rules out costs infinitely much
+        log_stacked, log_model, log_pi = np.log(stacked), np.log(values_at(M, o, c)), np.log(pi)
+    met = data > 0
+    composed = -float(data[met] @ log_stacked[met])
+    ruled_out = np.isneginf(log_model).any()
+    # differences are summed term by term, so that two infinite sides do not meet
+    gap = math.inf if ruled_out else float(joint @ (log_stacked[c] - log_model))
+    prior = float(0.0 - xlogy(pi, pi).sum())
+    independent, jensen_gap = _independent_sides(pi, data, M, log_stacked)
+    return Sides(
+        composed=composed,
+        correction=math.inf if ruled_out else 0.0 - float(joint @ log_model),
+        prior=prior,
+        slack=math.inf if ruled_out else float(joint @ (log_stacked[c] - log_model - log_pi[o])),
+        independent=independent,
+        naive_gap=gap,
+        jensen_gap=jensen_gap,
+    )
+
+
+def _independent_sides(pi: Array, data: Array, M: Kernel, log_stacked: Array) -> tuple[float, float]:
+    """−E log M(C|O) and −E log M(C|O) + E log(πM)(C) for independent O ~ π and C ~ data."""
+    e = entries(M)
+    occurs = (pi[e.original] > 0) & (data[e.correction] > 0)
+    if np.count_nonzero(occurs) < np.count_nonzero(pi) * np.count_nonzero(data):
+        return math.inf, math.inf  # the model has no probability for some pair that occurs
+    o, c, log_model = e.original[occurs], e.correction[occurs], np.log(e.probability[occurs])
+    weight = pi[o] * data[c]
+    return -float(weight @ log_model), max(0.0, float(weight @ (log_stacked[c] - log_model)))
+
+
+# A3: what a corrector gains.
+
+
+def answer_gains(kernel: Kernel, utilities: ArrayLike) -> Array:
+    """g(o) = Σ_c K(c|o) u(c) − u(o) (A,): what correcting answer o gains on average; negative where it does harm.
+
+    The gain on every upstream policy is a mean of these, so it lies in [min g, max g]. kernel (A, A), utilities (A,).
+    """
+    K = check_kernel(kernel, square=True)
+    u = as_vector("utilities", utilities, K.shape[0])
+    return np.asarray(K @ u) - u
+
+
+def gain(policy: ArrayLike, kernel: Kernel, utilities: ArrayLike) -> float:
+    """ΔU = u(πK) − u(π) = Σ_o π(o) g(o), linear in the upstream policy: one corrector, a predictable gain on each."""
+    gains = answer_gains(kernel, utilities)
+    return float(check_distribution("policy", policy, gains.size) @ gains)
+
+
+def transfer_bound(policy: ArrayLike, training_policy: ArrayLike, excess_loss: float, utilities: ArrayLike) -> float:
+    """How far a trained corrector's gain on π can be from the predicted one, in units of utility. Ours.
+
+    |ΔU_K̂(π) − ΔU_K(π)| ≤ (max u − min u)·√(½·max_o π(o)/π₀(o)·ε), where ε ≥ 0 is the training loss above its floor,
+    E_{O~π₀} KL(K(·|O)‖K̂(·|O)), nats: Pinsker's and Jensen's inequalities. Never above max u − min u, which is what
+    remains where the training policy π₀ never shows an answer that π gives.
+    """
+    pi = check_distribution("policy", policy)
+    trained = check_distribution("training_policy", training_policy, pi.size)
+    u = as_vector("utilities", utilities, pi.size)
+    if not excess_loss >= 0:
+        raise ValueError(f"excess_loss = {excess_loss} must be >= 0: no loss is below its floor")
+    spread = float(u.max() - u.min())
+    if ((trained == 0) & (pi > 0)).any():
+        return spread
+    coverage = float(np.max(np.divide(pi, trained, out=np.zeros(pi.size), where=trained > 0)))
+    return spread * min(1.0, math.sqrt(0.5 * coverage * excess_loss))
+
+
+# A5: identity pairs and what is left unchanged.
+
+
+def unchanged_share(policy: ArrayLike, kernel: Kernel) -> float:
+    """Σ_o π(o) K(o|o): the share of answers that come back as they were."""
+    pi, K = check_pair(policy, kernel, square=True)
+    return float(pi @ diagonal(K))
+
+
+def identity_weights(share: float, identity_law: ArrayLike, correction_law: ArrayLike) -> Array:
+    """Weight (A,) of copying at each answer after joint training with a share q of identity pairs.
+
+    w(o) = q π_id(o)/(q π_id(o) + (1−q) π_qac(o)), the chance that a training pair that starts from o is an identity
+    pair. Both laws (A,). ValueError for q outside [0, 1] and for an answer that no training pair starts from.
+    """
+    q = _check_share(share)
+    copied = q * check_distribution("identity_law", identity_law)
+    total = copied + (1.0 - q) * check_distribution("correction_law", correction_law, copied.size)
+    empty = np.flatnonzero(total == 0)
+    if empty.size:
+        raise ValueError(f"no training pair starts from answer {empty[0]}: its row is not determined")
+    return copied / total
+
+
+def identity_mixture(
+    kernel: Kernel,
+    share: float,
+    identity_law: ArrayLike | None = None,
+    correction_law: ArrayLike | None = None,
+) -> Kernel:
+    """The corrector (A, A) learnt jointly from corrections and identity pairs: row o is w(o)·δ_o + (1−w(o))·K(·|o).
+
+    share  q, of identity pairs among all; w as in `identity_weights`, so (1−q)K + qI where both kinds of pairs start
+    from the same law. Sparse in, sparse out. A warm-up on identity pairs that is followed by corrections alone is
+    something else: its optimum is K, and what is left of the copying is `copying_left`.
+    """
+    K = check_kernel(kernel, square=True)
+    if identity_law is None and correction_law is None:
+        w = np.full(K.shape[0], _check_share(share))
+    elif identity_law is None or correction_law is None:
+        raise ValueError("give identity_law and correction_law, or neither where they are the same")
+    else:
+        w = identity_weights(share, check_distribution("identity_law", identity_law, K.shape[0]), correction_law)
+    if issparse(K):
+        return (diags_array(1.0 - w) @ K + diags_array(w)).tocsr()
+    return (1.0 - w)[:, None] * K + np.diag(w)
+
+
+def _check_share(share: float) -> float:
+    if not 0.0 <= share <= 1.0:
+        raise ValueError(f"share = {share} must be in [0, 1]")
+    return float(share)
+
+
+def explaining_share(policy: ArrayLike, kernel: Kernel, observed: float) -> float:
+    """The share q of identity pairs that explains an observed unchanged share s: (s − κ)/(1 − κ), κ = Σ π(o)K(o|o).
+
+    The same law for both kinds of pairs is assumed. ValueError where no q in [0, 1] does, or K copies everything.
+    """
+    copied = unchanged_share(policy, kernel)
+    if not copied <= observed <= 1.0:
+        raise ValueError(f"observed = {observed} must be between {copied!r}, what the kernel itself copies, and 1")
+    if copied == 1.0:
+        raise ValueError("the kernel copies every answer: any share explains that")
+    return (float(observed) - copied) / (1.0 - copied)
+
+
+def copying_left(copy: float, n_edits: int, warm_up: float, time: ArrayLike) -> Array:
+    """K_φ(o|o) (same shape as `time`) after a warm-up on identity pairs and then corrections alone (A5). Ours.
+
+    One row of a tabular corrector under gradient flow on its logits, from uniform ones: the answer itself and n_edits
+    alternatives, which the corrections use alike; `copy` is K(o|o) in [0, 1). Times ≥ 0 are in units of
+    1/(learning rate × share of the pairs that start from o). The log-odds s of copying obey
+
+        ds/dt = (1 + 1/n)(k − σ(s)),      k = 1 in the warm-up, K(o|o) after it,
+
+    a plateau of about s(warm-up)/((1 + 1/n)(1 − k)) and then an exponential approach to k; at k = 0 only like 1/t.
+    """
+    if not 0.0 <= copy < 1.0:
+        raise ValueError(f"copy = {copy} must be in [0, 1)")
+    if n_edits < 1:
+        raise ValueError(f"n_edits = {n_edits} must be >= 1")
+    pace = 1.0 + 1.0 / n_edits
+    start = float(flow(pace * warm_up, 1.0, 0.0, -math.log(n_edits)))
+    odds = flow(pace * np.asarray(time, dtype=np.float64), copy, 1.0 - copy, start)
+    return np.asarray(np.exp(-np.logaddexp(0.0, -odds)))

@@ -1,0 +1,130 @@
+"""The audit: how bad can a policy be for the users behind observed win rates? (claim D16, ours)
+
+The users are an unknown law over utility vectors U ∈ [0,1]^A that produced the data:
+P(x≻y) = E σ(bt_beta (U_x − U_y)) for every compared pair. With u = E U, the distortion of π on that
+population is max_{π'∈K} u(π')/u(π), K the KL ball around a reference (all policies without one). `audit`
+returns a certified interval for its supremum over ALL populations that could have produced the data. The
+lower end is a witness, a population whose win rates and distortion are computed again after the search. The
+upper end is the least of these bounds, each evaluated again from its multipliers with rounding included:
+
+| bound | what it is | for | file |
+|---|---|---|---|
+| game | L(β) + payoff term: Corollary 4 of arXiv 2505.23749 | any A | audit_moments.py |
+| lemma | linear program in u with D1, Lemma 1 of arXiv 2505.23749 | any A | audit_moments.py |
+| pairs | the same with the convex hull of each pair (limit exact for A = 2) | any A | audit_moments.py |
+| types | dual over user types, proved by branch and bound | A ≤ `TYPES_MAX` | audit_boxes.py |
+| subset | `types` on the policy's support, the benchmark and a few more | small support | audit_boxes.py |
+| splits | the bounds above at further benchmarks inside K | finite tau | audit_ball.py |
+
+Gölz, Haghtalab, Yang wrote arXiv 2505.23749; the rest is ours. Types come from phase 1 and column generation
+(audit_types.py, audit_search.py), what the data say from audit_data.py; audit_run.py puts the steps in order.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from theory.distortion.audit.averages import Cuts, elastic, floor_utility, lemma_cuts, separate
+from theory.distortion.audit.observed import Observed, from_counts, from_win_rates
+from theory.distortion.audit.progress import CUT_ROUNDS, Audit, Run
+from theory.distortion.audit.types import MATCH_TOLERANCE
+from theory.validate import Array, check_bt_beta, check_distribution, check_tau, check_win_rates, resolve_log_reference
+
+__all__ = ["Audit", "audit"]
+
+
+def audit(
+    win_rates: ArrayLike | None,
+    policy: ArrayLike,
+    bt_beta: float,
+    *,
+    reference: ArrayLike | None = None,
+    log_reference: ArrayLike | None = None,
+    tau: float = math.inf,
+    counts: ArrayLike | None = None,
+    n_users: int | None = None,
+    confidence: float = 0.95,
+) -> Audit:
+    """Certified interval for the worst distortion of `policy` over all populations behind the data.
+
+    win_rates   (A, A), P(x≻y) + P(y≻x) = 1, entries in [0, 1], taken as exact; None with `counts`
+    policy      (A,) probabilities
+    bt_beta     the users' temperature, > 0
+    reference   (A,) probabilities with full support, or `log_reference` in nats; with a finite tau (nats) the
+                benchmark is the best policy in the ball K = {π' : KL(π'‖reference) ≤ tau}
+    counts      (A, A) integers, counts[x, y] = how often x beat y: confidence intervals in place of win
+                rates, all of which cover with probability `confidence` (Clopper–Pearson, union bound over the
+                compared pairs); the interval then holds with that confidence. A pair that was never compared
+                carries no constraint
+    n_users     with counts: how many users answered; fewer than the comparisons means that users answered
+                several, and the intervals are the wider ones of `audit_data.user_half_width`, under its
+                assumptions
+
+    Raises ValueError for malformed input (naming the entry) and where it is proved that no population with
+    this bt_beta produces the data. The search is deterministic. Beyond `WITNESS_MAX` alternatives only the
+    upper end is computed.
+    """
+    pi = check_distribution("policy", policy)
+    beta, tau = check_bt_beta(bt_beta), check_tau(tau)
+    log_ref = resolve_log_reference(reference, log_reference, pi.size)
+    if log_ref is None and tau < math.inf:
+        raise ValueError(f"tau = {tau} needs reference or log_reference")
+    observed = _observe(win_rates, counts, n_users, confidence, beta, pi.size)
+    cuts, floor = _moment_set(observed, pi)
+    return Run(observed, pi, None if tau == math.inf else log_ref, tau, cuts, floor).interval()
+
+
+def _observe(
+    win_rates: ArrayLike | None,
+    counts: ArrayLike | None,
+    n_users: int | None,
+    confidence: float,
+    beta: float,
+    size: int,
+) -> Observed:
+    """The data as intervals; ValueError unless exactly one of the two forms is given, of shape (A, A)."""
+    if counts is not None:
+        if win_rates is not None:
+            raise ValueError("give win_rates or counts, not both")
+        observed = from_counts(counts, beta, n_users, confidence)
+    elif win_rates is None:
+        raise ValueError("give win_rates or counts")
+    elif n_users is not None:
+        raise ValueError("n_users needs counts: exact win rates have no sampling error")
+    else:
+        observed = from_win_rates(check_win_rates(win_rates), beta)
+    if observed.size != size:
+        raise ValueError(f"policy has {size} entries, the data are about {observed.size} alternatives")
+    return observed
+
+
+def _moment_set(observed: Observed, policy: Array) -> tuple[Cuts, float]:
+    """Cuts that hold for the averages u, and a certified floor of π·u; ValueError where no u fits."""
+    B = 0.5 * math.tanh(0.5 * observed.bt_beta)
+    beyond = np.maximum(observed.low - 0.5 - B, 0.5 - observed.high - B)
+    if beyond.max(initial=-1.0) > MATCH_TOLERANCE:
+        raise ValueError(
+            f"{observed.pair_name(int(beyond.argmax()))} lies outside [{0.5 - B:.6g}, {0.5 + B:.6g}]: "
+            f"no population with bt_beta = {observed.bt_beta} produces it"
+        )
+    cuts = lemma_cuts(observed)
+    floor, u = floor_utility(policy, cuts)
+    for _ in range(CUT_ROUNDS):
+        new = None if u is None else separate(observed, u)
+        if new is None or new.first.size == 0:
+            break
+        cuts = cuts.extend(new)
+        floor, u = floor_utility(policy, cuts)
+    if math.isinf(floor):
+        slack, cut = elastic(cuts)
+        if slack > MATCH_TOLERANCE:
+            raise ValueError(
+                f"no population with bt_beta = {observed.bt_beta} produces these win rates: "
+                f"no average utilities in [0, 1] fit every pair; "
+                f"most violated: win_rates[{cuts.first[cut]}, {cuts.second[cut]}], by {slack:.3g}"
+            )
+        floor = 0.0  # empty only within the solver's tolerance
+    return cuts, floor

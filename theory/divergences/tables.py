@@ -1,0 +1,62 @@
+"""Divergences between two laws, exact on finite tables.
+
+    KL(p‖q)  = Σ p log(p/q)                     total variation  ½Σ|p − q|            in [0, 1]
+    χ²(p‖q)  = Σ (p − q)²/q                     H²(p, q)         Σ(√p − √q)²          in [0, 2]
+    JS(p, q) = ½KL(p‖m) + ½KL(q‖m), m = (p + q)/2, natural logarithms, in [0, log 2]
+
+Tables are probability vectors (A,); a table that does not sum to one is a ValueError. Where a divergence is
+infinite the result is the float inf and names the outcome (`theory.divergences.generators.Infinite`).
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.special import xlogy
+
+from theory.divergences.generators import Infinite, check_pair
+from theory.policy import kl_ball
+from theory.validate import Array
+
+
+def kl(p: ArrayLike, q: ArrayLike) -> float:
+    """KL(p‖q) = Σ p log(p/q) in nats; infinite, and the outcome named, where p > 0 = q. As
+    `theory.policy.kl_ball.kl`."""
+    value = kl_ball.kl(p, q)
+    return value if math.isfinite(value) else _beyond_support(*check_pair(p, q))
+
+
+def total_variation(p: ArrayLike, q: ArrayLike) -> float:
+    """½Σ|p − q|, in [0, 1]: the largest difference of probability over events."""
+    p, q = check_pair(p, q)
+    return 0.5 * float(np.abs(p - q).sum())
+
+
+def jensen_shannon(p: ArrayLike, q: ArrayLike) -> float:
+    """½KL(p‖m) + ½KL(q‖m), m = (p + q)/2, nats, in [0, log 2] (log 2 iff the supports are disjoint)."""
+    p, q = check_pair(p, q)
+    # log(2p/(p+q)): the logarithm of a quotient, exact where p/q overflows or underflows.
+    total = np.where(p + q > 0, p + q, 1.0)
+    return max(0.0, 0.5 * float(np.sum(xlogy(p, 2 * p / total) + xlogy(q, 2 * q / total))))
+
+
+def squared_hellinger(p: ArrayLike, q: ArrayLike) -> float:
+    """Σ(√p − √q)² = 2 − 2Σ√(pq), in [0, 2] (2 iff the supports are disjoint)."""
+    p, q = check_pair(p, q)
+    return float(np.sum((np.sqrt(p) - np.sqrt(q)) ** 2))
+
+
+def chi_square(p: ArrayLike, q: ArrayLike) -> float:
+    """Pearson's χ²(p‖q) = Σ(p − q)²/q, in [0, inf]; infinite, and the outcome named, where p > 0 = q."""
+    p, q = check_pair(p, q)
+    if (p[q == 0] > 0).any():
+        return _beyond_support(p, q)
+    inside = q > 0
+    return float(np.sum((p[inside] - q[inside]) * ((p[inside] - q[inside]) / q[inside])))
+
+
+def _beyond_support(p: Array, q: Array) -> Infinite:
+    outcome = int(np.flatnonzero((p > 0) & (q == 0))[0])
+    return Infinite(outcome, f"p = {p[outcome]:g} where q = 0")

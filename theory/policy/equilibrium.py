@@ -1,0 +1,240 @@
+"""Which method finds an equilibrium of the win-rate game: cheap ones first, each judged by the certificate.
+
+  theory.policy.newton     Newton on the response map where a KL term binds: a few products with P
+  growing support        the game on a few alternatives, to which those the best response misses are added
+  theory.policy.interior_point  the central path, one dense factorisation per step: dense equilibria and all the rest
+
+A growing support at most doubles and stops at a quarter of the alternatives, and Newton takes back few steps,
+so that the attempts that fail cost a fraction of the central path that follows.
+
+Shapes: A alternatives; policies, payoffs and log-references (nats) are (A,); P is (A, A). `target` is the gap
+to aim for, below the certificate.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import logsumexp
+
+from theory.policy.interior_point import PathPoint, central_path
+from theory.policy.kl_ball import kl_from_log, maximize_in_kl_ball, tilt
+from theory.policy.newton import fixed_point
+from theory.validate import Array
+
+Indices = NDArray[np.intp]
+
+#: A candidate whose gap is within this factor of the target ends the search.
+CLOSE = 10.0
+#: Complementarity of the central path from which its points are worth a certificate, and a Newton start.
+NEAR_END = 1e-3
+#: Complementarity from which the path has told the support of an equilibrium apart.
+SUPPORT_SEEN = 1e-6
+#: Points of the path in a row on which the gap does not fall before it stops.
+PATIENCE = 4
+#: Games up to this size go to the central path at once; supports grow by at least a quarter of it.
+SMALL = 32
+#: A support beyond this share of the alternatives is dense: the whole game is then cheaper.
+SPARSE_SHARE = 0.25
+
+
+@dataclass(frozen=True)
+class Game:
+    """The game M = P − ½ on the ball KL(π‖π_ref) ≤ tau, or with the penalty weight·KL, or free of both."""
+
+    P: Array
+    log_ref: Array
+    tau: float = math.inf
+    weight: float = 0.0
+
+    @property
+    def free(self) -> bool:
+        return self.tau == math.inf and self.weight == 0.0
+
+    def payoffs(self, policy: Array) -> Array:
+        """−πᵀM: what each alternative gains against the policy."""
+        used = np.flatnonzero(policy)
+        if used.size > SPARSE_SHARE * policy.size:
+            return 0.5 * policy.sum() - policy @ self.P
+        return 0.5 * policy.sum() - policy[used] @ self.P[used]
+
+    def response(self, values: Array) -> Array:
+        """The best policy of the set against the one that leaves these payoffs."""
+        if self.weight > 0:
+            return tilt(self.log_ref, values / self.weight)
+        return maximize_in_kl_ball(values, tau=self.tau, log_reference=self.log_ref)
+
+    def gap(self, policy: Array) -> float:
+        """What the best response to the policy gains, in closed form: the certificate."""
+        values = self.payoffs(policy)
+        if self.weight > 0:
+            peak = float(logsumexp(self.log_ref + values / self.weight))
+            return self.weight * (peak + kl_from_log(policy, self.log_ref)) - float(policy @ values)
+        return float(values.max()) if self.free else float(self.response(values) @ values)
+
+    def inside(self, policy: Array) -> Array:
+        """The policy mixed with the reference until KL ≤ tau: KL is convex and 0 at the reference."""
+        policy = policy / policy.sum()
+        distance = kl_from_log(policy, self.log_ref) if self.tau < math.inf else 0.0
+        if distance <= self.tau:
+            return policy
+        share = self.tau / distance
+        return share * policy + (1.0 - share) * np.exp(self.log_ref)
+
+    def on(self, support: Indices) -> Game | None:
+        """The game on these alternatives, the reference conditioned on them; None if K has no such π."""
+        mass = float(logsumexp(self.log_ref[support]))
+        if self.tau + mass <= 0.0:
+            return None
+        P = self.P[np.ix_(support, support)]
+        return Game(P, self.log_ref[support] - mass, self.tau + mass, self.weight)
+
+
+def equilibrium(game: Game, target: float) -> tuple[Array, str]:
+    """The first policy whose gap comes close to `target`, else the best one, and the method it is from."""
+    best, best_gap, best_method = np.exp(game.log_ref), math.inf, "the reference"
+    for policy, method in _attempts(game, target):
+        gap = game.gap(policy)
+        if gap < best_gap:
+            best, best_gap, best_method = policy, gap, method
+        if best_gap <= CLOSE * target:
+            break
+    return best, best_method
+
+
+def _attempts(game: Game, target: float) -> Iterator[tuple[Array, str]]:
+    """Candidates inside the set, the cheapest method first."""
+    if game.free:
+        # The average of the alternatives that lose to none loses to none.
+        unbeaten = game.P.min(axis=1) >= 0.5
+        if unbeaten.any():
+            yield unbeaten / unbeaten.sum(), "unbeaten alternatives"
+        sparse = _sparse_lottery(game, target)
+        if sparse is not None:
+            yield sparse, "growing support"
+        yield _central(game, target), "interior point"
+        return
+    if game.tau == 0.0:
+        yield np.exp(game.log_ref), "the reference"
+        return
+    newton = _newton(game, target)
+    if newton is not None:
+        yield newton, "Newton on the response map"
+    # A sparse equilibrium of the free game is cheap: the answer where it lies in the ball, else a start.
+    sparse = _sparse_lottery(Game(game.P, game.log_ref), target)
+    if sparse is not None:
+        start = game.inside(sparse)
+        if game.weight == 0.0:
+            yield start, "growing support"
+        newton = _newton(game, target, start)
+        if newton is not None:
+            yield newton, "Newton on the response map"
+        grown = _grow(game, np.flatnonzero(sparse), start, target)
+        if grown is not None:
+            yield grown, "growing support"
+    yield _central(game, target), "interior point"
+
+
+def _newton(game: Game, target: float, start: Array | None = None, slope: float | None = None) -> Array | None:
+    policy = fixed_point(game.P, game.log_ref, target, tau=game.tau, weight=game.weight, start=start, slope=slope)
+    return None if policy is None else game.inside(policy)
+
+
+def _sparse_lottery(game: Game, target: float) -> Array | None:
+    """An equilibrium of the free game by growing support from the best Borda scores; None if not sparse."""
+    if game.P.shape[0] <= SMALL:
+        return None
+    start = np.argpartition(-game.P.sum(axis=1), SMALL // 4)[: SMALL // 4]
+    return _grow(game, start, None, target)
+
+
+def _grow(game: Game, support: Indices, start: Array | None, target: float) -> Array | None:
+    """The equilibrium on a support that grows by what the best response misses (double oracle).
+
+    None if the support is not sparse. `start` stands in while the ball has no policy on the support.
+    """
+    A = game.P.shape[0]
+    policy = np.zeros(A) if start is None else start
+    while support.size <= max(SMALL, SPARSE_SHARE * A):
+        inner = game.on(support)
+        if inner is not None:
+            policy = np.zeros(A)
+            policy[support] = _central(inner, target)
+            policy = game.inside(policy)  # rounding of large log-references moves the radius of the inner ball
+        values = game.payoffs(policy)
+        missing = values - target
+        if not game.free:
+            missing = game.response(values) if game.gap(policy) > target else np.zeros(A)
+        missing[support] = 0.0
+        new = np.flatnonzero(missing > 0.0)
+        if new.size == 0:
+            return policy
+        room = max(SMALL // 4, support.size)
+        if new.size > room:
+            new = new[np.argpartition(-missing[new], room)[:room]]
+        support = np.concatenate([support, new])
+    return None
+
+
+def _central(game: Game, target: float) -> Array:
+    """The best candidate along the central path, which ends at a gap ≤ target or where it stops falling."""
+    candidate = _crossover if game.free else _finisher(target)
+    log_ref = None if game.free else game.log_ref
+    best, best_gap, last, waited = None, math.inf, math.inf, 0
+    for point in central_path(game.P, log_reference=log_ref, tau=game.tau, weight=game.weight):
+        if best is not None and point.complementarity() > NEAR_END:
+            continue
+        policy = candidate(game, point)
+        gap = game.gap(policy)
+        # Compared with the last gap: at the threshold of activity it first rises, then halves with each step.
+        waited, last = (0 if gap < 0.9 * last else waited + 1), gap
+        if best is None or gap < best_gap:
+            best, best_gap = policy, gap
+        if best_gap <= target or (waited >= PATIENCE and point.complementarity() < max(target, 1e-13)):
+            break
+    assert best is not None  # the path yields its start
+    return best
+
+
+def _finisher(target: float) -> Callable[[Game, PathPoint], Array]:
+    """The point moved inside, or where Newton leads from it: tried twice, where the KL term looks active."""
+    attempts = [NEAR_END, 0.01 * NEAR_END]
+
+    def candidate(game: Game, point: PathPoint) -> Array:
+        policy = game.inside(point.policy())
+        if attempts and point.complementarity() <= attempts[0] and point.lam > point.k:
+            attempts.pop(0)
+            finished = _newton(game, target, policy, 1.0 / point.lam)
+            if finished is not None:
+                return finished
+        return policy
+
+    return candidate
+
+
+def _crossover(game: Game, point: PathPoint) -> Array:
+    """The policy on B = {π > s} that leaves B indifferent, exactly; the point where that is not ≥ 0."""
+    policy = point.policy()
+    B = np.flatnonzero(point.pi > point.s)
+    if B.size == 0 or point.complementarity() > SUPPORT_SEEN:
+        return policy
+    # (Mπ)_B = ν, Σπ_B = 1, as a correction of the point: of least norm where clones leave a choice.
+    system = np.zeros((B.size + 1, B.size + 1))
+    system[:-1, :-1] = game.P[np.ix_(B, B)] - 0.5
+    system[:-1, -1] = -1.0
+    system[-1, :-1] = 1.0
+    right = -system @ np.append(policy[B], 0.0)
+    right[-1] += 1.0
+    try:
+        change = np.linalg.solve(system, right)
+    except np.linalg.LinAlgError:
+        change = np.linalg.lstsq(system, right, rcond=None)[0]
+    exact = np.zeros(policy.size)
+    exact[B] = policy[B] + change[:-1]
+    if not (np.isfinite(exact).all() and exact.min() >= 0.0 and exact.sum() > 0.0):
+        return policy
+    return exact / exact.sum()

@@ -1,0 +1,108 @@
+"""The KL ball K = {π : KL(π‖π_ref) ≤ tau} around a reference policy: distance, tilting, linear maximisation.
+
+Everything runs on log-probabilities of the reference, so that a reference of e^{-2·10⁹} (instance I6) is as good
+as one of ½. Shapes: A alternatives; policies, values and log-references are (A,); KL is in nats.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.optimize import brentq
+from scipy.special import xlogy
+
+from theory.validate import Array, as_vector, check_distribution, check_tau, resolve_log_reference
+
+
+def kl(p: ArrayLike, q: ArrayLike) -> float:
+    """KL(p‖q) = Σ_x p(x) log(p(x)/q(x)) in nats, with 0 log 0 = 0; `inf` where p > 0 = q.
+
+    p, q: probability vectors (A,); ValueError if either is not one.
+    """
+    p = check_distribution("p", p)
+    q = check_distribution("q", q, p.size)
+    if ((q == 0) & (p > 0)).any():
+        return math.inf
+    with np.errstate(divide="ignore"):
+        log_q = np.where(q > 0, np.log(q), 0.0)
+    return kl_from_log(p, log_q)
+
+
+def kl_from_log(p: Array, log_q: Array) -> float:
+    """KL(p‖q) for q given by its logarithms (which may lie far below the underflow of exp). No checks."""
+    return max(0.0, float(np.sum(xlogy(p, p) - np.where(p > 0, p * log_q, 0.0))))
+
+
+def tilt(log_reference: Array, scores: Array) -> Array:
+    """π ∝ π_ref·exp(scores), the penalty-form optimum with scores = values/λ; both (A,), in nats. No checks."""
+    logits = log_reference + scores
+    policy = np.exp(logits - logits.max())
+    return policy / policy.sum()
+
+
+def restrict(log_reference: Array | None, members: Array) -> Array:
+    """π_ref conditioned on a set, `members` (A,) boolean; uniform on the set where there is no reference."""
+    logits = np.zeros(members.size) if log_reference is None else log_reference
+    return tilt(np.where(members, logits, -np.inf), np.zeros(members.size))
+
+
+def maximize_in_kl_ball(
+    values: ArrayLike,
+    reference: ArrayLike | None = None,
+    tau: float = math.inf,
+    *,
+    log_reference: ArrayLike | None = None,
+    tie_tolerance: float = 0.0,
+) -> Array:
+    """The policy that maximises Σ_x π(x) values(x) over KL(π‖π_ref) ≤ tau.
+
+    Lagrange: π_s ∝ π_ref·exp(s·values) with KL(π_s‖π_ref) = tau, or, where the ball reaches it, π_ref conditioned
+    on the set of maximisers (KL = −log π_ref(maximisers)). KL(π_s‖π_ref) grows in s, so s is one bracketed root.
+
+    values         (A,) finite
+    reference      (A,) probabilities with full support, or `log_reference` (A,) nats; neither: no constraint, and
+                   then tau must be inf (a finite tau without a reference is a ValueError)
+    tau            KL budget in nats, ≥ 0
+    tie_tolerance  alternatives within it of the maximum count as maximisers (ties follow the reference, evenly
+                   without one)
+
+    Returns the policy (A,), always inside the ball (up to rounding, 1e-12 relative). Source: the constrained form
+    of RLHF in Gölz, Haghtalab, Yang (arXiv 2505.23749), section 2.
+    """
+    v = as_vector("values", values)
+    tau = check_tau(tau)
+    log_ref = resolve_log_reference(reference, log_reference, v.size)
+    if log_ref is None and tau < math.inf:
+        raise ValueError(f"tau = {tau} needs reference or log_reference")
+    v = v - v.max()
+    top = v >= -tie_tolerance
+    if log_ref is None or tau >= -np.logaddexp.reduce(log_ref[top]):
+        return restrict(log_ref, top)
+    if tau == 0.0:
+        return np.exp(log_ref)
+    return tilt(log_ref, _active_slope(v, log_ref, tau) * v)
+
+
+def _active_slope(v: Array, log_ref: Array, tau: float) -> float:
+    """s > 0 with KL(π_s‖π_ref) = tau, from the feasible side; v ≤ 0 with maximum 0, maximisers out of reach."""
+
+    def excess(log_slope: float) -> float:
+        slope = math.exp(log_slope)
+        policy = tilt(log_ref, slope * v)
+        # KL(π_s‖π_ref) = s·Σ π_s v − log Σ π_ref e^{s v}
+        return slope * float(policy @ v) - float(np.logaddexp.reduce(log_ref + slope * v)) - tau
+
+    # The spread of v sets the scale; each end then moves by a factor of ten until the root is inside.
+    low = high = -math.log(float(-v.min()))
+    while excess(low) > 0:
+        low -= math.log(10)
+    while excess(high) < 0:
+        high += math.log(10)
+    root = brentq(excess, low, high, xtol=1e-15, rtol=1e-15)
+    # brentq may stop a rounding error outside the ball: step back in.
+    step = 1e-15
+    while excess(root) > 0 and step < 1e-9:
+        root, step = root - step * max(1.0, abs(root)), 2 * step
+    return math.exp(root)

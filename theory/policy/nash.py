@@ -1,0 +1,165 @@
+"""Equilibria of the win-rate game: maximal lotteries and Nash learning from human feedback (NLHF).
+
+Two players choose policies; π earns πᵀMπ' against π', where M = P − ½ (A, A) is antisymmetric. The game is
+symmetric and worth 0, and an equilibrium strategy is one policy that no policy of the same set beats:
+
+    max over π ∈ K of min over π' ∈ K of πᵀMπ',    K = {π : KL(π‖π_ref) ≤ tau}   (tau = ∞: every policy),
+
+or its penalty form, with −weight·KL(π‖π_ref) + weight·KL(π'‖π_ref) in the payoff. The certificate of every
+solution is its exploitability, what the best response to the returned policy gains, in closed form. How it is
+found is `theory.policy.equilibrium`; the status of a solution names the method.
+
+Source: Munos et al., "Nash learning from human feedback" (arXiv 2312.00886), for the game; Gölz, Haghtalab,
+Yang, "Distortion of AI Alignment" (arXiv 2505.23749), Theorem 7 and Corollary 8 for its distortion,
+Propositions 13 and 14 for the equivalence of the constrained and the penalty form.
+
+Shapes: A alternatives; policies and references are (A,); KL and tau are in nats.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from theory.policy.equilibrium import Game, equilibrium
+from theory.policy.kl_ball import kl_from_log
+from theory.solution import GAP_TOLERANCE, CertificateError, Solution, certified
+from theory.validate import check_positive, check_tau, check_win_rates, require_reference, resolve_log_reference
+
+#: The methods aim below the certificate by this factor, so that rounding does not decide it.
+AIM = 0.01
+#: A KL constraint counts as active where less than this share of tau is left.
+ACTIVE = 1e-6
+
+
+def maximal_lottery(win_rates: ArrayLike, *, tolerance: float = GAP_TOLERANCE) -> Solution:
+    """A mixed equilibrium of the win-rate game: π ≥ 0, Σπ = 1 and πᵀM ≥ −gap entrywise.
+
+    win_rates  P (A, A) in [0, 1] with P + Pᵀ = 1
+    tolerance  largest gap = max_y −(πᵀM)_y that may be returned, > 0
+
+    Returns a Solution with value = −gap, the payoff that π guarantees (the game is worth 0). Where several
+    policies are equilibria it returns one of them: the average of the alternatives that lose to none, if any.
+    Raises ValueError for bad input and CertificateError for a gap above `tolerance`.
+    Special cases: a Condorcet winner; the uniform policy where all win rates are ½.
+    """
+    P = check_win_rates(win_rates)
+    return _solve(Game(P, np.full(P.shape[0], -math.log(P.shape[0]))), tolerance)
+
+
+def nlhf(
+    win_rates: ArrayLike,
+    reference: ArrayLike | None = None,
+    tau: float = math.inf,
+    *,
+    log_reference: ArrayLike | None = None,
+    tolerance: float = GAP_TOLERANCE,
+) -> Solution:
+    """NLHF in the KL ball: max over π ∈ K of min over π' ∈ K of πᵀMπ', K = {π : KL(π‖π_ref) ≤ tau}.
+
+    win_rates  P (A, A) in [0, 1] with P + Pᵀ = 1
+    reference  (A,) probabilities with full support, or `log_reference` (A,) nats; needed for a finite tau
+    tau        KL budget in nats, ≥ 0
+    tolerance  largest gap = max over π' ∈ K of −πᵀMπ' that may be returned, > 0
+
+    Returns a Solution with π in K up to rounding (1e-12) and value = −gap, the payoff that π guarantees in K
+    (the game is worth 0). Raises ValueError for bad input and CertificateError for a gap above `tolerance`.
+    Special cases: tau = inf is the maximal lottery, tau = 0 the reference. Source: 2505.23749, Theorem 7.
+    """
+    P = check_win_rates(win_rates)
+    tau = check_tau(tau)
+    log_ref = resolve_log_reference(reference, log_reference, P.shape[0])
+    if log_ref is None:
+        if tau < math.inf:
+            raise ValueError(f"tau = {tau} needs reference or log_reference")
+        log_ref = np.full(P.shape[0], -math.log(P.shape[0]))
+    return _solve(Game(P, log_ref, tau), tolerance)
+
+
+def nlhf_regularized(
+    win_rates: ArrayLike,
+    reference: ArrayLike | None,
+    weight: float,
+    *,
+    log_reference: ArrayLike | None = None,
+    tolerance: float = GAP_TOLERANCE,
+) -> Solution:
+    """NLHF with a KL penalty: max over π of min over π' of πᵀMπ' − weight·KL(π‖π_ref) + weight·KL(π'‖π_ref).
+
+    win_rates  P (A, A) in [0, 1] with P + Pᵀ = 1
+    reference  (A,) probabilities with full support, or None and `log_reference` (A,) nats
+    weight     of the penalty, > 0, in units of win rates per nat
+    tolerance  largest gap that may be returned, > 0
+
+    The equilibrium is unique: π(x) ∝ π_ref(x)·exp((Mπ)(x)/weight), (Mπ)(x) = Σ_y M[x, y] π(y).
+    Returns a Solution with value = −gap and
+
+        gap = weight·log Σ_y π_ref(y)·exp(−(πᵀM)(y)/weight) + weight·KL(π‖π_ref),
+
+    what the best response gains. Raises ValueError for bad input and CertificateError for a gap above
+    `tolerance`. It solves `nlhf` at tau = KL(π‖π_ref) (Proposition 14). Source: 2505.23749, Corollary 8.
+    """
+    P = check_win_rates(win_rates)
+    weight = check_positive("weight", weight)
+    log_ref = require_reference(reference, log_reference, P.shape[0], "nlhf_regularized")
+    return _solve(Game(P, log_ref, weight=weight), tolerance)
+
+
+def nlhf_cvxpy(win_rates: ArrayLike, reference: ArrayLike, tau: float, *, tolerance: float = 1e-6) -> Solution:
+    """`nlhf` as one conic program in cvxpy (CLARABEL): the independent oracle, slow, to about 1e-8.
+
+    The inner minimum is replaced by its dual: minimise t + tau·λ over π ∈ K, λ ≥ 0 and t subject to
+    λ·Σ_y π_ref(y)·exp(((Mπ)(y) − t)/λ) ≤ λ, an exponential cone per alternative.
+
+    Arguments, errors and certificate are those of `nlhf`, with tau finite and > 0. Feasibility and gap
+    decide, not the status that CLARABEL reports: negative entries are set to 0, a policy outside the ball is
+    mixed with the reference until it is inside, and the gap of the result is certified.
+    """
+    import cvxpy as cp
+
+    P = check_win_rates(win_rates)
+    tau = check_positive("tau", tau)
+    tolerance = check_positive("tolerance", tolerance)
+    A = P.shape[0]
+    log_ref = require_reference(reference, None, A, "nlhf_cvxpy")
+    ref = np.exp(log_ref)
+    policy, cone = cp.Variable(A, nonneg=True), cp.Variable(A)
+    multiplier, level = cp.Variable(nonneg=True), cp.Variable()
+    constraints = [
+        cp.sum(policy) == 1,
+        cp.sum(cp.rel_entr(policy, ref)) <= tau,
+        cp.ExpCone((P - 0.5) @ policy - level, multiplier * np.ones(A), cone),
+        (A * ref) @ cone <= A * multiplier,
+    ]
+    problem = cp.Problem(cp.Minimize(level + tau * multiplier), constraints)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # "may be inaccurate": the certificate below decides
+        try:
+            # The data are of order one, and CLARABEL's rescaling makes it stall at A = 2000.
+            problem.solve(solver="CLARABEL", equilibrate_enable=False)
+        except cp.error.SolverError as error:
+            raise CertificateError(f"CLARABEL stopped without a point: {error}") from error
+    if policy.value is None:
+        raise CertificateError(f"CLARABEL stopped without a point: {problem.status}")
+    game = Game(P, log_ref, tau)
+    inside = game.inside(np.maximum(policy.value, 0.0))
+    gap = game.gap(inside)
+    return certified(Solution(inside, 0.0 - gap, gap, f"cvxpy, CLARABEL: {problem.status}"), tolerance)
+
+
+def _solve(game: Game, tolerance: float) -> Solution:
+    """The certified equilibrium of the game."""
+    tolerance = check_positive("tolerance", tolerance)
+    policy, method = equilibrium(game, AIM * tolerance)
+    gap = game.gap(policy)
+    if game.weight > 0:
+        form = f"KL weight {game.weight:g}"
+    elif game.free:
+        form = "no KL constraint"
+    else:
+        slack = game.tau - kl_from_log(policy, game.log_ref)
+        form = "KL constraint " + ("inactive" if slack > ACTIVE * game.tau else "active")
+    return certified(Solution(policy, 0.0 - gap, gap, f"{method}; {form}"), tolerance)

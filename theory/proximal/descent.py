@@ -1,0 +1,83 @@
+"""Likelihoods along training: gradient descent on DPO and PRO, step by step, and where DPO happens to end (P5, P12).
+
+A softmax policy has logits θ = Φφ: one row of Φ per response, φ trained. Its kernel K = ΦΦᵀ says how a step on one
+response moves the others (K = I: a table; a language model shares parameters between similar responses). A loss
+F(r) that is invariant to shifts of r = kl_beta·log(π/π_ref) has Σ_y ∂F/∂r(y) = 0, so the normalisation drops out of
+the chain rule, and full-batch descent φ ← φ − rate·∂F/∂φ is a recursion in r alone,
+
+    r_{t+1} = r_t − rate·kl_beta²·K ∇F(r_t)  (up to shifts).
+
+For DPO on one pair ∇F is a multiple of e_w − e_l: all steps go along K(e_w − e_l), and if a third response gains most
+along it, both likelihoods of the pair fall for ever. PRO follows the same rule to an optimum that K does not move.
+
+Source: ours, on the losses of Guo, Li, Chen (arXiv 2505.23316). Shapes: A responses, S steps.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from theory.proximal.feedback import check_signal
+from theory.validate import Array, as_vector, check_distribution, check_positive, check_square, require_reference
+
+
+def loss_gradient(rewards: Array, signal: Array, weights: Array, alpha: float) -> Array:
+    """∇F (A,): −w(y) + αμ(y)·Σ_{y'} μ(y')(σ(r(y) − r(y')) − ½). No checks."""
+    return -signal + alpha * weights * (0.5 * np.tanh(0.5 * (rewards[:, None] - rewards[None, :])) @ weights)
+
+
+def likelihood_path(
+    log_reference: ArrayLike,
+    signal: ArrayLike,
+    weights: ArrayLike,
+    alpha: float,
+    kl_beta: float,
+    kernel: ArrayLike,
+    rate: float,
+    steps: int,
+) -> Array:
+    """log π_t/π_ref (S + 1, A) along S steps of descent from π_0 = π_ref, nats.
+
+    log_reference  (A,) nats
+    signal         w = μ̂ŝ (A,), Σ w = 0
+    weights        μ (A,), a law; it may be 0 on unlabelled responses: α = 1 and μ = μ̂ is DPO, the loss ½·L_DPO(μ̂, p̂)
+    kernel         K (A, A), symmetric and positive semidefinite
+    rate           step size > 0 on φ
+    """
+    w = check_signal("signal", signal)
+    log_ref = require_reference(None, log_reference, w.size, "likelihood_path")
+    mu = check_distribution("weights", weights, w.size)
+    K = check_square("kernel", kernel)
+    if K.shape[0] != w.size or not np.allclose(K, K.T):
+        raise ValueError(f"kernel must be a symmetric {w.size} x {w.size} matrix")
+    beta, alpha = check_positive("kl_beta", kl_beta), check_positive("alpha", alpha)
+    scale = check_positive("rate", rate) * beta**2
+    r = np.zeros(w.size)
+    path = [r]
+    for _ in range(steps):
+        r = r - scale * (K @ loss_gradient(r, w, mu, alpha))
+        path.append(r)
+    tilt = np.array(path) / beta
+    return tilt - np.logaddexp.reduce(log_ref + tilt, axis=1, keepdims=True)
+
+
+def dpo_pair_limit(log_start: ArrayLike, log_reference: ArrayLike, win_share: float, kl_beta: float) -> Array:
+    """log π (A,) where descent on the logits ends under DPO on the pair (0, 1), from the start (A,), nats.
+
+    win_share  p̂(0≻1) in (0, 1), comparisons with both outcomes, so that the infimum is attained
+
+    The loss fixes r(0) − r(1) = logit(p̂) and nothing else. On free logits (K = I) descent leaves θ(0) + θ(1) and all
+    other logits where they were: the mass of the pair at the end is a function of the start (P5).
+    """
+    start = as_vector("log_start", log_start)
+    ref = require_reference(None, log_reference, start.size, "dpo_pair_limit")
+    p = float(win_share)
+    if not 0.0 < p < 1.0:
+        raise ValueError(f"win_share = {win_share} must be strictly between 0 and 1, or the margin grows for ever")
+    margin = (math.log(p) - math.log1p(-p)) / check_positive("kl_beta", kl_beta) + ref[0] - ref[1]
+    logits = start.copy()
+    logits[:2] = 0.5 * (start[0] + start[1]) + 0.5 * margin * np.array([1.0, -1.0])
+    return logits - np.logaddexp.reduce(logits)

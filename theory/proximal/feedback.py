@@ -1,0 +1,184 @@
+"""From feedback to scores: what PRO and DPO are told about the responses to one prompt.
+
+A prompt has A responses. Its data are summarised by one table: the empirical law of the labelled responses and one
+score each,
+
+    μ̂(y)   share of the observations that show y; its support is the labelled set
+    ŝ(y)   how much better than the average of the data y is, E_μ̂ ŝ = 0
+    w(y)   = μ̂(y)·ŝ(y), the signal: the only thing the loss reads, Σ w = 0
+
+whatever the kind of feedback. All labels of a prompt share one table. Averaging one-pair losses instead is another
+objective: two disjoint pairs give w = ±1/32 per response in the table, ±1/16 in the average.
+
+Source: Guo, Li, Chen (arXiv 2505.23316), sections 3 and 4. Shapes: A responses, N observations.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from theory.validate import SUM_TOLERANCE, Array, as_vector, check_distribution, check_win_rates
+
+Index = NDArray[np.int64]
+
+
+def empirical_scores(n_responses: int, pairs: ArrayLike) -> tuple[Array, Array]:
+    """Scores and empirical law of pairwise feedback: ŝ(y) = Σ_{y'} μ̂(y')·(p̂(y≻y') − ½).
+
+    n_responses  A
+    pairs        (N, 2) integers, each row (winner, loser), N ≥ 1
+
+    Returns (ŝ (A,), μ̂ (A,)). μ̂(y) is the share of the 2N places that y holds; p̂(y≻y') the share of their
+    comparisons that y won, and ½ for a response with itself and for pairs never compared. So one pair gives ŝ = ±¼
+    with μ̂ = ½ each. E_μ̂ ŝ = 0, since p̂ − ½ is antisymmetric (P2). Time and memory are linear in N and A.
+
+    ValueError: an index that is not one of 0 … A − 1, a response compared with itself, no pair at all.
+    """
+    table = check_pairs(n_responses, pairs)
+    empirical = np.bincount(table.ravel(), minlength=n_responses) / table.size
+    # one entry per unordered pair that was compared: how often, and how often its first response won
+    low, high = table.min(axis=1), table.max(axis=1)
+    keys, place = np.unique(low * n_responses + high, return_inverse=True)
+    met = np.bincount(place)
+    margin = np.bincount(place, weights=table[:, 0] == low) / met - 0.5
+    first, second = np.divmod(keys, n_responses)
+    scores = np.zeros(n_responses)
+    np.add.at(scores, first, empirical[second] * margin)
+    np.subtract.at(scores, second, empirical[first] * margin)
+    return scores, empirical
+
+
+def feedback_scores(n_responses: int, responses: ArrayLike, feedback: ArrayLike) -> tuple[Array, Array]:
+    """Scores and empirical law of binary or scalar feedback: the feedback of y minus the mean of all feedback.
+
+    n_responses  A
+    responses    (N,) integers, the response of each observation
+    feedback     (N,) finite numbers; binary feedback is any two of them, {0, 1} or ±½
+
+    Returns (ŝ (A,), μ̂ (A,)): ŝ(y) is the mean of feedback − sample mean over the observations of y, 0 for an
+    unlabelled response; μ̂(y) the share of observations of y.
+    """
+    places = check_indices("responses", n_responses, responses)
+    if places.ndim != 1 or places.size == 0:
+        raise ValueError(f"responses must be a non-empty vector, got shape {places.shape}")
+    values = as_vector("feedback", feedback, places.size)
+    counts = np.bincount(places, minlength=n_responses)
+    totals = np.bincount(places, weights=values - values.mean(), minlength=n_responses)
+    return totals / np.maximum(counts, 1), counts / places.size
+
+
+def population_scores(win_rates: ArrayLike, mu: ArrayLike) -> Array:
+    """Scores s(y) = Σ_{y'} μ(y') P(y≻y') − ½ ∈ [−½, ½] of the population, (A,); E_μ s = 0.
+
+    win_rates  P (A, A), P(x≻y) + P(y≻x) = 1;  mu (A,) law of the responses that are compared.
+    Borda scores, centred (Definition of section 3.1).
+    """
+    P = check_win_rates(win_rates)
+    return (P - 0.5) @ check_distribution("mu", mu, P.shape[0])
+
+
+def signal_of(scores: ArrayLike, empirical: ArrayLike) -> Array:
+    """w = μ̂·ŝ (A,), checked: Σ w = E_μ̂ ŝ must be 0 within 1e-9 of Σ|w|, or ValueError states it."""
+    s = as_vector("scores", scores)
+    w = s * check_distribution("empirical", empirical, s.size)
+    return check_signal("scores", w)
+
+
+def check_signal(name: str, signal: ArrayLike) -> Array:
+    """A vector w with Σ w = 0 (within `SUM_TOLERANCE` of Σ|w|): else the loss falls without end under shifts of r."""
+    w = as_vector(name, signal)
+    total = float(w.sum())
+    if abs(total) > SUM_TOLERANCE * float(np.abs(w).sum()):
+        raise ValueError(f"{name} have mean {total!r} under the empirical law, not 0: centre them first")
+    return w
+
+
+def mixture_weights(empirical: ArrayLike, share: float, rest: ArrayLike) -> Array:
+    """The law of the regulariser, μ = η·μ̂ + (1 − η)·ρ, (A,) (Theorem 4.3).
+
+    share  η ∈ (0, 1];  rest  ρ (A,), a law on the unlabelled responses (a point mass where H is one response).
+    """
+    eta = float(share)
+    if not 0.0 < eta <= 1.0:
+        raise ValueError(f"share = {share} must be in (0, 1]")
+    p = check_distribution("empirical", empirical)
+    return eta * p + (1.0 - eta) * check_distribution("rest", rest, p.size)
+
+
+def check_pairs(n_responses: int, pairs: ArrayLike) -> Index:
+    """(N, 2) indices (winner, loser) of different responses, N ≥ 1; ValueError names the first bad row."""
+    table = check_indices("pairs", n_responses, pairs)
+    if table.ndim != 2 or table.shape[1] != 2 or table.shape[0] == 0:
+        raise ValueError(f"pairs must be (N, 2) rows (winner, loser), got shape {table.shape}")
+    same = np.flatnonzero(table[:, 0] == table[:, 1])
+    if same.size:
+        raise ValueError(f"pairs[{same[0]}] compares response {table[same[0], 0]} with itself")
+    return table
+
+
+def check_indices(name: str, n_responses: int, values: ArrayLike) -> Index:
+    """Integers in 0 … n_responses − 1, any shape; ValueError names the first that is not."""
+    if n_responses < 1:
+        raise ValueError(f"n_responses = {n_responses} must be >= 1")
+    array = np.asarray(values)
+    if array.size and array.dtype.kind not in "iu":
+        raise ValueError(f"{name} must hold integers, got {array.dtype}")
+    array = array.astype(np.int64)
+    outside = np.argwhere((array < 0) | (array >= n_responses))
+    if outside.size:
+        place = tuple(int(i) for i in outside[0])
+        raise ValueError(f"{name}{list(place)} = {array[place]} is not one of 0 … {n_responses - 1}")
+    return array
+
+
+# The hyper response: all unlabelled responses as one.
+
+
+def log1mexp(x: ArrayLike) -> Array:
+    """log(1 − eˣ) for x ≤ 0 without cancellation: of 1 − eˣ near 0 (expm1), of the logarithm near 1 (log1p)."""
+    x = np.asarray(x, dtype=np.float64)
+    if not (x <= 0).all():
+        raise ValueError(f"log1mexp needs x <= 0, got {x.max()}")
+    with np.errstate(divide="ignore"):  # log 0 = −∞ at x = 0, where it belongs
+        return np.where(x > -math.log(2.0), np.log(-np.expm1(x)), np.log1p(-np.exp(x)))
+
+
+def log_remaining_mass(name: str, log_probabilities: ArrayLike) -> float:
+    """log(1 − Σ p) in nats for p given by logarithms; ValueError unless Σ p < 1, some mass being left."""
+    logs = as_vector(name, log_probabilities)
+    total = float(np.logaddexp.reduce(logs))
+    if total >= 0.0:
+        raise ValueError(f"{name}: the probabilities sum to {math.exp(total)!r}, which leaves nothing to H")
+    return float(log1mexp(total))
+
+
+def merge_unlabelled(
+    hyper: ArrayLike, log_reference: ArrayLike, scores: ArrayLike, empirical: ArrayLike, weights: ArrayLike
+) -> tuple[Array, Array, Array, Array]:
+    """The table over Y_H = (Y∖H) ∪ {H}: the responses outside H in their order, then H itself, last.
+
+    hyper  indices of H, unlabelled responses (μ̂ = 0), at least one; p(H) = Σ_{y∈H} p(y) for p ∈ {π_ref, μ}
+    Others (A,), log_reference in nats. Returns (log_reference, scores, empirical, weights), each (A − |H| + 1,).
+    ValueError if H holds a labelled response or an index twice. Source: section 4.1 of arXiv 2505.23316.
+    """
+    logs = as_vector("log_reference", log_reference)
+    A = logs.size
+    members = check_indices("hyper", A, hyper)
+    inside = np.zeros(A, dtype=bool)
+    inside[members] = True
+    if members.ndim != 1 or members.size == 0 or int(inside.sum()) != members.size:
+        raise ValueError("hyper must list one response or more, each once")
+    p = check_distribution("empirical", empirical, A)
+    labelled = np.flatnonzero(inside & (p > 0))
+    if labelled.size:
+        raise ValueError(f"hyper overlaps the labelled set: response {labelled[0]} has empirical = {p[labelled[0]]}")
+    s, mu = as_vector("scores", scores, A), as_vector("weights", weights, A)
+    return (
+        np.append(logs[~inside], np.logaddexp.reduce(logs[inside])),
+        np.append(s[~inside], 0.0),
+        np.append(p[~inside], 0.0),
+        np.append(mu[~inside], mu[inside].sum()),
+    )

@@ -1,9 +1,0 @@
-"""Claims P1–P13: DPO decomposed, what it leaves open, and the optimum of proximal preference optimisation."""
-
-from __future__ import annotations
-
-from theory.judgement import Claim
-from theory.proximal_dpo_claims import DECOMPOSITION_CLAIMS
-from theory.proximal_optimum_claims import OPTIMUM_CLAIMS
-
-PROXIMAL_CLAIMS: tuple[Claim, ...] = (*DECOMPOSITION_CLAIMS, *OPTIMUM_CLAIMS)

@@ -1,0 +1,19 @@
+"""Ties: who shares the win when scores are equal, decided with a stated tolerance."""
+
+from __future__ import annotations
+
+from numpy.typing import ArrayLike
+
+from theory.validate import Array, as_vector
+
+#: Scores closer than this to the best are ties: a few rounding errors of a mean of numbers in [0, 1].
+TIE_TOLERANCE = 1e-14
+
+
+def winners(scores: ArrayLike, tie_tolerance: float = TIE_TOLERANCE) -> Array:
+    """The policy (A,) that splits its mass evenly over the alternatives of highest score (within the tolerance)."""
+    s = as_vector("scores", scores)
+    if not tie_tolerance >= 0:
+        raise ValueError(f"tie_tolerance = {tie_tolerance} must be >= 0")
+    best: Array = (s >= s.max() - tie_tolerance).astype(float)
+    return best / float(best.sum())

@@ -1,0 +1,42 @@
+"""Solve or raise: the result every solver returns, its certificate, and the cvxpy back end.
+
+A solver of this package never hands back a point that it cannot vouch for. It returns a `Solution` whose `gap`
+was recomputed from the returned policy (not read from the solver's own log), or raises `CertificateError`.
+cvxpy is imported where it is used, so that a machine without it can import everything else.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from theory.validate import Array
+
+#: Default certificate of every solver: the duality gap, in units of the objective.
+GAP_TOLERANCE = 1e-9
+
+
+class CertificateError(RuntimeError):
+    """A solver stopped without the certificate that was asked for; the message states the gap it reached."""
+
+
+@dataclass(frozen=True)
+class Solution:
+    """A certified solution of a convex program over policies.
+
+    policy  (A,) probabilities
+    value   objective at `policy`
+    gap     certified bound on the distance of `value` from the optimum, recomputed from `policy`
+    status  one sentence: which path solved it and whether the KL constraint is active
+    """
+
+    policy: Array
+    value: float
+    gap: float
+    status: str
+
+
+def certified(solution: Solution, tolerance: float = GAP_TOLERANCE) -> Solution:
+    """`solution` if its gap is at most `tolerance`; CertificateError otherwise (NaN included)."""
+    if not solution.gap <= tolerance:
+        raise CertificateError(f"gap {solution.gap:.3e} exceeds the certificate {tolerance:.1e} ({solution.status})")
+    return solution
