@@ -87,6 +87,4 @@ def best_of_n_on_models(rows: Sequence[Row]) -> Figure | None:
     return figure
 
 
-FIGURES = {
-    "language_model_best_of_n": Drawing(best_of_n_on_models, tuple(f"B{i}" for i in range(1, 11))),
-}
+FIGURES = {"language_model_best_of_n": Drawing(best_of_n_on_models, tuple(f"B{i}" for i in range(1, 11)))}

@@ -74,6 +74,4 @@ def ratios(rows: Sequence[Row]) -> Figure | None:
 
 
 #: name of the file → what draws it, and the claims it shows
-FIGURES: dict[str, Drawing] = {
-    "language_model_density_ratio": Drawing(ratios, ("R1", "R2", "R3", "R4", "R5")),
-}
+FIGURES: dict[str, Drawing] = {"language_model_density_ratio": Drawing(ratios, ("R1", "R2", "R3", "R4", "R5"))}

@@ -108,5 +108,5 @@ def estimates_and_policies(rows: Sequence[Row]) -> Figure | None:
 
 #: name of the file → what draws it, and the claims it shows
 FIGURES: dict[str, Drawing] = {
-    "language_model_divergences": Drawing(estimates_and_policies, ("V1", "V2", "V3", "V4", "V5", "V6", "V7", "V11")),
+    "language_model_divergences": Drawing(estimates_and_policies, ("V1", "V2", "V3", "V4", "V5", "V6", "V7", "V11"))
 }

@@ -86,5 +86,5 @@ def rewards_and_levels(rows: Sequence[Row]) -> Figure | None:
 
 #: name of the file → what draws it, and the claims it shows
 FIGURES: dict[str, Drawing] = {
-    "language_model_proximal": Drawing(rewards_and_levels, ("P5", "P9", "P10", "P12", "P13")),
+    "language_model_proximal": Drawing(rewards_and_levels, ("P5", "P9", "P10", "P12", "P13"))
 }

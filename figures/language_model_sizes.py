@@ -96,5 +96,5 @@ def _marker_legend(figure: Figure, sizes: Sequence[Size]) -> None:
 FIGURES: dict[str, Drawing[Size]] = {
     "language_model_sizes": Drawing(
         predictions_across_sizes, tuple(dict.fromkeys(claim for q in QUANTITIES for claim, _ in q.checks))
-    ),
+    )
 }

@@ -60,8 +60,7 @@ def write(ledger: list[Entry], profile: str, out: Path, root: Path = ROOT) -> li
     (out / "sizes.tex").write_text(tables.latex_sizes(side_by_side))
     (out / "borda.tex").write_text(
         latex.latex_entries(
-            ledger,
-            [("D4.bound", "adversary"), ("D4.certified", "certified"), ("D4.attained", "attained on I5")],
+            ledger, [("D4.bound", "adversary"), ("D4.certified", "certified"), ("D4.attained", "attained on I5")]
         )
     )
     (out / "ball.tex").write_text(

@@ -65,10 +65,7 @@ def _scored(
 
 
 def _climb(
-    badness: Callable[[Population], float],
-    start: tuple[float, Population],
-    rng: np.random.Generator,
-    steps: int,
+    badness: Callable[[Population], float], start: tuple[float, Population], rng: np.random.Generator, steps: int
 ) -> tuple[float, Population]:
     value, population = start
     for _ in range(steps):

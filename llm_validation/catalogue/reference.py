@@ -156,12 +156,7 @@ def measure_reference(model: Any, trie: PrefixTrie) -> Array:
 
 
 def fit_reference(
-    model: Any,
-    encoded: Encoded,
-    target: Array,
-    schedule: Schedule,
-    device: torch.device,
-    trainer: Trainer = train_one,
+    model: Any, encoded: Encoded, target: Array, schedule: Schedule, device: torch.device, trainer: Trainer = train_one
 ) -> Trained:
     """Fine-tune onto a designed law on the catalogue, target (P, A) with rows that sum to one; the model in place.
 

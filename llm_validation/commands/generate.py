@@ -37,10 +37,7 @@ MEASUREMENTS: dict[str, Callable[[Context, int], list[Measured]]] = {
 }
 
 #: Named rewards of texts, for --reward.
-TEXT_REWARDS: dict[str, Callable[[str], float]] = {
-    "utility": utility,
-    "length": lambda text: float(len(text)),
-}
+TEXT_REWARDS: dict[str, Callable[[str], float]] = {"utility": utility, "length": lambda text: float(len(text))}
 
 
 def _parser() -> argparse.ArgumentParser:

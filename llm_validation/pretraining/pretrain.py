@@ -238,12 +238,7 @@ def _prepare(config: Pretraining, source: Language | Sequence[str]) -> _Data:
 
 
 def _held_out(
-    model: PreTrainedModel,
-    source: Language | Sequence[str],
-    data: _Data,
-    portion: Portion,
-    *,
-    alone: bool = True,
+    model: PreTrainedModel, source: Language | Sequence[str], data: _Data, portion: Portion, *, alone: bool = True
 ) -> Estimate:
     """Loss on the held-out text: nats per story of a language, nats per predicted token of documents."""
     if not isinstance(source, Language):

@@ -24,13 +24,7 @@ from simulate.rows.measurement import Measured
 from theory.density_ratio.policies import constrained_optimum
 from theory.divergences.losses import estimated_divergence, find_loss
 from theory.divergences.policies import aligned_policy, aligned_support, fixed_constant_optimum
-from theory.language_model_settings import (
-    FITTED_BETA,
-    FIXED,
-    MINIBATCHED,
-    RDRO_ALPHA,
-    UNPAIRED,
-)
+from theory.language_model_settings import FITTED_BETA, FIXED, MINIBATCHED, RDRO_ALPHA, UNPAIRED
 from theory.validate import Array
 
 #: loss → the claim on what it estimates; FDO members are V5.

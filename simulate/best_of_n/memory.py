@@ -114,11 +114,7 @@ def _random_run(mode: str, rng: Rng) -> tuple[Responses, Decoded, list[int]]:
     responses, keep = ragged(rng), float(rng.choice([0.3, 0.5, 0.8]))
     if mode == "memory":
         budget = float(rng.integers(responses.limit, 2 * responses.limit) + len(responses.lengths))
-        return (
-            responses,
-            decode(responses, keep, budget=budget),
-            ended_token_by_token(responses, keep, None, budget),
-        )
+        return (responses, decode(responses, keep, budget=budget), ended_token_by_token(responses, keep, None, budget))
     times = sorted(rng.choice(np.arange(1, responses.limit + 1), 3, replace=False).tolist())
     return responses, decode(responses, keep, times=times), ended_token_by_token(responses, keep, times, None)
 

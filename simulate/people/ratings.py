@@ -228,12 +228,7 @@ def _handle_missing(values: Array, lines: Array, missing: Missing | None, path: 
 
 
 def _from_ratings(
-    values: Array,
-    lines: Array,
-    names: tuple[str, ...],
-    scale: tuple[float, float] | None,
-    per_user: bool,
-    path: Path,
+    values: Array, lines: Array, names: tuple[str, ...], scale: tuple[float, float] | None, per_user: bool, path: Path
 ) -> tuple[Array, tuple[float, float]]:
     low, high = (float(np.nanmin(values)), float(np.nanmax(values))) if scale is None else scale
     if not low < high:

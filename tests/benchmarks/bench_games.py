@@ -175,11 +175,7 @@ def highs(P: Array, method: str, limit: float) -> Array:
         b_eq=[1.0],
         bounds=[(0, None)] * A + [(None, None)],
         method=method,
-        options={
-            "time_limit": limit,
-            "primal_feasibility_tolerance": 1e-10,
-            "dual_feasibility_tolerance": 1e-10,
-        },
+        options={"time_limit": limit, "primal_feasibility_tolerance": 1e-10, "dual_feasibility_tolerance": 1e-10},
     )
     return np.full(A, 1.0 / A) if program.x is None else program.x[:-1]
 
@@ -188,10 +184,7 @@ def baselines(P: Array, log_ref: Array, tau: float, active: bool, limit: float) 
     """The baselines that can answer, name → solver: the linear programs know no ball, Newton's needs an active one."""
     programs: dict[str, Callable[[], Array]] = {}
     if not active:
-        programs = {
-            "simplex": lambda: highs(P, "highs-ds", limit),
-            "ipm": lambda: highs(P, "highs-ipm", limit),
-        }
+        programs = {"simplex": lambda: highs(P, "highs-ds", limit), "ipm": lambda: highs(P, "highs-ipm", limit)}
     if tau < math.inf:
         reference = np.exp(log_ref)
         programs |= {

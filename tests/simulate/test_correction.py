@@ -116,10 +116,7 @@ def test_trained_rows_are_frequencies(rng):
 def test_sampled_users_break_ties_at_random(rng):
     population = Population(np.array([[0.5, 0.5, 0.0], [0.0, 1.0, 1.0]]), np.array([0.5, 0.5]))
     upstream, n = np.array([0.2, 0.3, 0.5]), 4 * 10**8
-    for habit, kernel in (
-        ("favourite", users.favourite_kernel(population)),
-        ("step", users.step_kernel(population)),
-    ):
+    for habit, kernel in (("favourite", users.favourite_kernel(population)), ("step", users.step_kernel(population))):
         counts = corrections(population, habit, population.weights, upstream, n, rng)
         assert counts.sum() == n
         assert counts / n == pytest.approx(upstream @ kernel, abs=1e-4)

@@ -25,9 +25,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import xlogy
 
-from theory.best_of_n.order_statistics import (
-    check_count,
-)
+from theory.best_of_n.order_statistics import check_count
 from theory.validate import Array, as_vector, check_distribution
 
 

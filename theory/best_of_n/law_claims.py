@@ -83,10 +83,7 @@ LAW_CLAIMS: tuple[Claim, ...] = (
                 "win_rate",
                 "win rate of Best-of-N against the base policy (ties: credit for equal rewards)",
                 "equality",
-                (
-                    *grid(table="ties", n=(1, 4, 64), ties=(0.0, 0.5)),
-                    *grid(table="continuous", n=(1, 4, 64), ties=0.5),
-                ),
+                (*grid(table="ties", n=(1, 4, 64), ties=(0.0, 0.5)), *grid(table="continuous", n=(1, 4, 64), ties=0.5)),
                 win_rate,
                 2e-3,
                 "4·10⁵ duels",
@@ -114,10 +111,7 @@ LAW_CLAIMS: tuple[Claim, ...] = (
                 "kl",
                 "KL of Best-of-N to the base policy, nats",
                 "equality",
-                (
-                    *grid(table=("distinct", "ties", "peaked"), n=(4, 64)),
-                    *grid(table="continuous", n=(4, 64)),
-                ),
+                (*grid(table=("distinct", "ties", "peaked"), n=(4, 64)), *grid(table="continuous", n=(4, 64))),
                 kl,
                 5e-3,
                 "4·10⁵ draws of Best-of-N, plug-in estimate",

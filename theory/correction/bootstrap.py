@@ -98,12 +98,7 @@ def ddro_limit(
 
 
 def rdro_limit(
-    policy: ArrayLike,
-    kernel: Kernel,
-    alpha: float,
-    reference: ArrayLike | None = None,
-    *,
-    keep_unchanged: bool = True,
+    policy: ArrayLike, kernel: Kernel, alpha: float, reference: ArrayLike | None = None, *, keep_unchanged: bool = True
 ) -> Array:
     """RDRO's policy (A,) on the pairs: p⁺ from the reference p_α (the default), which is πK if all pairs are kept.
 

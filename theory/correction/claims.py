@@ -205,11 +205,7 @@ TRAINING_CLAIMS: tuple[Claim, ...] = (
                 "unchanged",
                 "share of upstream answers that come back unchanged, jointly trained corrector",
                 "equality",
-                grid(
-                    share=(0.2, 0.0, 0.1, 0.5, 0.8),
-                    laws=tuple(predict.IDENTITY_LAWS),
-                    upstream=("weak", "expert"),
-                ),
+                grid(share=(0.2, 0.0, 0.1, 0.5, 0.8), laws=tuple(predict.IDENTITY_LAWS), upstream=("weak", "expert")),
                 predict.unchanged,
                 1e-4,
                 SAMPLED,

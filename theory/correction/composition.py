@@ -32,15 +32,7 @@ from numpy.typing import ArrayLike
 from scipy.sparse import diags_array, issparse
 from scipy.special import xlogy
 
-from theory.correction.kernels import (
-    Kernel,
-    check_kernel,
-    check_pair,
-    diagonal,
-    entries,
-    row_entropies,
-    values_at,
-)
+from theory.correction.kernels import Kernel, check_kernel, check_pair, diagonal, entries, row_entropies, values_at
 from theory.density_ratio.flow import flow
 from theory.validate import Array, as_vector, check_distribution
 
@@ -245,10 +237,7 @@ def identity_weights(share: float, identity_law: ArrayLike, correction_law: Arra
 
 
 def identity_mixture(
-    kernel: Kernel,
-    share: float,
-    identity_law: ArrayLike | None = None,
-    correction_law: ArrayLike | None = None,
+    kernel: Kernel, share: float, identity_law: ArrayLike | None = None, correction_law: ArrayLike | None = None
 ) -> Kernel:
     """The corrector (A, A) learnt jointly from corrections and identity pairs: row o is w(o)·δ_o + (1−w(o))·K(·|o).
 

@@ -329,10 +329,7 @@ DENSITY_RATIO_CLAIMS: tuple[Claim, ...] = (
                 "own_reference",
                 "largest total variation from p⁺ from the method's own reference",
                 "equality",
-                (
-                    *grid(method=("bco", "kldo"), kl_beta=(0.5, 1.0, 2.0)),
-                    *grid(method=("ddro", "rdro"), kl_beta=1.0),
-                ),
+                (*grid(method=("bco", "kldo"), kl_beta=(0.5, 1.0, 2.0)), *grid(method=("ddro", "rdro"), kl_beta=1.0)),
                 predict.constant(0.0),
                 2e-6,
                 "a loss within 1e-15 of its minimum fixes a policy to about 1e-7; curvature falls with kl_beta",

@@ -34,14 +34,7 @@ METHODS = ("sft", "ddro", "rdro")
 
 
 def policy_covariance(
-    method: str,
-    p: ArrayLike,
-    q: ArrayLike,
-    n_p: int,
-    n_q: int,
-    alpha: float | None = None,
-    *,
-    normalised: bool = False,
+    method: str, p: ArrayLike, q: ArrayLike, n_p: int, n_q: int, alpha: float | None = None, *, normalised: bool = False
 ) -> Array:
     """Delta-method covariance (A, A) of π̂ − p⁺ for a method of `METHODS`, reference known exactly.
 

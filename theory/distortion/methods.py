@@ -109,10 +109,7 @@ def _nlhf_in_ball(s: Situation) -> Array:
 
 METHODS: dict[str, Method] = {
     "maximal_lottery": Method(
-        "maximal lottery (NLHF)",
-        lambda s: nash.maximal_lottery(s.win_rates).policy,
-        "comparisons",
-        bound=_linear,
+        "maximal lottery (NLHF)", lambda s: nash.maximal_lottery(s.win_rates).policy, "comparisons", bound=_linear
     ),
     "borda": Method("Borda", lambda s: pairwise.borda(s.win_rates, s.mu), "comparisons", bound=_borda),
     "rlhf": Method("RLHF", lambda s: _rlhf(s, math.inf), "comparisons"),
@@ -127,10 +124,7 @@ METHODS: dict[str, Method] = {
         "pruned plurality veto", lambda s: rankings.pruned_plurality_veto(s.voters, s.bt_beta), "rankings"
     ),
     "random_dictator": Method(
-        "random dictator",
-        lambda s: rankings.random_dictator(s.voters, s.bt_beta),
-        "rankings",
-        bound=_dictator,
+        "random dictator", lambda s: rankings.random_dictator(s.voters, s.bt_beta), "rankings", bound=_dictator
     ),
     "uniform": Method("uniform policy", _uniform, "comparisons", bound=_alternatives),
 }

@@ -79,11 +79,7 @@ def log_affinity(order: float, mean1: ArrayLike, cov1: ArrayLike, mean2: ArrayLi
 
 
 def f_divergence_gaussian(
-    mean1: ArrayLike,
-    cov1: ArrayLike,
-    mean2: ArrayLike,
-    cov2: ArrayLike,
-    generator: str | Generator | Elementwise,
+    mean1: ArrayLike, cov1: ArrayLike, mean2: ArrayLike, cov2: ArrayLike, generator: str | Generator | Elementwise
 ) -> float:
     """D_f(N₁‖N₂), inf where it is infinite.
 

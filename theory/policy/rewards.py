@@ -75,11 +75,7 @@ def clip_rewards(rewards: ArrayLike, level: float, center: ArrayLike | None = No
 
 
 def rlhf_penalty(
-    rewards: ArrayLike,
-    reference: ArrayLike | None,
-    weight: float,
-    *,
-    log_reference: ArrayLike | None = None,
+    rewards: ArrayLike, reference: ArrayLike | None, weight: float, *, log_reference: ArrayLike | None = None
 ) -> Array:
     """The penalty form of RLHF: argmax_π Σ π(x) rewards(x) − weight·KL(π‖π_ref) = π_ref·exp(rewards/weight)/Z.
 

@@ -32,11 +32,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from theory.proximal.feedback import (
-    check_signal,
-    log_remaining_mass,
-    signal_of,
-)
+from theory.proximal.feedback import check_signal, log_remaining_mass, signal_of
 from theory.proximal.solver import solve_rewards
 from theory.validate import Array, as_vector, check_positive, require_reference
 

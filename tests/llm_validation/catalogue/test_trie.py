@@ -14,10 +14,7 @@ from llm_validation.model.model import build
 
 EOS = 0
 PROMPTS = [[5, 6, 7], [8]]
-RESPONSES = [
-    [[1, 2, EOS], [1, 3, EOS], [4, EOS], [1, 2, 2, EOS]],
-    [[2, EOS], [3, 3, 3, EOS], [3, 3, EOS], [3, 1, EOS]],
-]
+RESPONSES = [[[1, 2, EOS], [1, 3, EOS], [4, EOS], [1, 2, 2, EOS]], [[2, EOS], [3, 3, 3, EOS], [3, 3, EOS], [3, 1, EOS]]]
 
 
 @pytest.fixture(scope="module")

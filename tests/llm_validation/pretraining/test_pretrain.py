@@ -93,8 +93,7 @@ def test_the_schedule():
 
 
 @pytest.mark.parametrize(
-    "change",
-    [{"context": 1}, {"batch": 0}, {"steps": 0}, {"held_out": 1}, {"rate": 0.0}, {"evaluations": -1}],
+    "change", [{"context": 1}, {"batch": 0}, {"steps": 0}, {"held_out": 1}, {"rate": 0.0}, {"evaluations": -1}]
 )
 def test_a_field_out_of_range_is_named(change):
     with pytest.raises(ValueError, match=next(iter(change))):

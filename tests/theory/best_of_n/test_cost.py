@@ -148,10 +148,7 @@ def test_measured_speedup_never_extrapolates():
     assert (
         measured_speedup(9.0, 5.0, n, curve, tokens).value,
         measured_speedup(-1.0, 5.0, n, curve, tokens).value,
-    ) == (
-        16.0,
-        2.0,
-    )
+    ) == (16.0, 2.0)
     assert measured_speedup(9.0, 5.0, n, curve, tokens).status == "at least"
     for end in (0.0, 1.42):
         assert measured_speedup(end, 5.0, n, curve, tokens).status == "measured"

@@ -364,10 +364,7 @@ def test_bad_input_is_named(call, message):
 # The public normaliser.
 
 
-@pytest.mark.parametrize(
-    ("A", "U", "c"),
-    [(0, 0, 0), (2, 1, 1), (1, 2, 0.5), (-2, -1, 2), (-1, -2, 1), (-1, 0.5, -2)],
-)
+@pytest.mark.parametrize(("A", "U", "c"), [(0, 0, 0), (2, 1, 1), (1, 2, 0.5), (-2, -1, 2), (-1, -2, 1), (-1, 0.5, -2)])
 def test_the_table_of_signs(A, U, c):
     assert normaliser(A, U) == pytest.approx(c, abs=1e-8)
 

@@ -76,8 +76,7 @@ def assert_solves_ball(P: np.ndarray, log_ref: np.ndarray, tau: float, policy: n
 
 
 @pytest.mark.parametrize(
-    "P",
-    [random_game(n, n) for n in (2, 3, 7, 20, 45, 130)] + [bradley_terry_mixture(n, n, 20.0) for n in (3, 40, 200)],
+    "P", [random_game(n, n) for n in (2, 3, 7, 20, 45, 130)] + [bradley_terry_mixture(n, n, 20.0) for n in (3, 40, 200)]
 )
 def test_lottery_equals_linear_program(P: np.ndarray) -> None:
     size = P.shape[0]
@@ -427,10 +426,6 @@ def test_a_wrong_answer_is_not_believed(monkeypatch: pytest.MonkeyPatch) -> None
     """The gap is recomputed from the policy: a search that ends at the reference is found out."""
     P, ref = random_game(6, 3), dirichlet(6, 3)
     monkeypatch.setattr("theory.policy.nash.equilibrium", lambda game, target: (np.exp(game.log_ref), "wrong"))
-    for solve in (
-        lambda: maximal_lottery(P),
-        lambda: nlhf(P, ref, 0.3),
-        lambda: nlhf_regularized(P, ref, 0.1),
-    ):
+    for solve in (lambda: maximal_lottery(P), lambda: nlhf(P, ref, 0.3), lambda: nlhf_regularized(P, ref, 0.1)):
         with pytest.raises(CertificateError, match="wrong"):
             solve()

@@ -5,7 +5,4 @@ from __future__ import annotations
 from theory.distortion.audit.interval import audit
 from theory.distortion.audit.progress import Audit
 
-__all__ = [
-    "Audit",
-    "audit",
-]
+__all__ = ["Audit", "audit"]

@@ -93,13 +93,7 @@ class Closing:
 
 
 def close(
-    program: TypeProgram,
-    benchmark: Array,
-    floor: float,
-    target: float,
-    *,
-    prove: bool,
-    accuracy: float = STAGES[-1],
+    program: TypeProgram, benchmark: Array, floor: float, target: float, *, prove: bool, accuracy: float = STAGES[-1]
 ) -> Closing:
     """Improve the program for one benchmark q by column generation; with `prove`, certify its dual by boxes.
 
