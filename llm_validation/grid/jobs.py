@@ -18,10 +18,10 @@ from pathlib import Path
 
 import joblib
 import torch
+from tqdm import tqdm
 
 from llm_validation.catalogue.stacked_seeds import run_side_by_side
 from llm_validation.catalogue.train import Trainer, train_one
-from llm_validation.grid.progress import Dashboard, Tally
 from llm_validation.model.model import use_tensor_cores
 from simulate.montecarlo import Z95
 from simulate.rows.measurement import Measured
@@ -54,17 +54,12 @@ class Job:
 
 @dataclass(frozen=True)
 class Done:
-    """What a job returned, how long it took, and what it trained: positions through forward and backward, and FLOPs.
-
-    seconds  of a job that ran side by side with others: its share
-    """
+    """What a job returned, and how long it took; `seconds` of a job that ran side by side with others: its part."""
 
     name: str
     seed: int
     measured: list[Measured]
     seconds: float
-    tokens: int = 0
-    flops: float = 0.0
 
     @property
     def key(self) -> str:
@@ -84,7 +79,6 @@ class Pace:
     side_by_side  all seeds of a name as one stack instead, one name after another
     trainer       what trains a job that is not side by side with others
     may_start     asked before each job, with its expected seconds: is there time?
-    peak          FLOP/s of matrix products that the dashboard's MFU is relative to; None: no MFU is shown
     keep          False where another process writes down what is done
     """
 
@@ -92,7 +86,6 @@ class Pace:
     side_by_side: bool = False
     trainer: Trainer = train_one
     may_start: Callable[[float], bool] = always
-    peak: float | None = None
     keep: bool = True
 
 
@@ -130,14 +123,15 @@ def run_jobs(
 
     workers = 1 if pace.side_by_side else max(1, min(pace.workers, len(units)))
     parallel = joblib.Parallel(n_jobs=workers, return_as="generator_unordered", pre_dispatch="n_jobs")
-    with Dashboard(todo, f"{label} → {folder.name}", pace.peak) as dashboard:
+    with tqdm(total=len(todo), desc=f"{label} → {folder.name}", unit="job", disable=not todo) as bar:
         for outcomes in parallel(due()):
             for done in [outcome for outcome in outcomes if isinstance(outcome, Done)]:
                 if pace.keep:
                     results.add(rows_of(done, stamp_id), stamp_id, stamp)
                     finished[done.key] = code
                     replace_file(folder / FINISHED, json.dumps(finished, indent=1, sort_keys=True) + "\n")
-                dashboard.add(done.key, done.tokens, done.flops)
+                bar.set_postfix_str(done.key, refresh=False)
+                bar.update()
             for error in [outcome for outcome in outcomes if isinstance(outcome, Exception)]:
                 raise error
     return len(todo) - started
@@ -176,25 +170,20 @@ def _measure(jobs: Sequence[Job], trainer: Trainer) -> list[Done | Exception]:
         torch.set_num_threads(1)
     use_tensor_cores()
     began = time.perf_counter()
-    tallies = [Tally() for _ in jobs]
     if len(jobs) == 1:
-        outcomes = [_attempt(jobs[0], tallies[0], trainer)]
+        outcomes = [_attempt(jobs[0], trainer)]
     else:
-        outcomes = run_side_by_side([
-            partial(_attempt, job, tally) for job, tally in zip(jobs, tallies, strict=True)
-        ])  # fmt: skip
+        outcomes = run_side_by_side([partial(_attempt, job) for job in jobs])
     seconds = (time.perf_counter() - began) / len(jobs)
     return [
-        outcome
-        if isinstance(outcome, Exception)
-        else Done(job.name, job.seed, outcome, seconds, tally.tokens, tally.flops)
-        for job, tally, outcome in zip(jobs, tallies, outcomes, strict=True)
+        outcome if isinstance(outcome, Exception) else Done(job.name, job.seed, outcome, seconds)
+        for job, outcome in zip(jobs, outcomes, strict=True)
     ]
 
 
-def _attempt(job: Job, tally: Tally, trainer: Trainer) -> list[Measured] | Exception:
+def _attempt(job: Job, trainer: Trainer) -> list[Measured] | Exception:
     try:
-        return job.measure(tally.counting(trainer))
+        return job.measure(trainer)
     except Exception as error:
         error.add_note(f"in job {job.key}")
         return error

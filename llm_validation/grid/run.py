@@ -91,7 +91,7 @@ def show_plan(setup: Setup, minutes: float | None) -> Plan:
 def run(setup: Setup, expected: Mapping[str, float]) -> int:
     """Do what is left; how many jobs are not done in the end. OutOfTime if pretraining was not finished.
 
-    expected  seconds of a job by its key, for the time left on the dashboard
+    expected  seconds of a job by its key, to start only what ends in time
     """
     context, mine, folder = setup.context, setup.mine, setup.context.folder
     if not setup.given:
@@ -147,7 +147,6 @@ def _paces(setup: Setup, own: Sequence[Job]) -> list[tuple[list[Job], Pace]]:
         setup.processes,
         trainer=train_sharded if setup.mine.divided else train_one,
         may_start=setup.mine.in_time(setup.deadline, setup.whole),
-        peak=setup.rates.flops,
         keep=setup.mine.writes,
     )
     if not setup.side_by_side:

@@ -17,7 +17,6 @@ from llm_validation.__main__ import main
 from llm_validation.grid.jobs import Job, Pace, read_finished, run_jobs
 from llm_validation.grid.merge import check_folder, first_difference, merge_main
 from llm_validation.grid.processes import Share
-from llm_validation.grid.progress import Dashboard
 from llm_validation.model.model import build, load, save
 from llm_validation.pretraining.base_model import OutOfTime, base_folder, pretrained
 from llm_validation.pretraining.config import PRESETS
@@ -141,19 +140,6 @@ def test_a_slice_starts_what_will_end_in_it():
     assert ask(301.0)  # more than half of a slice: there is no better time for it
     assert not alone.in_time(time.monotonic() - 1.0, whole=600.0)(0.0)
     assert alone.in_time(None)(1e9)
-
-
-# The dashboard
-
-
-def test_time_left_is_by_work(monkeypatch):
-    jobs = [Job("long", 0, lambda _: [], work=9.0), Job("short", 0, lambda _: [], work=1.0)]
-    with Dashboard(jobs, "x", peak=1e9) as dashboard:
-        dashboard.add("short seed 0", 1000, 2e8)
-        assert dashboard.line("short seed 0", 10.0) == "100 trained tokens/s, MFU 2.0 %, 01:30 left, short seed 0"
-    with Dashboard(jobs, "x", peak=None) as dashboard:
-        dashboard.add("long seed 0", 0, 0.0)
-        assert dashboard.line("long seed 0", 90.0) == "00:10 left, long seed 0"
 
 
 # The base model
