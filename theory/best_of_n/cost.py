@@ -80,9 +80,38 @@ def speculative_cost(n: int, times: ArrayLike, keep: ArrayLike, length: float, p
 
 
 def speculative_tokens(n: int, times: ArrayLike, keep: ArrayLike, length: float) -> float:
-    """Generated tokens Σ_j n_j (t_{j+1} − t_j) (B6).
+    """Generated tokens Σ_j n_j (t_{j+1} − t_j) of Speculative Rejection, t₀ = 0, t_{J+1} = length (B6).
 
-    n  rows at the start;  times (J,) and length  in tokens, 0 < t₁ < … < t_J ≤ length;  keep  in (0, 1]
+    Parameters
+    ----------
+    n : int
+        Rows at the start.
+    times : array_like, (J,)
+        Decision times in tokens, 0 < t₁ < … < t_J ≤ length.
+    keep : float or array_like, (J,)
+        Fraction kept, in (0, 1].
+    length : float
+        Tokens of a response.
+
+    Returns
+    -------
+    float
+        Tokens; n·length for Best-of-N.
+
+    Raises
+    ------
+    ValueError
+        Times that do not increase within (0, length], a fraction outside (0, 1], n not whole.
+
+    References
+    ----------
+    Sun et al. (arXiv 2410.20290), section 3.
+
+    Examples
+    --------
+    >>> from theory.best_of_n import speculative_tokens
+    >>> speculative_tokens(64, times=[16, 64], keep=0.5, length=256)
+    5632.0
     """
     return speculative_cost(n, times, keep, length).generated
 
@@ -111,8 +140,34 @@ def expected_tokens(n: int, times: ArrayLike, keep: ArrayLike, alive: ArrayLike)
 def speedup(n: int, explained_variance: ArrayLike, times: ArrayLike, keep: ArrayLike, length: float) -> float:
     """Speed-up in tokens at equal expected reward: N*·T/generated with E max_{N*} = E[best reward] (B6).
 
-    Gaussian martingale scores; arguments as in `speculative_reward` and `speculative_tokens`, one explained
-    variance per decision time. N* is real: Best-of-N between whole N is interpolated by the law Φ^N.
+    Parameters
+    ----------
+    n : int
+        Rows at the start.
+    explained_variance : array_like, (J,)
+        v_j at each decision time, as in `speculative_reward` (Gaussian martingale scores).
+    times, keep, length
+        As in `speculative_tokens`.
+
+    Returns
+    -------
+    float
+        N* is real: Best-of-N between whole N is interpolated by the law Φ^N.
+
+    Raises
+    ------
+    ValueError
+        A number outside its range, or vectors of different length.
+
+    References
+    ----------
+    Sun et al. (arXiv 2410.20290), section 4; the prediction is ours.
+
+    Examples
+    --------
+    >>> from theory.best_of_n import speedup
+    >>> round(speedup(64, [0.25, 0.5], times=[64, 128], keep=0.5, length=256), 2)
+    1.78
     """
     tokens = speculative_tokens(n, times, keep, length)
     if np.shape(explained_variance) != np.shape(times):

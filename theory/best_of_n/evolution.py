@@ -46,8 +46,34 @@ LARGEST_COUNT = 10**9
 def survivor_counts(n: int, keep: ArrayLike, decisions: int) -> tuple[int, ...]:
     """Rows alive at first and after each decision: n₀ = n, n_j = max(1, round(keep_j·n_{j−1})).
 
-    keep: the fraction kept, in (0, 1], a number or one per decision (a rejected fraction α is keep = 1 − α).
-    Halves round to even, as in Python and in the published implementation.
+    Parameters
+    ----------
+    n : int
+        Rows at the start, ≥ 1.
+    keep : float or array_like, (J,)
+        Fraction kept, in (0, 1] (a rejected fraction α is keep = 1 − α).
+    decisions : int
+        J.
+
+    Returns
+    -------
+    tuple of int, (J + 1,)
+        Halves round to even, as in Python and in the published implementation.
+
+    Raises
+    ------
+    ValueError
+        n not whole, a fraction outside (0, 1], a vector of another length than J.
+
+    References
+    ----------
+    Sun et al. (arXiv 2410.20290), section 3.
+
+    Examples
+    --------
+    >>> from theory.best_of_n import survivor_counts
+    >>> survivor_counts(30, keep=0.25, decisions=2)  # 7.5 rounds to 8
+    (30, 8, 2)
     """
     counts = [check_count("n", n)]
     for fraction in check_keep(keep, decisions):

@@ -12,8 +12,7 @@ rate with ties = ½ or less. A reward law that is neither finite nor continuous 
 (F₋, F) of quantile levels they cover.
 
 Sources: the law and the bound are folklore of Best-of-N, with the gap of the bound as in Beirami et al.
-(arXiv 2401.01879); the exact value for mixed laws is ours. The names of Speculative Rejection
-(Sun et al., arXiv 2410.20290) are re-exported here. Shapes: A responses, L levels.
+(arXiv 2401.01879); the exact value for mixed laws is ours. Shapes: A responses, L levels.
 """
 
 from __future__ import annotations
@@ -64,9 +63,35 @@ def _log_share(below: Array, above: Array) -> Array:
 
 
 def best_of_n_law(policy: ArrayLike, rewards: ArrayLike, n: int) -> Array:
-    """π_N (A,): the law of the best of n draws from `policy`, ties inside a reward level in proportion to it.
+    """π_N: the law of the best of n draws from `policy`, ties inside a reward level in proportion to it (B1).
 
-    policy   (A,) probabilities, zeros allowed;  rewards  (A,) finite;  n  whole, ≥ 1 (n = 1 gives `policy` back)
+    Parameters
+    ----------
+    policy : array_like, (A,)
+        Probabilities, zeros allowed.
+    rewards : array_like, (A,)
+        Finite.
+    n : int
+        Draws, ≥ 1; n = 1 gives `policy` back.
+
+    Returns
+    -------
+    ndarray, (A,)
+
+    Raises
+    ------
+    ValueError
+        What is not a law, a reward that is not finite, n that is not whole or < 1.
+
+    References
+    ----------
+    Folklore; Beirami et al. (arXiv 2401.01879).
+
+    Examples
+    --------
+    >>> from theory.best_of_n import best_of_n_law
+    >>> best_of_n_law([0.5, 0.25, 0.25], rewards=[0.0, 1.0, 1.0], n=2)
+    array([0.25 , 0.375, 0.375])
     """
     levels = _levels(policy, rewards)
     best = np.exp(levels.log_best(check_count("n", n)))
@@ -75,15 +100,67 @@ def best_of_n_law(policy: ArrayLike, rewards: ArrayLike, n: int) -> Array:
 
 
 def best_of_n_reward(policy: ArrayLike, rewards: ArrayLike, n: int) -> float:
-    """Expected reward of Best-of-N on a table, Σ_y π_N(y) r(y), in the unit of the rewards (B3)."""
+    """Expected reward of Best-of-N on a table, Σ_y π_N(y) r(y) (B3).
+
+    Parameters
+    ----------
+    policy, rewards, n
+        As in `best_of_n_law`.
+
+    Returns
+    -------
+    float
+        In the unit of the rewards.
+
+    Raises
+    ------
+    ValueError
+        As `best_of_n_law`.
+
+    References
+    ----------
+    Folklore; Beirami et al. (arXiv 2401.01879).
+
+    Examples
+    --------
+    >>> from theory.best_of_n import best_of_n_reward
+    >>> best_of_n_reward([0.5, 0.25, 0.25], rewards=[0.0, 1.0, 1.0], n=2)
+    0.75
+    """
     return float(best_of_n_law(policy, rewards, n) @ as_vector("rewards", rewards))
 
 
 def win_rate(n: int, policy: ArrayLike | None = None, rewards: ArrayLike | None = None, ties: float = 0.5) -> float:
-    """Probability that Best-of-N beats one draw from π, with credit `ties` in [0, 1] for equal rewards (B1).
+    """Probability that Best-of-N beats one draw of π: n/(n + 1), or Σ_levels (F^n − F₋^n)(F₋ + ties·p) on a table (B1).
 
-    Without a table the reward law is continuous: n/(n + 1). With one, Σ_levels (F^n − F₋^n)(F₋ + ties·p); ties = 0
-    is the strict win rate, ½ makes n = 1 worth ½.
+    Parameters
+    ----------
+    n : int
+        Draws, ≥ 1.
+    policy, rewards : array_like, (A,), optional
+        The table; without both the reward law is continuous.
+    ties : float
+        Credit for equal rewards, in [0, 1]: 0 is the strict win rate, ½ makes n = 1 worth ½.
+
+    Returns
+    -------
+    float
+        In [0, 1].
+
+    Raises
+    ------
+    ValueError
+        n not whole or < 1, ties outside [0, 1], one of policy and rewards without the other, what is not a law.
+
+    References
+    ----------
+    Folklore; Beirami et al. (arXiv 2401.01879).
+
+    Examples
+    --------
+    >>> from theory.best_of_n import win_rate
+    >>> win_rate(3), win_rate(3, policy=[0.5, 0.5], rewards=[0.0, 1.0])
+    (0.75, 0.6875)
     """
     n = check_count("n", n)
     credit = _check_ties(ties)
@@ -96,13 +173,65 @@ def win_rate(n: int, policy: ArrayLike | None = None, rewards: ArrayLike | None 
 
 
 def kl_bound(n: int) -> float:
-    """log n − (n − 1)/n: KL(π_N‖π) of a reward law without atoms, and the upper bound for every other (B2), nats."""
+    """log n − (n − 1)/n: KL(π_N‖π) of a reward law without atoms, and the upper bound for every other (B2).
+
+    Parameters
+    ----------
+    n : int
+        Draws, ≥ 1.
+
+    Returns
+    -------
+    float
+        Nats.
+
+    Raises
+    ------
+    ValueError
+        n not whole or < 1.
+
+    References
+    ----------
+    Folklore; Beirami et al. (arXiv 2401.01879).
+
+    Examples
+    --------
+    >>> from theory.best_of_n import kl_bound
+    >>> round(kl_bound(16), 6)
+    1.835089
+    """
     n = check_count("n", n)
     return math.log(n) - (n - 1) / n
 
 
 def best_of_n_kl(policy: ArrayLike, rewards: ArrayLike, n: int) -> float:
-    """KL(π_N‖π) in nats, exact for a table: Σ_levels q log(q/p), q = F^n − F₋^n (B2)."""
+    """KL(π_N‖π) = Σ_levels q log(q/p), q = F^n − F₋^n: exact for a table, at most `kl_bound` (B2).
+
+    Parameters
+    ----------
+    policy, rewards, n
+        As in `best_of_n_law`.
+
+    Returns
+    -------
+    float
+        Nats.
+
+    Raises
+    ------
+    ValueError
+        As `best_of_n_law`.
+
+    References
+    ----------
+    Beirami et al. (arXiv 2401.01879).
+
+    Examples
+    --------
+    >>> from theory.best_of_n import best_of_n_kl, kl_bound
+    >>> round(best_of_n_kl([0.5, 0.5], rewards=[0.0, 1.0], n=2), 6), round(kl_bound(2), 6)
+    (0.130812, 0.193147)
+    """
     levels = _levels(policy, rewards)
     log_best = levels.log_best(check_count("n", n))
     held = levels.mass > 0

@@ -43,10 +43,32 @@ def _panels(low: float, high: float, count: int, order: int) -> tuple[Array, Arr
 
 
 def expected_max(n: float) -> float:
-    """Expected maximum of n independent standard normal rewards, in standard deviations; n real ≥ 1.
+    """Expected maximum of n independent standard normal rewards, ∫ x d(Φ(x)^n) (B3).
 
-    ∫ x d(Φ(x)^n) by parts; relative error below 1e-12 up to n = 10¹⁵. For n = 2 it is 1/√π, for n → ∞ it grows
-    like √(2 log n). A real n interpolates the whole numbers smoothly (it is the law Φ^n).
+    Parameters
+    ----------
+    n : float
+        In [1, 10¹⁵]; a real n interpolates the whole numbers (it is the law Φ^n).
+
+    Returns
+    -------
+    float
+        In standard deviations; relative error below 1e-12. 1/√π for n = 2, about √(2 log n) for large n.
+
+    Raises
+    ------
+    ValueError
+        n outside the range.
+
+    References
+    ----------
+    Standard.
+
+    Examples
+    --------
+    >>> from theory.best_of_n import expected_max
+    >>> round(expected_max(16), 6)
+    1.765991
     """
     n = float(n)
     if not 1.0 <= n <= LARGEST_N:
@@ -76,10 +98,35 @@ def expected_best(upper_quantile: Callable[[Array], Array], n: float) -> float:
 
 
 def equivalent_n(reward: float, expected: Callable[[float], float] = expected_max, largest: float = LARGEST_N) -> float:
-    """The real N* ≥ 1 with E max_{N*} = `reward`: the Best-of-N that is as good on average.
+    """The real N* ≥ 1 with E max_{N*} = `reward`: the Best-of-N that is as good on average (B6).
 
-    reward    in the unit of `expected`; ValueError below E max₁ (no Best-of-N is that bad) or above E max_largest
-    expected  N ↦ E max_N, increasing; standard normal rewards by default
+    Parameters
+    ----------
+    reward : float
+        In the unit of `expected`.
+    expected : callable
+        N ↦ E max_N, increasing; standard normal rewards by default.
+    largest : float
+        Up to which N to look.
+
+    Returns
+    -------
+    float
+
+    Raises
+    ------
+    ValueError
+        reward below E max₁ (no Best-of-N is that bad) or above E max_largest.
+
+    References
+    ----------
+    Ours.
+
+    Examples
+    --------
+    >>> from theory.best_of_n import equivalent_n, expected_max
+    >>> round(equivalent_n(expected_max(16)), 6)
+    16.0
     """
     low, high = expected(1.0), expected(largest)
     # A rounding error below the mean is N* = 1, not an error of the caller.

@@ -1,21 +1,6 @@
-"""Aligner as a correction channel: an upstream policy answers, a corrector rewrites, the composed policy is π K.
+"""What a correction channel does: the composed law, what training can reach (A1, A2), gains (A3), copying (A5).
 
-An upstream policy π(o|x) draws an answer, a corrector K(c|x,o) replaces it, and what comes out follows
-
-    (πK)(c|x) = Σ_o π(o|x) K(c|x,o).
-
-Training is maximum likelihood of corrections, −E log K_φ(C|X,O), on pairs (O, C) with O ~ π and C ~ K(·|O). This file
-is the front door of the topic: the composed law, what training can reach (A1, A2), what a corrector gains on an
-upstream policy (A3), and how much it copies (A5). The rest of the topic:
-
-| file | holds |
-|---|---|
-| theory/correction_kernels.py | kernels, dense or scipy.sparse: checks, empirical kernels |
-| theory/correction_rounds.py | several rounds: laws, limits, rates, where rounds hurt (A4) |
-| theory/correction_bootstrap.py | upstream models trained on corrections: SFT, DPO, PRO, DDRO, RDRO (A6) |
-| theory/correction_users.py | corrections by heterogeneous users, and their distortion (A7) |
-
-Functions take one prompt; `floors` averages over prompts. Kernels may be arrays or scipy.sparse. Entropies are in nats.
+Functions take one prompt; `floors` averages over prompts. Kernels may be arrays or scipy.sparse. Entropies in nats.
 Shapes: O original answers, C corrections (A where both share one space), P prompts.
 
 Source: Ji et al., "Aligner" (arXiv 2402.02416) for model and training; the identities below are ours unless marked.
@@ -38,9 +23,33 @@ from theory.validate import Array, as_vector, check_distribution
 
 
 def compose(policy: ArrayLike, kernel: Kernel) -> Array:
-    """The composed policy πK (C,): Σ_o π(o) K(c|o), the law of the stacked model's answers (A3).
+    """The composed policy πK = Σ_o π(o) K(·|o): the law of the stacked model's answers (A3).
 
-    policy  (O,) a law;  kernel  (O, C) a Markov kernel, dense or sparse. ValueError names a row that is not a law.
+    Parameters
+    ----------
+    policy : array_like, (O,)
+        The upstream law π.
+    kernel : array_like or scipy.sparse, (O, C)
+        Markov kernel: row o is the law of the correction of answer o.
+
+    Returns
+    -------
+    ndarray, (C,)
+
+    Raises
+    ------
+    ValueError
+        A policy or a row, which is named, that is not a law; sizes that do not match.
+
+    References
+    ----------
+    Ji et al. (arXiv 2402.02416).
+
+    Examples
+    --------
+    >>> from theory.correction import compose
+    >>> compose([0.5, 0.5], [[1.0, 0.0], [0.5, 0.5]])
+    array([0.75, 0.25])
     """
     pi, K = check_pair(policy, kernel)
     return np.asarray(pi @ K)
@@ -50,21 +59,104 @@ def compose(policy: ArrayLike, kernel: Kernel) -> Array:
 
 
 def aligner_floor(policy: ArrayLike, kernel: Kernel) -> float:
-    """H(C|O) = Σ_o π(o) H(K(·|o)), nats: the least loss of a corrector, reached at K_φ = K on the support of π."""
+    """H(C|O) = Σ_o π(o) H(K(·|o)): the least loss of a corrector, reached at K_φ = K on the support of π (A1).
+
+    Parameters
+    ----------
+    policy : array_like, (O,)
+        The upstream law π.
+    kernel : array_like or scipy.sparse, (O, C)
+        Markov kernel of the corrections.
+
+    Returns
+    -------
+    float
+        Nats per answer.
+
+    Raises
+    ------
+    ValueError
+        A policy or a row that is not a law; sizes that do not match.
+
+    References
+    ----------
+    Ours, on the training loss of Ji et al. (arXiv 2402.02416).
+
+    Examples
+    --------
+    >>> from theory.correction import aligner_floor
+    >>> round(aligner_floor([0.5, 0.5], [[1.0, 0.0], [0.5, 0.5]]), 6)  # ½ log 2
+    0.346574
+    """
     pi, K = check_pair(policy, kernel)
     return float(pi @ row_entropies(K))
 
 
 def sft_floor(policy: ArrayLike, kernel: Kernel) -> float:
-    """H(C) = H(πK), nats: the least loss of a model that learns the corrections without seeing the originals."""
+    """H(C) = H(πK): the least loss of a model that learns the corrections without seeing the originals (A1).
+
+    Parameters
+    ----------
+    policy : array_like, (O,)
+        The upstream law π.
+    kernel : array_like or scipy.sparse, (O, C)
+        Markov kernel of the corrections.
+
+    Returns
+    -------
+    float
+        Nats per answer.
+
+    Raises
+    ------
+    ValueError
+        A policy or a row that is not a law; sizes that do not match.
+
+    References
+    ----------
+    Ours.
+
+    Examples
+    --------
+    >>> from theory.correction import sft_floor
+    >>> round(sft_floor([0.5, 0.5], [[1.0, 0.0], [0.5, 0.5]]), 6)
+    0.562335
+    """
     composed = compose(policy, kernel)
     return float(0.0 - xlogy(composed, composed).sum())
 
 
 def information_gain(policy: ArrayLike, kernel: Kernel) -> float:
-    """I(C;O) = Σ_o π(o) KL(K(·|o) ‖ πK), nats: by how much correcting is easier than answering (A1).
+    """I(C;O) = Σ_o π(o) KL(K(·|o) ‖ πK): by how much correcting is easier than answering (A1).
 
     It is `sft_floor` − `aligner_floor`, summed without that subtraction; 0 iff the correction ignores the original.
+
+    Parameters
+    ----------
+    policy : array_like, (O,)
+        The upstream law π.
+    kernel : array_like or scipy.sparse, (O, C)
+        Markov kernel of the corrections.
+
+    Returns
+    -------
+    float
+        Nats per answer, ≥ 0.
+
+    Raises
+    ------
+    ValueError
+        A policy or a row that is not a law; sizes that do not match.
+
+    References
+    ----------
+    Ours.
+
+    Examples
+    --------
+    >>> from theory.correction import information_gain
+    >>> round(information_gain([0.5, 0.5], [[1.0, 0.0], [0.5, 0.5]]), 6)
+    0.215762
     """
     pi, K = check_pair(policy, kernel)
     composed = np.asarray(pi @ K)
@@ -188,17 +280,75 @@ def answer_gains(kernel: Kernel, utilities: ArrayLike) -> Array:
 
 
 def gain(policy: ArrayLike, kernel: Kernel, utilities: ArrayLike) -> float:
-    """ΔU = u(πK) − u(π) = Σ_o π(o) g(o), linear in the upstream policy: one corrector, a predictable gain on each."""
+    """ΔU = u(πK) − u(π) = Σ_o π(o) g(o): what a corrector gains, linear in the upstream policy (A3).
+
+    Parameters
+    ----------
+    policy : array_like, (A,)
+        The upstream law π.
+    kernel : array_like or scipy.sparse, (A, A)
+        Markov kernel of the corrections.
+    utilities : array_like, (A,)
+        u of each answer.
+
+    Returns
+    -------
+    float
+        In the unit of the utilities, between the least and the largest g(o) = Σ_c K(c|o)u(c) − u(o).
+
+    Raises
+    ------
+    ValueError
+        A policy or a row that is not a law; a kernel that is not square; sizes that do not match.
+
+    References
+    ----------
+    Ours.
+
+    Examples
+    --------
+    >>> from theory.correction import gain
+    >>> gain([0.5, 0.5], [[1.0, 0.0], [0.5, 0.5]], utilities=[1.0, 0.0])
+    0.25
+    """
     gains = answer_gains(kernel, utilities)
     return float(check_distribution("policy", policy, gains.size) @ gains)
 
 
 def transfer_bound(policy: ArrayLike, training_policy: ArrayLike, excess_loss: float, utilities: ArrayLike) -> float:
-    """How far a trained corrector's gain on π can be from the predicted one, in units of utility. Ours.
+    """How far a trained corrector's gain on π can be from the predicted one (A3).
 
-    |ΔU_K̂(π) − ΔU_K(π)| ≤ (max u − min u)·√(½·max_o π(o)/π₀(o)·ε), where ε ≥ 0 is the training loss above its floor,
-    E_{O~π₀} KL(K(·|O)‖K̂(·|O)), nats: Pinsker's and Jensen's inequalities. Never above max u − min u, which is what
-    remains where the training policy π₀ never shows an answer that π gives.
+    |ΔU_K̂(π) − ΔU_K(π)| ≤ (max u − min u)·√(½·max_o π(o)/π₀(o)·ε), by Pinsker's and Jensen's inequalities; the
+    spread itself where the training policy π₀ never shows an answer that π gives.
+
+    Parameters
+    ----------
+    policy, training_policy : array_like, (A,)
+        π and π₀, the laws of the answers in use and in training.
+    excess_loss : float
+        ε ≥ 0, the training loss above its floor, E_{O~π₀} KL(K(·|O)‖K̂(·|O)), nats.
+    utilities : array_like, (A,)
+        u of each answer.
+
+    Returns
+    -------
+    float
+        In the unit of the utilities, at most max u − min u.
+
+    Raises
+    ------
+    ValueError
+        What is not a law; a loss below its floor; sizes that do not match.
+
+    References
+    ----------
+    Ours.
+
+    Examples
+    --------
+    >>> from theory.correction import transfer_bound
+    >>> transfer_bound([0.5, 0.5], [0.75, 0.25], excess_loss=0.01, utilities=[1.0, 0.0])
+    0.1
     """
     pi = check_distribution("policy", policy)
     trained = check_distribution("training_policy", training_policy, pi.size)
@@ -216,7 +366,35 @@ def transfer_bound(policy: ArrayLike, training_policy: ArrayLike, excess_loss: f
 
 
 def unchanged_share(policy: ArrayLike, kernel: Kernel) -> float:
-    """Σ_o π(o) K(o|o): the share of answers that come back as they were."""
+    """Σ_o π(o) K(o|o): the share of answers that come back as they were (A5).
+
+    Parameters
+    ----------
+    policy : array_like, (A,)
+        The upstream law π.
+    kernel : array_like or scipy.sparse, (A, A)
+        Markov kernel of the corrections.
+
+    Returns
+    -------
+    float
+        In [0, 1].
+
+    Raises
+    ------
+    ValueError
+        A policy or a row that is not a law; a kernel that is not square.
+
+    References
+    ----------
+    Ours; identity pairs in Ji et al. (arXiv 2402.02416).
+
+    Examples
+    --------
+    >>> from theory.correction import unchanged_share
+    >>> unchanged_share([0.5, 0.5], [[1.0, 0.0], [0.5, 0.5]])
+    0.75
+    """
     pi, K = check_pair(policy, kernel, square=True)
     return float(pi @ diagonal(K))
 

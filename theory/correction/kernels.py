@@ -116,13 +116,36 @@ def row_entropies(kernel: Kernel) -> Array:
 
 
 def empirical_kernel(n_answers: int, originals: ArrayLike, corrections: ArrayLike) -> csr_array:
-    """The maximum-likelihood corrector (A, A) of N pairs (original, correction): shares of the corrections seen.
+    """The maximum-likelihood corrector of N pairs (original, correction): shares of the corrections seen.
 
-    n_answers    A
-    originals, corrections  (N,) integers in 0 … A − 1, N ≥ 1
+    Parameters
+    ----------
+    n_answers : int
+        A.
+    originals, corrections : array_like, (N,)
+        Indices of answers, N ≥ 1.
 
-    ValueError: no pair at all, an index that is not an answer, two vectors of different length, an answer that no
-    pair starts from (its row is not determined by the data, and is not made up here).
+    Returns
+    -------
+    csr_array, (A, A)
+        Row o is the law of the corrections of o.
+
+    Raises
+    ------
+    ValueError
+        No pair, an index outside 0 … A − 1, vectors of different length, an answer that no pair starts from (its row is
+        not determined by the data, and is not made up here).
+
+    References
+    ----------
+    Ji et al. (arXiv 2402.02416): the loss whose minimiser it is.
+
+    Examples
+    --------
+    >>> from theory.correction import empirical_kernel
+    >>> empirical_kernel(2, [0, 1, 1], [0, 0, 1]).toarray()
+    array([[1. , 0. ],
+           [0.5, 0.5]])
     """
     if n_answers < 1:
         raise ValueError(f"n_answers = {n_answers} must be >= 1")

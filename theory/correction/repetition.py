@@ -41,8 +41,39 @@ RESIDUAL_TOLERANCE = 1e-12
 
 
 def rounds(policy: ArrayLike, kernel: Kernel, utilities: ArrayLike, k: int) -> Array:
-    """Utilities u(πKʲ) after j = 0 … k rounds, (k+1,). k products with a vector: a million entries take milliseconds
-    each. ValueError for k < 0."""
+    """Utilities u(πKʲ) after j = 0 … k rounds of correction (A4).
+
+    Parameters
+    ----------
+    policy : array_like, (A,)
+        The upstream law π.
+    kernel : array_like or scipy.sparse, (A, A)
+        Markov kernel of the corrections; a million entries take milliseconds a round.
+    utilities : array_like, (A,)
+        u of each answer.
+    k : int
+        Rounds, ≥ 0.
+
+    Returns
+    -------
+    ndarray, (k + 1,)
+        In the unit of the utilities.
+
+    Raises
+    ------
+    ValueError
+        A policy or a row that is not a law; a kernel that is not square; k < 0.
+
+    References
+    ----------
+    Markov chains; the reading is ours.
+
+    Examples
+    --------
+    >>> from theory.correction import rounds
+    >>> rounds([0.0, 1.0], [[1.0, 0.0], [0.5, 0.5]], utilities=[1.0, 0.0], k=3)
+    array([0.   , 0.5  , 0.75 , 0.875])
+    """
     u = as_vector("utilities", utilities)
     laws = _laws(policy, kernel, k)
     first = next(laws)
@@ -67,7 +98,33 @@ def _laws(policy: ArrayLike, kernel: Kernel, k: int) -> Iterator[Array]:
 
 
 def best_round(policy: ArrayLike, kernel: Kernel, utilities: ArrayLike, k: int) -> int:
-    """The first of the rounds 0 … k with the highest utility: where to stop."""
+    """The first of the rounds 0 … k with the highest utility: where to stop (A4).
+
+    Parameters
+    ----------
+    policy, kernel, utilities, k
+        As in `rounds`.
+
+    Returns
+    -------
+    int
+        In 0 … k.
+
+    Raises
+    ------
+    ValueError
+        As `rounds`.
+
+    References
+    ----------
+    Ours.
+
+    Examples
+    --------
+    >>> from theory.correction import best_round
+    >>> best_round([0.0, 1.0], [[0.4, 0.6], [0.9, 0.1]], utilities=[1.0, 0.0], k=5)
+    1
+    """
     return int(rounds(policy, kernel, utilities, k).argmax())
 
 
@@ -111,15 +168,37 @@ def _period(graph: csr_array) -> int:
 
 
 def limit_law(kernel: Kernel, policy: ArrayLike | None = None) -> Array:
-    """lim πKᵏ (A,).
+    """lim πKᵏ: where rounds of correction end (A4).
 
-    Without `policy`, the one law that every upstream policy ends in: ValueError unless K has one recurrent class and
-    that class is aperiodic. With it, the limit from there: each class is entered with some probability, and its own
-    stationary law is what remains; ValueError if a class that is entered is periodic.
+    Parameters
+    ----------
+    kernel : array_like or scipy.sparse, (A, A)
+        Markov kernel of the corrections.
+    policy : array_like, (A,), optional
+        The upstream law. None: the one law that every upstream policy ends in.
 
-    Small classes are solved by elimination without subtractions (Grassmann, Taksar, Heyman), accurate entry by entry
-    however small; larger ones by iteration, or a sparse factorisation where that is slow. CertificateError if
-    ‖ρK − ρ‖₁ exceeds `RESIDUAL_TOLERANCE` or an entry is negative.
+    Returns
+    -------
+    ndarray, (A,)
+        Small classes by elimination without subtractions (Grassmann, Taksar, Heyman), accurate entry by entry however
+        small; larger ones by iteration, or a sparse factorisation where that is slow.
+
+    Raises
+    ------
+    ValueError
+        A class that is entered is periodic; without policy also several recurrent classes.
+    CertificateError
+        ‖ρK − ρ‖₁ exceeds 1e-12, or an entry is negative.
+
+    References
+    ----------
+    Grassmann, Taksar, Heyman (1985).
+
+    Examples
+    --------
+    >>> from theory.correction import limit_law
+    >>> limit_law([[0.9, 0.1], [0.4, 0.6]])
+    array([0.8, 0.2])
     """
     K = check_kernel(kernel, square=True)
     found = recurrent_classes(K)
@@ -145,14 +224,39 @@ def limit_law(kernel: Kernel, policy: ArrayLike | None = None) -> Array:
 
 
 def convergence_rate(kernel: Kernel) -> float:
-    """Second-largest modulus |λ₂| of the eigenvalues: the error of πKᵏ falls like |λ₂|ᵏ, in [0, 1).
+    """Second-largest modulus |λ₂| of the eigenvalues: the error of πKᵏ falls like |λ₂|ᵏ (A4).
 
-    Eigenvalues are those of the blocks of K: of the transient answers (how fast they are left), and of each recurrent
-    class without its eigenvalue 1. With several classes it is the rate at which the limit from any π is approached.
-    Blocks above `DENSE_LIMIT` by Arnoldi iteration for the largest eight, some ten seconds for a million entries;
-    CertificateError if they do not converge. Where many eigenvalues crowd near the largest modulus (a random kernel)
-    it may settle on one that is smaller by up to a per cent. A defective λ is returned with an error of about
-    ε^{1/m}, m its multiplicity. ValueError for a periodic class.
+    Eigenvalues are those of the blocks of K: of the transient answers, and of each recurrent class without its 1.
+    Blocks above 500 answers by Arnoldi iteration for the largest eight, some ten seconds for a million entries; where
+    many eigenvalues crowd near the largest modulus (a random kernel) it may settle on one that is smaller by up to a
+    per cent. A defective λ of multiplicity m is returned with an error of about ε^{1/m}.
+
+    Parameters
+    ----------
+    kernel : array_like or scipy.sparse, (A, A)
+        Markov kernel of the corrections.
+
+    Returns
+    -------
+    float
+        In [0, 1).
+
+    Raises
+    ------
+    ValueError
+        A row that is not a law; a periodic class.
+    CertificateError
+        The Arnoldi iteration does not converge.
+
+    References
+    ----------
+    Markov chains.
+
+    Examples
+    --------
+    >>> from theory.correction import convergence_rate
+    >>> round(convergence_rate([[0.9, 0.1], [0.4, 0.6]]), 12)
+    0.5
     """
     K = check_kernel(kernel, square=True)
     found = recurrent_classes(K)

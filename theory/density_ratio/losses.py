@@ -53,10 +53,34 @@ BREGMAN: dict[str, Bregman] = {
 
 
 def density_ratio(p: ArrayLike, q: ArrayLike, *, infinite: Literal["raise", "keep"] = "raise") -> Array:
-    """The plain ratio p/q (A,), DDRO's minimiser (R1).
+    """The plain ratio p/q, DDRO's minimiser (R1).
 
-    An outcome with p > 0 = q has an infinite ratio: ValueError names it, or `infinite="keep"` returns inf there. An
-    outcome that neither law reaches has no ratio at all: always a ValueError.
+    Parameters
+    ----------
+    p, q : array_like, (A,)
+        Laws of preferred and dispreferred responses.
+    infinite : {"raise", "keep"}
+        What to do where p > 0 = q: refuse, or return inf there.
+
+    Returns
+    -------
+    ndarray, (A,)
+        In [0, ∞), or [0, ∞] with infinite="keep".
+
+    Raises
+    ------
+    ValueError
+        What is not a law; an infinite ratio, unless kept; an outcome that neither law reaches.
+
+    References
+    ----------
+    Higuchi, Suzuki (arXiv 2505.07558).
+
+    Examples
+    --------
+    >>> from theory.density_ratio import density_ratio
+    >>> density_ratio([0.75, 0.25], [0.25, 0.75]).round(4)
+    array([3.    , 0.3333])
     """
     p, q = _laws(p, q)
     _require_some_mass(p, q)
@@ -69,9 +93,34 @@ def density_ratio(p: ArrayLike, q: ArrayLike, *, infinite: Literal["raise", "kee
 
 
 def relative_ratio(p: ArrayLike, q: ArrayLike, alpha: float) -> Array:
-    """The relative ratio p/(αp + (1−α)q) (A,), RDRO's minimiser (R2): at most 1/α, and 1/α where q = 0.
+    """The relative ratio p/(αp + (1−α)q), RDRO's minimiser (R2).
 
-    ValueError for α outside (0, 1) and for an outcome that neither law reaches.
+    Parameters
+    ----------
+    p, q : array_like, (A,)
+        Laws of preferred and dispreferred responses.
+    alpha : float
+        Share of p in the denominator, in (0, 1).
+
+    Returns
+    -------
+    ndarray, (A,)
+        At most 1/α, and 1/α where q = 0 < p.
+
+    Raises
+    ------
+    ValueError
+        What is not a law; alpha outside (0, 1); an outcome that neither law reaches.
+
+    References
+    ----------
+    Takahashi et al. (arXiv 2604.04410).
+
+    Examples
+    --------
+    >>> from theory.density_ratio import relative_ratio
+    >>> relative_ratio([0.75, 0.25], [0.25, 0.75], alpha=0.5)
+    array([1.5, 0.5])
     """
     p, q = _laws(p, q)
     return p / mixture(p, q, alpha)
@@ -85,11 +134,39 @@ def mixture(p: ArrayLike, q: ArrayLike, alpha: float) -> Array:
 
 
 def pooled_ratio(p: ArrayLike, q: ArrayLike, alpha: float, chosen_fraction: float) -> Array:
-    """Minimiser of pooled RDRO: a p/(aαp + (1−a)(1−α)q) (A,), a = chosen_fraction (R5).
+    """Minimiser of RDRO on pooled batches: a p/(aαp + (1−a)(1−α)q) (R5).
 
-    It is c·p/p_α' with odds α'/(1−α') = (a/(1−a))·(α/(1−α)) and c = a/(aα + (1−a)(1−α)): another mixing weight and
-    a factor. Equal to `relative_ratio` iff a = ½ (on outcomes that q reaches); at a = α it is
-    αp/(α²p + (1−α)²q).
+    It is c·p/p_α' with odds α'/(1−α') = (a/(1−a))·(α/(1−α)) and c = a/(aα + (1−a)(1−α)): another mixing weight and a
+    factor. Equal to `relative_ratio` iff a = ½ (on outcomes that q reaches).
+
+    Parameters
+    ----------
+    p, q : array_like, (A,)
+        Laws of preferred and dispreferred responses.
+    alpha : float
+        Share of p in the denominator, in (0, 1).
+    chosen_fraction : float
+        a, the share of chosen examples in a batch, in (0, 1).
+
+    Returns
+    -------
+    ndarray, (A,)
+        At most 1/α.
+
+    Raises
+    ------
+    ValueError
+        What is not a law; alpha or chosen_fraction outside (0, 1); an outcome that neither law reaches.
+
+    References
+    ----------
+    Ours; the loss is that of Takahashi et al. (arXiv 2604.04410).
+
+    Examples
+    --------
+    >>> from theory.density_ratio import pooled_ratio
+    >>> pooled_ratio([0.75, 0.25], [0.25, 0.75], alpha=0.5, chosen_fraction=0.25)
+    array([1. , 0.2])
     """
     p, q = _laws(p, q)
     _require_some_mass(p, q)
@@ -131,17 +208,74 @@ def measures(
 
 
 def ddro_loss(log_ratio: ArrayLike, p: ArrayLike, q: ArrayLike) -> float:
-    """DDRO's population loss E_p[sp(−lr)] + E_q[sp(lr)], nats; 2 log 2 at lr = 0. Logistic Bregman, class means."""
+    """DDRO's population loss E_p[sp(−lr)] + E_q[sp(lr)], sp(x) = log(1 + eˣ): the logistic Bregman member, class means.
+
+    Parameters
+    ----------
+    log_ratio : array_like, (A,)
+        lr = log π/π_ref, nats; ±inf allowed.
+    p, q : array_like, (A,)
+        Laws of preferred and dispreferred responses.
+
+    Returns
+    -------
+    float
+        Nats; 2 log 2 at lr = 0.
+
+    Raises
+    ------
+    ValueError
+        What is not a law; NaN, or log-ratios of another size.
+
+    References
+    ----------
+    Higuchi, Suzuki (arXiv 2505.07558).
+
+    Examples
+    --------
+    >>> from theory.density_ratio import ddro_loss
+    >>> round(ddro_loss([0.0, 0.0], [0.75, 0.25], [0.25, 0.75]), 6)
+    1.386294
+    """
     return ratio_loss("logistic", log_ratio, p, q)
 
 
 def rdro_loss(
     log_ratio: ArrayLike, p: ArrayLike, q: ArrayLike, alpha: float, chosen_fraction: float | None = None
 ) -> float:
-    """RDRO's population loss E_p[(1+α)sp(lr) − lr] + (1−α)E_q[sp(lr)], nats; 2 log 2 at lr = 0.
+    """RDRO's population loss E_p[(1+α)sp(lr) − lr] + (1−α)E_q[sp(lr)], sp(x) = log(1 + eˣ).
 
-    chosen_fraction: None for class means; a in (0, 1) for the pooled mean a·E_p[…] + (1−a)(1−α)·E_q[…], which is
-    what averaging a batch with a share a of chosen examples amounts to.
+    Parameters
+    ----------
+    log_ratio : array_like, (A,)
+        lr = log π/π_ref, nats; ±inf allowed.
+    p, q : array_like, (A,)
+        Laws of preferred and dispreferred responses.
+    alpha : float
+        Share of p in the denominator of the ratio, in (0, 1).
+    chosen_fraction : float, optional
+        None: class means. a in (0, 1): the pooled mean a·E_p[…] + (1−a)(1−α)·E_q[…], which is what averaging a batch
+        with a share a of chosen examples amounts to.
+
+    Returns
+    -------
+    float
+        Nats; 2 log 2 at lr = 0 for class means.
+
+    Raises
+    ------
+    ValueError
+        What is not a law; alpha or chosen_fraction outside (0, 1); NaN, or log-ratios of another size.
+
+    References
+    ----------
+    Takahashi et al. (arXiv 2604.04410); pooled batches ours.
+
+    Examples
+    --------
+    >>> from theory.density_ratio import rdro_loss
+    >>> round(rdro_loss([0.0, 0.0], [0.75, 0.25], [0.25, 0.75], alpha=0.5), 6)
+    1.386294
     """
     return ratio_loss("logistic", log_ratio, p, q, _open_unit("alpha", alpha), chosen_fraction)
 
@@ -232,12 +366,40 @@ def log_ratio_cap(alpha: float) -> float:
 
 
 def ratio_variance(p: ArrayLike, q: ArrayLike, n_p: int, n_q: int, alpha: float = 0.0) -> Array:
-    """Delta-method variance (A,) of the ratio estimated from n_p chosen and n_q rejected examples (R6).
+    """Delta-method variance of the ratio estimated from n_p chosen and n_q rejected examples, outcome by outcome (R6).
 
-    α = 0, DDRO:  (p/q)²·((1−p)/(n_p p) + (1−q)/(n_q q)), unbounded as q → 0;
-    α > 0, RDRO:  ((1−α)²/p_α⁴)·(q²p(1−p)/n_p + p²q(1−q)/n_q), which vanishes as q → 0 and is bounded in q at fixed p.
-    The second at α = 0 is the first. Class means, tables. ValueError names an outcome without examples (p_α = 0) or,
-    at α = 0, with an infinite ratio.
+        α = 0, DDRO   (p/q)²·((1−p)/(n_p p) + (1−q)/(n_q q)), unbounded as q → 0
+        α > 0, RDRO   ((1−α)²/p_α⁴)·(q²p(1−p)/n_p + p²q(1−q)/n_q), which vanishes as q → 0
+
+    Parameters
+    ----------
+    p, q : array_like, (A,)
+        Laws of preferred and dispreferred responses.
+    n_p, n_q : int
+        Examples of each class, ≥ 1.
+    alpha : float
+        0 for the plain ratio, or in (0, 1).
+
+    Returns
+    -------
+    ndarray, (A,)
+        Variances of p̂/p̂_α, to first order in 1/n.
+
+    Raises
+    ------
+    ValueError
+        What is not a law; a class without examples; an outcome that neither law reaches, or at α = 0 with p > 0 = q.
+
+    References
+    ----------
+    Ours, by the delta method.
+
+    Examples
+    --------
+    >>> from theory.density_ratio import ratio_variance
+    >>> p, q = [0.75, 0.25], [0.25, 0.75]
+    >>> ratio_variance(p, q, 100, 100).round(4), ratio_variance(p, q, 100, 100, alpha=0.5).round(4)
+    (array([0.3   , 0.0037]), array([0.0047, 0.0047]))
     """
     p, q = _laws(p, q)
     weight = 0.0 if alpha == 0.0 else _open_unit("alpha", alpha)
@@ -252,10 +414,39 @@ def ratio_variance(p: ArrayLike, q: ArrayLike, n_p: int, n_q: int, alpha: float 
 
 
 def relative_variance_bound(p: ArrayLike, n_p: int, n_q: int, alpha: float) -> Array:
-    """((1−p)/(16 α² n_p) + 27(1−α)/(256 α³ n_q))/p (A,): at least `ratio_variance` for every q, at fixed p > 0.
+    """((1−p)/(16 α² n_p) + 27(1−α)/(256 α³ n_q))/p: at least `ratio_variance` for every q, at fixed p > 0 (R6).
 
-    With x = αp/p_α the two terms of the variance are x²(1−x)²(1−p)/(α²p n_p) and at most
-    (1−α)x³(1−x)/(α³p n_q); x(1−x) ≤ ¼ and x³(1−x) ≤ 27/256. Ours.
+    With x = αp/p_α the two terms of the variance are x²(1−x)²(1−p)/(α²p n_p) and at most (1−α)x³(1−x)/(α³p n_q);
+    x(1−x) ≤ ¼ and x³(1−x) ≤ 27/256.
+
+    Parameters
+    ----------
+    p : array_like, (A,)
+        Law of preferred responses.
+    n_p, n_q : int
+        Examples of each class.
+    alpha : float
+        Share of p in the denominator, in (0, 1).
+
+    Returns
+    -------
+    ndarray, (A,)
+        inf where p = 0.
+
+    Raises
+    ------
+    ValueError
+        What is not a law; alpha outside (0, 1).
+
+    References
+    ----------
+    Ours.
+
+    Examples
+    --------
+    >>> from theory.density_ratio import relative_variance_bound
+    >>> relative_variance_bound([0.9, 0.1], 100, 100, alpha=0.5).round(4)
+    array([0.005 , 0.0647])
     """
     p = check_distribution("p", p)
     weight = _open_unit("alpha", alpha)

@@ -42,14 +42,43 @@ def custom(
     at_infinity: float | None = None,
     link: Elementwise | None = None,
 ) -> Generator:
-    """The generator of a callable f: elementwise on float64 arrays of u > 0, f(1) = 0, convex, strictly at 1.
+    """The generator of a callable f, with slope and conjugate computed numerically and checked.
 
-    slope                 f', elementwise; numerical if None
-    at_zero, at_infinity  f(0+) and f'(∞), inf allowed; None: see the module's head
-    link                  increasing g whose values are slopes of f, elementwise; None: g(r) = f'(eʳ)
+    Parameters
+    ----------
+    f : callable
+        Elementwise on float64 arrays of u > 0; f(1) = 0, convex, strictly at 1.
+    name : str
+        What messages call it.
+    slope : callable, optional
+        f', elementwise; numerical by default.
+    at_zero, at_infinity : float, optional
+        f(0+) and f'(∞) = lim f(u)/u, inf allowed; f(0) is taken from f(0.0) where that is a number.
+    link : callable, optional
+        Increasing g whose values are slopes of f, elementwise; g(r) = f'(eʳ) by default.
 
-    ValueError if f is not elementwise and finite, f(1) ≠ 0, f is not convex (the first three points that show it
-    are named) or affine around 1; CertificateError if the numerical conjugate misses Fenchel–Young equality.
+    Returns
+    -------
+    Generator
+        Accepted wherever a name is.
+
+    Raises
+    ------
+    ValueError
+        f not elementwise and finite, f(1) ≠ 0, f not convex (three points that show it are named) or affine around 1.
+    CertificateError
+        The numerical conjugate misses Fenchel–Young equality.
+
+    References
+    ----------
+    Ours; the definitions are those of `theory.divergences.generators`.
+
+    Examples
+    --------
+    >>> from theory.divergences import custom, f_divergence
+    >>> triangle = custom(lambda u: (u - 1) ** 2 / (u + 1), name="triangle", at_infinity=1.0)
+    >>> round(f_divergence([0.75, 0.25], [0.25, 0.75], triangle), 12)
+    0.5
     """
     _check_generator(f, name)
     derivative = slope if slope is not None else _numerical_slope(f)

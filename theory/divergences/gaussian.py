@@ -44,7 +44,35 @@ def check_gaussian(name: str, mean: ArrayLike, cov: ArrayLike) -> tuple[Array, A
 
 
 def bhattacharyya_gaussian(mean1: ArrayLike, cov1: ArrayLike, mean2: ArrayLike, cov2: ArrayLike) -> float:
-    """⅛ΔᵀS̄⁻¹Δ + ½ log det S̄ − ¼ log det S₁ − ¼ log det S₂ = −log ∫√(pq), in [0, ∞)."""
+    """−log ∫√(pq) = ⅛ΔᵀS̄⁻¹Δ + ½ log det S̄ − ¼ log det S₁ − ¼ log det S₂ of two Gaussians, S̄ = ½(S₁ + S₂).
+
+    Parameters
+    ----------
+    mean1, mean2 : array_like, (d,)
+        Means; numbers for d = 1. Δ is their difference.
+    cov1, cov2 : array_like, (d, d)
+        Symmetric positive definite covariances; numbers for d = 1.
+
+    Returns
+    -------
+    float
+        In [0, ∞).
+
+    Raises
+    ------
+    ValueError
+        A covariance that is not symmetric or not positive definite, or sizes that do not match.
+
+    References
+    ----------
+    Standard; as a separation metric of representations: Haldar, Wang, Song, Lin, Xing (arXiv 2502.00657), section 5.
+
+    Examples
+    --------
+    >>> from theory.divergences import bhattacharyya_gaussian
+    >>> round(bhattacharyya_gaussian(0.0, 1.0, 2.0, 1.0), 12)
+    0.5
+    """
     return max(0.0, -log_affinity(0.5, mean1, cov1, mean2, cov2))
 
 

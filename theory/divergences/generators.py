@@ -115,13 +115,35 @@ def log_ratio(p: Array, q: Array) -> Array:
 
 
 def f_divergence(p: ArrayLike, q: ArrayLike, generator: str | Generator | Elementwise) -> float:
-    """D_f(p‖q) in the unit of f (nats for the KL family); p, q (A,) tables.
+    """D_f(p‖q) = Σ_{p,q>0} q f(p/q) + f(0)·q(p = 0) + f'(∞)·p(q = 0).
 
-    generator  a name of `GENERATORS`, "alpha:0.5", a `Generator`, or a callable f (made a generator, and checked,
-               by `theory.divergences.custom_generator.custom`)
+    Parameters
+    ----------
+    p, q : array_like, (A,)
+        Laws.
+    generator : str, Generator or callable
+        A name of `GENERATORS`, "alpha:0.5", a `Generator`, or f itself (made a generator, and checked, by `custom`).
 
-    An infinite divergence comes back as `Infinite`, which names the outcome. ValueError for a table that is none, a
-    generator that is none, or a user's generator whose f(0) or f'(∞) is needed but was not stated.
+    Returns
+    -------
+    float
+        In the unit of f (nats for the KL family); an infinite value names the outcome (`Infinite`).
+
+    Raises
+    ------
+    ValueError
+        What is not a law or not a generator; a user's generator whose f(0) or f'(∞) is needed but was not stated.
+
+    References
+    ----------
+    Csiszár (1967); generators and conjugates as in Haldar, Wang, Song, Lin, Xing (arXiv 2502.00657), section 4.
+
+    Examples
+    --------
+    >>> from theory.divergences import f_divergence
+    >>> p, q = [0.75, 0.25], [0.25, 0.75]
+    >>> f_divergence(p, q, "total_variation"), f_divergence(p, q, lambda u: 0.5 * abs(u - 1))
+    (0.5, 0.5)
     """
     return divergence_of_masses(*check_pair(p, q), resolve(generator))
 

@@ -94,10 +94,36 @@ class Loss:
 
 
 def population_loss(name: str | Generator | Elementwise, r: ArrayLike, p: ArrayLike, q: ArrayLike) -> float:
-    """The loss at r (A,), exact expectations over the tables p = D⁺ and q = D⁻ (A,); in nats for the KL family.
+    """The population value of an alignment loss at the rewards r: exact expectations over D⁺ = p and D⁻ = q.
 
-    name  one of `LOSSES`, "alpha:0.5", a generator or a callable f (FDO)
-    r     may hold ±inf (where a minimiser lies there); ValueError if the loss is then ∞ − ∞ or r holds NaN
+    Parameters
+    ----------
+    name : str, Generator or callable
+        One of `LOSSES` (kldo, dpo, kto, bco, ddro, hellinger, a generator's name), "alpha:0.5", a generator or f (FDO).
+    r : array_like, (A,)
+        Implicit rewards kl_beta·log(π/π_ref); ±inf allowed (where a minimiser lies there).
+    p, q : array_like, (A,)
+        Laws of preferred and dispreferred responses.
+
+    Returns
+    -------
+    float
+        Nats for the KL family.
+
+    Raises
+    ------
+    ValueError
+        What is not a law, no such loss, NaN in r, or a loss that is ∞ − ∞.
+
+    References
+    ----------
+    Haldar, Wang, Song, Lin, Xing (arXiv 2502.00657), sections 3 and 4; the table in `theory.divergences.losses`.
+
+    Examples
+    --------
+    >>> from theory.divergences import population_loss
+    >>> round(population_loss("bco", [0.0, 0.0], [0.75, 0.25], [0.25, 0.75]), 6)  # 2 log 2
+    1.386294
     """
     p, q = check_pair(p, q)
     return find_loss(name).value(_as_rewards(r, p.size), p, q)
@@ -110,26 +136,104 @@ def loss_gradient(name: str | Generator | Elementwise, r: ArrayLike, p: ArrayLik
 
 
 def minimum(name: str | Generator | Elementwise, p: ArrayLike, q: ArrayLike) -> float:
-    """The least value of the loss over all functions r; −inf (`theory.divergences.generators.Infinite`) where the
-    divergence is inf."""
+    """The least value of the loss over all functions r: offset − scale·D(p‖q) for the divergence D that it estimates.
+
+    Parameters
+    ----------
+    name : str, Generator or callable
+        As in `population_loss`.
+    p, q : array_like, (A,)
+        Laws of preferred and dispreferred responses.
+
+    Returns
+    -------
+    float
+        −inf (`Infinite`, which names the outcome) where the divergence is infinite.
+
+    Raises
+    ------
+    ValueError
+        What is not a law, no such loss.
+
+    References
+    ----------
+    Haldar, Wang, Song, Lin, Xing (arXiv 2502.00657), sections 3 and 4; `ddro` Higuchi, Suzuki (arXiv 2505.07558); `dpo`
+    ours.
+
+    Examples
+    --------
+    >>> from theory.divergences import kl, minimum
+    >>> p, q = [0.75, 0.25], [0.25, 0.75]
+    >>> minimum("kldo", p, q) == -kl(p, q)
+    True
+    """
     return find_loss(name).minimum(*check_pair(p, q))
 
 
 def estimated_divergence(name: str | Generator | Elementwise, value: float) -> float:
     """The divergence that a minimum of the loss stands for, (offset − minimum)/scale: KL, TV, JS, H², D_f.
 
-    For dpo it is JS(p⊗q, q⊗p). On data, plug in the minimum found there.
+    Parameters
+    ----------
+    name : str, Generator or callable
+        As in `population_loss`; for dpo the divergence is JS(p⊗q, q⊗p).
+    value : float
+        The minimum, in the unit of the loss; on data, the one found there.
+
+    Returns
+    -------
+    float
+        The divergence, in the unit of its generator.
+
+    Raises
+    ------
+    ValueError
+        No such loss.
+
+    References
+    ----------
+    Haldar, Wang, Song, Lin, Xing (arXiv 2502.00657), sections 3 and 4.
+
+    Examples
+    --------
+    >>> from theory.divergences import estimated_divergence, minimum
+    >>> estimated_divergence("kto", minimum("kto", [0.75, 0.25], [0.25, 0.75]))
+    0.5
     """
     loss = find_loss(name)
     return (loss.offset - float(value)) / loss.scale
 
 
 def minimizer(name: str | Generator | Elementwise, p: ArrayLike, q: ArrayLike) -> Array:
-    """The r (A,) at which the loss is least, free constants at 0 (δ = z₀ = c = 0).
+    """The r at which the loss is least, free constants at 0 (δ = z₀ = c = 0): log R, ±∞, or g⁻¹(f'(R)), with R = p/q.
 
-    ±inf where the minimum is approached and not attained: outside the common support, and for KTO and TV by the
-    sign of R − 1. An outcome of probability 0 under both, or with R = 1 under KTO and TV, can have any r: it gets
-    the value of R = 1.
+    Parameters
+    ----------
+    name : str, Generator or callable
+        As in `population_loss`.
+    p, q : array_like, (A,)
+        Laws of preferred and dispreferred responses.
+
+    Returns
+    -------
+    ndarray, (A,)
+        ±inf where the minimum is approached and not attained: outside the common support, and for KTO and TV by the
+        sign of R − 1. An outcome that neither law reaches can have any r and gets the value of R = 1.
+
+    Raises
+    ------
+    ValueError
+        What is not a law, no such loss.
+
+    References
+    ----------
+    Haldar, Wang, Song, Lin, Xing (arXiv 2502.00657), sections 3 and 4.
+
+    Examples
+    --------
+    >>> from theory.divergences import minimizer
+    >>> minimizer("kldo", [0.8, 0.2], [0.2, 0.8]).round(4), minimizer("kto", [0.8, 0.2], [0.2, 0.8])
+    (array([ 1.3863, -1.3863]), array([ inf, -inf]))
     """
     p, q = check_pair(p, q)
     return np.asarray(find_loss(name).optimum(log_ratio(p, q)), dtype=np.float64)

@@ -28,7 +28,32 @@ ROOT = {"xtol": 1e-300, "rtol": 1e-15}
 def pair_log_ratio(alpha: float) -> float:
     """t > 0 of P9: r*(y_w) − r*(H) = t = r*(H) − r*(y_l), for one pair and H with μ uniform on the three (η = ⅔).
 
-    σ(2t) + σ(t) = 1 + 9/(8α). α > 9/8, or ValueError. t(9/4) = 0.7563076126.
+    t solves σ(2t) + σ(t) = 1 + 9/(8α).
+
+    Parameters
+    ----------
+    alpha : float
+        Weight of the regulariser, above 9/8.
+
+    Returns
+    -------
+    float
+        t in the unit of r: log π*/π_ref changes by t/kl_beta from the loser to H and from H to the winner.
+
+    Raises
+    ------
+    ValueError
+        alpha ≤ 9/8: there is no optimum.
+
+    References
+    ----------
+    Guo, Li, Chen (arXiv 2505.23316), section 4; claim P9.
+
+    Examples
+    --------
+    >>> from theory.proximal import pair_log_ratio
+    >>> round(pair_log_ratio(9 / 4), 10)
+    0.7563076126
     """
     excess = 9.0 / (8.0 * check_alpha(alpha, 9.0 / 8.0))
     # α − 9/8 is exact near the threshold, where 1 − excess would not be
@@ -44,9 +69,34 @@ def pair_log_ratio(alpha: float) -> float:
 
 
 def binary_log_ratio(score: float, alpha: float) -> float:
-    """r*(y) − r*(H) = logit(½ + s/α) of PRO-B (P10), for α > 2|s| or ValueError states α* = 2|s|.
+    """r*(y) − r*(H) = logit(½ + s/α) of PRO-B: one response of score s against the hyper response H (P10).
 
-    s = ±½ needs α > 1; α = 2.5 gives ±0.8472979. log π*(y)/π_ref(y) is this over kl_beta, plus log C.
+    Parameters
+    ----------
+    score : float
+        s; ±½ for balanced labels.
+    alpha : float
+        Weight of the regulariser, above α* = 2|s|.
+
+    Returns
+    -------
+    float
+        In the unit of r; log π*(y)/π_ref(y) is this over kl_beta, plus log C of H.
+
+    Raises
+    ------
+    ValueError
+        alpha ≤ 2|s|; the message states α*.
+
+    References
+    ----------
+    Guo, Li, Chen (arXiv 2505.23316), section 4; claim P10.
+
+    Examples
+    --------
+    >>> from theory.proximal import binary_log_ratio
+    >>> round(binary_log_ratio(0.5, alpha=2.5), 7)
+    0.8472979
     """
     s = float(score)
     a = check_alpha(alpha, binary_threshold(s))
@@ -55,9 +105,36 @@ def binary_log_ratio(score: float, alpha: float) -> float:
 
 
 def scalar_log_ratio(scores: ArrayLike, alpha: float) -> Array:
-    """r*(yᵢ) − r*(H) of PRO-S (P11), (N,), for N scores of one prompt; ValueError states the threshold on alpha.
+    """r*(yᵢ) − r*(H) of PRO-S for N scores of one prompt (P11).
 
-    P3 with μ uniform on Y_H, w = (sᵢ/N, …, −Σs/N) and α_eDPO = 2(N+1)α/N. One score s gives `binary_log_ratio`.
+    P3 with μ uniform on Y_H, w = (sᵢ/N, …, −Σs/N) and α_eDPO = 2(N+1)α/N. One score gives `binary_log_ratio`.
+
+    Parameters
+    ----------
+    scores : array_like, (N,)
+        sᵢ, usually centred.
+    alpha : float
+        Weight of the regulariser.
+
+    Returns
+    -------
+    ndarray, (N,)
+        In the unit of r.
+
+    Raises
+    ------
+    ValueError
+        alpha at or below the threshold, which the message states.
+
+    References
+    ----------
+    Guo, Li, Chen (arXiv 2505.23316), section 4; claim P11.
+
+    Examples
+    --------
+    >>> from theory.proximal import scalar_log_ratio
+    >>> scalar_log_ratio([0.5, 0.0, -0.5], alpha=2.0).round(4) + 0.0
+    array([ 0.528,  0.   , -0.528])
     """
     s = as_vector("scores", scores)
     N = s.size

@@ -48,14 +48,37 @@ class Separation:
 
 
 def existence_threshold(scores: ArrayLike, empirical: ArrayLike, weights: ArrayLike) -> float:
-    """α* = max over proper nonempty S of 2·|Σ_S μ̂ŝ|/(μ(S)(1 − μ(S))): PRO has an optimum iff α > α*. Ours.
+    """α* = max over proper nonempty S of 2·|Σ_S μ̂ŝ|/(μ(S)(1 − μ(S))): PRO has an optimum iff α > α* (P7). O(A log A).
 
-    scores     ŝ (A,) with μ̂-mean 0
-    empirical  μ̂ (A,), a law
-    weights    μ (A,), a law with full support
+    Parameters
+    ----------
+    scores : array_like, (A,)
+        ŝ, with μ̂-mean 0.
+    empirical : array_like, (A,)
+        μ̂, the law of the labelled responses.
+    weights : array_like, (A,)
+        μ of the regulariser, a law with full support.
 
-    One labelled pair and one other response, μ uniform: α* = 9/8. O(A log A); about half a second for 10⁶ responses.
-    ValueError names what is not a law, a score vector whose mean is not 0, or a weight of 0.
+    Returns
+    -------
+    float
+        α* ≥ 0; 0 where ŝ is 0.
+
+    Raises
+    ------
+    ValueError
+        What is not a law, scores whose mean is not 0, or a weight of 0.
+
+    References
+    ----------
+    Ours, exact where Theorems 4.2 and 4.3 of Guo, Li, Chen (arXiv 2505.23316) are sufficient.
+
+    Examples
+    --------
+    >>> from theory.proximal import empirical_scores, existence_threshold
+    >>> scores, empirical = empirical_scores(3, [(0, 1)])  # 0 was preferred to 1; 2 is unlabelled
+    >>> round(existence_threshold(scores, empirical, [1 / 3] * 3), 12)  # 9/8
+    1.125
     """
     return separation(signal_of(scores, empirical), weights).threshold
 
@@ -152,10 +175,36 @@ def flat_directions(n_responses: int, pairs: ArrayLike) -> Index:
 
 
 def dpo_attained(n_responses: int, pairs: ArrayLike) -> bool:
-    """Whether the DPO loss of these pairs attains its infimum over r: iff no set wins all comparisons that cross it.
+    """Whether DPO's loss of these pairs attains its infimum over r: iff no set wins all comparisons that cross it (P5).
 
-    That is, iff every connected component of the comparison graph is strongly connected along winner → loser (Ford,
-    1957, for Bradley–Terry likelihoods). One pair labelled once never is: the margin grows without end.
+    That is, iff every connected component of the comparison graph is strongly connected along winner → loser. One pair
+    labelled once never is: the margin grows without end.
+
+    Parameters
+    ----------
+    n_responses : int
+        A.
+    pairs : array_like, (N, 2)
+        Rows (winner, loser) of indices, N ≥ 1.
+
+    Returns
+    -------
+    bool
+
+    Raises
+    ------
+    ValueError
+        An index outside 0 … A − 1, a response compared with itself, no pair.
+
+    References
+    ----------
+    Ford (1957), for Bradley–Terry likelihoods.
+
+    Examples
+    --------
+    >>> from theory.proximal import dpo_attained
+    >>> dpo_attained(3, [(0, 1)]), dpo_attained(3, [(0, 1), (1, 0)])
+    (False, True)
     """
     weak, strong = (_components(n_responses, pairs, kind) for kind in ("weak", "strong"))
     return int(weak.max()) == int(strong.max())

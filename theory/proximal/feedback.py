@@ -28,14 +28,35 @@ Index = NDArray[np.int64]
 def empirical_scores(n_responses: int, pairs: ArrayLike) -> tuple[Array, Array]:
     """Scores and empirical law of pairwise feedback: ŝ(y) = Σ_{y'} μ̂(y')·(p̂(y≻y') − ½).
 
-    n_responses  A
-    pairs        (N, 2) integers, each row (winner, loser), N ≥ 1
+    μ̂(y) is the share of the 2N places that y holds; p̂(y≻y') the share of their comparisons that y won, and ½ for
+    pairs never compared. E_μ̂ ŝ = 0, since p̂ − ½ is antisymmetric (P2). Time and memory are linear in N and A.
 
-    Returns (ŝ (A,), μ̂ (A,)). μ̂(y) is the share of the 2N places that y holds; p̂(y≻y') the share of their
-    comparisons that y won, and ½ for a response with itself and for pairs never compared. So one pair gives ŝ = ±¼
-    with μ̂ = ½ each. E_μ̂ ŝ = 0, since p̂ − ½ is antisymmetric (P2). Time and memory are linear in N and A.
+    Parameters
+    ----------
+    n_responses : int
+        A.
+    pairs : array_like, (N, 2)
+        Rows (winner, loser) of indices, N ≥ 1.
 
-    ValueError: an index that is not one of 0 … A − 1, a response compared with itself, no pair at all.
+    Returns
+    -------
+    scores, empirical : ndarray, (A,)
+        ŝ in [−½, ½] and the law μ̂.
+
+    Raises
+    ------
+    ValueError
+        An index outside 0 … A − 1, a response compared with itself, no pair.
+
+    References
+    ----------
+    Guo, Li, Chen (arXiv 2505.23316), section 3.
+
+    Examples
+    --------
+    >>> from theory.proximal import empirical_scores
+    >>> empirical_scores(3, [(0, 1)])
+    (array([ 0.25, -0.25,  0.  ]), array([0.5, 0.5, 0. ]))
     """
     table = check_pairs(n_responses, pairs)
     empirical = np.bincount(table.ravel(), minlength=n_responses) / table.size
@@ -54,12 +75,35 @@ def empirical_scores(n_responses: int, pairs: ArrayLike) -> tuple[Array, Array]:
 def feedback_scores(n_responses: int, responses: ArrayLike, feedback: ArrayLike) -> tuple[Array, Array]:
     """Scores and empirical law of binary or scalar feedback: the feedback of y minus the mean of all feedback.
 
-    n_responses  A
-    responses    (N,) integers, the response of each observation
-    feedback     (N,) finite numbers; binary feedback is any two of them, {0, 1} or ±½
+    Parameters
+    ----------
+    n_responses : int
+        A.
+    responses : array_like, (N,)
+        The response of each observation, an index.
+    feedback : array_like, (N,)
+        Finite numbers; binary feedback is any two of them, {0, 1} or ±½.
 
-    Returns (ŝ (A,), μ̂ (A,)): ŝ(y) is the mean of feedback − sample mean over the observations of y, 0 for an
-    unlabelled response; μ̂(y) the share of observations of y.
+    Returns
+    -------
+    scores, empirical : ndarray, (A,)
+        ŝ(y), the mean of feedback − sample mean over the observations of y (0 for an unlabelled one), and μ̂(y), their
+        share.
+
+    Raises
+    ------
+    ValueError
+        An index outside 0 … A − 1, vectors of different length, no observation.
+
+    References
+    ----------
+    Guo, Li, Chen (arXiv 2505.23316), section 4.
+
+    Examples
+    --------
+    >>> from theory.proximal import feedback_scores
+    >>> feedback_scores(3, [0, 0, 1, 1], [1, 1, 1, 0])
+    (array([ 0.25, -0.25,  0.  ]), array([0.5, 0.5, 0. ]))
     """
     places = check_indices("responses", n_responses, responses)
     if places.ndim != 1 or places.size == 0:
@@ -71,10 +115,34 @@ def feedback_scores(n_responses: int, responses: ArrayLike, feedback: ArrayLike)
 
 
 def population_scores(win_rates: ArrayLike, mu: ArrayLike) -> Array:
-    """Scores s(y) = Σ_{y'} μ(y') P(y≻y') − ½ ∈ [−½, ½] of the population, (A,); E_μ s = 0.
+    """Scores s(y) = Σ_{y'} μ(y') P(y≻y') − ½ of the population: Borda scores, centred, E_μ s = 0.
 
-    win_rates  P (A, A), P(x≻y) + P(y≻x) = 1;  mu (A,) law of the responses that are compared.
-    Borda scores, centred (Definition of section 3.1).
+    Parameters
+    ----------
+    win_rates : array_like, (A, A)
+        P(x≻y), with P(x≻y) + P(y≻x) = 1.
+    mu : array_like, (A,)
+        Law of the responses that are compared.
+
+    Returns
+    -------
+    ndarray, (A,)
+        In [−½, ½].
+
+    Raises
+    ------
+    ValueError
+        What is not a table of win rates or not a law.
+
+    References
+    ----------
+    Guo, Li, Chen (arXiv 2505.23316), section 3.1.
+
+    Examples
+    --------
+    >>> from theory.proximal import population_scores
+    >>> population_scores([[0.5, 0.75], [0.25, 0.5]], [0.5, 0.5])
+    array([ 0.125, -0.125])
     """
     P = check_win_rates(win_rates)
     return (P - 0.5) @ check_distribution("mu", mu, P.shape[0])

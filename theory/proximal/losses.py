@@ -55,12 +55,43 @@ def dpo_loss(
     *,
     log_reference: ArrayLike | None = None,
 ) -> float:
-    """Population DPO, L_DPO(π) = −E_{y1,y2~μ}[p(y1≻y2) log σ(r1 − r2) + p(y2≻y1) log σ(r2 − r1)], nats.
+    """Population DPO, L_DPO(π) = −E_{y1,y2~μ}[p(y1≻y2) log σ(r1 − r2) + p(y2≻y1) log σ(r2 − r1)].
 
-    policy, reference  (A,) laws with full support;  win_rates (A, A), p(y≻y) = ½;  mu (A,) law of y1 and of y2
+    The pair is drawn from μ × μ, y1 = y2 included (worth log 2); `theory.policy.dpo_loss` leaves those out and
+    normalises. With mu = μ̂ and win_rates = p̂ it is the DPO term of P8. Memory A².
 
-    At π = π_ref it is log 2. The pair is drawn from μ × μ, y1 = y2 included (worth log 2); `theory.policy.dpo_loss`
-    leaves those out and normalises. With mu = μ̂ and win_rates = p̂ it is the DPO term of P8. Memory A².
+    Parameters
+    ----------
+    policy, reference : array_like, (A,)
+        Laws with full support; reference is None where log_reference is given.
+    win_rates : array_like, (A, A)
+        p(x≻y), with ½ on the diagonal.
+    mu : array_like, (A,)
+        Law of y1 and of y2.
+    kl_beta : float
+        Weight of the KL term, > 0: r = kl_beta·log(π/π_ref).
+    log_reference : array_like, (A,), optional
+        The reference in nats, where probabilities underflow.
+
+    Returns
+    -------
+    float
+        Nats; log 2 at π = π_ref.
+
+    Raises
+    ------
+    ValueError
+        What is not a law, a policy with a zero, kl_beta ≤ 0.
+
+    References
+    ----------
+    Guo, Li, Chen (arXiv 2505.23316), section 3.
+
+    Examples
+    --------
+    >>> from theory.proximal import dpo_loss
+    >>> round(dpo_loss([0.7, 0.3], [0.5, 0.5], [[0.5, 0.8], [0.2, 0.5]], [0.5, 0.5], kl_beta=1.0), 6)
+    0.609641
     """
     r = implicit_rewards(policy, reference, kl_beta, log_reference=log_reference)
     P = check_win_rates(win_rates)
@@ -82,10 +113,43 @@ def edpo_loss(
     *,
     log_reference: ArrayLike | None = None,
 ) -> float:
-    """L_eDPO(π) = −kl_beta·Σ μ̂ŝ log π + (α/2)·Σ μ(y1)μ(y2) klB(r(y1) − r(y2)), nats; arguments (A,).
+    """L_eDPO(π) = −kl_beta·Σ μ̂ŝ log π + (α/2)·Σ μ(y1)μ(y2) klB(r(y1) − r(y2)): DPO's optimiser and its regulariser.
 
-    L_DPO = 2·L_eDPO + log 2 + 2·kl_beta·Σ μs log π_ref at μ̂ = μ, ŝ = s, α = 1 (P1, Theorem 3.1). `weights` may be 0
-    where the regulariser does not look (DPO: on all unlabelled responses). Memory A².
+    L_DPO = 2·L_eDPO + log 2 + 2·kl_beta·Σ μs log π_ref at μ̂ = μ, ŝ = s, α = 1 (P1). Memory A².
+
+    Parameters
+    ----------
+    policy, reference : array_like, (A,)
+        Laws with full support; reference is None where log_reference is given.
+    scores, empirical : array_like, (A,)
+        ŝ with μ̂-mean 0, and μ̂.
+    weights : array_like, (A,)
+        μ, a law; 0 where the regulariser does not look (DPO: on all unlabelled responses).
+    alpha, kl_beta : float
+        Weights of the regulariser and of the KL term, > 0.
+    log_reference : array_like, (A,), optional
+        The reference in nats, where probabilities underflow.
+
+    Returns
+    -------
+    float
+        Nats.
+
+    Raises
+    ------
+    ValueError
+        What is not a law, a policy with a zero, scores of another mean or size, weights ≤ 0.
+
+    References
+    ----------
+    Guo, Li, Chen (arXiv 2505.23316), Theorem 3.1.
+
+    Examples
+    --------
+    >>> from theory.proximal import edpo_loss
+    >>> half = [0.5, 0.5]
+    >>> round(edpo_loss([0.7, 0.3], half, [0.25, -0.25], half, half, alpha=1.0, kl_beta=1.0), 6)
+    -0.084118
     """
     r = implicit_rewards(policy, reference, kl_beta, log_reference=log_reference)
     w = signal_of(scores, empirical)

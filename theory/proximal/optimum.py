@@ -1,26 +1,7 @@
-"""Proximal preference optimisation (PRO): what its losses lead to, as numbers.
+"""The optimum of PRO as a policy: over all responses, and in sparse form over the labelled ones and the hyper response.
 
-Maximum likelihood of preferences (DPO) is a linear term plus a regulariser over all pairs of responses; samples keep
-the first and lose most of the second, so DPO does not determine likelihoods. PRO restores it,
-
-    min over π of  −Σ_y w(y) r(y) + (α/2) Σ_{y,y'} μ(y)μ(y') klB(r(y) − r(y')),      r = kl_beta·log(π/π_ref),
-
-and has one optimum, absolute likelihoods included. The program is convex and shift-invariant in r: it is solved there
-and normalised afterwards. Its optimality condition (P3) is the certificate,
-
-    Σ_{y'} μ(y')(σ(r(y) − r(y')) − ½) = w(y)/(αμ(y))     for every y.
-
-The left side increases with r(y): responses of equal w/μ share one r*, in particular all unlabelled ones, so they are
-merged before solving. That the hyper response is exact (P6) is this remark; the cost depends on the number of
-different values of w/μ, not on A.
-
-    proximal_feedback      pairs, binary and scalar feedback → scores; the hyper response
-    proximal_losses        DPO, eDPO, PRO-P, PRO-B, PRO-S
-    proximal_existence     the exact threshold α*, the paper's bounds, what DPO leaves open
-    proximal_solver        the convex program in r
-    proximal_closed_forms  one pair, one response, N scored responses
-    proximal_descent       likelihoods along gradient descent
-    here                   the optimum as a policy
+Responses of equal w/μ share one r*, in particular all unlabelled ones: the cost depends on the number K of different
+values of w/μ, not on A, and the hyper response is exact (P6).
 
 Source: Guo, Li, Chen (arXiv 2505.23316). Shapes: A responses, N labelled ones, K different values of w/μ.
 """
@@ -65,16 +46,46 @@ def proximal_optimum(
     *,
     log_reference: ArrayLike | None = None,
 ) -> Array:
-    """The policy π* (A,) that minimises L_eDPO; over Y_H if the arguments were merged (`merge_unlabelled`).
+    """The policy π* that minimises L_eDPO, absolute likelihoods included; over Y_H if the arguments are merged to it.
 
-    reference  π_ref (A,), full support, or log_reference (A,) nats
-    scores     ŝ (A,), μ̂-mean 0;  empirical  μ̂ (A,);  weights  μ (A,), full support
-    alpha      weight of the regulariser, above α* (`existence_threshold`), or ValueError states α*
-    kl_beta    > 0
+    Parameters
+    ----------
+    reference : array_like, (A,), or None
+        π_ref with full support; None where log_reference is given.
+    scores, empirical : array_like, (A,)
+        ŝ with μ̂-mean 0, and μ̂.
+    weights : array_like, (A,)
+        μ, a law with full support.
+    alpha : float
+        Weight of the regulariser, above α* (`existence_threshold`).
+    kl_beta : float
+        Weight of the KL term, > 0.
+    log_reference : array_like, (A,), optional
+        The reference in nats.
 
-    O(A log A + K³) for K different values of μ̂ŝ/μ. Probabilities below e^{−745} come out as 0; their logarithms are
-    those of `proximal_log_ratio`. CertificateError if P3 is missed by more than `RESIDUAL_TOLERANCE`.
-    Source: Theorems 3.2 and 4.1 of arXiv 2505.23316.
+    Returns
+    -------
+    ndarray, (A,)
+        π*; below e^{−745} it comes out as 0 (`theory.proximal.optimum.proximal_log_ratio` has the logarithms).
+
+    Raises
+    ------
+    ValueError
+        alpha ≤ α*, which the message states; what is not a law.
+    CertificateError
+        The optimality condition P3 is missed by more than 1e-12.
+
+    References
+    ----------
+    Guo, Li, Chen (arXiv 2505.23316), Theorems 3.2 and 4.1.
+
+    Examples
+    --------
+    >>> from theory.proximal import empirical_scores, proximal_optimum
+    >>> scores, empirical = empirical_scores(3, [(0, 1)])
+    >>> uniform = [1 / 3] * 3
+    >>> proximal_optimum(uniform, scores, empirical, uniform, alpha=9 / 4, kl_beta=1.0).round(4)  # e^{±t} of P9
+    array([0.5918, 0.1304, 0.2778])
     """
     w = signal_of(scores, empirical)
     log_ref = require_reference(reference, log_reference, w.size, "proximal_optimum")
