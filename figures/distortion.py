@@ -13,9 +13,9 @@ from simulate.rows.store import Row
 from theory.claim import parse_setting
 from theory.distortion import factors
 from theory.distortion.audit.interval import audit
+from theory.distortion.claims import correlated_ratio, rlhf_in_a_ball
 from theory.distortion.instances import Instance, borda_instance
 from theory.distortion.measure import distortion
-from theory.distortion.method_claims import correlated_ratio, rlhf_in_a_ball
 from theory.distortion.methods import METHODS
 from theory.policy.nash import maximal_lottery
 from theory.social_choice.pairwise import borda

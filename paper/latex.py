@@ -10,6 +10,7 @@ from paper.ledger import Entry, Line, Measured
 from simulate.rows.store import Row
 from theory.claim import parse_setting
 from theory.distortion.methods import METHODS
+from theory.sources import parts, plain
 
 
 def number(value: float, digits: int = 6) -> str:
@@ -62,7 +63,7 @@ def markdown(ledger: Sequence[Entry], claims: Sequence[Line]) -> str:
     body = ["", "## Every check", ""]
     for claim in claims:
         mine = [entry for entry in ledger if entry.claim is claim.claim]
-        body += [f"### {claim.claim.id}", "", f"{claim.claim.statement} ({claim.claim.source})", ""]
+        body += [f"### {claim.claim.id}", "", f"{claim.claim.statement} ({plain(claim.claim.source)})", ""]
         body += [
             f"| check | setting | theory | simulation | {headings} | verdict |",
             "|---|---|---|---|" + "---|" * (len(MODELS) + 1),
@@ -113,10 +114,21 @@ def latex(text: str) -> str:
     return out
 
 
+def cite(source: str) -> str:
+    r"""A claim's source as LaTeX: "@golz2025 Thm 2; ours" is "\cite[Thm 2]{golz2025}; ours"."""
+    cells = []
+    for key, place in parts(source):
+        words = latex(place)
+        remark = not key or words.startswith("(") or "]" in words
+        citation = rf"\cite{f'[{words}]' if words and not remark else ''}{{{key}}}" if key else ""
+        cells.append(f"{citation} {words}".strip() if remark else citation)
+    return "; ".join(cells)
+
+
 def latex_ledger(claims: Sequence[Line]) -> str:
     """ledger.tex: the claims as a longtable."""
     rows = [
-        [c.claim.id, latex(c.claim.statement), latex(c.claim.source), c.simulation, *c.trained.values(), c.verdict]
+        [c.claim.id, latex(c.claim.statement), cite(c.claim.source), c.simulation, *c.trained.values(), c.verdict]
         for c in claims
     ]
     head = ["claim", "statement", "source", "simulation", *(model.short for model in MODELS.values()), "verdict"]

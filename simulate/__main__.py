@@ -27,7 +27,7 @@ from simulate.rows.compare import compare_folders
 from simulate.rows.store import ROOT, Cell, make_stamp, run
 from theory.claim import Setting, setting_key
 from theory.claims import CLAIMS, find_claim
-from theory.distortion.rule_claims import BETAS
+from theory.distortion.settings import BETAS
 
 
 def main(arguments: list[str] | None = None) -> int:

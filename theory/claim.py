@@ -130,6 +130,15 @@ class Claim:
         raise KeyError(f"{self.id} has no check {name!r}, only {[check.name for check in both]}")
 
 
+def of_topic(topic: str) -> Callable[..., Claim]:
+    """A constructor of one topic's claims: `claim(id, statement, source, kind, *checks)`."""
+
+    def claim(id: str, statement: str, source: str, kind: Kind, *checks: Check) -> Claim:
+        return Claim(id, statement, source, kind, topic, checks)
+
+    return claim
+
+
 def grid(**axes: tuple[Value, ...] | Value) -> tuple[Setting, ...]:
     """All combinations of the named axes as settings; a single value is an axis of length one."""
     lists = [axis if isinstance(axis, tuple) else (axis,) for axis in axes.values()]

@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from theory.claim import Check, combine, grid, parse_setting, setting_key, verdict
+from theory.claim import Check, at_most, combine, equal, greater, grid, parse_setting, setting_key, verdict
 from theory.claims import CLAIMS, find_claim
 
 
 def check(kind, resolution=0.01, relative=False):
-    return Check("name", "quantity", kind, (), lambda **_: 1.0, resolution, "test", relative)
+    return Check("name", "quantity", kind, (), 1.0, resolution, "test", relative)
 
 
 @pytest.mark.parametrize(
@@ -91,6 +91,25 @@ def test_claims_are_complete():
             assert len({setting_key(s) for s in c.settings}) == len(c.settings)
             for setting in c.settings:
                 assert not math.isnan(c.predict(setting)), (claim.id, c.name, setting)
+
+
+def test_a_setting_is_bound_to_the_prediction():
+    proportional = equal("name", "quantity", lambda slope, n=1: slope * n, because="", measured=("method",))
+    assert proportional.predict({"slope": 2.0, "n": 3, "method": "dpo"}) == 6.0
+    number = equal("name", "quantity", 1.5, at=grid(slope=2.0), because="", measured=("method",))
+    assert number.predict({"slope": 7.0, "method": "dpo"}) == 1.5
+    for bad, word in (({"slope": 2.0, "itmes": 50}, "itmes"), ({"n": 3}, "slope")):
+        with pytest.raises(ValueError, match=word):
+            proportional.predict(bad)
+    with pytest.raises(ValueError, match=r"no setting 'itmes'; it has slope"):
+        number.predict({"slope": 7.0, "itmes": 50})
+
+
+def test_constructors_say_how_a_check_is_judged():
+    made = at_most("name", "quantity", 2.0, relative=0.1, because="test")
+    assert (made.kind, made.resolution, made.relative, made.settings) == ("upper bound", 0.1, True, ({},))
+    made = greater("name", "quantity", 0.0, because="test")
+    assert (made.kind, made.resolution, made.relative, made.measured) == ("ordering", 0.0, False, ())
 
 
 def test_unknown_names_list_the_known_ones():

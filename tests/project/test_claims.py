@@ -1,0 +1,38 @@
+"""Claims are tables: every check is three lines at most, and takes the settings that it declares and no others."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+from pathlib import Path
+
+import pytest
+
+from theory.claims import CLAIMS
+
+ROOT = Path(__file__).resolve().parents[2]
+CONSTRUCTORS = {"equal", "rate", "at_most", "at_least", "greater"}
+TOPICS = {"distortion"}
+TABLES = [path for topic in sorted(TOPICS) for path in sorted((ROOT / "theory" / topic).glob("*claims.py"))]
+CHECKS = {f"{claim.id}.{check.name}": check for claim in CLAIMS for check in claim.checks if claim.topic in TOPICS}
+
+
+@pytest.mark.parametrize("path", TABLES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_a_check_is_at_most_three_lines(path):
+    calls = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
+    named = [(node.func.id, node) for node in calls if isinstance(node.func, ast.Name)]
+    assert "Check" not in dict(named), "a check is written by one of the constructors"
+    checks = [node for name, node in named if name in CONSTRUCTORS]
+    assert checks
+    long = [f"line {node.lineno}" for node in checks if node.end_lineno - node.lineno >= 3]
+    assert not long
+
+
+@pytest.mark.parametrize("key", CHECKS)
+def test_a_check_takes_its_own_settings_and_no_others(key):
+    check = CHECKS[key]
+    if callable(check.theory):
+        kinds = {parameter.kind for parameter in inspect.signature(check.theory).parameters.values()}
+        assert not kinds & {inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL}
+    with pytest.raises(ValueError, match="itmes"):
+        check.predict({**check.settings[0], "itmes": 50})
