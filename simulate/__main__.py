@@ -22,7 +22,7 @@ from simulate.experiments import EXPERIMENTS, MEASUREMENTS
 from simulate.montecarlo import Estimate, generator
 from simulate.people.options import add_people_options, chosen_people
 from simulate.people.people import People, people_distortion
-from simulate.profiles import PROFILES, Effort
+from simulate.profiles import PROFILES, Profile
 from simulate.rows.compare import compare_folders
 from simulate.rows.store import ROOT, Cell, make_stamp, run
 from theory.claim import Setting, setting_key
@@ -37,14 +37,14 @@ def main(arguments: list[str] | None = None) -> int:
         return compare_folders(words[1:])
     options = _parser().parse_args(words)
     try:
-        effort = PROFILES[options.profile]
+        profile = PROFILES[options.profile]
         people = chosen_people(options, options.seed)
-        cells = _cells(options.claims, people, options.bt_beta, effort, options.seed)
+        cells = _cells(options.claims, people, options.bt_beta, profile, options.seed)
     except (ValueError, FileNotFoundError) as error:
         print(f"simulate: {error}", file=sys.stderr)
         return 2
     folder = options.results or ROOT / "simulate" / "results" / options.profile
-    config = {**asdict(effort), "seed": options.seed}
+    config = {**asdict(profile), "seed": options.seed}
     results = run(cells, folder, make_stamp(options.profile, config), options.jobs)
     print(f"{len(results.rows)} rows in {folder}")
     return 0
@@ -62,34 +62,34 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _cells(
-    ids: list[str], who: tuple[People, dict[str, str | int]], betas: list[float], effort: Effort, seed: int
+    ids: list[str], who: tuple[People, dict[str, str | int]], betas: list[float], profile: Profile, seed: int
 ) -> list[Cell]:
     """The cells of the claims asked for. ValueError for an unknown id."""
     claims = [find_claim(claim_id) for claim_id in ids] if ids else list(CLAIMS)
     cells = []
     for claim in claims:
         if claim.id == "D17":
-            cells += _people_cells(*who, betas[: effort.settings], effort, seed)
+            cells += _people_cells(*who, betas[: profile.settings], profile, seed)
             continue
         grids = {check.name: check.settings for check in claim.checks}
         for key, (_, settings) in MEASUREMENTS.items():
             if key.split(".")[0] == claim.id:
                 grids[key.split(".")[1]] = settings
         for name, settings in grids.items():
-            for setting in settings[: effort.settings]:
-                for s in range(seed, seed + effort.seeds):
-                    measure = partial(_measure, f"{claim.id}.{name}", setting, s, effort)
+            for setting in settings[: profile.settings]:
+                for s in range(seed, seed + profile.seeds):
+                    measure = partial(_measure, f"{claim.id}.{name}", setting, s, profile)
                     cells.append(Cell(claim.id, name, setting, s, measure))
     return cells
 
 
-def _measure(key: str, setting: Setting, seed: int, effort: Effort) -> Estimate:
+def _measure(key: str, setting: Setting, seed: int, profile: Profile) -> Estimate:
     function = EXPERIMENTS[key] if key in EXPERIMENTS else MEASUREMENTS[key][0]
-    return function(**setting, rng=generator(seed, key, setting_key(setting)), effort=effort)
+    return function(**setting, rng=generator(seed, key, setting_key(setting)), profile=profile)
 
 
 def _people_cells(
-    people: People, about: dict[str, str | int], betas: list[float], effort: Effort, seed: int
+    people: People, about: dict[str, str | int], betas: list[float], profile: Profile, seed: int
 ) -> list[Cell]:
     """One cell per method and bt_beta.
 
@@ -103,7 +103,7 @@ def _people_cells(
             setting: Setting = {**about, "bt_beta": beta}
             # the same resamples of users for every method and bt_beta, so that methods compare pair by pair
             rng = generator(seed, "D17", str(about["population"]))
-            measure = partial(people_distortion, people, method, beta, rng=rng, effort=effort)
+            measure = partial(people_distortion, people, method, beta, rng=rng, profile=profile)
             cells.append(Cell("D17", method + suffix, setting, seed, measure))
     return cells
 

@@ -15,7 +15,7 @@ from simulate.proximal.optima import PROXIMAL
 from theory.claim import Setting
 from theory.distortion.methods import METHODS
 
-#: `claim.check` → function(**setting, rng, effort). D17 is in `simulate.people.people`: its grid is the user's.
+#: `claim.check` → function(**setting, rng, profile). D17 is in `simulate.people.people`: its grid is the user's.
 DISTORTION: dict[str, Callable[..., Estimate]] = {
     "D1.violation": win_rates.linearisation,
     "D2.fair_coins": win_rates.fair_coins,

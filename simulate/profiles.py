@@ -1,4 +1,4 @@
-"""How much work a profile allows. Profiles change effort, never what is measured."""
+"""How much work a profile allows: it never changes what is measured."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
-class Effort:
+class Profile:
     """The dials of a profile.
 
     settings    how many settings of each check are run (the first ones); None: all
@@ -26,14 +26,14 @@ class Effort:
     steps: int
     resamples: int
 
-    def scaled(self, share: float) -> Effort:
-        """The same effort with fewer adversary steps, for a search whose every step is expensive."""
+    def scaled(self, share: float) -> Profile:
+        """The same with fewer adversary steps, for a search whose every step is expensive."""
         return replace(self, starts=max(1, int(self.starts * share)), steps=max(1, int(self.steps * share)))
 
 
 #: `gpu` is `cpu`: nothing in simulate/ needs a GPU; the name is accepted so that one flag serves every stage.
-PROFILES: dict[str, Effort] = {
-    "smoke": Effort(settings=1, seeds=1, replicates=40, repeats=3, starts=5, steps=10, resamples=10),
-    "cpu": Effort(settings=None, seeds=1, replicates=2000, repeats=20, starts=200, steps=2000, resamples=200),
+PROFILES: dict[str, Profile] = {
+    "smoke": Profile(settings=1, seeds=1, replicates=40, repeats=3, starts=5, steps=10, resamples=10),
+    "cpu": Profile(settings=None, seeds=1, replicates=2000, repeats=20, starts=200, steps=2000, resamples=200),
 }
 PROFILES["gpu"] = PROFILES["cpu"]

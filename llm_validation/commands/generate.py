@@ -28,10 +28,10 @@ from llm_validation.rewards.prefix_scorer import PrefixScorer
 from llm_validation.runs.best_of_n import measure_best_of_n
 from llm_validation.runs.correction import measure_correction
 from simulate.montecarlo import generator
-from simulate.rows.measurement import Measured
+from simulate.rows.measurement import Measurement
 
 #: name → measurement: all that one seed measures of a topic.
-MEASUREMENTS: dict[str, Callable[[Context, int], list[Measured]]] = {
+MEASUREMENTS: dict[str, Callable[[Context, int], list[Measurement]]] = {
     "best_of_n": measure_best_of_n,
     "correction": measure_correction,
 }

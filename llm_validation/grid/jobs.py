@@ -23,8 +23,7 @@ from tqdm import tqdm
 from llm_validation.catalogue.stacked_seeds import run_side_by_side
 from llm_validation.catalogue.train import Trainer, train_one
 from llm_validation.model.model import use_tensor_cores
-from simulate.montecarlo import Z95
-from simulate.rows.measurement import Measured
+from simulate.rows.measurement import Measurement
 from simulate.rows.store import Results, Row, replace_file
 from theory.claim import setting_key
 
@@ -43,7 +42,7 @@ class Job:
 
     name: str
     seed: int
-    measure: Callable[[Trainer], list[Measured]]
+    measure: Callable[[Trainer], list[Measurement]]
     work: float = 1.0
     trains: bool = True
 
@@ -58,7 +57,7 @@ class Done:
 
     name: str
     seed: int
-    measured: list[Measured]
+    measured: list[Measurement]
     seconds: float
 
     @property
@@ -155,8 +154,8 @@ def rows_of(done: Done, stamp_id: str) -> list[Row]:
     """A job's measured numbers as result rows; its seconds are shared out evenly."""
     share = round(done.seconds / max(1, len(done.measured)), 3)
     return [
-        Row(m.claim, m.check, setting_key(m.setting), done.seed, float(m.value), float(m.stderr), m.n,
-            m.value - Z95 * m.stderr, m.value + Z95 * m.stderr, share, m.note, stamp_id)
+        Row(m.claim, m.check, setting_key(m.setting), done.seed, m.estimate.value, m.estimate.stderr, m.estimate.n,
+            m.estimate.low, m.estimate.high, share, m.estimate.witness, stamp_id)
         for m in done.measured
     ]  # fmt: skip
 
@@ -181,7 +180,7 @@ def _measure(jobs: Sequence[Job], trainer: Trainer) -> list[Done | Exception]:
     ]
 
 
-def _attempt(job: Job, trainer: Trainer) -> list[Measured] | Exception:
+def _attempt(job: Job, trainer: Trainer) -> list[Measurement] | Exception:
     try:
         return job.measure(trainer)
     except Exception as error:

@@ -28,7 +28,7 @@ from llm_validation.rewards.prefix_scorer import PrefixScorer
 from llm_validation.runs.best_of_n_laws import MeasuredRows, measured_reward, measured_survival
 from llm_validation.training.device import DeviceRates, decoding_bound
 from simulate.montecarlo import Estimate, bootstrap, generator, mean, proportion
-from simulate.rows.measurement import Measured
+from simulate.rows.measurement import Measurement, measurement
 from theory.best_of_n import cost as speculative_cost
 from theory.best_of_n.evolution import survivor_counts
 from theory.best_of_n.law import best_of_n_reward, kl_bound
@@ -228,14 +228,14 @@ def measure(lab: Lab, n: int, rows: int, seed: int) -> Runs:
     return Runs(n, rewards, best, rejected, survived, tokens, seconds, peak, tuple(o.spent for o in plain))
 
 
-def _difference(claim: str, check: str, n: int, found: Estimate, wanted: Predicted, unit: float) -> Measured:
+def _difference(claim: str, check: str, n: int, found: Estimate, wanted: Predicted, unit: float) -> Measurement:
     """measured − predicted, in `unit`, with the error of both."""
     note = f"measured {found.value:.4f} ± {found.stderr:.4f}, predicted {wanted.value:.4f} ± {wanted.stderr:.4f}"
     error = math.hypot(found.stderr, wanted.stderr) / unit
-    return Measured(claim, check, {"n": n}, (found.value - wanted.value) / unit, error, found.n, note)
+    return measurement(claim, check, {"n": n}, (found.value - wanted.value) / unit, error, found.n, note)
 
 
-def rewards_and_survival(lab: Lab, pool: Pool, runs: list[Runs], seed: int) -> list[Measured]:
+def rewards_and_survival(lab: Lab, pool: Pool, runs: list[Runs], seed: int) -> list[Measurement]:
     """B1: win rate. B3: mean best reward of Best-of-N. B4: of Speculative Rejection. B5: survival of the winner."""
     found = []
     for run in runs:
@@ -262,11 +262,11 @@ def rewards_and_survival(lab: Lab, pool: Pool, runs: list[Runs], seed: int) -> l
     for j, time in enumerate(lab.times):
         setting, error = {"decision": j + 1}, float(draws[:, j].std(ddof=1))
         note = f"after {time} of {lab.length} tokens"
-        found.append(Measured("B10", "explained_variance", setting, float(v[j]), error, pool.rewards.size, note))
+        found.append(measurement("B10", "explained_variance", setting, float(v[j]), error, pool.rewards.size, note))
     return found
 
 
-def _divergence(run: Runs, level: Array, pool: int) -> list[Measured]:
+def _divergence(run: Runs, level: Array, pool: int) -> list[Measurement]:
     """B2: KL(π_N‖π) = log N + (N − 1) E log u, u the level of the best reward in the law of rewards, against its bound.
 
     Rewards have no atoms, so the bound is attained. For the smaller N alone: the level of the best of many is at the
@@ -280,10 +280,10 @@ def _divergence(run: Runs, level: Array, pool: int) -> list[Measured]:
     error = (n - 1) * math.hypot(logs.stderr, 1.0 / math.sqrt((2 * n - 1) * pool))
     value = math.log(n) + (n - 1) * logs.value
     note = f"measured {value:.4f}, log N − (N−1)/N = {kl_bound(n):.4f}"
-    return [Measured("B2", "llm_divergence", {"n": n}, value - kl_bound(n), error, logs.n, note)]
+    return [measurement("B2", "llm_divergence", {"n": n}, value - kl_bound(n), error, logs.n, note)]
 
 
-def _raw(run: Runs, pool: Pool, method: int, wanted: Predicted) -> list[Measured]:
+def _raw(run: Runs, pool: Pool, method: int, wanted: Predicted) -> list[Measurement]:
     """What figures show of one method (0: Best-of-n): reward above the pool's mean in its standard deviations, cost."""
     setting = {"method": ("best_of_n", "speculative")[method], "n": run.n}
     reward = mean((run.best, run.rejected)[method])
@@ -292,10 +292,10 @@ def _raw(run: Runs, pool: Pool, method: int, wanted: Predicted) -> list[Measured
         ("predicted_reward", (wanted.value - pool.rewards.mean()) / pool.sd, wanted.stderr / pool.sd),
     ]
     rows += [(name, float(getattr(run, name)[method]), 0.0) for name in ("tokens", "seconds", "peak")]
-    return [Measured("B10", name, setting, float(value), float(error), reward.n) for name, value, error in rows]
+    return [measurement("B10", name, setting, float(value), float(error), reward.n) for name, value, error in rows]
 
 
-def costs(lab: Lab, pool: Pool, runs: list[Runs], seed: int) -> list[Measured]:
+def costs(lab: Lab, pool: Pool, runs: list[Runs], seed: int) -> list[Measurement]:
     """B6: tokens and speed-up. B8: improvement score. B10: wall-clock speed-up at equal reward."""
     largest = runs[-1]
     sizes = [2**k for k in range(int(math.log2(largest.n)) + 1)]
@@ -305,7 +305,7 @@ def costs(lab: Lab, pool: Pool, runs: list[Runs], seed: int) -> list[Measured]:
     found = []
     for run in runs:
         tokens = speculative_cost.speculative_tokens(run.n, lab.times, 1.0 - ALPHA, lab.length)
-        found.append(Measured("B6", "llm_tokens", {"n": run.n}, float(run.tokens[1] / tokens), 0.0, run.best.size,
+        found.append(measurement("B6", "llm_tokens", {"n": run.n}, float(run.tokens[1] / tokens), 0.0, run.best.size,
                               f"generated {run.tokens[1]:.1f} tokens a group, predicted {tokens:.1f}"))  # fmt: skip
         if run.n <= 4:
             continue
@@ -317,8 +317,8 @@ def costs(lab: Lab, pool: Pool, runs: list[Runs], seed: int) -> list[Measured]:
 
 def _speedup(
     run: Runs, wanted: Predicted, tokens: float, sizes: Sequence[int], curve: Array, predicted_curve: Array, cost: Array
-) -> Measured:
-    """Measured over predicted speed-up in tokens at equal reward, each against its own Best-of-N curve.
+) -> Measurement:
+    """Measurement over predicted speed-up in tokens at equal reward, each against its own Best-of-N curve.
 
     The error is that of the two rewards; the curves' own is left out, of the same rows or pool and so partly shared.
     """
@@ -334,10 +334,10 @@ def _speedup(
     ratio = measured[0].value / predicted[0].value
     error = ratio * math.hypot(*((high.value - low.value) / (2 * at.value) for at, low, high in (measured, predicted)))
     note = f"measured {measured[0].value:.3f} ({measured[0].status}), predicted {predicted[0].value:.3f}"
-    return Measured("B6", "llm_speedup_ratio", {"n": run.n}, ratio, error, rewards.n, note)
+    return measurement("B6", "llm_speedup_ratio", {"n": run.n}, ratio, error, rewards.n, note)
 
 
-def _wall_clock(runs: list[Runs], rewards: dict[int, float]) -> list[Measured]:
+def _wall_clock(runs: list[Runs], rewards: dict[int, float]) -> list[Measurement]:
     """Seconds of Best-of-N at equal reward, over those of Speculative Rejection; `rewards` of Best-of-N by N."""
     sizes, curve = [run.n for run in runs], [rewards[run.n] for run in runs]
     seconds = [run.seconds[0] for run in runs]
@@ -350,11 +350,11 @@ def _wall_clock(runs: list[Runs], rewards: dict[int, float]) -> list[Measured]:
         )
         note = f"{1e3 * run.seconds[0]:.2f} ms a group of Best-of-N, {1e3 * run.seconds[1]:.2f} ms with rejection"
         error = (high.value - low.value) / 2
-        found.append(Measured("B10", "wall_clock_speedup", {"n": run.n}, speed.value, error, reward.n, note))
+        found.append(measurement("B10", "wall_clock_speedup", {"n": run.n}, speed.value, error, reward.n, note))
     return found
 
 
-def _improvement(pool: Pool, runs: list[Runs], seed: int) -> list[Measured]:
+def _improvement(pool: Pool, runs: list[Runs], seed: int) -> list[Measurement]:
     """B8 against an independent reference: the pool's law predicts 100·(1 + E[(best − max)/(max − min)])."""
     rng, M = generator(seed, "reference"), pool.rewards.size
     largest = runs[-1]
@@ -376,7 +376,7 @@ def _improvement(pool: Pool, runs: list[Runs], seed: int) -> list[Measured]:
     note = (
         f"measured {score.score:.2f}, predicted {predicted:.2f} from the measured law, {gaussian:.2f} from a normal one"
     )
-    return [Measured("B8", "llm_score", {"reference": REFERENCE}, score.score - predicted,
+    return [measurement("B8", "llm_score", {"reference": REFERENCE}, score.score - predicted,
                      math.hypot(error, 100.0 * wanted.stderr * slope), score.prompts, note)]  # fmt: skip
 
 
@@ -385,7 +385,7 @@ def _weighted_score(best: Array, reference: Array, weights: Array) -> float:
     return 100.0 * (1.0 + float(weights @ ((best - top) / (top - bottom))))
 
 
-def speed(lab: Lab, run: Runs, rates: DeviceRates | None) -> list[Measured]:
+def speed(lab: Lab, run: Runs, rates: DeviceRates | None) -> list[Measurement]:
     """B10: tokens per second that Best-of-n generates, scoring left out, rows at once, and cached tokens at most.
 
     The note says what share that is of what the device's copy rate allows, with the cache at its mean over the steps.
@@ -399,13 +399,13 @@ def speed(lab: Lab, run: Runs, rates: DeviceRates | None) -> list[Measured]:
         bound = decoding_bound(lab.model, rows, rows * (1 + lab.length / 2), rates)
         note += f"; {100 * speed / bound:.1f} % of the {bound:.4g} tokens/s that copying on {rates.name} allows"
     return [
-        Measured("B10", "tokens_per_second", setting, speed, 0.0, len(run.batches), note),
-        Measured("B10", "rows_at_once", setting, float(rows)),
-        Measured("B10", "cached_tokens", setting, float(peak)),
+        measurement("B10", "tokens_per_second", setting, speed, 0.0, len(run.batches), note),
+        measurement("B10", "rows_at_once", setting, float(rows)),
+        measurement("B10", "cached_tokens", setting, float(peak)),
     ]
 
 
-def memory_and_exactness(lab: Lab, seed: int) -> list[Measured]:
+def memory_and_exactness(lab: Lab, seed: int) -> list[Measurement]:
     """B7: peak under fixed times, fill under a budget. B9: α = 0; nothing finished lost; B6 with rows that end."""
     n, sampling, prompt = 64, Sampling(lab.length, ()), [(lab.end,)]
     spawned = int(generator(seed, "exactness").integers(2**31))
@@ -426,15 +426,15 @@ def memory_and_exactness(lab: Lab, seed: int) -> list[Measured]:
         for a, b, length in zip(plain.tokens, fixed.tokens, fixed.lengths, strict=True)
     )
     found = [
-        Measured("B9", "llm_alpha_zero", {"n": n}, float(different), 0.0, n, "tokens and rewards that differ"),
-        Measured("B9", "llm_same_rows", {"n": n}, changed / n, 0.0, n, "share of rows that write something else"),
-        Measured("B7", "llm_peak", {"n": n}, fixed.spent.peak / peak, 0.0, 1, f"{fixed.spent.peak} cached tokens"),
-        Measured("B7", "llm_over_budget", {"n": n}, full.spent.peak / budget, 0.0, 1, f"least fill {fill:.3f}"),
+        measurement("B9", "llm_alpha_zero", {"n": n}, float(different), 0.0, n, "tokens and rewards that differ"),
+        measurement("B9", "llm_same_rows", {"n": n}, changed / n, 0.0, n, "share of rows that write something else"),
+        measurement("B7", "llm_peak", {"n": n}, fixed.spent.peak / peak, 0.0, 1, f"{fixed.spent.peak} cached tokens"),
+        measurement("B7", "llm_over_budget", {"n": n}, full.spent.peak / budget, 0.0, 1, f"least fill {fill:.3f}"),
     ]
     return found + _stories_that_end(lab, spawned)
 
 
-def _stories_that_end(lab: Lab, seed: int) -> list[Measured]:
+def _stories_that_end(lab: Lab, seed: int) -> list[Measurement]:
     """Responses of one story: expected tokens from the measured lengths (B6), and no finished row is lost (B9)."""
     n, groups = 64, max(2, lab.effort.pool // 128)
     plain = lab.write(groups, n, seed, reject=False, eos=True)
@@ -453,17 +453,19 @@ def _stories_that_end(lab: Lab, seed: int) -> list[Measured]:
     )
     note = f"measured {found.value:.1f} tokens a group, predicted {wanted:.1f}"
     return [
-        Measured("B6", "llm_early_stop_ratio", {"n": n}, found.value / wanted, error, found.n, note),
-        Measured("B9", "llm_lost", {"n": n}, float(lost), 0.0, groups * n, "finished rows lost, or others returned"),
+        measurement("B6", "llm_early_stop_ratio", {"n": n}, found.value / wanted, error, found.n, note),
+        measurement("B9", "llm_lost", {"n": n}, float(lost), 0.0, groups * n, "finished rows lost, or others returned"),
     ]
 
 
-def measure_best_of_n(context: Context, seed: int) -> list[Measured]:
+def measure_best_of_n(context: Context, seed: int) -> list[Measurement]:
     """All of this file, for one seed."""
     lab = prepare(context, seed)
     pool = measure_pool(lab, seed)
     runs = [measure(lab, n, rows, seed) for n, rows in zip(lab.effort.sizes, lab.effort.rows, strict=True)]
-    fit = Measured("B10", "reward_model", {}, lab.fit.value, lab.fit.stderr, lab.fit.n, "correlation with the utility")
+    fit = measurement(
+        "B10", "reward_model", {}, lab.fit.value, lab.fit.stderr, lab.fit.n, "correlation with the utility"
+    )
     return [
         fit,
         *rewards_and_survival(lab, pool, runs, seed),

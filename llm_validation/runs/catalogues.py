@@ -28,10 +28,10 @@ from llm_validation.runs import density_ratio, distortion, divergences, proximal
 from llm_validation.runs import people as people_topic
 from simulate.montecarlo import generator
 from simulate.people.people import People
-from simulate.rows.measurement import Measured
+from simulate.rows.measurement import Measurement, measurement
 from theory.validate import Array
 
-Run = Callable[[Lab], list[Measured]]
+Run = Callable[[Lab], list[Measurement]]
 #: In a lab's checkpoint: the measured law, and what it was made from.
 LAW, RECORD = "log_reference.npy", "lab.json"
 N_RESPONSES = 8
@@ -71,7 +71,7 @@ class Design:
     runs: Callable[[Context], dict[str, Run]]
 
 
-def _on(topic: str, run: Run, lab: Lab) -> list[Measured]:
+def _on(topic: str, run: Run, lab: Lab) -> list[Measurement]:
     return run(lab.part(PLACES[topic]))
 
 
@@ -89,7 +89,7 @@ def _shared_references(context: Context, rng: np.random.Generator) -> Array:
     return np.concatenate([module.references(N_RESPONSES, rng) for module in (distortion, proximal, unpaired)])
 
 
-def _people_run(context: Context, lab: Lab) -> list[Measured]:
+def _people_run(context: Context, lab: Lab) -> list[Measurement]:
     return people_topic.aligned_to_people(lab, context.people, context.profile.betas, context.about)
 
 
@@ -120,7 +120,7 @@ def encoded_catalogue(context: Context, design: str, seed: int) -> tuple[Encoded
     return encode_catalogue(texts, loaded.tokenizer, limit), loaded
 
 
-def fit_lab(context: Context, design: str, seed: int, trainer: Trainer = train_one) -> list[Measured]:
+def fit_lab(context: Context, design: str, seed: int, trainer: Trainer = train_one) -> list[Measurement]:
     """Fit and keep the reference of a design and seed; returns what the fit is worth (rows without a claim's check)."""
     encoded, loaded = encoded_catalogue(context, design, seed)
     target = DESIGNS[design].references(context, generator(seed, design, "references"))
@@ -135,8 +135,8 @@ def fit_lab(context: Context, design: str, seed: int, trainer: Trainer = train_o
     distance = total_variation(conditional(np.exp(law)), target)
     setting = {"catalogue": design}
     return [
-        Measured("D12", "reference_tv", setting, float(distance.max()), n=distance.size),
-        Measured("D12", "reference_off", setting, float(np.exp(law[:, -1]).max()), n=distance.size),
+        measurement("D12", "reference_tv", setting, float(distance.max()), n=distance.size),
+        measurement("D12", "reference_off", setting, float(np.exp(law[:, -1]).max()), n=distance.size),
     ]
 
 

@@ -34,7 +34,7 @@ from llm_validation.generation_effort import Context, CorrectionEffort
 from llm_validation.model.model import device, load
 from llm_validation.runs.correction_bootstrap import by_pairs
 from simulate.montecarlo import Estimate, generator, mean
-from simulate.rows.measurement import Measured
+from simulate.rows.measurement import Measurement, measurement
 from theory.correction import composition, repetition
 from theory.validate import Array
 
@@ -124,7 +124,7 @@ def _unchanged(corrector: Any, problem: Problem) -> float:
     return float(process.prompts @ shares)
 
 
-def training(lab: Lab) -> list[Measured]:
+def training(lab: Lab) -> list[Measurement]:
     """A1: losses against their floors, and their difference against I(C;O|X). A2: the sides of the bound."""
     problem, process = lab.problem, lab.problem.process
     floors = composition.floors(process.prompts, process.policies, process.kernels)
@@ -135,13 +135,13 @@ def training(lab: Lab) -> list[Measured]:
     gap = mean(sft - aligner)
     found = [
         *(
-            Measured("A1", name, {"method": method}, value, error, n)
+            measurement("A1", name, {"method": method}, value, error, n)
             for method, loss, floor in (("aligner", mean(aligner), floors.aligner), ("sft", mean(sft), floors.sft))
             for name, value, error, n in (("loss", loss.value, loss.stderr, loss.n), ("floor", floor, 0.0, 1))
         ),
         _ratio("A1", "llm_aligner", mean(aligner), floors.aligner),
         _ratio("A1", "llm_sft", mean(sft), floors.sft),
-        Measured("A1", "llm_difference", {}, gap.value - floors.gain, gap.stderr, gap.n,
+        measurement("A1", "llm_difference", {}, gap.value - floors.gain, gap.stderr, gap.n,
                  f"measured {gap.value:.4f} ± {gap.stderr:.4f}, I(C;O|X) = {floors.gain:.4f} nats"),
     ]  # fmt: skip
     sides = [
@@ -152,20 +152,20 @@ def training(lab: Lab) -> list[Measured]:
     naive = lab.average(np.array([s.naive_gap for s in sides]))
     return [
         *found,
-        Measured("A2", "llm_excess", {}, max(excess), 0.0, 1, "−E log πK_φ minus the bound, nats, the worse prompt"),
-        Measured(
+        measurement("A2", "llm_excess", {}, max(excess), 0.0, 1, "−E log πK_φ minus the bound, nats, the worse prompt"),
+        measurement(
             "A2", "llm_naive_gap", {}, naive + floors.gain, 0.0, 1, f"measured {naive:.4f}, −I = {-floors.gain:.4f}"
         ),
-        Measured("A1", "llm_off", {}, float(lab.kernels.off.mean()), 0.0, 1, "mass a corrector writes off the list"),
+        measurement("A1", "llm_off", {}, float(lab.kernels.off.mean()), 0.0, 1, "mass a corrector writes off the list"),
     ]
 
 
-def _ratio(claim: str, check: str, found: Estimate, floor: float) -> Measured:
+def _ratio(claim: str, check: str, found: Estimate, floor: float) -> Measurement:
     note = f"held-out loss {found.value:.4f} ± {found.stderr:.4f}, floor {floor:.4f} nats"
-    return Measured(claim, check, {}, found.value / floor, found.stderr / floor, found.n, note)
+    return measurement(claim, check, {}, found.value / floor, found.stderr / floor, found.n, note)
 
 
-def stacks(lab: Lab) -> list[Measured]:
+def stacks(lab: Lab) -> list[Measurement]:
     """A3 on every upstream model: law and gain from the measured kernel, gain of sampled corrections, its bound."""
     process, u, found = lab.problem.process, utilities(), []
     excess = composition.floors(process.prompts, process.policies, process.kernels)
@@ -179,12 +179,12 @@ def stacks(lab: Lab) -> list[Measured]:
         sampled = _sampled_gain(lab, upstream, number)
         bound = _bound(lab, upstream, u)
         found += [
-            Measured("A3", "sampled_gain", setting, sampled.value, sampled.stderr, sampled.n),
-            Measured("A3", "predicted_gain", setting, predicted),
-            Measured("A3", "llm_law", setting, distance, 0.0, 1, "total variation of π K_φ and π K"),
-            Measured("A3", "llm_gain", setting, sampled.value - predicted, sampled.stderr, sampled.n,
+            measurement("A3", "sampled_gain", setting, sampled.value, sampled.stderr, sampled.n),
+            measurement("A3", "predicted_gain", setting, predicted),
+            measurement("A3", "llm_law", setting, distance, 0.0, 1, "total variation of π K_φ and π K"),
+            measurement("A3", "llm_gain", setting, sampled.value - predicted, sampled.stderr, sampled.n,
                      f"sampled {sampled.value:.4f}, measured kernel {exact:.4f}, predicted {predicted:.4f}"),
-            Measured("A3", "llm_transfer", setting, abs(exact - predicted) / bound, 0.0, 1,
+            measurement("A3", "llm_transfer", setting, abs(exact - predicted) / bound, 0.0, 1,
                      f"error {exact - predicted:+.5f}, bound {bound:.4f}; I(C;O|X) {excess.gain:.3f}"),
         ]  # fmt: skip
     return found
@@ -229,7 +229,7 @@ def _sampled_gain(lab: Lab, upstream: Upstream, number: int) -> Estimate:
     return mean(after - before)
 
 
-def several_rounds(lab: Lab) -> list[Measured]:
+def several_rounds(lab: Lab) -> list[Measurement]:
     """A4: utility after k sampled rounds, by the true and by the measured kernel; its rate of convergence and limit."""
     process, u, upstream = lab.problem.process, utilities(), lab.upstreams[1]
     sampled = _sampled_rounds(lab, upstream, 100, max(ROUNDS))
@@ -241,7 +241,7 @@ def several_rounds(lab: Lab) -> list[Measured]:
         for k in ROUNDS:
             value, predicted = mean(sampled[k]), lab.average(curves[:, k])
             note = f"sampled {value.value:.4f}, predicted {predicted:.4f}"
-            found.append(Measured("A4", check, {"k": k}, value.value - predicted, value.stderr, value.n, note))
+            found.append(measurement("A4", check, {"k": k}, value.value - predicted, value.stderr, value.n, note))
     rates, limits = [], []
     for K, M in zip(process.kernels, lab.kernels.laws, strict=True):
         rates.append((repetition.convergence_rate(M), repetition.convergence_rate(K)))
@@ -249,11 +249,11 @@ def several_rounds(lab: Lab) -> list[Measured]:
     rate, limit = (process.prompts @ np.array(values) for values in (rates, limits))
     for check, (value, predicted), what in (("llm_rate", rate, "|λ₂|"), ("llm_limit", limit, "utility")):
         note = f"{what} {value:.4f} of the measured kernel, predicted {predicted:.4f}"
-        found.append(Measured("A4", check, {}, float(value - predicted), 0.0, 1, note))
+        found.append(measurement("A4", check, {}, float(value - predicted), 0.0, 1, note))
     return found
 
 
-def copying(lab: Lab) -> list[Measured]:
+def copying(lab: Lab) -> list[Measurement]:
     """A5: unchanged share after joint training with identity pairs, and what is left of the warm-up's copying."""
     problem, process = lab.problem, lab.problem.process
     joint = draw_from(process.prompts, process.policies, process.kernels, IDENTITY_SHARE)
@@ -264,15 +264,15 @@ def copying(lab: Lab) -> list[Measured]:
     predicted, measured = IDENTITY_SHARE + (1.0 - IDENTITY_SHARE) * kept, _unchanged(model, problem)
     last = max(lab.copied)
     return [
-        Measured("A5", "llm_unchanged", {"share": IDENTITY_SHARE}, measured - predicted, 0.0, 1,
+        measurement("A5", "llm_unchanged", {"share": IDENTITY_SHARE}, measured - predicted, 0.0, 1,
                  f"measured {measured:.4f}, predicted {predicted:.4f}"),
-        Measured("A5", "llm_warm_up", {}, lab.copied[0], 0.0, 1, "unchanged share after identity pairs alone"),
-        Measured("A5", "llm_forgotten", {}, lab.copied[last] - kept, 0.0, 1,
+        measurement("A5", "llm_warm_up", {}, lab.copied[0], 0.0, 1, "unchanged share after identity pairs alone"),
+        measurement("A5", "llm_forgotten", {}, lab.copied[last] - kept, 0.0, 1,
                  f"unchanged {lab.copied[last]:.4f} after corrections alone, kernel {kept:.4f}"),
     ]  # fmt: skip
 
 
-def distillation(lab: Lab) -> list[Measured]:
+def distillation(lab: Lab) -> list[Measurement]:
     """A6: an upstream model that is trained on its own corrected answers, round after round, against πKᵏ."""
     problem, process = lab.problem, lab.problem.process
     start = lab.upstreams[1]
@@ -289,13 +289,13 @@ def distillation(lab: Lab) -> list[Measured]:
         moved = lab.average(np.abs(laws - start.laws.laws).sum(axis=1) / 2)
         gained = lab.average((laws - wanted) @ utilities())
         found += [
-            Measured("A6", "llm_distilled_law", {"k": k}, distance, 0.0, 1, f"moved by {moved:.3f} in all"),
-            Measured("A6", "llm_distilled_utility", {"k": k}, gained, 0.0, 1, "mean utility minus that of πKᵏ"),
+            measurement("A6", "llm_distilled_law", {"k": k}, distance, 0.0, 1, f"moved by {moved:.3f} in all"),
+            measurement("A6", "llm_distilled_utility", {"k": k}, gained, 0.0, 1, "mean utility minus that of πKᵏ"),
         ]
     return found
 
 
-def measure_correction(context: Context, seed: int) -> list[Measured]:
+def measure_correction(context: Context, seed: int) -> list[Measurement]:
     """All of this file, for one seed."""
     lab = prepare(context, seed)
     pairs = by_pairs(lab.upstreams[1].model, lab.kernels.laws, lab.problem, _schedule(lab.effort), seed)

@@ -25,7 +25,7 @@ from llm_validation.catalogue.reference import Lab, conditional, measure_referen
 from llm_validation.catalogue.texts import Encoded
 from llm_validation.catalogue.train import Schedule, train
 from llm_validation.runs.unpaired import Classes, expectation
-from simulate.rows.measurement import Measured
+from simulate.rows.measurement import Measurement, measurement
 from theory.correction import bootstrap, composition
 from theory.density_ratio.policies import constrained_optimum
 from theory.language_model_settings import RDRO_ALPHA
@@ -35,7 +35,7 @@ from theory.validate import Array
 DPO_BETA = 1.0
 
 
-def by_pairs(model: Any, kernels: Array, problem: Problem, schedule: Schedule, seed: int) -> list[Measured]:
+def by_pairs(model: Any, kernels: Array, problem: Problem, schedule: Schedule, seed: int) -> list[Measurement]:
     """Train copies of an upstream model on the pairs that a corrector's kernels (P, A, A) make of its answers."""
     policies, device = upstream_laws(model, problem).laws, next(model.parameters()).device
     encoded = Encoded(problem.prompts, problem.answers)
@@ -58,8 +58,10 @@ def by_pairs(model: Any, kernels: Array, problem: Problem, schedule: Schedule, s
         setting = {"method": method}
         distance = total_variation(reached, _limit(method, lab, classes, policies, kernels))
         rows += [
-            Measured("A6", "llm_pairs_limit", setting, float(distance.max()), n=len(p)),
-            Measured("A6", "llm_pairs_composed", setting, float(total_variation(reached, composed).mean()), n=len(p)),
+            measurement("A6", "llm_pairs_limit", setting, float(distance.max()), n=len(p)),
+            measurement(
+                "A6", "llm_pairs_composed", setting, float(total_variation(reached, composed).mean()), n=len(p)
+            ),
         ]
     return rows
 

@@ -17,7 +17,7 @@ from llm_validation.catalogue.reference import Lab, conditional, total_variation
 from llm_validation.catalogue.train import Trained
 from llm_validation.runs.divergences import tv_rows
 from llm_validation.runs.unpaired import Classes, cycle, draw, expectation
-from simulate.rows.measurement import Measured
+from simulate.rows.measurement import Measurement, measurement
 from theory.bradley_terry import product_pairs
 from theory.claim import Setting
 from theory.density_ratio.losses import ddro_loss, log_ratio_cap, rdro_loss
@@ -51,7 +51,7 @@ def _log_ratio(lab: Lab, trained: Trained, name: str) -> Array:
     return (trained.log_policy[p] - lab.log_reference[p])[:-1]
 
 
-def ratios(lab: Lab) -> list[Measured]:
+def ratios(lab: Lab) -> list[Measurement]:
     """DDRO, RDRO by class means and RDRO pooled, on the same draws."""
     classes = draw(lab)
     ddro = lab.train(expectation(lab, classes, "ddro", 1.0), "ddro")
@@ -70,14 +70,14 @@ def ratios(lab: Lab) -> list[Measured]:
         distance = total_variation(trained.policy, predicted(lab, classes, alpha, share))
         rows += tv_rows(claim, {"method": name}, distance)
         if share is None:
-            rows.append(Measured("R8", "trained", {"method": name}, float(distance[PLACE["far"]])))
+            rows.append(measurement("R8", "trained", {"method": name}, float(distance[PLACE["far"]])))
     rows += _consistency(lab, classes, ddro, rdro)
     rows += _stability(lab, ddro, rdro)
     excess = _to_plus(pooled, classes, "on_mixture") - _to_plus(rdro, classes, "on_mixture")
-    return [*rows, Measured("R5", "trained_bias", {}, excess), *_comparisons(lab, classes, rdro)]
+    return [*rows, measurement("R5", "trained_bias", {}, excess), *_comparisons(lab, classes, rdro)]
 
 
-def _consistency(lab: Lab, classes: Classes, ddro: Trained, rdro: Trained) -> list[Measured]:
+def _consistency(lab: Lab, classes: Classes, ddro: Trained, rdro: Trained) -> list[Measurement]:
     """R1–R3: from the right reference the policy is p⁺, and the loss has reached its minimum over all functions."""
     p, q = (np.stack([law[PLACE[name]] for name in ("on_rejected", "on_mixture")]) for law in
             (classes.chosen, classes.rejected))  # fmt: skip
@@ -85,21 +85,21 @@ def _consistency(lab: Lab, classes: Classes, ddro: Trained, rdro: Trained) -> li
     relative = rdro_loss(_log_ratio(lab, rdro, "on_mixture"), p[1], q[1], RDRO_ALPHA)
     relative -= least_loss("logistic", p[1], q[1], RDRO_ALPHA)
     return [
-        Measured("R1", "to_plus", {}, _to_plus(ddro, classes, "on_rejected")),
-        Measured("R1", "trained_loss", {}, gap),
-        Measured("R2", "to_plus", {}, _to_plus(rdro, classes, "on_mixture")),
-        Measured("R2", "trained_loss", {}, relative),
-        Measured("R3", "trained", {"method": "rdro"}, _to_plus(rdro, classes, "cycle")),
-        Measured("R3", "trained", {"method": "ddro"}, _to_plus(ddro, classes, "cycle_losers")),
+        measurement("R1", "to_plus", {}, _to_plus(ddro, classes, "on_rejected")),
+        measurement("R1", "trained_loss", {}, gap),
+        measurement("R2", "to_plus", {}, _to_plus(rdro, classes, "on_mixture")),
+        measurement("R2", "trained_loss", {}, relative),
+        measurement("R3", "trained", {"method": "rdro"}, _to_plus(rdro, classes, "cycle")),
+        measurement("R3", "trained", {"method": "ddro"}, _to_plus(ddro, classes, "cycle_losers")),
     ]
 
 
-def _stability(lab: Lab, ddro: Trained, rdro: Trained) -> list[Measured]:
+def _stability(lab: Lab, ddro: Trained, rdro: Trained) -> list[Measurement]:
     """R4: a response that was never rejected. RDRO's log-ratio stops at log(1/α), DDRO's goes past it."""
     cap, p = log_ratio_cap(RDRO_ALPHA), PLACE["never_rejected"]
     rows = [
-        Measured("R4", "trained_capped", {}, float(_log_ratio(lab, rdro, "never_rejected")[0])),
-        Measured("R4", "trained_beyond", {}, float(_log_ratio(lab, ddro, "never_rejected")[0]) - cap),
+        measurement("R4", "trained_capped", {}, float(_log_ratio(lab, rdro, "never_rejected")[0])),
+        measurement("R4", "trained_beyond", {}, float(_log_ratio(lab, ddro, "never_rejected")[0]) - cap),
     ]
     for method, trained in (("ddro", ddro), ("rdro", rdro)):
         ratio = trained.path[:, p, 0] - lab.log_reference[p, 0]
@@ -107,13 +107,13 @@ def _stability(lab: Lab, ddro: Trained, rdro: Trained) -> list[Measured]:
         for step, value, gradient in zip(trained.step, ratio, slope, strict=True):
             setting: Setting = {"method": method, "step": int(step)}
             rows += [
-                Measured("R4", "trained_path", setting, float(value)),
-                Measured("R4", "trained_gradient", setting, float(gradient)),
+                measurement("R4", "trained_path", setting, float(value)),
+                measurement("R4", "trained_gradient", setting, float(gradient)),
             ]
     return rows
 
 
-def _comparisons(lab: Lab, classes: Classes, rdro: Trained) -> list[Measured]:
+def _comparisons(lab: Lab, classes: Classes, rdro: Trained) -> list[Measurement]:
     """R3: DPO on the cyclic comparisons that RDRO's classes come from ends with Bradley–Terry's policy, not with p⁺."""
     from llm_validation.runs.distortion import Situation, dpo_objective
     from theory.bradley_terry import Population
@@ -129,10 +129,10 @@ def _comparisons(lab: Lab, classes: Classes, rdro: Trained) -> list[Measured]:
     wanted = rewards.dpo(P, Q, None, 1.0, log_reference=np.log(mu))
     away = float(total_variation(law, classes.chosen_law[[place]])[0])
     return [
-        Measured("R3", "dpo_tv", {}, float(total_variation(law, wanted[None])[0])),
-        Measured("R3", "dpo_away", {}, away - _to_plus(rdro, classes, "cycle")),
+        measurement("R3", "dpo_tv", {}, float(total_variation(law, wanted[None])[0])),
+        measurement("R3", "dpo_away", {}, away - _to_plus(rdro, classes, "cycle")),
     ]
 
 
 #: name of a run → what it measures, on the six prompts of the unpaired losses.
-RUNS: dict[str, Callable[[Lab], list[Measured]]] = {"density_ratio": ratios}
+RUNS: dict[str, Callable[[Lab], list[Measurement]]] = {"density_ratio": ratios}

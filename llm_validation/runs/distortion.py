@@ -29,7 +29,7 @@ from llm_validation.catalogue.reference import Lab, conditional, total_variation
 from llm_validation.catalogue.train import Trained
 from llm_validation.runs.reward_fit import RewardModel, fit_reward_model
 from simulate.montecarlo import generator
-from simulate.rows.measurement import Measured
+from simulate.rows.measurement import Measurement, measurement
 from simulate.users import sample_comparisons
 from theory.bradley_terry import Population, fit_rewards, product_pairs
 from theory.distortion.instances import (
@@ -285,31 +285,33 @@ def _distortion(s: Situation, law: Array, trained: Trained, p: int) -> float:
     return distortion(s.population, law, reference, s.tau)
 
 
-def fit_rows(trained: Trained, wanted: Array, setting: dict[str, str], claim: str) -> list[Measured]:
+def fit_rows(trained: Trained, wanted: Array, setting: dict[str, str], claim: str) -> list[Measurement]:
     """Mean and worst total variation over prompts to the predicted laws (P, A + 1)."""
     distance = total_variation(trained.policy, wanted)
     worst = int(distance.argmax())
     return [
-        Measured(claim, "mean_tv", setting, float(distance.mean()), n=distance.size),
-        Measured(claim, "worst_tv", setting, float(distance[worst]), n=distance.size, note=f"prompt {worst}"),
+        measurement(claim, "mean_tv", setting, float(distance.mean()), n=distance.size),
+        measurement(claim, "worst_tv", setting, float(distance[worst]), n=distance.size, note=f"prompt {worst}"),
     ]
 
 
-def _distortion_rows(lab: Lab, found: list[Situation], trained: Trained, wanted: Array, method: str) -> list[Measured]:
+def _distortion_rows(
+    lab: Lab, found: list[Situation], trained: Trained, wanted: Array, method: str
+) -> list[Measurement]:
     """Per instance: the distortion reached, the one predicted, and their ratio less one."""
     rows, claim = [], {"rlhf": "D8", "nlhf": "D9"}[method]
     for p, s in enumerate(found):
         value, predicted = reached(s, trained, p), _distortion(s, conditional(wanted[p : p + 1])[0], trained, p)
         setting = {"method": method, "instance": s.name}
         rows += [
-            Measured(claim, "reached", setting, value),
-            Measured(claim, "predicted", setting, predicted),
-            Measured(claim, "excess", setting, value / predicted - 1.0),
+            measurement(claim, "reached", setting, value),
+            measurement(claim, "predicted", setting, predicted),
+            measurement(claim, "excess", setting, value / predicted - 1.0),
         ]
     return rows
 
 
-def rlhf(lab: Lab) -> list[Measured]:
+def rlhf(lab: Lab) -> list[Measurement]:
     """Reward model and policy: RLHF exact, clipped and sampled, beside NLHF and DPO on the same comparisons."""
     found = situations(lab)
     model = fit_rewards_by_model(lab, found)
@@ -328,7 +330,7 @@ def rlhf(lab: Lab) -> list[Measured]:
     return rows + _dpo(lab, found, weights, trained)
 
 
-def _instance_claims(found: list[Situation], rlhf_: Trained, nash: Trained, model: RewardModel) -> list[Measured]:
+def _instance_claims(found: list[Situation], rlhf_: Trained, nash: Trained, model: RewardModel) -> list[Measurement]:
     """What the claims say of single instances: bounds, and orderings between methods."""
     place = {s.name: p for p, s in enumerate(found)}
 
@@ -336,24 +338,24 @@ def _instance_claims(found: list[Situation], rlhf_: Trained, nash: Trained, mode
         return reached(found[place[name]], trained, place[name])
 
     rows = [
-        Measured("D3", "trained", {"bt_beta": s.bt_beta, "instance": s.name}, value(nash, s.name))
+        measurement("D3", "trained", {"bt_beta": s.bt_beta, "instance": s.name}, value(nash, s.name))
         for s in found
         if s.name != "I6"
     ]
     rows += [
-        Measured("D4", "trained", {"bt_beta": s.bt_beta, "instance": s.name}, value(rlhf_, s.name))
+        measurement("D4", "trained", {"bt_beta": s.bt_beta, "instance": s.name}, value(rlhf_, s.name))
         for s in found
         if s.name in ("I3", "I5", "I9_product", "random")
     ]
     rows += [
-        Measured("D5", "trained", {"bt_beta": 5.0}, value(rlhf_, "I5") - value(nash, "I5")),
-        Measured("D8", "trained", {"bt_beta": 5.0}, value(rlhf_, "I6") - value(nash, "I6")),
-        Measured("D9", "trained", {"bt_beta": 5.0}, value(nash, "I6")),
-        Measured("D11", "trained", {"bt_beta": 10.0}, value(rlhf_, "I9") - value(rlhf_, "I9_product")),
+        measurement("D5", "trained", {"bt_beta": 5.0}, value(rlhf_, "I5") - value(nash, "I5")),
+        measurement("D8", "trained", {"bt_beta": 5.0}, value(rlhf_, "I6") - value(nash, "I6")),
+        measurement("D9", "trained", {"bt_beta": 5.0}, value(nash, "I6")),
+        measurement("D11", "trained", {"bt_beta": 10.0}, value(rlhf_, "I9") - value(rlhf_, "I9_product")),
     ]
     for name in ("I3", "I9_product", "random"):
         s, p = found[place[name]], place[name]
-        rows.append(Measured("D13", "trained", {"instance": name}, float(_discordant(s, model.rewards[p]))))
+        rows.append(measurement("D13", "trained", {"instance": name}, float(_discordant(s, model.rewards[p]))))
     return rows
 
 
@@ -364,7 +366,7 @@ def _discordant(s: Situation, rewards: Array, margin: float = 0.01) -> int:
     return int(((gaps > margin) & (rewards[:, None] <= rewards[None, :])).sum())
 
 
-def _clipped(lab: Lab, found: list[Situation], model: RewardModel, weights: Array) -> list[Measured]:
+def _clipped(lab: Lab, found: list[Situation], model: RewardModel, weights: Array) -> list[Measurement]:
     """D15: RLHF on clipped rewards of the trained reward model, against its prediction."""
     clipped = np.stack([policy.clip_rewards(r, clip_level(r, CLIP_SHARE)) for r in model.rewards])
     wanted = np.stack([predicted_rlhf(s, lab.log_reference[p], weights[p], CLIP_SHARE) for p, s in enumerate(found)])
@@ -373,10 +375,10 @@ def _clipped(lab: Lab, found: list[Situation], model: RewardModel, weights: Arra
     free = [kl(predicted_rlhf(s, lab.log_reference[p], weights[p]), np.exp(lab.log_reference[p]))
             for p, s in enumerate(found)]  # fmt: skip
     rows = fit_rows(trained, wanted, {"method": "rlhf_clipped"}, "D15")
-    return [*rows, Measured("D15", "trained", {}, float(np.mean(free) - np.mean(moved)))]
+    return [*rows, measurement("D15", "trained", {}, float(np.mean(free) - np.mean(moved)))]
 
 
-def _dpo(lab: Lab, found: list[Situation], weights: Array, rlhf_: Trained) -> list[Measured]:
+def _dpo(lab: Lab, found: list[Situation], weights: Array, rlhf_: Trained) -> list[Measurement]:
     """D12: DPO at kl_beta = λ ends with RLHF's law on the catalogue; off it is free."""
     chosen = [p for p, s in enumerate(found) if s.name in DPO_INSTANCES]
     part = lab.part(chosen)
@@ -388,14 +390,14 @@ def _dpo(lab: Lab, found: list[Situation], weights: Array, rlhf_: Trained) -> li
     ])  # fmt: skip
     distance, apart = total_variation(law, wanted), total_variation(law, conditional(rlhf_.policy)[chosen])
     return [
-        Measured("D12", "mean_tv", {"method": "dpo"}, float(distance.mean()), n=len(chosen)),
-        Measured("D12", "worst_tv", {"method": "dpo"}, float(distance.max()), n=len(chosen)),
-        Measured("D12", "apart", {}, float(apart.mean()), n=len(chosen)),
-        Measured("D12", "dpo_off", {}, float(trained.policy[:, -1].mean()), n=len(chosen)),
+        measurement("D12", "mean_tv", {"method": "dpo"}, float(distance.mean()), n=len(chosen)),
+        measurement("D12", "worst_tv", {"method": "dpo"}, float(distance.max()), n=len(chosen)),
+        measurement("D12", "apart", {}, float(apart.mean()), n=len(chosen)),
+        measurement("D12", "dpo_off", {}, float(trained.policy[:, -1].mean()), n=len(chosen)),
     ]
 
 
-def sampled(lab: Lab) -> list[Measured]:
+def sampled(lab: Lab) -> list[Measurement]:
     """RLHF by RLOO and NLHF by self-play on samples: the same predictions, without exact expectations."""
     found = situations(lab)
     keep = [p for p, s in enumerate(found) if s.name in DPO_INSTANCES]
@@ -416,10 +418,10 @@ def sampled(lab: Lab) -> list[Measured]:
     wanted = [predicted_rlhf(s, lab.log_reference[p], weights[p]) for p, s in enumerate(found)]
     wanted_nash = [predicted_nlhf(s, lab.log_reference[p], nash[p]) for p, s in enumerate(found)]
     return [
-        Measured(claim, "sampled_tv", {}, float(total_variation(run.policy, np.stack(law)).mean()), n=len(found))
+        measurement(claim, "sampled_tv", {}, float(total_variation(run.policy, np.stack(law)).mean()), n=len(found))
         for claim, run, law in (("D12", rloo, wanted), ("D9", play, wanted_nash))
     ]
 
 
 #: name of a run → what it measures, on the six prompts of this topic.
-RUNS: dict[str, Callable[[Lab], list[Measured]]] = {"distortion": rlhf, "distortion_sampled": sampled}
+RUNS: dict[str, Callable[[Lab], list[Measurement]]] = {"distortion": rlhf, "distortion_sampled": sampled}

@@ -20,7 +20,7 @@ from llm_validation.catalogue.reference import Lab, conditional, total_variation
 from llm_validation.catalogue.train import Trained
 from llm_validation.runs.unpaired import HELD_OUT, Classes, call, draw, expectation
 from simulate.montecarlo import generator
-from simulate.rows.measurement import Measured
+from simulate.rows.measurement import Measurement, measurement
 from theory.density_ratio.policies import constrained_optimum
 from theory.divergences.losses import estimated_divergence, find_loss
 from theory.divergences.policies import aligned_policy, aligned_support, fixed_constant_optimum
@@ -37,7 +37,7 @@ PROMPTS = [p for p, name in enumerate(UNPAIRED) if name != "never_rejected"]
 MINIBATCH_DRAWS, BATCH = 60, 150
 
 
-def fitted(lab: Lab, name: str) -> list[Measured]:
+def fitted(lab: Lab, name: str) -> list[Measurement]:
     """One loss with its constants fitted: V7's policy, and the divergence that held-out draws read off it."""
     part, classes = lab.part(PROMPTS), draw(lab).part(PROMPTS)
     shift = None if find_loss(name).shift_free else torch.zeros(len(PROMPTS), requires_grad=True, device=lab.device)
@@ -57,16 +57,16 @@ def fitted(lab: Lab, name: str) -> list[Measured]:
     return [*rows, *tv_rows("V7", {"name": name, "constant": "fitted"}, distance)]
 
 
-def tv_rows(claim: str, setting: dict[str, str], distance: Array) -> list[Measured]:
+def tv_rows(claim: str, setting: dict[str, str], distance: Array) -> list[Measurement]:
     """Mean and worst total variation over prompts."""
     worst = int(distance.argmax())
     return [
-        Measured(claim, "mean_tv", setting, float(distance.mean()), n=distance.size),
-        Measured(claim, "worst_tv", setting, float(distance[worst]), n=distance.size, note=f"prompt {worst}"),
+        measurement(claim, "mean_tv", setting, float(distance.mean()), n=distance.size),
+        measurement(claim, "worst_tv", setting, float(distance[worst]), n=distance.size, note=f"prompt {worst}"),
     ]
 
 
-def _held_out(lab: Lab, classes: Classes, trained: Trained, name: str, constants: Array) -> Measured:
+def _held_out(lab: Lab, classes: Classes, trained: Trained, name: str, constants: Array) -> Measurement:
     """Mean over prompts of the divergence read off held-out draws, minus the exact one of the true laws.
 
     The standard error is that of the draws, by the loss's influence function. Theory's float64 loss is evaluated at the
@@ -82,19 +82,19 @@ def _held_out(lab: Lab, classes: Classes, trained: Trained, name: str, constants
         parts = zip(held, loss.influence(r, *held), strict=True)
         variances.append(sum(float(law @ v**2 - (law @ v) ** 2) for law, v in parts) / HELD_OUT)
     stderr = float(np.sqrt(np.sum(variances))) / len(variances) / loss.scale
-    return Measured(
+    return measurement(
         CLAIM.get(name, "V5"), "held_out", {"name": name}, float(np.mean(errors)), stderr, HELD_OUT * len(errors)
     )
 
 
-def _kto_support(classes: Classes, trained: Trained) -> Measured:
+def _kto_support(classes: Classes, trained: Trained) -> Measurement:
     """Least conditional mass that KTO leaves on {R > 1}; the split inside is not determined."""
     law = conditional(trained.policy)
     mass = [law[p][aligned_support("kto", classes.chosen[p], classes.rejected[p])].sum() for p in range(len(PROMPTS))]
-    return Measured("V7", "trained_kto_support", {}, float(np.min(mass)), n=len(mass))
+    return measurement("V7", "trained_kto_support", {}, float(np.min(mass)), n=len(mass))
 
 
-def fixed(lab: Lab, name: str) -> list[Measured]:
+def fixed(lab: Lab, name: str) -> list[Measurement]:
     """One loss with its constant at 0: V7's constrained optimum over responses and off."""
     part, classes = lab.part(PROMPTS), draw(lab).part(PROMPTS)
     trained = part.train(expectation(part, classes, name, 1.0), f"{name} fixed")
@@ -110,7 +110,7 @@ def _with_off(classes: Classes, p: int) -> tuple[Array, Array]:
     return np.append(classes.chosen[p], 0.0), np.append(classes.rejected[p], 0.0)
 
 
-def minibatched(lab: Lab, name: str) -> list[Measured]:
+def minibatched(lab: Lab, name: str) -> list[Measurement]:
     """One loss on shuffled minibatches at kl_beta = 1, every example once per epoch: the same optimum, a harder way."""
     part, classes = lab.part(PROMPTS), draw(lab, MINIBATCH_DRAWS, "minibatch", at_least=1).part(PROMPTS)
     trained = part.train(_shuffled(part, classes, name), f"{name} minibatches", schedule=lab.schedule.slower(0.5))
@@ -131,8 +131,8 @@ def minibatched(lab: Lab, name: str) -> list[Measured]:
         ]
     distance = total_variation(reached, np.stack(wanted))
     return [
-        Measured("V7", "minibatch_tv", {"name": name}, float(distance.mean()), n=distance.size),
-        Measured("V7", "minibatch_worst", {"name": name}, float(distance.max()), n=distance.size),
+        measurement("V7", "minibatch_tv", {"name": name}, float(distance.mean()), n=distance.size),
+        measurement("V7", "minibatch_worst", {"name": name}, float(distance.max()), n=distance.size),
     ]
 
 
@@ -199,7 +199,7 @@ def _within_prompts(side: Array, P: int, A: int, rng: np.random.Generator) -> Ar
 
 
 #: name of a run → what it measures.
-RUNS: dict[str, Callable[[Lab], list[Measured]]] = {
+RUNS: dict[str, Callable[[Lab], list[Measurement]]] = {
     **{f"{name}_fitted": partial(fitted, name=name) for name in FITTED_BETA},
     **{f"{name}_fixed": partial(fixed, name=name) for name in FIXED},
     **{f"{name}_minibatch": partial(minibatched, name=name) for name in MINIBATCHED},

@@ -24,7 +24,7 @@ from llm_validation.runs.distortion import (
 from llm_validation.runs.reward_fit import fit_reward_model
 from simulate.montecarlo import generator
 from simulate.people.people import People
-from simulate.rows.measurement import Measured
+from simulate.rows.measurement import Measurement, measurement
 from simulate.users import sample_comparisons
 from theory.bradley_terry import Population, product_pairs
 from theory.distortion.measure import distortion
@@ -65,7 +65,9 @@ def situations(lab: Lab, people: People, betas: Sequence[float]) -> list[Situati
     return found
 
 
-def aligned_to_people(lab: Lab, people: People, betas: Sequence[float], about: dict[str, str | int]) -> list[Measured]:
+def aligned_to_people(
+    lab: Lab, people: People, betas: Sequence[float], about: dict[str, str | int]
+) -> list[Measurement]:
     """Distortion reached by RLHF, DPO and NLHF, and relative to the plug-in prediction, for every bt_beta.
 
     about  what the rows say of the population, as in `simulate` (name, items)
@@ -88,8 +90,8 @@ def aligned_to_people(lab: Lab, people: People, betas: Sequence[float], about: d
             predicted = distortion(s.population, _predicted(lab, s, p, method))
             setting = {**about, "method": method, "bt_beta": s.bt_beta}
             rows += [
-                Measured("D17", "trained", setting, value / predicted - 1.0),
-                Measured("D17", "trained_distortion", setting, value),
+                measurement("D17", "trained", setting, value / predicted - 1.0),
+                measurement("D17", "trained_distortion", setting, value),
             ]
     return rows
 

@@ -18,7 +18,7 @@ from torch import Tensor
 from llm_validation import losses
 from llm_validation.catalogue.reference import Lab, total_variation
 from llm_validation.catalogue.train import Trained
-from simulate.rows.measurement import Measured
+from simulate.rows.measurement import Measurement, measurement
 from theory.claim import Setting
 from theory.language_model_settings import (
     BINARY_RUNS,
@@ -88,7 +88,7 @@ def _gaps(lab: Lab, trained: Trained, prompt: int, labelled: Sequence[int], kl_b
     return kl_beta * (ratio[:-1] - ratio[-1])
 
 
-def pairwise(lab: Lab) -> list[Measured]:
+def pairwise(lab: Lab) -> list[Measurement]:
     """PRO-P on one pair per prompt: P9's gaps, P12's levels; then DPO on the same pairs, P5 and P12's contrast."""
     labelled, reference = (0, 1), merge(lab.reference, (0, 1))
     alphas, betas = lab.tensor([a for a, _ in PAIR_RUNS]), lab.tensor([b for _, b in PAIR_RUNS])
@@ -105,7 +105,7 @@ def pairwise(lab: Lab) -> list[Measured]:
     for p, (alpha, kl_beta) in enumerate(PAIR_RUNS):
         gaps = _gaps(lab, trained, p, labelled, kl_beta)
         found += [
-            Measured("P9", "trained", {"response": y, "alpha": alpha, "kl_beta": kl_beta}, float(gaps[y]))
+            measurement("P9", "trained", {"response": y, "alpha": alpha, "kl_beta": kl_beta}, float(gaps[y]))
             for y in (0, 1)
         ]
         table = Table(labelled, np.array([0.125, -0.125, 0.0]), np.full(3, 1 / 3))
@@ -116,12 +116,12 @@ def pairwise(lab: Lab) -> list[Measured]:
     worst = np.max(errors, axis=0)
     names = ("chosen", "rejected", "H")
     found += [
-        Measured("P12", "levels", {"response": name}, float(value)) for name, value in zip(names, worst, strict=True)
+        measurement("P12", "levels", {"response": name}, float(value)) for name, value in zip(names, worst, strict=True)
     ]
     return found + _dpo_on_the_same_pairs(lab, trained, betas)
 
 
-def _dpo_on_the_same_pairs(lab: Lab, pro: Trained, betas: Tensor) -> list[Measured]:
+def _dpo_on_the_same_pairs(lab: Lab, pro: Trained, betas: Tensor) -> list[Measurement]:
     """DPO from the same reference on the same pairs at two learning rates: loss, labelled mass, chosen likelihood."""
     reference = lab.reference
 
@@ -135,42 +135,42 @@ def _dpo_on_the_same_pairs(lab: Lab, pro: Trained, betas: Tensor) -> list[Measur
     rejected = runs[0].log_policy[:, 1] - lab.log_reference[:, 1]
     pro_chosen = pro.log_policy[:, 0] - lab.log_reference[:, 0]
     found = [
-        Measured("P5", "other_rate", {}, float((np.abs(np.log(mass[0] / mass[1])) > 0.05).mean())),
-        Measured("P5", "other_loss", {}, float(abs(runs[0].loss[-1] - runs[1].loss[-1]))),
-        Measured("P12", "above_dpo", {}, float((pro_chosen > chosen).mean()), n=N_PROMPTS),
-        Measured("P12", "dpo_chosen", {}, float(chosen.mean())),
-        Measured("P12", "dpo_rejected", {}, float(rejected.mean())),
-        Measured("P12", "pro_chosen", {}, float(pro_chosen.mean())),
-        Measured("P12", "dpo_unlabelled_mass", {}, float((1.0 - mass[0]).mean())),
-        Measured("P12", "pro_unlabelled_mass", {}, float(1.0 - np.exp(pro.log_policy[:, :2]).sum(axis=1).mean())),
+        measurement("P5", "other_rate", {}, float((np.abs(np.log(mass[0] / mass[1])) > 0.05).mean())),
+        measurement("P5", "other_loss", {}, float(abs(runs[0].loss[-1] - runs[1].loss[-1]))),
+        measurement("P12", "above_dpo", {}, float((pro_chosen > chosen).mean()), n=N_PROMPTS),
+        measurement("P12", "dpo_chosen", {}, float(chosen.mean())),
+        measurement("P12", "dpo_rejected", {}, float(rejected.mean())),
+        measurement("P12", "pro_chosen", {}, float(pro_chosen.mean())),
+        measurement("P12", "dpo_unlabelled_mass", {}, float((1.0 - mass[0]).mean())),
+        measurement("P12", "pro_unlabelled_mass", {}, float(1.0 - np.exp(pro.log_policy[:, :2]).sum(axis=1).mean())),
     ]
     for method, run in (("dpo", runs[0]), ("pro", pro)):
         ratio = _merged(run.path, (0, 1)) - _merged(lab.log_reference, (0, 1))
         for s, step in enumerate(run.step):
             for y, name in enumerate(("chosen", "rejected", "H")):
                 setting: Setting = {"method": method, "response": name, "step": int(step)}
-                found.append(Measured("P12", "trained_path", setting, float(ratio[s, 1, y])))
+                found.append(measurement("P12", "trained_path", setting, float(ratio[s, 1, y])))
     return found
 
 
-def binary(lab: Lab) -> list[Measured]:
+def binary(lab: Lab) -> list[Measurement]:
     """PRO-B on one scored response per prompt: P10's gaps."""
     return _binary(lab, "P10", [(s, a, b) for s, a, b in BINARY_RUNS], ("score", "alpha", "kl_beta"))
 
 
-def imbalanced(lab: Lab) -> list[Measured]:
+def imbalanced(lab: Lab) -> list[Measurement]:
     """PRO-B on the positive of 1 : `negatives` feedback: P13's log-ratios."""
     runs = [(imbalance_scores(n)[0], a, b) for n, a, b in IMBALANCE_RUNS]
     found = _binary(lab, "P13", runs, ("score", "alpha", "kl_beta"))
     return [
-        Measured("P13", "trained", {"negatives": n, "alpha": a, "kl_beta": b}, m.value / b)
+        measurement("P13", "trained", {"negatives": n, "alpha": a, "kl_beta": b}, m.value / b)
         for m, (n, a, b) in zip(found, IMBALANCE_RUNS, strict=True)
     ]
 
 
 def _binary(
     lab: Lab, claim: str, runs: Sequence[tuple[float, float, float]], names: tuple[str, str, str]
-) -> list[Measured]:
+) -> list[Measurement]:
     scores, alphas, betas = (lab.tensor(column) for column in zip(*runs, strict=True))
     reference = merge(lab.reference, (0,))
 
@@ -183,12 +183,14 @@ def _binary(
 
     trained = lab.train(objective, f"pro_binary {claim}")
     return [
-        Measured(claim, "trained", dict(zip(names, run, strict=True)), float(_gaps(lab, trained, p, (0,), run[2])[0]))
+        measurement(
+            claim, "trained", dict(zip(names, run, strict=True)), float(_gaps(lab, trained, p, (0,), run[2])[0])
+        )
         for p, run in enumerate(runs)
     ]
 
 
-def scalar(lab: Lab) -> list[Measured]:
+def scalar(lab: Lab) -> list[Measurement]:
     """PRO-S on the first n of four scored responses: P11's gaps."""
 
     def objective(_: int, logs: Tensor) -> Tensor:
@@ -206,11 +208,13 @@ def scalar(lab: Lab) -> list[Measured]:
     found = []
     for p, (n, alpha, kl_beta) in enumerate(SCALAR_RUNS):
         gaps = _gaps(lab, trained, p, tuple(range(n)), kl_beta)
-        found += [Measured("P11", "trained", {"n": n, "response": y, "alpha": alpha}, float(gaps[y])) for y in range(n)]
+        found += [
+            measurement("P11", "trained", {"n": n, "response": y, "alpha": alpha}, float(gaps[y])) for y in range(n)
+        ]
     return found
 
 
-def tables(lab: Lab) -> list[Measured]:
+def tables(lab: Lab) -> list[Measurement]:
     """Whole tables of labels, trained on Y_H and on all responses: P6 (the same policy), P4 (order, one constant)."""
     found = []
     for space, build in (("merged", _merged_objective), ("full", _full_objective)):
@@ -255,7 +259,7 @@ def _full_objective(lab: Lab) -> Callable[[int, Tensor], Tensor]:
 
 def _against_optimum(
     lab: Lab, trained: Trained, claim: str, setting: dict[str, str], betas: Sequence[float], alpha: float
-) -> list[Measured]:
+) -> list[Measurement]:
     """Mean and worst total variation to PRO's optimum on Y_H."""
     distances = []
     for p in range(N_PROMPTS):
@@ -265,12 +269,12 @@ def _against_optimum(
         reached = np.exp(_merged(trained.log_policy[p], table.labelled))
         distances.append(float(total_variation(reached[None], wanted[None])[0]))
     return [
-        Measured(claim, "mean_tv", setting, float(np.mean(distances)), n=N_PROMPTS),
-        Measured(claim, "worst_tv", setting, float(np.max(distances)), n=N_PROMPTS),
+        measurement(claim, "mean_tv", setting, float(np.mean(distances)), n=N_PROMPTS),
+        measurement(claim, "worst_tv", setting, float(np.max(distances)), n=N_PROMPTS),
     ]
 
 
-def _order_and_constant(lab: Lab, trained: Trained) -> list[Measured]:
+def _order_and_constant(lab: Lab, trained: Trained) -> list[Measurement]:
     """P4: log-ratios of unlabelled responses are one constant log C; scored ones lie on their side of it."""
     spread, order = [], []
     ratio = trained.log_policy - lab.log_reference
@@ -283,12 +287,12 @@ def _order_and_constant(lab: Lab, trained: Trained) -> list[Measured]:
         scored = table.signal[:-1] != 0
         order.append(float((np.sign(table.signal[:-1]) * (ratio[p, held] - constant))[scored].min()))
     return [
-        Measured("P4", "trained_constant", {}, max(spread), n=N_PROMPTS),
-        Measured("P4", "trained_order", {}, min(order), n=N_PROMPTS),
+        measurement("P4", "trained_constant", {}, max(spread), n=N_PROMPTS),
+        measurement("P4", "trained_order", {}, min(order), n=N_PROMPTS),
     ]
 
 
-def dpo_form(lab: Lab) -> list[Measured]:
+def dpo_form(lab: Lab) -> list[Measurement]:
     """P8: DPO on the labelled pairs plus the proximal term that ties them to H, η = share, α = 1/η²."""
     table = _table("pairs")
     labelled, eta = table.labelled, TABLE_SHARE
@@ -320,7 +324,7 @@ def _pair_margins() -> Array:
 
 
 #: name of a run → what it measures, on the four prompts of this topic.
-RUNS: dict[str, Callable[[Lab], list[Measured]]] = {
+RUNS: dict[str, Callable[[Lab], list[Measurement]]] = {
     "pro_pairwise": pairwise,
     "pro_binary": binary,
     "pro_imbalanced": imbalanced,

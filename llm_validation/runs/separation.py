@@ -26,7 +26,7 @@ from llm_validation.catalogue.trie import log_policy, node_states
 from llm_validation.runs.unpaired import Classes, expectation
 from llm_validation.text.language import ANIMALS, NAMES, OBJECTS, PLACES, PRONOUN_OF, VERBS, event, opening
 from simulate.montecarlo import generator
-from simulate.rows.measurement import Measured
+from simulate.rows.measurement import Measurement, measurement
 from theory.divergences.losses import estimated_divergence, find_loss
 from theory.divergences.safety_data import Kind, SafetyData, example_safety
 from theory.divergences.separation import class_separation, rank_correlation
@@ -90,44 +90,44 @@ def log_separation(points: Array, safe: NDArray[np.bool_]) -> tuple[float, float
     return math.log(found.bhattacharyya), found.silhouette
 
 
-def separation(lab: Lab) -> list[Measured]:
+def separation(lab: Lab) -> list[Measurement]:
     """Every loss on both kinds of data: V10's divergences and V11's separation of representations."""
     data = safety_data()
     short = replace(lab, schedule=replace(lab.schedule, steps=min(STEPS, lab.schedule.steps)))
     before = log_separation(representations(lab.model(), lab), data.safe)[0]
-    rows, distances, estimates = [Measured("V11", "reference", {}, before)], [], []
+    rows, distances, estimates = [measurement("V11", "reference", {}, before)], [], []
     for name in SAFETY_LOSSES:
         after: dict[str, float] = {}
-        read: dict[str, Measured] = {}
+        read: dict[str, Measurement] = {}
         for kind in ("cr", "preference"):
             states, read[kind] = _align(short, data, name, kind)
             after[kind], silhouette = log_separation(states, data.safe)
             setting = {"name": name, "data": kind}
             rows += [
-                Measured("V11", "grows", setting, after[kind] - before),
-                Measured("V11", "trained_silhouette", setting, silhouette),
+                measurement("V11", "grows", setting, after[kind] - before),
+                measurement("V11", "trained_silhouette", setting, silhouette),
             ]
             distances.append(after[kind])
             estimates.append(read[kind].value)
-        rows.append(Measured("V11", "cr_separates_more", {"name": name}, after["cr"] - after["preference"]))
+        rows.append(measurement("V11", "cr_separates_more", {"name": name}, after["cr"] - after["preference"]))
         exact = [find_loss(name).divergence(*data.joint(kind)) for kind in ("cr", "preference")]
         if name != "dpo":  # pairs reveal a divergence of products: V10 is stated for D_f
             gap, stderr = _difference(read["cr"], read["preference"])
             n = read["cr"].n
             rows += [
-                Measured("V10", "trained", {"name": name}, gap - (exact[0] - exact[1]), stderr, n),
-                Measured("V10", "trained_sign", {"name": name}, gap, stderr, n),
+                measurement("V10", "trained", {"name": name}, gap - (exact[0] - exact[1]), stderr, n),
+                measurement("V10", "trained_sign", {"name": name}, gap, stderr, n),
             ]
     correlation = rank_correlation(distances, estimates)
     note = f"95 % interval {correlation.low:.2f} to {correlation.high:.2f}"
-    return [*rows, Measured("V11", "rank_correlation", {}, correlation.value, n=len(distances), note=note)]
+    return [*rows, measurement("V11", "rank_correlation", {}, correlation.value, n=len(distances), note=note)]
 
 
-def _difference(one: Measured, other: Measured) -> tuple[float, float]:
+def _difference(one: Measurement, other: Measurement) -> tuple[float, float]:
     return one.value - other.value, math.hypot(one.stderr, other.stderr)
 
 
-def _align(lab: Lab, data: SafetyData, name: str, kind: Kind) -> tuple[Array, Measured]:
+def _align(lab: Lab, data: SafetyData, name: str, kind: Kind) -> tuple[Array, Measurement]:
     """Train one loss on one kind of data: prompt representations, and the divergence that held-out draws read off."""
     p, q = data.preferred, data.dispreferred(kind)
     classes = Classes(p, q, p, q)
@@ -140,7 +140,7 @@ def _align(lab: Lab, data: SafetyData, name: str, kind: Kind) -> tuple[Array, Me
     return representations(model, lab), _read_off(lab, trained, constants, data, name, kind)
 
 
-def _read_off(lab: Lab, trained: Trained, constants: Array, data: SafetyData, name: str, kind: Kind) -> Measured:
+def _read_off(lab: Lab, trained: Trained, constants: Array, data: SafetyData, name: str, kind: Kind) -> Measurement:
     """The divergence of held-out draws, mean over prompts, with the standard error of the draws."""
     rng, loss = generator(lab.seed, "safety", name, kind), find_loss(name)
     rewards = (trained.log_policy - lab.log_reference)[:, :-1] - constants[:, None]
@@ -151,10 +151,10 @@ def _read_off(lab: Lab, trained: Trained, constants: Array, data: SafetyData, na
         parts = zip(held, loss.influence(r, *held), strict=True)
         variances.append(sum(law @ v**2 - (law @ v) ** 2 for law, v in parts) / HELD_OUT)
     stderr = math.sqrt(sum(variances)) / len(variances) / loss.scale
-    return Measured("V10", "estimate", {"name": name, "data": kind}, float(np.mean(values)), stderr, HELD_OUT)
+    return measurement("V10", "estimate", {"name": name, "data": kind}, float(np.mean(values)), stderr, HELD_OUT)
 
 
-def normaliser(lab: Lab) -> list[Measured]:
+def normaliser(lab: Lab) -> list[Measurement]:
     """V12: where A < 0 < U, descending the official normalised second term raises it, and with it rejected responses.
 
     The start is the reference trained on swapped labels for a few steps, so that chosen responses have negative and
@@ -184,8 +184,8 @@ def normaliser(lab: Lab) -> list[Measured]:
             changes[normalize] = float(_terms(lab, classes, log_policy(model, trie))[1]) - before
     factor = min(aligned, before) / before
     return [
-        Measured("V12", "trained_factor", {}, changes[True] / changes[False] / factor - 1.0),
-        Measured(
+        measurement("V12", "trained_factor", {}, changes[True] / changes[False] / factor - 1.0),
+        measurement(
             "V12", "trained_up", {}, changes[True] / abs(changes[False]), note=f"A = {aligned:.3f}, U = {before:.3f}"
         ),
     ]
@@ -208,4 +208,4 @@ def _kldo(lab: Lab, classes: Classes, logs: Tensor, normalize: bool) -> Tensor:
 
 
 #: name of a run → what it measures, on the catalogue of this topic.
-RUNS: dict[str, Callable[[Lab], list[Measured]]] = {"separation": separation, "kldo_normaliser": normaliser}
+RUNS: dict[str, Callable[[Lab], list[Measurement]]] = {"separation": separation, "kldo_normaliser": normaliser}

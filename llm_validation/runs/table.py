@@ -10,7 +10,7 @@ from llm_validation.generation_effort import Context as GenerationContext
 from llm_validation.grid.jobs import Job
 from llm_validation.model.model import load, parameter_count
 from llm_validation.runs.catalogues import DESIGNS, Context, encoded_catalogue, fit_lab, fitted, open_lab
-from simulate.rows.measurement import Measured
+from simulate.rows.measurement import Measurement
 
 #: design → the names of its runs (`which_runs.runs_of`).
 Wanted = dict[str, list[str]]
@@ -40,7 +40,7 @@ def runs(context: Context, wanted: Wanted, generation: GenerationContext) -> lis
 
 def _measure(
     context: Context, generation: GenerationContext, design: str, run: str, seed: int, trainer: Trainer
-) -> list[Measured]:
+) -> list[Measurement]:
     if design not in DESIGNS:
         return MEASUREMENTS[run](generation, seed)
     return DESIGNS[design].runs(context)[run](open_lab(context, design, seed, trainer))

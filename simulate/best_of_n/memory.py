@@ -6,7 +6,7 @@ import numpy as np
 
 from simulate.best_of_n.decoder import Decoded, Responses, best_of_n, decode
 from simulate.montecarlo import Estimate, mean
-from simulate.profiles import Effort
+from simulate.profiles import Profile
 from theory.best_of_n.rejection_claims import keep_of, vector
 from theory.claim import Value
 
@@ -36,32 +36,32 @@ def _fixed(n: int, times: Value, keep: Value, length: int, rng: Rng, prompt: int
     return decode(full_length(n, length, rng), keep_of(keep), times=_times(times), prompt=prompt)
 
 
-def tokens(n: int, times: Value, keep: Value, length: int, *, rng: Rng, effort: Effort) -> Estimate:
+def tokens(n: int, times: Value, keep: Value, length: int, *, rng: Rng, profile: Profile) -> Estimate:
     """B6: tokens generated at fixed decision times."""
     return Estimate(_fixed(n, times, keep, length, rng).generated)
 
 
-def scored(n: int, times: Value, keep: Value, length: int, *, rng: Rng, effort: Effort) -> Estimate:
+def scored(n: int, times: Value, keep: Value, length: int, *, rng: Rng, profile: Profile) -> Estimate:
     """B6: tokens read by a scorer without a cache."""
     return Estimate(_fixed(n, times, keep, length, rng).scored)
 
 
-def early_stop(n: int, times: Value, keep: float, length: int, stop: float, *, rng: Rng, effort: Effort) -> Estimate:
+def early_stop(n: int, times: Value, keep: float, length: int, stop: float, *, rng: Rng, profile: Profile) -> Estimate:
     """B6: tokens generated when each token ends the response with probability `stop`."""
     spent = []
-    for _ in range(max(4, effort.repeats)):
+    for _ in range(max(4, profile.repeats)):
         lengths = np.minimum(rng.geometric(stop, n), length + 1)
         responses = Responses(lengths, rng.standard_normal((n, length)))
         spent.append(decode(responses, keep, times=_times(times)).generated)
     return mean(spent)
 
 
-def peak(n: int, times: Value, keep: Value, length: int, prompt: int, *, rng: Rng, effort: Effort) -> Estimate:
+def peak(n: int, times: Value, keep: Value, length: int, prompt: int, *, rng: Rng, profile: Profile) -> Estimate:
     """B7: most cached tokens."""
     return Estimate(_fixed(n, times, keep, length, rng, prompt).peak)
 
 
-def batch(budget: int, times: Value, keep: float, length: int, prompt: int, *, rng: Rng, effort: Effort) -> Estimate:
+def batch(budget: int, times: Value, keep: float, length: int, prompt: int, *, rng: Rng, profile: Profile) -> Estimate:
     """B7: the largest batch that the decoder does not refuse, found by trying."""
     low, high = 1, budget
     while high - low > 1:
@@ -78,12 +78,12 @@ def _full(n: int, keep: float, budget: int, length: int, prompt: int, rng: Rng) 
     return decode(full_length(n, length, rng), keep, budget=budget, prompt=prompt)
 
 
-def full_tokens(n: int, keep: float, budget: int, length: int, prompt: int, *, rng: Rng, effort: Effort) -> Estimate:
+def full_tokens(n: int, keep: float, budget: int, length: int, prompt: int, *, rng: Rng, profile: Profile) -> Estimate:
     """B7: tokens generated when memory triggers the rejections."""
     return Estimate(_full(n, keep, budget, length, prompt, rng).generated)
 
 
-def full_share(n: int, keep: float, budget: int, length: int, prompt: int, *, rng: Rng, effort: Effort) -> Estimate:
+def full_share(n: int, keep: float, budget: int, length: int, prompt: int, *, rng: Rng, profile: Profile) -> Estimate:
     """B7: least share of the budget in use when memory triggers a rejection."""
     return Estimate(min(_full(n, keep, budget, length, prompt, rng).fills) / budget)
 
@@ -119,10 +119,10 @@ def _random_run(mode: str, rng: Rng) -> tuple[Responses, Decoded, list[int]]:
     return responses, decode(responses, keep, times=times), ended_token_by_token(responses, keep, times, None)
 
 
-def same(mode: str, *, rng: Rng, effort: Effort) -> Estimate:
+def same(mode: str, *, rng: Rng, profile: Profile) -> Estimate:
     """B9: share of runs with α = 0 in which anything differs from Best-of-N of the same samples."""
     different = 0
-    runs = 50 * effort.repeats
+    runs = 50 * profile.repeats
     for _ in range(runs):
         responses = ragged(rng)
         done = np.flatnonzero(responses.lengths <= responses.limit)
@@ -137,10 +137,10 @@ def same(mode: str, *, rng: Rng, effort: Effort) -> Estimate:
     return Estimate(different / runs, n=runs)
 
 
-def lost(mode: str, *, rng: Rng, effort: Effort) -> Estimate:
+def lost(mode: str, *, rng: Rng, profile: Profile) -> Estimate:
     """B9: share of runs in which a response that came to its end beats the one returned, or another is returned."""
     wrong = 0
-    runs = 50 * effort.repeats
+    runs = 50 * profile.repeats
     for _ in range(runs):
         responses, run, ended = _random_run(mode, rng)
         finals = [responses.scores[row, responses.lengths[row] - 1] for row in ended]
@@ -148,9 +148,9 @@ def lost(mode: str, *, rng: Rng, effort: Effort) -> Estimate:
     return Estimate(wrong / runs, n=runs)
 
 
-def truncated(mode: str, *, rng: Rng, effort: Effort) -> Estimate:
+def truncated(mode: str, *, rng: Rng, profile: Profile) -> Estimate:
     """B9: share of runs that return a response longer than the limit."""
-    runs = 50 * effort.repeats
+    runs = 50 * profile.repeats
     winners = [(responses, run.winner) for responses, run, _ in (_random_run(mode, rng) for _ in range(runs))]
     wrong = sum(winner >= 0 and int(responses.lengths[winner]) > responses.limit for responses, winner in winners)
     return Estimate(wrong / runs, n=runs)

@@ -17,7 +17,7 @@ from scipy.integrate import quad
 from scipy.special import gammainc, ndtr, ndtri
 
 from simulate.montecarlo import Estimate, mean, proportion
-from simulate.profiles import Effort
+from simulate.profiles import Profile
 from theory.best_of_n import cost, schedule
 from theory.best_of_n.evolution import survivor_counts
 from theory.best_of_n.examples import EXAMPLES, Example
@@ -76,12 +76,12 @@ def chunks(runs: int, n: int) -> Iterator[int]:
         runs -= most
 
 
-def runs_of(effort: Effort, n: int, most: int = 50) -> int:
+def runs_of(profile: Profile, n: int, most: int = 50) -> int:
     """Runs of n rows: `most` per replicate, fewer where rows are many."""
-    return max(20, min(most * effort.replicates, 5000 * effort.replicates // n))
+    return max(20, min(most * profile.replicates, 5000 * profile.replicates // n))
 
 
-def profile(v: Value) -> Example:
+def example_of(v: Value) -> Example:
     """A Gaussian martingale from a setting's text."""
     return Example(tuple(vector(v)))
 
@@ -101,27 +101,27 @@ def best_reward(example: Example, n: int, keep: Array | float, runs: int, rng: R
     return Estimate(_mean_maximum(example, n) - loss.value, loss.stderr, loss.n)
 
 
-def reward(n: int, v: Value, keep: Value, *, rng: Rng, effort: Effort) -> Estimate:
+def reward(n: int, v: Value, keep: Value, *, rng: Rng, profile: Profile) -> Estimate:
     """B4: mean best reward of Speculative Rejection."""
     if n > MANY_ROWS:
-        return _from_the_top(n, vector(v), keep_of(keep), runs_of(effort, 100), rng)
+        return _from_the_top(n, vector(v), keep_of(keep), runs_of(profile, 100), rng)
     if n > FOLLOWED_ROWS:
         counts = survivor_counts(n, keep_of(keep), vector(v).size)
-        return mean(progressive(vector(v), counts, 20 * effort.replicates, rng))
-    return best_reward(profile(v), n, keep_of(keep), runs_of(effort, n), rng)
+        return mean(progressive(vector(v), counts, 20 * profile.replicates, rng))
+    return best_reward(example_of(v), n, keep_of(keep), runs_of(profile, n), rng)
 
 
-def process(process: str, n: int, keep: float, *, rng: Rng, effort: Effort) -> Estimate:
+def process(process: str, n: int, keep: float, *, rng: Rng, profile: Profile) -> Estimate:
     """B4: the same for a named process."""
-    return best_reward(EXAMPLES[process], n, keep, runs_of(effort, n, 40), rng)
+    return best_reward(EXAMPLES[process], n, keep, runs_of(profile, n, 40), rng)
 
 
-def survivors(n: int, v: Value, keep: Value, decision: int, score: float, *, rng: Rng, effort: Effort) -> Estimate:
+def survivors(n: int, v: Value, keep: Value, decision: int, score: float, *, rng: Rng, profile: Profile) -> Estimate:
     """B4: share of the survivors of a decision (J + 1: their final rewards) whose score is at most `score`."""
-    example = profile(v)
+    example = example_of(v)
     counts = survivor_counts(n, keep_of(keep), len(example.explained_variance))
     shares = []
-    for size in chunks(8 * effort.replicates, n):
+    for size in chunks(8 * profile.replicates, n):
         scores, final = draw_rows(example, (size, n), rng)
         last = min(decision, len(scores))
         alive = select(scores[:last], counts[: last + 1])[-1]
@@ -195,51 +195,55 @@ def survival_of(example: Example, n: int, keep: Array | float, runs: int, rng: R
     return proportion(survived, runs)
 
 
-def survival(n: int, v: Value, keep: Value, *, rng: Rng, effort: Effort) -> Estimate:
+def survival(n: int, v: Value, keep: Value, *, rng: Rng, profile: Profile) -> Estimate:
     """B5: survival of the Best-of-N winner."""
-    return survival_of(profile(v), n, keep_of(keep), runs_of(effort, n, 10), rng)
+    return survival_of(example_of(v), n, keep_of(keep), runs_of(profile, n, 10), rng)
 
 
-def process_survival(process: str, n: int, keep: float, *, rng: Rng, effort: Effort) -> Estimate:
+def process_survival(process: str, n: int, keep: float, *, rng: Rng, profile: Profile) -> Estimate:
     """B5: the same for a named process."""
-    return survival_of(EXAMPLES[process], n, keep, runs_of(effort, n, 10), rng)
+    return survival_of(EXAMPLES[process], n, keep, runs_of(profile, n, 10), rng)
 
 
-def free(a: float, *, rng: Rng, effort: Effort) -> Estimate:
+def free(a: float, *, rng: Rng, profile: Profile) -> Estimate:
     """B5: survival at n = 4096 minus survival at n = 64, when n^{1−a} rows are kept at v = ½."""
     few, many = (
         survival_of(Example((0.5,)), n, n**-a, runs, rng)
-        for n, runs in ((64, 20 * effort.replicates), (4096, 3 * effort.replicates))
+        for n, runs in ((64, 20 * profile.replicates), (4096, 3 * profile.replicates))
     )
     return Estimate(many.value - few.value, math.hypot(few.stderr, many.stderr), few.n + many.n)
 
 
-def lossy(a: float, *, rng: Rng, effort: Effort) -> Estimate:
+def lossy(a: float, *, rng: Rng, profile: Profile) -> Estimate:
     """B5: the same difference, the other way round."""
-    gain = free(a, rng=rng, effort=effort)
+    gain = free(a, rng=rng, profile=profile)
     return Estimate(-gain.value, gain.stderr, gain.n)
 
 
 # B6: speed-up
 
 
-def profile_reward(n: int, area: float, keep: float, length: int, budget: int, *, rng: Rng, effort: Effort) -> Estimate:
+def profile_reward(
+    n: int, area: float, keep: float, length: int, budget: int, *, rng: Rng, profile: Profile
+) -> Estimate:
     """B6: mean best reward of the schedule that keeps the budget full."""
     times = full_times(n, keep, length, budget)
     v = cost.power_profile(times / length, area)
-    return mean(progressive(v, survivor_counts(n, keep, v.size), 20 * effort.replicates, rng))
+    return mean(progressive(v, survivor_counts(n, keep, v.size), 20 * profile.replicates, rng))
 
 
 def profile_speedup(
-    n: int, area: float, keep: float, length: int, budget: int, *, rng: Rng, effort: Effort
+    n: int, area: float, keep: float, length: int, budget: int, *, rng: Rng, profile: Profile
 ) -> Estimate:
     """B6: its speed-up, against Best-of-N's sampled curve."""
     times = full_times(n, keep, length, budget)
     v = cost.power_profile(times / length, area)
-    return sampled_speedup(v, survivor_counts(n, keep, v.size), times, length, rng, effort)
+    return sampled_speedup(v, survivor_counts(n, keep, v.size), times, length, rng, profile)
 
 
-def required_area(target: int, n: int, keep: float, length: int, budget: int, *, rng: Rng, effort: Effort) -> Estimate:
+def required_area(
+    target: int, n: int, keep: float, length: int, budget: int, *, rng: Rng, profile: Profile
+) -> Estimate:
     """B6: the area at which the sampled speed-up is `target`, by bisection on one set of random numbers."""
     times = full_times(n, keep, length, budget)
     counts = survivor_counts(n, keep, times.size)
@@ -248,7 +252,7 @@ def required_area(target: int, n: int, keep: float, length: int, budget: int, *,
     def log_speedup(area: float) -> Estimate:
         rng.bit_generator.state = start
         v = cost.power_profile(times / length, area)
-        found = sampled_speedup(v, counts, times, length, rng, effort, runs=2 * effort.replicates)
+        found = sampled_speedup(v, counts, times, length, rng, profile, runs=2 * profile.replicates)
         return Estimate(math.log(found.value), found.stderr / found.value, found.n)
 
     low, high = 0.3, 0.97
@@ -261,24 +265,24 @@ def required_area(target: int, n: int, keep: float, length: int, budget: int, *,
     return Estimate(area, at_root.stderr / per_area, at_root.n)
 
 
-def information(n: int, area: float, keep: float, length: int, budget: int, *, rng: Rng, effort: Effort) -> Estimate:
+def information(n: int, area: float, keep: float, length: int, budget: int, *, rng: Rng, profile: Profile) -> Estimate:
     """B6: log speed-up of n^{1−v} rows minus that of a fixed fraction, at the same times."""
     times = full_times(n, keep, length, budget)
     v = cost.power_profile(times / length, area)
-    ours = sampled_speedup(v, schedule.information_schedule(n, v), times, length, rng, effort)
-    fixed = sampled_speedup(v, survivor_counts(n, keep, v.size), times, length, rng, effort)
+    ours = sampled_speedup(v, schedule.information_schedule(n, v), times, length, rng, profile)
+    fixed = sampled_speedup(v, survivor_counts(n, keep, v.size), times, length, rng, profile)
     error = math.hypot(ours.stderr / ours.value, fixed.stderr / fixed.value)
     return Estimate(math.log(ours.value / fixed.value), error, ours.n + fixed.n)
 
 
 def sampled_speedup(
-    v: Array, counts: Sequence[int], times: Array, length: int, rng: Rng, effort: Effort, runs: int = 0
+    v: Array, counts: Sequence[int], times: Array, length: int, rng: Rng, profile: Profile, runs: int = 0
 ) -> Estimate:
     """N*·T/tokens from the sampled reward of Speculative Rejection, delta-method error.
 
     N* solves E max_{N*} = reward, the left side by adaptive quadrature (B3 checks it by sampling).
     """
-    reward = mean(progressive(v, counts, runs or 20 * effort.replicates, rng))
+    reward = mean(progressive(v, counts, runs or 20 * profile.replicates, rng))
     n, low, high = (_equal_n(reward.value + shift * reward.stderr, counts[0]) for shift in (0.0, -1.0, 1.0))
     spent = float(np.dot(counts, np.diff(np.concatenate(([0.0], times, [length])))))
     return Estimate(n * length / spent, (high - low) / 2 * length / spent, reward.n)
@@ -293,13 +297,15 @@ def _equal_n(reward: float, most: int) -> float:
     return math.sqrt(low * high)
 
 
-def optimal(area: float, times: Value, length: int, responses: int, skip: int, *, rng: Rng, effort: Effort) -> Estimate:
+def optimal(
+    area: float, times: Value, length: int, responses: int, skip: int, *, rng: Rng, profile: Profile
+) -> Estimate:
     """B6: reward of the certified optimal schedule minus that of the best fixed fraction, on the same rows."""
     best, fixed = schedules(area, str(times), length, responses, skip)
     t = vector(times)
     example = Example(tuple(cost.power_profile(t / length, area)))
     gains = []
-    for size in chunks(runs_of(effort, 40), max(best[0], fixed[0])):
+    for size in chunks(runs_of(profile, 40), max(best[0], fixed[0])):
         scores, final = draw_rows(example, (size, max(best[0], fixed[0])), rng)
         ours, theirs = (
             np.where(select(scores[:, :, : c[0]], c)[-1], final[:, : c[0]], -np.inf).max(axis=1) for c in (best, fixed)

@@ -14,7 +14,7 @@ from scipy.special import expit
 from simulate.correction.data import corrected, draw
 from simulate.density_ratio.losses import example_loss, table_loss, total_variation
 from simulate.montecarlo import Estimate, mean, slope
-from simulate.profiles import Effort
+from simulate.profiles import Profile
 from simulate.proximal.losses import comparisons, edpo, of_rewards, to_optimum
 from theory.correction.examples import PAIRS, ROUNDS, Pairs
 from theory.correction.predictions import PRO_ALPHA, PRO_SHARE, with_copies
@@ -26,11 +26,11 @@ Rng = np.random.Generator
 ANSWERS = 10**8
 
 
-def distilled(corrector: str, k: int, *, rng: Rng, effort: Effort) -> Estimate:
+def distilled(corrector: str, k: int, *, rng: Rng, profile: Profile) -> Estimate:
     """Utility of the upstream model after k rounds of: answer, correct, fit the corrected answers' frequencies."""
     r = ROUNDS[corrector]
     utilities = []
-    for _ in range(effort.repeats):
+    for _ in range(profile.repeats):
         policy = r.policy
         for _ in range(k):
             policy = corrected(draw(policy, ANSWERS, rng), r.kernel, rng).sum(axis=0) / ANSWERS
@@ -50,13 +50,13 @@ def _train_ratio(method: str, p: Pairs, log_reference: Array, table: Array, alph
     return np.exp(to_optimum(loss, np.log(p.policy)))
 
 
-def ddro(pairs: str, *, rng: Rng, effort: Effort) -> Estimate:
+def ddro(pairs: str, *, rng: Rng, profile: Profile) -> Estimate:
     """Total variation between DDRO from the reference π and one round of correction."""
     p = PAIRS[pairs]
     return Estimate(total_variation(_train_ratio("ddro", p, np.log(p.policy), _pair_table(p)), p.policy @ p.kernel))
 
 
-def rdro(pairs: str, alpha: float, *, rng: Rng, effort: Effort) -> Estimate:
+def rdro(pairs: str, alpha: float, *, rng: Rng, profile: Profile) -> Estimate:
     """Total variation between RDRO from the reference p_α and one round of correction."""
     p = PAIRS[pairs]
     reference = alpha * p.policy @ p.kernel + (1 - alpha) * p.policy
@@ -64,13 +64,13 @@ def rdro(pairs: str, alpha: float, *, rng: Rng, effort: Effort) -> Estimate:
     return Estimate(total_variation(trained, p.policy @ p.kernel))
 
 
-def rdro_from_upstream(pairs: str, alpha: float, answer: int, *, rng: Rng, effort: Effort) -> Estimate:
+def rdro_from_upstream(pairs: str, alpha: float, answer: int, *, rng: Rng, profile: Profile) -> Estimate:
     """Probability of an answer under RDRO from the reference π."""
     p = PAIRS[pairs]
     return Estimate(float(_train_ratio("rdro", p, np.log(p.policy), _pair_table(p), alpha)[answer]))
 
 
-def changed_only(pairs: str, answer: int, *, rng: Rng, effort: Effort) -> Estimate:
+def changed_only(pairs: str, answer: int, *, rng: Rng, profile: Profile) -> Estimate:
     """Probability of an answer under DDRO from the reference π, unchanged pairs left out."""
     p = PAIRS[pairs]
     table = _pair_table(p)
@@ -85,24 +85,24 @@ def train_dpo(p: Pairs, kl_beta: float) -> Array:
     return np.exp(to_optimum(of_rewards(loss, np.log(p.policy), kl_beta), np.log(p.policy)))
 
 
-def dpo(pairs: str, kl_beta: float, answer: int, *, rng: Rng, effort: Effort) -> Estimate:
+def dpo(pairs: str, kl_beta: float, answer: int, *, rng: Rng, profile: Profile) -> Estimate:
     """Probability of an answer under DPO from the reference π."""
     return Estimate(float(train_dpo(PAIRS[pairs], kl_beta)[answer]))
 
 
-def dpo_against_rounds(pairs: str, *, rng: Rng, effort: Effort) -> Estimate:
+def dpo_against_rounds(pairs: str, *, rng: Rng, profile: Profile) -> Estimate:
     """Total variation between DPO at kl_beta = 1 and 2⁷ rounds."""
     p = PAIRS[pairs]
     return Estimate(total_variation(train_dpo(p, 1.0), p.policy @ np.linalg.matrix_power(p.kernel, 128)))
 
 
-def dpo_with_copies(pairs: str, share: float, *, rng: Rng, effort: Effort) -> Estimate:
+def dpo_with_copies(pairs: str, share: float, *, rng: Rng, profile: Profile) -> Estimate:
     """Total variation between DPO on a corrector's pairs and on those of one that also copies."""
     policies = [train_dpo(p, 0.7) for p in (PAIRS[pairs], with_copies(pairs, share))]
     return Estimate(total_variation(*policies))
 
 
-def dpo_repeated(kl_beta: float, *, rng: Rng, effort: Effort) -> Estimate:
+def dpo_repeated(kl_beta: float, *, rng: Rng, profile: Profile) -> Estimate:
     """Slope in the number of rounds of log(range of log π/ν), each round's reference being the last one's policy."""
     p = PAIRS["reversible"]
     nu = p.policy @ np.linalg.matrix_power(p.kernel, 4096)
@@ -113,7 +113,7 @@ def dpo_repeated(kl_beta: float, *, rng: Rng, effort: Effort) -> Estimate:
     return slope(np.arange(5), np.log(ranges))
 
 
-def dpo_without_optimum(kl_beta: float, *, rng: Rng, effort: Effort) -> Estimate:
+def dpo_without_optimum(kl_beta: float, *, rng: Rng, profile: Profile) -> Estimate:
     """Two answers, the first always corrected into the second: slope of DPO's margin in log t, t = 10⁴ … 10⁶."""
 
     def velocity(_: float, logits: Array) -> Array:
@@ -125,7 +125,7 @@ def dpo_without_optimum(kl_beta: float, *, rng: Rng, effort: Effort) -> Estimate
     return slope(np.log(times), kl_beta * (path[1] - path[0]))
 
 
-def pro(pairs: str, kl_beta: float, answer: int, *, rng: Rng, effort: Effort) -> Estimate:
+def pro(pairs: str, kl_beta: float, answer: int, *, rng: Rng, profile: Profile) -> Estimate:
     """Probability of an answer under PRO from the reference π, one table of scores for the prompt."""
     p = PAIRS[pairs]
     table = _pair_table(p)

@@ -1,6 +1,6 @@
 """The correction channel, sampled and trained: claims A1–A5, and the table of all experiments of the topic.
 
-One function per check, `f(**setting, rng, effort) -> Estimate`. Correctors are tables, trained on sampled pairs and
+One function per check, `f(**setting, rng, profile) -> Estimate`. Correctors are tables, trained on sampled pairs and
 judged on fresh ones. None of these functions calls the closed form that its estimate is judged against.
 """
 
@@ -17,7 +17,7 @@ from simulate.correction.bootstrap import BOOTSTRAP
 from simulate.correction.data import Counts, corrected, difference, draw, held_out, mean_of_counts, samples, train_rows
 from simulate.correction.users import USERS
 from simulate.montecarlo import Estimate
-from simulate.profiles import Effort
+from simulate.profiles import Profile
 from simulate.softmax import minimise
 from theory.correction.composition import transfer_bound
 from theory.correction.examples import CORRECTOR, ROUNDS, TRAINING, UPSTREAM, UTILITIES, edit_process
@@ -29,24 +29,24 @@ Rng = np.random.Generator
 # A1: floors.
 
 
-def aligner_floor(edit_rate: float, *, rng: Rng, effort: Effort) -> Estimate:
+def aligner_floor(edit_rate: float, *, rng: Rng, profile: Profile) -> Estimate:
     """Held-out loss of a corrector trained on an edit process, one table of logits for each prompt."""
     joint = edit_process(edit_rate).joint
-    model = train_rows(draw(joint, samples(effort), rng))
-    return held_out(draw(joint, samples(effort), rng), _log(model))
+    model = train_rows(draw(joint, samples(profile), rng))
+    return held_out(draw(joint, samples(profile), rng), _log(model))
 
 
-def sft_floor(edit_rate: float, *, rng: Rng, effort: Effort) -> Estimate:
+def sft_floor(edit_rate: float, *, rng: Rng, profile: Profile) -> Estimate:
     """Held-out loss of a policy trained on the corrections alone."""
     answers = edit_process(edit_rate).joint.sum(axis=1)
-    model = train_rows(draw(answers, samples(effort), rng))
-    return held_out(draw(answers, samples(effort), rng), _log(model))
+    model = train_rows(draw(answers, samples(profile), rng))
+    return held_out(draw(answers, samples(profile), rng), _log(model))
 
 
-def floor_difference(edit_rate: float, *, rng: Rng, effort: Effort) -> Estimate:
+def floor_difference(edit_rate: float, *, rng: Rng, profile: Profile) -> Estimate:
     """SFT's held-out loss minus the Aligner's, trained and judged on the same triples."""
     joint = edit_process(edit_rate).joint
-    data, fresh = draw(joint, samples(effort), rng), draw(joint, samples(effort), rng)
+    data, fresh = draw(joint, samples(profile), rng), draw(joint, samples(profile), rng)
     aligner, sft = train_rows(data), train_rows(data.sum(axis=1))
     return mean_of_counts(_log(aligner) - _log(sft)[:, None, :], fresh)
 
@@ -74,15 +74,15 @@ def _pointwise(pi: Array, model: Array) -> dict[str, Array]:
     }
 
 
-def sides_of_the_bound(model: str, side: str, *, rng: Rng, effort: Effort) -> Estimate:
+def sides_of_the_bound(model: str, side: str, *, rng: Rng, profile: Profile) -> Estimate:
     """A side from sampled pairs, or, where Jensen's inequality asks for it, from independent O and C."""
     joint = TRAINING[:, None] * DATA_KERNEL
     if side in ("independent", "jensen_gap"):
         joint = np.outer(TRAINING, joint.sum(axis=0))
-    return mean_of_counts(_pointwise(TRAINING, MODELS[model])[side], draw(joint, samples(effort), rng))
+    return mean_of_counts(_pointwise(TRAINING, MODELS[model])[side], draw(joint, samples(profile), rng))
 
 
-def bound_violation(n_answers: int, *, rng: Rng, effort: Effort) -> Estimate:
+def bound_violation(n_answers: int, *, rng: Rng, profile: Profile) -> Estimate:
     """The largest −(slack) that a climb over policies, kernels and models finds."""
 
     def excess(logits: Array) -> float:
@@ -90,24 +90,24 @@ def bound_violation(n_answers: int, *, rng: Rng, effort: Effort) -> Estimate:
         kernel, model = np.exp(log_softmax(logits[1:], axis=-1))
         return -float((pi[:, None] * kernel * _pointwise(pi, model)["slack"]).sum())
 
-    return _climb(excess, (3, n_answers, n_answers), rng, effort)
+    return _climb(excess, (3, n_answers, n_answers), rng, profile)
 
 
-def _climb(value: Callable[[Array], float], shape: tuple[int, ...], rng: Rng, effort: Effort) -> Estimate:
+def _climb(value: Callable[[Array], float], shape: tuple[int, ...], rng: Rng, profile: Profile) -> Estimate:
     """Random starts, then hill-climbing in steps of many sizes."""
-    starts = [rng.normal(scale=2.0, size=shape) for _ in range(effort.starts)]
+    starts = [rng.normal(scale=2.0, size=shape) for _ in range(profile.starts)]
     point = max(starts, key=value)
     best = value(point)
-    for _ in range(effort.steps):
+    for _ in range(profile.steps):
         move = 10.0 ** rng.uniform(-2, 0.5) * rng.normal(size=shape) * (rng.random(shape) < 0.5)
         candidate = np.clip(point + move, -30.0, 30.0)
         found = value(candidate)
         if found >= best:
             point, best = candidate, found
-    return Estimate(best, n=effort.starts + effort.steps)
+    return Estimate(best, n=profile.starts + profile.steps)
 
 
-def least_slack(start: str, *, rng: Rng, effort: Effort) -> Estimate:
+def least_slack(start: str, *, rng: Rng, profile: Profile) -> Estimate:
     """The least slack over models: descent on the logits of K_φ from K or from random ones."""
     joint = TRAINING[:, None] * DATA_KERNEL
     data, log_pi = joint.sum(axis=0), np.log(TRAINING)[:, None]
@@ -121,10 +121,10 @@ def least_slack(start: str, *, rng: Rng, effort: Effort) -> Estimate:
     return Estimate(minimise(slack, logits, tolerance=1e-9).loss)
 
 
-def copying_counterexample(side: str, *, rng: Rng, effort: Effort) -> Estimate:
+def copying_counterexample(side: str, *, rng: Rng, profile: Profile) -> Estimate:
     """A side for π = (½, ½) and a corrector that copies, from sampled pairs."""
     pi = np.array([0.5, 0.5])
-    originals = draw(pi, samples(effort), rng)
+    originals = draw(pi, samples(profile), rng)
     with np.errstate(divide="ignore", invalid="ignore"):  # log 0 off the diagonal, where no pair is
         values = _pointwise(pi, np.eye(2))[side]
     return mean_of_counts(values, np.diag(originals))
@@ -133,46 +133,46 @@ def copying_counterexample(side: str, *, rng: Rng, effort: Effort) -> Estimate:
 # A3: composed answers and gains.
 
 
-def trained_corrector(rng: Rng, effort: Effort) -> Array:
+def trained_corrector(rng: Rng, profile: Profile) -> Array:
     """The corrector of the examples, learnt from sampled pairs of the training law."""
-    return train_rows(corrected(draw(TRAINING, samples(effort), rng), CORRECTOR, rng))
+    return train_rows(corrected(draw(TRAINING, samples(profile), rng), CORRECTOR, rng))
 
 
-def stacked_answers(upstream: str, answer: int, *, rng: Rng, effort: Effort) -> Estimate:
+def stacked_answers(upstream: str, answer: int, *, rng: Rng, profile: Profile) -> Estimate:
     """How often the stacked model gives an answer."""
-    originals = draw(UPSTREAM[upstream], samples(effort), rng)
-    pairs = corrected(originals, trained_corrector(rng, effort), rng)
+    originals = draw(UPSTREAM[upstream], samples(profile), rng)
+    pairs = corrected(originals, trained_corrector(rng, profile), rng)
     return mean_of_counts(np.eye(len(CORRECTOR))[answer], pairs.sum(axis=0))
 
 
-def measured_gain(upstream: str, *, rng: Rng, effort: Effort) -> Estimate:
+def measured_gain(upstream: str, *, rng: Rng, profile: Profile) -> Estimate:
     """Mean utility after minus before, answer by answer, on an upstream policy the corrector has not seen."""
-    return _gain_on(UPSTREAM[upstream], trained_corrector(rng, effort), rng, effort)
+    return _gain_on(UPSTREAM[upstream], trained_corrector(rng, profile), rng, profile)
 
 
-def _gain_on(policy: Array, kernel: Array, rng: Rng, effort: Effort) -> Estimate:
-    pairs = corrected(draw(policy, samples(effort), rng), kernel, rng)
+def _gain_on(policy: Array, kernel: Array, rng: Rng, profile: Profile) -> Estimate:
+    pairs = corrected(draw(policy, samples(profile), rng), kernel, rng)
     return mean_of_counts(UTILITIES[None, :] - UTILITIES[:, None], pairs)
 
 
-def linearity(first: str, second: str, share: float, *, rng: Rng, effort: Effort) -> Estimate:
+def linearity(first: str, second: str, share: float, *, rng: Rng, profile: Profile) -> Estimate:
     """Gain on share·first + (1 − share)·second, minus the same mixture of the two gains."""
-    kernel = trained_corrector(rng, effort)
+    kernel = trained_corrector(rng, profile)
     one, other = UPSTREAM[first], UPSTREAM[second]
-    mixed = _gain_on(share * one + (1 - share) * other, kernel, rng, effort)
-    a, b = (_gain_on(policy, kernel, rng, effort) for policy in (one, other))
+    mixed = _gain_on(share * one + (1 - share) * other, kernel, rng, profile)
+    a, b = (_gain_on(policy, kernel, rng, profile) for policy in (one, other))
     mixture = Estimate(
         share * a.value + (1 - share) * b.value, math.hypot(share * a.stderr, (1 - share) * b.stderr), a.n
     )
     return difference(mixed, mixture)
 
 
-def transfer_ratio(spread: float, *, rng: Rng, effort: Effort) -> Estimate:
+def transfer_ratio(spread: float, *, rng: Rng, profile: Profile) -> Estimate:
     """Largest |error of the predicted gain| ÷ its bound, over random wrong correctors and one that comes close."""
     delta = 0.1 * spread
     close = (np.full((2, 2), 0.5), np.array([[0.5 + delta, 0.5 - delta]] * 2))
     cases = [(np.array([0.5, 0.5]), np.array([0.5, 0.5]), *close, np.array([1.0, 0.0]))]
-    for _ in range(effort.replicates):
+    for _ in range(profile.replicates):
         pi, trained = rng.dirichlet(np.ones(6), 2)
         wrong = np.exp(log_softmax(np.log(DATA_KERNEL) + spread * rng.normal(size=DATA_KERNEL.shape), axis=1))
         cases.append((pi, trained, DATA_KERNEL, wrong, rng.random(6)))
@@ -187,26 +187,26 @@ def transfer_ratio(spread: float, *, rng: Rng, effort: Effort) -> Estimate:
 # A4: rounds.
 
 
-def _walk(corrector: str, k: int, rng: Rng, effort: Effort) -> Counts:
+def _walk(corrector: str, k: int, rng: Rng, profile: Profile) -> Counts:
     """Counts (A,) of the answers after k rounds, each answer corrected on its own."""
     r = ROUNDS[corrector]
-    answers = draw(r.policy, samples(effort), rng)
+    answers = draw(r.policy, samples(profile), rng)
     for _ in range(k):
         answers = corrected(answers, r.kernel, rng).sum(axis=0)
     return answers
 
 
-def utility_after(corrector: str, k: int, *, rng: Rng, effort: Effort) -> Estimate:
+def utility_after(corrector: str, k: int, *, rng: Rng, profile: Profile) -> Estimate:
     """Mean utility of the answers after k rounds."""
-    return mean_of_counts(ROUNDS[corrector].utilities, _walk(corrector, k, rng, effort))
+    return mean_of_counts(ROUNDS[corrector].utilities, _walk(corrector, k, rng, profile))
 
 
-def limit_utility(corrector: str, *, rng: Rng, effort: Effort) -> Estimate:
+def limit_utility(corrector: str, *, rng: Rng, profile: Profile) -> Estimate:
     """Mean utility after 200 rounds."""
-    return utility_after(corrector, 200, rng=rng, effort=effort)
+    return utility_after(corrector, 200, rng=rng, profile=profile)
 
 
-def convergence(corrector: str, *, rng: Rng, effort: Effort) -> Estimate:
+def convergence(corrector: str, *, rng: Rng, profile: Profile) -> Estimate:
     """(log ‖D^{2k}‖ − log ‖D^k‖)/k at k = 2²⁰, D = K − lim Kⁿ, so that Dᵏ = Kᵏ − lim Kⁿ; by repeated squaring."""
     kernel = ROUNDS[corrector].kernel
     power = kernel - np.linalg.matrix_power(kernel, 4096)
@@ -219,13 +219,13 @@ def convergence(corrector: str, *, rng: Rng, effort: Effort) -> Estimate:
     return Estimate((log_norm - before) / 2.0**20)
 
 
-def overcorrection(k: int, *, rng: Rng, effort: Effort) -> Estimate:
+def overcorrection(k: int, *, rng: Rng, profile: Profile) -> Estimate:
     """Mean utility after round 2 minus that after round k."""
-    early, late = (utility_after("overcorrect", j, rng=rng, effort=effort) for j in (2, k))
+    early, late = (utility_after("overcorrect", j, rng=rng, profile=profile) for j in (2, k))
     return difference(early, late)
 
 
-def least_gain(n_answers: int, *, rng: Rng, effort: Effort) -> Estimate:
+def least_gain(n_answers: int, *, rng: Rng, profile: Profile) -> Estimate:
     """The largest value of min_o (Ku − u)(o) found over positive kernels and utilities in [0, 1] that reach both."""
 
     def value(logits: Array) -> float:
@@ -235,36 +235,36 @@ def least_gain(n_answers: int, *, rng: Rng, effort: Effort) -> Estimate:
         u = (u - u.min()) / max(float(np.ptp(u)), 1e-9)
         return float((kernel @ u - u).min())
 
-    return _climb(value, (n_answers + 1, n_answers), rng, effort)
+    return _climb(value, (n_answers + 1, n_answers), rng, profile)
 
 
 # A5: identity pairs.
 
 
-def _joint_training(share: float, laws: str, rng: Rng, effort: Effort) -> Array:
+def _joint_training(share: float, laws: str, rng: Rng, profile: Profile) -> Array:
     identity, corrections = IDENTITY_LAWS[laws]
-    copies = rng.binomial(samples(effort), share)
-    data = corrected(draw(corrections, samples(effort) - copies, rng), CORRECTOR, rng)
+    copies = rng.binomial(samples(profile), share)
+    data = corrected(draw(corrections, samples(profile) - copies, rng), CORRECTOR, rng)
     return train_rows(data + np.diag(draw(identity, copies, rng)))
 
 
-def learnt_copying(share: float, laws: str, answer: int, *, rng: Rng, effort: Effort) -> Estimate:
+def learnt_copying(share: float, laws: str, answer: int, *, rng: Rng, profile: Profile) -> Estimate:
     """Learnt K_φ(o|o); its standard error is that of a share among the training pairs that start from o."""
-    kernel = _joint_training(share, laws, rng, effort)
+    kernel = _joint_training(share, laws, rng, profile)
     identity, corrections = IDENTITY_LAWS[laws]
-    pairs = samples(effort) * (share * identity[answer] + (1 - share) * corrections[answer])
+    pairs = samples(profile) * (share * identity[answer] + (1 - share) * corrections[answer])
     copied = float(kernel[answer, answer])
     return Estimate(copied, math.sqrt(max(copied * (1 - copied), 1e-12) / pairs), int(pairs))
 
 
-def unchanged(share: float, laws: str, upstream: str, *, rng: Rng, effort: Effort) -> Estimate:
+def unchanged(share: float, laws: str, upstream: str, *, rng: Rng, profile: Profile) -> Estimate:
     """Share of an upstream policy's answers that come back as they were."""
-    kernel = _joint_training(share, laws, rng, effort)
-    pairs = corrected(draw(UPSTREAM[upstream], samples(effort), rng), kernel, rng)
+    kernel = _joint_training(share, laws, rng, profile)
+    pairs = corrected(draw(UPSTREAM[upstream], samples(profile), rng), kernel, rng)
     return mean_of_counts(np.eye(len(CORRECTOR)), pairs)
 
 
-def forgetting(copy: float, time: float, *, rng: Rng, effort: Effort) -> Estimate:
+def forgetting(copy: float, time: float, *, rng: Rng, profile: Profile) -> Estimate:
     """One row trained on identity pairs, then on corrections: the gradient flow of its logits, integrated."""
     identity = np.eye(1 + N_EDITS)[0]
     corrections = np.array([copy, *[(1.0 - copy) / N_EDITS] * N_EDITS])
@@ -278,7 +278,7 @@ def forgetting(copy: float, time: float, *, rng: Rng, effort: Effort) -> Estimat
     return Estimate(float(np.exp(log_softmax(logits)[0])))
 
 
-#: `claim.check` → function(**setting, rng, effort).
+#: `claim.check` → function(**setting, rng, profile).
 CORRECTION: dict[str, Callable[..., Estimate]] = {
     "A1.aligner": aligner_floor,
     "A1.sft": sft_floor,

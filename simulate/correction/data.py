@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simulate.montecarlo import Estimate
-from simulate.profiles import Effort
+from simulate.profiles import Profile
 from simulate.softmax import minimise
 from theory.validate import Array
 
@@ -19,9 +19,9 @@ Rng = np.random.Generator
 Counts = NDArray[np.int64]
 
 
-def samples(effort: Effort) -> int:
+def samples(profile: Profile) -> int:
     """How many answers are sampled: 2·10¹⁰ at profile cpu."""
-    return 10_000_000 * effort.replicates
+    return 10_000_000 * profile.replicates
 
 
 def draw(law: Array, n: int, rng: Rng) -> Counts:

@@ -13,7 +13,7 @@ import numpy as np
 from simulate.correction.data import Counts, difference, draw, inverse, mean_of_counts, samples
 from simulate.montecarlo import Estimate
 from simulate.populations import adversary, describe
-from simulate.profiles import Effort
+from simulate.profiles import Profile
 from theory.bradley_terry import Population
 from theory.correction import users
 from theory.correction.examples import POPULATIONS
@@ -53,29 +53,29 @@ def corrections(population: Population, habit: str, correctors: Array, upstream:
 
 
 def _sampled_distortion(
-    population: Population, habit: str, correctors: Array, upstream: Array, rng: Rng, effort: Effort
+    population: Population, habit: str, correctors: Array, upstream: Array, rng: Rng, profile: Profile
 ) -> Estimate:
     u = population.average_utility
-    counts = corrections(population, habit, correctors, upstream, samples(effort), rng)
+    counts = corrections(population, habit, correctors, upstream, samples(profile), rng)
     return inverse(float(u.max()), mean_of_counts(u, counts))
 
 
-def favourite(population: str, upstream: str, *, rng: Rng, effort: Effort) -> Estimate:
+def favourite(population: str, upstream: str, *, rng: Rng, profile: Profile) -> Estimate:
     """Distortion when users correct to their favourite."""
     p = POPULATIONS[population]
-    return _sampled_distortion(p, "favourite", p.weights, upstream_law(p, upstream), rng, effort)
+    return _sampled_distortion(p, "favourite", p.weights, upstream_law(p, upstream), rng, profile)
 
 
-def step(population: str, upstream: str, *, rng: Rng, effort: Effort) -> Estimate:
+def step(population: str, upstream: str, *, rng: Rng, profile: Profile) -> Estimate:
     """Distortion when users correct one step along their ranking."""
     p = POPULATIONS[population]
-    return _sampled_distortion(p, "step", p.weights, upstream_law(p, upstream), rng, effort)
+    return _sampled_distortion(p, "step", p.weights, upstream_law(p, upstream), rng, profile)
 
 
-def who_corrects(habit: str, minority: float, *, rng: Rng, effort: Effort) -> Estimate:
+def who_corrects(habit: str, minority: float, *, rng: Rng, profile: Profile) -> Estimate:
     """Distortion when a minority with high stakes does a share of the corrections."""
     shares = np.array([minority, 1 - minority])
-    return _sampled_distortion(WHO, habit, shares, upstream_law(WHO, "uniform"), rng, effort)
+    return _sampled_distortion(WHO, habit, shares, upstream_law(WHO, "uniform"), rng, profile)
 
 
 # Costs and their suprema, on tables.
@@ -105,7 +105,7 @@ def _shapes(size: int) -> list[Array]:
     return [weights / weights.sum() for weights in (np.ones(size), np.arange(size, 0.0, -1.0), 4.0 ** -np.arange(size))]
 
 
-def cost_against_supremum(habit: str, cost: str, *, rng: Rng, effort: Effort) -> Estimate:
+def cost_against_supremum(habit: str, cost: str, *, rng: Rng, profile: Profile) -> Estimate:
     """The largest ratio of a cost to its supremum that an adversary finds: never above 1."""
 
     def value(population: Population) -> float:
@@ -120,37 +120,37 @@ def cost_against_supremum(habit: str, cost: str, *, rng: Rng, effort: Effort) ->
         )
 
     known = list(_instances(cost, np.array([0.5, 0.5]), _shapes(2)[1], _shapes(4)[1]))
-    reduced = effort.scaled(0.1)
+    reduced = profile.scaled(0.1)
     found, population = adversary(value, rng, reduced.starts, reduced.steps, known)
     return Estimate(found, n=reduced.starts + reduced.steps, witness=describe(population))
 
 
-def cost_attained(habit: str, cost: str, *, rng: Rng, effort: Effort) -> Estimate:
+def cost_attained(habit: str, cost: str, *, rng: Rng, profile: Profile) -> Estimate:
     """The cost on the worst of the instances."""
     instances = _instances(cost, WORST_WEIGHTS, WORST_CORRECTORS, WORST_POLICY)
     return Estimate(max(_cost(p, habit, cost, WORST_CORRECTORS, WORST_POLICY) for p in instances))
 
 
-def _worst_found(habit: str, cost: str, n_answers: int, rng: Rng, effort: Effort) -> float:
+def _worst_found(habit: str, cost: str, n_answers: int, rng: Rng, profile: Profile) -> float:
     """The largest cost over the instances and random populations: two types, correctors 0.2 and 0.8, uniform π."""
     correctors, upstream = np.array([0.2, 0.8]), np.full(n_answers, 1.0 / n_answers)
     populations = list(_instances(cost, np.array([0.5, 0.5]), correctors, upstream))
-    populations += [Population(rng.beta(0.3, 0.3, (2, n_answers))) for _ in range(effort.starts)]
+    populations += [Population(rng.beta(0.3, 0.3, (2, n_answers))) for _ in range(profile.starts)]
     return max(_cost(p, habit, cost, correctors, upstream) for p in populations)
 
 
-def milder(n_answers: int, *, rng: Rng, effort: Effort) -> Estimate:
+def milder(n_answers: int, *, rng: Rng, profile: Profile) -> Estimate:
     """Worst harm found of favourites minus that of one step."""
-    favourites, one_step = (_worst_found(habit, "harm", n_answers, rng, effort) for habit in ("favourite", "step"))
-    return Estimate(favourites - one_step, n=2 * effort.starts)
+    favourites, one_step = (_worst_found(habit, "harm", n_answers, rng, profile) for habit in ("favourite", "step"))
+    return Estimate(favourites - one_step, n=2 * profile.starts)
 
 
-def not_safer(n_answers: int, *, rng: Rng, effort: Effort) -> Estimate:
+def not_safer(n_answers: int, *, rng: Rng, profile: Profile) -> Estimate:
     """Worst distortion found of one step minus that of favourites."""
     favourites, one_step = (
-        _worst_found(habit, "distortion", n_answers, rng, effort) for habit in ("favourite", "step")
+        _worst_found(habit, "distortion", n_answers, rng, profile) for habit in ("favourite", "step")
     )
-    return Estimate(one_step - favourites, n=2 * effort.starts)
+    return Estimate(one_step - favourites, n=2 * profile.starts)
 
 
 def _close_second(n_answers: int) -> Population:
@@ -162,12 +162,12 @@ def _close_second(n_answers: int) -> Population:
     return Population(U)
 
 
-def normalised(n_answers: int, *, rng: Rng, effort: Effort) -> Estimate:
+def normalised(n_answers: int, *, rng: Rng, profile: Profile) -> Estimate:
     """Distortion of favourites on the close second."""
     return Estimate(_dictator_distortion(_close_second(n_answers)))
 
 
-def normalised_bound(n_answers: int, *, rng: Rng, effort: Effort) -> Estimate:
+def normalised_bound(n_answers: int, *, rng: Rng, profile: Profile) -> Estimate:
     """The largest distortion of favourites that an adversary finds with every user's favourite worth 1."""
 
     def value(population: Population) -> float:
@@ -175,7 +175,7 @@ def normalised_bound(n_answers: int, *, rng: Rng, effort: Effort) -> Estimate:
         U = U + 1e-9 * np.eye(1, n_answers)
         return _dictator_distortion(Population(U / U.max(axis=1, keepdims=True), population.weights))
 
-    reduced = effort.scaled(0.5)
+    reduced = profile.scaled(0.5)
     found, population = adversary(value, rng, reduced.starts, reduced.steps, [_close_second(n_answers)])
     return Estimate(found, n=reduced.starts + reduced.steps, witness=describe(population))
 
@@ -188,9 +188,9 @@ def _dictator_distortion(population: Population) -> float:
 # Edits on a line.
 
 
-def _edited(law: Array, k: int, start: Array, rng: Rng, effort: Effort) -> Counts:
+def _edited(law: Array, k: int, start: Array, rng: Rng, profile: Profile) -> Counts:
     """Counts after k rounds: every answer meets a new user, and moves one place towards the user's favourite."""
-    answers = draw(start, samples(effort), rng)
+    answers = draw(start, samples(profile), rng)
     for _ in range(k):
         moved = np.zeros_like(answers)
         for place, n in enumerate(answers):
@@ -210,23 +210,23 @@ def _line_distortion(law: Array, counts: Counts) -> Estimate:
     return inverse(float(u.max()), mean_of_counts(u, counts))
 
 
-def edits_settle(favourites: str, n_answers: int, *, rng: Rng, effort: Effort) -> Estimate:
+def edits_settle(favourites: str, n_answers: int, *, rng: Rng, profile: Profile) -> Estimate:
     """Distortion after 15 rounds per answer: the slowest mode has lost thirteen decimal places."""
     law = line_law(favourites, n_answers)
-    return _line_distortion(law, _edited(law, 15 * n_answers, np.eye(n_answers)[0], rng, effort))
+    return _line_distortion(law, _edited(law, 15 * n_answers, np.eye(n_answers)[0], rng, profile))
 
 
-def edits(n_answers: int, k: int, *, rng: Rng, effort: Effort) -> Estimate:
+def edits(n_answers: int, k: int, *, rng: Rng, profile: Profile) -> Estimate:
     """Distortion after k rounds from one end of the line."""
     law = line_law("uniform", n_answers)
-    return _line_distortion(law, _edited(law, k, np.eye(n_answers)[0], rng, effort))
+    return _line_distortion(law, _edited(law, k, np.eye(n_answers)[0], rng, profile))
 
 
-def edits_beat_favourites(n_answers: int, *, rng: Rng, effort: Effort) -> Estimate:
+def edits_beat_favourites(n_answers: int, *, rng: Rng, profile: Profile) -> Estimate:
     """Distortion of favourites on a line minus that of settled edits."""
     law = line_law("uniform", n_answers)
-    favourites = _line_distortion(law, draw(law, samples(effort), rng))
-    return difference(favourites, edits_settle("uniform", n_answers, rng=rng, effort=effort))
+    favourites = _line_distortion(law, draw(law, samples(profile), rng))
+    return difference(favourites, edits_settle("uniform", n_answers, rng=rng, profile=profile))
 
 
 USERS: dict[str, Callable[..., Estimate]] = {

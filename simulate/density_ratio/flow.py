@@ -10,7 +10,7 @@ from scipy.special import log_softmax
 
 from simulate.density_ratio.losses import ExampleLoss, example_loss, table_loss
 from simulate.montecarlo import Estimate, slope
-from simulate.profiles import Effort
+from simulate.profiles import Profile
 from simulate.softmax import through_softmax
 from theory.density_ratio.limits import TABLES
 from theory.validate import Array
@@ -22,7 +22,7 @@ CHOSEN = 0.4
 
 
 def free_log_ratio(
-    method: str, rejected: float, time: float, alpha: float = 0.3, *, rng: Rng, effort: Effort
+    method: str, rejected: float, time: float, alpha: float = 0.3, *, rng: Rng, profile: Profile
 ) -> Estimate:
     """A free log-ratio after gradient flow of the example losses for a time, from lr = 0."""
     return Estimate(float(_follow(example_loss(method, alpha=alpha), rejected, 0.0, np.array([time]))[0]))
@@ -38,13 +38,13 @@ def _follow(loss: ExampleLoss, rejected: float, start: float, times: Array) -> A
     return np.asarray(found.y[0])
 
 
-def drift_exponent(*, rng: Rng, effort: Effort) -> Estimate:
+def drift_exponent(*, rng: Rng, profile: Profile) -> Estimate:
     """Slope of DDRO's free log-ratio in log t where p⁻(y) = 0, t = 10⁵ … 10⁸."""
     times = np.geomspace(1e5, 1e8, 13)
     return slope(np.log(times), _follow(example_loss("ddro"), 0.0, 0.0, times))
 
 
-def cap_rate(alpha: float, *, rng: Rng, effort: Effort) -> Estimate:
+def cap_rate(alpha: float, *, rng: Rng, profile: Profile) -> Estimate:
     """Rate of |lr − log(1/α)| for RDRO where p⁻(y) = 0, from log-distances between 1e-3 and 1e-5."""
     loss, cap = example_loss("rdro", alpha=alpha), -np.log(alpha)
     times = np.linspace(0.0, 400.0 / alpha, 4001)
@@ -54,7 +54,7 @@ def cap_rate(alpha: float, *, rng: Rng, effort: Effort) -> Estimate:
     return Estimate(-fitted.value, fitted.stderr, fitted.n)
 
 
-def cap_reached(alpha: float, start: float, *, rng: Rng, effort: Effort) -> Estimate:
+def cap_reached(alpha: float, start: float, *, rng: Rng, profile: Profile) -> Estimate:
     """RDRO's free log-ratio where p⁻(y) = 0 after 10⁴ steps of gradient descent, from below or above the cap."""
     loss, lr = example_loss("rdro", alpha=alpha), np.array(start)
     for _ in range(10_000):
@@ -62,13 +62,13 @@ def cap_reached(alpha: float, start: float, *, rng: Rng, effort: Effort) -> Esti
     return Estimate(float(lr))
 
 
-def strongest_push_back(method: str, alpha: float, *, rng: Rng, effort: Effort) -> Estimate:
+def strongest_push_back(method: str, alpha: float, *, rng: Rng, profile: Profile) -> Estimate:
     """Largest derivative of a chosen example's loss in lr, lr in [−30, 30], by central differences of its value."""
     loss, lr, step = example_loss(method, alpha=alpha), np.linspace(-30.0, 30.0, 601), 1e-5
     return Estimate(float(((loss.chosen(lr + step)[0] - loss.chosen(lr - step)[0]) / (2.0 * step)).max()), n=lr.size)
 
 
-def policy_log_ratio(method: str, table: str, time: float, *, rng: Rng, effort: Effort) -> Estimate:
+def policy_log_ratio(method: str, table: str, time: float, *, rng: Rng, profile: Profile) -> Estimate:
     """log-ratio of outcome 0, never rejected, of a softmax policy under gradient descent from the uniform reference.
 
     Steps of 0.05 extrapolated to 0 with those of 0.1 (the method's error is linear in the step).

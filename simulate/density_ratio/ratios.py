@@ -1,6 +1,6 @@
 """DDRO, RDRO and their relatives trained on tables: claims R1, R2, R3, R5, R8 and R9.
 
-One function per check, `f(**setting, rng, effort) -> Estimate`; the table at the end says which. What is trained are
+One function per check, `f(**setting, rng, profile) -> Estimate`; the table at the end says which. What is trained are
 per-example losses as published (simulate/density_ratio_losses.py), on softmax policies or on free log-ratios. Gradient
 flows (R4) and finite samples (R6, R7) are in simulate/density_ratio_flow.py and simulate/density_ratio_samples.py.
 """
@@ -24,7 +24,7 @@ from simulate.density_ratio.losses import (
     train_policy,
 )
 from simulate.montecarlo import Estimate, mean, proportion
-from simulate.profiles import Effort
+from simulate.profiles import Profile
 from simulate.softmax import Loss, train
 from theory.bradley_terry import fit_rewards
 from theory.density_ratio import losses as ratios
@@ -54,19 +54,21 @@ def _table(name: str) -> tuple[Array, Array]:
 # R1, R2: minimisers, minima, and the references that lead to p⁺.
 
 
-def free_ratio(method: str, member: str, n_outcomes: int, alpha: float = 0.5, *, rng: Rng, effort: Effort) -> Estimate:
+def free_ratio(
+    method: str, member: str, n_outcomes: int, alpha: float = 0.5, *, rng: Rng, profile: Profile
+) -> Estimate:
     """Largest |lr − log of the predicted ratio| of free log-ratios minimised one by one, random tables."""
     worst = 0.0
-    for _ in range(effort.repeats):
+    for _ in range(profile.repeats):
         p, q = random_law(n_outcomes, rng), random_law(n_outcomes, rng)
         loss = example_loss(method, member=member, alpha=alpha)
         found = np.array([free_minimiser(loss, a, b) for a, b in zip(p, q, strict=True)])
         ratio = ratios.density_ratio(p, q) if method == "ddro" else ratios.relative_ratio(p, q, alpha)
         worst = max(worst, float(np.abs(found - np.log(ratio)).max()))
-    return Estimate(worst, n=effort.repeats)
+    return Estimate(worst, n=profile.repeats)
 
 
-def least_loss(method: str, member: str, table: str, alpha: float = 0.5, *, rng: Rng, effort: Effort) -> Estimate:
+def least_loss(method: str, member: str, table: str, alpha: float = 0.5, *, rng: Rng, profile: Profile) -> Estimate:
     """The loss at its minimum over free log-ratios, found by Brent's method on its values."""
     p, q = _table(table)
     loss = example_loss(method, member=member, alpha=alpha)
@@ -78,7 +80,7 @@ def least_loss(method: str, member: str, table: str, alpha: float = 0.5, *, rng:
 
 
 def from_own_reference(
-    method: str, member: str, table: str, alpha: float = 0.5, *, rng: Rng, effort: Effort
+    method: str, member: str, table: str, alpha: float = 0.5, *, rng: Rng, profile: Profile
 ) -> Estimate:
     """TV from p⁺ of the softmax policy trained from π_ref = p⁻ (DDRO) or p_α (RDRO)."""
     p, q = _table(table)
@@ -88,12 +90,12 @@ def from_own_reference(
     return Estimate(total_variation(trained, p))
 
 
-def from_other_references(method: str, table: str, alpha: float = 0.5, *, rng: Rng, effort: Effort) -> Estimate:
+def from_other_references(method: str, table: str, alpha: float = 0.5, *, rng: Rng, profile: Profile) -> Estimate:
     """Smallest TV from p⁺ over policies trained from random references at TV ≥ 0.05 from the right one."""
     p, q = _table(table)
     right = q if method == "ddro" else alpha * p + (1.0 - alpha) * q
     closest, tried = np.inf, 0
-    while tried < 5 * effort.repeats:
+    while tried < 5 * profile.repeats:
         reference = 0.5 * right + 0.5 * random_law(p.size, rng)
         if total_variation(reference, right) < 0.05:
             continue
@@ -105,32 +107,32 @@ def from_other_references(method: str, table: str, alpha: float = 0.5, *, rng: R
     return Estimate(closest, n=tried)
 
 
-def largest_ratio(alpha: float, *, rng: Rng, effort: Effort) -> Estimate:
+def largest_ratio(alpha: float, *, rng: Rng, profile: Profile) -> Estimate:
     """Largest free RDRO ratio over random tables, half of which have outcomes that are never rejected."""
     loss, largest = example_loss("rdro", alpha=alpha), 0.0
-    for k in range(effort.repeats):
+    for k in range(profile.repeats):
         p, q = random_law(5, rng, 0.3), random_law(5, rng, 0.3)
         if k % 2:
             q = np.where(np.arange(5) == rng.integers(5), 0.0, q)
             q /= q.sum()
         found = [free_minimiser(loss, a, b) for a, b in zip(p, q, strict=True)]
         largest = max(largest, float(np.exp(max(found))))
-    return Estimate(largest, n=effort.repeats)
+    return Estimate(largest, n=profile.repeats)
 
 
 # R3: comparisons with any preferences.
 
 
-def winners_law(preferences: str, outcome: int, *, rng: Rng, effort: Effort) -> Estimate:
+def winners_law(preferences: str, outcome: int, *, rng: Rng, profile: Profile) -> Estimate:
     """Share of comparisons that a response wins, comparisons played one by one."""
     P, mu = PREFERENCES[preferences]
-    n = 500 * effort.replicates
+    n = 500 * profile.replicates
     first, second = rng.choice(mu.size, size=(2, n), p=mu)
     winner = np.where(rng.random(n) < P[first, second], first, second)
     return proportion(int((winner == outcome).sum()), n)
 
 
-def comparison_limit(preferences: str, method: str, *, rng: Rng, effort: Effort) -> Estimate:
+def comparison_limit(preferences: str, method: str, *, rng: Rng, profile: Profile) -> Estimate:
     """TV from p⁺ of a method run on 10¹² sampled comparisons of responses from μ."""
     P, mu = PREFERENCES[preferences]
     exact = 2.0 * mu * (P @ mu)
@@ -172,10 +174,10 @@ def pair_loss(beats: Array, log_reference: Array) -> Loss:
     return evaluate
 
 
-def any_preferences(method: str, *, rng: Rng, effort: Effort) -> Estimate:
+def any_preferences(method: str, *, rng: Rng, profile: Profile) -> Estimate:
     """Largest TV from p⁺ over random win rates without any structure, and random μ; full-batch training."""
     worst = 0.0
-    for _ in range(effort.repeats):
+    for _ in range(profile.repeats):
         size = int(rng.integers(3, 8))
         upper = np.triu(rng.random((size, size)), 1)
         P = upper + np.tril(1.0 - upper.T, -1) + 0.5 * np.eye(size)
@@ -184,25 +186,25 @@ def any_preferences(method: str, *, rng: Rng, effort: Effort) -> Estimate:
         log_w = np.log(q if method == "ddro" else mu)
         trained, _ = train_policy(table_loss(example_loss(method), p, q, log_w), log_w)
         worst = max(worst, total_variation(trained, p))
-    return Estimate(worst, n=effort.repeats)
+    return Estimate(worst, n=profile.repeats)
 
 
 # R5: pooled batches.
 
 
-def ratio_of_reduction(alpha: float, reduction: str, *, rng: Rng, effort: Effort) -> Estimate:
+def ratio_of_reduction(alpha: float, reduction: str, *, rng: Rng, profile: Profile) -> Estimate:
     """The free ratio at p⁺ = .5, p⁻ = .2 under class means or a batch pooled with a share α of chosen examples."""
     chosen, rejected = (1.0, 1.0) if reduction == "class_mean" else (alpha, 1.0 - alpha)
     return Estimate(float(np.exp(free_minimiser(example_loss("rdro", alpha=alpha), 0.5 * chosen, 0.2 * rejected))))
 
 
-def pooled_policy(table: str, alpha: float, chosen_fraction: float, *, rng: Rng, effort: Effort) -> Estimate:
+def pooled_policy(table: str, alpha: float, chosen_fraction: float, *, rng: Rng, profile: Profile) -> Estimate:
     """TV from p⁺ of the policy trained by pooled RDRO from p_α; the best of descents from everywhere."""
     p, q = _table(table)
     return Estimate(_pooled_distance(p, q, alpha, chosen_fraction, alpha, rng))
 
 
-def repaired_policy(table: str, chosen_fraction: float, *, rng: Rng, effort: Effort) -> Estimate:
+def repaired_policy(table: str, chosen_fraction: float, *, rng: Rng, profile: Profile) -> Estimate:
     """The same with α = 1/(1 + 2a) from the law p_a of all examples."""
     p, q = _table(table)
     alpha = 1.0 / (1.0 + 2.0 * chosen_fraction)
@@ -216,13 +218,13 @@ def _pooled_distance(p: Array, q: Array, alpha: float, fraction: float, share: f
     return total_variation(trained, p)
 
 
-def minibatch(table: str, alpha: float, reduction: str, *, rng: Rng, effort: Effort) -> Estimate:
+def minibatch(table: str, alpha: float, reduction: str, *, rng: Rng, profile: Profile) -> Estimate:
     """TV from p⁺ after minibatch Adam from p_α, batches of 64 with a share α of chosen examples on average."""
     p, q = _table(table)
     log_w = np.log(alpha * p + (1.0 - alpha) * q)
     loss = example_loss("rdro", alpha=alpha)
     distances = []
-    for _ in range(max(2, effort.repeats // 4)):
+    for _ in range(max(2, profile.repeats // 4)):
 
         def batch(_: int) -> Loss:
             n = int(np.clip(rng.binomial(64, alpha), 1, 63))
@@ -238,27 +240,27 @@ def minibatch(table: str, alpha: float, reduction: str, *, rng: Rng, effort: Eff
 # R8: any reference.
 
 
-def brute_force_gap(side: str, n_outcomes: int, method: str, *, rng: Rng, effort: Effort) -> Estimate:
+def brute_force_gap(side: str, n_outcomes: int, method: str, *, rng: Rng, profile: Profile) -> Estimate:
     """Largest |least loss − loss of the predicted optimum| over random tables, references on one side of S = 1.
 
     Least: of descents from the reference and from everywhere (`everywhere`).
     """
     worst = 0.0
-    for p, q, log_w, alpha in _misspecified(side, n_outcomes, method, rng, effort.repeats):
+    for p, q, log_w, alpha in _misspecified(side, n_outcomes, method, rng, profile.repeats):
         _, best = _brute_force(method, p, q, log_w, alpha, rng)
         predicted = constrained_optimum(p, q, np.exp(log_w), alpha=None if method == "ddro" else alpha)
         worst = max(worst, abs(predicted.value - best))
-    return Estimate(worst, n=effort.repeats)
+    return Estimate(worst, n=profile.repeats)
 
 
-def outcomes_beyond_fold(n_outcomes: int, what: str, *, rng: Rng, effort: Effort) -> Estimate:
+def outcomes_beyond_fold(n_outcomes: int, what: str, *, rng: Rng, profile: Profile) -> Estimate:
     """Outcomes of the least loss that lie where it is concave in π (S < 1): the most, or the share of tables with any.
 
     The second derivative of p log(1 + 1/ρ) + q log(1 + ρ) in ρ is p/ρ² − (p + q)/(1+ρ)²; outcomes that the optimum
     has emptied (p = 0) are not counted.
     """
     counts = []
-    for p, q, log_w, _ in _misspecified("below", n_outcomes, "ddro", rng, 2 * effort.repeats):
+    for p, q, log_w, _ in _misspecified("below", n_outcomes, "ddro", rng, 2 * profile.repeats):
         best, _ = _brute_force("ddro", p, q, log_w, 0.5, rng)
         ratio = best / np.exp(log_w)
         counts.append(int(np.sum(p * (1.0 + ratio) ** 2 < (p + q) * ratio**2 * (1.0 - 1e-9))))
@@ -267,7 +269,7 @@ def outcomes_beyond_fold(n_outcomes: int, what: str, *, rng: Rng, effort: Effort
     return proportion(sum(count > 0 for count in counts), len(counts))
 
 
-def misspecified(method: str, member: str, table: str, share: float, *, rng: Rng, effort: Effort) -> Estimate:
+def misspecified(method: str, member: str, table: str, share: float, *, rng: Rng, profile: Profile) -> Estimate:
     """TV from p⁺ of the policy trained from the reference share·p⁺ + (1 − share)·p⁻, α = 0.3 for RDRO."""
     p, q = _table(table)
     log_w = np.log(share * p + (1.0 - share) * q)
@@ -276,7 +278,7 @@ def misspecified(method: str, member: str, table: str, share: float, *, rng: Rng
     return Estimate(total_variation(trained, p))
 
 
-def trapped(start: str, *, rng: Rng, effort: Effort) -> Estimate:
+def trapped(start: str, *, rng: Rng, profile: Profile) -> Estimate:
     """DDRO on the table "trap" from π_ref = (.05, .95): loss after descent from the reference, or from everywhere."""
     p, q = _table("trap")
     log_w = np.log(np.array([0.05, 0.95]))
@@ -306,16 +308,16 @@ def _brute_force(method: str, p: Array, q: Array, log_w: Array, alpha: float, rn
 # R9: one page of unpaired methods.
 
 
-def bco_against_ddro(what: str, *, rng: Rng, effort: Effort) -> Estimate:
+def bco_against_ddro(what: str, *, rng: Rng, profile: Profile) -> Estimate:
     """Largest difference in value or slope of BCO (kl_beta = 1, δ = 0) and DDRO, examples with random log-ratios."""
-    lr = rng.normal(scale=5.0, size=50 * effort.repeats)
+    lr = rng.normal(scale=5.0, size=50 * profile.repeats)
     bco, ddro = example_loss("bco"), example_loss("ddro")
     index = 0 if what == "loss" else 1
     differences = [bco.chosen(lr)[index] - ddro.chosen(lr)[index], bco.rejected(lr)[index] - ddro.rejected(lr)[index]]
     return Estimate(float(np.abs(differences).max()), n=lr.size)
 
 
-def from_consistent_reference(method: str, kl_beta: float, *, rng: Rng, effort: Effort) -> Estimate:
+def from_consistent_reference(method: str, kl_beta: float, *, rng: Rng, profile: Profile) -> Estimate:
     """Largest TV from p⁺ of policies trained from the method's own reference, all tables with full support."""
     worst = 0.0
     for name in ("three", "six", "rare"):
@@ -330,7 +332,7 @@ def from_consistent_reference(method: str, kl_beta: float, *, rng: Rng, effort: 
     return Estimate(worst)
 
 
-def method_by_reference(method: str, reference: str, *, rng: Rng, effort: Effort) -> Estimate:
+def method_by_reference(method: str, reference: str, *, rng: Rng, profile: Profile) -> Estimate:
     """TV from p⁺ of a method trained from p⁻, p_α (α = .5) or the uniform law, table "rare", kl_beta = 1."""
     p, q = _table("rare")
     log_w = np.log({"rejected": q, "mixture": 0.5 * p + 0.5 * q, "uniform": np.full(p.size, 0.25)}[reference])
@@ -338,7 +340,7 @@ def method_by_reference(method: str, reference: str, *, rng: Rng, effort: Effort
     return Estimate(total_variation(train_policy(loss, log_w, everywhere(log_w, rng))[0], p))
 
 
-#: `claim.check` → function(**setting, rng, effort).
+#: `claim.check` → function(**setting, rng, profile).
 DENSITY_RATIO: dict[str, Callable[..., Estimate]] = {
     "R1.ratio": free_ratio,
     "R1.minimum": least_loss,

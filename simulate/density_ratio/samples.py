@@ -8,7 +8,7 @@ import numpy as np
 
 from simulate.density_ratio.losses import example_loss, table_loss, total_variation, train_policy
 from simulate.montecarlo import Estimate, mean, proportion, slope
-from simulate.profiles import Effort
+from simulate.profiles import Profile
 from simulate.softmax import Loss
 from theory.density_ratio.limits import TABLES
 from theory.density_ratio.losses import relative_variance_bound
@@ -23,10 +23,10 @@ EXAMPLES = 20_000
 # R6: variances of estimated ratios.
 
 
-def ratio_spread(alpha: float, outcome: int, n_p: int, n_q: int, *, rng: Rng, effort: Effort) -> Estimate:
+def ratio_spread(alpha: float, outcome: int, n_p: int, n_q: int, *, rng: Rng, profile: Profile) -> Estimate:
     """Variance of the estimated ratio of one outcome of the table "three" over samples."""
     p, q = (law[outcome] for law in TABLES["three"])
-    return _variance(_sampled_ratios(p, q, n_p, n_q, alpha, 200 * effort.replicates, rng))
+    return _variance(_sampled_ratios(p, q, n_p, n_q, alpha, 200 * profile.replicates, rng))
 
 
 def _sampled_ratios(p: float, q: float, n_p: int, n_q: int, alpha: float, draws: int, rng: Rng) -> Array:
@@ -43,37 +43,37 @@ def _variance(x: Array) -> Estimate:
     return Estimate(variance, float(np.sqrt((np.mean(centred**4) - variance**2) / x.size)), x.size)
 
 
-def rare_spread(alpha: float, rejected: float, *, rng: Rng, effort: Effort) -> Estimate:
+def rare_spread(alpha: float, rejected: float, *, rng: Rng, profile: Profile) -> Estimate:
     """n times the variance of the estimated ratio of an outcome with p⁺ = .4, n = 10¹² examples of either class."""
     n = 10**12
-    found = _variance(_sampled_ratios(0.4, rejected, n, n, alpha, 10 * effort.replicates, rng))
+    found = _variance(_sampled_ratios(0.4, rejected, n, n, alpha, 10 * profile.replicates, rng))
     return Estimate(n * found.value, n * found.stderr, found.n)
 
 
-def tail_exponent(alpha: float, *, rng: Rng, effort: Effort) -> Estimate:
+def tail_exponent(alpha: float, *, rng: Rng, profile: Profile) -> Estimate:
     """Exponent of p⁻ in the variance of the estimated ratio as p⁻ → 0, p⁺ = .4, 10¹² examples of either class."""
     rejected = np.geomspace(1e-5, 1e-3, 5)
     n = 10**12
-    found = [_variance(_sampled_ratios(0.4, float(q), n, n, alpha, 10 * effort.replicates, rng)) for q in rejected]
+    found = [_variance(_sampled_ratios(0.4, float(q), n, n, alpha, 10 * profile.replicates, rng)) for q in rejected]
     logs = np.log([estimate.value for estimate in found])
     return slope(np.log(rejected), logs, [estimate.stderr / estimate.value for estimate in found])
 
 
-def worst_against_bound(alpha: float, *, rng: Rng, effort: Effort) -> Estimate:
+def worst_against_bound(alpha: float, *, rng: Rng, profile: Profile) -> Estimate:
     """Largest quotient of RDRO's sampled variance and its bound over p⁺ and p⁻, p⁻ from 0.9 down to 1e-6."""
     n, worst = 10**6, Estimate(0.0)
     for p in (0.1, 0.4, 0.8):
         bound = float(relative_variance_bound(np.array([p, 1.0 - p]), n, n, alpha)[0])
         for q in np.append(np.geomspace(1e-6, 0.1, 6), np.linspace(0.15, 0.9, 9)):
-            found = _variance(_sampled_ratios(p, float(q), n, n, alpha, 50 * effort.replicates, rng))
+            found = _variance(_sampled_ratios(p, float(q), n, n, alpha, 50 * profile.replicates, rng))
             if found.value / bound > worst.value:
                 worst = Estimate(found.value / bound, found.stderr / bound, found.n, witness=f"p+ = {p}, p- = {q:.3g}")
     return worst
 
 
-def infinite_ratios(n_q: int, *, rng: Rng, effort: Effort) -> Estimate:
+def infinite_ratios(n_q: int, *, rng: Rng, profile: Profile) -> Estimate:
     """Share of samples whose plain ratio is infinite: an outcome with p⁻ = .01 that no rejected example shows."""
-    ratios = _sampled_ratios(0.4, 0.01, 1000, n_q, 0.0, 50 * effort.replicates, rng)
+    ratios = _sampled_ratios(0.4, 0.01, 1000, n_q, 0.0, 50 * profile.replicates, rng)
     return proportion(int(np.isinf(ratios).sum()), ratios.size)
 
 
@@ -100,17 +100,17 @@ def _distances(method: str, table: str, n: int, alpha: float, draws: int, rng: R
     return 0.5 * np.abs(_free_policies(method, p, q, p_hat, q_hat, alpha) - p).sum(axis=1)
 
 
-def distance_rate(method: str, table: str, *, rng: Rng, effort: Effort) -> Estimate:
+def distance_rate(method: str, table: str, *, rng: Rng, profile: Profile) -> Estimate:
     """Slope of log E TV(π̂, p⁺) in log n, n = 10⁴ … 10⁷ examples of either class, α = ½."""
     sizes = 10 ** np.arange(4, 8)
-    found = [mean(_distances(method, table, int(n), 0.5, 2 * effort.replicates, rng)) for n in sizes]
+    found = [mean(_distances(method, table, int(n), 0.5, 2 * profile.replicates, rng)) for n in sizes]
     logs = np.log([estimate.value for estimate in found])
     return slope(np.log(sizes), logs, [estimate.stderr / estimate.value for estimate in found])
 
 
-def distance_constant(method: str, table: str, alpha: float = 0.5, *, rng: Rng, effort: Effort) -> Estimate:
+def distance_constant(method: str, table: str, alpha: float = 0.5, *, rng: Rng, profile: Profile) -> Estimate:
     """√n·E TV(π̂, p⁺) of the free estimators."""
-    found = mean(_distances(method, table, EXAMPLES, alpha, 10 * effort.replicates, rng))
+    found = mean(_distances(method, table, EXAMPLES, alpha, 10 * profile.replicates, rng))
     return _scaled(found)
 
 
@@ -119,9 +119,9 @@ def _scaled(found: Estimate) -> Estimate:
     return Estimate(root * found.value, root * found.stderr, found.n)
 
 
-def trained_constant(method: str, table: str, alpha: float = 0.5, *, rng: Rng, effort: Effort) -> Estimate:
+def trained_constant(method: str, table: str, alpha: float = 0.5, *, rng: Rng, profile: Profile) -> Estimate:
     """√n·E TV(π̂, p⁺) of softmax policies trained on samples; "mle": maximum likelihood that knows p_α exactly."""
-    p, q, p_hats, q_hats = _samples(table, EXAMPLES, max(8, effort.replicates // 4), rng)
+    p, q, p_hats, q_hats = _samples(table, EXAMPLES, max(8, profile.replicates // 4), rng)
     log_w = np.log(q if method == "ddro" else alpha * p + (1.0 - alpha) * q)
     distances = []
     for p_hat, q_hat in zip(p_hats, q_hats, strict=True):
@@ -151,39 +151,39 @@ def known_mixture_likelihood(p_hat: Array, q_hat: Array, log_mixture: Array, alp
     return evaluate
 
 
-def variance_quotient(table: str, alpha: float, outcome: int, *, rng: Rng, effort: Effort) -> Estimate:
+def variance_quotient(table: str, alpha: float, outcome: int, *, rng: Rng, profile: Profile) -> Estimate:
     """Variance of RDRO's policy over DDRO's at one outcome, on the same samples; error from 20 batches."""
-    p, q, p_hat, q_hat = _samples(table, EXAMPLES, 20 * effort.replicates, rng)
+    p, q, p_hat, q_hat = _samples(table, EXAMPLES, 20 * profile.replicates, rng)
     rdro, ddro = (_free_policies(m, p, q, p_hat, q_hat, alpha)[:, outcome] for m in ("rdro", "ddro"))
     batches = [a.var() / b.var() for a, b in zip(np.array_split(rdro, 20), np.array_split(ddro, 20), strict=True)]
     return mean(batches)
 
 
-def rejected_examples_cost(table: str, *, rng: Rng, effort: Effort) -> Estimate:
+def rejected_examples_cost(table: str, *, rng: Rng, profile: Profile) -> Estimate:
     """√n·(E TV of DDRO − E TV of SFT) on the same samples."""
-    return _paired("ddro", table, 0.5, rng, effort)
+    return _paired("ddro", table, 0.5, rng, profile)
 
 
-def mixture_gain(table: str, alpha: float, *, rng: Rng, effort: Effort) -> Estimate:
+def mixture_gain(table: str, alpha: float, *, rng: Rng, profile: Profile) -> Estimate:
     """√n·(E TV of RDRO − E TV of SFT) on the same samples."""
-    return _paired("rdro", table, alpha, rng, effort)
+    return _paired("rdro", table, alpha, rng, profile)
 
 
-def _paired(method: str, table: str, alpha: float, rng: Rng, effort: Effort) -> Estimate:
-    p, q, p_hat, q_hat = _samples(table, EXAMPLES, 10 * effort.replicates, rng)
+def _paired(method: str, table: str, alpha: float, rng: Rng, profile: Profile) -> Estimate:
+    p, q, p_hat, q_hat = _samples(table, EXAMPLES, 10 * profile.replicates, rng)
     found, sft = (np.abs(_free_policies(m, p, q, p_hat, q_hat, alpha) - p).sum(axis=1) for m in (method, "sft"))
     return _scaled(mean(0.5 * (found - sft)))
 
 
-def own_reference(method: str, *, rng: Rng, effort: Effort) -> Estimate:
+def own_reference(method: str, *, rng: Rng, profile: Profile) -> Estimate:
     """Largest TV between SFT and the policy trained with a reference fitted to the same 1000 + 1000 examples."""
-    _, _, p_hats, q_hats = _samples("three", 1000, effort.repeats, rng)
+    _, _, p_hats, q_hats = _samples("three", 1000, profile.repeats, rng)
     worst = 0.0
     for p_hat, q_hat in zip(p_hats, q_hats, strict=True):
         log_w = np.log(q_hat if method == "ddro" else 0.5 * p_hat + 0.5 * q_hat)
         trained, _ = train_policy(table_loss(example_loss(method), p_hat, q_hat, log_w), log_w)
         worst = max(worst, total_variation(trained, p_hat))
-    return Estimate(worst, n=effort.repeats)
+    return Estimate(worst, n=profile.repeats)
 
 
 R6: dict[str, Callable[..., Estimate]] = {

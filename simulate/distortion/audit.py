@@ -6,7 +6,7 @@ import numpy as np
 
 from simulate.montecarlo import Estimate, proportion
 from simulate.populations import describe, random_population
-from simulate.profiles import Effort
+from simulate.profiles import Profile
 from simulate.users import sample_comparisons
 from theory.bradley_terry import Population, product_pairs
 from theory.distortion.audit.interval import audit
@@ -32,47 +32,47 @@ def _case(n_alternatives: int, policy: str, rng: Rng) -> tuple[Population, Array
     return population, P, borda(P) if policy == "borda" else maximal_lottery(P).policy
 
 
-def _cases(n_alternatives: int, effort: Effort) -> int:
+def _cases(n_alternatives: int, profile: Profile) -> int:
     """Populations per check: beyond three alternatives an audit takes seconds."""
-    return effort.repeats if n_alternatives <= 3 else max(1, effort.repeats // 5)
+    return profile.repeats if n_alternatives <= 3 else max(1, profile.repeats // 5)
 
 
-def contains(n_alternatives: int, policy: str, *, rng: Rng, effort: Effort) -> Estimate:
+def contains(n_alternatives: int, policy: str, *, rng: Rng, profile: Profile) -> Estimate:
     """D16: smallest upper end over true distortion (at least 1 if the interval holds)."""
     worst, witness = np.inf, ""
-    for _ in range(_cases(n_alternatives, effort)):
+    for _ in range(_cases(n_alternatives, profile)):
         population, P, pi = _case(n_alternatives, policy, rng)
         ratio = audit(P, pi, BT_BETA).upper / distortion(population, pi)
         if ratio < worst:
             worst, witness = ratio, describe(population)
-    return Estimate(worst, n=_cases(n_alternatives, effort), witness=witness)
+    return Estimate(worst, n=_cases(n_alternatives, profile), witness=witness)
 
 
-def within_linear_factor(n_alternatives: int, *, rng: Rng, effort: Effort) -> Estimate:
+def within_linear_factor(n_alternatives: int, *, rng: Rng, profile: Profile) -> Estimate:
     """D16: largest upper end of a maximal lottery's audit minus L(β)."""
-    cases = (_case(n_alternatives, "lottery", rng) for _ in range(_cases(n_alternatives, effort)))
+    cases = (_case(n_alternatives, "lottery", rng) for _ in range(_cases(n_alternatives, profile)))
     excess = [audit(P, pi, BT_BETA).upper - linear_factor(BT_BETA) for _, P, pi in cases]
-    return Estimate(max(excess), n=_cases(n_alternatives, effort))
+    return Estimate(max(excess), n=_cases(n_alternatives, profile))
 
 
-def closes(n_alternatives: int, *, rng: Rng, effort: Effort) -> Estimate:
+def closes(n_alternatives: int, *, rng: Rng, profile: Profile) -> Estimate:
     """D16: largest relative width of the interval, Borda's winner under audit."""
     widths = []
-    for _ in range(_cases(n_alternatives, effort)):
+    for _ in range(_cases(n_alternatives, profile)):
         _, P, pi = _case(n_alternatives, "borda", rng)
         interval = audit(P, pi, BT_BETA)
         widths.append(interval.upper / interval.lower - 1.0)
-    return Estimate(max(widths), n=_cases(n_alternatives, effort))
+    return Estimate(max(widths), n=_cases(n_alternatives, profile))
 
 
-def coverage(n_users: int, *, rng: Rng, effort: Effort) -> Estimate:
+def coverage(n_users: int, *, rng: Rng, profile: Profile) -> Estimate:
     """D16: share of samples of independent comparisons whose audit's upper end covers the true distortion."""
     population = Population(np.array([[1.0, 0.3, 0.0], [0.2, 0.9, 0.4], [0.0, 0.5, 1.0]]), np.array([0.3, 0.4, 0.3]))
     pairs = product_pairs(np.full(3, 1 / 3))
     pi = borda(population.win_rates(BT_BETA))
     true = distortion(population, pi)
     covered = 0
-    samples = max(effort.replicates // 10, effort.repeats)
+    samples = max(profile.replicates // 10, profile.repeats)
     for _ in range(samples):
         counts = sample_comparisons(population, BT_BETA, pairs, n_users, rng=rng).wins
         covered += audit(None, pi, BT_BETA, counts=counts).upper >= true

@@ -11,7 +11,7 @@ import math
 import numpy as np
 
 from simulate.montecarlo import Estimate, generator, ratio_to_mean
-from simulate.profiles import Effort
+from simulate.profiles import Profile
 from simulate.users import sample_comparisons
 from theory.bradley_terry import Population
 from theory.claim import Setting, grid
@@ -46,7 +46,9 @@ def instance_by_name(population: str, bt_beta: float) -> Instance:
     raise ValueError(f"population = {population!r} must be I3, I5, I9 or random")
 
 
-def sampled_method(method: str, population: str, bt_beta: float, n_users: int, *, rng: Rng, effort: Effort) -> Estimate:
+def sampled_method(
+    method: str, population: str, bt_beta: float, n_users: int, *, rng: Rng, profile: Profile
+) -> Estimate:
     """Distortion u*/E[u(π̂)] of one method on samples of n users, one comparison (or one ranking) each.
 
     A pair that no sampled user compared counts as a tie. Rules on rankings see the sampled types' exact rankings law.
@@ -57,7 +59,7 @@ def sampled_method(method: str, population: str, bt_beta: float, n_users: int, *
     tau = TAU if entry.ball else math.inf
     best = float(u @ maximize_in_kl_ball(u, tau=tau, log_reference=instance.log_reference))
     utilities = []
-    for _ in range(max(effort.repeats, 2)):
+    for _ in range(max(profile.repeats, 2)):
         data = sample_comparisons(people, bt_beta, instance.pair_weights, n_users, rng=rng)
         voters = Population(people.utilities, rng.multinomial(n_users, people.weights) / n_users)
         seen = Situation(

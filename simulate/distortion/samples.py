@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 from scipy.special import logit
 
 from simulate.montecarlo import Estimate, proportion, root_mean_square, slope
-from simulate.profiles import Effort
+from simulate.profiles import Profile
 from simulate.users import sample_comparisons
 from theory.bradley_terry import Population, product_pairs
 from theory.policy.nash import maximal_lottery
@@ -22,10 +22,10 @@ CYCLE = Population(np.array([[1.0, 0.6, 0.1], [0.0, 0.9, 0.5], [0.5, 0.1, 0.8]])
 SQUARE = np.full(4, 0.25)
 
 
-def uniform_error(n_users: int, per_user: int, *, rng: Rng, effort: Effort) -> Estimate:
+def uniform_error(n_users: int, per_user: int, *, rng: Rng, profile: Profile) -> Estimate:
     """D14: share of samples whose win rates leave the uniform bound of Lemma 10 at δ = 5 %, A = 4, μ uniform."""
     bound = win_rate_bound(n_users, per_user, 0.25, 4, 0.05)
-    errors = _errors(n_users, per_user, effort.replicates // 4, rng)
+    errors = _errors(n_users, per_user, profile.replicates // 4, rng)
     return proportion(int((errors > bound).sum()), errors.size)
 
 
@@ -36,10 +36,10 @@ def win_rate_bound(n_users: int, per_user: int, mu_min: float, n_alternatives: i
     return 8 * math.sqrt(log_term / effective) + 16 * log_term / (n_users * mu_min**2)
 
 
-def uniform_rate(per_user: int, *, rng: Rng, effort: Effort) -> Estimate:
+def uniform_rate(per_user: int, *, rng: Rng, profile: Profile) -> Estimate:
     """D14: slope of log(root mean square of the largest win-rate error) in log n."""
     sizes = 10 ** np.arange(4, 10)
-    rms = [root_mean_square(_errors(int(n), per_user, effort.replicates // 4, rng)) for n in sizes]
+    rms = [root_mean_square(_errors(int(n), per_user, profile.replicates // 4, rng)) for n in sizes]
     return _log_slope(sizes, rms)
 
 
@@ -53,14 +53,14 @@ def _errors(n_users: int, per_user: int, replicates: int, rng: Rng) -> Array:
     return np.array([np.abs(data.win_rates() - exact).max() for data in draws])
 
 
-def local_family(bt_beta: float, what: str, *, rng: Rng, effort: Effort) -> Estimate:
+def local_family(bt_beta: float, what: str, *, rng: Rng, profile: Profile) -> Estimate:
     """D14: the worst expected utility loss over margins c/√n: its slope in log n, or √n times it.
 
     Users are alike and compare a with b; the loss is Δu if b wins more often. The number of wins is the sufficient
     statistic, so each sample is one binomial draw.
     """
     sizes = 4 ** np.arange(5, 11)
-    draws = 50 * effort.replicates
+    draws = 50 * profile.replicates
     worst = []
     for n in sizes:
         losses = [_local_loss(int(n), c, bt_beta, draws, rng) for c in np.arange(0.2, 0.65, 0.05)]
@@ -80,13 +80,13 @@ def _local_loss(n: int, c: float, bt_beta: float, draws: int, rng: Rng) -> Estim
     return Estimate(gap * wrong.mean(), gap * wrong.std(ddof=1) / math.sqrt(draws), draws)
 
 
-def fixed_instance(win_rate: float, *, rng: Rng, effort: Effort) -> Estimate:
+def fixed_instance(win_rate: float, *, rng: Rng, profile: Profile) -> Estimate:
     """D14: on one fixed instance the chance of the wrong winner falls exponentially: slope of log(√n·P) in n.
 
     P ≈ C·n^{−1/2}·e^{−nI} (Bahadur–Rao), so √n·P isolates the exponent I.
     """
     sizes = np.array([81, 161, 241, 321])  # odd: no ties
-    draws = 2000 * effort.replicates
+    draws = 2000 * profile.replicates
     wrong = [proportion(int((2 * rng.binomial(n, win_rate, draws) < n).sum()), draws) for n in sizes]
     if any(estimate.value == 0 for estimate in wrong):
         return Estimate(math.nan, math.nan, draws)  # too few draws to see one error: inconclusive, not a pass
@@ -94,7 +94,7 @@ def fixed_instance(win_rate: float, *, rng: Rng, effort: Effort) -> Estimate:
     return slope(sizes, logs, [e.stderr / e.value for e in wrong])
 
 
-def lottery_rate(bt_beta: float, *, rng: Rng, effort: Effort) -> Estimate:
+def lottery_rate(bt_beta: float, *, rng: Rng, profile: Profile) -> Estimate:
     """D14: slope in log n of the root mean square of u(π̂) − u(π), π the mixed equilibrium of a cycle."""
     u = CYCLE.average_utility
     target = float(u @ maximal_lottery(CYCLE.win_rates(bt_beta)).policy)
@@ -103,7 +103,7 @@ def lottery_rate(bt_beta: float, *, rng: Rng, effort: Effort) -> Estimate:
     rms = []
     for n in sizes:
         errors = []
-        for _ in range(max(effort.replicates // 10, 10)):
+        for _ in range(max(profile.replicates // 10, 10)):
             data = sample_comparisons(CYCLE, bt_beta, pairs, int(n), rng=rng)
             errors.append(float(u @ maximal_lottery(data.win_rates()).policy) - target)
         rms.append(root_mean_square(errors))

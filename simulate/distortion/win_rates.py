@@ -1,7 +1,7 @@
 """Distortion by Monte Carlo and by adversarial search: claims D1–D13 and D15.
 
 One function per check. Each takes the entries of its setting as keyword arguments, `rng` (a generator spawned for
-the cell) and `effort` (how much work the profile allows), and returns an `Estimate`. Finite-sample rates are in
+the cell) and `profile` (how much work is allowed), and returns an `Estimate`. Finite-sample rates are in
 simulate/distortion_samples.py (D14), the audit in simulate/distortion_audit.py (D16), real people in
 simulate/distortion_people.py (D17).
 
@@ -19,7 +19,7 @@ from scipy.special import expit
 
 from simulate.montecarlo import Estimate, ratio_to_mean, slope
 from simulate.populations import adversary, describe, random_population
-from simulate.profiles import Effort
+from simulate.profiles import Profile
 from simulate.users import sample_comparisons
 from theory.bradley_terry import Population, fit_rewards, product_pairs
 from theory.distortion.borda_certificate import certify_borda_factor
@@ -47,17 +47,17 @@ def _loss(instance: Instance, policy: Array) -> float:
     return distortion(instance.population, policy, tau=instance.tau, log_reference=instance.log_reference)
 
 
-def _search(badness: Callable[[Population], float], rng: Rng, effort: Effort, *known: Instance) -> Estimate:
+def _search(badness: Callable[[Population], float], rng: Rng, profile: Profile, *known: Instance) -> Estimate:
     """The worst population that the adversary finds, as an estimate with that population as its witness."""
     populations = [instance.population for instance in known]
-    value, population = adversary(badness, rng, effort.starts, effort.steps, populations)
-    return Estimate(value, n=effort.starts + effort.steps, witness=describe(population))
+    value, population = adversary(badness, rng, profile.starts, profile.steps, populations)
+    return Estimate(value, n=profile.starts + profile.steps, witness=describe(population))
 
 
 # D1, D2, D3: linear bounds on win rates, and what they cost any rule.
 
 
-def linearisation(bt_beta: float, *, rng: Rng, effort: Effort) -> Estimate:
+def linearisation(bt_beta: float, *, rng: Rng, profile: Profile) -> Estimate:
     """D1: largest violation of either inequality of Lemma 1, over populations that include the corners."""
     slope_l = linear_slope(bt_beta)
 
@@ -69,20 +69,20 @@ def linearisation(bt_beta: float, *, rng: Rng, effort: Effort) -> Estimate:
         np.fill_diagonal(below, -np.inf)
         return float(below.max())
 
-    found = _search(violation, rng, effort)
+    found = _search(violation, rng, profile)
     corner = violation(Population(np.array([[1.0, 0.0]])))  # where the bound is attained
     return found if found.value >= corner else Estimate(corner, n=found.n, witness="one user, utilities (1, 0)")
 
 
-def fair_coins(bt_beta: float, n_alternatives: int, *, rng: Rng, effort: Effort) -> Estimate:
+def fair_coins(bt_beta: float, n_alternatives: int, *, rng: Rng, profile: Profile) -> Estimate:
     """D2: on I3 with ξ = 1 all comparisons are fair coins, so Borda's winner is whichever coins fell well."""
     instance = condorcet_instance(bt_beta, n_alternatives, 1e-3)
     u = instance.population.average_utility
-    utilities = [float(u @ borda(_sampled_rates(instance, 10**6, rng))) for _ in range(2 * effort.replicates)]
+    utilities = [float(u @ borda(_sampled_rates(instance, 10**6, rng))) for _ in range(2 * profile.replicates)]
     return ratio_to_mean(float(u.max()), utilities)
 
 
-def condorcet_loser(bt_beta: float, n_alternatives: int, *, rng: Rng, effort: Effort) -> Estimate:
+def condorcet_loser(bt_beta: float, n_alternatives: int, *, rng: Rng, profile: Profile) -> Estimate:
     """D2: the least distortion of any rule on I3 with s a Condorcet loser (ξ slightly above 1)."""
     instance = condorcet_instance(bt_beta, n_alternatives, 1e-4, 1 + 1e-6)
     P = instance.win_rates
@@ -97,16 +97,16 @@ def condorcet_loser(bt_beta: float, n_alternatives: int, *, rng: Rng, effort: Ef
     return Estimate(losses[best], n=len(losses), witness=best)
 
 
-def lottery_bound(bt_beta: float, *, rng: Rng, effort: Effort) -> Estimate:
+def lottery_bound(bt_beta: float, *, rng: Rng, profile: Profile) -> Estimate:
     """D3: worst distortion of the maximal lottery over populations."""
 
     def badness(population: Population) -> float:
         return distortion(population, maximal_lottery(population.win_rates(bt_beta)).policy)
 
-    return _search(badness, rng, effort, condorcet_instance(bt_beta, 3, 0.01, 1.01))
+    return _search(badness, rng, profile, condorcet_instance(bt_beta, 3, 0.01, 1.01))
 
 
-def lottery_attained(bt_beta: float, *, rng: Rng, effort: Effort) -> Estimate:
+def lottery_attained(bt_beta: float, *, rng: Rng, profile: Profile) -> Estimate:
     """D3: the maximal lottery gives a Condorcet loser nothing, although it is worth L(β) times the rest."""
     instance = condorcet_instance(bt_beta, 3, 1e-4, 1 + 1e-6)
     return Estimate(_loss(instance, maximal_lottery(instance.win_rates).policy))
@@ -115,7 +115,7 @@ def lottery_attained(bt_beta: float, *, rng: Rng, effort: Effort) -> Estimate:
 # D4, D5, D6: Borda and Copeland.
 
 
-def borda_bound(bt_beta: float, *, rng: Rng, effort: Effort) -> Estimate:
+def borda_bound(bt_beta: float, *, rng: Rng, profile: Profile) -> Estimate:
     """D4: worst distortion of Borda over populations and opponents' laws μ (uniform, and nearly all on one)."""
 
     def badness(population: Population) -> float:
@@ -125,45 +125,45 @@ def borda_bound(bt_beta: float, *, rng: Rng, effort: Effort) -> Estimate:
         laws = [np.full(A, 1 / A), *concentrated]
         return max(distortion(population, borda(P, mu)) for mu in laws)
 
-    return _search(badness, rng, effort, borda_instance(bt_beta, 0.01))
+    return _search(badness, rng, profile, borda_instance(bt_beta, 0.01))
 
 
-def borda_certified(bt_beta: float, *, rng: Rng, effort: Effort) -> Estimate:
+def borda_certified(bt_beta: float, *, rng: Rng, profile: Profile) -> Estimate:
     """D4: the upper bound on Borda's distortion that interval branch and bound proves over all of [0,1]³."""
     certificate = certify_borda_factor(bt_beta)
     return Estimate(certificate.certified_factor, n=certificate.boxes)
 
 
-def borda_attained(bt_beta: float, epsilon: float = 1e-3, *, rng: Rng, effort: Effort) -> Estimate:
+def borda_attained(bt_beta: float, epsilon: float = 1e-3, *, rng: Rng, profile: Profile) -> Estimate:
     """D4: Borda on samples of 10¹⁸ users from I5 at γ*; c must win by a margin of order ε²."""
     instance = borda_instance(bt_beta, epsilon, optimal_gamma(bt_beta))
     u = instance.population.average_utility
-    utilities = [float(u @ borda(_sampled_rates(instance, 10**18, rng), instance.mu)) for _ in range(effort.repeats)]
+    utilities = [float(u @ borda(_sampled_rates(instance, 10**18, rng), instance.mu)) for _ in range(profile.repeats)]
     return ratio_to_mean(float(u.max()), utilities)
 
 
-def borda_on_i5(bt_beta: float, *, rng: Rng, effort: Effort) -> Estimate:
+def borda_on_i5(bt_beta: float, *, rng: Rng, profile: Profile) -> Estimate:
     """D5: Borda on I5 with the paper's γ, population limit."""
     instance = borda_instance(bt_beta, 1e-5)
     return Estimate(_loss(instance, borda(instance.win_rates, instance.mu)))
 
 
-def borda_above_lottery(bt_beta: float, *, rng: Rng, effort: Effort) -> Estimate:
+def borda_above_lottery(bt_beta: float, *, rng: Rng, profile: Profile) -> Estimate:
     """D5: Borda's loss on I5 minus the worst that a maximal lottery can lose (attained on I3)."""
-    worst = borda_on_i5(bt_beta, rng=rng, effort=effort).value
-    return Estimate(worst - lottery_attained(bt_beta, rng=rng, effort=effort).value)
+    worst = borda_on_i5(bt_beta, rng=rng, profile=profile).value
+    return Estimate(worst - lottery_attained(bt_beta, rng=rng, profile=profile).value)
 
 
-def copeland_bound(bt_beta: float, *, rng: Rng, effort: Effort) -> Estimate:
+def copeland_bound(bt_beta: float, *, rng: Rng, profile: Profile) -> Estimate:
     """D6: worst distortion of Copeland over populations."""
 
     def badness(population: Population) -> float:
         return distortion(population, copeland(population.win_rates(bt_beta)))
 
-    return _search(badness, rng, effort, copeland_instance(bt_beta, 0.01))
+    return _search(badness, rng, profile, copeland_instance(bt_beta, 0.01))
 
 
-def copeland_attained(bt_beta: float, *, rng: Rng, effort: Effort) -> Estimate:
+def copeland_attained(bt_beta: float, *, rng: Rng, profile: Profile) -> Estimate:
     """D6: Copeland on I5 with cloned b."""
     instance = copeland_instance(bt_beta, 1e-6, optimal_gamma(bt_beta))
     return Estimate(_loss(instance, copeland(instance.win_rates)))
@@ -172,38 +172,38 @@ def copeland_attained(bt_beta: float, *, rng: Rng, effort: Effort) -> Estimate:
 # D8, D9, D10: RLHF and NLHF in a KL ball.
 
 
-def rlhf_in_ball(bt_beta: float, eta: float, *, rng: Rng, effort: Effort) -> Estimate:
+def rlhf_in_ball(bt_beta: float, eta: float, *, rng: Rng, profile: Profile) -> Estimate:
     """D8: RLHF on I6, population limit: fitted rewards, then the best policy in the ball."""
     instance = rlhf_instance(bt_beta, eta)
     return Estimate(_loss(instance, _run_rlhf(instance, instance.win_rates, instance.pair_weights)))
 
 
-def rlhf_sampled(bt_beta: float, eta: float, *, rng: Rng, effort: Effort) -> Estimate:
+def rlhf_sampled(bt_beta: float, eta: float, *, rng: Rng, profile: Profile) -> Estimate:
     """D8: RLHF on samples of 10¹⁸ users from I6; the pair (a, b) is hardly ever compared, c decides."""
     instance = rlhf_instance(bt_beta, eta)
     u = instance.population.average_utility
     best = float(u @ maximize_in_kl_ball(u, tau=instance.tau, log_reference=instance.log_reference))
     utilities = []
-    for _ in range(effort.repeats):
+    for _ in range(profile.repeats):
         data = sample_comparisons(instance.population, bt_beta, instance.pair_weights, 10**18, rng=rng)
         utilities.append(float(u @ _run_rlhf(instance, data.win_rates(unobserved=0.5), data.pair_weights())))
     return ratio_to_mean(best, utilities)
 
 
-def nlhf_on_i6(bt_beta: float, *, rng: Rng, effort: Effort) -> Estimate:
+def nlhf_on_i6(bt_beta: float, *, rng: Rng, profile: Profile) -> Estimate:
     """D9: NLHF on the instance that ruins RLHF."""
     instance = rlhf_instance(bt_beta)
     solution = nlhf(instance.win_rates, tau=instance.tau, log_reference=instance.log_reference)
     return Estimate(_loss(instance, solution.policy))
 
 
-def rlhf_above_nlhf(bt_beta: float, *, rng: Rng, effort: Effort) -> Estimate:
+def rlhf_above_nlhf(bt_beta: float, *, rng: Rng, profile: Profile) -> Estimate:
     """D9: log distortion of RLHF minus that of NLHF on I6."""
-    worst = rlhf_in_ball(bt_beta, 1e-9, rng=rng, effort=effort).value
-    return Estimate(math.log(worst / nlhf_on_i6(bt_beta, rng=rng, effort=effort).value))
+    worst = rlhf_in_ball(bt_beta, 1e-9, rng=rng, profile=profile).value
+    return Estimate(math.log(worst / nlhf_on_i6(bt_beta, rng=rng, profile=profile).value))
 
 
-def nlhf_bound(bt_beta: float, tau: float, *, rng: Rng, effort: Effort) -> Estimate:
+def nlhf_bound(bt_beta: float, tau: float, *, rng: Rng, profile: Profile) -> Estimate:
     """D9: worst distortion of NLHF in a ball, around a uniform reference and one that shuns good alternatives."""
 
     def badness(population: Population) -> float:
@@ -212,13 +212,13 @@ def nlhf_bound(bt_beta: float, tau: float, *, rng: Rng, effort: Effort) -> Estim
         references = [np.full(u.size, 1 / u.size), shunning / shunning.sum()]
         return max(distortion(population, nlhf(P, ref, tau).policy, ref, tau) for ref in references)
 
-    return _search(badness, rng, effort.scaled(0.5))
+    return _search(badness, rng, profile.scaled(0.5))
 
 
-def same_family(method: str, weight: float, *, rng: Rng, effort: Effort) -> Estimate:
+def same_family(method: str, weight: float, *, rng: Rng, profile: Profile) -> Estimate:
     """D10: total variation between the regularised policy and the constrained one at its own KL, worst case."""
     worst = 0.0
-    for _ in range(effort.repeats):
+    for _ in range(profile.repeats):
         population = random_population(rng)
         P = population.win_rates(5.0)
         reference = rng.dirichlet(np.full(P.shape[0], 2.0))
@@ -231,10 +231,10 @@ def same_family(method: str, weight: float, *, rng: Rng, effort: Effort) -> Esti
             regularised = rlhf_penalty(rewards, reference, weight)
             constrained = rlhf(P, pairs, reference, kl(regularised, reference))
         worst = max(worst, 0.5 * float(np.abs(regularised - constrained).sum()))
-    return Estimate(worst, n=effort.repeats)
+    return Estimate(worst, n=profile.repeats)
 
 
-def regularised_bound(bt_beta: float, weight: float, *, rng: Rng, effort: Effort) -> Estimate:
+def regularised_bound(bt_beta: float, weight: float, *, rng: Rng, profile: Profile) -> Estimate:
     """D10: worst distortion of regularised NLHF against all policies no farther from the reference than itself."""
 
     def badness(population: Population) -> float:
@@ -244,24 +244,24 @@ def regularised_bound(bt_beta: float, weight: float, *, rng: Rng, effort: Effort
         policy = nlhf_regularized(P, reference, weight).policy
         return distortion(population, policy, reference, kl(policy, reference))
 
-    return _search(badness, rng, effort.scaled(0.5))
+    return _search(badness, rng, profile.scaled(0.5))
 
 
 # D11: correlated pairs.
 
 
-def correlated_chain(bt_beta: float, n_alternatives: int, *, rng: Rng, effort: Effort) -> Estimate:
+def correlated_chain(bt_beta: float, n_alternatives: int, *, rng: Rng, profile: Profile) -> Estimate:
     """D11: RLHF on samples of 10¹⁵ users from I9, adjacent pairs asked almost always."""
     instance = correlated_instance(bt_beta, n_alternatives, n_alternatives**-3.0)
     u = instance.population.average_utility
     utilities = []
-    for _ in range(effort.repeats):
+    for _ in range(profile.repeats):
         data = sample_comparisons(instance.population, bt_beta, instance.pair_weights, 10**15, rng=rng)
         utilities.append(float(u @ _run_rlhf(instance, data.win_rates(unobserved=0.5), data.pair_weights())))
     return ratio_to_mean(float(u.max()), utilities)
 
 
-def correlated_growth(bt_beta: float, *, rng: Rng, effort: Effort) -> Estimate:
+def correlated_growth(bt_beta: float, *, rng: Rng, profile: Profile) -> Estimate:
     """D11: exponent of A in RLHF's distortion on I9, population limit."""
     sizes = np.array([100, 160, 250, 400, 630])
     losses = []
@@ -293,10 +293,10 @@ def dpo_by_descent(P: Array, pairs: Array, reference: Array, kl_beta: float, sta
     return policy_of(found.x), float(found.fun)
 
 
-def dpo_is_rlhf(kl_beta: float, what: str, *, rng: Rng, effort: Effort) -> Estimate:
+def dpo_is_rlhf(kl_beta: float, what: str, *, rng: Rng, profile: Profile) -> Estimate:
     """D12: worst difference between DPO trained by descent and penalty-form RLHF, in policy (TV) or in loss."""
     worst = 0.0
-    for _ in range(effort.repeats):
+    for _ in range(profile.repeats):
         P = random_population(rng, max_alternatives=5).win_rates(2.0)
         A = P.shape[0]
         pairs = rng.random((A, A)) + 0.1  # correlated pairs: any symmetric law
@@ -308,13 +308,13 @@ def dpo_is_rlhf(kl_beta: float, what: str, *, rng: Rng, effort: Effort) -> Estim
             worst = max(worst, 0.5 * float(np.abs(trained - predicted).sum()))
         else:
             worst = max(worst, abs(loss - dpo_loss(predicted, P, pairs, reference, kl_beta)))
-    return Estimate(worst, n=effort.repeats)
+    return Estimate(worst, n=profile.repeats)
 
 
-def order_of_rewards(bt_beta: float, *, rng: Rng, effort: Effort) -> Estimate:
+def order_of_rewards(bt_beta: float, *, rng: Rng, profile: Profile) -> Estimate:
     """D13: share of pairs that the Bradley–Terry MLE and Borda order differently under product sampling."""
     discordant = pairs = 0
-    for _ in range(effort.replicates // 4):
+    for _ in range(profile.replicates // 4):
         P = random_population(rng).win_rates(bt_beta)
         mu = rng.dirichlet(np.full(P.shape[0], 0.7)) * (1 - 1e-3) + 1e-3 / P.shape[0]
         discordant += _discordant(fit_rewards(P, product_pairs(mu)).rewards, borda_scores(P, mu))
@@ -322,7 +322,7 @@ def order_of_rewards(bt_beta: float, *, rng: Rng, effort: Effort) -> Estimate:
     return Estimate(discordant / pairs, n=pairs)
 
 
-def order_under_correlation(bt_beta: float, *, rng: Rng, effort: Effort) -> Estimate:
+def order_under_correlation(bt_beta: float, *, rng: Rng, profile: Profile) -> Estimate:
     """D13: the same share on I9, whose pairs are not a product (it must be positive, or the check could not fail)."""
     instance = correlated_instance(bt_beta, 20, 1e-6)
     P = instance.win_rates
@@ -341,20 +341,20 @@ def _discordant(a: Array, b: Array) -> int:
 # D15: clipped rewards, comparison law against reference.
 
 
-def clipped_growth(bt_beta: float, clip: float, *, rng: Rng, effort: Effort) -> Estimate:
+def clipped_growth(bt_beta: float, clip: float, *, rng: Rng, profile: Profile) -> Estimate:
     """D15: exponent of B = max |log μ/π_ref| in clipped RLHF's distortion on I6, pairs uniform, B = 2/η."""
     bounds = np.array([250.0, 500.0, 1000.0, 2000.0])
     losses = [_clipped_loss(rlhf_instance(bt_beta, 2.0 / B), 0.0, clip) for B in bounds]
     return slope(np.log(bounds), np.log(losses))
 
 
-def clipped_ordering(bt_beta: float, clip: float, *, rng: Rng, effort: Effort) -> Estimate:
+def clipped_ordering(bt_beta: float, clip: float, *, rng: Rng, profile: Profile) -> Estimate:
     """D15: clipped RLHF's distortion on I6 with uniform pairs minus that with pairs from the reference (B = 0)."""
     instance = rlhf_instance(bt_beta, 0.01)
     return Estimate(_clipped_loss(instance, 0.0, clip) - _clipped_loss(instance, 1.0, clip))
 
 
-def clipped_at_reference(bt_beta: float, clip: float, *, rng: Rng, effort: Effort) -> Estimate:
+def clipped_at_reference(bt_beta: float, clip: float, *, rng: Rng, profile: Profile) -> Estimate:
     """D15: clipped RLHF's distortion on I6 when pairs are drawn from the reference itself."""
     return Estimate(_clipped_loss(rlhf_instance(bt_beta, 0.01), 1.0, clip))
 

@@ -9,7 +9,7 @@ from scipy.special import log_softmax, logsumexp
 
 from simulate.divergences.losses import searched
 from simulate.montecarlo import Estimate, mean, proportion
-from simulate.profiles import Effort
+from simulate.profiles import Profile
 from theory.divergences.gaussian import bhattacharyya_gaussian
 from theory.divergences.generators import f_divergence
 from theory.divergences.normaliser import GUARD, REGIMES, Regime
@@ -25,18 +25,18 @@ KINDS: tuple[Kind, Kind] = ("cr", "preference")
 # V10.
 
 
-def minimised_gap(generator: str, overlap: float, *, rng: Rng, effort: Effort) -> Estimate:
+def minimised_gap(generator: str, overlap: float, *, rng: Rng, profile: Profile) -> Estimate:
     """V10: least FDO loss on preference data minus that on compliance–refusal data, joint tables."""
     data = example_safety(overlap)
     least = {kind: searched(generator, *(table.ravel() for table in data.joint(kind)))[1] for kind in KINDS}
     return Estimate(least["preference"] - least["cr"])
 
 
-def sampled_gap(generator: str, overlap: float, *, rng: Rng, effort: Effort) -> Estimate:
+def sampled_gap(generator: str, overlap: float, *, rng: Rng, profile: Profile) -> Estimate:
     """V10: plug-in divergence of 10⁶ compliance–refusal draws minus that of 10⁶ preference draws."""
     data = example_safety(overlap)
     gaps = [_sampled(data, "cr", generator, rng) - _sampled(data, "preference", generator, rng)
-            for _ in range(effort.repeats)]  # fmt: skip
+            for _ in range(profile.repeats)]  # fmt: skip
     if all(math.isinf(gap) for gap in gaps):
         return Estimate(gaps[0], n=len(gaps))
     return mean(gaps)
@@ -51,13 +51,13 @@ def _sampled(data: SafetyData, kind: Kind, generator: str, rng: Rng) -> float:
 # V11.
 
 
-def plug_in_excess(separation: float, dimension: int, n: int, *, rng: Rng, effort: Effort) -> Estimate:
+def plug_in_excess(separation: float, dimension: int, n: int, *, rng: Rng, profile: Profile) -> Estimate:
     """V11: n times (plug-in Bhattacharyya distance − δ²/8) for two spherical Gaussians, n points each.
 
     Only means and covariances matter, so those are drawn: normal and Wishart (Bartlett's factor). Control variate:
     the tangent of the distance in the two means and covariances, whose mean is 0.
     """
-    count, d = 2 * effort.replicates, dimension
+    count, d = 2 * profile.replicates, dimension
     delta = separation * np.eye(d)[0]
     factors = np.zeros((2, count, d, d))
     lower = np.tril_indices(d, -1)
@@ -73,22 +73,22 @@ def plug_in_excess(separation: float, dimension: int, n: int, *, rng: Rng, effor
     return mean(n * (distances - separation**2 / 8.0 - tangent))
 
 
-def plug_in_distance(separation: float, dimension: int, *, rng: Rng, effort: Effort) -> Estimate:
+def plug_in_distance(separation: float, dimension: int, *, rng: Rng, profile: Profile) -> Estimate:
     """V11: plug-in distance of two Gaussians with different covariances, 10⁶ points each in a few batches."""
     scales = np.sqrt(1.0 + np.arange(dimension) / dimension)
     found = []
-    for _ in range(max(2, effort.repeats // 4)):
+    for _ in range(max(2, profile.repeats // 4)):
         first = rng.normal(size=(200_000, dimension)) + separation * np.eye(dimension)[0]
         second = rng.normal(size=(200_000, dimension)) * scales
         found.append(bhattacharyya_gaussian(*fit_gaussian(first), *fit_gaussian(second)))
     return mean(found)
 
 
-def after_pca(class_axis: float, *, rng: Rng, effort: Effort) -> Estimate:
+def after_pca(class_axis: float, *, rng: Rng, profile: Profile) -> Estimate:
     """V11: the metric after two principal axes, 20 000 points per class, several times."""
     mean1, mean2, variances = representation(class_axis)
     found = []
-    for _ in range(max(2, effort.repeats // 2)):
+    for _ in range(max(2, profile.repeats // 2)):
         X = rng.normal(size=(40_000, mean1.size)) * np.sqrt(variances)
         X[:20_000] += mean1
         X[20_000:] += mean2
@@ -97,30 +97,30 @@ def after_pca(class_axis: float, *, rng: Rng, effort: Effort) -> Estimate:
     return mean(found)
 
 
-def mean_silhouette(separation: float, dimension: int, *, rng: Rng, effort: Effort) -> Estimate:
+def mean_silhouette(separation: float, dimension: int, *, rng: Rng, profile: Profile) -> Estimate:
     """V11: the silhouette of spherical Gaussians, 500 points per class, several times."""
     labels = np.repeat([0, 1], 500)
     shift = separation * labels[:, None] * np.eye(dimension)[0]
-    draws = [rng.normal(size=(1000, dimension)) + shift for _ in range(max(2, effort.repeats))]
+    draws = [rng.normal(size=(1000, dimension)) + shift for _ in range(max(2, profile.repeats))]
     return mean([silhouette(points, labels) for points in draws])
 
 
-def shrinkage_helps(separation: float, *, rng: Rng, effort: Effort) -> Estimate:
+def shrinkage_helps(separation: float, *, rng: Rng, profile: Profile) -> Estimate:
     """V11: error of the plug-in distance minus its error with shrinkage ½; 40 dimensions, 60 points per class."""
     d, n, exact = 40, 60, separation**2 / 8.0
     labels = np.repeat([0, 1], n)
     gains = []
-    for _ in range(max(4, effort.repeats)):
+    for _ in range(max(4, profile.repeats)):
         points = rng.normal(size=(2 * n, d)) + separation * labels[:, None] * np.eye(d)[0]
         plain, shrunk = (class_separation(points, labels, shrinkage=s).bhattacharyya for s in (0.0, 0.5))
         gains.append(abs(plain - exact) - abs(shrunk - exact))
     return mean(gains)
 
 
-def rank_interval(correlation: float, *, rng: Rng, effort: Effort) -> Estimate:
+def rank_interval(correlation: float, *, rng: Rng, profile: Profile) -> Estimate:
     """V11: coverage of the interval for Spearman's ρ; bivariate normal pairs have (6/π)·asin(correlation/2)."""
     exact = 6.0 / math.pi * math.asin(correlation / 2.0)
-    covered, samples = 0, 2 * effort.replicates
+    covered, samples = 0, 2 * profile.replicates
     for _ in range(samples):
         x, y = rng.normal(size=(2, 20))
         found = rank_correlation(x, correlation * x + math.sqrt(1.0 - correlation**2) * y)
@@ -131,12 +131,12 @@ def rank_interval(correlation: float, *, rng: Rng, effort: Effort) -> Estimate:
 # V12.
 
 
-def coefficient(case: str, *, rng: Rng, effort: Effort) -> Estimate:
+def coefficient(case: str, *, rng: Rng, profile: Profile) -> Estimate:
     """V12: min(A, U)/(U + 1e-9) from batches of 10⁵ preferred and 10⁵ dispreferred responses."""
     regime = REGIMES[case]
     r = regime.kl_beta * np.log(regime.policy / regime.reference)
     found = []
-    for _ in range(effort.repeats):
+    for _ in range(profile.repeats):
         preferred, rejected = (rng.multinomial(10**5, table) / 10**5 for table in (regime.p, regime.q))
         A, U = float(preferred @ r), float(logsumexp(r, b=rejected))
         found.append(min(A, U) / (U + GUARD))
@@ -163,16 +163,16 @@ def steps_of(regime: Regime, normalised: bool, rate: float, steps: int) -> float
     return float(regime.q @ log_softmax(theta)) - start
 
 
-def drift(case: str, loss: str, *, rng: Rng, effort: Effort) -> Estimate:
+def drift(case: str, loss: str, *, rng: Rng, profile: Profile) -> Estimate:
     """V12: d/dt E₋[log π] from one step of size 1e-6."""
     return Estimate(steps_of(REGIMES[case], loss == "normalised", 1e-6, 1) / 1e-6)
 
 
-def pushed_up(case: str, steps: int, *, rng: Rng, effort: Effort) -> Estimate:
+def pushed_up(case: str, steps: int, *, rng: Rng, profile: Profile) -> Estimate:
     """V12: change of E₋[log π] over steps of 0.01 with the factor."""
     return Estimate(steps_of(REGIMES[case], True, 0.01, steps))
 
 
-def kldo_down(case: str, steps: int, *, rng: Rng, effort: Effort) -> Estimate:
+def kldo_down(case: str, steps: int, *, rng: Rng, profile: Profile) -> Estimate:
     """V12: minus its change over the same steps of KLDO."""
     return Estimate(-steps_of(REGIMES[case], False, 0.01, steps))

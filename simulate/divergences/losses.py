@@ -12,7 +12,7 @@ from scipy.optimize import minimize, minimize_scalar
 from scipy.special import logsumexp
 
 from simulate.montecarlo import Estimate
-from simulate.profiles import Effort
+from simulate.profiles import Profile
 from simulate.softmax import minimise
 from theory.divergences.losses import Parts, find_loss, loss_gradient, population_loss
 from theory.divergences.predictions import named
@@ -66,22 +66,22 @@ def trained(name: str, p: Array, q: Array, rng: Rng, kl_beta: float = 0.7) -> tu
     return kl_beta * (found.log_policy - log_reference), found.loss
 
 
-def least_loss(name: str, n_outcomes: int, separation: float, *, rng: Rng, effort: Effort) -> Estimate:
+def least_loss(name: str, n_outcomes: int, separation: float, *, rng: Rng, profile: Profile) -> Estimate:
     """V1–V6: the least value of a loss on tables."""
     return Estimate(_minimise(name, *example_pair(n_outcomes, separation), rng)[1])
 
 
-def largest_reward(name: str, n_outcomes: int, separation: float, *, rng: Rng, effort: Effort) -> Estimate:
+def largest_reward(name: str, n_outcomes: int, separation: float, *, rng: Rng, profile: Profile) -> Estimate:
     """V3, V5, V6: the largest reward of the minimiser."""
     return Estimate(float(_minimise(name, *example_pair(n_outcomes, separation), rng)[0].max()))
 
 
-def reward_range(name: str, n_outcomes: int, separation: float, *, rng: Rng, effort: Effort) -> Estimate:
+def reward_range(name: str, n_outcomes: int, separation: float, *, rng: Rng, profile: Profile) -> Estimate:
     """V1, V4: largest minus smallest reward of the trained policy."""
     return Estimate(float(np.ptp(trained(name, *example_pair(n_outcomes, separation), rng)[0])))
 
 
-def rising_set(name: str, n_outcomes: int, separation: float, *, rng: Rng, effort: Effort) -> Estimate:
+def rising_set(name: str, n_outcomes: int, separation: float, *, rng: Rng, profile: Profile) -> Estimate:
     """V2: the outcomes whose reward is driven up, as a binary number."""
     r, _ = searched(name, *example_pair(n_outcomes, separation))
     return Estimate(float(sum(2**i for i in np.flatnonzero(r > 0))))
@@ -109,7 +109,7 @@ def quadrature(shift: float, scale: float) -> tuple[Array, Array, Array]:
     return x, step * np.exp(-0.5 * ((x - shift) / scale) ** 2) / scale, step * np.exp(-0.5 * x**2)
 
 
-def gaussian_loss(name: str, shift: float, scale: float, *, rng: Rng, effort: Effort) -> Estimate:
+def gaussian_loss(name: str, shift: float, scale: float, *, rng: Rng, profile: Profile) -> Estimate:
     """V1–V3, V5, V6: the least loss for N(shift, scale²) against N(0, 1); KLDO over quadratic rewards, else free."""
     x, p, q = quadrature(shift, scale)
     if name != "kldo":
@@ -125,7 +125,7 @@ def gaussian_loss(name: str, shift: float, scale: float, *, rng: Rng, effort: Ef
     return Estimate(float(found.fun), n=x.size)
 
 
-def gaussian_pairs(separation: float, *, rng: Rng, effort: Effort) -> Estimate:
+def gaussian_pairs(separation: float, *, rng: Rng, profile: Profile) -> Estimate:
     """V4: the least DPO loss for N(δ, 1) against N(0, 1), over linear rewards (log R is one)."""
     x, p, q = quadrature(separation, 1.0)
     margins = x[:, None] - x[None, :]
@@ -139,7 +139,7 @@ def gaussian_pairs(separation: float, *, rng: Rng, effort: Effort) -> Estimate:
     return Estimate(float(found.fun), n=weights.size)
 
 
-def pairs_above_singles(n_outcomes: int, separation: float, *, rng: Rng, effort: Effort) -> Estimate:
+def pairs_above_singles(n_outcomes: int, separation: float, *, rng: Rng, profile: Profile) -> Estimate:
     """V4: JS(p⊗q, q⊗p) − JS(p, q), each read off a minimised loss."""
     p, q = example_pair(n_outcomes, separation)
     of_pairs = np.log(2.0) - trained("dpo", p, q, rng)[1]

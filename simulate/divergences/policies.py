@@ -15,7 +15,7 @@ from scipy.optimize import minimize
 from scipy.special import log_softmax, logsumexp, rel_entr
 
 from simulate.montecarlo import Estimate
-from simulate.profiles import Effort
+from simulate.profiles import Profile
 from theory.divergences.losses import find_loss, loss_gradient, population_loss
 from theory.divergences.predictions import fixed_instance
 from theory.divergences.safety_data import example_pair, example_prompts, example_reference
@@ -67,7 +67,7 @@ def shifted(name: str, p: Array, q: Array, reference: Array, kl_beta: float, fit
 # V7.
 
 
-def aligned(name: str, kl_beta: float, outcome: int, *, rng: Rng, effort: Effort) -> Estimate:
+def aligned(name: str, kl_beta: float, outcome: int, *, rng: Rng, profile: Profile) -> Estimate:
     """V7: π/π_ref at one response, policy and constant trained together."""
     reference = example_reference(5)
     objective = shifted(name, *example_pair(5, 1.5), reference, kl_beta, not find_loss(name).shift_free)
@@ -83,36 +83,36 @@ def best_fixed(name: str, instance: str, kl_beta: float, rng: Rng, starts: int) 
     return np.asarray(np.exp(min(fits, key=lambda found: found.loss).log_policy[0]) / reference)
 
 
-def fixed(name: str, instance: str, outcome: int, kl_beta: float, *, rng: Rng, effort: Effort) -> Estimate:
+def fixed(name: str, instance: str, outcome: int, kl_beta: float, *, rng: Rng, profile: Profile) -> Estimate:
     """V7: π/π_ref at one response, constant fixed."""
-    return Estimate(float(best_fixed(name, instance, kl_beta, rng, effort.repeats)[outcome]), n=effort.repeats)
+    return Estimate(float(best_fixed(name, instance, kl_beta, rng, profile.repeats)[outcome]), n=profile.repeats)
 
 
-def not_monotone(name: str, instance: str, *, rng: Rng, effort: Effort) -> Estimate:
+def not_monotone(name: str, instance: str, *, rng: Rng, profile: Profile) -> Estimate:
     """V7: π/π_ref of the response with R = 2/3 (index 2) minus that of the second one with R = 2 (index 1)."""
     ratios = best_fixed(name, instance, 1.0, rng, 1)
     return Estimate(float(ratios[2] - ratios[1]))
 
 
-def kto_policies(kl_beta: float, rng: Rng, effort: Effort) -> list[Array]:
+def kto_policies(kl_beta: float, rng: Rng, profile: Profile) -> list[Array]:
     """Policies (A,) of KTO with fitted z₀ from many starts: those within 1e-8 of the least loss found."""
     p, q = example_pair(5, 1.5)
     objective = shifted("kto", p, q, example_reference(5), kl_beta, True)
-    fits = [fit(objective, 3.0 * rng.normal(size=(1, 5)), 1) for _ in range(5 * effort.repeats)]
+    fits = [fit(objective, 3.0 * rng.normal(size=(1, 5)), 1) for _ in range(5 * profile.repeats)]
     least = min(found.loss for found in fits)
     return [np.exp(found.log_policy[0]) for found in fits if found.loss <= least + 1e-8]
 
 
-def kto_support(kl_beta: float, *, rng: Rng, effort: Effort) -> Estimate:
+def kto_support(kl_beta: float, *, rng: Rng, profile: Profile) -> Estimate:
     """V7: the least mass that any of them puts on R > 1."""
     p, q = example_pair(5, 1.5)
-    policies = kto_policies(kl_beta, rng, effort)
+    policies = kto_policies(kl_beta, rng, profile)
     return Estimate(min(float(policy[p > q].sum()) for policy in policies), n=len(policies))
 
 
-def kto_split(kl_beta: float, *, rng: Rng, effort: Effort) -> Estimate:
+def kto_split(kl_beta: float, *, rng: Rng, profile: Profile) -> Estimate:
     """V7: the largest total variation between two of them, minus 0.05."""
-    policies = np.array(kto_policies(kl_beta, rng, effort))
+    policies = np.array(kto_policies(kl_beta, rng, profile))
     distances = 0.5 * np.abs(policies[:, None] - policies[None, :]).sum(axis=-1)
     return Estimate(float(distances.max()) - 0.05, n=len(policies))
 
@@ -144,15 +144,15 @@ def per_prompt_kldo(p: Array, q: Array, reference: Array, kl_beta: float) -> Obj
     return objective
 
 
-def gap(n_prompts: int, kl_beta: float, shared: str, *, rng: Rng, effort: Effort) -> Estimate:
+def gap(n_prompts: int, kl_beta: float, shared: str, *, rng: Rng, profile: Profile) -> Estimate:
     """V8: the least global KLDO loss over normalised policies, plus KL(D⁺‖D⁻)."""
     p, q, reference = example_prompts(n_prompts, 4, shared=shared == "yes")
     objective = global_kldo(p, q, reference, kl_beta)
-    losses = [fit(objective, 2.0 * rng.normal(size=p.shape)).loss for _ in range(effort.repeats)]
+    losses = [fit(objective, 2.0 * rng.normal(size=p.shape)).loss for _ in range(profile.repeats)]
     return Estimate(min(losses) + float(np.sum(rel_entr(p, q))), n=len(losses))
 
 
-def tilted(n_prompts: int, kl_beta: float, shared: str, *, rng: Rng, effort: Effort) -> Estimate:
+def tilted(n_prompts: int, kl_beta: float, shared: str, *, rng: Rng, profile: Profile) -> Estimate:
     """V8: the global loss, plus KL, of the policy that the per-prompt loss leads to."""
     p, q, reference = example_prompts(n_prompts, 4, shared=shared == "yes")
     policy = fit(per_prompt_kldo(p, q, reference, kl_beta), rng.normal(size=p.shape)).log_policy
@@ -160,13 +160,13 @@ def tilted(n_prompts: int, kl_beta: float, shared: str, *, rng: Rng, effort: Eff
     return Estimate(value + float(np.sum(rel_entr(p, q))))
 
 
-def per_prompt(n_prompts: int, kl_beta: float, shared: str, *, rng: Rng, effort: Effort) -> Estimate:
+def per_prompt(n_prompts: int, kl_beta: float, shared: str, *, rng: Rng, profile: Profile) -> Estimate:
     """V8: the least loss with one log per prompt."""
     p, q, reference = example_prompts(n_prompts, 4, shared=shared == "yes")
     return Estimate(fit(per_prompt_kldo(p, q, reference, kl_beta), rng.normal(size=p.shape)).loss)
 
 
-def bco_shift(n_prompts: int, kl_beta: float, prompt: int, *, rng: Rng, effort: Effort) -> Estimate:
+def bco_shift(n_prompts: int, kl_beta: float, prompt: int, *, rng: Rng, profile: Profile) -> Estimate:
     """V8: the δ_x that BCO settles on, one per prompt."""
     p, q, reference = example_prompts(n_prompts, 4)
     parts = find_loss("bco").parts

@@ -15,7 +15,7 @@ from scipy.optimize import linprog
 from scipy.special import expit, logsumexp
 
 from simulate.montecarlo import Estimate, mean, proportion, root_mean_square, slope
-from simulate.profiles import Effort
+from simulate.profiles import Profile
 from simulate.softmax import Loss, train
 from theory.divergences.losses import estimated_divergence, find_loss, population_loss
 from theory.divergences.predictions import minibatch_rewards
@@ -78,36 +78,36 @@ def _pair_loss(wins: Array, rewards: Array) -> Array:
     return np.sum(wins * np.logaddexp(0.0, rewards[:, None, :] - rewards[:, :, None]), axis=(1, 2))
 
 
-def divergence_estimate(name: str, separation: float, *, rng: Rng, effort: Effort) -> Estimate:
+def divergence_estimate(name: str, separation: float, *, rng: Rng, profile: Profile) -> Estimate:
     """V9: the divergence read off the minimum on 200 000 draws, mean over samples."""
-    samples = draw(name, *example_pair(5, separation), 200_000, max(effort.replicates // 10, 10), rng)
+    samples = draw(name, *example_pair(5, separation), 200_000, max(profile.replicates // 10, 10), rng)
     return mean([estimated_divergence(name, float(value)) for value in samples.minimum])
 
 
-def bias(name: str, n: int, *, rng: Rng, effort: Effort) -> Estimate:
+def bias(name: str, n: int, *, rng: Rng, profile: Profile) -> Estimate:
     """V9: n·(E[minimum on the sample] − minimum)."""
-    samples = draw(name, *example_pair(5, 1.5), n, 5 * effort.replicates, rng)
+    samples = draw(name, *example_pair(5, 1.5), n, 5 * profile.replicates, rng)
     return mean(n * (samples.minimum - samples.at_optimum))
 
 
-def held_out(name: str, n: int, *, rng: Rng, effort: Effort) -> Estimate:
+def held_out(name: str, n: int, *, rng: Rng, profile: Profile) -> Estimate:
     """V9: n·(E[loss of the fitted r on fresh data] − minimum), fresh data without end."""
     p, q = example_pair(5, 1.5)
-    rewards = draw(name, p, q, n, effort.replicates, rng).rewards
+    rewards = draw(name, p, q, n, profile.replicates, rng).rewards
     truth = population_loss(name, find_loss(name).optimum(np.log(p / q)), p, q)
     return mean([n * (population_loss(name, r, p, q) - truth) for r in rewards])
 
 
-def spread(name: str, n: int, *, rng: Rng, effort: Effort) -> Estimate:
+def spread(name: str, n: int, *, rng: Rng, profile: Profile) -> Estimate:
     """V9: √n times the standard deviation of the minimum over samples."""
-    values = draw(name, *example_pair(5, 1.5), n, 5 * effort.replicates, rng).minimum
+    values = draw(name, *example_pair(5, 1.5), n, 5 * profile.replicates, rng).minimum
     return root_mean_square(np.sqrt(n) * (values - values.mean()))
 
 
-def coverage(name: str, *, rng: Rng, effort: Effort) -> Estimate:
+def coverage(name: str, *, rng: Rng, profile: Profile) -> Estimate:
     """V9: share of samples of 4000 per class whose 95 % interval covers the minimum."""
     p, q = example_pair(5, 1.5)
-    n, samples = 4000, effort.replicates
+    n, samples = 4000, profile.replicates
     truth = find_loss(name).minimum(p, q)
     covered = 0
     for _ in range(samples):
@@ -119,12 +119,12 @@ def coverage(name: str, *, rng: Rng, effort: Effort) -> Estimate:
     return proportion(covered, samples)
 
 
-def rate(name: str, *, rng: Rng, effort: Effort) -> Estimate:
+def rate(name: str, *, rng: Rng, profile: Profile) -> Estimate:
     """V9: slope of log(root mean square error of the minimum) in log n."""
     p, q = example_pair(5, 1.5)
     truth = find_loss(name).minimum(p, q)
     sizes = 4 ** np.arange(6, 11)
-    errors = [root_mean_square(draw(name, p, q, int(n), effort.replicates, rng).minimum - truth) for n in sizes]
+    errors = [root_mean_square(draw(name, p, q, int(n), profile.replicates, rng).minimum - truth) for n in sizes]
     values = np.array([e.value for e in errors])
     return slope(np.log(sizes), np.log(values), [e.stderr / e.value for e in errors])
 
@@ -137,25 +137,25 @@ def batches(q: Array, size: int, count: int, rng: Rng) -> Array:
     return rng.multinomial(size, q, size=count) / size
 
 
-def log_mean_exp_bias(batch: int, *, rng: Rng, effort: Effort) -> Estimate:
+def log_mean_exp_bias(batch: int, *, rng: Rng, profile: Profile) -> Estimate:
     """V9: B·(E[log mean of B values x] − log E x), x = eʳ/E eʳ; control variate: the mean itself, whose mean is 1."""
     rewards, q = minibatch_rewards()
     x = np.exp(rewards - logsumexp(rewards, b=q))
-    means = batches(q, batch, 50 * effort.replicates, rng) @ x
+    means = batches(q, batch, 50 * profile.replicates, rng) @ x
     return mean(batch * (np.log(means) - (means - 1.0)))
 
 
-def small_batch_bias(batch: int, *, rng: Rng, effort: Effort) -> Estimate:
+def small_batch_bias(batch: int, *, rng: Rng, profile: Profile) -> Estimate:
     """V9: the same bias, not multiplied by B."""
-    found = log_mean_exp_bias(batch, rng=rng, effort=effort)
+    found = log_mean_exp_bias(batch, rng=rng, profile=profile)
     return Estimate(found.value / batch, found.stderr / batch, found.n)
 
 
-def leave_one_out_bias(batch: int, *, rng: Rng, effort: Effort) -> Estimate:
+def leave_one_out_bias(batch: int, *, rng: Rng, profile: Profile) -> Estimate:
     """V9: B²·(E[leave-one-out log-mean-exp] − log E x); control variates: the mean, and Σ_{i≠j}(x_i − 1)(x_j − 1)."""
     rewards, q = minibatch_rewards()
     x = np.exp(rewards - logsumexp(rewards, b=q))
-    shares = batches(q, batch, 50 * effort.replicates, rng)
+    shares = batches(q, batch, 50 * profile.replicates, rng)
     means = shares @ x
     without = (batch * means[:, None] - x) / (batch - 1.0)
     logs = np.log(np.where(shares > 0, without, 1.0))  # a response that is not in the batch has weight 0
@@ -164,14 +164,14 @@ def leave_one_out_bias(batch: int, *, rng: Rng, effort: Effort) -> Estimate:
     return mean(batch**2 * (corrected - (means - 1.0) + 0.5 * pairs))
 
 
-def weight_bias(batch: int, rate: float, outcome: int, *, rng: Rng, effort: Effort) -> Estimate:
+def weight_bias(batch: int, rate: float, outcome: int, *, rng: Rng, profile: Profile) -> Estimate:
     """V9: B·(E[weight of one response in the gradient] − its weight), moving average of the given rate below.
 
     Control variates: the numerator and the denominator, both unbiased.
     """
     rewards, q = minibatch_rewards()
     x = np.exp(rewards - logsumexp(rewards, b=q))
-    chains, kept = 10 * effort.replicates, 5
+    chains, kept = 10 * profile.replicates, 5
     average = batches(q, batch, chains, rng) @ x
     burn_in = 0 if rate == 1.0 else int(8 / rate)
     found = []
@@ -185,7 +185,7 @@ def weight_bias(batch: int, rate: float, outcome: int, *, rng: Rng, effort: Effo
     return mean(batch * np.mean(found, axis=0))
 
 
-def smallest_batch(separation: float, *, rng: Rng, effort: Effort) -> Estimate:
+def smallest_batch(separation: float, *, rng: Rng, profile: Profile) -> Estimate:
     """V9: the smallest B at which no direction lowers the expected loss without end, a linear program per B.
 
     Along d the loss falls at rate p·d − E[max of d over the batch]; only which responses are in the batch matters.
@@ -240,21 +240,21 @@ def trained_range(batch: int, moving: bool, rng: Rng) -> float:
     return float(np.ptp(train(batch_loss, np.zeros(4), STEPS, 0.05).log_policy))
 
 
-def minibatch_optimum(batch: int, *, rng: Rng, effort: Effort) -> Estimate:
+def minibatch_optimum(batch: int, *, rng: Rng, profile: Profile) -> Estimate:
     """V9: the range of the rewards to which minibatch KLDO is trained, mean of several runs."""
-    return mean([trained_range(batch, False, rng) for _ in range(_runs(effort))])
+    return mean([trained_range(batch, False, rng) for _ in range(_runs(profile))])
 
 
-def average_helps(batch: int, *, rng: Rng, effort: Effort) -> Estimate:
+def average_helps(batch: int, *, rng: Rng, profile: Profile) -> Estimate:
     """V9: how much farther from log R's range plain minibatch training ends than training with a moving average."""
     p, q = example_pair(4, 1.0)
     exact = float(np.ptp(np.log(p / q)))
     plain, moving = (
-        [abs(trained_range(batch, kind, rng) - exact) for _ in range(_runs(effort))] for kind in (False, True)
+        [abs(trained_range(batch, kind, rng) - exact) for _ in range(_runs(profile))] for kind in (False, True)
     )
     return mean(np.array(plain) - np.array(moving))
 
 
-def _runs(effort: Effort) -> int:
+def _runs(profile: Profile) -> int:
     """Training runs behind a mean: four, two in the smallest profile."""
-    return 4 if effort.repeats > 10 else 2
+    return 4 if profile.repeats > 10 else 2

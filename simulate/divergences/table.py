@@ -12,7 +12,7 @@ from collections.abc import Callable
 from simulate.divergences import data, losses, policies, samples
 from simulate.montecarlo import Estimate
 
-#: `claim.check` → function(**setting, rng, effort).
+#: `claim.check` → function(**setting, rng, profile).
 DIVERGENCES: dict[str, Callable[..., Estimate]] = {
     "V1.minimum": losses.least_loss,
     "V1.minimiser": losses.reward_range,

@@ -14,7 +14,7 @@ import numpy as np
 
 from simulate.montecarlo import Estimate, bootstrap
 from simulate.people.ratings import PairTable, RatedItems
-from simulate.profiles import Effort
+from simulate.profiles import Profile
 from theory.bradley_terry import Population, product_pairs
 from theory.distortion.methods import METHODS, Situation
 from theory.policy.kl_ball import maximize_in_kl_ball
@@ -68,7 +68,7 @@ def generated_people(rng: Rng) -> People:
     return People("generated", RatedItems("generated", utilities, items, (), 0, (0.0, 1.0)))
 
 
-def people_distortion(people: People, method: str, bt_beta: float, *, rng: Rng, effort: Effort) -> Estimate:
+def people_distortion(people: People, method: str, bt_beta: float, *, rng: Rng, profile: Profile) -> Estimate:
     """Distortion of one method on these users, with its bootstrap standard error and percentile interval."""
     entry = METHODS[method]
     pairs = people.rated.pair_table(bt_beta)
@@ -79,7 +79,7 @@ def people_distortion(people: People, method: str, bt_beta: float, *, rng: Rng, 
         best = u @ maximize_in_kl_ball(u, tau=tau, log_reference=situation.log_reference)
         return np.array([best / (u @ entry.run(situation))])
 
-    resamples = effort.resamples if entry.looks_at == "comparisons" else max(2, effort.resamples // 10)
+    resamples = profile.resamples if entry.looks_at == "comparisons" else max(2, profile.resamples // 10)
     point, draws = bootstrap(statistic, people.n_users, resamples, rng)
     low, high = np.percentile(draws[:, 0], [2.5, 97.5])
     return Estimate(float(point[0]), float(draws[:, 0].std(ddof=1)), people.n_users, float(low), float(high))

@@ -9,7 +9,7 @@ from scipy.optimize import linprog
 from scipy.special import log_softmax, logsumexp
 
 from simulate.montecarlo import Estimate, slope
-from simulate.profiles import Effort
+from simulate.profiles import Profile
 from simulate.proximal.losses import RewardLoss, descend, edpo, of_rewards, sampled_dpo, total
 from simulate.proximal.tables import Rng, random_table, threshold_over_subsets, win_shares
 from simulate.softmax import minimise
@@ -20,10 +20,10 @@ from theory.proximal.losses import dpo_loss
 # P5: DPO alone.
 
 
-def flat_direction(drop: float, *, rng: Rng, effort: Effort) -> Estimate:
+def flat_direction(drop: float, *, rng: Rng, profile: Profile) -> Estimate:
     """P5: lower all labelled log-likelihoods by `drop` nats, give their mass to the others, evaluate the loss again."""
     worst = 0.0
-    for _ in range(effort.repeats):
+    for _ in range(profile.repeats):
         reference = rng.dirichlet(np.full(8, 2.0))
         before = log_softmax(rng.normal(size=8))
         wins = np.zeros((8, 8))
@@ -33,10 +33,10 @@ def flat_direction(drop: float, *, rng: Rng, effort: Effort) -> Estimate:
         after[5:] = before[5:] + np.log1p(-np.exp(logsumexp(after[:5]))) - logsumexp(before[5:])
         before_after = [dpo_loss(np.exp(logs), reference, *win_shares(wins), 1.0) for logs in (before, after)]
         worst = max(worst, abs(before_after[1] - before_after[0]))
-    return Estimate(worst, n=effort.repeats)
+    return Estimate(worst, n=profile.repeats)
 
 
-def flat_dimension(data: str, *, rng: Rng, effort: Effort) -> Estimate:
+def flat_dimension(data: str, *, rng: Rng, profile: Profile) -> Estimate:
     """P5: corank of the Hessian in r of the loss trained on, by central differences at a random r, minus the shift."""
     n, pairs = COMPARISONS[data]
     loss = sampled_dpo(np.array(pairs))
@@ -45,7 +45,7 @@ def flat_dimension(data: str, *, rng: Rng, effort: Effort) -> Estimate:
     return Estimate(n - np.linalg.matrix_rank(np.array(hessian), tol=1e-6) - 1.0)
 
 
-def mass_after_dpo(start: float, kl_beta: float, *, rng: Rng, effort: Effort) -> Estimate:
+def mass_after_dpo(start: float, kl_beta: float, *, rng: Rng, profile: Profile) -> Estimate:
     """P5: the mass of a pair, won 3 : 1, after DPO was minimised from a policy that gives it `start`."""
     pairs = np.array([[0, 1], [0, 1], [0, 1], [1, 0]])
     law = np.array([start / 2, start / 2, (1 - start) / 2, (1 - start) / 2])
@@ -53,7 +53,7 @@ def mass_after_dpo(start: float, kl_beta: float, *, rng: Rng, effort: Effort) ->
     return Estimate(float(np.exp(minimise(loss, np.log(law)).log_policy[:2]).sum()))
 
 
-def margin_growth(kl_beta: float, *, rng: Rng, effort: Effort) -> Estimate:
+def margin_growth(kl_beta: float, *, rng: Rng, profile: Profile) -> Estimate:
     """P5: descent on one separable pair: the margin against the logarithm of the steps."""
     log_ref = np.log(np.full(3, 1 / 3))
     loss = of_rewards(sampled_dpo(np.array([[0, 1]])), log_ref, kl_beta)
@@ -62,7 +62,7 @@ def margin_growth(kl_beta: float, *, rng: Rng, effort: Effort) -> Estimate:
     return slope(np.log(steps), kl_beta * (path[steps, 0] - path[steps, 1]))
 
 
-def coupled_path(method: str, response: int, step: int, *, rng: Rng, effort: Effort) -> Estimate:
+def coupled_path(method: str, response: int, step: int, *, rng: Rng, profile: Profile) -> Estimate:
     """P5, P12: descent on a softmax of shared features, chain rule and all; one log-ratio after `step` steps."""
     c = COUPLED
     log_ref = np.log(c.reference)
@@ -77,18 +77,18 @@ def coupled_path(method: str, response: int, step: int, *, rng: Rng, effort: Eff
 # P7: the threshold.
 
 
-def over_subsets(n: int, *, rng: Rng, effort: Effort) -> Estimate:
+def over_subsets(n: int, *, rng: Rng, profile: Profile) -> Estimate:
     """P7: α* of a table over all of its subsets."""
     return Estimate(threshold_over_subsets(*spread_table(n)), n=2**n - 2)
 
 
-def one_pair(share: float, *, rng: Rng, effort: Effort) -> Estimate:
+def one_pair(share: float, *, rng: Rng, profile: Profile) -> Estimate:
     """P7: α* of one pair and H over its six subsets; w = ±⅛ by hand."""
     weights = np.array([share / 2, share / 2, 1.0 - share])
     return Estimate(threshold_over_subsets(np.array([0.125, -0.125, 0.0]), weights), n=6)
 
 
-def linear_program(n: int, *, rng: Rng, effort: Effort) -> Estimate:
+def linear_program(n: int, *, rng: Rng, profile: Profile) -> Estimate:
     """P7: the largest gain w·d among directions of spread ¼ Σ μμ'|d − d'| ≤ 1: the α at which cost meets gain.
 
     Variables d (n,) and e ≥ |d_i − d_j| per pair; d_0 = 0, as shifts are free.
@@ -110,7 +110,7 @@ def linear_program(n: int, *, rng: Rng, effort: Effort) -> Estimate:
     return Estimate(-float(found.fun)) if found.success else Estimate(math.nan, math.nan)
 
 
-def descent_growth(n: int, factor: float, *, rng: Rng, effort: Effort) -> Estimate:
+def descent_growth(n: int, factor: float, *, rng: Rng, profile: Profile) -> Estimate:
     """P7: exponent of the steps in the spread of log π − log π_ref along descent, from 2000 steps on."""
     w, mu = spread_table(n)
     alpha = factor * threshold_over_subsets(w, mu)
@@ -122,21 +122,21 @@ def descent_growth(n: int, factor: float, *, rng: Rng, effort: Effort) -> Estima
     return slope(np.log(steps), np.log(np.ptp(path[steps], axis=1)))
 
 
-def corollary(n: int, *, rng: Rng, effort: Effort) -> Estimate:
+def corollary(n: int, *, rng: Rng, profile: Profile) -> Estimate:
     """P7: largest α*/α₀ over random tables with Corollary B.2's α₀."""
     worst = 0.0
-    for _ in range(2 * effort.repeats):
+    for _ in range(2 * profile.repeats):
         w, mu = random_table(rng, n, int(rng.integers(0, n - 1)))
         empirical = np.abs(w) / np.abs(w).sum()
         scores = np.sign(w) * np.abs(w).sum()
         worst = max(worst, threshold_over_subsets(w, mu) / paper_threshold(scores, empirical, mu))
-    return Estimate(worst, n=2 * effort.repeats)
+    return Estimate(worst, n=2 * profile.repeats)
 
 
-def mixture(n: int, *, rng: Rng, effort: Effort) -> Estimate:
+def mixture(n: int, *, rng: Rng, profile: Profile) -> Estimate:
     """P7: largest α*·η² over random pairwise data, μ = η·μ̂ + (1 − η)·ρ on the unlabelled rest."""
     worst = 0.0
-    for _ in range(2 * effort.repeats):
+    for _ in range(2 * profile.repeats):
         labelled = int(rng.integers(2, n))
         wins = np.zeros((n, n))
         wins[:labelled, :labelled] = np.triu(rng.poisson(1.0, (labelled, labelled)), 1)  # 0 ≻ 1 ≻ 2 …: the extreme
@@ -147,4 +147,4 @@ def mixture(n: int, *, rng: Rng, effort: Effort) -> Estimate:
         mu = share * empirical + (1.0 - share) * rest / rest.sum()
         exact = threshold_over_subsets(empirical * ((P - 0.5) @ empirical), mu)
         worst = max(worst, exact / mixture_threshold(share))
-    return Estimate(worst, n=2 * effort.repeats)
+    return Estimate(worst, n=2 * profile.repeats)

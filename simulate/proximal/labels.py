@@ -9,7 +9,7 @@ import numpy as np
 from scipy.special import logsumexp
 
 from simulate.montecarlo import Estimate, mean
-from simulate.profiles import Effort
+from simulate.profiles import Profile
 from simulate.proximal.losses import (
     RewardLoss,
     edpo,
@@ -51,7 +51,7 @@ def _place(labels: Labels, response: int | str) -> int:
 
 
 def hyper_response(
-    space: str, kind: str, response: int | str, alpha: float, kl_beta: float, *, rng: Rng, effort: Effort
+    space: str, kind: str, response: int | str, alpha: float, kl_beta: float, *, rng: Rng, profile: Profile
 ) -> Estimate:
     """P6: train on all responses, or on Y_H; the probability of one response."""
     labels = LABELS[kind]
@@ -66,7 +66,9 @@ def hyper_response(
     return Estimate(math.exp(trained[_place(labels, response)]))
 
 
-def proximal_dpo(kind: str, response: int | str, alpha: float, kl_beta: float, *, rng: Rng, effort: Effort) -> Estimate:
+def proximal_dpo(
+    kind: str, response: int | str, alpha: float, kl_beta: float, *, rng: Rng, profile: Profile
+) -> Estimate:
     """P8: minimise DPO on the labelled responses plus the tie to H; α = 1/η² does not enter it."""
     labels = LABELS[kind]
     y = labels.labelled
@@ -77,10 +79,10 @@ def proximal_dpo(kind: str, response: int | str, alpha: float, kl_beta: float, *
     return Estimate(math.exp(trained[_place(labels, response)]))
 
 
-def proximal_identity(share: float, *, rng: Rng, effort: Effort) -> Estimate:
+def proximal_identity(share: float, *, rng: Rng, profile: Profile) -> Estimate:
     """P8: largest |L_PRO − (½·L_DPO + tie to H − ½ log 2)| over random data and rewards."""
     worst = 0.0
-    for _ in range(5 * effort.repeats):
+    for _ in range(5 * profile.repeats):
         N = int(rng.integers(2, 7))
         wins = rng.poisson(1.0, (N, N)) * (1 - np.eye(N))
         wins[0, 1] += 1
@@ -90,11 +92,11 @@ def proximal_identity(share: float, *, rng: Rng, effort: Effort) -> Estimate:
         pro = edpo(signal, np.append(share * empirical, 1.0 - share), share**-2)(r)[0]
         split = pro_pairs(P, empirical, share)(r)[0] - 0.5 * math.log(2.0)
         worst = max(worst, abs(pro - split))
-    return Estimate(worst, n=5 * effort.repeats)
+    return Estimate(worst, n=5 * profile.repeats)
 
 
 def trained_level(
-    kind: str, response: int | str, alpha: float, kl_beta: float, *, rng: Rng, effort: Effort
+    kind: str, response: int | str, alpha: float, kl_beta: float, *, rng: Rng, profile: Profile
 ) -> Estimate:
     """P12: PRO over all logits, r(H) from the unlabelled mass, random start; the log-ratio of one response.
 
@@ -112,7 +114,7 @@ def trained_level(
 # Minibatches.
 
 
-def minibatch_level(kind: str, response: int, alpha: float, kl_beta: float, *, rng: Rng, effort: Effort) -> Estimate:
+def minibatch_level(kind: str, response: int, alpha: float, kl_beta: float, *, rng: Rng, profile: Profile) -> Estimate:
     """P12: batches of labelled responses from μ̂ with their scores and of pairs from μ × μ; the mean of several runs."""
     labels = LABELS[kind]
     w, empirical, _ = counted(labels)
@@ -130,11 +132,11 @@ def minibatch_level(kind: str, response: int, alpha: float, kl_beta: float, *, r
 
         return batch
 
-    runs = [_adam(batches(), log_ref, kl_beta, rng) for _ in range(_runs(effort))]
+    runs = [_adam(batches(), log_ref, kl_beta, rng) for _ in range(_runs(profile))]
     return mean([float(run[response] - log_ref[response]) for run in runs])
 
 
-def minibatch_gap(method: str, kl_beta: float, *, rng: Rng, effort: Effort) -> Estimate:
+def minibatch_gap(method: str, kl_beta: float, *, rng: Rng, profile: Profile) -> Estimate:
     """P12: every loss on batches of a data set of observations; r(0) − r(last) at the end, the mean of several runs.
 
     The last response is the loser for DPO and H for PRO. Each observation is a comparison of one pair, a label of one
@@ -159,14 +161,14 @@ def minibatch_gap(method: str, kl_beta: float, *, rng: Rng, effort: Effort) -> E
         return pro_scalar(ratings[rng.integers(0, len(ratings), BATCH)].mean(axis=0), data.alpha)
 
     gaps = []
-    for _ in range(_runs(effort)):
+    for _ in range(_runs(profile)):
         r = kl_beta * (_adam(batch, log_ref, kl_beta, rng) - log_ref)
         gaps.append(float(r[0] - r[-1]))
     return mean(gaps)
 
 
-def _runs(effort: Effort) -> int:
-    return max(3, effort.repeats // 3)
+def _runs(profile: Profile) -> int:
+    return max(3, profile.repeats // 3)
 
 
 def _adam(batch: Callable[[int], RewardLoss], log_ref: Array, kl_beta: float, rng: Rng) -> Array:

@@ -29,11 +29,11 @@ def row(claim: str, check: str, setting: str, estimate: float, stderr: float = 0
 
 @cache
 def measured(claim_id: str, check_name: str, settings: int) -> tuple[Row, ...]:
-    """Rows of one check, really measured (profile smoke has enough effort for the exact ones)."""
+    """Rows of one check, really measured (profile smoke does enough for the exact ones)."""
     found = []
     for setting in find_claim(claim_id).check(check_name).settings[:settings]:
         key, name = f"{claim_id}.{check_name}", setting_key(setting)
-        e = EXPERIMENTS[key](**setting, rng=generator(0, key, name), effort=PROFILES["smoke"])
+        e = EXPERIMENTS[key](**setting, rng=generator(0, key, name), profile=PROFILES["smoke"])
         found.append(row(claim_id, check_name, name, e.value, e.stderr))
     return tuple(found)
 
@@ -243,6 +243,6 @@ def test_numbers_for_tables():
 @pytest.mark.parametrize("key", MEASUREMENTS)
 def test_every_measurement_runs(key):
     function, settings = MEASUREMENTS[key]
-    e = function(**settings[0], rng=generator(0, key), effort=PROFILES["smoke"])
+    e = function(**settings[0], rng=generator(0, key), profile=PROFILES["smoke"])
     assert e.value >= 1 - 1e-9  # a policy cannot beat the best one
     assert e.stderr >= 0

@@ -30,7 +30,7 @@ CHECKS: dict[str, Check] = {f"{claim.id}.{check.name}": check for claim in BEST_
 def run(key: str, number: int = 0, profile: str = "smoke") -> tuple[Check, dict, float, float]:
     check = CHECKS[key]
     setting = dict(check.settings[number])
-    estimate = BEST_OF_N[key](**setting, rng=generator(0, key, setting_key(setting)), effort=PROFILES[profile])
+    estimate = BEST_OF_N[key](**setting, rng=generator(0, key, setting_key(setting)), profile=PROFILES[profile])
     return check, setting, estimate.value, estimate.stderr
 
 

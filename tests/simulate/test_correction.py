@@ -19,7 +19,7 @@ CHECKS = {f"{claim.id}.{check.name}": check for claim in CORRECTION_CLAIMS for c
 
 
 def judge(key: str, setting: Setting, profile: str = "smoke") -> str:
-    estimate = CORRECTION[key](**setting, rng=generator(0, key, setting_key(setting)), effort=PROFILES[profile])
+    estimate = CORRECTION[key](**setting, rng=generator(0, key, setting_key(setting)), profile=PROFILES[profile])
     return verdict(CHECKS[key], CHECKS[key].predict(setting), estimate.value, estimate.stderr)
 
 

@@ -80,7 +80,7 @@ def test_the_checks_can_fail(rng, monkeypatch):
     from simulate.best_of_n.memory import lost, truncated
     from simulate.profiles import PROFILES
 
-    effort = PROFILES["smoke"]
+    profile = PROFILES["smoke"]
     right = decoder._Run.advance
 
     def forgetful(self, token, stage):
@@ -90,7 +90,7 @@ def test_the_checks_can_fail(rng, monkeypatch):
             self.rewards.pop()
 
     monkeypatch.setattr(decoder._Run, "advance", forgetful)
-    assert lost("fixed times", rng=rng, effort=effort).value > 0
+    assert lost("fixed times", rng=rng, profile=profile).value > 0
     monkeypatch.setattr(decoder._Run, "advance", right)
 
     result = decoder._Run.result
@@ -101,7 +101,7 @@ def test_the_checks_can_fail(rng, monkeypatch):
         return result(self)
 
     monkeypatch.setattr(decoder._Run, "result", careless)
-    assert truncated("memory", rng=rng, effort=effort).value > 0
+    assert truncated("memory", rng=rng, profile=profile).value > 0
 
 
 def test_nan_scores_stop_the_run_with_the_rows_listed(rng):

@@ -19,7 +19,7 @@ CHECKS = {f"{claim.id}.{check.name}": check for claim in DENSITY_RATIO_CLAIMS fo
 
 
 def judge(key: str, setting: Setting, profile: str = "smoke") -> str:
-    estimate = DENSITY_RATIO[key](**setting, rng=generator(0, key, setting_key(setting)), effort=PROFILES[profile])
+    estimate = DENSITY_RATIO[key](**setting, rng=generator(0, key, setting_key(setting)), profile=PROFILES[profile])
     return verdict(CHECKS[key], CHECKS[key].predict(setting), estimate.value, estimate.stderr)
 
 

@@ -22,7 +22,7 @@ CHECKS = {f"{claim.id}.{check.name}": check for claim in DIVERGENCES_CLAIMS for 
 
 
 def measure(key: str, setting: Setting, profile: str = "smoke") -> Estimate:
-    return DIVERGENCES[key](**setting, rng=generator(0, key, setting_key(setting)), effort=PROFILES[profile])
+    return DIVERGENCES[key](**setting, rng=generator(0, key, setting_key(setting)), profile=PROFILES[profile])
 
 
 def judged(key: str, setting: Setting, found: Estimate) -> str:

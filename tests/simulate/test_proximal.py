@@ -34,7 +34,7 @@ SMOKE = PROFILES["smoke"]
 
 def measure(key, setting):
     check = CHECKS[key]
-    e = PROXIMAL[key](**setting, rng=generator(0, key, setting_key(setting)), effort=SMOKE)
+    e = PROXIMAL[key](**setting, rng=generator(0, key, setting_key(setting)), profile=SMOKE)
     return verdict(check, check.predict(setting), e.value, e.stderr)
 
 

@@ -135,8 +135,8 @@ def test_every_measurement_gives_rows_with_a_place(measured):
         for row in rows:
             assert parse_setting(setting_key(row.setting)) == dict(row.setting)
             assert math.isfinite(row.value)
-            assert row.stderr >= 0
-            assert row.n >= 1
+            assert row.estimate.stderr >= 0
+            assert row.estimate.n >= 1
 
 
 def test_what_holds_for_any_model_holds_for_an_untrained_one(measured):
@@ -144,7 +144,7 @@ def test_what_holds_for_any_model_holds_for_an_untrained_one(measured):
     rows = {(row.claim, row.check, setting_key(row.setting)): row for row in measured["best_of_n"]}
     for (claim, check, _), row in rows.items():
         if (claim, check) in {("B1", "llm_win_rate"), ("B3", "llm_reward"), ("B4", "llm_reward_law")}:
-            assert abs(row.value) < 5 * row.stderr, row
+            assert abs(row.value) < 5 * row.estimate.stderr, row
         if check in ("llm_tokens", "llm_peak"):
             assert row.value == 1.0
         if check in ("llm_alpha_zero", "llm_same_rows", "llm_lost"):
@@ -163,7 +163,7 @@ def test_speed_is_reported_with_its_share_of_the_copy_rate(measured, folder):
     """The largest N's Best-of-N run: 128 rows, all at once, of 1 + 24 tokens; the share only where rates are known."""
     rows = {row.check: row for row in measured["best_of_n"] if row.claim == "B10" and row.setting.get("n") == 16}
     assert (rows["rows_at_once"].value, rows["cached_tokens"].value) == (128, 128 * 25)
-    assert rows["tokens_per_second"].note == "128 rows at once, 3200 cached tokens at most"
+    assert rows["tokens_per_second"].estimate.witness == "128 rows at once, 3200 cached tokens at most"
     lab = SimpleNamespace(length=24, effort=EFFORTS["smoke"][0], model=generate.load(folder).model)
     spent = [Spent(generated=1500, scored=0, prefill=0, peak=peak, splits=0, seconds=2.0, scoring=0.5)
              for peak in (3000, 3200)]  # fmt: skip

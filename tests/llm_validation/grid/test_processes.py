@@ -16,12 +16,12 @@ from llm_validation.model.model import build, save
 from llm_validation.text.corpus import train_tokenizer
 from llm_validation.text.language import STORIES
 from simulate.montecarlo import generator
-from simulate.rows.measurement import Measured
+from simulate.rows.measurement import measurement
 from simulate.rows.store import read_rows
 
 
 def job(name: str, seed: int = 0) -> Job:
-    return Job(name, seed, lambda _: [Measured("D8", name, {}, float(seed))])
+    return Job(name, seed, lambda _: [measurement("D8", name, {}, float(seed))])
 
 
 STAMP: dict[str, object] = {"profile": "cpu", "fingerprint": "f", "commit": "c", "config": {"steps": 1}}

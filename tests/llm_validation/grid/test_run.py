@@ -24,7 +24,7 @@ from llm_validation.profiles import PROFILES, RATES, folder_name, profile_at
 from llm_validation.text.corpus import train_tokenizer
 from llm_validation.text.language import STORIES
 from simulate.montecarlo import generator
-from simulate.rows.measurement import Measured
+from simulate.rows.measurement import measurement
 from simulate.rows.store import read_rows
 
 STAMP: dict[str, object] = {
@@ -33,7 +33,7 @@ STAMP: dict[str, object] = {
 
 
 def job(name: str, seed: int = 0) -> Job:
-    return Job(name, seed, lambda _: [Measured("D8", name, {}, float(seed))])
+    return Job(name, seed, lambda _: [measurement("D8", name, {}, float(seed))])
 
 
 @pytest.fixture(scope="module")

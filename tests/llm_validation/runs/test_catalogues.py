@@ -29,7 +29,7 @@ from llm_validation.text.corpus import train_tokenizer
 from llm_validation.text.language import STORIES
 from simulate.montecarlo import generator
 from simulate.people.people import generated_people
-from simulate.rows.measurement import Measured
+from simulate.rows.measurement import Measurement, measurement
 from simulate.rows.store import read_rows
 from theory.claims import CLAIMS, find_claim
 
@@ -211,11 +211,11 @@ def test_people_with_gaps_are_refused():
 # The grid
 
 
-def _measured(value: float) -> list[Measured]:
-    return [Measured("D8", "reached", {"method": "rlhf"}, value)]
+def _measured(value: float) -> list[Measurement]:
+    return [measurement("D8", "reached", {"method": "rlhf"}, value)]
 
 
-def _fail(_: Trainer) -> list[Measured]:
+def _fail(_: Trainer) -> list[Measurement]:
     raise RuntimeError("no memory")
 
 
