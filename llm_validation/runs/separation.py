@@ -124,7 +124,7 @@ def separation(lab: Lab) -> list[Measurement]:
 
 
 def _difference(one: Measurement, other: Measurement) -> tuple[float, float]:
-    return one.value - other.value, math.hypot(one.stderr, other.stderr)
+    return one.value - other.value, math.hypot(one.estimate.stderr, other.estimate.stderr)
 
 
 def _align(lab: Lab, data: SafetyData, name: str, kind: Kind) -> tuple[Array, Measurement]:

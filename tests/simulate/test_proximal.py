@@ -115,11 +115,11 @@ def first(key):
 @pytest.mark.parametrize(
     ("module", "name", "keys"),
     [
-        (optimum, "pair_log_ratio", ["P9.gap"]),
-        (optimum, "binary_log_ratio", ["P10.gap", "P13.log_ratio"]),
-        (optimum, "paper_binary_gap", ["P10.printed"]),
-        (optimum, "zero_hyper_binary_gap", ["P10.zero_hyper"]),
-        (optimum, "scalar_log_ratio", ["P11.gap"]),
+        (closed_forms, "pair_log_ratio", ["P9.gap"]),
+        (closed_forms, "binary_log_ratio", ["P10.gap", "P13.log_ratio"]),
+        (closed_forms, "paper_binary_gap", ["P10.printed"]),
+        (closed_forms, "zero_hyper_binary_gap", ["P10.zero_hyper"]),
+        (closed_forms, "scalar_log_ratio", ["P11.gap"]),
         (existence, "binary_threshold", ["P13.threshold"]),
         (existence, "existence_threshold", ["P7.one_pair"]),
         (optimum, "proximal_optimum", ["P1.policy"]),
