@@ -113,7 +113,7 @@ def separation(lab: Lab) -> list[Measurement]:
         exact = [find_loss(name).divergence(*data.joint(kind)) for kind in ("cr", "preference")]
         if name != "dpo":  # pairs reveal a divergence of products: V10 is stated for D_f
             gap, stderr = _difference(read["cr"], read["preference"])
-            n = read["cr"].n
+            n = read["cr"].estimate.n
             rows += [
                 measurement("V10", "trained", {"name": name}, gap - (exact[0] - exact[1]), stderr, n),
                 measurement("V10", "trained_sign", {"name": name}, gap, stderr, n),

@@ -24,7 +24,7 @@ from simulate.proximal.losses import (
 from simulate.proximal.optima import PROXIMAL
 from simulate.proximal.tables import threshold_over_subsets
 from theory.claim import setting_key, verdict
-from theory.proximal import existence, feedback, optimum
+from theory.proximal import closed_forms, existence, feedback, optimum
 from theory.proximal.claims import PROXIMAL_CLAIMS
 from theory.proximal.losses import dpo_loss, edpo_loss, pro_binary_loss, pro_pairwise_loss, pro_scalar_loss
 
