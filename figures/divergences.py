@@ -16,8 +16,10 @@ from figures.style import LOOKS, PAGE, Drawing, finish, line, panels, points, se
 from simulate.rows.store import Row
 from theory.claim import parse_setting
 from theory.divergences import predictions as predict
+from theory.divergences.examples import fixed_instance
 from theory.divergences.policies import aligned_policy
-from theory.divergences.safety_data import data_gap, example_safety
+from theory.divergences.safety_data import data_gap, example_pair, example_safety
+from theory.divergences.samples import minibatch_threshold
 from theory.divergences.separation import expected_silhouette
 
 #: Losses of `estimated_against_exact` and the divergence that each stands for.
@@ -56,13 +58,13 @@ def estimated_against_exact(rows: Sequence[Row]) -> Figure:
     left.set_yscale("log")
     finish(left, "exact divergence", "estimated divergence", "the loss minimised on samples", legend=2)
 
-    biases = [-predict.sampling_bias(name, 1) for name in predict.SMOOTH]
+    biases = [-predict.scaled_bias(name, 1) for name in predict.SMOOTH]
     ends = [0.8 * min(biases), 1.25 * max(biases)]
     for look, name in enumerate(ESTIMATES):
         for size, filled in ((1000, False), (4000, True)):
             for row in select(rows, "V9", "bias", name=name, n=size):
                 colour, _, marker = LOOKS[look]
-                predicted = -size * predict.sampling_bias(name, size)
+                predicted = -predict.scaled_bias(name, size)
                 face = colour if filled else "none"
                 error = [[max(0.0, row.estimate - row.low)], [max(0.0, row.high - row.estimate)]]
                 right.errorbar(
@@ -83,11 +85,12 @@ def minibatches(rows: Sequence[Row]) -> Figure:
     """KLDO's log-mean-exp in minibatches: bias of the value, with and without leave-one-out, and of the optimum."""
     figure, (left, right) = panels(2, PAGE, 3.4)
     sizes = np.unique(np.geomspace(1, 700, 60).astype(int))
-    line(left, 0, sizes, [-predict.mean_exp_bias(int(B)) for B in sizes], r"$\mathrm{Var}(e^r)/(2B(\mathrm{E}e^r)^2)$")
+    biases = [-predict.mean_exp_bias(int(B)) / B for B in sizes]
+    line(left, 0, sizes, biases, r"$\mathrm{Var}(e^r)/(2B(\mathrm{E}e^r)^2)$")
     few = np.arange(1, 17)
     line(left, 1, few, [-predict.exact_mean_exp_bias(int(B)) for B in few], "exact, all batches listed")
     large = sizes[sizes >= 8]
-    line(left, 2, large, [abs(predict.one_out_bias(int(B))) for B in large], "leave-one-out, first term")
+    line(left, 2, large, [abs(predict.one_out_bias(int(B))) / B**2 for B in large], "leave-one-out, first term")
     small = select(rows, "V9", "small_batches")
     measured(left, 0, [_scaled(row, -1.0) for row in small], _positions(small, "batch"), "log-mean-exp")
     scaled = select(rows, "V9", "log_mean_exp")
@@ -109,7 +112,7 @@ def minibatches(rows: Sequence[Row]) -> Figure:
     points(right, 0, select(rows, "V9", "minibatch_optimum"), "batch", "trained on minibatches")
     right.axhline(predict.reward_range("kldo", 4, 1.0), color=LOOKS[1][0], linestyle="--", label=r"$\log R$")
     right.axvline(
-        predict.minibatch_threshold(4, 1.0), color=LOOKS[7][0], linestyle=":", label="$B^*$: none to its left"
+        minibatch_threshold(*example_pair(4, 1.0)), color=LOOKS[7][0], linestyle=":", label="$B^*$: none to its left"
     )
     right.set_xscale("log")
     _ticks(right.xaxis, 3, 4, 6, 8, 16, 32)
@@ -136,7 +139,7 @@ def kinds_of_data(rows: Sequence[Row]) -> Figure:
 def fixed_constants(rows: Sequence[Row]) -> Figure:
     """π/π_ref against R: a curve h(R) if the constant is fitted, no function of R if it is fixed."""
     figure, (left, right) = panels(2, PAGE, 3.2)
-    p, q, reference = predict.fixed_instance("two ratios")
+    p, q, reference = fixed_instance("two ratios")
     ratios = p / q
     for look, name in enumerate(("hellinger", "bco", "kl")):
         mine = select(rows, "V7", "fixed", name=name, instance="two ratios")
@@ -156,7 +159,7 @@ def fixed_constants(rows: Sequence[Row]) -> Figure:
         left, r"$R = D^+/D^-$", r"$\pi/\pi_{\mathrm{ref}}$", r"constant fixed at 0, $\beta_{\mathrm{KL}} = 1$", legend=2
     )
 
-    p, q, reference = predict.fixed_instance("far branch")
+    p, q, reference = fixed_instance("far branch")
     betas = np.concatenate([np.linspace(0.25, 0.47, 10), np.linspace(0.472, 0.5, 15), np.linspace(0.52, 0.9, 10)])
     for look, outcome in enumerate((0, 2)):
         curve = [predict.fixed_ratio("bco", "far branch", outcome, float(b)) * reference[outcome] for b in betas]

@@ -10,10 +10,10 @@ from scipy.special import log_softmax, logsumexp
 from simulate.divergences.losses import searched
 from simulate.montecarlo import Estimate, mean, proportion
 from simulate.profiles import Profile
+from theory.divergences.examples import representation
 from theory.divergences.gaussian import bhattacharyya_gaussian
 from theory.divergences.generators import f_divergence
 from theory.divergences.normaliser import GUARD, REGIMES, Regime
-from theory.divergences.predictions import representation
 from theory.divergences.safety_data import Kind, SafetyData, example_safety
 from theory.divergences.separation import class_separation, fit_gaussian, rank_correlation, silhouette
 from theory.validate import Array

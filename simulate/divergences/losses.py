@@ -14,8 +14,8 @@ from scipy.special import logsumexp
 from simulate.montecarlo import Estimate
 from simulate.profiles import Profile
 from simulate.softmax import minimise
+from theory.divergences.examples import named
 from theory.divergences.losses import Parts, find_loss, loss_gradient, population_loss
-from theory.divergences.predictions import named
 from theory.divergences.safety_data import example_pair, example_reference
 from theory.validate import Array
 

@@ -16,8 +16,8 @@ from scipy.special import log_softmax, logsumexp, rel_entr
 
 from simulate.montecarlo import Estimate
 from simulate.profiles import Profile
+from theory.divergences.examples import fixed_instance
 from theory.divergences.losses import find_loss, loss_gradient, population_loss
-from theory.divergences.predictions import fixed_instance
 from theory.divergences.safety_data import example_pair, example_prompts, example_reference
 from theory.validate import Array
 

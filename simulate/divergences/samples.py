@@ -17,8 +17,8 @@ from scipy.special import expit, logsumexp
 from simulate.montecarlo import Estimate, mean, proportion, root_mean_square, slope
 from simulate.profiles import Profile
 from simulate.softmax import Loss, train
+from theory.divergences.examples import minibatch_rewards
 from theory.divergences.losses import estimated_divergence, find_loss, population_loss
-from theory.divergences.predictions import minibatch_rewards
 from theory.divergences.safety_data import example_pair
 from theory.divergences.samples import estimate_dpo_minimum, estimate_minimum
 from theory.validate import Array

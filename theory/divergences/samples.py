@@ -1,4 +1,4 @@
-"""Finite samples: estimators of the losses' minima, their bias and their standard error.
+"""Finite samples: estimators of the losses' minima, their bias and standard error, and what KLDO's minibatches do.
 
 A loss minimised on data gives a divergence estimate. With n draws from D⁺ and n from D⁻ (n pairs for dpo), to O(1/n),
 
@@ -6,22 +6,33 @@ A loss minimised on data gives a divergence estimate. With n draws from D⁺ and
     bias, in sample  −½ Σ f''(R)[R(1 − p) + R²(1 − q)]/n for FDO losses, −(A − 1)/(2n) for dpo, 0 for kto and TV (R ≠ 1)
     excess, held out the same with the sign +: r̂ is fitted on other data; KLDO's is smaller by χ²(p‖q)/(2n)
 
-KLDO's minibatches are in `theory.divergences.minibatch`. Ours.
+With B rejected responses per batch KLDO's log E₋[eʳ] becomes a log-mean-exp. With x = eʳ/E₋[eʳ] and κ_k its central
+moments,
+
+    bias of log-mean-exp               −κ₂/(2B), exactly by listing all batches where they are few
+    of its leave-one-out form          −(κ₃/3 − 3κ₂²/4)/(B(B − 1))
+    of a response's gradient weight    D⁻x·(κ₂ − x + 1)/B; (κ₂a/(2 − a) − a(x − 1))/B with a moving average of rate a
+    the expected loss has a minimum    iff B > B* = max_S log(1 − D⁺(S))/log(1 − D⁻(S)); it is then not log R
+
+The first is Var(eʳ)/(2B·(E eʳ)²) in Belghazi et al. (arXiv 1801.04062), whose moving average this is; the rest ours.
+Rewards r and tables are (A,).
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import ndtri
+from scipy.optimize import minimize
+from scipy.special import gammaln, logsumexp, ndtri
 
 from theory.bradley_terry import fit_rewards
 from theory.divergences.generators import Generator, check_pair, log_ratio
 from theory.divergences.losses import find_loss
-from theory.validate import Array, as_vector
+from theory.validate import Array, as_vector, check_positive
 
 
 @dataclass(frozen=True)
@@ -112,6 +123,118 @@ def asymptotic_excess(name: str | Generator, p: ArrayLike, q: ArrayLike, n: int)
     return excess - 0.5 * float(np.sum((p - q) ** 2 / q)) / n
 
 
+# Minibatches of KLDO.
+
+
+def log_mean_exp(rewards: ArrayLike) -> float:
+    """log of the mean of e^{r_i}, stable; the plain estimate of log E₋[eʳ] from B rewards. Biased low."""
+    r = as_vector("rewards", rewards)
+    return float(logsumexp(r)) - math.log(r.size)
+
+
+def leave_one_out_log_mean_exp(rewards: ArrayLike) -> float:
+    """B·L − (B−1)·mean_i L₋ᵢ with L₋ᵢ the log-mean-exp without reward i: bias O(1/B²). At least two rewards."""
+    r = as_vector("rewards", rewards)
+    if r.size < 2:
+        raise ValueError("leave-one-out needs two rewards or more")
+    whole = logsumexp(r)
+    with np.errstate(divide="ignore"):
+        without = whole + np.log(-np.expm1(np.minimum(r - whole, 0.0)))
+    # a reward that carries (nearly) all the mass: its complement is summed directly
+    for i in np.flatnonzero(r - whole > -1e-3):
+        without[i] = logsumexp(np.delete(r, i))
+    B = r.size
+    return float(B * (whole - math.log(B)) - (B - 1) * np.mean(without - math.log(B - 1)))
+
+
+def relative_moments(rewards: ArrayLike, q: ArrayLike) -> tuple[Array, tuple[float, float, float]]:
+    """x = eʳ/E₋[eʳ] (A,) and its central moments κ₂, κ₃, κ₄ under the law q (A,)."""
+    r, q = as_vector("rewards", rewards), np.asarray(q, dtype=np.float64)
+    x = np.exp(r - logsumexp(r, b=q))
+    return x, (float(q @ (x - 1) ** 2), float(q @ (x - 1) ** 3), float(q @ (x - 1) ** 4))
+
+
+def log_mean_exp_bias(rewards: ArrayLike, q: ArrayLike, batch: int) -> float:
+    """−Var(eʳ)/(2B·(E eʳ)²): bias of the log-mean-exp of B rewards drawn from q, to O(1/B)."""
+    return -relative_moments(rewards, q)[1][0] / (2.0 * check_positive("batch", batch))
+
+
+def exact_log_mean_exp_bias(rewards: ArrayLike, q: ArrayLike, batch: int) -> float:
+    """E[log-mean-exp of B rewards drawn from q] − log E₋[eʳ], every batch listed: C(B + A − 1, B) of them."""
+    r = as_vector("rewards", rewards)
+    law = np.asarray(q, dtype=np.float64)
+    counts, log_mass = _batches(law, int(batch))
+    logs = logsumexp(np.broadcast_to(r, counts.shape), b=counts, axis=1) - math.log(batch)
+    return float(np.exp(log_mass) @ logs - logsumexp(r, b=law))
+
+
+def leave_one_out_bias(rewards: ArrayLike, q: ArrayLike, batch: int) -> float:
+    """−(κ₃/3 − 3κ₂²/4)/(B(B−1)): what is left after leave-one-out, to O(1/B²)."""
+    k2, k3, _ = relative_moments(rewards, q)[1]
+    return -(k3 / 3.0 - 0.75 * k2**2) / (batch * (batch - 1.0))
+
+
+def gradient_weight_bias(rewards: ArrayLike, q: ArrayLike, batch: int, rate: float = 1.0) -> Array:
+    """Bias (A,) of the weight of each response in the minibatch gradient of log E₋[eʳ], to O(1/B).
+
+    rate  weight of the new batch in the moving average of E₋[eʳ] that divides (this batch included); 1: no average
+    """
+    if not 0.0 < rate <= 1.0:
+        raise ValueError(f"rate = {rate} must be in (0, 1]")
+    x, (k2, _, _) = relative_moments(rewards, q)
+    return np.asarray(q, float) * x * (k2 * rate / (2.0 - rate) - rate * (x - 1.0)) / check_positive("batch", batch)
+
+
+def minibatch_kldo(rewards: ArrayLike, p: ArrayLike, q: ArrayLike, batch: int) -> tuple[float, Array]:
+    """Exact expectation of KLDO with B rejected responses per batch, and its gradient (A,): all batches are listed.
+
+    −E₊[r] + E[log (1/B)Σᵢ e^{r(yᵢ)}], yᵢ ~ q. C(B + A − 1, B) terms.
+    """
+    p, q = check_pair(p, q)
+    r = as_vector("rewards", rewards, p.size)
+    counts, log_mass = _batches(q, int(batch))
+    logs = np.where(counts > 0, np.log(np.maximum(counts, 1)), -np.inf) + r
+    value = logsumexp(logs, axis=1)
+    weights = np.exp(logs - value[:, None])
+    mass = np.exp(log_mass)
+    return float(-p @ r + mass @ (value - math.log(batch))), -p + mass @ weights
+
+
+def minibatch_threshold(p: ArrayLike, q: ArrayLike) -> float:
+    """B* = max_S log(1 − p(S))/log(1 − q(S)): KLDO with B rejected responses per batch has a minimum iff B > B*.
+
+    Raising r on S by t changes the expected loss by t·(P(batch meets S) − p(S)) + O(1), so every proper subset S needs
+    1 − (1 − q(S))^B > p(S). A prefix of the order of decreasing R attains the maximum: all (q(S), p(S)) lie below the
+    chords through the prefixes (Neyman–Pearson), and 1 − (1 − x)^B is concave. inf if p > 0 = q somewhere. Ours.
+    """
+    p, q = check_pair(p, q)
+    order = np.argsort(-log_ratio(p, q), kind="stable")
+    tails = np.array([np.cumsum(mass[order][::-1])[::-1][1:] for mass in (p, q)])  # 1 − p(S), 1 − q(S) of every prefix
+    tails = tails[:, (tails[1] > 0) & (tails[0] < 1)]
+    with np.errstate(divide="ignore"):
+        ratios = np.abs(np.log(tails[0])) / np.abs(np.log(tails[1]))
+    return float(ratios.max(initial=1.0))
+
+
+def minibatch_minimizer(p: ArrayLike, q: ArrayLike, batch: int) -> Array:
+    """The r (A,), mean 0 under q, at which KLDO with B rejected responses per batch is least in expectation.
+
+    Not log R: the biased normaliser moves the optimum. ValueError, stating B*, if B ≤ B* (`minibatch_threshold`):
+    the loss then falls without end.
+    """
+    p, q = check_pair(p, q)
+    threshold = minibatch_threshold(p, q)
+    if not batch > threshold:
+        raise ValueError(
+            f"KLDO with {batch} rejected responses per batch has no minimum: it needs more than {threshold:.6g}"
+        )
+    found = minimize(
+        lambda r: minibatch_kldo(r, p, q, batch), log_ratio(p, q), jac=True, method="BFGS",
+        options={"gtol": 1e-10, "maxiter": 2000},
+    )  # fmt: skip
+    return np.asarray(found.x - q @ found.x, dtype=np.float64)
+
+
 def _variances(name: str | Generator, p: Array, q: Array, n_plus: float, n_minus: float) -> tuple[float, float]:
     """Var₊(∂L/∂p)/n₊ and Var₋(∂L/∂q)/n₋ at the minimiser."""
     loss = find_loss(name)
@@ -139,3 +262,19 @@ def _shares(name: str, counts: ArrayLike) -> tuple[Array, float]:
     if total == 0:
         raise ValueError(f"no {name} response at all: the class is absent and its expectation is undefined")
     return array / total, total
+
+
+def _batches(q: Array, size: int) -> tuple[Array, Array]:
+    """Every multiset of `size` outcomes as counts (M, A), with the log of its multinomial probability (M,)."""
+    counts = np.array(list(_compositions(size, q.size)), dtype=np.float64)
+    log_mass = gammaln(size + 1) - gammaln(counts + 1).sum(axis=1) + counts @ np.log(q)
+    return counts, log_mass
+
+
+def _compositions(total: int, parts: int) -> Iterator[tuple[int, ...]]:
+    if parts == 1:
+        yield (total,)
+        return
+    for first in range(total + 1):
+        for rest in _compositions(total - first, parts - 1):
+            yield (first, *rest)

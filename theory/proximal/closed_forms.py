@@ -18,7 +18,7 @@ from scipy.special import expit
 from theory.proximal.existence import binary_threshold, check_alpha, separation
 from theory.proximal.feedback import log1mexp
 from theory.proximal.losses import kl_bernoulli_half
-from theory.proximal.solver import solve_rewards
+from theory.proximal.optimum import solve_rewards
 from theory.validate import Array, as_vector, check_positive
 
 #: Roots of scalar equations: relative accuracy, however small the root.

@@ -13,7 +13,7 @@ from collections.abc import Callable
 import numpy as np
 
 from theory.claim import Value
-from theory.proximal import closed_forms, descent, existence, feedback, losses, solver
+from theory.proximal import closed_forms, descent, existence, feedback, losses
 from theory.proximal import optimum as proximal
 from theory.proximal.examples import COMPARISONS, COUPLED, LABELS, MINIBATCH, preference_table, spread_table
 from theory.validate import Array
@@ -129,7 +129,7 @@ def minibatch_gap(method: str, **_: Value) -> float:
         return math.log(share / (1.0 - share))
     if method == "pro_pairwise":
         scores, empirical = feedback.empirical_scores(3, MINIBATCH.pairs)
-        r, _residual = solver.solve_rewards(scores * empirical, np.full(3, 1.0 / 3.0), 9.0 / 4.0)
+        r, _residual = proximal.solve_rewards(scores * empirical, np.full(3, 1.0 / 3.0), 9.0 / 4.0)
         return float(r[0] - r[2])
     if method == "pro_binary":
         return closed_forms.binary_log_ratio(float(np.mean(MINIBATCH.labels)), MINIBATCH.alpha)

@@ -12,9 +12,9 @@ from scipy.optimize import minimize
 from scipy.special import log_softmax
 
 from tests.oracles.strategies import distributions
+from theory.divergences.examples import fixed_instance
 from theory.divergences.losses import loss_gradient, minimizer, minimum, population_loss
 from theory.divergences.policies import aligned_policy, aligned_support, fixed_constant_optimum, log_consistency
-from theory.divergences.predictions import fixed_instance
 from theory.divergences.prompts import (
     kldo_gap_bound,
     kldo_global,

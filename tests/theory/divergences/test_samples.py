@@ -15,7 +15,14 @@ from tests.oracles.strategies import distributions
 from theory.divergences.gaussian import bhattacharyya_gaussian
 from theory.divergences.generators import Infinite, f_divergence
 from theory.divergences.losses import loss_gradient, minimum, population_loss
-from theory.divergences.minibatch import (
+from theory.divergences.normaliser import REGIMES, normaliser, policy_gradient, rejected_drift, terms
+from theory.divergences.safety_data import SafetyData, data_divergence, data_gap, example_pair, example_safety
+from theory.divergences.samples import (
+    asymptotic_bias,
+    asymptotic_excess,
+    asymptotic_stderr,
+    estimate_dpo_minimum,
+    estimate_minimum,
     exact_log_mean_exp_bias,
     gradient_weight_bias,
     leave_one_out_bias,
@@ -25,15 +32,6 @@ from theory.divergences.minibatch import (
     minibatch_kldo,
     minibatch_minimizer,
     minibatch_threshold,
-)
-from theory.divergences.normaliser import REGIMES, normaliser, policy_gradient, rejected_drift, terms
-from theory.divergences.safety_data import SafetyData, data_divergence, data_gap, example_pair, example_safety
-from theory.divergences.samples import (
-    asymptotic_bias,
-    asymptotic_excess,
-    asymptotic_stderr,
-    estimate_dpo_minimum,
-    estimate_minimum,
 )
 from theory.divergences.separation import (
     bhattacharyya_bias,

@@ -20,8 +20,7 @@ from theory.proximal.descent import dpo_pair_limit, likelihood_path, loss_gradie
 from theory.proximal.examples import COUPLED
 from theory.proximal.existence import binary_threshold, dpo_attained, flat_directions, imbalance_scores
 from theory.proximal.losses import kl_bernoulli_half, pro_binary_loss, pro_scalar_loss, regulariser
-from theory.proximal.optimum import proximal_log_ratio
-from theory.proximal.solver import optimality_residual, solve_rewards
+from theory.proximal.optimum import optimality_residual, proximal_log_ratio, solve_rewards
 
 # Closed forms.
 

@@ -15,8 +15,7 @@ from tests.oracles.proximal_tables import SEEDS, THIRDS, random_table
 from theory.proximal.existence import existence_threshold, mixture_threshold, paper_threshold, recession, separation
 from theory.proximal.feedback import empirical_scores, feedback_scores
 from theory.proximal.losses import regulariser
-from theory.proximal.optimum import proximal_optimum
-from theory.proximal.solver import solve_rewards
+from theory.proximal.optimum import proximal_optimum, solve_rewards
 
 
 def brute_threshold(signal: np.ndarray, weights: np.ndarray) -> float:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize
 
 from tests.oracles.proximal_tables import SEEDS, THIRDS, random_table
-from theory.proximal import solver
+from theory.proximal import optimum
 from theory.proximal.closed_forms import binary_log_ratio, pair_log_ratio, paper_binary_gap, scalar_log_ratio
 from theory.proximal.descent import dpo_pair_limit, likelihood_path
 from theory.proximal.examples import LABELS
@@ -38,8 +38,13 @@ from theory.proximal.losses import (
     pro_pairwise_loss,
     pro_scalar_loss,
 )
-from theory.proximal.optimum import hyper_optimum, proximal_log_ratio, proximal_optimum
-from theory.proximal.solver import optimality_residual, solve_rewards
+from theory.proximal.optimum import (
+    hyper_optimum,
+    optimality_residual,
+    proximal_log_ratio,
+    proximal_optimum,
+    solve_rewards,
+)
 from theory.solution import CertificateError
 
 # Scores.
@@ -357,6 +362,6 @@ def test_one_ulp_above_the_threshold():
 
 
 def test_a_solver_that_stops_short_says_so(monkeypatch):
-    monkeypatch.setattr(solver, "MAX_STEPS", 2)
+    monkeypatch.setattr(optimum, "MAX_STEPS", 2)
     with pytest.raises(CertificateError, match="of P3 exceeds"):
         solve_rewards(np.array([1.0, -1.0, 0.0]) / 8, THIRDS, 1.2)
