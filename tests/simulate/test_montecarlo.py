@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from scipy.stats import chi2
+from scipy.stats import chi2, norm
 
 from simulate.montecarlo import (
     Z95,
@@ -60,6 +60,9 @@ def test_slope_covers_with_and_without_errors(rng):
     variance = 1 / float((w * (x - (w @ x) / w.sum()) ** 2).sum())
     assert TRIALS * np.mean(chi) / variance < chi2.ppf(0.9999, TRIALS)
     assert slope(x, 2 * x).value == pytest.approx(2.0, abs=1e-14)
+    # points that scatter by three times what their errors say
+    scattered = [slope(x, 3 * x + 1 + 3 * errors * rng.normal(size=8), errors) for _ in range(TRIALS)]
+    assert coverage(scattered, 3.0) > 0.85  # 0.90 with six degrees of freedom; 0.49 without inflation
     assert slope(x, 2 * x).stderr == pytest.approx(0.0, abs=1e-14)
 
 
@@ -81,6 +84,7 @@ def test_generators_are_repeatable_and_distinct():
 def test_interval_defaults_to_the_normal_one():
     e = Estimate(1.0, 0.1)
     assert (e.low, e.high) == (1.0 - Z95 * 0.1, 1.0 + Z95 * 0.1)
+    assert pytest.approx(norm.ppf(0.975), rel=1e-15) == Z95
 
 
 @pytest.mark.parametrize(

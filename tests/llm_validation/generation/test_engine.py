@@ -257,6 +257,9 @@ def test_counts_are_those_of_the_schedule(model):
     assert spent.prefill == 3
     assert spent.peak == max(8 * 7, 4 * 11, 2 * 19)
     assert [d.fill for d in outcome.decisions] == [8 * 7, 4 * 11]
+    odd = speculative_rejection(model, PROMPTS[:1], 7, 0.5, weighted, fixed, seed=9, times=(4,))
+    full = speculative_rejection(model, PROMPTS[:1], 7, 0.5, weighted, fixed, seed=9, budget=7 * (3 + 6))
+    assert [int(o.decisions[0].kept.sum()) for o in (odd, full)] == [4, 4]  # half of seven is rounded, not cut
 
 
 def test_decisions_keep_the_highest_scores(model):

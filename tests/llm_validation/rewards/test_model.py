@@ -229,6 +229,13 @@ def test_explained_variance_of_a_gaussian_martingale():
     assert (found.value < found.high).all()
 
 
+def test_the_interval_holds_95_percent_of_the_replicates(monkeypatch):
+    draws = np.linspace(0.0, 1.0, 1001)[:, None]
+    monkeypatch.setattr("llm_validation.rewards.model.bootstrap", lambda *_: (np.array([0.5]), draws))
+    found = explained_variance(np.arange(5.0)[:, None], np.arange(5.0), generator(0))
+    assert (*found.low, *found.high) == pytest.approx((0.025, 0.975))
+
+
 def test_explained_variance_of_a_contrary_score_is_zero_and_of_the_reward_itself_one():
     reward = np.arange(50.0)
     found = explained_variance(np.column_stack([-reward, reward]), reward, generator(0, "contrary"))

@@ -9,7 +9,10 @@ import numpy as np
 import pytest
 
 from simulate.__main__ import main
+from simulate.montecarlo import generator
+from simulate.people.people import generated_people, people_distortion
 from simulate.people.ratings import read_ratings
+from simulate.profiles import PROFILES
 from simulate.rows.store import read_rows
 from theory.claim import parse_setting
 
@@ -98,6 +101,14 @@ def test_a_pair_that_nobody_rated_is_named(tmp_path):
     rated = read_ratings(write(tmp_path, "a,b\n1,\n,5\n"), missing="pairs")
     with pytest.raises(ValueError, match="no user rated both 'a' and 'b'"):
         rated.pair_table(1.0).win_rates(np.array([0.5, 0.5]))
+
+
+def test_the_interval_holds_95_percent_of_the_replicates(monkeypatch):
+    draws = np.linspace(1.0, 2.0, 1001)[:, None]
+    monkeypatch.setattr("simulate.people.people.bootstrap", lambda *_: (np.array([1.5]), draws))
+    people = generated_people(generator(0, "people"))
+    found = people_distortion(people, "borda", 1.0, rng=generator(0), profile=PROFILES["smoke"])
+    assert (found.low, found.high) == pytest.approx((1.025, 1.975))
 
 
 def test_command_line(tmp_path, capsys):

@@ -78,6 +78,7 @@ def test_without_a_limit_nothing_is_dropped():
     assert full_budget_schedule(8, 0.5, math.inf, 10).counts == (8,)
     assert full_budget_schedule(8, 1.0, 80, 10).counts == (8,)
     assert full_budget_schedule(4, 0.9999, 20, 10).counts == (4, 3, 2)  # at least one row at each decision
+    assert full_budget_schedule(30, 0.25, 300, 40).counts == (30, 8, 2)  # 7.5 rounds up, not down
 
 
 @given(st.integers(1, 200), st.floats(0.1, 0.95), st.integers(10, 60), st.floats(1.0, 6.0), st.integers(0, 5))

@@ -335,6 +335,7 @@ def test_counts():
     assert survivor_counts(8, 0.5, 4) == (8, 4, 2, 1, 1)
     assert survivor_counts(5, 0.5, 1) == (5, 2)  # halves to even
     assert survivor_counts(100, (0.3, 1.0, 0.1), 3) == (100, 30, 30, 3)
+    assert survivor_counts(30, 0.25, 2) == (30, 8, 2)
 
 
 @pytest.mark.parametrize(

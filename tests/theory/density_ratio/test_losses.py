@@ -382,6 +382,16 @@ def test_relative_variance_is_bounded(p, q, alpha):
     assert (ratio_variance(two, other, 30, 70, alpha) <= bound * (1 + 1e-12)).all()
 
 
+@pytest.mark.parametrize(("x", "n_p", "n_q"), [(0.5, 1, 1e12), (0.75, 1e12, 1)])
+def test_each_term_of_the_bound_is_attained(x, n_p, n_q):
+    """At αp/p_α = ½ by the chosen examples' term (1/16), at ¾ by the rejected ones' (27/256), as q → 0."""
+    alpha, p = 0.3, 1e-6
+    q = alpha * p * (1 - x) / (x * (1 - alpha))
+    laws = np.array([p, 1 - p]), np.array([q, 1 - q])
+    bound = relative_variance_bound(laws[0], n_p, n_q, alpha)
+    assert ratio_variance(*laws, n_p, n_q, alpha)[0] == pytest.approx(bound[0], rel=1e-5)
+
+
 @given(laws, laws, alphas)
 def test_rdro_never_varies_more_than_ddro(p, q, alpha):
     ddro = np.diag(policy_covariance("ddro", p, q, 30, 70))

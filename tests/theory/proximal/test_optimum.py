@@ -361,7 +361,8 @@ def test_one_ulp_above_the_threshold():
     assert r[0] - r[1] > 60
 
 
-def test_a_solver_that_stops_short_says_so(monkeypatch):
-    monkeypatch.setattr(optimum, "MAX_STEPS", 2)
+@pytest.mark.parametrize("steps", [2, 10])  # residuals 0.17 and 2e-8
+def test_a_solver_that_stops_short_says_so(monkeypatch, steps):
+    monkeypatch.setattr(optimum, "MAX_STEPS", steps)
     with pytest.raises(CertificateError, match="of P3 exceeds"):
         solve_rewards(np.array([1.0, -1.0, 0.0]) / 8, THIRDS, 1.2)
