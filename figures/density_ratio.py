@@ -93,7 +93,7 @@ def distance_constants(rows: Sequence[Row]) -> Figure:
     """√n·E TV(π̂, p⁺): SFT, DDRO and RDRO with their references known exactly, and the bound of that knowledge."""
     figure, axes = panels(2, PAGE, 3.2)
     alphas = np.linspace(0.03, 0.8, 78)
-    free, trained = predict.distance_constant(normalised=False), predict.distance_constant(normalised=True)
+    free, trained = predict.free_distance, predict.trained_distance
     left = axes[0]
     curves = (("sft", "SFT"), ("ddro", "DDRO"), ("rdro", "RDRO"))
     for ax, table in zip(axes, ("three", "rare"), strict=True):
