@@ -13,7 +13,17 @@ from simulate.rows.store import Row
 from theory.claim import parse_setting
 from theory.correction import bootstrap, composition, predictions, repetition
 from theory.correction import users as correction_users
-from theory.correction.examples import CORRECTOR, PAIRS, ROUNDS, UPSTREAM, UTILITIES, edit_floors
+from theory.correction.examples import (
+    CORRECTOR,
+    IDENTITY_LAWS,
+    N_EDITS,
+    PAIRS,
+    ROUNDS,
+    UPSTREAM,
+    UTILITIES,
+    WARM_UP,
+    edit_floors,
+)
 
 #: Correctors whose rounds are drawn; for "aligner" the utility crosses its limit, which a logarithm hides.
 SHOWN = ("copying", "resample", "overcorrect", "line")
@@ -89,7 +99,7 @@ def copying(rows: Sequence[Row]) -> Figure:
     figure, (left, right) = panels(2, PAGE, 3.2)
     shares = np.linspace(0.0, 0.95, 60)
     look = 0
-    for laws in predictions.IDENTITY_LAWS:
+    for laws in IDENTITY_LAWS:
         for upstream in ("weak", "expert"):
             curve = [predictions.unchanged(float(q), laws, upstream) for q in shares]
             line(left, look, shares, curve, f"{upstream} upstream, {laws} laws")
@@ -98,7 +108,7 @@ def copying(rows: Sequence[Row]) -> Figure:
     finish(left, "share of identity pairs $q$", "unchanged answers", "joint training", legend=2)
     times = np.geomspace(0.3, 300.0, 120)
     for look, copy in enumerate((0.3, 0.0)):
-        left_over = composition.copying_left(copy, predictions.N_EDITS, predictions.WARM_UP, times)
+        left_over = composition.copying_left(copy, N_EDITS, WARM_UP, times)
         line(right, look, times, left_over, f"$K(o|o) = {copy:g}$")
         points(right, look, [r for r in select(rows, "A5", "forgotten", copy=copy) if _of(r, "time") > 0], "time")
     right.set_xscale("log")

@@ -16,8 +16,7 @@ from simulate.density_ratio.losses import example_loss, table_loss, total_variat
 from simulate.montecarlo import Estimate, mean, slope
 from simulate.profiles import Profile
 from simulate.proximal.losses import comparisons, edpo, of_rewards, to_optimum
-from theory.correction.examples import PAIRS, ROUNDS, Pairs
-from theory.correction.predictions import PRO_ALPHA, PRO_SHARE, with_copies
+from theory.correction.examples import PAIRS, PRO_ALPHA, PRO_SHARE, ROUNDS, Pairs, with_copies
 from theory.validate import Array
 
 Rng = np.random.Generator

@@ -20,8 +20,19 @@ from simulate.montecarlo import Estimate
 from simulate.profiles import Profile
 from simulate.softmax import minimise
 from theory.correction.composition import transfer_bound
-from theory.correction.examples import CORRECTOR, ROUNDS, TRAINING, UPSTREAM, UTILITIES, edit_process
-from theory.correction.predictions import DATA_KERNEL, IDENTITY_LAWS, MODELS, N_EDITS, WARM_UP
+from theory.correction.examples import (
+    CORRECTOR,
+    DATA_KERNEL,
+    IDENTITY_LAWS,
+    MODELS,
+    N_EDITS,
+    ROUNDS,
+    TRAINING,
+    UPSTREAM,
+    UTILITIES,
+    WARM_UP,
+    edit_process,
+)
 from theory.validate import Array
 
 Rng = np.random.Generator

@@ -16,9 +16,9 @@ from simulate.populations import adversary, describe
 from simulate.profiles import Profile
 from theory.bradley_terry import Population
 from theory.correction import users
-from theory.correction.examples import POPULATIONS
-from theory.correction.predictions import (
+from theory.correction.examples import (
     EPSILON,
+    POPULATIONS,
     WHO,
     WORST_CORRECTORS,
     WORST_POLICY,

@@ -12,8 +12,8 @@ import numpy as np
 from scipy.special import expit, xlogy
 
 from theory.bradley_terry import Population
-from theory.correction.composition import Floors
-from theory.correction.users import comparison_kernel, edit_kernel, line_population
+from theory.correction.composition import Floors, identity_mixture
+from theory.correction.users import comparison_kernel, edit_kernel, line_population, stakes_population
 from theory.distortion.instances import borda_instance, condorcet_instance
 from theory.validate import Array, check_distribution
 
@@ -97,6 +97,23 @@ UPSTREAM: dict[str, Array] = {
 }
 
 
+def smooth(share: float) -> Array:
+    """The corrector mixed with the uniform kernel, so that no side of A2 is infinite."""
+    return (1.0 - share) * CORRECTOR + share / len(CORRECTOR)
+
+
+#: A2: the law of the corrections, and models of it.
+DATA_KERNEL = smooth(0.05)
+MODELS: dict[str, Array] = {"exact": DATA_KERNEL, "flat": smooth(0.5), "copier": 0.5 * np.eye(6) + 0.5 * smooth(0.1)}
+#: A5: laws of the originals of identity pairs and of corrections, by name.
+IDENTITY_LAWS: dict[str, tuple[Array, Array]] = {
+    "same": (TRAINING, TRAINING),
+    "different": (UPSTREAM["strong"], TRAINING),
+}
+#: A5: alternatives to copying in a row, and the length of its warm-up in units of `composition.copying_left`.
+N_EDITS, WARM_UP = 3, 20.0
+
+
 @dataclass(frozen=True, eq=False)
 class Rounds:
     """A corrector (A, A) whose rounds are followed: from a policy (A,), in utilities (A,)."""
@@ -153,6 +170,16 @@ PAIRS: dict[str, Pairs] = {
     ),
 }
 
+#: PRO's regulariser in A6.
+PRO_ALPHA, PRO_SHARE = 2.5, 2.0 / 3.0
+
+
+def with_copies(pairs: str, share: float) -> Pairs:
+    """The pairs of a corrector that copies an answer more often, by a share of identity pairs."""
+    p = PAIRS[pairs]
+    return Pairs(p.policy, identity_mixture(p.kernel, share))
+
+
 #: Populations whose users correct (A7): two instances of the distortion literature, and two camps of opposite tastes
 #: with a compromise (answer 1) that nobody ranks first.
 POPULATIONS: dict[str, Population] = {
@@ -162,3 +189,22 @@ POPULATIONS: dict[str, Population] = {
         np.array([[1.0, 0.8, 0.1, 0.0], [0.0, 0.9, 0.3, 1.0], [0.2, 0.6, 0.7, 0.4]]), np.array([0.4, 0.35, 0.25])
     ),
 }
+#: Upstream policy, users' weights and correctors on which A7's suprema are attained, as ε → 0.
+WORST_POLICY = np.array([0.1, 0.2, 0.3, 0.4])
+WORST_WEIGHTS = np.array([0.3, 0.5, 0.2])
+WORST_CORRECTORS = np.array([0.6, 0.15, 0.25])
+EPSILON = 1e-7
+#: A7.who: a minority with much at stake, of which a varying share corrects.
+WHO = stakes_population([0.2, 0.8], 0, 0, 1, 4, epsilon=0.02)
+
+
+def upstream_law(population: Population, upstream: str) -> Array:
+    """ "uniform", or "best": the users' best answer always."""
+    u = population.average_utility
+    return np.full(u.size, 1.0 / u.size) if upstream == "uniform" else np.eye(u.size)[int(u.argmax())]
+
+
+def line_law(favourites: str, n_answers: int) -> Array:
+    """Favourites on a line: "uniform", or "skewed", falling linearly from one end of the line to the other."""
+    weights = np.ones(n_answers) if favourites == "uniform" else np.arange(n_answers, 0.0, -1.0)
+    return weights / weights.sum()
