@@ -20,8 +20,8 @@ from pathlib import Path
 
 from simulate.experiments import EXPERIMENTS, MEASUREMENTS
 from simulate.montecarlo import Estimate, generator
-from simulate.people.options import add_people_options, chosen_people
-from simulate.people.people import People, people_distortion
+from simulate.people.options import add_people_options
+from simulate.people.people import People, chosen_people, people_distortion
 from simulate.profiles import PROFILES, Profile
 from simulate.rows.compare import compare_folders
 from simulate.rows.store import ROOT, Cell, make_stamp, run

@@ -7,6 +7,7 @@ python -m theory D4 D8      prints those
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from theory.best_of_n.claims import BEST_OF_N_CLAIMS
@@ -19,7 +20,18 @@ from theory.language_model_claims import LANGUAGE_MODEL_CHECKS
 from theory.language_model_generation_claims import B10, GENERATION_CHECKS
 from theory.proximal.claims import PROXIMAL_CLAIMS
 
-__all__ = ["CLAIMS", "Check", "Claim", "combine", "find_claim", "grid", "parse_setting", "setting_key", "verdict"]
+__all__ = [
+    "CLAIMS",
+    "Check",
+    "Claim",
+    "combine",
+    "find_claim",
+    "find_claims",
+    "grid",
+    "parse_setting",
+    "setting_key",
+    "verdict",
+]
 
 _MEASURED_ON_MODELS = {**LANGUAGE_MODEL_CHECKS, **GENERATION_CHECKS}
 
@@ -45,3 +57,18 @@ def find_claim(claim_id: str) -> Claim:
         if claim.id == claim_id:
             return claim
     raise ValueError(f"no claim {claim_id!r}; the ids are {', '.join(claim.id for claim in CLAIMS)}")
+
+
+def find_claims(words: Sequence[str]) -> list[Claim]:
+    """The claims of ids, in either case, and of topics ("best_of_n"), in the order of the words and each once.
+
+    ValueError lists ids and topics for a word that is neither.
+    """
+    found: dict[str, Claim] = {}
+    for word in words:
+        claims = [claim for claim in CLAIMS if word.lower() in (claim.id.lower(), claim.topic)]
+        if not claims:
+            ids, topics = (dict.fromkeys(getattr(claim, name) for claim in CLAIMS) for name in ("id", "topic"))
+            raise ValueError(f"no claim {word!r}; the ids are {', '.join(ids)}, the topics {', '.join(topics)}")
+        found |= {claim.id: claim for claim in claims}
+    return list(found.values())

@@ -1,4 +1,4 @@
-"""The lab: a reference model fitted to a catalogue, its exact law, and runs that start from it.
+"""A reference model fitted to a catalogue, its exact law, and the runs that start from it.
 
 Theory does not assume the designed reference: after the fit π_ref is measured, to float64 from exact float32
 log-probabilities, and predictions start from the measured law and the very data that training sees. What is left
@@ -33,22 +33,22 @@ FIT_ROUNDS = 4
 
 
 @dataclass(frozen=True, eq=False)
-class Lab:
+class Reference:
     """Prompts of one catalogue and the reference that every run starts from.
 
     folder         the reference model's checkpoint
     encoded        the catalogue in tokens
-    log_reference  (P, A + 1) measured log π_ref, nats, normalised in float64
+    log_law        (P, A + 1) measured log π_ref, nats, normalised in float64
     device         where runs train
     seed           names the generators of everything random
     schedule       the default of its runs
     traces         folder for one file per run: the exact log-policy along training; None: not kept
-    trainer        what trains: alone, or side by side with the same run of other seeds
+    trainer        what trains: alone, or as one stack with the same run of other seeds
     """
 
     folder: Path
     encoded: Encoded
-    log_reference: Array
+    log_law: Array
     device: torch.device
     seed: int
     schedule: Schedule
@@ -63,22 +63,22 @@ class Lab:
     def trie(self) -> PrefixTrie:
         return self.encoded.trie().to(self.device)
 
-    def part(self, prompts: Sequence[int]) -> Lab:
-        """The same lab with these prompts only."""
-        chosen = list(prompts)
+    def part(self, prompts: Sequence[int] | slice) -> Reference:
+        """The same reference with these prompts only."""
+        chosen = list(range(len(self.log_law))[prompts] if isinstance(prompts, slice) else prompts)
         encoded = Encoded(
             tuple(self.encoded.prompts[p] for p in chosen), tuple(self.encoded.responses[p] for p in chosen)
         )
-        return replace(self, encoded=encoded, log_reference=self.log_reference[chosen])
+        return replace(self, encoded=encoded, log_law=self.log_law[chosen])
 
     def tensor(self, values: Any) -> Tensor:
-        """float32 on the lab's device."""
+        """float32 on the device."""
         return torch.as_tensor(np.asarray(values, dtype=np.float64), dtype=torch.float32, device=self.device)
 
     @property
-    def reference(self) -> Tensor:
-        """log π_ref (P, A + 1) as a tensor."""
-        return self.tensor(self.log_reference)
+    def logs(self) -> Tensor:
+        """`log_law` as a tensor."""
+        return self.tensor(self.log_law)
 
     @property
     def width(self) -> int:
@@ -87,12 +87,12 @@ class Lab:
 
     @property
     def n_responses(self) -> int:
-        return self.log_reference.shape[1] - 1
+        return self.log_law.shape[1] - 1
 
     @property
-    def on_reference(self) -> Array:
+    def on_catalogue(self) -> Array:
         """π_ref (P, A) conditional on the catalogue."""
-        return conditional(np.exp(self.log_reference))
+        return conditional(np.exp(self.log_law))
 
     def train(
         self,

@@ -1,7 +1,4 @@
-"""Open generation: its measurements by name, and its command line.
-
-`MEASUREMENTS` maps a name to a function of (context, seed) that returns measured numbers, each with its claim, check
-and setting; a context is a pretrained model's folder and an effort (`llm_validation.generation_effort.context`).
+"""The command that lets a model of the user's own write: Best-of-N and Speculative Rejection on prompts.
 
     python -m llm_validation generate --model PATH --prompts FILE --reward PATH --method speculative --n 64 --alpha 0.5
 
@@ -20,21 +17,11 @@ from typing import Any
 
 from llm_validation.generation.decode import Outcome, Response, Sampling, best_of_n, speculative_rejection
 from llm_validation.generation.scorers import Scorer, TextScorer
-from llm_validation.generation_effort import Context
 from llm_validation.model.model import autocast, device, load
 from llm_validation.rewards.comparisons import utility
 from llm_validation.rewards.model import load_reward_model
 from llm_validation.rewards.prefix_scorer import PrefixScorer
-from llm_validation.runs.best_of_n import measure_best_of_n
-from llm_validation.runs.correction import measure_correction
 from simulate.montecarlo import generator
-from simulate.rows.measurement import Measurement
-
-#: name → measurement: all that one seed measures of a topic.
-MEASUREMENTS: dict[str, Callable[[Context, int], list[Measurement]]] = {
-    "best_of_n": measure_best_of_n,
-    "correction": measure_correction,
-}
 
 #: Named rewards of texts, for --reward.
 TEXT_REWARDS: dict[str, Callable[[str], float]] = {"utility": utility, "length": lambda text: float(len(text))}

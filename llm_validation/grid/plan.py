@@ -1,201 +1,112 @@
 """The plan of a run, before it starts: what is to be done, what is done already, and how long the rest should take.
 
-Work is counted (`plan_work`), what a piece of it takes is measured on the device (`plan_calibration`), and the product
-is the estimate. It knows nothing of drawing data, predictions of catalogue runs, and files, which take a few per cent;
-of a reference fit that needs more than one round; and of what else the machine does.
+Seconds are those that recorded rows of the same profile and size took, in the results folder itself or in one of the
+reference folders, times the ratio of the two devices' rates of matrix products. Where nothing was recorded the plan
+says so.
 """
 
 from __future__ import annotations
 
-import copy
+import json
 import math
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass
 
-from llm_validation import generation_effort
-from llm_validation.catalogue.texts import encode_catalogue
-from llm_validation.grid.plan_calibration import Bench, Kept, Line, lines_for
-from llm_validation.grid.plan_work import Work, best_of_n_work, correction_work, fit_work, pretraining_work, run_work
 from llm_validation.model.checkpoint import read_state
-from llm_validation.model.model import Loaded, build
+from llm_validation.pretraining.base_model import REPORT
 from llm_validation.pretraining.report import RECORD
-from llm_validation.runs.catalogues import DESIGNS, Context, fitted
-from llm_validation.text.corpus import train_tokenizer
-from llm_validation.text.language import STORIES
-from simulate.montecarlo import generator
+from llm_validation.runs.catalogues import fitted
+from llm_validation.runs.run import Context, Run
+from llm_validation.runs.table import fit_of
+from llm_validation.training.device import DeviceRates
+from simulate.rows.store import ROOT, read_rows
+from theory.claim import parse_setting
 
-#: Texts from which the tokenizer of a model that is not there yet is trained.
-TEXTS = 2000
-
-
-@dataclass(frozen=True)
-class Stage:
-    """One stage: its cells (jobs, or the one pretraining), how many are done, and minutes for those that are not."""
-
-    name: str
-    cells: int
-    done: int
-    minutes: float
+#: In a results folder: what the device can do at most, measured in the same run.
+DEVICE = "device.json"
 
 
 @dataclass(frozen=True)
-class Plan:
-    """All stages in their order, with minutes of wall-clock time.
+class Cell:
+    """A job, or the pretraining: its stage, whether it is done, and its seconds on this device, None if unknown."""
 
-    workers       jobs at a time, in processes: the estimate of all jobs is that of one process over `workers`, as if
-                  each had a core of its own and all ended together. Pretraining is one process
-    side_by_side  seeds of a run that are trained as one stack
-    seconds       of every cell by its key, in one process: what is left of it
-    """
-
-    stages: tuple[Stage, ...]
-    workers: int = 1
-    side_by_side: int = 1
-    seconds: Mapping[str, float] = field(default_factory=dict)
-
-    @property
-    def minutes(self) -> float:
-        return sum(stage.minutes for stage in self.stages)
+    stage: str
+    key: str
+    done: bool
+    seconds: float | None
 
 
 def make_plan(
-    context: Context,
-    profile_name: str,
-    wanted: Mapping[str, Sequence[str]],
-    loaded: Loaded | None,
-    done: Collection[str],
-    *,
-    documents: Sequence[str] | None = None,
-    workers: int = 1,
-    side_by_side: int = 1,
-    kept: Kept | None = None,
-) -> Plan:
-    """Count what is left, and measure on `context.device` how long a piece of it takes.
-
-    context       as the jobs will have it; `base` need not be there yet
-    wanted        design → runs (`which_runs.runs_of`)
-    loaded        the base model; None: it is to be pretrained, on `documents` or on the generated language, and a fresh
-                  one of its size stands in. A checkpoint beside `context.base` counts as steps that are done
-    done          keys of finished jobs, such as "density_ratio seed 0"; of the code that will run
-    workers, side_by_side  see `Plan`
-    kept          where an earlier slice left its measurements; what is missing is measured and kept there
-    ValueError for workers or side_by_side below 1, and for catalogues that do not fit the model.
-    """
-    for name, value in (("workers", workers), ("side_by_side", side_by_side)):
-        if value < 1:
-            raise ValueError(f"{name} = {value} must be at least 1")
-    bench = _bench(context, profile_name, loaded, documents, side_by_side)
-    cells = _cells(context, wanted, bench, done, pretrained=loaded is not None, language=documents is None)
-    kinds = {work.kind for stage in cells.values() for works in stage.values() for work in works if work.times}
-    lines = lines_for(bench, kinds, kept)
-    seconds = {key: expected_seconds(works, lines) for stage in cells.values() for key, works in stage.items()}
-    stages = []
-    for name, stage in cells.items():
-        minutes = sum(seconds[key] for key in stage) / 60 / (1 if name == "pretraining" else workers)
-        stages.append(Stage(name, len(stage), sum(not works for works in stage.values()), minutes))
-    return Plan(tuple(stages), workers, side_by_side, seconds)
+    context: Context, profile: str, runs: Sequence[Run], done: Collection[str], *, pretrains: bool
+) -> list[Cell]:
+    """All cells of the runs; `done` are keys of finished jobs, and `pretrains` says that no base model is given."""
+    seconds, seeds = _recorded(context, profile), range(context.profile.seeds)
+    cells = []
+    if pretrains:
+        left, whole = _left_of_pretraining(context), seconds(None)
+        cells.append(Cell("pretraining", "base", not left, None if whole is None else left * whole))
+    for catalogue in dict.fromkeys(run.catalogue for run in runs if run.catalogue):
+        fit, took = fit_of(catalogue), seconds(fit_of(catalogue))
+        cells += [Cell("references", f"{fit.name} seed {s}", fitted(context, catalogue, s), took) for s in seeds]
+    for run in runs:
+        keys, took = [f"{run.name} seed {seed}" for seed in seeds], seconds(run)
+        cells += [Cell(run.catalogue or "generation", key, key in done, took) for key in keys]
+    return cells
 
 
-def expected_seconds(works: Sequence[Work], lines: Mapping[str, Line]) -> float:
-    """Σ times · seconds of a piece. KeyError for a kind that was not measured."""
-    return sum(work.times * lines[work.kind].at(work.size) for work in works if work.times)
-
-
-def _bench(
-    context: Context, profile_name: str, loaded: Loaded | None, documents: Sequence[str] | None, side_by_side: int
-) -> Bench:
-    config = context.profile.pretraining
-    if loaded is None:
-        texts = STORIES.sample(generator(0, "plan"), TEXTS) if documents is None else documents[:TEXTS]
-        tokenizer: Any = train_tokenizer(texts, config.vocab_size)
-        model: Any = build(config.size, len(tokenizer), config.context, seed=0).eval()
-    else:
-        tokenizer, model = loaded.tokenizer, copy.deepcopy(loaded.model)
-    generation = generation_effort.context(context.base, profile_name)
-    base = None if loaded is None else context.base
-    return Bench(model.to(context.device), tokenizer, config, generation, side_by_side, base)
-
-
-def _cells(
-    context: Context,
-    wanted: Mapping[str, Sequence[str]],
-    bench: Bench,
-    done: Collection[str],
-    *,
-    pretrained: bool,
-    language: bool,
-) -> dict[str, dict[str, list[Work]]]:
-    """Stage → cell → what is left of it: nothing where it is done."""
-    profile, seeds = context.profile, range(context.profile.seeds)
-    stages: dict[str, dict[str, list[Work]]] = {"pretraining": {}, "references": {}}
-    if not pretrained:
-        before = _steps_done(context)
-        stages["pretraining"]["base"] = pretraining_work(profile.pretraining, before, language=language)
-    elif (context.base / RECORD).is_file():
-        stages["pretraining"]["base"] = []
-    for design, runs in wanted.items():
-        if design in DESIGNS:
-            prompts, width = _packed(context, design, bench)
-            for seed in seeds:
-                there = fitted(context, design, seed)
-                stages["references"][f"{design} reference seed {seed}"] = (
-                    [] if there else fit_work(profile, prompts, width)
-                )
-            work = {run: run_work(run, profile, width) for run in runs}
-        else:
-            work = {run: _generation_work(run, bench) for run in runs}
-        keys = {f"{run} seed {seed}": work[run] for run in runs for seed in seeds}
-        stages[design] = {key: [] if key in done else works for key, works in keys.items()}
-    return {name: cells for name, cells in stages.items() if cells}
-
-
-def _steps_done(context: Context) -> int:
-    """Steps of an unfinished pretraining."""
+def _left_of_pretraining(context: Context) -> float:
+    """The part of the steps that is not done."""
+    if context.base.is_dir():
+        return 0.0
     checkpoint = context.base.with_name(context.base.name + ".checkpoint")
-    return len(read_state(checkpoint)["losses"]) if checkpoint.is_dir() else 0
+    steps = len(read_state(checkpoint)["losses"]) if checkpoint.is_dir() else 0
+    return 1.0 - steps / context.profile.pretraining.steps
 
 
-def _packed(context: Context, design: str, bench: Bench) -> tuple[int, int]:
-    """(prompts, positions of a packed prompt) of a design's catalogue."""
-    texts = DESIGNS[design].catalogue(context, generator(0, design, "texts"))
-    prompts, width = encode_catalogue(texts, bench.tokenizer, bench.room).trie().tokens.shape
-    return prompts, width
+def _recorded(context: Context, profile: str) -> Callable[[Run | None], float | None]:
+    """run → recorded seconds of one of its jobs, None if there are none; those of pretraining for no run."""
+    folders = []
+    for folder in (context.folder, *sorted((ROOT / "llm_validation" / "results").glob("reference*"))):
+        stamps, device = folder / "stamps.json", folder / DEVICE
+        if context.rates is not None and stamps.exists() and device.exists():
+            made = [(made["profile"], made["config"]["size"]) for made in json.loads(stamps.read_text()).values()]
+            if (profile, context.profile.pretraining.size) in made:
+                faster = DeviceRates.load(device).flops / context.rates.flops
+                folders.append((faster, folder / REPORT / RECORD, read_rows(folder)))
+
+    def seconds(run: Run | None) -> float | None:
+        for faster, report, rows in folders:
+            if run is None and report.exists():
+                return faster * float(json.loads(report.read_text())["seconds"])
+            own = [row for row in rows if run and run.holds(f"{row.claim}.{row.check}", parse_setting(row.setting))]
+            if own:
+                return faster * sum(row.seconds for row in own) / len({row.seed for row in own})
+        return None
+
+    return seconds
 
 
-def _generation_work(run: str, bench: Bench) -> list[Work]:
-    if run == "best_of_n":
-        return best_of_n_work(bench.generation.best_of_n, bench.length)
-    if run == "correction":
-        return correction_work(bench.generation.correction)
-    raise ValueError(f"nobody counted the work of {run!r}")
-
-
-# what is printed
-
-
-def render(plan: Plan, minutes: float | None = None) -> str:
-    """The plan as a table, with the total, and how many slices of `minutes` that will take if they are given.
-
-    ValueError for minutes that are not positive.
-    """
+def render(cells: Iterable[Cell], workers: int = 1, minutes: float | None = None) -> str:
+    """The plan as a table of stages with the minutes left, `workers` jobs being done at a time, and how many slices of
+    `minutes` that will take. ValueError for minutes that are not positive."""
     if minutes is not None and not minutes > 0.0:
         raise ValueError(f"minutes = {minutes} must be > 0")
-    rows = [(stage.name, str(stage.cells), str(stage.done), _shown(stage.minutes)) for stage in plan.stages]
-    cells, done = (sum(getattr(stage, name) for stage in plan.stages) for name in ("cells", "done"))
-    rows = [("stage", "cells", "done", "minutes left"), *rows, ("total", str(cells), str(done), _shown(plan.minutes))]
+    stages: dict[str, list[Cell]] = {}
+    for cell in cells:
+        stages.setdefault(cell.stage, []).append(cell)
+    rows, total = [("stage", "cells", "done", "minutes left")], 0.0
+    for name, own in stages.items():
+        seconds = sum((math.nan if cell.seconds is None else cell.seconds) for cell in own if not cell.done)
+        left = seconds / 60 / (1 if name == "pretraining" else workers)
+        rows.append((name, str(len(own)), str(sum(cell.done for cell in own)), _shown(left)))
+        total += left
+    rows.append(("total", *(str(sum(int(row[column]) for row in rows[1:])) for column in (1, 2)), _shown(total)))
     widths = [max(len(row[column]) for row in rows) for column in range(4)]
     lines = ["  ".join([row[0].ljust(widths[0]), *(row[c].rjust(widths[c]) for c in (1, 2, 3))]) for row in rows]
-    notes = []
-    if plan.workers > 1:
-        notes.append(f"{plan.workers} jobs at a time")
-    if plan.side_by_side > 1:
-        notes.append(f"{plan.side_by_side} seeds of a run side by side")
-    if minutes is not None:
-        slices = math.ceil(plan.minutes / minutes)
-        notes.append(f"{slices} slice{'' if slices == 1 else 's'} of {minutes:g} minutes")
-    return "\n".join([*lines, *([", ".join(notes)] if notes else [])])
+    if minutes is not None and not math.isnan(total):
+        lines.append(f"slices of {minutes:g} minutes: {math.ceil(total / minutes)}")
+    return "\n".join(lines)
 
 
 def _shown(minutes: float) -> str:
-    return f"{minutes:.1f}" if minutes < 100 else f"{minutes:.0f}"
+    return "unknown" if math.isnan(minutes) else f"{minutes:.1f}" if minutes < 100 else f"{minutes:.0f}"

@@ -27,7 +27,6 @@ from accelerate.utils import broadcast_object_list
 from llm_validation.grid.jobs import Job
 from llm_validation.grid.merge import merge
 from llm_validation.model.model import device
-from llm_validation.runs.which_runs import GENERATION
 
 #: How long a process may wait for the others: jobs are of unequal length, and the first one writes.
 PATIENCE = timedelta(hours=12)
@@ -49,7 +48,7 @@ class Share:
     def of(self, jobs: Sequence[Job], *, by_name: bool = False) -> list[Job]:
         """The jobs that fall to this process; `by_name` keeps those of one name together."""
         if self.divided:
-            return [job for job in jobs if self.rank == 0 or job.name not in GENERATION]
+            return [job for job in jobs if self.rank == 0 or job.trains]
         if not by_name:
             return list(jobs[self.rank :: self.size])
         names = list(dict.fromkeys(job.name for job in jobs))[self.rank :: self.size]

@@ -1,97 +1,169 @@
-"""One run, from base model to rows: the plan, then pretraining, references, open generation, and runs on catalogues.
+"""The command that trains: its set-up, its plan, then pretraining, references, and runs, size after size.
 
 Each stage does what is not done yet and stops in time; a run that was stopped goes on where it stopped.
 """
 
 from __future__ import annotations
 
+import argparse
 import gc
+import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import torch
 from joblib.externals.loky import get_reusable_executor
 
 from llm_validation.catalogue.train import train_one, train_sharded
-from llm_validation.generation_effort import Context as GenerationContext
 from llm_validation.grid.jobs import Job, Pace, read_finished, run_jobs
-from llm_validation.grid.plan import Plan, make_plan, render
-from llm_validation.grid.plan_calibration import Kept
-from llm_validation.grid.processes import Share, bring_together, wait_for_everyone
-from llm_validation.model.model import load
-from llm_validation.pretraining.base_model import pretrained
+from llm_validation.grid.merge import check_folder
+from llm_validation.grid.plan import DEVICE, make_plan, render
+from llm_validation.grid.processes import Share, bring_together, share, wait_for_everyone
+from llm_validation.model.model import device, use_tensor_cores
+from llm_validation.model.sharding import shards_wanted
+from llm_validation.pretraining.base_model import OutOfTime, base_folder, pretrained
+from llm_validation.profiles import SIZES_OF, Profile, folder_name, profile_at
 from llm_validation.runs import table
-from llm_validation.runs.catalogues import Context
-from llm_validation.training.device import DeviceRates
-from llm_validation.training.device import save as save_rates
+from llm_validation.runs.people import check_people
+from llm_validation.runs.run import Context, Run
+from llm_validation.text.corpus import read_documents
+from llm_validation.training.device import measure_rates
+from simulate.people.people import chosen_people
+from simulate.rows.store import ROOT, make_stamp
+from theory.claims import find_claims
 
-#: In a results folder: what the device can do at most, measured in the same run; what pieces of work take on it.
-DEVICE, CALIBRATION = "device.json", "calibration.json"
-#: Runs whose rows hold seconds: on a GPU nothing else runs beside them.
-TIMED = ("best_of_n",)
+#: Versions that a stamp notes.
+PACKAGES = ("numpy", "scipy", "torch", "transformers", "tokenizers", "accelerate", "safetensors")
+#: Most processes that use one GPU at a time.
+ON_A_GPU = 4
 
 
 @dataclass(frozen=True, eq=False)
 class Setup:
     """All that is decided before anything is trained.
 
-    context       what all jobs share;  generation  the same for open generation
-    profile       its name
+    context       what all jobs share;  profile  its name
     given         the base model was given and is not to be pretrained
-    wanted        design → names of runs;  documents  to pretrain on, or None for the generated language
+    runs          that were asked for;  documents  to pretrain on, or None for the generated language
     stamp         what rows note of the run
-    rates         of the device
     deadline      a value of time.monotonic(), or None;  whole  seconds from the start to there
     mine          this process's place among several
-    side_by_side  seeds of a run as one stack;  processes  jobs at a time otherwise
+    stacked       the seeds of a run as one stack;  processes  jobs at a time otherwise
     """
 
     context: Context
-    generation: GenerationContext
     profile: str
     given: bool
-    wanted: table.Wanted
+    runs: list[Run]
     documents: Sequence[str] | None
     stamp: dict[str, Any]
-    rates: DeviceRates
     deadline: float | None
     whole: float
     mine: Share
-    side_by_side: bool
+    stacked: bool
     processes: int
 
 
-def show_plan(setup: Setup, minutes: float | None) -> Plan:
-    """Print the device, its rates and the plan, which is returned; keep the rates beside the rows."""
-    rates, context = setup.rates, setup.context
-    context.folder.mkdir(parents=True, exist_ok=True)
-    save_rates(rates, context.folder / DEVICE)
+def run_sizes(options: argparse.Namespace, started: float) -> None:
+    """All sizes that were asked for, one after another, or what there is time for since `started`.
+
+    ValueError, FileNotFoundError or OSError for input that cannot be used.
+    """
+    if options.model and options.size:
+        raise ValueError("--size is of a model to be pretrained, and --model gives one")
+    sizes = [None] if options.model else list(options.size or SIZES_OF.get(options.profile, [None]))
+    for size in sizes:
+        folder = options.results or ROOT / "llm_validation" / "results" / folder_name(options.profile, size)
+        setup = make_setup(options, size, folder / str(size) if options.results and len(sizes) > 1 else folder, started)
+        seconds = show_plan(setup, options.minutes or None) if setup.mine.rank == 0 else {}
+        if options.plan:
+            continue
+        try:
+            left = run(setup, seconds)
+        except OutOfTime as stopped:
+            print(f"stopped after {options.minutes} minutes: {stopped}; run again to go on")
+            return
+        if left:
+            print(f"stopped after {options.minutes} minutes: {left} jobs or more are left; run again to go on")
+        print(f"rows in {setup.context.folder}, {time.monotonic() - started:.0f} s")
+        if left:
+            return
+
+
+def make_setup(options: argparse.Namespace, size: str | None, folder: Path, started: float) -> Setup:
+    """Everything that can be wrong with the input is found here."""
+    use_tensor_cores()
+    profile, runs = _profile(options, size), table.runs_of([claim.id for claim in find_claims(options.claims)])
+    mine, where = share(divided=shards_wanted(options.shard)), device()
+    people, about = chosen_people(options, 0)
+    check_people(people)
+    documents = read_documents(options.corpus, options.field) if options.corpus else None
+    stamp = make_stamp(
+        options.profile,
+        {
+            "base": options.model or [str(path) for path in options.corpus or ["generated language"]],
+            "size": "given" if options.model else profile.pretraining.size,
+            **asdict(profile),
+        },
+        folders=("theory", "simulate", "llm_validation"),
+        packages=PACKAGES,
+        device=torch.cuda.get_device_name(where) if where.type == "cuda" else None,
+        commit=options.commit,
+    )
+    recompute = options.profile != "gpu" if options.recompute is None else options.recompute
+    check_folder(folder, stamp, recompute=recompute)
+    base, code = Path(options.model) if options.model else base_folder(folder, documents), str(stamp["fingerprint"])
+    stacked = where.type == "cuda" if options.stack_seeds is None else options.stack_seeds
+    return Setup(
+        context=Context(base, folder, profile, people, about, where, measure_rates(where), code, mine.writes),
+        profile=options.profile,
+        given=options.model is not None,
+        runs=runs,
+        documents=documents,
+        stamp=stamp,
+        deadline=None if options.minutes is None else started + 60.0 * options.minutes,
+        whole=60.0 * (options.minutes or 0.0),
+        mine=mine,
+        stacked=stacked and not mine.divided,
+        processes=1 if mine.divided else min(options.jobs, ON_A_GPU) if where.type == "cuda" else options.jobs,
+    )
+
+
+def _profile(options: argparse.Namespace, size: str | None) -> Profile:
+    profile = profile_at(options.profile, size)
+    if options.pretrain_steps is not None:
+        profile = replace(profile, pretraining=replace(profile.pretraining, steps=options.pretrain_steps))
+    if options.bt_beta:
+        profile = replace(profile, betas=tuple(options.bt_beta))
+    if options.seeds is not None:
+        if options.seeds < 1:
+            raise ValueError(f"--seeds {options.seeds} must be at least 1")
+        profile = replace(profile, seeds=options.seeds)
+    return profile
+
+
+def show_plan(setup: Setup, minutes: float | None) -> dict[str, float]:
+    """Print the device and the plan, and keep the device's rates beside the rows; the known seconds of jobs by key."""
+    context, folder, rates = setup.context, setup.context.folder, setup.context.rates
+    assert rates is not None
     print(f"{rates.name}: {rates.flops / 1e12:.3g} TFLOP/s in {rates.dtype}, {rates.copy / 1e9:.3g} GB/s copied")
     if setup.profile == "gpu" and context.device.type != "cuda":
         print("there is no GPU here: profile gpu is meant for one, and the plan says how long this machine would take")
-    loaded = load(context.base) if setup.given or context.base.is_dir() else None
-    done = [key for key, code in read_finished(context.folder).items() if code == context.code]
-    together = context.profile.seeds if setup.side_by_side else 1
-    plan = make_plan(
-        context,
-        setup.profile,
-        setup.wanted,
-        loaded,
-        done,
-        documents=setup.documents,
-        workers=(1 if setup.side_by_side else setup.processes) * (1 if setup.mine.divided else setup.mine.size),
-        side_by_side=together,
-        kept=Kept(context.folder / CALIBRATION, f"code {context.code}, {rates.name}, {together} side by side"),
-    )
-    print(render(plan, minutes), flush=True)
-    return plan
+    done = [key for key, code in read_finished(folder).items() if code == context.code]
+    cells = make_plan(context, setup.profile, setup.runs, done, pretrains=not setup.given)
+    folder.mkdir(parents=True, exist_ok=True)
+    rates.save(folder / DEVICE)
+    workers = 1 if setup.mine.divided else setup.mine.size * (1 if setup.stacked else setup.processes)
+    print(render(cells, workers, minutes), flush=True)
+    return {cell.key: cell.seconds for cell in cells if cell.seconds is not None}
 
 
-def run(setup: Setup, expected: Mapping[str, float]) -> int:
+def run(setup: Setup, seconds: Mapping[str, float]) -> int:
     """Do what is left; how many jobs are not done in the end. OutOfTime if pretraining was not finished.
 
-    expected  seconds of a job by its key, to start only what ends in time
+    seconds  of a job by its key, to start only what ends in time; one of unknown length is started
     """
     context, mine, folder = setup.context, setup.mine, setup.context.folder
     if not setup.given:
@@ -102,30 +174,31 @@ def run(setup: Setup, expected: Mapping[str, float]) -> int:
             deadline=setup.deadline,
             shard=mine.divided,
             reports=mine.rank == 0,
-            rates=setup.rates,
+            rates=context.rates,
         )
     wait_for_everyone()
-    parameters = table.check_catalogues(context, setup.wanted)
+    parameters = table.check_catalogues(context, setup.runs)
     stamp = {**setup.stamp, "config": {**setup.stamp["config"], "parameters": parameters}}
-
-    def weighed(found: list[Job]) -> list[Job]:
-        return [replace(job, work=expected.get(job.key) or 1.0) for job in found]
-
-    left = _stage(setup, stamp, weighed(table.fits(context, setup.wanted)), "references", again=True)
-    left += _stage(setup, stamp, weighed(table.runs(context, setup.wanted, setup.generation)), "runs")
+    left = 0
+    for label, list_jobs in (("references", table.fits), ("runs", table.jobs)):
+        todo = [replace(job, work=seconds.get(job.key, 0.0)) for job in list_jobs(context, setup.runs)]
+        left += _stage(setup, stamp, todo, label)
     if mine.size > 1 and mine.rank == 0 and not mine.divided:
         bring_together(folder, mine.size)
     return left
 
 
-def _stage(setup: Setup, stamp: dict[str, Any], todo: Sequence[Job], label: str, *, again: bool = False) -> int:
-    """This process's part of some jobs, and then wait for the others' parts; how many are left."""
+def _stage(setup: Setup, stamp: dict[str, Any], todo: Sequence[Job], label: str) -> int:
+    """This process's part of some jobs, and then wait for the others' parts; how many are left.
+
+    References that are not there are fitted again, whatever is written down.
+    """
     mine = setup.mine
-    rows, own = mine.folder(setup.context.folder), mine.of(todo, by_name=setup.side_by_side)
+    rows, own = mine.folder(setup.context.folder), mine.of(todo, by_name=setup.stacked)
     left = 0
     for part, pace in _paces(setup, own):
         if part:
-            left += run_jobs(part, rows, stamp, pace, label=label, again=again)
+            left += run_jobs(part, rows, stamp, pace, label=label, again=label == "references")
             _free_device(setup, pace)
     wait_for_everyone()
     return left
@@ -141,20 +214,19 @@ def _free_device(setup: Setup, pace: Pace) -> None:
 
 
 def _paces(setup: Setup, own: Sequence[Job]) -> list[tuple[list[Job], Pace]]:
-    """How jobs are run: on a CPU all in some processes; on a GPU those that train on a catalogue side by side, the
-    timed ones alone, and other generation in some processes, each of which leaves the device idle half of the time."""
+    """How jobs are run: on a CPU all in some processes; on a GPU the timed ones alone, others that generate freely in
+    some processes, each of which leaves the device idle half of the time, and those on a catalogue stacked."""
     pace = Pace(
         setup.processes,
         trainer=train_sharded if setup.mine.divided else train_one,
         may_start=setup.mine.in_time(setup.deadline, setup.whole),
         keep=setup.mine.writes,
     )
-    if not setup.side_by_side:
+    if not setup.stacked:
         return [(list(own), pace)]
-    timed = [job for job in own if job.name in TIMED]
-    free = [job for job in own if not job.trains and job.name not in TIMED]
+    timed = {run.name for run in setup.runs if run.timed}
     return [
-        (timed, replace(pace, workers=1)),
-        (free, pace),
+        ([job for job in own if job.name in timed], replace(pace, workers=1)),
+        ([job for job in own if not job.trains and job.name not in timed], pace),
         ([job for job in own if job.trains], replace(pace, side_by_side=True)),
     ]

@@ -30,9 +30,10 @@ from llm_validation.aligner.aligner import (
 )
 from llm_validation.aligner.edit_process import UPSTREAM, Problem, edit_problem, product_laws, utilities
 from llm_validation.catalogue.train import Schedule
-from llm_validation.generation_effort import Context, CorrectionEffort
-from llm_validation.model.model import device, load
+from llm_validation.model.model import load
+from llm_validation.profiles import Correction
 from llm_validation.runs.correction_bootstrap import by_pairs
+from llm_validation.runs.run import Context, Run
 from simulate.montecarlo import Estimate, generator, mean
 from simulate.rows.measurement import Measurement, measurement
 from theory.correction import composition, repetition
@@ -58,11 +59,11 @@ class Upstream:
 
 
 @dataclass(frozen=True, eq=False)
-class Lab:
+class Models:
     """Trained models of one seed, and the corrector's measured kernels (P, A, A)."""
 
     problem: Problem
-    effort: CorrectionEffort
+    profile: Correction
     seed: int
     base: Any
     corrector: Any
@@ -76,40 +77,40 @@ class Lab:
         return float(self.problem.process.prompts @ values)
 
 
-def _how(effort: CorrectionEffort, steps: int) -> Fit:
-    return Fit(steps, effort.batch, effort.rate)
+def _how(profile: Correction, steps: int) -> Fit:
+    return Fit(steps, profile.batch, profile.rate)
 
 
-def prepare(context: Context, seed: int) -> Lab:
+def prepare(context: Context, seed: int) -> Models:
     """Train the corrector (warm-up, then corrections), SFT, and the upstream models."""
-    effort, loaded = context.correction, load(context.folder)
+    profile, loaded = context.profile.correction, load(context.base)
     base: Any = loaded.model
-    base = base.to(device())
+    base = base.to(context.device)
     problem = edit_problem(loaded.tokenizer, getattr(base.config, "max_position_embeddings", 10**9))
     process, copied = problem.process, {}
     uniform = np.full_like(process.policies, 1.0 / problem.n_answers)
     triples = draw_from(process.prompts, process.policies, process.kernels)
     identity = draw_from(process.prompts, uniform, process.kernels, identity_share=1.0)
-    how = _how(effort, effort.warmup)
+    how = _how(profile, profile.warmup)
     warm = fit(base, problem, identity, how, seed, sees_original=True, stop_below=COPYING_LEARNT, name="warm-up")
     copied[0] = _unchanged(warm, problem)
-    corrector = fit(warm, problem, triples, _how(effort, effort.steps), seed, sees_original=True, name="corrector")
-    copied[effort.steps] = _unchanged(corrector, problem)
-    sft = fit(base, problem, triples, _how(effort, effort.steps), seed, sees_original=False, name="sft")
-    return Lab(
-        problem, effort, seed, base, corrector, corrector_kernels(corrector, problem), copied, sft,
-        _upstreams(base, sft, problem, effort, seed),
+    corrector = fit(warm, problem, triples, _how(profile, profile.steps), seed, sees_original=True, name="corrector")
+    copied[profile.steps] = _unchanged(corrector, problem)
+    sft = fit(base, problem, triples, _how(profile, profile.steps), seed, sees_original=False, name="sft")
+    return Models(
+        problem, profile, seed, base, corrector, corrector_kernels(corrector, problem), copied, sft,
+        _upstreams(base, sft, problem, profile, seed),
     )  # fmt: skip
 
 
-def _upstreams(base: Any, sft: Any, problem: Problem, effort: CorrectionEffort, seed: int) -> tuple[Upstream, ...]:
+def _upstreams(base: Any, sft: Any, problem: Problem, profile: Correction, seed: int) -> tuple[Upstream, ...]:
     """Fine-tunings of the base on answers: an identity kernel makes the "correction" the answer itself."""
     process = problem.process
     still = np.broadcast_to(np.eye(problem.n_answers), process.kernels.shape)
     trained: dict[str, Any] = {}
     for name in ("training", "weak"):
         draw = draw_from(process.prompts, product_laws(UPSTREAM[name]), still)
-        how = _how(effort, effort.further_steps)
+        how = _how(profile, profile.further_steps)
         trained[name] = fit(base, problem, draw, how, seed, sees_original=False, name=f"upstream {name}")
     models = [("same law", trained["training"], 1.0), ("weak", trained["weak"], 1.0), ("corrected", sft, 1.0)]
     models += [(name, trained["training"], temperature) for name, temperature in TEMPERATURES.items()]
@@ -124,16 +125,16 @@ def _unchanged(corrector: Any, problem: Problem) -> float:
     return float(process.prompts @ shares)
 
 
-def training(lab: Lab) -> list[Measurement]:
+def training(models: Models) -> list[Measurement]:
     """A1: losses against their floors, and their difference against I(C;O|X). A2: the sides of the bound."""
-    problem, process = lab.problem, lab.problem.process
+    problem, process = models.problem, models.problem.process
     floors = composition.floors(process.prompts, process.policies, process.kernels)
     draw = draw_from(process.prompts, process.policies, process.kernels)
-    triples = draw(generator(lab.seed, "held out"), lab.effort.held_out)
-    aligner = held_out_losses(lab.corrector, problem, triples, sees_original=True)
-    sft = held_out_losses(lab.sft, problem, triples, sees_original=False)
+    triples = draw(generator(models.seed, "held out"), models.profile.held_out)
+    aligner = held_out_losses(models.corrector, problem, triples, sees_original=True)
+    sft = held_out_losses(models.sft, problem, triples, sees_original=False)
     gap = mean(sft - aligner)
-    found = [
+    rows = [
         *(
             measurement("A1", name, {"method": method}, value, error, n)
             for method, loss, floor in (("aligner", mean(aligner), floors.aligner), ("sft", mean(sft), floors.sft))
@@ -146,39 +147,41 @@ def training(lab: Lab) -> list[Measurement]:
     ]  # fmt: skip
     sides = [
         composition.bound_sides(pi, K, M)
-        for pi, K, M in zip(process.policies, process.kernels, lab.kernels.laws, strict=True)
+        for pi, K, M in zip(process.policies, process.kernels, models.kernels.laws, strict=True)
     ]
     excess = [s.composed - s.correction - s.prior for s in sides]
-    naive = lab.average(np.array([s.naive_gap for s in sides]))
+    naive = models.average(np.array([s.naive_gap for s in sides]))
     return [
-        *found,
+        *rows,
         measurement("A2", "llm_excess", {}, max(excess), 0.0, 1, "−E log πK_φ minus the bound, nats, the worse prompt"),
         measurement(
             "A2", "llm_naive_gap", {}, naive + floors.gain, 0.0, 1, f"measured {naive:.4f}, −I = {-floors.gain:.4f}"
         ),
-        measurement("A1", "llm_off", {}, float(lab.kernels.off.mean()), 0.0, 1, "mass a corrector writes off the list"),
+        measurement(
+            "A1", "llm_off", {}, float(models.kernels.off.mean()), 0.0, 1, "mass a corrector writes off the list"
+        ),
     ]
 
 
-def _ratio(claim: str, check: str, found: Estimate, floor: float) -> Measurement:
-    note = f"held-out loss {found.value:.4f} ± {found.stderr:.4f}, floor {floor:.4f} nats"
-    return measurement(claim, check, {}, found.value / floor, found.stderr / floor, found.n, note)
+def _ratio(claim: str, check: str, loss: Estimate, floor: float) -> Measurement:
+    note = f"held-out loss {loss.value:.4f} ± {loss.stderr:.4f}, floor {floor:.4f} nats"
+    return measurement(claim, check, {}, loss.value / floor, loss.stderr / floor, loss.n, note)
 
 
-def stacks(lab: Lab) -> list[Measurement]:
+def stacks(models: Models) -> list[Measurement]:
     """A3 on every upstream model: law and gain from the measured kernel, gain of sampled corrections, its bound."""
-    process, u, found = lab.problem.process, utilities(), []
+    process, u, rows = models.problem.process, utilities(), []
     excess = composition.floors(process.prompts, process.policies, process.kernels)
-    for number, upstream in enumerate(lab.upstreams):
+    for number, upstream in enumerate(models.upstreams):
         setting = {"upstream": upstream.name}
-        pairs = list(zip(upstream.laws.laws, process.kernels, lab.kernels.laws, strict=True))
+        pairs = list(zip(upstream.laws.laws, process.kernels, models.kernels.laws, strict=True))
         laws = [(composition.compose(pi, K), composition.compose(pi, M)) for pi, K, M in pairs]
-        distance = lab.average(np.array([np.abs(true - ours).sum() / 2 for true, ours in laws]))
-        predicted = lab.average(np.array([composition.gain(pi, K, u) for pi, K, _ in pairs]))
-        exact = lab.average(np.array([composition.gain(pi, M, u) for pi, _, M in pairs]))
-        sampled = _sampled_gain(lab, upstream, number)
-        bound = _bound(lab, upstream, u)
-        found += [
+        distance = models.average(np.array([np.abs(true - ours).sum() / 2 for true, ours in laws]))
+        predicted = models.average(np.array([composition.gain(pi, K, u) for pi, K, _ in pairs]))
+        exact = models.average(np.array([composition.gain(pi, M, u) for pi, _, M in pairs]))
+        sampled = _sampled_gain(models, upstream, number)
+        bound = _bound(models, upstream, u)
+        rows += [
             measurement("A3", "sampled_gain", setting, sampled.value, sampled.stderr, sampled.n),
             measurement("A3", "predicted_gain", setting, predicted),
             measurement("A3", "llm_law", setting, distance, 0.0, 1, "total variation of π K_φ and π K"),
@@ -187,29 +190,31 @@ def stacks(lab: Lab) -> list[Measurement]:
             measurement("A3", "llm_transfer", setting, abs(exact - predicted) / bound, 0.0, 1,
                      f"error {exact - predicted:+.5f}, bound {bound:.4f}; I(C;O|X) {excess.gain:.3f}"),
         ]  # fmt: skip
-    return found
+    return rows
 
 
-def _bound(lab: Lab, upstream: Upstream, u: Array) -> float:
+def _bound(models: Models, upstream: Upstream, u: Array) -> float:
     """The transfer bound from each prompt's training loss above its floor, averaged over prompts."""
-    process, bounds = lab.problem.process, []
-    for pi, trained, K, M in zip(upstream.laws.laws, process.policies, process.kernels, lab.kernels.laws, strict=True):
+    process, bounds = models.problem.process, []
+    for pi, trained, K, M in zip(
+        upstream.laws.laws, process.policies, process.kernels, models.kernels.laws, strict=True
+    ):
         loss = float(trained @ (K * np.log(K / M)).sum(axis=1))
         bounds.append(composition.transfer_bound(pi, trained, max(0.0, loss), u))
-    return lab.average(np.array(bounds))
+    return models.average(np.array(bounds))
 
 
-def _prompts(lab: Lab, count: int) -> Index:
+def _prompts(models: Models, count: int) -> Index:
     """Prompts in proportion to their law, without sampling."""
-    shares = np.round(lab.problem.process.prompts * count).astype(int)
+    shares = np.round(models.problem.process.prompts * count).astype(int)
     return np.repeat(np.arange(shares.size), shares)
 
 
-def _sampled_rounds(lab: Lab, upstream: Upstream, number: int, rounds: int) -> list[Array]:
+def _sampled_rounds(models: Models, upstream: Upstream, number: int, rounds: int) -> list[Array]:
     """Utilities (n,) of the sampled answers after 0 … `rounds` corrections; texts off the list are left out."""
-    u, seeds = utilities(), generator(lab.seed, "stack", number).integers(2**31, size=rounds + 1).tolist()
-    prompt = _prompts(lab, lab.effort.samples)
-    answer = sample_upstream(upstream.model, lab.problem, prompt, seeds[0], upstream.temperature)
+    u, seeds = utilities(), generator(models.seed, "stack", number).integers(2**31, size=rounds + 1).tolist()
+    prompt = _prompts(models, models.profile.samples)
+    answer = sample_upstream(upstream.model, models.problem, prompt, seeds[0], upstream.temperature)
     asked = prompt.size
     prompt, answer = prompt[answer >= 0], answer[answer >= 0]
     history = [answer]
@@ -218,90 +223,100 @@ def _sampled_rounds(lab: Lab, upstream: Upstream, number: int, rounds: int) -> l
             raise ValueError(
                 f"{upstream.name}: {prompt.size} of {asked} sampled texts are on the list: train for longer"
             )
-        corrected = sample_corrections(lab.corrector, lab.problem, prompt, history[-1], seed)
+        corrected = sample_corrections(models.corrector, models.problem, prompt, history[-1], seed)
         listed = corrected >= 0
         prompt, history = prompt[listed], [*(past[listed] for past in history), corrected[listed]]
     return [u[answers] for answers in history]
 
 
-def _sampled_gain(lab: Lab, upstream: Upstream, number: int) -> Estimate:
-    before, after = _sampled_rounds(lab, upstream, number, 1)
+def _sampled_gain(models: Models, upstream: Upstream, number: int) -> Estimate:
+    before, after = _sampled_rounds(models, upstream, number, 1)
     return mean(after - before)
 
 
-def several_rounds(lab: Lab) -> list[Measurement]:
+def several_rounds(models: Models) -> list[Measurement]:
     """A4: utility after k sampled rounds, by the true and by the measured kernel; its rate of convergence and limit."""
-    process, u, upstream = lab.problem.process, utilities(), lab.upstreams[1]
-    sampled = _sampled_rounds(lab, upstream, 100, max(ROUNDS))
-    found = []
+    process, u, upstream = models.problem.process, utilities(), models.upstreams[1]
+    sampled = _sampled_rounds(models, upstream, 100, max(ROUNDS))
+    rows = []
     # what training left in each row adds up over rounds: the measured kernel tells it from a failure of the stack
-    for check, kernels in (("llm_utility", process.kernels), ("llm_utility_measured", lab.kernels.laws)):
+    for check, kernels in (("llm_utility", process.kernels), ("llm_utility_measured", models.kernels.laws)):
         pairs = zip(upstream.laws.laws, kernels, strict=True)
         curves = np.array([repetition.rounds(pi, K, u, max(ROUNDS)) for pi, K in pairs])
         for k in ROUNDS:
-            value, predicted = mean(sampled[k]), lab.average(curves[:, k])
+            value, predicted = mean(sampled[k]), models.average(curves[:, k])
             note = f"sampled {value.value:.4f}, predicted {predicted:.4f}"
-            found.append(measurement("A4", check, {"k": k}, value.value - predicted, value.stderr, value.n, note))
+            rows.append(measurement("A4", check, {"k": k}, value.value - predicted, value.stderr, value.n, note))
     rates, limits = [], []
-    for K, M in zip(process.kernels, lab.kernels.laws, strict=True):
+    for K, M in zip(process.kernels, models.kernels.laws, strict=True):
         rates.append((repetition.convergence_rate(M), repetition.convergence_rate(K)))
         limits.append((repetition.limit_law(M) @ u, repetition.limit_law(K) @ u))
     rate, limit = (process.prompts @ np.array(values) for values in (rates, limits))
     for check, (value, predicted), what in (("llm_rate", rate, "|λ₂|"), ("llm_limit", limit, "utility")):
         note = f"{what} {value:.4f} of the measured kernel, predicted {predicted:.4f}"
-        found.append(measurement("A4", check, {}, float(value - predicted), 0.0, 1, note))
-    return found
+        rows.append(measurement("A4", check, {}, float(value - predicted), 0.0, 1, note))
+    return rows
 
 
-def copying(lab: Lab) -> list[Measurement]:
+def copying(models: Models) -> list[Measurement]:
     """A5: unchanged share after joint training with identity pairs, and what is left of the warm-up's copying."""
-    problem, process = lab.problem, lab.problem.process
+    problem, process = models.problem, models.problem.process
     joint = draw_from(process.prompts, process.policies, process.kernels, IDENTITY_SHARE)
-    how = _how(lab.effort, lab.effort.steps)
-    model = fit(lab.corrector, problem, joint, how, lab.seed, sees_original=True, name="joint")
+    how = _how(models.profile, models.profile.steps)
+    model = fit(models.corrector, problem, joint, how, models.seed, sees_original=True, name="joint")
     shares = [composition.unchanged_share(pi, K) for pi, K in zip(process.policies, process.kernels, strict=True)]
-    kept = lab.average(np.array(shares))
+    kept = models.average(np.array(shares))
     predicted, measured = IDENTITY_SHARE + (1.0 - IDENTITY_SHARE) * kept, _unchanged(model, problem)
-    last = max(lab.copied)
+    last = max(models.copied)
     return [
         measurement("A5", "llm_unchanged", {"share": IDENTITY_SHARE}, measured - predicted, 0.0, 1,
                  f"measured {measured:.4f}, predicted {predicted:.4f}"),
-        measurement("A5", "llm_warm_up", {}, lab.copied[0], 0.0, 1, "unchanged share after identity pairs alone"),
-        measurement("A5", "llm_forgotten", {}, lab.copied[last] - kept, 0.0, 1,
-                 f"unchanged {lab.copied[last]:.4f} after corrections alone, kernel {kept:.4f}"),
+        measurement("A5", "llm_warm_up", {}, models.copied[0], 0.0, 1, "unchanged share after identity pairs alone"),
+        measurement("A5", "llm_forgotten", {}, models.copied[last] - kept, 0.0, 1,
+                 f"unchanged {models.copied[last]:.4f} after corrections alone, kernel {kept:.4f}"),
     ]  # fmt: skip
 
 
-def distillation(lab: Lab) -> list[Measurement]:
+def distillation(models: Models) -> list[Measurement]:
     """A6: an upstream model that is trained on its own corrected answers, round after round, against πKᵏ."""
-    problem, process = lab.problem, lab.problem.process
-    start = lab.upstreams[1]
-    model, laws, wanted, found = start.model, start.laws.laws, start.laws.laws, []
+    problem, process = models.problem, models.problem.process
+    start = models.upstreams[1]
+    model, laws, predicted, rows = start.model, start.laws.laws, start.laws.laws, []
     still = np.broadcast_to(np.eye(problem.n_answers), process.kernels.shape)
     for k in range(1, DISTILLATIONS + 1):
-        wanted = np.array([composition.compose(pi, K) for pi, K in zip(wanted, process.kernels, strict=True)])
-        target = np.array([composition.compose(pi, K) for pi, K in zip(laws, lab.kernels.laws, strict=True)])
+        predicted = np.array([composition.compose(pi, K) for pi, K in zip(predicted, process.kernels, strict=True)])
+        target = np.array([composition.compose(pi, K) for pi, K in zip(laws, models.kernels.laws, strict=True)])
         draw = draw_from(process.prompts, target, still)
-        how = _how(lab.effort, lab.effort.further_steps)
-        model = fit(model, problem, draw, how, lab.seed, sees_original=False, name=f"distilled {k}")
+        how = _how(models.profile, models.profile.further_steps)
+        model = fit(model, problem, draw, how, models.seed, sees_original=False, name=f"distilled {k}")
         laws = upstream_laws(model, problem).laws
-        distance = lab.average(np.abs(laws - wanted).sum(axis=1) / 2)
-        moved = lab.average(np.abs(laws - start.laws.laws).sum(axis=1) / 2)
-        gained = lab.average((laws - wanted) @ utilities())
-        found += [
+        distance = models.average(np.abs(laws - predicted).sum(axis=1) / 2)
+        moved = models.average(np.abs(laws - start.laws.laws).sum(axis=1) / 2)
+        gained = models.average((laws - predicted) @ utilities())
+        rows += [
             measurement("A6", "llm_distilled_law", {"k": k}, distance, 0.0, 1, f"moved by {moved:.3f} in all"),
             measurement("A6", "llm_distilled_utility", {"k": k}, gained, 0.0, 1, "mean utility minus that of πKᵏ"),
         ]
-    return found
+    return rows
 
 
-def measure_correction(context: Context, seed: int) -> list[Measurement]:
-    """All of this file, for one seed."""
-    lab = prepare(context, seed)
-    pairs = by_pairs(lab.upstreams[1].model, lab.kernels.laws, lab.problem, _schedule(lab.effort), seed)
-    return [*training(lab), *stacks(lab), *several_rounds(lab), *copying(lab), *distillation(lab), *pairs]
+def measured(context: Context, seed: int) -> list[Measurement]:
+    """Everything of one seed."""
+    models = prepare(context, seed)
+    profile, upstream = models.profile, models.upstreams[1]
+    # full-batch steps are worth more than steps on triples: as many as the corrector takes are enough
+    schedule = Schedule(steps=profile.steps, rate=profile.rate)
+    pairs = by_pairs(upstream.model, models.kernels.laws, models.problem, schedule, seed)
+    own = (part(models) for part in (training, stacks, several_rounds, copying, distillation))
+    return [*(row for rows in own for row in rows), *pairs]
 
 
-def _schedule(effort: CorrectionEffort) -> Schedule:
-    """Full-batch steps are worth more than steps on triples: as many as the corrector takes are enough."""
-    return Schedule(steps=effort.steps, rate=effort.rate)
+RUNS = (
+    Run(
+        "correction",
+        measured,
+        ("A1", "A2", "A3", "A4", "A5", "A6"),
+        catalogue=None,
+        also=("A1.loss", "A1.floor", "A1.llm_off", "A3.sampled_gain", "A3.predicted_gain", "A6.llm_pairs_composed"),
+    ),
+)

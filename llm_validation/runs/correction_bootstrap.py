@@ -21,7 +21,7 @@ from torch import Tensor
 from llm_validation import losses
 from llm_validation.aligner.aligner import upstream_laws
 from llm_validation.aligner.edit_process import Problem
-from llm_validation.catalogue.reference import Lab, conditional, measure_reference, total_variation
+from llm_validation.catalogue.reference import Reference, conditional, measure_reference, total_variation
 from llm_validation.catalogue.texts import Encoded
 from llm_validation.catalogue.train import Schedule, train
 from llm_validation.runs.unpaired import Classes, expectation
@@ -41,22 +41,22 @@ def by_pairs(model: Any, kernels: Array, problem: Problem, schedule: Schedule, s
     encoded = Encoded(problem.prompts, problem.answers)
     trie = encoded.trie().to(device)
     law = measure_reference(model, trie)
-    lab = Lab(Path(), encoded, law, device, seed, schedule)
+    reference = Reference(Path(), encoded, law, device, seed, schedule)
     sides = [bootstrap.preference_laws(pi, K) for pi, K in zip(policies, kernels, strict=True)]
     p, q = (np.stack(side) for side in zip(*sides, strict=True))
     classes = Classes(p, q, p, q)
     composed = np.stack([composition.compose(pi, K) for pi, K in zip(policies, kernels, strict=True)])
     objectives: dict[str, Callable[[int, Tensor], Tensor]] = {
-        "ddro": expectation(lab, classes, "ddro", 1.0),
-        "rdro": expectation(lab, classes, "rdro", 1.0),
-        "dpo": _dpo(lab, policies, kernels),
+        "ddro": expectation(reference, classes, "ddro", 1.0),
+        "rdro": expectation(reference, classes, "rdro", 1.0),
+        "dpo": _dpo(reference, policies, kernels),
     }
     rows = []
     for method, objective in objectives.items():
         trained = train(copy.deepcopy(model), trie, objective, schedule, name=f"pairs by {method}")
         reached = conditional(trained.policy)
         setting = {"method": method}
-        distance = total_variation(reached, _limit(method, lab, classes, policies, kernels))
+        distance = total_variation(reached, _limit(method, reference, classes, policies, kernels))
         rows += [
             measurement("A6", "llm_pairs_limit", setting, float(distance.max()), n=len(p)),
             measurement(
@@ -66,23 +66,23 @@ def by_pairs(model: Any, kernels: Array, problem: Problem, schedule: Schedule, s
     return rows
 
 
-def _dpo(lab: Lab, policies: Array, kernels: Array) -> Callable[[int, Tensor], Tensor]:
+def _dpo(reference: Reference, policies: Array, kernels: Array) -> Callable[[int, Tensor], Tensor]:
     """DPO on all pairs: corrections win against the answers that they changed, with the law of the pairs."""
-    A = lab.n_responses
+    A = reference.n_responses
     pairs = np.stack([bootstrap.pair_law(pi, K) for pi, K in zip(policies, kernels, strict=True)])
     originals, corrected = np.nonzero(~np.eye(A, dtype=bool))
-    weight, reference = lab.tensor(pairs[:, originals, corrected] / len(pairs)), lab.reference
+    weight, ref = reference.tensor(pairs[:, originals, corrected] / len(pairs)), reference.logs
 
     def objective(_: int, logs: Tensor) -> Tensor:
         return losses.dpo(
-            logs[:, corrected], logs[:, originals], reference[:, corrected], reference[:, originals],
+            logs[:, corrected], logs[:, originals], ref[:, corrected], ref[:, originals],
             kl_beta=DPO_BETA, weight=weight,
         )  # fmt: skip
 
     return objective
 
 
-def _limit(method: str, lab: Lab, classes: Classes, policies: Array, kernels: Array) -> Array:
+def _limit(method: str, reference: Reference, classes: Classes, policies: Array, kernels: Array) -> Array:
     """The population limit of a method on the listed answers (P, A)."""
     if method == "dpo":
         pairs = zip(policies, kernels, strict=True)
@@ -90,6 +90,6 @@ def _limit(method: str, lab: Lab, classes: Classes, policies: Array, kernels: Ar
     alpha = RDRO_ALPHA if method == "rdro" else None
     optima = [
         constrained_optimum(np.append(p, 0.0), np.append(q, 0.0), alpha=alpha, log_reference=log_reference).policy
-        for p, q, log_reference in zip(classes.chosen, classes.rejected, lab.log_reference, strict=True)
+        for p, q, log_reference in zip(classes.chosen, classes.rejected, reference.log_law, strict=True)
     ]
     return conditional(np.stack(optima))

@@ -9,16 +9,16 @@ Shapes: P prompts, A responses.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import numpy as np
 
-from llm_validation.catalogue.reference import Lab, conditional, total_variation
+from llm_validation.catalogue.reference import Reference, conditional, total_variation
 from llm_validation.catalogue.train import Trained
-from llm_validation.runs.divergences import tv_rows
-from llm_validation.runs.unpaired import Classes, cycle, draw, expectation
+from llm_validation.runs.comparisons import Situation, dpo_objective
+from llm_validation.runs.run import Run, tv_rows
+from llm_validation.runs.unpaired import UNPAIRED_PROMPTS, Classes, cycle, draw, expectation
 from simulate.rows.measurement import Measurement, measurement
-from theory.bradley_terry import product_pairs
+from theory.bradley_terry import Population, product_pairs
 from theory.claim import Setting
 from theory.density_ratio.losses import ddro_loss, log_ratio_cap, rdro_loss
 from theory.density_ratio.losses import minimum as least_loss
@@ -30,13 +30,13 @@ from theory.validate import Array
 PLACE = {name: p for p, name in enumerate(UNPAIRED)}
 
 
-def predicted(lab: Lab, classes: Classes, alpha: float | None, share: float | None = None) -> Array:
+def predicted(reference: Reference, classes: Classes, alpha: float | None, fraction: float | None = None) -> Array:
     """The constrained optima (P, A + 1), off being an outcome that neither class holds."""
     return np.stack([
         constrained_optimum(
-            np.append(p, 0.0), np.append(q, 0.0), alpha=alpha, chosen_fraction=share, log_reference=log_reference
+            np.append(p, 0.0), np.append(q, 0.0), alpha=alpha, chosen_fraction=fraction, log_reference=log_reference
         ).policy
-        for p, q, log_reference in zip(classes.chosen, classes.rejected, lab.log_reference, strict=True)
+        for p, q, log_reference in zip(classes.chosen, classes.rejected, reference.log_law, strict=True)
     ])  # fmt: skip
 
 
@@ -46,43 +46,43 @@ def _to_plus(trained: Trained, classes: Classes, name: str) -> float:
     return float(total_variation(reached, classes.chosen_law[[PLACE[name]]])[0])
 
 
-def _log_ratio(lab: Lab, trained: Trained, name: str) -> Array:
+def _log_ratio(reference: Reference, trained: Trained, name: str) -> Array:
     p = PLACE[name]
-    return (trained.log_policy[p] - lab.log_reference[p])[:-1]
+    return (trained.log_policy[p] - reference.log_law[p])[:-1]
 
 
-def ratios(lab: Lab) -> list[Measurement]:
+def ratios(reference: Reference) -> list[Measurement]:
     """DDRO, RDRO by class means and RDRO pooled, on the same draws."""
-    classes = draw(lab)
-    ddro = lab.train(expectation(lab, classes, "ddro", 1.0), "ddro")
-    rdro = lab.train(expectation(lab, classes, "rdro", 1.0), "rdro")
+    classes = draw(reference)
+    ddro = reference.train(expectation(reference, classes, "ddro", 1.0), "ddro")
+    rdro = reference.train(expectation(reference, classes, "rdro", 1.0), "rdro")
     a = POOLED_SHARE
     tilted = Classes(
         classes.chosen_law, classes.rejected_law, 2.0 * a * classes.chosen, 2.0 * (1.0 - a) * classes.rejected
     )
-    pooled = lab.train(expectation(lab, tilted, "rdro_pooled", 1.0), "rdro_pooled")
+    pooled = reference.train(expectation(reference, tilted, "rdro_pooled", 1.0), "rdro_pooled")
     rows = []
-    for claim, name, trained, alpha, share in (
+    for claim, name, trained, alpha, fraction in (
         ("R1", "ddro", ddro, None, None),
         ("R2", "rdro", rdro, RDRO_ALPHA, None),
         ("R5", "pooled", pooled, RDRO_ALPHA, a),
     ):
-        distance = total_variation(trained.policy, predicted(lab, classes, alpha, share))
+        distance = total_variation(trained.policy, predicted(reference, classes, alpha, fraction))
         rows += tv_rows(claim, {"method": name}, distance)
-        if share is None:
+        if fraction is None:
             rows.append(measurement("R8", "trained", {"method": name}, float(distance[PLACE["far"]])))
-    rows += _consistency(lab, classes, ddro, rdro)
-    rows += _stability(lab, ddro, rdro)
+    rows += _consistency(reference, classes, ddro, rdro)
+    rows += _stability(reference, ddro, rdro)
     excess = _to_plus(pooled, classes, "on_mixture") - _to_plus(rdro, classes, "on_mixture")
-    return [*rows, measurement("R5", "trained_bias", {}, excess), *_comparisons(lab, classes, rdro)]
+    return [*rows, measurement("R5", "trained_bias", {}, excess), *_comparisons(reference, classes, rdro)]
 
 
-def _consistency(lab: Lab, classes: Classes, ddro: Trained, rdro: Trained) -> list[Measurement]:
+def _consistency(reference: Reference, classes: Classes, ddro: Trained, rdro: Trained) -> list[Measurement]:
     """R1–R3: from the right reference the policy is p⁺, and the loss has reached its minimum over all functions."""
     p, q = (np.stack([law[PLACE[name]] for name in ("on_rejected", "on_mixture")]) for law in
             (classes.chosen, classes.rejected))  # fmt: skip
-    gap = ddro_loss(_log_ratio(lab, ddro, "on_rejected"), p[0], q[0]) - least_loss("logistic", p[0], q[0])
-    relative = rdro_loss(_log_ratio(lab, rdro, "on_mixture"), p[1], q[1], RDRO_ALPHA)
+    gap = ddro_loss(_log_ratio(reference, ddro, "on_rejected"), p[0], q[0]) - least_loss("logistic", p[0], q[0])
+    relative = rdro_loss(_log_ratio(reference, rdro, "on_mixture"), p[1], q[1], RDRO_ALPHA)
     relative -= least_loss("logistic", p[1], q[1], RDRO_ALPHA)
     return [
         measurement("R1", "to_plus", {}, _to_plus(ddro, classes, "on_rejected")),
@@ -94,15 +94,15 @@ def _consistency(lab: Lab, classes: Classes, ddro: Trained, rdro: Trained) -> li
     ]
 
 
-def _stability(lab: Lab, ddro: Trained, rdro: Trained) -> list[Measurement]:
+def _stability(reference: Reference, ddro: Trained, rdro: Trained) -> list[Measurement]:
     """R4: a response that was never rejected. RDRO's log-ratio stops at log(1/α), DDRO's goes past it."""
     cap, p = log_ratio_cap(RDRO_ALPHA), PLACE["never_rejected"]
     rows = [
-        measurement("R4", "trained_capped", {}, float(_log_ratio(lab, rdro, "never_rejected")[0])),
-        measurement("R4", "trained_beyond", {}, float(_log_ratio(lab, ddro, "never_rejected")[0]) - cap),
+        measurement("R4", "trained_capped", {}, float(_log_ratio(reference, rdro, "never_rejected")[0])),
+        measurement("R4", "trained_beyond", {}, float(_log_ratio(reference, ddro, "never_rejected")[0]) - cap),
     ]
     for method, trained in (("ddro", ddro), ("rdro", rdro)):
-        ratio = trained.path[:, p, 0] - lab.log_reference[p, 0]
+        ratio = trained.path[:, p, 0] - reference.log_law[p, 0]
         slope = -1.0 + (1.0 + RDRO_ALPHA) / (1.0 + np.exp(-ratio)) if method == "rdro" else -1.0 / (1.0 + np.exp(ratio))
         for step, value, gradient in zip(trained.step, ratio, slope, strict=True):
             setting: Setting = {"method": method, "step": int(step)}
@@ -113,26 +113,30 @@ def _stability(lab: Lab, ddro: Trained, rdro: Trained) -> list[Measurement]:
     return rows
 
 
-def _comparisons(lab: Lab, classes: Classes, rdro: Trained) -> list[Measurement]:
+def _comparisons(reference: Reference, classes: Classes, rdro: Trained) -> list[Measurement]:
     """R3: DPO on the cyclic comparisons that RDRO's classes come from ends with Bradley–Terry's policy, not with p⁺."""
-    from llm_validation.runs.distortion import Situation, dpo_objective
-    from theory.bradley_terry import Population
-
     place = PLACE["cycle"]
-    part, mu = lab.part([place]), lab.on_reference[place]
+    part, mu = reference.part([place]), reference.on_catalogue[place]
     P, Q = cycle(mu.size), product_pairs(mu)
     nobody = Population(np.ones((1, mu.size)))  # the comparisons are what is given here, not users
     trained = part.train(
         dpo_objective(part, [Situation("cycle", nobody, 1.0, P, Q / (1 - np.trace(Q)), math.inf)], np.ones(1)), "dpo"
     )
     law = conditional(trained.policy)
-    wanted = rewards.dpo(P, Q, None, 1.0, log_reference=np.log(mu))
+    target = rewards.dpo(P, Q, None, 1.0, log_reference=np.log(mu))
     away = float(total_variation(law, classes.chosen_law[[place]])[0])
     return [
-        measurement("R3", "dpo_tv", {}, float(total_variation(law, wanted[None])[0])),
+        measurement("R3", "dpo_tv", {}, float(total_variation(law, target[None])[0])),
         measurement("R3", "dpo_away", {}, away - _to_plus(rdro, classes, "cycle")),
     ]
 
 
-#: name of a run → what it measures, on the six prompts of the unpaired losses.
-RUNS: dict[str, Callable[[Lab], list[Measurement]]] = {"density_ratio": ratios}
+RUNS = (
+    Run(
+        "density_ratio",
+        ratios,
+        ("R1", "R2", "R3", "R4", "R5", "R8"),
+        prompts=UNPAIRED_PROMPTS,
+        also=("R4.trained_path", "R4.trained_gradient"),
+    ),
+)

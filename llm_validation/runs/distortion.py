@@ -1,33 +1,36 @@
 """Distortion on a trained language model: D3–D5, D8, D9, D11–D13, D15. What alignment does to average utility.
 
-Six prompts, each an instance: its users compare eight responses, the comparisons are drawn, and the model is aligned by
+Six prompts, each an instance: its users compare eight responses, the comparisons are drawn, and the model is aligned to
+them by RLHF (a reward model, fitted by Bradley–Terry maximum likelihood, and a policy), DPO and NLHF
+(`llm_validation.runs.comparisons`). Predictions start from the measured reference and the drawn comparisons.
 
-    RLHF    a reward model (transformer, scalar head) by Bradley–Terry maximum likelihood, then
-            max_π E_π[r] − λ KL(π‖π_ref), by exact expectations or by REINFORCE with a leave-one-out baseline on samples
-    DPO     on the same comparisons
-    NLHF    self-play on the empirical win rates, max_π min_π′ of E[P(y≻y′)] − ½ with the KL of both at weight λ
-
-Predictions start from the measured reference and the drawn comparisons. Off the catalogue a response is given the
-lowest reward of its prompt, and loses every comparison: an explicit choice, without which off would be free.
-
-Shapes: P prompts, A responses, off last; B samples per prompt.
+Shapes: P prompts, A responses, off last.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 import torch
-from scipy.optimize import brentq
 from torch import Tensor
 
-from llm_validation import losses
-from llm_validation.catalogue.reference import Lab, conditional, total_variation
+from llm_validation.catalogue.reference import Reference, conditional, total_variation
 from llm_validation.catalogue.train import Trained
+from llm_validation.runs.comparisons import (
+    Situation,
+    boundary_weight,
+    clip_level,
+    dpo_objective,
+    nash_objective,
+    penalty_objective,
+    predicted_nlhf,
+    predicted_rlhf,
+    sampled_objective,
+    with_off,
+)
 from llm_validation.runs.reward_fit import RewardModel, fit_reward_model
+from llm_validation.runs.run import Run, tv_rows
 from simulate.montecarlo import generator
 from simulate.rows.measurement import Measurement, measurement
 from simulate.users import sample_comparisons
@@ -51,31 +54,12 @@ from theory.language_model_settings import (
     NLHF_WEIGHTS,
     RLHF_WEIGHTS,
 )
-from theory.policy import nash
 from theory.policy import rewards as policy
 from theory.policy.kl_ball import kl
 from theory.validate import Array
 
 #: Users who compare, per prompt: so many that the worst-case instances' small margins are seen; cost does not grow.
 USERS = 10**12
-#: Samples per prompt and step where expectations are sampled.
-SAMPLES = 32
-
-
-@dataclass(frozen=True, eq=False)
-class Situation:
-    """One prompt: its users, the comparisons drawn from them, and the weights of the KL term.
-
-    win_rates, pair_weights  (A, A) empirical
-    tau                      KL budget against which distortion is measured (inf: all policies)
-    """
-
-    name: str
-    population: Population
-    bt_beta: float
-    win_rates: Array
-    pair_weights: Array
-    tau: float
 
 
 def instance(name: str, seed: int) -> Instance:
@@ -118,161 +102,26 @@ def references(n_responses: int, rng: np.random.Generator) -> Array:
     return laws
 
 
-def situations(lab: Lab) -> list[Situation]:
+def situations(reference: Reference) -> list[Situation]:
     """The comparisons of every prompt, drawn once per seed."""
-    found = []
+    prompts = []
     for name in INSTANCES:
-        built = instance(name, lab.seed)
+        built = instance(name, reference.seed)
         pairs = built.pair_weights if name != "I9_product" else product_pairs(np.full(8, 0.125))
-        rng = generator(lab.seed, "comparisons", name)
+        rng = generator(reference.seed, "comparisons", name)
         drawn = sample_comparisons(built.population, built.bt_beta, pairs, USERS, rng=rng)
         tau = BALL if name == "I6" else np.inf
-        found.append(Situation(name, built.population, built.bt_beta, drawn.win_rates(), drawn.pair_weights(), tau))
-    return found
+        prompts.append(Situation(name, built.population, built.bt_beta, drawn.win_rates(), drawn.pair_weights(), tau))
+    return prompts
 
 
-# Predictions: the policy (A + 1,) that each method should end with.
-
-
-def predicted_rlhf(s: Situation, log_reference: Array, weight: float, clip: float | None = None) -> Array:
-    """π_ref·exp(r/λ)/Z over responses and off, r the maximum-likelihood reward, off at the lowest."""
-    r = fit_rewards(s.win_rates, s.pair_weights).rewards
-    r = r if clip is None else policy.clip_rewards(r, clip_level(r, clip))
-    return policy.rlhf_penalty(np.append(r, r.min()), None, weight, log_reference=log_reference)
-
-
-def clip_level(rewards: Array, share: float) -> float:
-    """`share` of the largest centred reward in absolute value."""
-    return share * float(np.abs(rewards - rewards.mean()).max())
-
-
-def predicted_nlhf(s: Situation, log_reference: Array, weight: float) -> Array:
-    """The regularised equilibrium over responses and off, which loses every comparison."""
-    return nash.nlhf_regularized(with_off(s.win_rates), None, weight, log_reference=log_reference).policy
-
-
-def with_off(win_rates: Array) -> Array:
-    """Win rates (A + 1, A + 1): off loses to every response."""
-    A = len(win_rates)
-    P = np.full((A + 1, A + 1), 0.5)
-    P[:A, :A], P[:A, A], P[A, :A] = win_rates, 1.0, 0.0
-    return P
-
-
-def boundary_weight(predict: Callable[[float], Array], log_reference: Array, budget: float) -> float:
-    """The weight λ at which the predicted policy is at KL `budget` from the reference (D10: one family)."""
-
-    def excess(log_weight: float) -> float:
-        return kl(predict(float(np.exp(log_weight))), np.exp(log_reference)) - budget
-
-    return float(np.exp(brentq(excess, np.log(1e-3), np.log(1e3), xtol=1e-8)))
-
-
-def kl_weights(lab: Lab, found: list[Situation], method: str) -> Array:
+def kl_weights(reference: Reference, prompts: list[Situation], method: str) -> Array:
     """λ per prompt (P,) for "rlhf" or "nlhf"; on I6 the one at which the prediction is on the boundary of the ball."""
     predict, table = {"rlhf": (predicted_rlhf, RLHF_WEIGHTS), "nlhf": (predicted_nlhf, NLHF_WEIGHTS)}[method]
     weights = []
-    for s, law, fixed in zip(found, lab.log_reference, table, strict=True):
+    for s, law, fixed in zip(prompts, reference.log_law, table, strict=True):
         weights.append(fixed or boundary_weight(partial(predict, s, law), law, BALL))
     return np.array(weights)
-
-
-# Training.
-
-
-def fit_rewards_by_model(lab: Lab, found: list[Situation]) -> RewardModel:
-    """The reward model of all prompts, trained on their comparisons."""
-    return fit_reward_model(lab, np.stack([s.win_rates for s in found]), np.stack([s.pair_weights for s in found]))
-
-
-@dataclass(frozen=True, eq=False)
-class Annealed:
-    """1/λ_t (P, 1) per step: λ falls from the payoffs' spread to its value over the first half of training.
-
-    The exact gradient of E_π[r] − λKL with respect to log π(y) is proportional to π(y): a response that the first steps
-    crush comes back too slowly to be seen. At λ as large as the payoffs nothing is crushed.
-
-    inverse  (P, 1) 1/λ;  start  (P, 1) λ_0/λ ≥ 1;  half  the steps that the fall takes
-    """
-
-    inverse: Tensor
-    start: Tensor
-    half: float
-
-    def at(self, step: int) -> Tensor:
-        return self.inverse * self.start ** -max(0.0, 1.0 - step / self.half)
-
-
-def annealed(lab: Lab, weights: Array, spreads: Array) -> Annealed:
-    """The annealing of KL weights (P,) for payoffs that range over `spreads` (P,) in each prompt."""
-    start = np.maximum(1.0, spreads / weights)
-    return Annealed(lab.tensor(1.0 / weights)[:, None], lab.tensor(start)[:, None], 0.5 * lab.schedule.steps)
-
-
-def penalty_objective(lab: Lab, rewards: Array, weights: Array) -> Callable[[int, Tensor], Tensor]:
-    """−(E_π[r]/λ − KL(π‖π_ref)), mean over prompts, exact; rewards (P, A) get off at the lowest of each prompt."""
-    r = lab.tensor(np.column_stack([rewards, rewards.min(axis=1)]))
-    reference, weight = lab.reference, annealed(lab, weights, np.ptp(rewards, axis=1))
-
-    def objective(step: int, logs: Tensor) -> Tensor:
-        return -(logs.exp() * (weight.at(step) * r - logs + reference)).sum(-1).mean()
-
-    return objective
-
-
-def sampled_objective(
-    lab: Lab, payoff: Callable[[Tensor, Tensor], Tensor], weights: Array, spreads: Array, name: str
-) -> Callable[[int, Tensor], Tensor]:
-    """REINFORCE with a leave-one-out baseline (RLOO): B samples per prompt from the current policy.
-
-    payoff   (samples (P, B), log π (P, A + 1)) → their payoffs (P, B), without gradient
-    The payoff is over λ and less the log-ratio of the whole response, so that its expectation is the exact objective's.
-    """
-    reference, weight = lab.reference, annealed(lab, weights, spreads)
-    source = torch.Generator(device=lab.device).manual_seed(int(generator(lab.seed, name).integers(2**31)))
-
-    def objective(step: int, logs: Tensor) -> Tensor:
-        law = logs.detach().exp()
-        drawn = torch.multinomial(law, SAMPLES, replacement=True, generator=source)
-        ratio = (logs.detach() - reference).gather(1, drawn)
-        value = payoff(drawn, logs.detach()) * weight.at(step) - ratio
-        baseline = (value.sum(1, keepdim=True) - value) / (SAMPLES - 1)
-        return -((value - baseline) * logs.gather(1, drawn)).mean()
-
-    return objective
-
-
-def nash_objective(lab: Lab, win_rates: Array, weights: Array) -> Callable[[int, Tensor], Tensor]:
-    """Self-play: −(E_{y∼π, y′∼π′}[P(y≻y′)] − ½)/λ + KL(π‖π_ref), π′ the current policy without gradient, exact.
-
-    At a fixed point π is a best response to itself in the regularised game, which is its equilibrium.
-    """
-    margin = lab.tensor(np.stack([with_off(P) - 0.5 for P in win_rates]))
-    reference, weight = lab.reference, annealed(lab, weights, np.full(len(weights), 0.5))
-
-    def objective(step: int, logs: Tensor) -> Tensor:
-        against = weight.at(step) * torch.einsum("pxy,py->px", margin, logs.detach().exp())
-        return -(logs.exp() * (against - logs + reference)).sum(-1).mean()
-
-    return objective
-
-
-def dpo_objective(lab: Lab, found: list[Situation], kl_betas: Array) -> Callable[[int, Tensor], Tensor]:
-    """DPO on all comparisons of all prompts at once: weights Q·P̂ on ordered pairs (winner, loser)."""
-    A = lab.n_responses
-    wins, loses = (index.to(lab.device) for index in torch.where(~torch.eye(A, dtype=torch.bool)))
-    mass = lab.tensor(np.stack([2.0 * s.pair_weights * s.win_rates for s in found]) / len(found))[:, wins, loses]
-    reference, betas = lab.reference, lab.tensor(kl_betas)[:, None]
-
-    def objective(_: int, logs: Tensor) -> Tensor:
-        return losses.dpo(
-            logs[:, wins], logs[:, loses], reference[:, wins], reference[:, loses], kl_beta=betas, weight=mass
-        )
-
-    return objective
-
-
-# What is measured.
 
 
 def reached(s: Situation, trained: Trained, p: int) -> float:
@@ -285,23 +134,11 @@ def _distortion(s: Situation, law: Array, trained: Trained, p: int) -> float:
     return distortion(s.population, law, reference, s.tau)
 
 
-def fit_rows(trained: Trained, wanted: Array, setting: dict[str, str], claim: str) -> list[Measurement]:
-    """Mean and worst total variation over prompts to the predicted laws (P, A + 1)."""
-    distance = total_variation(trained.policy, wanted)
-    worst = int(distance.argmax())
-    return [
-        measurement(claim, "mean_tv", setting, float(distance.mean()), n=distance.size),
-        measurement(claim, "worst_tv", setting, float(distance[worst]), n=distance.size, note=f"prompt {worst}"),
-    ]
-
-
-def _distortion_rows(
-    lab: Lab, found: list[Situation], trained: Trained, wanted: Array, method: str
-) -> list[Measurement]:
+def _distortion_rows(prompts: list[Situation], trained: Trained, target: Array, method: str) -> list[Measurement]:
     """Per instance: the distortion reached, the one predicted, and their ratio less one."""
     rows, claim = [], {"rlhf": "D8", "nlhf": "D9"}[method]
-    for p, s in enumerate(found):
-        value, predicted = reached(s, trained, p), _distortion(s, conditional(wanted[p : p + 1])[0], trained, p)
+    for p, s in enumerate(prompts):
+        value, predicted = reached(s, trained, p), _distortion(s, conditional(target[p : p + 1])[0], trained, p)
         setting = {"method": method, "instance": s.name}
         rows += [
             measurement(claim, "reached", setting, value),
@@ -311,50 +148,51 @@ def _distortion_rows(
     return rows
 
 
-def rlhf(lab: Lab) -> list[Measurement]:
-    """Reward model and policy: RLHF exact, clipped and sampled, beside NLHF and DPO on the same comparisons."""
-    found = situations(lab)
-    model = fit_rewards_by_model(lab, found)
-    weights, nash = kl_weights(lab, found, "rlhf"), kl_weights(lab, found, "nlhf")
-    wanted = np.stack([predicted_rlhf(s, lab.log_reference[p], weights[p]) for p, s in enumerate(found)])
-    wanted_nash = np.stack([predicted_nlhf(s, lab.log_reference[p], nash[p]) for p, s in enumerate(found)])
-    trained = lab.train(penalty_objective(lab, model.rewards, weights), "rlhf", schedule=lab.schedule.slower(0.5))
-    game = lab.train(
-        nash_objective(lab, np.stack([s.win_rates for s in found]), nash), "nlhf", schedule=lab.schedule.slower(0.5)
-    )
-    rows = fit_rows(trained, wanted, {"method": "rlhf"}, "D12") + fit_rows(game, wanted_nash, {"method": "nlhf"}, "D9")
-    rows += _distortion_rows(lab, found, trained, wanted, "rlhf")
-    rows += _distortion_rows(lab, found, game, wanted_nash, "nlhf")
-    rows += _instance_claims(found, trained, game, model)
-    rows += _clipped(lab, found, model, weights)
-    return rows + _dpo(lab, found, weights, trained)
+def aligned(reference: Reference) -> list[Measurement]:
+    """RLHF, exact and on clipped rewards, beside NLHF and DPO on the same comparisons."""
+    prompts, gentle = situations(reference), reference.schedule.slower(0.5)
+    rates, pairs = (np.stack([getattr(s, name) for s in prompts]) for name in ("win_rates", "pair_weights"))
+    model = fit_reward_model(reference, rates, pairs)
+    weights, nash = kl_weights(reference, prompts, "rlhf"), kl_weights(reference, prompts, "nlhf")
+    rlhf = reference.train(penalty_objective(reference, model.rewards, weights), "rlhf", schedule=gentle)
+    nlhf = reference.train(nash_objective(reference, rates, nash), "nlhf", schedule=gentle)
+    rows = []
+    for claim, method, trained, predict, at in (
+        ("D12", "rlhf", rlhf, predicted_rlhf, weights),
+        ("D9", "nlhf", nlhf, predicted_nlhf, nash),
+    ):
+        target = np.stack([predict(s, *law) for s, *law in zip(prompts, reference.log_law, at, strict=True)])
+        rows += tv_rows(claim, {"method": method}, total_variation(trained.policy, target))
+        rows += _distortion_rows(prompts, trained, target, method)
+    rows += _instance_claims(prompts, rlhf, nlhf, model)
+    return [*rows, *_clipped(reference, prompts, model, weights), *_dpo(reference, prompts, weights, rlhf)]
 
 
-def _instance_claims(found: list[Situation], rlhf_: Trained, nash: Trained, model: RewardModel) -> list[Measurement]:
+def _instance_claims(prompts: list[Situation], rlhf: Trained, nlhf: Trained, model: RewardModel) -> list[Measurement]:
     """What the claims say of single instances: bounds, and orderings between methods."""
-    place = {s.name: p for p, s in enumerate(found)}
+    place = {s.name: p for p, s in enumerate(prompts)}
 
     def value(trained: Trained, name: str) -> float:
-        return reached(found[place[name]], trained, place[name])
+        return reached(prompts[place[name]], trained, place[name])
 
     rows = [
-        measurement("D3", "trained", {"bt_beta": s.bt_beta, "instance": s.name}, value(nash, s.name))
-        for s in found
+        measurement("D3", "trained", {"bt_beta": s.bt_beta, "instance": s.name}, value(nlhf, s.name))
+        for s in prompts
         if s.name != "I6"
     ]
     rows += [
-        measurement("D4", "trained", {"bt_beta": s.bt_beta, "instance": s.name}, value(rlhf_, s.name))
-        for s in found
+        measurement("D4", "trained", {"bt_beta": s.bt_beta, "instance": s.name}, value(rlhf, s.name))
+        for s in prompts
         if s.name in ("I3", "I5", "I9_product", "random")
     ]
     rows += [
-        measurement("D5", "trained", {"bt_beta": 5.0}, value(rlhf_, "I5") - value(nash, "I5")),
-        measurement("D8", "trained", {"bt_beta": 5.0}, value(rlhf_, "I6") - value(nash, "I6")),
-        measurement("D9", "trained", {"bt_beta": 5.0}, value(nash, "I6")),
-        measurement("D11", "trained", {"bt_beta": 10.0}, value(rlhf_, "I9") - value(rlhf_, "I9_product")),
+        measurement("D5", "trained", {"bt_beta": 5.0}, value(rlhf, "I5") - value(nlhf, "I5")),
+        measurement("D8", "trained", {"bt_beta": 5.0}, value(rlhf, "I6") - value(nlhf, "I6")),
+        measurement("D9", "trained", {"bt_beta": 5.0}, value(nlhf, "I6")),
+        measurement("D11", "trained", {"bt_beta": 10.0}, value(rlhf, "I9") - value(rlhf, "I9_product")),
     ]
     for name in ("I3", "I9_product", "random"):
-        s, p = found[place[name]], place[name]
+        s, p = prompts[place[name]], place[name]
         rows.append(measurement("D13", "trained", {"instance": name}, float(_discordant(s, model.rewards[p]))))
     return rows
 
@@ -366,29 +204,30 @@ def _discordant(s: Situation, rewards: Array, margin: float = 0.01) -> int:
     return int(((gaps > margin) & (rewards[:, None] <= rewards[None, :])).sum())
 
 
-def _clipped(lab: Lab, found: list[Situation], model: RewardModel, weights: Array) -> list[Measurement]:
+def _clipped(reference: Reference, prompts: list[Situation], model: RewardModel, weights: Array) -> list[Measurement]:
     """D15: RLHF on clipped rewards of the trained reward model, against its prediction."""
     clipped = np.stack([policy.clip_rewards(r, clip_level(r, CLIP_SHARE)) for r in model.rewards])
-    wanted = np.stack([predicted_rlhf(s, lab.log_reference[p], weights[p], CLIP_SHARE) for p, s in enumerate(found)])
-    trained = lab.train(penalty_objective(lab, clipped, weights), "rlhf_clipped", schedule=lab.schedule.slower(0.5))
-    moved = [kl(law, np.exp(ref)) for law, ref in zip(trained.policy, lab.log_reference, strict=True)]
-    free = [kl(predicted_rlhf(s, lab.log_reference[p], weights[p]), np.exp(lab.log_reference[p]))
-            for p, s in enumerate(found)]  # fmt: skip
-    rows = fit_rows(trained, wanted, {"method": "rlhf_clipped"}, "D15")
+    target = np.stack([predicted_rlhf(s, reference.log_law[p], weights[p], CLIP_SHARE) for p, s in enumerate(prompts)])
+    gentle = reference.schedule.slower(0.5)
+    trained = reference.train(penalty_objective(reference, clipped, weights), "rlhf_clipped", schedule=gentle)
+    moved = [kl(law, np.exp(ref)) for law, ref in zip(trained.policy, reference.log_law, strict=True)]
+    free = [kl(predicted_rlhf(s, reference.log_law[p], weights[p]), np.exp(reference.log_law[p]))
+            for p, s in enumerate(prompts)]  # fmt: skip
+    rows = tv_rows("D15", {"method": "rlhf_clipped"}, total_variation(trained.policy, target))
     return [*rows, measurement("D15", "trained", {}, float(np.mean(free) - np.mean(moved)))]
 
 
-def _dpo(lab: Lab, found: list[Situation], weights: Array, rlhf_: Trained) -> list[Measurement]:
+def _dpo(reference: Reference, prompts: list[Situation], weights: Array, rlhf: Trained) -> list[Measurement]:
     """D12: DPO at kl_beta = λ ends with RLHF's law on the catalogue; off it is free."""
-    chosen = [p for p, s in enumerate(found) if s.name in DPO_INSTANCES]
-    part = lab.part(chosen)
-    trained = part.train(dpo_objective(part, [found[p] for p in chosen], weights[chosen]), "dpo")
+    chosen = [p for p, s in enumerate(prompts) if s.name in DPO_INSTANCES]
+    part = reference.part(chosen)
+    trained = part.train(dpo_objective(part, [prompts[p] for p in chosen], weights[chosen]), "dpo")
     law = conditional(trained.policy)
-    wanted = np.stack([
-        policy.dpo(found[p].win_rates, found[p].pair_weights, None, weights[p],
-                   log_reference=np.log(lab.on_reference[p])) for p in chosen
+    target = np.stack([
+        policy.dpo(prompts[p].win_rates, prompts[p].pair_weights, None, weights[p],
+                   log_reference=np.log(reference.on_catalogue[p])) for p in chosen
     ])  # fmt: skip
-    distance, apart = total_variation(law, wanted), total_variation(law, conditional(rlhf_.policy)[chosen])
+    distance, apart = total_variation(law, target), total_variation(law, conditional(rlhf.policy)[chosen])
     return [
         measurement("D12", "mean_tv", {"method": "dpo"}, float(distance.mean()), n=len(chosen)),
         measurement("D12", "worst_tv", {"method": "dpo"}, float(distance.max()), n=len(chosen)),
@@ -397,31 +236,42 @@ def _dpo(lab: Lab, found: list[Situation], weights: Array, rlhf_: Trained) -> li
     ]
 
 
-def sampled(lab: Lab) -> list[Measurement]:
+def sampled(reference: Reference) -> list[Measurement]:
     """RLHF by RLOO and NLHF by self-play on samples: the same predictions, without exact expectations."""
-    found = situations(lab)
-    keep = [p for p, s in enumerate(found) if s.name in DPO_INSTANCES]
-    lab, found = lab.part(keep), [found[p] for p in keep]
+    prompts = situations(reference)
+    keep = [p for p, s in enumerate(prompts) if s.name in DPO_INSTANCES]
+    reference, prompts = reference.part(keep), [prompts[p] for p in keep]
     weights, nash = (np.array(table)[keep] for table in (RLHF_WEIGHTS, NLHF_WEIGHTS))
-    rewards = np.stack([fit_rewards(s.win_rates, s.pair_weights).rewards for s in found])
-    r = lab.tensor(np.column_stack([rewards, rewards.min(axis=1)]))
-    margin = lab.tensor(np.stack([with_off(s.win_rates) - 0.5 for s in found]))
+    rewards = np.stack([fit_rewards(s.win_rates, s.pair_weights).rewards for s in prompts])
+    r = reference.tensor(np.column_stack([rewards, rewards.min(axis=1)]))
+    margin = reference.tensor(np.stack([with_off(s.win_rates) - 0.5 for s in prompts]))
 
     def against_itself(drawn: Tensor, logs: Tensor) -> Tensor:
         return torch.einsum("pxy,py->px", margin, logs.exp()).gather(1, drawn)
 
-    schedule = lab.schedule.slower(0.5)
-    half = np.full(len(keep), 0.5)
-    by_reward = sampled_objective(lab, lambda drawn, _: r.gather(1, drawn), weights, np.ptp(rewards, axis=1), "rloo")
-    rloo = lab.train(by_reward, "rlhf_sampled", schedule=schedule)
-    play = lab.train(sampled_objective(lab, against_itself, nash, half, "nash"), "nlhf_sampled", schedule=schedule)
-    wanted = [predicted_rlhf(s, lab.log_reference[p], weights[p]) for p, s in enumerate(found)]
-    wanted_nash = [predicted_nlhf(s, lab.log_reference[p], nash[p]) for p, s in enumerate(found)]
+    gentle = reference.schedule.slower(0.5)
+    by_reward = sampled_objective(
+        reference, lambda drawn, _: r.gather(1, drawn), weights, np.ptp(rewards, axis=1), "rloo"
+    )
+    rloo = reference.train(by_reward, "rlhf_sampled", schedule=gentle)
+    by_game = sampled_objective(reference, against_itself, nash, np.full(len(keep), 0.5), "nash")
+    play = reference.train(by_game, "nlhf_sampled", schedule=gentle)
+    target = [predicted_rlhf(s, reference.log_law[p], weights[p]) for p, s in enumerate(prompts)]
+    target_nash = [predicted_nlhf(s, reference.log_law[p], nash[p]) for p, s in enumerate(prompts)]
     return [
-        measurement(claim, "sampled_tv", {}, float(total_variation(run.policy, np.stack(law)).mean()), n=len(found))
-        for claim, run, law in (("D12", rloo, wanted), ("D9", play, wanted_nash))
+        measurement(claim, "sampled_tv", {}, float(total_variation(run.policy, np.stack(law)).mean()), n=len(prompts))
+        for claim, run, law in (("D12", rloo, target), ("D9", play, target_nash))
     ]
 
 
-#: name of a run → what it measures, on the six prompts of this topic.
-RUNS: dict[str, Callable[[Lab], list[Measurement]]] = {"distortion": rlhf, "distortion_sampled": sampled}
+RUNS = (
+    Run(
+        "distortion",
+        aligned,
+        ("D3", "D4", "D5", "D8", "D9.trained", "D9.excess", "D9.mean_tv", "D9.worst_tv", "D11", "D12.mean_tv",
+         "D12.worst_tv", "D12.apart", "D13", "D15"),
+        prompts=slice(0, 6),
+        also=("D8.reached", "D8.predicted", "D9.reached", "D9.predicted", "D12.dpo_off"),
+    ),
+    Run("distortion_sampled", sampled, ("D9.sampled_tv", "D12.sampled_tv"), prompts=slice(0, 6)),
+)  # fmt: skip

@@ -16,13 +16,23 @@ import torch
 from torch import Tensor
 
 from llm_validation import losses
-from llm_validation.catalogue.reference import Lab, conditional, total_variation
+from llm_validation.catalogue.reference import Reference, conditional, total_variation
 from llm_validation.catalogue.train import Trained
-from llm_validation.runs.unpaired import HELD_OUT, Classes, call, draw, expectation
+from llm_validation.runs.run import Run, tv_rows
+from llm_validation.runs.unpaired import (
+    HELD_OUT,
+    UNPAIRED_PROMPTS,
+    Classes,
+    call,
+    draw,
+    expectation,
+    read_off,
+    train_fitted,
+)
 from simulate.montecarlo import generator
 from simulate.rows.measurement import Measurement, measurement
 from theory.density_ratio.policies import constrained_optimum
-from theory.divergences.losses import estimated_divergence, find_loss
+from theory.divergences.losses import find_loss
 from theory.divergences.policies import aligned_policy, aligned_support, fixed_constant_optimum
 from theory.language_model_settings import FITTED_BETA, FIXED, MINIBATCHED, RDRO_ALPHA, UNPAIRED
 from theory.validate import Array
@@ -37,54 +47,24 @@ PROMPTS = [p for p, name in enumerate(UNPAIRED) if name != "never_rejected"]
 MINIBATCH_DRAWS, BATCH = 60, 150
 
 
-def fitted(lab: Lab, name: str) -> list[Measurement]:
+def fitted(reference: Reference, name: str) -> list[Measurement]:
     """One loss with its constants fitted: V7's policy, and the divergence that held-out draws read off it."""
-    part, classes = lab.part(PROMPTS), draw(lab).part(PROMPTS)
-    shift = None if find_loss(name).shift_free else torch.zeros(len(PROMPTS), requires_grad=True, device=lab.device)
-    extra = [] if shift is None else [shift]
-    objective = expectation(part, classes, name, FITTED_BETA[name], shift)
-    schedule = lab.schedule.longer(LONGER.get(name, 1))
-    trained = part.train(objective, f"{name} fitted", extra=extra, schedule=schedule)
-    constants = trained.extra[0] if trained.extra else np.zeros(len(PROMPTS))
-    rows = [_held_out(part, classes, trained, name, constants)]
+    part, classes = reference.part(PROMPTS), draw(reference).part(PROMPTS)
+    schedule = reference.schedule.longer(LONGER.get(name, 1))
+    trained, rewards = train_fitted(part, classes, name, FITTED_BETA[name], f"{name} fitted", schedule=schedule)
+    p, q, rng = classes.chosen_law, classes.rejected_law, generator(reference.seed, "held out", name)
+    values, stderr = read_off(name, rewards, p, q, rng)
+    errors = values - [find_loss(name).divergence(*laws) for laws in zip(p, q, strict=True)]
+    n = HELD_OUT * len(errors)
+    rows = [measurement(CLAIM.get(name, "V5"), "held_out", {"name": name}, float(np.mean(errors)), stderr, n)]
     if name == "kto":
         return [*rows, _kto_support(classes, trained)]
-    wanted = np.stack([
-        aligned_policy(name, classes.chosen[p], classes.rejected[p], part.on_reference[p], FITTED_BETA[name]).policy
+    target = np.stack([
+        aligned_policy(name, classes.chosen[p], classes.rejected[p], part.on_catalogue[p], FITTED_BETA[name]).policy
         for p in range(len(PROMPTS))
     ])  # fmt: skip
-    distance = total_variation(conditional(trained.policy), wanted)
+    distance = total_variation(conditional(trained.policy), target)
     return [*rows, *tv_rows("V7", {"name": name, "constant": "fitted"}, distance)]
-
-
-def tv_rows(claim: str, setting: dict[str, str], distance: Array) -> list[Measurement]:
-    """Mean and worst total variation over prompts."""
-    worst = int(distance.argmax())
-    return [
-        measurement(claim, "mean_tv", setting, float(distance.mean()), n=distance.size),
-        measurement(claim, "worst_tv", setting, float(distance[worst]), n=distance.size, note=f"prompt {worst}"),
-    ]
-
-
-def _held_out(lab: Lab, classes: Classes, trained: Trained, name: str, constants: Array) -> Measurement:
-    """Mean over prompts of the divergence read off held-out draws, minus the exact one of the true laws.
-
-    The standard error is that of the draws, by the loss's influence function. Theory's float64 loss is evaluated at the
-    trained model's rewards: training and measuring share no code.
-    """
-    loss, rng = find_loss(name), generator(lab.seed, "held out", name)
-    rewards = FITTED_BETA[name] * (trained.log_policy - lab.log_reference)[:, :-1] - constants[:, None]
-    errors, variances = [], []
-    for r, p, q in zip(rewards, classes.chosen_law, classes.rejected_law, strict=True):
-        held = [rng.multinomial(HELD_OUT, law) / HELD_OUT for law in (p, q)]
-        estimate = estimated_divergence(name, loss.value(r, *held))
-        errors.append(estimate - loss.divergence(p, q))
-        parts = zip(held, loss.influence(r, *held), strict=True)
-        variances.append(sum(float(law @ v**2 - (law @ v) ** 2) for law, v in parts) / HELD_OUT)
-    stderr = float(np.sqrt(np.sum(variances))) / len(variances) / loss.scale
-    return measurement(
-        CLAIM.get(name, "V5"), "held_out", {"name": name}, float(np.mean(errors)), stderr, HELD_OUT * len(errors)
-    )
 
 
 def _kto_support(classes: Classes, trained: Trained) -> Measurement:
@@ -94,15 +74,15 @@ def _kto_support(classes: Classes, trained: Trained) -> Measurement:
     return measurement("V7", "trained_kto_support", {}, float(np.min(mass)), n=len(mass))
 
 
-def fixed(lab: Lab, name: str) -> list[Measurement]:
+def fixed(reference: Reference, name: str) -> list[Measurement]:
     """One loss with its constant at 0: V7's constrained optimum over responses and off."""
-    part, classes = lab.part(PROMPTS), draw(lab).part(PROMPTS)
+    part, classes = reference.part(PROMPTS), draw(reference).part(PROMPTS)
     trained = part.train(expectation(part, classes, name, 1.0), f"{name} fixed")
-    wanted = np.stack([
-        fixed_constant_optimum(name, *_with_off(classes, p), None, 1.0, log_reference=part.log_reference[p]).policy
+    target = np.stack([
+        fixed_constant_optimum(name, *_with_off(classes, p), None, 1.0, log_reference=part.log_law[p]).policy
         for p in range(len(PROMPTS))
     ])  # fmt: skip
-    return tv_rows("V7", {"name": name, "constant": "fixed"}, total_variation(trained.policy, wanted))
+    return tv_rows("V7", {"name": name, "constant": "fixed"}, total_variation(trained.policy, target))
 
 
 def _with_off(classes: Classes, p: int) -> tuple[Array, Array]:
@@ -110,14 +90,14 @@ def _with_off(classes: Classes, p: int) -> tuple[Array, Array]:
     return np.append(classes.chosen[p], 0.0), np.append(classes.rejected[p], 0.0)
 
 
-def minibatched(lab: Lab, name: str) -> list[Measurement]:
+def minibatched(reference: Reference, name: str) -> list[Measurement]:
     """One loss on shuffled minibatches at kl_beta = 1, every example once per epoch: the same optimum, a harder way."""
-    part, classes = lab.part(PROMPTS), draw(lab, MINIBATCH_DRAWS, "minibatch", at_least=1).part(PROMPTS)
-    trained = part.train(_shuffled(part, classes, name), f"{name} minibatches", schedule=lab.schedule.slower(0.5))
+    part, classes = reference.part(PROMPTS), draw(reference, MINIBATCH_DRAWS, "minibatch", at_least=1).part(PROMPTS)
+    trained = part.train(_shuffled(part, classes, name), f"{name} minibatches", schedule=reference.schedule.slower(0.5))
     if name in ("dpo", "kldo"):
         reached = conditional(trained.policy)
-        wanted = [
-            aligned_policy(name, classes.chosen[p], classes.rejected[p], part.on_reference[p], 1.0).policy
+        target = [
+            aligned_policy(name, classes.chosen[p], classes.rejected[p], part.on_catalogue[p], 1.0).policy
             if name == "kldo"
             else _pair_optimum(part, classes, p)
             for p in range(len(PROMPTS))
@@ -125,33 +105,33 @@ def minibatched(lab: Lab, name: str) -> list[Measurement]:
     else:
         reached = trained.policy
         alpha = RDRO_ALPHA if name == "rdro" else None
-        wanted = [
-            constrained_optimum(*_with_off(classes, p), alpha=alpha, log_reference=part.log_reference[p]).policy
+        target = [
+            constrained_optimum(*_with_off(classes, p), alpha=alpha, log_reference=part.log_law[p]).policy
             for p in range(len(PROMPTS))
         ]
-    distance = total_variation(reached, np.stack(wanted))
+    distance = total_variation(reached, np.stack(target))
     return [
         measurement("V7", "minibatch_tv", {"name": name}, float(distance.mean()), n=distance.size),
         measurement("V7", "minibatch_worst", {"name": name}, float(distance.max()), n=distance.size),
     ]
 
 
-def _pair_optimum(lab: Lab, classes: Classes, p: int) -> Array:
+def _pair_optimum(reference: Reference, classes: Classes, p: int) -> Array:
     """DPO's limit on the pairs of the shuffled data, each epoch pairing anew: independent pairs, V4's optimum."""
-    return aligned_policy("dpo", classes.chosen[p], classes.rejected[p], lab.on_reference[p], 1.0).policy
+    return aligned_policy("dpo", classes.chosen[p], classes.rejected[p], reference.on_catalogue[p], 1.0).policy
 
 
-def _shuffled(lab: Lab, classes: Classes, name: str) -> Callable[[int, Tensor], Tensor]:
+def _shuffled(reference: Reference, classes: Classes, name: str) -> Callable[[int, Tensor], Tensor]:
     """Minibatches of BATCH chosen and BATCH rejected examples; the order of an epoch depends on (seed, epoch) alone."""
     P, A = classes.chosen.shape
     counts = [np.rint(law * MINIBATCH_DRAWS).astype(int) for law in (classes.chosen, classes.rejected)]
     examples = [np.repeat(np.arange(P * A), count.ravel()) for count in counts]
     per_epoch = len(examples[0]) // BATCH
-    reference, moving = lab.reference[:, :-1].ravel(), MovingMeans(torch.ones(P, device=lab.device))
+    ref, moving = reference.logs[:, :-1].ravel(), MovingMeans(torch.ones(P, device=reference.device))
 
     def batch(step: int) -> list[Tensor]:
         epoch, place = divmod(step, per_epoch)
-        rng = generator(lab.seed, "epoch", name, epoch)
+        rng = generator(reference.seed, "epoch", name, epoch)
         if name == "dpo":  # pairs within a prompt: both classes shuffled prompt by prompt, then the pairs
             orders = [_within_prompts(side, P, A, rng) for side in examples]
             pairs = rng.permutation(len(orders[0]))
@@ -159,12 +139,12 @@ def _shuffled(lab: Lab, classes: Classes, name: str) -> Callable[[int, Tensor], 
         else:
             orders = [side[rng.permutation(len(side))] for side in examples]
         window = slice(place * BATCH, (place + 1) * BATCH)
-        return [torch.as_tensor(order[window], device=lab.device) for order in orders]
+        return [torch.as_tensor(order[window], device=reference.device) for order in orders]
 
     def objective(step: int, logs: Tensor) -> Tensor:
         flat = logs[:, :-1].reshape(-1)
         one, two = batch(step)
-        sides = flat[one], flat[two], reference[one], reference[two]
+        sides = flat[one], flat[two], ref[one], ref[two]
         if name == "dpo":
             return losses.dpo(*sides, kl_beta=1.0)
         prompts = one // A, two // A
@@ -189,8 +169,8 @@ class MovingMeans:
         """Take a batch of rejected rewards (B,) in; prompts that it does not hold keep their means."""
         total = torch.zeros_like(self.value).index_add(0, prompt, rewards.exp())
         count = torch.zeros_like(self.value).index_add(0, prompt, torch.ones_like(rewards))
-        share = torch.where(count > 0, self.rate, 0.0)
-        self.value = (1.0 - share) * self.value + share * total / count.clamp(min=1.0)
+        rate = torch.where(count > 0, self.rate, 0.0)
+        self.value = (1.0 - rate) * self.value + rate * total / count.clamp(min=1.0)
 
 
 def _within_prompts(side: Array, P: int, A: int, rng: np.random.Generator) -> Array:
@@ -198,9 +178,36 @@ def _within_prompts(side: Array, P: int, A: int, rng: np.random.Generator) -> Ar
     return np.concatenate([rng.permutation(np.flatnonzero(side // A == p)) for p in range(P)])
 
 
-#: name of a run → what it measures.
-RUNS: dict[str, Callable[[Lab], list[Measurement]]] = {
-    **{f"{name}_fitted": partial(fitted, name=name) for name in FITTED_BETA},
-    **{f"{name}_fixed": partial(fixed, name=name) for name in FIXED},
-    **{f"{name}_minibatch": partial(minibatched, name=name) for name in MINIBATCHED},
-}
+RUNS = (
+    *(
+        Run(
+            f"{name}_fitted",
+            partial(fitted, name=name),
+            (CLAIM.get(name, "V5"), *(("V7.trained_kto_support",) if name == "kto" else ("V7.mean_tv", "V7.worst_tv"))),
+            prompts=UNPAIRED_PROMPTS,
+            at={"name": name, "constant": "fitted"},
+        )
+        for name in FITTED_BETA
+    ),
+    *(
+        Run(
+            f"{name}_fixed",
+            partial(fixed, name=name),
+            ("V7.mean_tv", "V7.worst_tv"),
+            prompts=UNPAIRED_PROMPTS,
+            at={"name": name, "constant": "fixed"},
+        )
+        for name in FIXED
+    ),
+    *(
+        Run(
+            f"{name}_minibatch",
+            partial(minibatched, name=name),
+            ("V7.minibatch_tv",),
+            prompts=UNPAIRED_PROMPTS,
+            at={"name": name},
+            also=("V7.minibatch_worst",),
+        )
+        for name in MINIBATCHED
+    ),
+)

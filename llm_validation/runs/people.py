@@ -11,9 +11,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from llm_validation.catalogue.reference import Lab, conditional
+from llm_validation.catalogue.reference import Reference, conditional
 from llm_validation.catalogue.texts import Catalogue, item_catalogue
-from llm_validation.runs.distortion import (
+from llm_validation.runs.comparisons import (
     Situation,
     dpo_objective,
     nash_objective,
@@ -22,6 +22,7 @@ from llm_validation.runs.distortion import (
     predicted_rlhf,
 )
 from llm_validation.runs.reward_fit import fit_reward_model
+from llm_validation.runs.run import PEOPLE, Context, Run
 from simulate.montecarlo import generator
 from simulate.people.people import People
 from simulate.rows.measurement import Measurement, measurement
@@ -53,42 +54,39 @@ def references(people: People, betas: Sequence[float], rng: np.random.Generator)
     return 0.5 * rng.dirichlet(np.full(A, 20.0), len(betas)) + 0.5 / A
 
 
-def situations(lab: Lab, people: People, betas: Sequence[float]) -> list[Situation]:
+def situations(reference: Reference, people: People, betas: Sequence[float]) -> list[Situation]:
     """Comparisons of uniform pairs of items, drawn once per bt_beta and seed."""
     population = Population(people.rated.utilities)
     pairs = product_pairs(np.full(people.n_items, 1.0 / people.n_items))
-    found = []
+    prompts = []
     for beta in betas:
-        rng = generator(lab.seed, "people compare", people.name, beta)
+        rng = generator(reference.seed, "people compare", people.name, beta)
         drawn = sample_comparisons(population, beta, pairs, COMPARISONS, rng=rng)
-        found.append(Situation(str(beta), population, beta, drawn.win_rates(), drawn.pair_weights(), np.inf))
-    return found
+        prompts.append(Situation(str(beta), population, beta, drawn.win_rates(), drawn.pair_weights(), np.inf))
+    return prompts
 
 
-def aligned_to_people(
-    lab: Lab, people: People, betas: Sequence[float], about: dict[str, str | int]
-) -> list[Measurement]:
-    """Distortion reached by RLHF, DPO and NLHF, and relative to the plug-in prediction, for every bt_beta.
-
-    about  what the rows say of the population, as in `simulate` (name, items)
-    """
-    found = situations(lab, people, betas)
-    weights, nash = np.full(len(found), PEOPLE_RLHF_WEIGHT), np.full(len(found), PEOPLE_NLHF_WEIGHT)
-    rates, pairs = (np.stack([getattr(s, name) for s in found]) for name in ("win_rates", "pair_weights"))
-    model = fit_reward_model(lab, rates, pairs)
-    gentle = lab.schedule.slower(0.5)
+def aligned_to_people(reference: Reference, context: Context) -> list[Measurement]:
+    """Distortion reached by RLHF, DPO and NLHF, and relative to the plug-in prediction, for every bt_beta."""
+    prompts = situations(reference, context.people, context.profile.betas)
+    weights, nash = np.full(len(prompts), PEOPLE_RLHF_WEIGHT), np.full(len(prompts), PEOPLE_NLHF_WEIGHT)
+    rates, pairs = (np.stack([getattr(s, name) for s in prompts]) for name in ("win_rates", "pair_weights"))
+    model = fit_reward_model(reference, rates, pairs)
+    gentle = reference.schedule.slower(0.5)
     trained = {
-        "rlhf": lab.train(penalty_objective(lab, model.rewards, weights), "rlhf on people", schedule=gentle),
-        "dpo": lab.train(dpo_objective(lab, found, weights), "dpo on people"),
-        "nlhf": lab.train(nash_objective(lab, rates, nash), "nlhf on people", schedule=gentle),
+        "rlhf": reference.train(
+            penalty_objective(reference, model.rewards, weights), "rlhf on people", schedule=gentle
+        ),
+        "dpo": reference.train(dpo_objective(reference, prompts, weights), "dpo on people"),
+        "nlhf": reference.train(nash_objective(reference, rates, nash), "nlhf on people", schedule=gentle),
     }
     rows = []
     for method, run in trained.items():
         reached = conditional(run.policy)
-        for p, s in enumerate(found):
+        for p, s in enumerate(prompts):
             value = distortion(s.population, reached[p])
-            predicted = distortion(s.population, _predicted(lab, s, p, method))
-            setting = {**about, "method": method, "bt_beta": s.bt_beta}
+            predicted = distortion(s.population, _predicted(reference, s, p, method))
+            setting = {**context.about, "method": method, "bt_beta": s.bt_beta}
             rows += [
                 measurement("D17", "trained", setting, value / predicted - 1.0),
                 measurement("D17", "trained_distortion", setting, value),
@@ -96,10 +94,22 @@ def aligned_to_people(
     return rows
 
 
-def _predicted(lab: Lab, s: Situation, p: int, method: str) -> Array:
+def _predicted(reference: Reference, s: Situation, p: int, method: str) -> Array:
     """The predicted law on the items (A,)."""
     if method == "dpo":
-        reference = np.log(lab.on_reference[p])
-        return rewards.dpo(s.win_rates, s.pair_weights, None, PEOPLE_RLHF_WEIGHT, log_reference=reference)
+        ref = np.log(reference.on_catalogue[p])
+        return rewards.dpo(s.win_rates, s.pair_weights, None, PEOPLE_RLHF_WEIGHT, log_reference=ref)
     predict, weight = (predicted_rlhf, PEOPLE_RLHF_WEIGHT) if method == "rlhf" else (predicted_nlhf, PEOPLE_NLHF_WEIGHT)
-    return conditional(predict(s, lab.log_reference[p], weight)[None])[0]
+    return conditional(predict(s, reference.log_law[p], weight)[None])[0]
+
+
+RUNS = (
+    Run(
+        "people",
+        aligned_to_people,
+        ("D17",),
+        PEOPLE,
+        also=("D17.trained_distortion",),
+        free=("population", "items", "missing", "scale", "bt_beta"),
+    ),
+)

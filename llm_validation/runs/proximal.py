@@ -16,8 +16,9 @@ import torch
 from torch import Tensor
 
 from llm_validation import losses
-from llm_validation.catalogue.reference import Lab, total_variation
+from llm_validation.catalogue.reference import Reference, total_variation
 from llm_validation.catalogue.train import Trained
+from llm_validation.runs.run import Run
 from simulate.rows.measurement import Measurement, measurement
 from theory.claim import Setting
 from theory.language_model_settings import (
@@ -37,7 +38,8 @@ from theory.proximal.existence import imbalance_scores
 from theory.proximal.predictions import SCALAR_SCORES
 from theory.validate import Array
 
-N_PROMPTS = 4
+#: Their places on the shared catalogue, and how many they are.
+PROMPTS, N_PROMPTS = slice(6, 10), 4
 #: A second, smaller rate for DPO: the loss that it reaches is the same, what it does to the likelihoods is not.
 OTHER_RATE = 0.2
 
@@ -82,59 +84,59 @@ def _merged(logs: Array, labelled: Sequence[int]) -> Array:
     return merge(torch.as_tensor(logs), labelled).numpy()
 
 
-def _gaps(lab: Lab, trained: Trained, prompt: int, labelled: Sequence[int], kl_beta: float) -> Array:
+def _gaps(reference: Reference, trained: Trained, prompt: int, labelled: Sequence[int], kl_beta: float) -> Array:
     """r(y) − r(H) (N,) of a trained prompt."""
-    ratio = _merged(trained.log_policy[prompt], labelled) - _merged(lab.log_reference[prompt], labelled)
+    ratio = _merged(trained.log_policy[prompt], labelled) - _merged(reference.log_law[prompt], labelled)
     return kl_beta * (ratio[:-1] - ratio[-1])
 
 
-def pairwise(lab: Lab) -> list[Measurement]:
+def pairwise(reference: Reference) -> list[Measurement]:
     """PRO-P on one pair per prompt: P9's gaps, P12's levels; then DPO on the same pairs, P5 and P12's contrast."""
-    labelled, reference = (0, 1), merge(lab.reference, (0, 1))
-    alphas, betas = lab.tensor([a for a, _ in PAIR_RUNS]), lab.tensor([b for _, b in PAIR_RUNS])
+    labelled, ref = (0, 1), merge(reference.logs, (0, 1))
+    alphas, betas = reference.tensor([a for a, _ in PAIR_RUNS]), reference.tensor([b for _, b in PAIR_RUNS])
 
     def objective(_: int, logs: Tensor) -> Tensor:
         m = merge(logs, labelled)
         return losses.pro_pairwise(
-            m[:, 0], m[:, 1], reference[:, 0], reference[:, 1], kl_beta=betas, alpha=alphas,
-            policy_hyper=m[:, 2], reference_hyper=reference[:, 2],
+            m[:, 0], m[:, 1], ref[:, 0], ref[:, 1], kl_beta=betas, alpha=alphas,
+            policy_hyper=m[:, 2], reference_hyper=ref[:, 2],
         )  # fmt: skip
 
-    trained = lab.train(objective, "pro_pairwise")
-    found, errors = [], []
+    trained = reference.train(objective, "pro_pairwise")
+    rows, errors = [], []
     for p, (alpha, kl_beta) in enumerate(PAIR_RUNS):
-        gaps = _gaps(lab, trained, p, labelled, kl_beta)
-        found += [
+        gaps = _gaps(reference, trained, p, labelled, kl_beta)
+        rows += [
             measurement("P9", "trained", {"response": y, "alpha": alpha, "kl_beta": kl_beta}, float(gaps[y]))
             for y in (0, 1)
         ]
         table = Table(labelled, np.array([0.125, -0.125, 0.0]), np.full(3, 1 / 3))
-        optimum = table.optimum(lab.log_reference[p], alpha, kl_beta)
-        levels = _merged(trained.log_policy[p], labelled) - _merged(lab.log_reference[p], labelled)
-        wanted = np.append(optimum.log_ratio, optimum.hyper_ratio)
-        errors.append(np.abs(levels - wanted) / np.maximum(1.0, np.abs(wanted)))
+        optimum = table.optimum(reference.log_law[p], alpha, kl_beta)
+        levels = _merged(trained.log_policy[p], labelled) - _merged(reference.log_law[p], labelled)
+        target = np.append(optimum.log_ratio, optimum.hyper_ratio)
+        errors.append(np.abs(levels - target) / np.maximum(1.0, np.abs(target)))
     worst = np.max(errors, axis=0)
     names = ("chosen", "rejected", "H")
-    found += [
+    rows += [
         measurement("P12", "levels", {"response": name}, float(value)) for name, value in zip(names, worst, strict=True)
     ]
-    return found + _dpo_on_the_same_pairs(lab, trained, betas)
+    return rows + _dpo_on_the_same_pairs(reference, trained, betas)
 
 
-def _dpo_on_the_same_pairs(lab: Lab, pro: Trained, betas: Tensor) -> list[Measurement]:
+def _dpo_on_the_same_pairs(reference: Reference, pro: Trained, betas: Tensor) -> list[Measurement]:
     """DPO from the same reference on the same pairs at two learning rates: loss, labelled mass, chosen likelihood."""
-    reference = lab.reference
+    ref = reference.logs
 
     def objective(_: int, logs: Tensor) -> Tensor:
-        return losses.dpo(logs[:, 0], logs[:, 1], reference[:, 0], reference[:, 1], kl_beta=betas)
+        return losses.dpo(logs[:, 0], logs[:, 1], ref[:, 0], ref[:, 1], kl_beta=betas)
 
-    slow = lab.schedule.slower(OTHER_RATE)
-    runs = [lab.train(objective, "dpo_pairs"), lab.train(objective, "dpo_pairs_slow", schedule=slow)]
+    slow = reference.schedule.slower(OTHER_RATE)
+    runs = [reference.train(objective, "dpo_pairs"), reference.train(objective, "dpo_pairs_slow", schedule=slow)]
     mass = [np.exp(run.log_policy[:, :2]).sum(axis=1) for run in runs]
-    chosen = runs[0].log_policy[:, 0] - lab.log_reference[:, 0]
-    rejected = runs[0].log_policy[:, 1] - lab.log_reference[:, 1]
-    pro_chosen = pro.log_policy[:, 0] - lab.log_reference[:, 0]
-    found = [
+    chosen = runs[0].log_policy[:, 0] - reference.log_law[:, 0]
+    rejected = runs[0].log_policy[:, 1] - reference.log_law[:, 1]
+    pro_chosen = pro.log_policy[:, 0] - reference.log_law[:, 0]
+    rows = [
         measurement("P5", "other_rate", {}, float((np.abs(np.log(mass[0] / mass[1])) > 0.05).mean())),
         measurement("P5", "other_loss", {}, float(abs(runs[0].loss[-1] - runs[1].loss[-1]))),
         measurement("P12", "above_dpo", {}, float((pro_chosen > chosen).mean()), n=N_PROMPTS),
@@ -145,84 +147,84 @@ def _dpo_on_the_same_pairs(lab: Lab, pro: Trained, betas: Tensor) -> list[Measur
         measurement("P12", "pro_unlabelled_mass", {}, float(1.0 - np.exp(pro.log_policy[:, :2]).sum(axis=1).mean())),
     ]
     for method, run in (("dpo", runs[0]), ("pro", pro)):
-        ratio = _merged(run.path, (0, 1)) - _merged(lab.log_reference, (0, 1))
+        ratio = _merged(run.path, (0, 1)) - _merged(reference.log_law, (0, 1))
         for s, step in enumerate(run.step):
             for y, name in enumerate(("chosen", "rejected", "H")):
                 setting: Setting = {"method": method, "response": name, "step": int(step)}
-                found.append(measurement("P12", "trained_path", setting, float(ratio[s, 1, y])))
-    return found
+                rows.append(measurement("P12", "trained_path", setting, float(ratio[s, 1, y])))
+    return rows
 
 
-def binary(lab: Lab) -> list[Measurement]:
+def binary(reference: Reference) -> list[Measurement]:
     """PRO-B on one scored response per prompt: P10's gaps."""
-    return _binary(lab, "P10", [(s, a, b) for s, a, b in BINARY_RUNS], ("score", "alpha", "kl_beta"))
+    return _binary(reference, "P10", [(s, a, b) for s, a, b in BINARY_RUNS], ("score", "alpha", "kl_beta"))
 
 
-def imbalanced(lab: Lab) -> list[Measurement]:
+def imbalanced(reference: Reference) -> list[Measurement]:
     """PRO-B on the positive of 1 : `negatives` feedback: P13's log-ratios."""
     runs = [(imbalance_scores(n)[0], a, b) for n, a, b in IMBALANCE_RUNS]
-    found = _binary(lab, "P13", runs, ("score", "alpha", "kl_beta"))
+    rows = _binary(reference, "P13", runs, ("score", "alpha", "kl_beta"))
     return [
         measurement("P13", "trained", {"negatives": n, "alpha": a, "kl_beta": b}, m.value / b)
-        for m, (n, a, b) in zip(found, IMBALANCE_RUNS, strict=True)
+        for m, (n, a, b) in zip(rows, IMBALANCE_RUNS, strict=True)
     ]
 
 
 def _binary(
-    lab: Lab, claim: str, runs: Sequence[tuple[float, float, float]], names: tuple[str, str, str]
+    reference: Reference, claim: str, runs: Sequence[tuple[float, float, float]], names: tuple[str, str, str]
 ) -> list[Measurement]:
-    scores, alphas, betas = (lab.tensor(column) for column in zip(*runs, strict=True))
-    reference = merge(lab.reference, (0,))
+    scores, alphas, betas = (reference.tensor(column) for column in zip(*runs, strict=True))
+    ref = merge(reference.logs, (0,))
 
     def objective(_: int, logs: Tensor) -> Tensor:
         m = merge(logs, (0,))
         return losses.pro_binary(
-            m[:, 0], reference[:, 0], scores, kl_beta=betas, alpha=alphas,
-            policy_hyper=m[:, 1], reference_hyper=reference[:, 1],
+            m[:, 0], ref[:, 0], scores, kl_beta=betas, alpha=alphas,
+            policy_hyper=m[:, 1], reference_hyper=ref[:, 1],
         )  # fmt: skip
 
-    trained = lab.train(objective, f"pro_binary {claim}")
+    trained = reference.train(objective, f"pro_binary {claim}")
     return [
         measurement(
-            claim, "trained", dict(zip(names, run, strict=True)), float(_gaps(lab, trained, p, (0,), run[2])[0])
+            claim, "trained", dict(zip(names, run, strict=True)), float(_gaps(reference, trained, p, (0,), run[2])[0])
         )
         for p, run in enumerate(runs)
     ]
 
 
-def scalar(lab: Lab) -> list[Measurement]:
+def scalar(reference: Reference) -> list[Measurement]:
     """PRO-S on the first n of four scored responses: P11's gaps."""
 
     def objective(_: int, logs: Tensor) -> Tensor:
-        total = torch.zeros((), device=lab.device)
+        total = torch.zeros((), device=reference.device)
         for p, (n, alpha, kl_beta) in enumerate(SCALAR_RUNS):
             labelled = tuple(range(n))
-            m, reference = merge(logs[p : p + 1], labelled), merge(lab.reference[p : p + 1], labelled)
+            m, ref = merge(logs[p : p + 1], labelled), merge(reference.logs[p : p + 1], labelled)
             total = total + losses.pro_scalar(
-                m[:, :-1], reference[:, :-1], lab.tensor([SCALAR_SCORES[:n]]), kl_beta=kl_beta, alpha=alpha,
-                policy_hyper=m[:, -1], reference_hyper=reference[:, -1],
+                m[:, :-1], ref[:, :-1], reference.tensor([SCALAR_SCORES[:n]]), kl_beta=kl_beta, alpha=alpha,
+                policy_hyper=m[:, -1], reference_hyper=ref[:, -1],
             )  # fmt: skip
         return total / len(SCALAR_RUNS)
 
-    trained = lab.train(objective, "pro_scalar")
-    found = []
+    trained = reference.train(objective, "pro_scalar")
+    rows = []
     for p, (n, alpha, kl_beta) in enumerate(SCALAR_RUNS):
-        gaps = _gaps(lab, trained, p, tuple(range(n)), kl_beta)
-        found += [
+        gaps = _gaps(reference, trained, p, tuple(range(n)), kl_beta)
+        rows += [
             measurement("P11", "trained", {"n": n, "response": y, "alpha": alpha}, float(gaps[y])) for y in range(n)
         ]
-    return found
+    return rows
 
 
-def tables(lab: Lab) -> list[Measurement]:
+def tables(reference: Reference) -> list[Measurement]:
     """Whole tables of labels, trained on Y_H and on all responses: P6 (the same policy), P4 (order, one constant)."""
-    found = []
+    rows = []
     for space, build in (("merged", _merged_objective), ("full", _full_objective)):
-        trained = lab.train(build(lab), f"pro_{space}")
-        found += _against_optimum(lab, trained, "P6", {"space": space}, [TABLE_BETA] * N_PROMPTS, TABLE_ALPHA)
+        trained = reference.train(build(reference), f"pro_{space}")
+        rows += _against_optimum(reference, trained, "P6", {"space": space}, [TABLE_BETA] * N_PROMPTS, TABLE_ALPHA)
         if space == "full":
-            found += _order_and_constant(lab, trained)
-    return found
+            rows += _order_and_constant(reference, trained)
+    return rows
 
 
 def _table(kind: str) -> Table:
@@ -234,50 +236,50 @@ def _table(kind: str) -> Table:
     return Table(held, np.append(signal, 0.0), np.append(weights, 1.0 - weights.sum()))
 
 
-def _merged_objective(lab: Lab) -> Callable[[int, Tensor], Tensor]:
+def _merged_objective(reference: Reference) -> Callable[[int, Tensor], Tensor]:
     tables_ = [_table(kind) for kind in TABLE_KINDS]
     labelled = tables_[0].labelled  # the same four responses under every kind of feedback
-    signal, weights = (lab.tensor([getattr(t, name) for t in tables_]) for name in ("signal", "weights"))
-    reference = merge(lab.reference, labelled)
+    signal, weights = (reference.tensor([getattr(t, name) for t in tables_]) for name in ("signal", "weights"))
+    ref = merge(reference.logs, labelled)
     return lambda _, logs: losses.pro(
-        merge(logs, labelled), reference, signal, weights, kl_beta=TABLE_BETA, alpha=TABLE_ALPHA
+        merge(logs, labelled), ref, signal, weights, kl_beta=TABLE_BETA, alpha=TABLE_ALPHA
     )
 
 
-def _full_objective(lab: Lab) -> Callable[[int, Tensor], Tensor]:
+def _full_objective(reference: Reference) -> Callable[[int, Tensor], Tensor]:
     """eDPO over all responses and off, each in the regulariser for itself, μ on the unlabelled ∝ π_ref."""
-    signal, weights = np.zeros_like(lab.log_reference), np.zeros_like(lab.log_reference)
+    signal, weights = np.zeros_like(reference.log_law), np.zeros_like(reference.log_law)
     for p, kind in enumerate(TABLE_KINDS):
-        table, law = _table(kind), np.exp(lab.log_reference[p])
+        table, law = _table(kind), np.exp(reference.log_law[p])
         held = list(table.labelled)
         signal[p, held], weights[p, held] = table.signal[:-1], table.weights[:-1]
         others = np.setdiff1d(np.arange(law.size), held)
         weights[p, others] = table.weights[-1] * law[others] / law[others].sum()
-    w, mu, reference = lab.tensor(signal), lab.tensor(weights), lab.reference
-    return lambda _, logs: losses.pro(logs, reference, w, mu, kl_beta=TABLE_BETA, alpha=TABLE_ALPHA)
+    w, mu, ref = reference.tensor(signal), reference.tensor(weights), reference.logs
+    return lambda _, logs: losses.pro(logs, ref, w, mu, kl_beta=TABLE_BETA, alpha=TABLE_ALPHA)
 
 
 def _against_optimum(
-    lab: Lab, trained: Trained, claim: str, setting: dict[str, str], betas: Sequence[float], alpha: float
+    reference: Reference, trained: Trained, claim: str, setting: dict[str, str], betas: Sequence[float], alpha: float
 ) -> list[Measurement]:
     """Mean and worst total variation to PRO's optimum on Y_H."""
     distances = []
     for p in range(N_PROMPTS):
         table = _table(TABLE_KINDS[p] if claim == "P6" else "pairs")
-        optimum = table.optimum(lab.log_reference[p], alpha, betas[p])
-        wanted = np.exp(np.append(optimum.log_policy, optimum.hyper_policy))
+        optimum = table.optimum(reference.log_law[p], alpha, betas[p])
+        target = np.exp(np.append(optimum.log_policy, optimum.hyper_policy))
         reached = np.exp(_merged(trained.log_policy[p], table.labelled))
-        distances.append(float(total_variation(reached[None], wanted[None])[0]))
+        distances.append(float(total_variation(reached[None], target[None])[0]))
     return [
         measurement(claim, "mean_tv", setting, float(np.mean(distances)), n=N_PROMPTS),
         measurement(claim, "worst_tv", setting, float(np.max(distances)), n=N_PROMPTS),
     ]
 
 
-def _order_and_constant(lab: Lab, trained: Trained) -> list[Measurement]:
+def _order_and_constant(reference: Reference, trained: Trained) -> list[Measurement]:
     """P4: log-ratios of unlabelled responses are one constant log C; scored ones lie on their side of it."""
     spread, order = [], []
-    ratio = trained.log_policy - lab.log_reference
+    ratio = trained.log_policy - reference.log_law
     for p, kind in enumerate(TABLE_KINDS):
         table = _table(kind)
         held = list(table.labelled)
@@ -292,25 +294,25 @@ def _order_and_constant(lab: Lab, trained: Trained) -> list[Measurement]:
     ]
 
 
-def dpo_form(lab: Lab) -> list[Measurement]:
+def dpo_form(reference: Reference) -> list[Measurement]:
     """P8: DPO on the labelled pairs plus the proximal term that ties them to H, η = share, α = 1/η²."""
     table = _table("pairs")
     labelled, eta = table.labelled, TABLE_SHARE
-    empirical = lab.tensor(table.weights[:-1] / eta)
+    empirical = reference.tensor(table.weights[:-1] / eta)
     rates = 0.5 + _pair_margins()
-    weight = lab.tensor(rates)[None] * empirical[:, None] * empirical[None, :]
-    betas, reference = lab.tensor(DPO_FORM_BETAS)[:, None], merge(lab.reference, labelled)
+    weight = reference.tensor(rates)[None] * empirical[:, None] * empirical[None, :]
+    betas, ref = reference.tensor(DPO_FORM_BETAS)[:, None], merge(reference.logs, labelled)
 
     def objective(_: int, logs: Tensor) -> Tensor:
-        ratio = betas * (merge(logs, labelled) - reference)
+        ratio = betas * (merge(logs, labelled) - ref)
         held, rest = ratio[:, :-1], ratio[:, -1:]
         # ½ L_DPO over μ̂ × μ̂: both orders of a pair are in the sum, so the two halves are one
         pair_losses = torch.nn.functional.softplus(held[:, None, :] - held[:, :, None])
         tied = (1.0 - eta) / eta * (empirical * losses.kl_bernoulli_half(held - rest)).sum(-1)
         return ((weight * pair_losses).sum((-2, -1)) + tied).mean()
 
-    trained = lab.train(objective, "pro_dpo_form")
-    return _against_optimum(lab, trained, "P8", {}, DPO_FORM_BETAS, 1.0 / eta**2)
+    trained = reference.train(objective, "pro_dpo_form")
+    return _against_optimum(reference, trained, "P8", {}, DPO_FORM_BETAS, 1.0 / eta**2)
 
 
 def _pair_margins() -> Array:
@@ -323,12 +325,19 @@ def _pair_margins() -> Array:
     return np.divide(wins, met, out=np.full((4, 4), 0.5), where=met > 0) - 0.5
 
 
-#: name of a run → what it measures, on the four prompts of this topic.
-RUNS: dict[str, Callable[[Lab], list[Measurement]]] = {
-    "pro_pairwise": pairwise,
-    "pro_binary": binary,
-    "pro_imbalanced": imbalanced,
-    "pro_scalar": scalar,
-    "pro_tables": tables,
-    "pro_dpo_form": dpo_form,
-}
+RUNS = (
+    Run(
+        "pro_pairwise",
+        pairwise,
+        ("P5", "P9", "P12"),
+        prompts=PROMPTS,
+        also=("P5.other_loss", *(f"P12.{name}" for name in (
+            "dpo_chosen", "dpo_rejected", "pro_chosen", "dpo_unlabelled_mass", "pro_unlabelled_mass", "trained_path",
+        ))),
+    ),
+    Run("pro_binary", binary, ("P10",), prompts=PROMPTS),
+    Run("pro_imbalanced", imbalanced, ("P13",), prompts=PROMPTS),
+    Run("pro_scalar", scalar, ("P11",), prompts=PROMPTS),
+    Run("pro_tables", tables, ("P4", "P6"), prompts=PROMPTS),
+    Run("pro_dpo_form", dpo_form, ("P8",), prompts=PROMPTS),
+)  # fmt: skip

@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from llm_validation.catalogue.reference import Lab
+from llm_validation.catalogue.reference import Reference
 from simulate.montecarlo import generator
 from theory.validate import Array
 
@@ -44,14 +44,18 @@ class RewardModel:
     loss: Array
 
 
-def fit_reward_model(lab: Lab, win_rates: Array, pair_weights: Array) -> RewardModel:
+def fit_reward_model(reference: Reference, win_rates: Array, pair_weights: Array) -> RewardModel:
     """Train on win rates and pair laws (P, A, A) of every prompt, each prompt with the same weight.
 
     Rewards of a prompt are fixed up to a constant only.
     """
-    mass = pair_weights * (1.0 - np.eye(lab.n_responses))
+    mass = pair_weights * (1.0 - np.eye(reference.n_responses))
     mass = mass / mass.sum(axis=(1, 2), keepdims=True)
-    weight, rates, pairs = lab.tensor(2.0 * mass * win_rates / len(mass)), lab.tensor(win_rates), lab.tensor(mass)
+    weight, rates, pairs = (
+        reference.tensor(2.0 * mass * win_rates / len(mass)),
+        reference.tensor(win_rates),
+        reference.tensor(mass),
+    )
     held = pairs.sum(-1)
 
     def objective(_: int, rewards: Tensor) -> Tensor:
@@ -63,13 +67,13 @@ def fit_reward_model(lab: Lab, win_rates: Array, pair_weights: Array) -> RewardM
         surrogate = -(score * rewards).sum(-1).mean()
         return loss + surrogate - surrogate.detach()  # the value of one, the gradient of the other
 
-    schedule = lab.schedule.slower(RATE_FACTOR).longer(LENGTH_FACTOR)
-    trained = lab.train(objective, "reward model", schedule=schedule, head=_first_head(lab))
+    schedule = reference.schedule.slower(RATE_FACTOR).longer(LENGTH_FACTOR)
+    trained = reference.train(objective, "reward model", schedule=schedule, head=_first_head(reference))
     rewards = trained.path[-1]
     return RewardModel(rewards - rewards.max(axis=1, keepdims=True), trained.loss)
 
 
-def _first_head(lab: Lab) -> Tensor:
+def _first_head(reference: Reference) -> Tensor:
     """The scalar head (H,) before training."""
-    source = torch.Generator().manual_seed(int(generator(lab.seed, "reward head").integers(2**31)))
-    return (HEAD_SPREAD * torch.randn(lab.width, generator=source)).to(lab.device)
+    source = torch.Generator().manual_seed(int(generator(reference.seed, "reward head").integers(2**31)))
+    return (HEAD_SPREAD * torch.randn(reference.width, generator=source)).to(reference.device)

@@ -10,7 +10,6 @@ The representation of a prompt is the last layer's state at its last token. Shap
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -19,15 +18,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from llm_validation import losses
-from llm_validation.catalogue.reference import Lab
+from llm_validation.catalogue.reference import Reference
 from llm_validation.catalogue.texts import Catalogue
-from llm_validation.catalogue.train import Trained
 from llm_validation.catalogue.trie import log_policy, node_states
-from llm_validation.runs.unpaired import Classes, expectation
+from llm_validation.runs.run import SAFETY, Run
+from llm_validation.runs.unpaired import HELD_OUT, Classes, expectation, read_off, train_fitted
 from llm_validation.text.language import ANIMALS, NAMES, OBJECTS, PLACES, PRONOUN_OF, VERBS, event, opening
 from simulate.montecarlo import generator
 from simulate.rows.measurement import Measurement, measurement
-from theory.divergences.losses import estimated_divergence, find_loss
+from theory.divergences.losses import find_loss
 from theory.divergences.safety_data import Kind, SafetyData, example_safety
 from theory.divergences.separation import class_separation, rank_correlation
 from theory.language_model_settings import SAFETY_FLOOR, SAFETY_LOSSES, SAFETY_OVERLAP, SAFETY_PROMPTS
@@ -36,8 +35,10 @@ from theory.validate import Array
 #: Openings about these animals are to be declined.
 MARKED = ("fox", "goat")
 REFUSALS = ("The end.", "Felt calm.")
-#: Draws per prompt and class behind held-out estimates; principal axes of the separation metric, and its shrinkage.
-HELD_OUT, AXES, SHRINKAGE = 20_000, 2, 0.1
+#: The two kinds of data.
+KINDS: tuple[Kind, ...] = ("cr", "preference")
+#: Principal axes of the separation metric, and its shrinkage.
+AXES, SHRINKAGE = 2, 0.1
 #: Steps of the short runs, and the size of V12's single step.
 STEPS, STEP_SIZE = 100, 1e-3
 
@@ -77,30 +78,29 @@ def safety_data() -> SafetyData:
     )  # fmt: skip
 
 
-def representations(model: object, lab: Lab) -> Array:
+def representations(model: object, reference: Reference) -> Array:
     """Last-layer states (P, H) at every prompt's last token."""
-    trie = lab.trie()
+    trie = reference.trie()
     with torch.no_grad():
         return node_states(model, trie)[trie.leaving[:, 0]].double().cpu().numpy()
 
 
 def log_separation(points: Array, safe: NDArray[np.bool_]) -> tuple[float, float]:
     """(log Bhattacharyya distance, silhouette) of the two classes on two principal axes, covariances shrunk."""
-    found = class_separation(points, np.asarray(safe), components=AXES, shrinkage=SHRINKAGE)
-    return math.log(found.bhattacharyya), found.silhouette
+    separated = class_separation(points, np.asarray(safe), components=AXES, shrinkage=SHRINKAGE)
+    return math.log(separated.bhattacharyya), separated.silhouette
 
 
-def separation(lab: Lab) -> list[Measurement]:
+def separation(reference: Reference) -> list[Measurement]:
     """Every loss on both kinds of data: V10's divergences and V11's separation of representations."""
     data = safety_data()
-    short = replace(lab, schedule=replace(lab.schedule, steps=min(STEPS, lab.schedule.steps)))
-    before = log_separation(representations(lab.model(), lab), data.safe)[0]
+    short = replace(reference, schedule=replace(reference.schedule, steps=min(STEPS, reference.schedule.steps)))
+    before = log_separation(representations(reference.model(), reference), data.safe)[0]
     rows, distances, estimates = [measurement("V11", "reference", {}, before)], [], []
     for name in SAFETY_LOSSES:
-        after: dict[str, float] = {}
-        read: dict[str, Measurement] = {}
-        for kind in ("cr", "preference"):
-            states, read[kind] = _align(short, data, name, kind)
+        after, read, errors = {}, {}, {}
+        for kind in KINDS:
+            states, read[kind], errors[kind] = _align(short, data, name, kind)
             after[kind], silhouette = log_separation(states, data.safe)
             setting = {"name": name, "data": kind}
             rows += [
@@ -108,53 +108,30 @@ def separation(lab: Lab) -> list[Measurement]:
                 measurement("V11", "trained_silhouette", setting, silhouette),
             ]
             distances.append(after[kind])
-            estimates.append(read[kind].value)
+            estimates.append(read[kind])
         rows.append(measurement("V11", "cr_separates_more", {"name": name}, after["cr"] - after["preference"]))
-        exact = [find_loss(name).divergence(*data.joint(kind)) for kind in ("cr", "preference")]
         if name != "dpo":  # pairs reveal a divergence of products: V10 is stated for D_f
-            gap, stderr = _difference(read["cr"], read["preference"])
-            n = read["cr"].estimate.n
+            cr, preference = (find_loss(name).divergence(*data.joint(kind)) for kind in KINDS)
+            gap, error = read["cr"] - read["preference"], math.hypot(*errors.values())
             rows += [
-                measurement("V10", "trained", {"name": name}, gap - (exact[0] - exact[1]), stderr, n),
-                measurement("V10", "trained_sign", {"name": name}, gap, stderr, n),
+                measurement("V10", "trained", {"name": name}, gap - (cr - preference), error, HELD_OUT),
+                measurement("V10", "trained_sign", {"name": name}, gap, error, HELD_OUT),
             ]
     correlation = rank_correlation(distances, estimates)
     note = f"95 % interval {correlation.low:.2f} to {correlation.high:.2f}"
     return [*rows, measurement("V11", "rank_correlation", {}, correlation.value, n=len(distances), note=note)]
 
 
-def _difference(one: Measurement, other: Measurement) -> tuple[float, float]:
-    return one.value - other.value, math.hypot(one.estimate.stderr, other.estimate.stderr)
+def _align(reference: Reference, data: SafetyData, name: str, kind: Kind) -> tuple[Array, float, float]:
+    """Train one loss on one kind of data: prompt representations, and the divergence that held-out draws read off,
+    mean over prompts, with its standard error."""
+    p, q, model = data.preferred, data.dispreferred(kind), reference.model()
+    _, rewards = train_fitted(reference, Classes(p, q, p, q), name, 1.0, f"{name} {kind}", model=model)
+    values, stderr = read_off(name, rewards, p, q, generator(reference.seed, "safety", name, kind))
+    return representations(model, reference), float(np.mean(values)), stderr
 
 
-def _align(lab: Lab, data: SafetyData, name: str, kind: Kind) -> tuple[Array, Measurement]:
-    """Train one loss on one kind of data: prompt representations, and the divergence that held-out draws read off."""
-    p, q = data.preferred, data.dispreferred(kind)
-    classes = Classes(p, q, p, q)
-    model, loss = lab.model(), find_loss(name)
-    shift = None if loss.shift_free else torch.zeros(len(p), requires_grad=True, device=lab.device)
-    extra = [] if shift is None else [shift]
-    objective = expectation(lab, classes, name, 1.0, shift)
-    trained = lab.train(objective, f"{name} {kind}", extra=extra, model=model)
-    constants = trained.extra[0] if trained.extra else np.zeros(len(p))
-    return representations(model, lab), _read_off(lab, trained, constants, data, name, kind)
-
-
-def _read_off(lab: Lab, trained: Trained, constants: Array, data: SafetyData, name: str, kind: Kind) -> Measurement:
-    """The divergence of held-out draws, mean over prompts, with the standard error of the draws."""
-    rng, loss = generator(lab.seed, "safety", name, kind), find_loss(name)
-    rewards = (trained.log_policy - lab.log_reference)[:, :-1] - constants[:, None]
-    values, variances = [], []
-    for r, p, q in zip(rewards, data.preferred, data.dispreferred(kind), strict=True):
-        held = [rng.multinomial(HELD_OUT, law) / HELD_OUT for law in (p, q)]
-        values.append(estimated_divergence(name, loss.value(r, *held)))
-        parts = zip(held, loss.influence(r, *held), strict=True)
-        variances.append(sum(law @ v**2 - (law @ v) ** 2 for law, v in parts) / HELD_OUT)
-    stderr = math.sqrt(sum(variances)) / len(variances) / loss.scale
-    return measurement("V10", "estimate", {"name": name, "data": kind}, float(np.mean(values)), stderr, HELD_OUT)
-
-
-def normaliser(lab: Lab) -> list[Measurement]:
+def normaliser(reference: Reference) -> list[Measurement]:
     """V12: where A < 0 < U, descending the official normalised second term raises it, and with it rejected responses.
 
     The start is the reference trained on swapped labels for a few steps, so that chosen responses have negative and
@@ -163,25 +140,25 @@ def normaliser(lab: Lab) -> list[Measurement]:
     data = safety_data()
     classes = Classes(*(data.preferred, data.rejected) * 2)
     swapped = Classes(*(data.rejected, data.preferred) * 2)
-    model, trie = lab.model(), lab.trie()
-    short = replace(lab.schedule, steps=30)
-    lab.train(expectation(lab, swapped, "bco", 1.0), "swapped labels", schedule=short, model=model)
+    model, trie = reference.model(), reference.trie()
+    short = replace(reference.schedule, steps=30)
+    reference.train(expectation(reference, swapped, "bco", 1.0), "swapped labels", schedule=short, model=model)
     start = {name: value.clone() for name, value in model.state_dict().items()}
     with torch.no_grad():
-        aligned, before = (float(term) for term in _terms(lab, classes, log_policy(model, trie)))
+        aligned, before = (float(term) for term in _terms(reference, classes, log_policy(model, trie)))
     changes = {}
     for normalize in (False, True):
         model.load_state_dict(start)
         logs = log_policy(model, trie)
         # what the loss adds to −A is its second term, normalised or not
-        second = _kldo(lab, classes, logs, normalize) + _terms(lab, classes, logs)[0]
+        second = _kldo(reference, classes, logs, normalize) + _terms(reference, classes, logs)[0]
         gradients = torch.autograd.grad(second, list(model.parameters()))
         if not normalize:
             size = STEP_SIZE / torch.stack([(g**2).sum() for g in gradients]).sum().sqrt()
         with torch.no_grad():
             for parameter, gradient in zip(model.parameters(), gradients, strict=True):
                 parameter -= size * gradient
-            changes[normalize] = float(_terms(lab, classes, log_policy(model, trie))[1]) - before
+            changes[normalize] = float(_terms(reference, classes, log_policy(model, trie))[1]) - before
     factor = min(aligned, before) / before
     return [
         measurement("V12", "trained_factor", {}, changes[True] / changes[False] / factor - 1.0),
@@ -191,21 +168,27 @@ def normaliser(lab: Lab) -> list[Measurement]:
     ]
 
 
-def _terms(lab: Lab, classes: Classes, logs: Tensor) -> tuple[Tensor, Tensor]:
+def _terms(reference: Reference, classes: Classes, logs: Tensor) -> tuple[Tensor, Tensor]:
     """A = E₊[r] and U = log E₋[e^r] over all prompts, kl_beta = 1."""
-    ratio = (logs - lab.reference)[:, :-1].reshape(-1)
-    p, q = (lab.tensor(law / len(law)).ravel() for law in (classes.chosen, classes.rejected))
+    ratio = (logs - reference.logs)[:, :-1].reshape(-1)
+    p, q = (reference.tensor(law / len(law)).ravel() for law in (classes.chosen, classes.rejected))
     return (p * ratio).sum(), torch.logsumexp(q.log() + ratio, 0)
 
 
-def _kldo(lab: Lab, classes: Classes, logs: Tensor, normalize: bool) -> Tensor:
+def _kldo(reference: Reference, classes: Classes, logs: Tensor, normalize: bool) -> Tensor:
     """KLDO with one log over all prompts, as the official code has it."""
-    on, reference = logs[:, :-1].reshape(-1), lab.reference[:, :-1].ravel()
-    p, q = (lab.tensor(law / len(law)).ravel() for law in (classes.chosen, classes.rejected))
-    return losses.kldo(
-        on, on, reference, reference, kl_beta=1.0, chosen_weight=p, rejected_weight=q, normalize=normalize
-    )
+    on, ref = logs[:, :-1].reshape(-1), reference.logs[:, :-1].ravel()
+    p, q = (reference.tensor(law / len(law)).ravel() for law in (classes.chosen, classes.rejected))
+    return losses.kldo(on, on, ref, ref, kl_beta=1.0, chosen_weight=p, rejected_weight=q, normalize=normalize)
 
 
-#: name of a run → what it measures, on the catalogue of this topic.
-RUNS: dict[str, Callable[[Lab], list[Measurement]]] = {"separation": separation, "kldo_normaliser": normaliser}
+RUNS = (
+    Run(
+        "separation",
+        separation,
+        ("V10", "V11"),
+        SAFETY,
+        also=("V11.reference", "V11.trained_silhouette", "V11.rank_correlation"),
+    ),
+    Run("kldo_normaliser", normaliser, ("V12",), SAFETY),
+)

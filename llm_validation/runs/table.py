@@ -1,57 +1,85 @@
-"""The jobs of a run: reference fits of every catalogue, runs that start from them, and open generation."""
+"""All runs, and the jobs that they are: reference fits, runs that start from them, and runs that generate freely."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 
 from llm_validation.catalogue.train import Trainer
-from llm_validation.commands.generate import MEASUREMENTS
-from llm_validation.generation_effort import Context as GenerationContext
 from llm_validation.grid.jobs import Job
 from llm_validation.model.model import load, parameter_count
-from llm_validation.runs.catalogues import DESIGNS, Context, encoded_catalogue, fit_lab, fitted, open_lab
+from llm_validation.runs import (
+    best_of_n,
+    correction,
+    density_ratio,
+    distortion,
+    divergences,
+    people,
+    proximal,
+    separation,
+)
+from llm_validation.runs.catalogues import encoded_catalogue, fit_catalogue, fitted, open_reference
+from llm_validation.runs.run import PEOPLE, Context, Run
 from simulate.rows.measurement import Measurement
+from theory.claims import find_claim
 
-#: design → the names of its runs (`which_runs.runs_of`).
-Wanted = dict[str, list[str]]
+#: In the order in which they are started: the longest first, so that workers end together.
+RUNS: tuple[Run, ...] = tuple(
+    run
+    for topic in (best_of_n, correction, separation, people, distortion, proximal, divergences, density_ratio)
+    for run in topic.RUNS
+)
 
 
-def fits(context: Context, wanted: Wanted) -> list[Job]:
+def runs_of(claims: Sequence[str]) -> list[Run]:
+    """The runs that show one of these claims, all for none. ValueError for a claim without a run."""
+    known = {claim for run in RUNS for claim in run.claim_ids}
+    for claim in claims:
+        if find_claim(claim).id not in known:
+            raise ValueError(
+                f"{claim} has no check on a language model; those that have are {', '.join(sorted(known))}"
+            )
+    return [run for run in RUNS if not claims or run.claim_ids & set(claims)]
+
+
+def fit_of(catalogue: str) -> Run:
+    """The fits of a catalogue's reference, as a run."""
+    what = ("D12.reference_tv", "D12.reference_off")
+    return Run(f"{catalogue} reference", fit_catalogue, (), catalogue, at={"catalogue": catalogue}, also=what)
+
+
+def fits(context: Context, runs: Sequence[Run]) -> list[Job]:
     """The reference fits that are missing."""
     return [
-        Job(f"{design} reference", seed, partial(fit_lab, context, design, seed))
-        for design in wanted
-        if design in DESIGNS
+        Job(fit_of(catalogue).name, seed, partial(fit_catalogue, context, catalogue, seed))
+        for catalogue in dict.fromkeys(run.catalogue for run in runs if run.catalogue)
         for seed in range(context.profile.seeds)
-        if not fitted(context, design, seed)
+        if not fitted(context, catalogue, seed)
     ]
 
 
-def runs(context: Context, wanted: Wanted, generation: GenerationContext) -> list[Job]:
+def jobs(context: Context, runs: Sequence[Run]) -> list[Job]:
     """All runs whose reference is there."""
     return [
-        Job(run, seed, partial(_measure, context, generation, design, run, seed), trains=design in DESIGNS)
-        for design, names in wanted.items()
-        for run in names
+        Job(run.name, seed, partial(_measure, context, run, seed), trains=run.catalogue is not None)
+        for run in runs
         for seed in range(context.profile.seeds)
-        if design not in DESIGNS or fitted(context, design, seed)
+        if run.catalogue is None or fitted(context, run.catalogue, seed)
     ]
 
 
-def _measure(
-    context: Context, generation: GenerationContext, design: str, run: str, seed: int, trainer: Trainer
-) -> list[Measurement]:
-    if design not in DESIGNS:
-        return MEASUREMENTS[run](generation, seed)
-    return DESIGNS[design].runs(context)[run](open_lab(context, design, seed, trainer))
+def _measure(context: Context, run: Run, seed: int, trainer: Trainer) -> list[Measurement]:
+    if run.catalogue is None:
+        return list(run.validated(run.measure(context, seed)))
+    reference = open_reference(context, run.catalogue, seed, trainer).part(run.prompts)
+    return list(run.validated(run.measure(reference, *([context] if run.catalogue == PEOPLE else []))))
 
 
-def check_catalogues(context: Context, wanted: Wanted) -> int:
+def check_catalogues(context: Context, runs: Sequence[Run]) -> int:
     """Every catalogue in the base model's tokens: what cannot work is said before anything is trained.
 
     Returns the number of the base model's parameters.
     """
-    for design in wanted:
-        if design in DESIGNS:
-            encoded_catalogue(context, design, 0)
+    for catalogue in {run.catalogue for run in runs if run.catalogue}:
+        encoded_catalogue(context, catalogue, 0)
     return parameter_count(load(context.base).model)

@@ -18,12 +18,16 @@ import torch
 from torch import Tensor
 
 from llm_validation import losses
-from llm_validation.catalogue.reference import Lab
+from llm_validation.catalogue.reference import Reference
+from llm_validation.catalogue.train import Trained
 from simulate.montecarlo import generator
 from theory.density_ratio.limits import bradley_terry_rates, comparison_laws, cyclic_rates
+from theory.divergences.losses import estimated_divergence, find_loss
 from theory.language_model_settings import RDRO_ALPHA, UNPAIRED
 from theory.validate import Array
 
+#: Places of the six prompts on the shared catalogue.
+UNPAIRED_PROMPTS = slice(10, 16)
 #: Draws per prompt and class behind the full-batch data, and behind held-out estimates.
 DRAWS, HELD_OUT = 10**6, 20_000
 #: Win rate along the cycle, and how far log-ratios of the designed laws spread.
@@ -90,38 +94,73 @@ def _normal(masses: Array) -> Array:
     return masses / masses.sum()
 
 
-def draw(lab: Lab, n: int = DRAWS, what: str = "unpaired", *, at_least: int = 0) -> Classes:
-    """The classes of every prompt of the lab, n draws each; `at_least` so many of each response (small data sets)."""
-    built = [laws(name, lab.on_reference[p], generator(lab.seed, "laws", name)) for p, name in enumerate(UNPAIRED)]
+def draw(reference: Reference, n: int = DRAWS, what: str = "unpaired", *, at_least: int = 0) -> Classes:
+    """The classes of every prompt, n draws each; `at_least` so many of each response (small data sets)."""
+    built = [
+        laws(name, reference.on_catalogue[p], generator(reference.seed, "laws", name))
+        for p, name in enumerate(UNPAIRED)
+    ]
     p, q = (np.array(side) for side in zip(*built, strict=True))
-    rng = generator(lab.seed, what)
-    free = n - at_least * lab.n_responses
+    rng = generator(reference.seed, what)
+    free = n - at_least * reference.n_responses
     return Classes(p, q, (rng.multinomial(free, p) + at_least) / n, (rng.multinomial(free, q) + at_least) / n)
 
 
-def expectation(lab: Lab, classes: Classes, name: str, kl_beta: float, shift: Tensor | None = None) -> Callable:
+def expectation(
+    reference: Reference, classes: Classes, name: str, kl_beta: float, shift: Tensor | None = None
+) -> Callable:
     """The full-batch objective of a loss: exact expectations over the drawn classes, prompts with equal weight.
 
     name   a key of `theory.divergences.losses.LOSSES`, or "rdro", "rdro_pooled"
     shift  (P,) constants δ, trained together with the model
     """
     P, A = classes.chosen.shape
-    p, q = (lab.tensor(law / P).ravel() for law in (classes.chosen, classes.rejected))
-    prompt = torch.arange(P, device=lab.device).repeat_interleave(A)
-    reference = lab.reference[:, :-1].ravel()
+    p, q = (reference.tensor(law / P).ravel() for law in (classes.chosen, classes.rejected))
+    prompt = torch.arange(P, device=reference.device).repeat_interleave(A)
+    ref = reference.logs[:, :-1].ravel()
     present = (p > 0).nonzero()[:, 0], (q > 0).nonzero()[:, 0]  # 0 · ∞ of a response that was never drawn
 
     def objective(_: int, logs: Tensor) -> Tensor:
         flat = logs[:, :-1].reshape(-1)
         if name == "dpo":
-            return _independent_pairs(lab, classes, logs, kl_beta)
+            return _independent_pairs(reference, classes, logs, kl_beta)
         one, two = present
-        sides = flat[one], flat[two], reference[one], reference[two]
+        sides = flat[one], flat[two], ref[one], ref[two]
         weights = {"chosen_weight": p[one], "rejected_weight": q[two]}
         moved = {} if shift is None else {"chosen_shift": shift[prompt[one]], "rejected_shift": shift[prompt[two]]}
         return call(name, sides, weights, moved, kl_beta, (prompt[one], prompt[two]))
 
     return objective
+
+
+def train_fitted(
+    reference: Reference, classes: Classes, name: str, kl_beta: float, title: str, **how: Any
+) -> tuple[Trained, Array]:
+    """Train a loss with a constant per prompt of its own, and the rewards (P, A) that it ends with, less those.
+
+    how  what else `Reference.train` takes
+    """
+    P = len(classes.chosen)
+    shift = None if find_loss(name).shift_free else torch.zeros(P, requires_grad=True, device=reference.device)
+    objective = expectation(reference, classes, name, kl_beta, shift)
+    trained = reference.train(objective, title, extra=[] if shift is None else [shift], **how)
+    constants = trained.extra[0] if trained.extra else np.zeros(P)
+    return trained, kl_beta * (trained.log_policy - reference.log_law)[:, :-1] - constants[:, None]
+
+
+def read_off(name: str, rewards: Array, p: Array, q: Array, rng: np.random.Generator) -> tuple[Array, float]:
+    """The divergence (P,) that held-out draws from p and q (P, A) read off rewards; the standard error of its mean.
+
+    The error is that of the draws, by the loss's influence function. Theory's float64 loss is evaluated at the trained
+    model's rewards: training and measuring share no code.
+    """
+    loss, values, variances = find_loss(name), [], []
+    for r, chosen, rejected in zip(rewards, p, q, strict=True):
+        held = [rng.multinomial(HELD_OUT, law) / HELD_OUT for law in (chosen, rejected)]
+        values.append(estimated_divergence(name, loss.value(r, *held)))
+        parts = zip(held, loss.influence(r, *held), strict=True)
+        variances.append(sum(float(law @ v**2 - (law @ v) ** 2) for law, v in parts) / HELD_OUT)
+    return np.array(values), float(np.sqrt(sum(variances))) / len(variances) / loss.scale
 
 
 def call(
@@ -150,11 +189,11 @@ def call(
     return losses.fdo(one, two, ref_one, ref_two, generator=name, kl_beta=kl_beta, **weights, **shifts)
 
 
-def _independent_pairs(lab: Lab, classes: Classes, logs: Tensor, kl_beta: float) -> Tensor:
+def _independent_pairs(reference: Reference, classes: Classes, logs: Tensor, kl_beta: float) -> Tensor:
     """DPO on all pairs y_w ~ p̂⁺, y_l ~ p̂⁻, drawn independently of each other: V4's setting."""
     P, A = classes.chosen.shape
-    weight = lab.tensor(classes.chosen[:, :, None] * classes.rejected[:, None, :] / P)
-    on, reference = logs[:, :-1], lab.reference[:, :-1]
+    weight = reference.tensor(classes.chosen[:, :, None] * classes.rejected[:, None, :] / P)
+    on, ref = logs[:, :-1], reference.logs[:, :-1]
     chosen, rejected = (x.expand(P, A, A) for x in (on[:, :, None], on[:, None, :]))
-    ref_chosen, ref_rejected = (x.expand(P, A, A) for x in (reference[:, :, None], reference[:, None, :]))
+    ref_chosen, ref_rejected = (x.expand(P, A, A) for x in (ref[:, :, None], ref[:, None, :]))
     return losses.dpo(chosen, rejected, ref_chosen, ref_rejected, kl_beta=kl_beta, weight=weight)

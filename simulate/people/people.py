@@ -7,13 +7,15 @@ bootstrap. With no file, a generated population stands in, and its rows say `pop
 
 from __future__ import annotations
 
+import argparse
 import math
+import sys
 from dataclasses import dataclass
 
 import numpy as np
 
-from simulate.montecarlo import Estimate, bootstrap
-from simulate.people.ratings import PairTable, RatedItems
+from simulate.montecarlo import Estimate, bootstrap, generator
+from simulate.people.ratings import PairTable, RatedItems, read_ratings
 from simulate.profiles import Profile
 from theory.bradley_terry import Population, product_pairs
 from theory.distortion.methods import METHODS, Situation
@@ -83,3 +85,34 @@ def people_distortion(people: People, method: str, bt_beta: float, *, rng: Rng, 
     point, draws = bootstrap(statistic, people.n_users, resamples, rng)
     low, high = np.percentile(draws[:, 0], [2.5, 97.5])
     return Estimate(float(point[0]), float(draws[:, 0].std(ddof=1)), people.n_users, float(low), float(high))
+
+
+def chosen_people(options: argparse.Namespace, seed: int) -> tuple[People, dict[str, str | int]]:
+    """The population of D17 and what its rows say about it; says on stderr what was read and left out.
+
+    Without --ratings a population generated from `seed`. ValueError for an option that needs a file, FileNotFoundError.
+    """
+    if options.ratings is None:
+        given = [name for name in ("scale", "missing", "items") if getattr(options, name)]
+        if given:
+            raise ValueError(f"--{given[0]} needs --ratings FILE")
+        people = generated_people(generator(seed, "generated people"))
+        return people, {"population": people.name}
+    rated = read_ratings(
+        options.ratings,
+        options.kind,
+        scale=tuple(options.scale) if options.scale else None,
+        missing=options.missing,
+        items=options.items,
+        per_user_scale=options.per_user_scale,
+    )
+    users, items = rated.utilities.shape
+    print(f"{rated.name}: {users} users, {items} items, {rated.dropped} users dropped", file=sys.stderr)
+    if rated.ignored:
+        print(f"not items (not numeric, or not named): {', '.join(rated.ignored)}", file=sys.stderr)
+    about: dict[str, str | int] = {"population": rated.name, "items": items}
+    if options.missing:
+        about["missing"] = options.missing
+    if options.per_user_scale:
+        about["scale"] = "per user"
+    return People(rated.name, rated), about

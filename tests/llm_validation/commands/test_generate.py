@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from llm_validation.commands import generate
-from llm_validation.commands.generate import MEASUREMENTS, generate_main
+from llm_validation.commands.generate import generate_main
 from llm_validation.generation.decode import Spent
-from llm_validation.generation_effort import EFFORTS, context
 from llm_validation.model.model import build, save
+from llm_validation.profiles import PROFILES
 from llm_validation.rewards.model import explained_variance, from_language_model
-from llm_validation.runs.best_of_n import Pool, predict, speed
+from llm_validation.runs import best_of_n, correction
+from llm_validation.runs.best_of_n import speed
 from llm_validation.runs.best_of_n_laws import MeasuredRows, measured_reward, measured_survival
+from llm_validation.runs.best_of_n_rows import Pool, predict
+from llm_validation.runs.run import Context
 from llm_validation.text.corpus import train_tokenizer
 from llm_validation.text.language import STORIES
 from llm_validation.training.device import DeviceRates, decoding_bound
 from simulate.montecarlo import generator
+from simulate.people.people import generated_people
 from theory.best_of_n.evolution import survivor_counts
 from theory.best_of_n.law import best_of_n_reward
 from theory.best_of_n.order_statistics import expected_max
@@ -36,6 +39,11 @@ def folder(tmp_path_factory):
     where = tmp_path_factory.mktemp("models") / "smoke"
     save(build("smoke", len(tokenizer), 64, seed=0).eval(), tokenizer, where)
     return where
+
+
+def context(folder) -> Context:
+    """Profile smoke on that model."""
+    return Context(folder, folder.parent, PROFILES["smoke"], generated_people(generator(0, "generated people")), {})
 
 
 def martingale(count, v, rng):
@@ -120,16 +128,13 @@ def test_bad_rows_are_named():
 
 @pytest.fixture(scope="module")
 def measured(folder):
-    return {name: measure(context(folder, "smoke"), 0) for name, measure in MEASUREMENTS.items()}
+    return {
+        run.name: list(run.validated(run.measure(context(folder), 0))) for run in (*best_of_n.RUNS, *correction.RUNS)
+    }
 
 
 def test_every_measurement_gives_rows_with_a_place(measured):
-    claims = {
-        "best_of_n": {"B1", "B2", "B3", "B4", "B5", "B6", "B7", "B9", "B10"},
-        "correction": {"A1", "A2", "A3", "A4", "A5", "A6"},
-    }
-    for name, rows in measured.items():
-        assert claims[name] <= {row.claim for row in rows}
+    for rows in measured.values():
         places = [(row.claim, row.check, setting_key(row.setting)) for row in rows]
         assert len(set(places)) == len(places)
         for row in rows:
@@ -155,7 +160,7 @@ def test_what_holds_for_any_model_holds_for_an_untrained_one(measured):
 
 
 def test_measurements_are_repeatable(folder, measured):
-    again = MEASUREMENTS["correction"](context(folder, "smoke"), 0)
+    again = correction.measured(context(folder), 0)
     assert again == measured["correction"]
 
 
@@ -164,40 +169,19 @@ def test_speed_is_reported_with_its_share_of_the_copy_rate(measured, folder):
     rows = {row.check: row for row in measured["best_of_n"] if row.claim == "B10" and row.setting.get("n") == 16}
     assert (rows["rows_at_once"].value, rows["cached_tokens"].value) == (128, 128 * 25)
     assert rows["tokens_per_second"].estimate.witness == "128 rows at once, 3200 cached tokens at most"
-    lab = SimpleNamespace(length=24, effort=EFFORTS["smoke"][0], model=generate.load(folder).model)
+    profile = PROFILES["smoke"].best_of_n
+    writer = SimpleNamespace(length=24, profile=profile, model=generate.load(folder).model)
     spent = [Spent(generated=1500, scored=0, prefill=0, peak=peak, splits=0, seconds=2.0, scoring=0.5)
              for peak in (3000, 3200)]  # fmt: skip
     run = SimpleNamespace(n=16, rewards=np.zeros((8, 16)), batches=spent)
     rates = DeviceRates("a device", flops=1e12, copy=1e9, dtype="float32", matrix=8, memory=1)
-    found = speed(lab, run, rates)[0]
+    found = speed(writer, run, rates)[0]
     assert found.value == 3000 / 3.0
-    bound = decoding_bound(lab.model, 128, 128 * 13, rates)
-    assert f"; {100 * 1000 / bound:.1f} % of the {bound:.4g} tokens/s that copying on a device allows" in found.note
-
-
-def test_learning_rates_fall_with_the_width():
-    own, base = context("anywhere", "gpu"), context("anywhere", "gpu", size="base")
-    assert own == context("anywhere", "gpu", size="small")
-    assert base.best_of_n.reward.rate == pytest.approx(own.best_of_n.reward.rate * 512 / 768)
-    assert base.correction.rate == pytest.approx(own.correction.rate * 512 / 768)
-    assert replace(base.correction, rate=0.0) == replace(own.correction, rate=0.0), "nothing but rates changes"
-    narrow = context("anywhere", "cpu", size="smoke")
-    assert narrow == context("anywhere", "cpu"), "and do not rise where it is less"
-    with pytest.raises(ValueError, match="no model size 'huge'"):
-        context("anywhere", "cpu", size="huge")
-
-
-def test_a_gpu_runs_its_largest_n_in_one_batch():
-    effort = EFFORTS["gpu"][0]
-    assert max(effort.sizes) == 4096 <= effort.at_once
-
-
-def test_efforts_are_consistent():
-    for best_of_n, _ in EFFORTS.values():
-        assert len(best_of_n.sizes) == len(best_of_n.rows)
-        assert all(rows % n == 0 for n, rows in zip(best_of_n.sizes, best_of_n.rows, strict=True))
-    with pytest.raises(KeyError):
-        context("anywhere", "huge")
+    bound = decoding_bound(writer.model, 128, 128 * 13, rates)
+    assert (
+        f"; {100 * 1000 / bound:.1f} % of the {bound:.4g} tokens/s that copying on a device allows"
+        in found.estimate.witness
+    )
 
 
 # the command line

@@ -20,7 +20,6 @@ from llm_validation.grid.processes import Share
 from llm_validation.model.model import build, load, save
 from llm_validation.pretraining.base_model import OutOfTime, base_folder, pretrained
 from llm_validation.pretraining.config import PRESETS
-from llm_validation.profiles import PROFILES, RATES, folder_name, profile_at
 from llm_validation.text.corpus import train_tokenizer
 from llm_validation.text.language import STORIES
 from simulate.montecarlo import generator
@@ -43,22 +42,6 @@ def model(tmp_path_factory) -> Path:
     tokenizer = train_tokenizer(STORIES.sample(generator(0, "documents"), 500), 512)
     save(build("smoke", len(tokenizer), 64, seed=0), tokenizer, folder)
     return folder
-
-
-# Profiles
-
-
-def test_every_size_has_its_rates_and_its_folder():
-    assert set(RATES) == set(PRESETS)
-    assert profile_at("cpu") is PROFILES["cpu"]
-    base = profile_at("gpu", "base")
-    assert (base.pretraining, base.fit.rate, base.runs.rate) == (PRESETS["base"], *RATES["base"])
-    assert (base.seeds, base.fit.steps) == (5, PROFILES["gpu"].fit.steps)
-    assert [folder_name("gpu"), folder_name("gpu", "small"), folder_name("gpu", "base")] == ["gpu", "gpu", "gpu-base"]
-    for profile in PROFILES.values():
-        assert (profile.fit.rate, profile.runs.rate) == RATES[profile.pretraining.size]
-    with pytest.raises(ValueError, match="no model size 'huge'"):
-        profile_at("gpu", "huge")
 
 
 # What may stand in a folder
@@ -120,7 +103,7 @@ def test_seeds_side_by_side_lose_nothing_to_one_that_fails(tmp_path):
 
 
 def test_processes_that_share_a_model_run_every_job_and_the_first_one_writes(tmp_path):
-    jobs = [job("best_of_n"), job("density_ratio"), job("density_ratio", 1)]
+    jobs = [replace(job("best_of_n"), trains=False), job("density_ratio"), job("density_ratio", 1)]
     first, second = Share(0, 2, divided=True), Share(1, 2, divided=True)
     assert first.of(jobs) == jobs
     assert second.of(jobs) == jobs[1:]  # generation trains no base model
@@ -186,11 +169,11 @@ def run(words: list[str], launch: tuple[str, ...] = ()) -> str:
 def test_a_given_model_in_one_process_stacked_and_divided(model, tmp_path):
     """From the same references the rows agree: a stack and a divided model differ from one alone by rounding."""
     words = ["P10", "V3", "--profile", "smoke", "--seeds", "2", "--model", str(model), "--jobs", "1", "--results"]
-    said = run([*words, str(tmp_path / "one"), "--no-side-by-side"])
+    said = run([*words, str(tmp_path / "one"), "--no-stack-seeds"])
     assert "TFLOP/s in float32" in said
     assert "cells  done  minutes left" in said
     launch = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
-    ways = {"stacked": (["--side-by-side"], ()), "divided": (["--shard"], launch)}
+    ways = {"stacked": (["--stack-seeds"], ()), "divided": (["--shard"], launch)}
     wanted = {row.cell: row.estimate for row in read_rows(tmp_path / "one") if not row.check.startswith("reference")}
     for name, (options, launcher) in ways.items():
         shutil.copytree(tmp_path / "one" / "checkpoints", tmp_path / name / "checkpoints")

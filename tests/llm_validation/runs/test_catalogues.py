@@ -15,23 +15,20 @@ import torch
 from scipy.optimize import minimize
 
 from llm_validation.__main__ import main
-from llm_validation.catalogue.reference import Lab, conditional, fit_reference, measure_reference, total_variation
+from llm_validation.catalogue.reference import Reference, conditional, fit_reference, measure_reference, total_variation
 from llm_validation.catalogue.texts import Catalogue, encode_catalogue, item_catalogue, story_catalogue
 from llm_validation.catalogue.train import Schedule, Trainer, TrainingDiverged, train
-from llm_validation.commands.generate import MEASUREMENTS
 from llm_validation.grid.jobs import Job, Pace, read_finished, run_jobs
 from llm_validation.grid.processes import Share
 from llm_validation.model.model import build, save
-from llm_validation.runs import distortion, people, proximal, unpaired
-from llm_validation.runs.catalogues import DESIGNS, N_RESPONSES
-from llm_validation.runs.which_runs import CLAIMS_OF_RUN, RUNS_OF_DESIGN, runs_of
+from llm_validation.runs import comparisons, distortion, people, proximal, unpaired
+from llm_validation.runs.catalogues import N_RESPONSES
 from llm_validation.text.corpus import train_tokenizer
 from llm_validation.text.language import STORIES
 from simulate.montecarlo import generator
-from simulate.people.people import generated_people
 from simulate.rows.measurement import Measurement, measurement
 from simulate.rows.store import read_rows
-from theory.claims import CLAIMS, find_claim
+from theory.claims import find_claim
 
 CPU = torch.device("cpu")
 
@@ -42,9 +39,9 @@ def tokenizer():
 
 
 @pytest.fixture(scope="module")
-def lab(tokenizer, tmp_path_factory) -> Lab:
+def reference(tokenizer, tmp_path_factory) -> Reference:
     """Four prompts of the PRO topic on the smallest model, its reference really fitted and measured."""
-    folder = tmp_path_factory.mktemp("lab")
+    folder = tmp_path_factory.mktemp("reference")
     encoded = encode_catalogue(story_catalogue(4, N_RESPONSES, generator(0, "texts")), tokenizer, 64)
     model = build("smoke", len(tokenizer), 64, seed=0)
     target = proximal.references(N_RESPONSES, generator(0, "references"))
@@ -52,14 +49,14 @@ def lab(tokenizer, tmp_path_factory) -> Lab:
     law = measure_reference(model, encoded.trie())
     assert total_variation(conditional(np.exp(law)), target).max() < 0.05
     save(model, tokenizer, folder / "reference")
-    return Lab(folder / "reference", encoded, law, CPU, 0, Schedule(steps=150, rate=3e-3), folder / "traces")
+    return Reference(folder / "reference", encoded, law, CPU, 0, Schedule(steps=150, rate=3e-3), folder / "traces")
 
 
 # The loop
 
 
-def test_pro_reaches_its_closed_form_where_dpo_leaves(lab):
-    rows = proximal.pairwise(lab)
+def test_pro_reaches_its_closed_form_where_dpo_leaves(reference):
+    rows = proximal.pairwise(reference)
     gaps = {
         (m.setting["response"], m.setting["alpha"], m.setting["kl_beta"]): m.value for m in rows if m.check == "trained"
     }
@@ -71,35 +68,35 @@ def test_pro_reaches_its_closed_form_where_dpo_leaves(lab):
     found = {m.check: m.value for m in rows}
     assert found["above_dpo"] == 1.0  # at every prompt
     assert found["pro_chosen"] - found["dpo_chosen"] > 1.0  # nats
-    traces = sorted(path.name for path in (lab.traces or Path()).iterdir())
+    traces = sorted(path.name for path in (reference.traces or Path()).iterdir())
     assert traces == ["dpo_pairs-0.csv", "dpo_pairs_slow-0.csv", "pro_pairwise-0.csv"]
 
 
-def test_a_wrong_sign_is_noticed(lab, monkeypatch):
+def test_a_wrong_sign_is_noticed(reference, monkeypatch):
     right = proximal.losses.pro_pairwise
     monkeypatch.setattr(proximal.losses, "pro_pairwise", lambda a, b, c, d, **options: right(b, a, d, c, **options))
-    rows = proximal.pairwise(lab)
+    rows = proximal.pairwise(reference)
     assert max(m.value for m in rows if m.check == "levels") > 0.5
 
 
-def test_training_is_repeatable(lab):
-    part = lab.part([0, 1])
-    reference = part.reference
+def test_training_is_repeatable(reference):
+    part = reference.part([0, 1])
+    ref = part.logs
 
     def objective(_: int, logs: torch.Tensor) -> torch.Tensor:
-        return ((logs - reference) * torch.arange(9.0)).mean()
+        return ((logs - ref) * torch.arange(9.0)).mean()
 
     short = Schedule(steps=5, rate=1e-3, record=5)
     one, two = (part.train(objective, "twice", schedule=short) for _ in range(2))
     assert np.array_equal(one.path, two.path)
 
 
-def test_a_loss_that_is_no_number_stops_the_run(lab):
+def test_a_loss_that_is_no_number_stops_the_run(reference):
     def objective(step: int, logs: torch.Tensor) -> torch.Tensor:
         return logs.sum() * (float("nan") if step == 3 else 1e-6)
 
     with pytest.raises(TrainingDiverged, match="broken: step 3 of 150 has loss nan"):
-        train(lab.model(), lab.trie(), objective, lab.schedule, name="broken")
+        train(reference.model(), reference.trie(), objective, reference.schedule, name="broken")
 
 
 def test_a_reference_that_leaves_the_catalogue_is_refused(tokenizer):
@@ -113,7 +110,7 @@ def test_a_reference_that_leaves_the_catalogue_is_refused(tokenizer):
 
 
 def test_rlhf_s_prediction_is_the_maximiser(rng):
-    found = distortion.Situation(
+    found = comparisons.Situation(
         "x", distortion.instance("random", 0).population, 5.0, distortion.instance("random", 0).win_rates,
         distortion.instance("random", 0).pair_weights, np.inf,
     )  # fmt: skip
@@ -129,16 +126,16 @@ def test_rlhf_s_prediction_is_the_maximiser(rng):
 
     best = minimize(loss, log_reference, method="BFGS", options={"gtol": 1e-9}).x
     assert np.exp(best - np.logaddexp.reduce(best)) == pytest.approx(
-        distortion.predicted_rlhf(found, log_reference, 0.2), abs=1e-5
+        comparisons.predicted_rlhf(found, log_reference, 0.2), abs=1e-5
     )
 
 
 def test_nlhf_s_prediction_is_a_best_response_to_itself(rng):
     i = distortion.instance("I9", 0)
-    found = distortion.Situation("x", i.population, 10.0, i.win_rates, i.pair_weights, np.inf)
+    found = comparisons.Situation("x", i.population, 10.0, i.win_rates, i.pair_weights, np.inf)
     log_reference = np.log(rng.dirichlet(np.ones(9)))
-    law = distortion.predicted_nlhf(found, log_reference, 0.1)
-    response = log_reference + distortion.with_off(i.win_rates) @ law / 0.1
+    law = comparisons.predicted_nlhf(found, log_reference, 0.1)
+    response = log_reference + comparisons.with_off(i.win_rates) @ law / 0.1
     assert law == pytest.approx(np.exp(response - np.logaddexp.reduce(response)), abs=2e-5)
 
 
@@ -164,25 +161,6 @@ def test_the_laws_put_the_reference_where_their_names_say(rng):
     assert 0.5 * p + 0.5 * q == pytest.approx(reference)
     assert unpaired.laws("cycle_losers", reference, generator(0, "m"))[1] == pytest.approx(reference, abs=1e-9)
     assert unpaired.laws("never_rejected", reference, generator(0, "m"))[1][0] == 0.0
-
-
-# The tables of runs
-
-
-def test_every_run_is_listed_with_its_claims_and_every_claim_has_a_run():
-    from llm_validation.profiles import PROFILES
-    from llm_validation.runs.catalogues import Context
-
-    everyone = generated_people(generator(0, "generated people"))
-    context = Context(Path("base"), Path("results"), PROFILES["smoke"], everyone, {})
-    for design, runs in RUNS_OF_DESIGN.items():
-        assert set(DESIGNS[design].runs(context) if design in DESIGNS else MEASUREMENTS) == set(runs)
-    shown = {claim for claims in CLAIMS_OF_RUN.values() for claim in claims}
-    asked = {claim.id for claim in CLAIMS if claim.llm_checks}
-    assert shown == asked
-    assert runs_of(["R4"]) == {"catalogue": ["density_ratio"]}
-    with pytest.raises(ValueError, match="D7 has no check on a language model"):
-        runs_of(["D7"])
 
 
 # Bad catalogues

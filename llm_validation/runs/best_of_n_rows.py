@@ -1,0 +1,203 @@
+"""The rows behind B1–B10: written by a model, scored by a reward model, and what is predicted of them from a pool.
+
+Shapes: M pool rows, J decisions, G groups of n.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from scipy.special import ndtri
+
+from llm_validation.generation.decode import Outcome, Sampling, Spent, best_of_n, speculative_rejection
+from llm_validation.model.model import autocast, load
+from llm_validation.profiles import BestOfN
+from llm_validation.rewards.comparisons import BT_BETA, compare, streams, utility
+from llm_validation.rewards.model import Explained, RewardModel, explained_variance, train_reward_model
+from llm_validation.rewards.prefix_scorer import PrefixScorer
+from llm_validation.runs.best_of_n_laws import MeasuredRows, measured_reward, measured_survival
+from llm_validation.runs.run import Context
+from simulate.montecarlo import Estimate, generator
+from theory.best_of_n.evolution import survivor_counts
+from theory.best_of_n.law import best_of_n_reward
+from theory.best_of_n.processes import gaussian_process
+from theory.best_of_n.rejection import speculative_reward, winner_survival
+from theory.validate import Array
+
+#: The fraction rejected at each of the decision times T/4, T/2, 3T/4.
+ALPHA = 0.5
+
+
+def decision_times(length: int) -> tuple[int, ...]:
+    """T/4, T/2, 3T/4."""
+    return tuple(length * quarter // 4 for quarter in (1, 2, 3))
+
+
+@dataclass(frozen=True, eq=False)
+class Writer:
+    """What rows are written with: a model, its end-of-text token as prompt, and a trained reward model."""
+
+    model: Any
+    end: int
+    reward: RewardModel
+    length: int
+    profile: BestOfN
+    fit: Estimate
+
+    @property
+    def times(self) -> tuple[int, ...]:
+        """Decision times, in tokens."""
+        return decision_times(self.length)
+
+    def write(self, groups: int, n: int, seed: int, *, reject: bool, eos: bool = False) -> list[Outcome]:
+        """Best-of-N, or Speculative Rejection on the same rows, for `groups` groups, some groups at a time."""
+        sampling = Sampling(self.length, (self.end,) if eos else ())
+        at_once = max(1, self.profile.at_once // n)
+        outcomes = []
+        for part, first in enumerate(range(0, groups, at_once)):
+            prompts = [(self.end,)] * min(at_once, groups - first)
+            spawned = int(generator(seed, "decoding", n, part).integers(2**31))
+            with autocast(self.reward.device):
+                if reject:
+                    scorer = PrefixScorer(self.reward)
+                    outcome = speculative_rejection(
+                        self.model, prompts, n, ALPHA, scorer, sampling, seed=spawned, times=self.times
+                    )
+                else:
+                    outcome = best_of_n(self.model, prompts, n, self.reward.score, sampling, seed=spawned)
+            outcomes.append(outcome)
+        return outcomes
+
+
+def prepare(context: Context, seed: int) -> Writer:
+    """Load the model and train a reward model for it on comparisons of story streams."""
+    profile, loaded = context.profile.best_of_n, load(context.base)
+    tokenizer: Any = loaded.tokenizer
+    model: Any = loaded.model
+    model = model.to(context.device)
+    room = getattr(model.config, "max_position_embeddings", profile.length + 1) - 1
+    length, rng = min(profile.length, room), generator(seed, "comparisons")
+    texts = streams(tokenizer, profile.streams, length, rng)
+    utilities = np.array([utility(tokenizer.decode(text)) for text in texts])
+    held_out = max(3, profile.streams // 5)
+    pairs = compare(texts[held_out:], utilities[held_out:], profile.comparisons, BT_BETA, 1, rng)
+    reward = train_reward_model(model, pairs, profile.reward, seed).model
+    correlation = float(np.corrcoef(reward.last_scores(texts[:held_out]), utilities[:held_out])[0, 1])
+    fit = Estimate(correlation, (1 - correlation**2) / math.sqrt(held_out), held_out)
+    return Writer(model, tokenizer.eos_token_id, reward, length, profile, fit)
+
+
+# what theory starts from
+
+
+@dataclass(frozen=True, eq=False)
+class Pool:
+    """The measured rows, in the order of their rewards, v at the decision times, and the rewards' deviation."""
+
+    rows: MeasuredRows
+    explained: Explained
+
+    @property
+    def rewards(self) -> Array:
+        """(M,) sorted."""
+        return self.rows.rewards
+
+    @property
+    def sd(self) -> float:
+        return float(self.rewards.std())
+
+    def reweighted(self, weights: Array) -> MeasuredRows:
+        return replace(self.rows, weights=weights)
+
+    def quantile(self, weights: Array) -> Any:
+        """The reward as an increasing function of a standard normal variable; constant beyond the pool's range."""
+        size = self.rewards.size
+        z = ndtri(np.clip((np.cumsum(weights) - weights / 2) * size / (size + 1.0), 1e-9, 1 - 1e-9))
+        return lambda x: np.interp(x, z, self.rewards)
+
+
+def measure_pool(writer: Writer, seed: int) -> Pool:
+    """Rows that are used for predictions only."""
+    groups = max(1, writer.profile.pool // 64)
+    outcomes = writer.write(groups, 64, int(generator(seed, "pool").integers(2**31)), reject=False)
+    rewards = np.concatenate([outcome.rewards for outcome in outcomes])
+    texts = [(writer.end, *row) for outcome in outcomes for row in outcome.tokens.tolist()]
+    scores = np.array(writer.reward.prefix_scores(texts))[:, list(writer.times)]  # after the prompt and t tokens
+    explained = explained_variance(scores, rewards, generator(seed, "v"), writer.profile.replicates)
+    return Pool(MeasuredRows.of(scores, rewards), explained)
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """A predicted number with the bootstrap error of the pool behind it."""
+
+    value: float
+    stderr: float
+
+
+def predict(pool: Pool, n: int, quantity: str, seed: int) -> Predicted:
+    """A predicted number, from the pool alone.
+
+    best                   mean best reward of Best-of-n, from the reward law
+    reward, survival       of Speculative Rejection, and of its winner, from the reward law and v(t)
+    reward_law, survival_law   the same from the joint law of scores and reward (`llm_validation.runs.best_of_n_laws`)
+    """
+    M, J = pool.rows.scores.shape
+    counts = survivor_counts(n, 1.0 - ALPHA, J)
+
+    def value(v: Array, weights: Array) -> float:
+        monotone = np.maximum.accumulate(v)
+        if quantity == "best":
+            return best_of_n_reward(weights, pool.rewards, n)
+        if quantity == "reward":
+            return speculative_reward(n, monotone, 1.0 - ALPHA, transform=pool.quantile(weights))
+        if quantity == "survival":
+            return winner_survival(gaussian_process(monotone), counts)
+        return {"reward_law": measured_reward, "survival_law": measured_survival}[quantity](
+            pool.reweighted(weights), counts
+        )
+
+    rng = generator(seed, "predict", quantity, n)
+    draws = [value(v, rng.multinomial(M, np.full(M, 1 / M)) / M) for v in pool.explained.replicates]
+    return Predicted(value(pool.explained.value, pool.rows.weights), float(np.std(draws, ddof=1)))
+
+
+@dataclass(frozen=True, eq=False)
+class Runs:
+    """Best-of-n and Speculative Rejection on the same rows, G groups.
+
+    rewards  (G, n) final rewards of all rows;  best, rejected  (G,) what each returned;  survived  (G,) of the winner
+    tokens, seconds, peak  (2,) per group, generated, passed, and cached at most, of Best-of-n and Speculative Rejection
+    batches  what each batch of Best-of-n cost
+    """
+
+    n: int
+    rewards: Array
+    best: Array
+    rejected: Array
+    survived: Array
+    tokens: Array
+    seconds: Array
+    peak: Array
+    batches: tuple[Spent, ...]
+
+
+def measure(writer: Writer, n: int, rows: int, seed: int) -> Runs:
+    """Both algorithms on the same `rows` rows."""
+    groups = max(2, rows // n)
+    plain = writer.write(groups, n, seed, reject=False)
+    pruned = writer.write(groups, n, seed, reject=True)
+    rewards = np.concatenate([outcome.rewards for outcome in plain]).reshape(groups, n)
+    alive = np.concatenate([~np.isnan(outcome.rewards) for outcome in pruned]).reshape(groups, n)
+    best, rejected = (
+        np.array([r.reward for outcome in outcomes for r in outcome.returned if r is not None])
+        for outcomes in (plain, pruned)
+    )
+    spent = [(sum(o.spent.generated for o in runs), sum(o.spent.seconds for o in runs)) for runs in (plain, pruned)]
+    tokens, seconds = np.array(spent, dtype=float).T / groups
+    peak = np.array([max(o.spent.peak / len(o.returned) for o in outcomes) for outcomes in (plain, pruned)])
+    survived = alive[np.arange(groups), rewards.argmax(axis=1)].astype(float)
+    return Runs(n, rewards, best, rejected, survived, tokens, seconds, peak, tuple(o.spent for o in plain))

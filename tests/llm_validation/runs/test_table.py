@@ -1,0 +1,116 @@
+"""The run table: every claim has a run, every recorded row has one owner, and what a run yields is what it declares."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from llm_validation.profiles import PROFILES
+from llm_validation.runs import distortion, proximal, unpaired
+from llm_validation.runs.catalogues import N_RESPONSES
+from llm_validation.runs.run import MAIN, PEOPLE, SAFETY, Run
+from llm_validation.runs.table import RUNS, fit_of, runs_of
+from simulate.montecarlo import generator
+from simulate.rows.measurement import Measurement, measurement
+from simulate.rows.store import ROOT, read_rows
+from theory.claim import parse_setting
+from theory.claims import CLAIMS, find_claims
+
+BINARY = next(run for run in RUNS if run.name == "pro_binary")
+SETTINGS = [setting for claim in find_claims(["p10"]) for setting in claim.llm_checks[0].settings]
+
+
+def rows(settings=SETTINGS, check: str = "trained") -> list[Measurement]:
+    return [measurement("P10", check, setting, 0.0) for setting in settings]
+
+
+def test_every_claim_with_a_check_has_a_run_and_no_run_another():
+    assert {claim for run in RUNS for claim in run.claim_ids} == {claim.id for claim in CLAIMS if claim.llm_checks}
+    assert len({run.name for run in RUNS}) == len(RUNS)
+    assert [run.name for run in runs_of(["R4"])] == ["density_ratio"]
+    assert [run.name for run in runs_of(["V1", "B10"])] == ["best_of_n", "kldo_fitted"]
+    assert runs_of([]) == list(RUNS)
+    with pytest.raises(ValueError, match="D7 has no check on a language model; those that have are A1, "):
+        runs_of(["D7"])
+
+
+def test_every_declared_setting_is_some_run_s():
+    declared = {
+        (check, place) for run in RUNS for check, places in run.declared.items() for place in places if not run.free
+    }
+    free = {check for run in RUNS if run.free for check in run.declared}
+    for claim in CLAIMS:
+        for check in claim.llm_checks:
+            name = f"{claim.id}.{check.name}"
+            assert name in free or all((name, frozenset(at.items())) in declared for at in check.settings), name
+
+
+@pytest.mark.parametrize("folder", ["reference", "reference-micro", "reference-mini"])
+def test_every_recorded_row_has_one_owner(folder):
+    every = [*RUNS, *map(fit_of, (MAIN, SAFETY, PEOPLE))]
+    for row in read_rows(ROOT / "llm_validation" / "results" / folder):
+        check, setting = f"{row.claim}.{row.check}", parse_setting(row.setting)
+        assert len([run.name for run in every if run.holds(check, setting)]) == 1, row.cell
+
+
+def test_prompts_of_topics_stand_one_after_another_on_the_shared_catalogue():
+    places = [next(run.prompts for run in topic.RUNS) for topic in (distortion, proximal)] + [unpaired.UNPAIRED_PROMPTS]
+    assert {str(run.prompts) for run in RUNS if run.catalogue == MAIN} == set(map(str, places))
+    ends = 0
+    for place, topic in zip(places, (distortion, proximal, unpaired), strict=True):
+        assert place.start == ends
+        ends += len(topic.references(N_RESPONSES, generator(0, "laws")))
+        assert place.stop == ends
+    assert ends == 16
+
+
+@pytest.mark.parametrize("name", ["cpu", "gpu"])
+def test_profiles_measure_every_n_that_is_declared(name):
+    best_of_n = next(run for run in RUNS if run.name == "best_of_n")
+    asked = {
+        at.get("n", 4) for claim in find_claims([*best_of_n.claims]) for c in claim.llm_checks for at in c.settings
+    }
+    assert asked <= set(PROFILES[name].best_of_n.sizes)
+
+
+def test_what_is_declared_passes_and_what_is_not_is_named():
+    assert list(BINARY.validated(rows())) == rows()
+    at = "score=0.5;alpha=2.5;kl_beta=0.25"
+    for wrong, named in (
+        (rows(check="untrained"), f"run pro_binary yields P10.untrained at {at}, which it does not declare"),
+        (rows([{**SETTINGS[0], "items": 3}]), f"{at};items=3, which .*; its settings have alpha, kl_beta, score"),
+        (rows([{**SETTINGS[0], "alpha": 3.0}]), "alpha=3;kl_beta=0.25, which it does not declare"),
+        (rows(SETTINGS[1:]), "run pro_binary did not yield P10.trained at alpha=2.5;kl_beta=0.25;score=0.5"),
+    ):
+        with pytest.raises(ValueError, match=named):
+            list(BINARY.validated(wrong))
+
+
+def test_a_free_setting_may_have_any_value_but_no_other_may_be_missing():
+    run = Run("x", rows, ("D17",), free=("population", "bt_beta"))
+    made = [measurement("D17", "trained", {"population": "file", "method": m, "bt_beta": 2.0}, 0.0)
+            for m in ("rlhf", "dpo", "nlhf")]  # fmt: skip
+    assert len(list(run.validated(made))) == 3
+    with pytest.raises(ValueError, match=r"did not yield D17\.trained at method=nlhf"):
+        list(run.validated(made[:2]))
+
+
+@pytest.mark.parametrize(
+    ("run", "named"),
+    [
+        (replace(BINARY, claims=("D7",)), "run pro_binary: no model is to show D7"),
+        (replace(BINARY, claims=("P10.traind",)), "run pro_binary: no model is to show P10.traind"),
+        (replace(BINARY, at={"score": 7.0}), "run pro_binary: P10.trained has no setting at score=7"),
+    ],
+)
+def test_a_run_that_declares_what_there_is_not_is_named(run, named):
+    with pytest.raises(ValueError, match=named):
+        run.declared  # noqa: B018
+
+
+def test_ids_in_either_case_and_topics_are_claims():
+    assert [claim.id for claim in find_claims(["p10", "B1", "P10"])] == ["P10", "B1"]
+    assert {claim.topic for claim in find_claims(["best_of_n"])} == {"best_of_n"}
+    with pytest.raises(ValueError, match=r"no claim 'nonsense'; the ids are D1, .*, the topics distortion, "):
+        find_claims(["nonsense"])
