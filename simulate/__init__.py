@@ -1,1 +1,56 @@
-"""Checks by Monte Carlo, adversarial search and certified programs: one result row per claim, setting and seed."""
+"""Checks by Monte Carlo, adversarial search and certified programs: one result row per claim, setting and seed.
+
+Each topic is a package whose functions measure one check each, `f(**setting, rng, profile) -> Estimate`, and never call
+the closed form that the estimate is judged against. `simulate.people` reads people's ratings, `simulate.rows` stores
+the rows. Randomness is an argument everywhere: generators are spawned by name from a seed.
+
+Examples
+--------
+Win rates from 10 000 users instead of the population's:
+
+>>> from simulate import generator, sample_comparisons
+>>> from theory.bradley_terry import Population
+>>> users = Population([[1.0, 0.2, 0.0], [0.0, 0.2, 0.3]], weights=[0.3, 0.7])
+>>> counts = sample_comparisons(users, 5.0, [[1 / 9] * 3] * 3, n_users=10_000, rng=generator(0, "example"))
+>>> counts.win_rates()[0].round(2), users.win_rates(5.0)[0].round(2)
+(array([0.5 , 0.47, 0.45]), array([0.5 , 0.48, 0.43]))
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from simulate.montecarlo import Estimate, bootstrap, generator, mean, proportion, slope
+    from simulate.populations import adversary, random_population
+    from simulate.users import sample_comparisons
+
+__all__ = [
+    "Estimate",
+    "adversary",
+    "bootstrap",
+    "generator",
+    "mean",
+    "proportion",
+    "random_population",
+    "sample_comparisons",
+    "slope",
+]
+
+_HOME = {
+    "simulate.montecarlo": ("Estimate", "bootstrap", "generator", "mean", "proportion", "slope"),
+    "simulate.populations": ("adversary", "random_population"),
+    "simulate.users": ("sample_comparisons",),
+}
+
+
+def __getattr__(name: str) -> Any:
+    for home, names in _HOME.items():
+        if name in names:
+            return getattr(import_module(home), name)
+    raise AttributeError(f"module 'simulate' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -24,8 +24,25 @@ Z95 = 1.959963984540054
 class Estimate:
     """A measured number: `value` ± `stderr` from `n` independent replicates, with a 95 % interval [low, high].
 
-    stderr 0 means that nothing was sampled (a table or a certified program). `witness` says what produced the
-    value where one object did: the population that came closest to breaking a bound, as one line of text.
+    Parameters
+    ----------
+    value : float
+        In the unit of what was measured.
+    stderr : float
+        0 means that nothing was sampled (a table or a certified program).
+    n : int
+        Independent replicates.
+    low, high : float
+        value ∓ 1.96·stderr unless given.
+    witness : str
+        What produced the value where one object did: the population that came closest to breaking a bound, in one line.
+
+    Examples
+    --------
+    >>> from simulate import Estimate
+    >>> estimate = Estimate(1.0, stderr=0.1, n=200)
+    >>> round(estimate.low, 3), round(estimate.high, 3)
+    (0.804, 1.196)
     """
 
     value: float
@@ -43,14 +60,54 @@ class Estimate:
 
 
 def generator(seed: int, *words: str | int | float) -> np.random.Generator:
-    """A generator for (seed, words): the same on every machine, and independent between different words."""
+    """A generator for (seed, words): the same on every machine, and independent between different words.
+
+    Parameters
+    ----------
+    seed : int
+        ≥ 0.
+    *words : str, int or float
+        What the draws are for: a claim, a setting, a part of a run.
+
+    Returns
+    -------
+    numpy.random.Generator
+
+    Examples
+    --------
+    >>> from simulate import generator
+    >>> generator(0, "D3", "bt_beta=2").integers(100, size=3)
+    array([84, 41, 78])
+    """
     digest = hashlib.sha256("\x1f".join(map(str, words)).encode()).digest()
     spawn_key = tuple(int.from_bytes(digest[i : i + 4], "little") for i in range(0, 16, 4))
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=spawn_key))
 
 
 def mean(samples: ArrayLike) -> Estimate:
-    """Sample mean with its standard error; at least two samples, or ValueError."""
+    """Sample mean with its standard error sd/√n.
+
+    Parameters
+    ----------
+    samples : array_like, (n,)
+        Independent, finite, n ≥ 2.
+
+    Returns
+    -------
+    Estimate
+
+    Raises
+    ------
+    ValueError
+        Fewer than two samples, or one that is not finite.
+
+    Examples
+    --------
+    >>> from simulate import mean
+    >>> found = mean([1.0, 2.0, 3.0])
+    >>> found.value, round(found.stderr, 4)
+    (2.0, 0.5774)
+    """
     x = _samples(samples)
     return Estimate(float(x.mean()), float(x.std(ddof=1) / math.sqrt(x.size)), x.size)
 
@@ -65,7 +122,33 @@ def ratio_to_mean(numerator: float, samples: ArrayLike) -> Estimate:
 
 
 def proportion(successes: int, trials: int) -> Estimate:
-    """A share with the standard error of the Agresti–Coull centre, which is positive at 0 and at `trials` too."""
+    """A share with the standard error of the Agresti–Coull centre, which is positive at 0 and at `trials` too.
+
+    Parameters
+    ----------
+    successes, trials : int
+        0 ≤ successes ≤ trials, trials ≥ 1.
+
+    Returns
+    -------
+    Estimate
+
+    Raises
+    ------
+    ValueError
+        Counts outside these ranges.
+
+    References
+    ----------
+    Agresti, Coull (1998).
+
+    Examples
+    --------
+    >>> from simulate import proportion
+    >>> found = proportion(0, 100)
+    >>> found.value, round(found.stderr, 4)
+    (0.0, 0.0137)
+    """
     if not 0 <= successes <= trials or trials < 1:
         raise ValueError(f"{successes} successes in {trials} trials")
     centre = (successes + 2.0) / (trials + 4.0)
@@ -83,8 +166,28 @@ def root_mean_square(samples: ArrayLike) -> Estimate:
 def slope(x: ArrayLike, y: ArrayLike, stderr: ArrayLike | None = None) -> Estimate:
     """Slope of the straight line through (x, y), weighted by 1/stderr².
 
-    With stderr (one per point) the slope's error is propagated from them, inflated by √(χ²/dof) where the points
-    scatter by more than their errors say. Without, it comes from the residuals. At least three points.
+    Parameters
+    ----------
+    x, y : array_like, (n,)
+        Points, n ≥ 3.
+    stderr : array_like, (n,), optional
+        Errors of y, > 0: the slope's error is propagated from them, inflated by √(χ²/dof) where the points scatter by
+        more than their errors say. None: it comes from the residuals.
+
+    Returns
+    -------
+    Estimate
+
+    Raises
+    ------
+    ValueError
+        Fewer than three points, vectors of different length, an error that is not positive.
+
+    Examples
+    --------
+    >>> from simulate import slope
+    >>> round(slope([0.0, 1.0, 2.0], [1.0, 3.0, 5.0], stderr=[0.1, 0.1, 0.1]).stderr, 4)
+    0.0707
     """
     x, y = np.asarray(x, float), np.asarray(y, float)
     if x.size < 3 or x.size != y.size:
@@ -104,10 +207,35 @@ def slope(x: ArrayLike, y: ArrayLike, stderr: ArrayLike | None = None) -> Estima
 def bootstrap(
     statistic: Callable[[Array], Array], n_units: int, replicates: int, rng: np.random.Generator
 ) -> tuple[Array, Array]:
-    """Nonparametric bootstrap over units: `statistic` of the weights (n_units,), for the data and for replicates.
+    """Nonparametric bootstrap over units: a statistic of the data, and of replicates in which units are drawn anew.
 
-    statistic   maps unit weights that sum to one to a vector of statistics (S,)
-    Returns (values on the data (S,), values on the replicates (replicates, S)).
+    Parameters
+    ----------
+    statistic : callable
+        Unit weights (n_units,) that sum to one → statistics (S,).
+    n_units, replicates : int
+        How many units there are, and how many replicates to draw.
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    point : ndarray, (S,)
+        On the data.
+    draws : ndarray, (replicates, S)
+        On the replicates.
+
+    References
+    ----------
+    Efron (1979).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from simulate import bootstrap, generator
+    >>> data = np.arange(100.0)
+    >>> point, draws = bootstrap(lambda w: np.array([w @ data]), 100, 500, generator(0, "example"))
+    >>> round(float(point[0]), 6), round(float(draws.std()), 1)  # 28.9/√100
+    (49.5, 2.9)
     """
     point = np.asarray(statistic(np.full(n_units, 1.0 / n_units)), float)
     draws = np.empty((replicates, point.size))

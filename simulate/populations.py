@@ -18,8 +18,23 @@ from theory.bradley_terry import Population
 def random_population(rng: np.random.Generator, max_types: int = 6, max_alternatives: int = 7) -> Population:
     """1…max_types types over 2…max_alternatives alternatives, of one of four shapes chosen at random.
 
-    uniform utilities; extreme ones (Beta(0.3, 0.3)); faint ones (small utilities, where noise rules); sparse ones
-    (each type values few alternatives). Weights are Dirichlet, at times very uneven.
+    Uniform utilities; extreme ones (Beta(0.3, 0.3)); faint ones (small utilities, where noise rules); sparse ones (each
+    type values few alternatives). Weights are Dirichlet, at times very uneven.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+    max_types, max_alternatives : int
+
+    Returns
+    -------
+    Population
+
+    Examples
+    --------
+    >>> from simulate import generator, random_population
+    >>> random_population(generator(0, "example")).utilities.shape
+    (6, 6)
     """
     V = int(rng.integers(1, max_types + 1))
     A = int(rng.integers(2, max_alternatives + 1))
@@ -42,11 +57,33 @@ def adversary(
     steps: int,
     known: Sequence[Population] = (),
 ) -> tuple[float, Population]:
-    """The worst value of `badness` found, with its population.
+    """The worst value of `badness` found, with its population: a lower bound of the supremum and its witness.
 
     Two climbs of `steps` steps each, one from the best of `starts` random populations, one from the worst of the
-    `known` ones (the literature's instance, already near the bound: the climb then tries to get past it). A step
-    moves one type's utilities, or the weights, or snaps a utility to 0 or 1, and is kept if the value does not fall.
+    `known` ones (the literature's instance, already near the bound: the climb then tries to get past it). A step moves
+    one type's utilities, or the weights, or snaps a utility to 0 or 1, and is kept if the value does not fall.
+
+    Parameters
+    ----------
+    badness : callable
+        Population → float.
+    rng : numpy.random.Generator
+    starts, steps : int
+        Random populations to start from, and hill-climbing steps.
+    known : sequence of Population
+        Where else to start.
+
+    Returns
+    -------
+    value : float
+    population : Population
+
+    Examples
+    --------
+    >>> from simulate import adversary, generator
+    >>> value, _ = adversary(lambda p: -abs(p.average_utility.max() - 0.5), generator(0, "example"), starts=5, steps=50)
+    >>> bool(value > -0.01)
+    True
     """
     found = [_climb(badness, max(_scored(badness, known), key=_value), rng, steps)] if known else []
     random_starts = [random_population(rng) for _ in range(starts)]

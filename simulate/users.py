@@ -1,4 +1,4 @@
-"""Users who answer comparisons: win counts of n users, drawn as sufficient statistics.
+"""Users who answer: win counts of n users who compare, drawn as sufficient statistics; voters who rank, one by one.
 
 n users are types drawn from the population's weights; each answers d comparisons whose pairs are drawn
 independently from the pair law. All that a rule needs is how often x beat y, and given the types those counts are
@@ -82,11 +82,41 @@ def sample_comparisons(
     *,
     rng: np.random.Generator,
 ) -> Comparisons:
-    """Win counts of `n_users` users who answer `per_user` comparisons each.
+    """Win counts of `n_users` users who answer `per_user` comparisons each; O(V·A²) whatever n_users is.
 
-    A user keeps one type for all of their comparisons, so with few users and many comparisons the counts are
-    correlated through the types, as in reality (D14). Pairs follow `pair_weights` (A, A), product or correlated.
-    n_users ≥ 1, per_user ≥ 1, their product at most 4·10¹⁸; ValueError otherwise.
+    A user keeps one type for all of their comparisons, so with few users and many comparisons the counts are correlated
+    through the types, as in reality (D14).
+
+    Parameters
+    ----------
+    population : Population
+        V types, A alternatives.
+    bt_beta : float
+        Slope of the Bradley–Terry choices, > 0.
+    pair_weights : array_like, (A, A)
+        Law of the compared pair, symmetric, sum 1; product or correlated.
+    n_users, per_user : int
+        ≥ 1, their product at most 4·10¹⁸.
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    Comparisons
+        `.wins` (A, A), `.win_rates()`, `.pair_weights()`.
+
+    Raises
+    ------
+    ValueError
+        Counts outside their range, what is not a pair law.
+
+    Examples
+    --------
+    >>> from simulate import generator, sample_comparisons
+    >>> from theory.bradley_terry import Population
+    >>> users, pairs = Population([[1.0, 0.5], [0.0, 0.5]]), [[0.25, 0.25], [0.25, 0.25]]
+    >>> counts = sample_comparisons(users, 2.0, pairs, n_users=1000, rng=generator(0, "example"))
+    >>> counts.total, int(counts.wins.sum())  # half of the pairs are an alternative with itself
+    (1000, 493)
     """
     if n_users < 1 or per_user < 1:
         raise ValueError(f"n_users = {n_users} and per_user = {per_user} must be >= 1")
@@ -104,3 +134,33 @@ def sample_comparisons(
     wins[rows, columns] = first_wins.sum(axis=0)
     wins[columns, rows] = (asked - first_wins).sum(axis=0)
     return Comparisons(wins, int(n_users) * int(per_user))
+
+
+# Voters who rank: finite games, of which `theory.social_choice.rankings` has the population limits.
+
+
+def sample_keys(population: Population, bt_beta: float, n_voters: int, rng: np.random.Generator) -> Array:
+    """Gumbel keys (n_voters, A): sorted in decreasing order, a row is a Plackett–Luce ranking of its voter."""
+    types = rng.choice(population.weights.size, size=n_voters, p=population.weights)
+    U = population.utilities[types]
+    return check_bt_beta(bt_beta) * U + rng.gumbel(size=U.shape)
+
+
+def play_plurality_veto(keys: Array) -> int:
+    """The winner of Plurality Veto (Kizilkaya, Kempe 2022) among voters with these keys (n_voters, A).
+
+    Every alternative starts with its number of first places; alternatives with none are out. Voters, in order, take
+    one point from their lowest alternative still standing; at zero it is out. The last one standing wins.
+    """
+    scores = np.bincount(keys.argmax(axis=1), minlength=keys.shape[1])
+    standing = scores > 0
+    masked = np.where(standing, keys, np.inf)
+    for voter in range(keys.shape[0]):
+        if standing.sum() == 1:
+            break
+        lowest = int(masked[voter].argmin())
+        scores[lowest] -= 1
+        if scores[lowest] == 0:
+            standing[lowest] = False
+            masked[voter + 1 :, lowest] = np.inf
+    return int(np.flatnonzero(standing)[0])

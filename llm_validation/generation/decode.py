@@ -16,8 +16,8 @@ token changes where u falls within it of a boundary: one in some 10⁶ in float3
 Rejection, and the batches in which Best-of-N writes its rows. Where the device runs out of memory all the same, the
 batch is halved and the waiting half is encoded again when its turn comes: the log says so, and nothing is lost.
 
-Tokens are counted as they are generated, scored and encoded. `simulate/decoding.py` is the same algorithm on rewards
-without a model. Algorithm: Sun et al. (arXiv 2410.20290).
+Tokens are counted as they are generated, scored and encoded. `simulate.best_of_n.decoder` is the same algorithm on
+rewards without a model. Algorithm: Sun et al. (arXiv 2410.20290).
 """
 
 from __future__ import annotations
@@ -136,10 +136,45 @@ def best_of_n(
 ) -> Outcome:
     """Best-of-N for each prompt: n rows to their end, the one of highest reward.
 
-    prompts  P non-empty token sequences, of any lengths;  n ≥ 1 rows for each
-    budget   cached tokens allowed; rows are written in batches that fit it. None: all at once
-    Raises ValueError before anything is generated: n < 1, an empty prompt, one that does not fit the model's context
-    with T further tokens, a budget too small for one row. ScorerError names the rows of a NaN or a wrong shape.
+    Parameters
+    ----------
+    model
+        Any causal language model of transformers.
+    prompts : sequence of token sequences
+        P of them, non-empty, of any lengths.
+    n : int
+        Rows for each prompt, ≥ 1.
+    scorer : callable
+        `Batch` → one reward per row; see `llm_validation.generation.scorers`.
+    sampling : Sampling
+        Most new tokens T, the tokens that end a response, temperature.
+    seed : int
+        With a row's number, decides what it writes, whatever else lives.
+    budget : float, optional
+        Cached tokens allowed; rows are written in batches that fit it. None: all at once.
+    allow_unfinished : bool
+        Whether a response that was cut off at T may be returned.
+
+    Returns
+    -------
+    Outcome
+
+    Raises
+    ------
+    ValueError
+        Before anything is generated: n < 1, an empty prompt, one that does not fit the model's context with T further
+        tokens, a budget too small for one row.
+    ScorerError
+        Names the rows of a NaN or a wrong shape.
+
+    Examples
+    --------
+    >>> from llm_validation import best_of_n
+    >>> from llm_validation.model.model import build
+    >>> model = build("smoke", vocab_size=16, context=32, seed=0)
+    >>> longest = lambda batch: [float(len(text)) for text in batch.responses]
+    >>> best_of_n(model, [(3, 5)], 4, longest, Sampling(8, eos=(1,)), seed=0).spent.prefill  # the prompt, once
+    2
     """
     run = Run(model, prompts, n, scorer, sampling, seed, np.inf if budget is None else budget)
     run.check_row()
@@ -162,13 +197,46 @@ def speculative_rejection(
 ) -> Outcome:
     """Speculative Rejection: at each decision the fraction α of a prompt's running rows, those of lowest score, leave.
 
-    n       rows per prompt at the start; None: as many as can write T/8 tokens within the budget
-    alpha   in [0, 1), a number or one per decision time; max(1, round((1−α)·running)) rows stay
-    times   decision times in written tokens, increasing, at most T, the same for all prompts; None: a decision
-            whenever the next token of all running rows would not fit `budget`, which drops at least one row
-    budget  cached tokens allowed. With `times` rows that do not fit wait, and are encoded again for their turn
     Without times and budget nothing is rejected. α = 0 returns Best-of-N of the same rows (module docstring).
-    Raises as `best_of_n`; and ValueError for α outside [0, 1), a bad time, or α = 0 where memory must be freed.
+
+    Parameters
+    ----------
+    model, prompts, scorer, sampling, seed, allow_unfinished
+        As in `best_of_n`.
+    n : int or None
+        Rows per prompt at the start; None: as many as can write T/8 tokens within the budget.
+    alpha : float or array_like, (J,)
+        In [0, 1), a number or one per decision time; max(1, round((1−α)·running)) rows stay.
+    times : sequence of int, (J,), optional
+        Decision times in written tokens, increasing, at most T, the same for all prompts. None: a decision whenever the
+        next token of all running rows would not fit `budget`, which drops at least one row.
+    budget : float, optional
+        Cached tokens allowed. With `times` rows that do not fit wait, and are encoded again for their turn.
+
+    Returns
+    -------
+    Outcome
+
+    Raises
+    ------
+    ValueError
+        As `best_of_n`; α outside [0, 1), a bad time, α = 0 where memory must be freed.
+    ScorerError
+        As `best_of_n`.
+
+    References
+    ----------
+    Sun et al. (arXiv 2410.20290).
+
+    Examples
+    --------
+    >>> from llm_validation import speculative_rejection
+    >>> from llm_validation.model.model import build
+    >>> model = build("smoke", vocab_size=16, context=32, seed=0)
+    >>> low = lambda batch: [-float(sum(text)) for text in batch.responses]
+    >>> found = speculative_rejection(model, [(3, 5)], 8, 0.5, low, Sampling(8, eos=()), seed=0, times=(2, 4))
+    >>> [int(decision.kept.sum()) for decision in found.decisions], found.spent.generated
+    ([4, 2], 32)
     """
     T = sampling.max_new_tokens
     limit = np.inf if budget is None else float(budget)

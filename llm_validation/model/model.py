@@ -131,8 +131,33 @@ def load(name_or_path: str | Path) -> Loaded:
     """Any causal language model with its tokenizer: a folder written by `save`, or a name on the model hub.
 
     The weights come in float32, on the CPU, in evaluation mode, from safetensors only. A tokenizer without a padding
-    token gets its end-of-text token as one, and a line on stderr says so. ValueError where nothing can be loaded, or
-    where the tokenizer has no end-of-text token or is not one of the tokenizers library.
+    token gets its end-of-text token as one, and a line on stderr says so.
+
+    Parameters
+    ----------
+    name_or_path : str or Path
+
+    Returns
+    -------
+    Loaded
+        `.model` and `.tokenizer`.
+
+    Raises
+    ------
+    ValueError
+        Nothing can be loaded; the tokenizer has no end-of-text token or is not one of the tokenizers library.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> from llm_validation import load
+    >>> from llm_validation.text.corpus import train_tokenizer
+    >>> tokenizer = train_tokenizer(["to be or not to be"], vocab_size=260)
+    >>> with TemporaryDirectory() as folder:
+    ...     save(build("smoke", len(tokenizer), context=32, seed=0), tokenizer, folder)
+    ...     loaded = load(folder)
+    >>> loaded.model.config.hidden_size, loaded.tokenizer.decode(loaded.tokenizer.encode("not"))
+    (32, 'not')
     """
     name = str(name_or_path)
     here = Path(name).is_dir()

@@ -1,8 +1,4 @@
-"""Best-of-N by sampling, the paper's metrics, and the table of experiments: claims B1–B9.
-
-Speculative Rejection by Monte Carlo is in simulate/speculative.py, the decoder in simulate/decoding.py and its
-checks in simulate/decoding_checks.py.
-"""
+"""Best-of-N by sampling, the paper's metrics, and the table of experiments: claims B1–B9."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Upstream models trained on corrections: distilled from samples, or trained on pairs c ≻ o to the end. Claim A6.
 
-Losses are those of simulate/proximal_losses.py and simulate/density_ratio_losses.py, on tables of pairs.
+Losses are those of `simulate.proximal.losses` and `simulate.density_ratio.losses`, on tables of pairs.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """DDRO, RDRO and their relatives trained on tables: claims R1, R2, R3, R5, R8 and R9.
 
 One function per check, `f(**setting, rng, profile) -> Estimate`; the table at the end says which. What is trained are
-per-example losses as published (simulate/density_ratio_losses.py), on softmax policies or on free log-ratios. Gradient
-flows (R4) and finite samples (R6, R7) are in simulate/density_ratio_flow.py and simulate/density_ratio_samples.py.
+per-example losses as published (`simulate.density_ratio.losses`), on softmax policies or on free log-ratios.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ import numpy as np
 
 from simulate.montecarlo import Estimate, ratio_to_mean
 from simulate.profiles import Profile
-from simulate.rankings import play_plurality_veto, sample_keys
+from simulate.users import play_plurality_veto, sample_keys
 from theory.bradley_terry import Population
 from theory.distortion.measure import distortion
 from theory.social_choice import rankings

@@ -1,9 +1,7 @@
 """Distortion by Monte Carlo and by adversarial search: claims D1–D13 and D15.
 
 One function per check. Each takes the entries of its setting as keyword arguments, `rng` (a generator spawned for
-the cell) and `profile` (how much work is allowed), and returns an `Estimate`. Finite-sample rates are in
-simulate/distortion_samples.py (D14), the audit in simulate/distortion_audit.py (D16), real people in
-simulate/distortion_people.py (D17).
+the cell) and `profile` (how much work is allowed), and returns an `Estimate`.
 
 None of these functions calls the closed form that its estimate is judged against.
 """

@@ -2,7 +2,7 @@
 
 One function per check. Each takes the entries of its setting as keyword arguments, `rng` (a generator spawned for the
 cell) and `profile` (how much work is allowed), and returns an `Estimate`. Policies are tabular softmaxes,
-trained on the losses of simulate/proximal_losses.py; thresholds are found by subsets, linear programs and bisection.
+trained on the losses of `simulate.proximal.losses`; thresholds are found by subsets, linear programs and bisection.
 
 None of these functions calls the closed form or the solver that its estimate is judged against.
 """

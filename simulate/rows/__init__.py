@@ -1,1 +1,22 @@
-"""Result rows: how they are stored, compared and merged, and which code they depend on."""
+"""Result rows: one per claim, check, setting and seed, with the stamp of the code that made it.
+
+    store        rows and stamps of a folder: written atomically, resumed where a run stopped
+    compare      are the rows of two folders the same?
+    reach        which code a measurement can reach, and its fingerprint
+    measurement  an estimate with its place in the ledger
+
+Examples
+--------
+>>> from simulate.rows.store import ROOT
+>>> rows = read_rows(ROOT / "simulate" / "results" / "reference")
+>>> [(row.setting, round(row.estimate, 3)) for row in rows if (row.claim, row.check) == ("D3", "attained")][:1]
+[('bt_beta=1', 1.082)]
+"""
+
+from __future__ import annotations
+
+from simulate.rows.compare import compare_folders
+from simulate.rows.reach import fingerprint
+from simulate.rows.store import Row, read_rows
+
+__all__ = ["Row", "compare_folders", "fingerprint", "read_rows"]

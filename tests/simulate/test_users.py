@@ -9,8 +9,7 @@ import pytest
 from scipy.stats import chisquare
 
 from simulate.populations import adversary, random_population
-from simulate.rankings import play_plurality_veto, sample_keys
-from simulate.users import sample_comparisons
+from simulate.users import play_plurality_veto, sample_comparisons, sample_keys
 from theory.bradley_terry import Population, product_pairs
 from theory.social_choice.rankings import top_choice
 

@@ -1,0 +1,44 @@
+"""Pages of packages: names that mean one thing, and pages that cost nothing until a name is used."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = [
+    page for folder in ("theory", "simulate", "llm_validation") for page in sorted((ROOT / folder).rglob("__init__.py"))
+]
+#: A package that is a function too, and can be called (its page says how).
+CALLED = {"theory.distortion", "theory.distortion.audit"}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.parent.relative_to(ROOT).as_posix())
+def test_no_module_shadows_a_public_name(page):
+    """Importing `package.name`, the module, would put it in place of the function of that name."""
+    package = ".".join(page.parent.relative_to(ROOT).parts)
+    listed = [node.value for node in ast.parse(page.read_text()).body
+              if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__"]  # fmt: skip
+    public = {name for value in listed for name in ast.literal_eval(value)}
+    modules = {path.stem for path in page.parent.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()}
+    shadowed = {f"{package}.{name}" for name in public & modules}
+    assert shadowed <= CALLED
+
+
+def test_pages_of_stages_import_nothing():
+    heavy = "{'numpy', 'scipy', 'torch', 'transformers'}"
+    code = f"import sys, simulate, llm_validation; assert not {heavy} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+
+
+@pytest.mark.parametrize("package", ["simulate", "llm_validation"])
+def test_lazy_names_are_there_and_others_are_not(package):
+    module = __import__(package)
+    assert all(callable(getattr(module, name)) for name in module.__all__)
+    assert set(module.__all__) <= set(dir(module))
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        module.nothing  # noqa: B018
