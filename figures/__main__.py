@@ -13,54 +13,27 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import joblib
-from matplotlib.figure import Figure
 from tqdm import tqdm
 
-from figures import (
-    best_of_n,
-    correction,
-    density_ratio,
-    distortion,
-    divergences,
-    language_model_best_of_n,
-    language_model_correction,
-    language_model_density_ratio,
-    language_model_distortion,
-    language_model_divergences,
-    language_model_proximal,
-    language_model_sizes,
-    proximal,
-)
+from figures import best_of_n, correction, density_ratio, distortion, divergences, proximal, sizes
 from figures.model_points import language_model_rows
-from figures.sizes import read_sizes
-from figures.style import look, save
+from figures.style import Drawing, look, save
 from simulate.rows.store import ROOT, read_rows
 from theory.claims import find_claim
 
-#: Every figure of every topic; a topic's file holds its own table.
+#: Every figure: those of each topic, and the comparison of sizes.
 FIGURES = {
-    **distortion.FIGURES,
-    **proximal.FIGURES,
-    **divergences.FIGURES,
-    **density_ratio.FIGURES,
-    **correction.FIGURES,
-    **best_of_n.FIGURES,
-    **language_model_distortion.FIGURES,
-    **language_model_proximal.FIGURES,
-    **language_model_divergences.FIGURES,
-    **language_model_density_ratio.FIGURES,
-    **language_model_correction.FIGURES,
-    **language_model_best_of_n.FIGURES,
+    name: drawing
+    for topic in (distortion, proximal, divergences, density_ratio, correction, best_of_n, sizes)
+    for name, drawing in topic.FIGURES.items()
 }
 #: So many figures are worth a process of their own.
 MANY = 10
-#: Those that are drawn from the sizes that have rows.
-FIGURES_OF_SIZES = {**language_model_sizes.FIGURES}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -73,7 +46,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=ROOT / "figures" / "out")
     options = parser.parse_args(arguments)
     try:
-        wanted = {find_claim(claim_id).id for claim_id in options.claims}
+        claims = {find_claim(claim_id).id for claim_id in options.claims}
     except ValueError as error:
         print(f"figures: {error}", file=sys.stderr)
         return 2
@@ -83,35 +56,31 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"figures: no rows in {folder}; run python -m simulate first", file=sys.stderr)
         return 2
     rows += language_model_rows(options.profile, options.llm_results)
-    shown = lambda drawing: not wanted or wanted & set(drawing.claims)
-    drawings = {name: (d, partial(d.draw, rows)) for name, d in FIGURES.items() if shown(d)}
-    if options.llm_results is None:  # a folder of one's own is one model, not one of the recorded sizes
-        sizes, messages = read_sizes(options.profile)
+    shown = {name: drawing for name, drawing in FIGURES.items() if not claims or claims & set(drawing.claims)}
+    found: list[sizes.Size] = []
+    if options.llm_results is None:
+        found, messages = sizes.read_sizes(options.profile)
         print("".join(f"figures: {message}\n" for message in messages), end="", file=sys.stderr)
-        drawings |= {name: (d, partial(d.draw, sizes)) for name, d in FIGURES_OF_SIZES.items() if shown(d)}
-    work = (
-        joblib.delayed(_drawn)(name, draw, f"{drawing.draw.__module__.replace('.', '/')}.py", options.out)
-        for name, (drawing, draw) in drawings.items()
-    )
-    workers = joblib.Parallel(n_jobs=min(os.cpu_count() or 1, 1 + len(drawings) // MANY), return_as="generator")
-    done = list(tqdm(workers(work), total=len(drawings), desc="figures", unit="figure"))
-    skipped = [name for name, drawn in zip(drawings, done, strict=True) if not drawn]
-    print(f"{len(drawings) - len(skipped)} figures in {options.out}")
-    few = [name for name in skipped if name in FIGURES_OF_SIZES]
-    none = [name for name in skipped if name not in few]
-    if none:
-        print(f"skipped, no rows: {', '.join(none)}")
-    if few:
-        print(f"skipped, fewer than two sizes have rows: {', '.join(few)}")
+    else:  # a folder of one's own is one model, not one of the recorded sizes
+        shown = {name: drawing for name, drawing in shown.items() if not drawing.of_sizes}
+    work = (joblib.delayed(_drawn)(name, d, found if d.of_sizes else rows, options.out) for name, d in shown.items())
+    workers = joblib.Parallel(n_jobs=min(os.cpu_count() or 1, 1 + len(shown) // MANY), return_as="generator")
+    drawn = list(tqdm(workers(work), total=len(shown), desc="figures", unit="figure"))
+    skipped = [name for name, done in zip(shown, drawn, strict=True) if not done]
+    print(f"{len(shown) - len(skipped)} figures in {options.out}")
+    for of_sizes, reason in ((False, "no rows"), (True, "fewer than two sizes have rows")):
+        names = [name for name in skipped if shown[name].of_sizes == of_sizes]
+        if names:
+            print(f"skipped, {reason}: {', '.join(names)}")
     return 0
 
 
-def _drawn(name: str, draw: Callable[[], Figure | None], source: str, out: Path) -> bool:
+def _drawn(name: str, drawing: Drawing, source: Sequence[Any], out: Path) -> bool:
     """Draw one figure and save it; False where it has no rows."""
     with look():
-        figure = draw()
+        figure = drawing.draw(source)
         if figure is not None:
-            save(figure, name, out, source)
+            save(figure, name, out, f"{drawing.draw.__module__.replace('.', '/')}.py")
     return figure is not None
 
 

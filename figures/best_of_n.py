@@ -1,49 +1,36 @@
-"""Figures of claims B3–B6. Each function takes result rows and returns a figure; curves come from theory/."""
+"""Figures of Best-of-N and Speculative Rejection, from rows; curves come from theory/.
+
+On a trained model the rewards are those of a trained reward model, in standard deviations above the mean of the model's
+own texts, and lines join predictions that were made from the model's reward law and v(t).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from figures.style import LOOKS, PAGE, Drawing, finish, line, panels, points, select
+from figures.model_points import in_a_row, mark, of_models, pooled
+from figures.style import BLACK, GREY, PAGE, Drawing, entry, finish, line, panels, points, select
+from llm_validation.recorded import MODELS
 from simulate.rows.store import Row
-from theory.best_of_n import cost, order_statistics, processes, rejection
-from theory.best_of_n import schedule as speculative_schedule
+from theory.best_of_n import cost, order_statistics, processes, rejection, rejection_claims, schedule
 from theory.best_of_n.evolution import survivor_counts
-from theory.best_of_n.rejection_claims import (
-    FULL,
-    SCHEDULES,
-    full_times,
-    keep_of,
-    profile_reward,
-    profile_speedup,
-    vector,
+
+KEEP, LENGTH, BUDGET = (
+    float(rejection_claims.FULL["keep"]),
+    int(rejection_claims.FULL["length"]),
+    int(rejection_claims.FULL["budget"]),
 )
-from theory.claim import parse_setting
-
-KEEP, LENGTH, BUDGET = float(FULL["keep"]), int(FULL["length"]), int(FULL["budget"])
-
-
-def _measured(ax: Axes, look: int, x: Sequence[float], rows: Sequence[Row], label: str | None = None) -> None:
-    """Rows at abscissas that their settings imply but do not state."""
-    if not rows:
-        return
-    colour, _, marker = LOOKS[look % len(LOOKS)]
-    errors = [[row.estimate - row.low for row in rows], [row.high - row.estimate for row in rows]]
-    ax.errorbar(
-        x, [row.estimate for row in rows], yerr=errors, color=colour, marker=marker, linestyle="none", label=label,
-        capsize=2, elinewidth=0.8, zorder=3,
-    )  # fmt: skip
 
 
 def _information(n: int, area: float) -> tuple[float, float]:
     """n^{1−v} rows at the times at which keeping a half would fill the budget: mean reward, and responses spent."""
-    times = full_times(n, KEEP, LENGTH, BUDGET)
+    times = rejection_claims.full_times(n, KEEP, LENGTH, BUDGET)
     v = cost.power_profile(times / LENGTH, area)
-    counts = speculative_schedule.information_schedule(n, v)
+    counts = schedule.information_schedule(n, v)
     reward = rejection.expected_reward(processes.gaussian_process(v), counts)
     return reward, cost.schedule_cost(counts, times, LENGTH).generated / LENGTH
 
@@ -58,25 +45,22 @@ def speedup_phases(rows: Sequence[Row]) -> Figure:
     figure, (left, right) = panels(2, PAGE, 3.9)
     areas = np.linspace(0.15, 0.95, 13)
     for look, n in enumerate((64, 256, 1024)):
-        fixed = [profile_speedup(n, float(area), KEEP, LENGTH, BUDGET) for area in areas]
+        fixed = [rejection_claims.profile_speedup(n, float(area), KEEP, LENGTH, BUDGET) for area in areas]
         line(left, look, areas, fixed, rf"keep $\frac{{1}}{{2}}$, $n = {n}$")
         points(left, look, select(rows, "B6", "speedup", n=n), "area")
-    colour, _, marker = LOOKS[2]
-    for row in select(rows, "B6", "area"):  # the inverse question: measured along the abscissa
-        reach = [[row.estimate - row.low], [row.high - row.estimate]]
-        target = float(parse_setting(row.setting)["target"])
-        left.errorbar(row.estimate, target, xerr=reach, color=colour, marker=marker, capsize=2, elinewidth=0.8)
-    line(left, 5, areas, [_information_speedup(256, float(area)) for area in areas], "keep $n^{1-v}$, $n = 256$")
-    left.axhline(1.0, color="#7F7F7F", linewidth=0.8)
-    left.set_yscale("log")
-    finish(left, r"area $\int_0^1 v$ under the explained variance", "speed-up at equal reward", legend=2)
+    points(left, 2, select(rows, "B6", "area"), "target", across=True)  # the inverse question
+    line(left, 5, areas, lambda area: _information_speedup(256, area), "keep $n^{1-v}$, $n = 256$")
+    left.axhline(1.0, color=GREY, linewidth=0.8)
+    finish(left, r"area $\int_0^1 v$ under the explained variance", "speed-up at equal reward", legend=2, log="y")
 
     sizes = 2 ** np.arange(3, 11)
     areas = areas[::2]
-    table = [[profile_speedup(int(n), float(area), KEEP, LENGTH, BUDGET) for area in areas] for n in sizes]
+    table = [
+        [rejection_claims.profile_speedup(int(n), float(area), KEEP, LENGTH, BUDGET) for area in areas] for n in sizes
+    ]
     levels = [0.5, 1, 2, 4, 8, 16, 32, 64]
     shades = right.contourf(areas, sizes, table, [0.0, *levels, 128], cmap="Greys", norm="symlog", alpha=0.6)
-    lines = right.contour(areas, sizes, table, levels, colors="#000000", linewidths=0.8)
+    lines = right.contour(areas, sizes, table, levels, colors=BLACK, linewidths=0.8)
     right.clabel(lines, fmt="%g")
     shades.set_rasterized(True)
     right.set_yscale("log", base=2)
@@ -87,10 +71,11 @@ def speedup_phases(rows: Sequence[Row]) -> Figure:
 def survivor_laws(rows: Sequence[Row]) -> Figure:
     """Left: law of the survivors' scores, decision by decision. Right: mean best reward for few rows."""
     figure, (left, right) = panels(2, PAGE, 3.6)
-    schedule = SCHEDULES[0]
-    v = vector(schedule["v"])
+    v = rejection_claims.vector(rejection_claims.SCHEDULES[0]["v"])
     process = processes.gaussian_process(v)
-    counts = survivor_counts(int(schedule["n"]), keep_of(schedule["keep"]), v.size)
+    counts = survivor_counts(
+        int(rejection_claims.SCHEDULES[0]["n"]), rejection_claims.keep_of(rejection_claims.SCHEDULES[0]["keep"]), v.size
+    )
     names = [f"survivors of decision {j}" for j in range(1, v.size + 1)] + ["their final reward"]
     for look, name in enumerate(names):
         below = np.cumsum(rejection.survivor_law(process, counts, look + 1))
@@ -102,13 +87,13 @@ def survivor_laws(rows: Sequence[Row]) -> Figure:
     finish(left, "score", "share at most", f"$n = {counts[0]}$, $v = ({words})$, half kept", legend=2)
 
     sizes = np.unique(np.geomspace(2, 128, 25).astype(int))
-    line(right, 0, sizes, [rejection.speculative_reward(int(n), v, KEEP) for n in sizes], "exact law")
-    line(right, 1, sizes, [rejection.speculative_reward(int(n), v, KEEP, closure=True) for n in sizes],
-         r"closure, $N\to\infty$")  # fmt: skip
-    line(right, 7, sizes, [order_statistics.expected_max(int(n)) for n in sizes], "Best-of-N")
+    line(right, 0, sizes, lambda n: rejection.speculative_reward(n, v, KEEP), "exact law")
+    closure = lambda n: rejection.speculative_reward(n, v, KEEP, closure=True)
+    line(right, 1, sizes, closure, r"closure, $N\to\infty$")
+    line(right, 7, sizes, order_statistics.expected_max, "Best-of-N")
     points(right, 0, select(rows, "B4", "process", process="linear"), "n", "simulated")
-    points(right, 7, [row for row in select(rows, "B3", "normal") if int(parse_setting(row.setting)["n"]) <= 128], "n",
-           "Best-of-N, simulated")  # fmt: skip
+    few = [row for row in select(rows, "B3", "normal") if entry("n")(row) <= 128]
+    points(right, 7, few, "n", "Best-of-N, simulated")
     right.set_xscale("log", base=2)
     finish(right, "rows $n$", "mean best reward", "the same schedule for few rows", legend=2)
     return figure
@@ -117,32 +102,90 @@ def survivor_laws(rows: Sequence[Row]) -> Figure:
 def reward_against_compute(rows: Sequence[Row]) -> Figure:
     """Mean best reward against generated tokens, in responses: Best-of-N and Speculative Rejection."""
     figure, (ax,) = panels(height=3.4)
-    spent = np.geomspace(1.0, 1100.0, 60)
-    line(ax, 0, spent, [order_statistics.expected_max(float(n)) for n in spent], "Best-of-N")
+    line(ax, 0, np.geomspace(1.0, 1100.0, 60), order_statistics.expected_max, "Best-of-N")
     points(ax, 0, select(rows, "B3", "normal"), "n")
-    sizes = 2 ** np.arange(2, 11)
+    sizes = [2**k for k in range(2, 11)]
+    spent = [_responses(n) for n in sizes]
     for look, (area, name) in enumerate(((0.8, "early-revealing"), (0.3, "late-revealing")), start=1):
-        line(ax, look, [_responses(int(n)) for n in sizes],
-             [profile_reward(int(n), area, KEEP, LENGTH, BUDGET) for n in sizes], f"keep half, {name}")  # fmt: skip
-        measured = sorted(select(rows, "B6", "reward", area=area), key=lambda row: row.setting)
-        _measured(ax, look, [_responses(int(parse_setting(row.setting)["n"])) for row in measured], measured)
-    for look, (area, name) in enumerate(((0.8, "early-revealing"), (0.3, "late-revealing")), start=3):
-        found = [_information(int(n), area) for n in sizes]
-        line(ax, look, [spent for _, spent in found], [reward for reward, _ in found], f"keep $n^{{1-v}}$, {name}")
-    ax.set_xscale("log")
-    finish(ax, "generated tokens, in responses", "mean best reward", legend=2)
+        line(
+            ax,
+            look,
+            spent,
+            [rejection_claims.profile_reward(n, area, KEEP, LENGTH, BUDGET) for n in sizes],
+            f"keep half, {name}",
+        )
+        points(ax, look, select(rows, "B6", "reward", area=area), lambda row: _responses(int(entry("n")(row))))
+        rewards, responses = zip(*(_information(n, area) for n in sizes), strict=True)
+        line(ax, look + 2, responses, rewards, f"keep $n^{{1-v}}$, {name}")
+    finish(ax, "generated tokens, in responses", "mean best reward", legend=2, log="x")
     return figure
 
 
 def _responses(n: int) -> float:
     """Tokens of the schedule that keeps the budget full, in responses."""
-    times = full_times(n, KEEP, LENGTH, BUDGET)
+    times = rejection_claims.full_times(n, KEEP, LENGTH, BUDGET)
     return cost.speculative_tokens(n, times, KEEP, LENGTH) / LENGTH
 
 
+# --- trained language models -----------------------------------------------------------------------------------------
+
+METHODS = {"best_of_n": "Best-of-N", "speculative": "Speculative Rejection"}
+ON_MODELS = tuple(f"B{i}" for i in range(1, 11))
+
+
+def reward_against(cost: str, label: str) -> Callable[[Axes, Sequence[Row]], None]:
+    """Mean reward of both methods against one cost per returned response: predicted lines, rows as points."""
+
+    def draw(ax: Axes, rows: Sequence[Row]) -> None:
+        for look, (method, name) in enumerate(METHODS.items()):
+            for model in MODELS:
+                mine = {"method": method, "model": model}
+                costs = {entry("n")(row): row.estimate for row in pooled(select(rows, "B10", cost, **mine))}
+                place = lambda row, costs=costs: costs[entry("n")(row)]
+                predicted = pooled(select(rows, "B10", "predicted_reward", **mine))
+                if predicted:
+                    line(ax, look, *zip(*sorted((place(row), row.estimate) for row in predicted), strict=True))
+                    mark(ax, look, select(rows, "B10", "reward", **mine), place, name)
+        finish(ax, label, "reward (standard deviations)", log="x")
+
+    return draw
+
+
+def information(ax: Axes, rows: Sequence[Row]) -> None:
+    """Explained variance of partial scores, decision by decision."""
+    mark(ax, 0, select(rows, "B10", "explained_variance"), "decision", "$v(t)$", joined=True)
+    ax.set_xticks([1, 2, 3])
+    ax.set_ylim(0.0, 1.0)
+    finish(ax, "decision", "explained share of the variance")
+
+
+def errors(ax: Axes, rows: Sequence[Row]) -> None:
+    """Estimated minus predicted mean reward by N, from v(t) and from the joint law of the rows."""
+    shown = (
+        ("B3", "llm_reward", "Best-of-N"),
+        ("B4", "llm_reward", "rejection, from $v(t)$"),
+        ("B4", "llm_reward_law", "rejection, joint law"),
+    )
+    for look, (claim, check, name) in enumerate(shown):
+        beside = lambda row, shift=1.0 + 0.08 * (look - 1): shift * entry("n")(row)
+        mark(ax, look, select(rows, claim, check), beside, name)
+    ax.axhline(0.0, color=BLACK, linewidth=0.8)
+    ax.set_xscale("log", base=2)
+    finish(ax, "N", "reward, estimated − predicted (sd)")
+
+
+def best_of_n_on_models(rows: Sequence[Row]) -> Figure | None:
+    """Reward against tokens, seconds and memory, what partial scores reveal, and the errors of predictions."""
+    mine = of_models(rows, ON_MODELS)
+    costs = {"tokens": "tokens generated", "seconds": "seconds", "peak": "cached tokens at most"}
+    draws = (*(reward_against(cost, label) for cost, label in costs.items()), information, errors)
+    return in_a_row(mine, draws, 3.0, PAGE * 1.6) if select(mine, "B10", "reward") else None
+
+
 #: name of the file → what draws it, and the claims it shows
-FIGURES: dict[str, Drawing] = {
+FIGURES = {
     "best_of_n_phases": Drawing(speedup_phases, ("B6",)),
     "best_of_n_survivors": Drawing(survivor_laws, ("B3", "B4")),
     "best_of_n_compute": Drawing(reward_against_compute, ("B3", "B6")),
+    "language_model_best_of_n": Drawing(best_of_n_on_models, ON_MODELS),
 }

@@ -1,32 +1,25 @@
-"""Figures of the correction claims. Each function takes result rows and returns a figure; curves come from theory/."""
+"""Figures of the correction claims, from rows; curves come from theory/."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal, get_args
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from figures.style import LOOKS, PAGE, Drawing, finish, line, panels, points, select
+from figures.model_points import at, in_a_row, mark, of_models, pooled
+from figures.style import BLACK, GREY, PAGE, Drawing, categories, dots, entry, finish, line, panels, points, select
+from llm_validation.recorded import MODELS
 from simulate.rows.store import Row
-from theory.claim import parse_setting
-from theory.correction import bootstrap, composition, predictions, repetition
+from theory.correction import bootstrap, composition, examples, predictions, repetition
 from theory.correction import users as correction_users
-from theory.correction.examples import (
-    CORRECTOR,
-    IDENTITY_LAWS,
-    N_EDITS,
-    PAIRS,
-    ROUNDS,
-    UPSTREAM,
-    UTILITIES,
-    WARM_UP,
-    edit_floors,
-)
+from theory.language_model_generation_claims import UPSTREAMS
 
 #: Correctors whose rounds are drawn; for "aligner" the utility crosses its limit, which a logarithm hides.
 SHOWN = ("copying", "resample", "overcorrect", "line")
+Habit = Literal["favourite", "step"]
 
 
 def rounds(rows: Sequence[Row]) -> Figure:
@@ -34,63 +27,57 @@ def rounds(rows: Sequence[Row]) -> Figure:
     figure, (left, right) = panels(2, PAGE, 3.2)
     k = np.arange(17)
     for look, name in enumerate(SHOWN):
-        r = ROUNDS[name]
+        r = examples.ROUNDS[name]
         limit = float(repetition.limit_law(r.kernel, r.policy) @ r.utilities)
         predicted = repetition.rounds(r.policy, r.kernel, r.utilities, int(k[-1]))
         rate = repetition.convergence_rate(r.kernel)
-        found = select(rows, "A4", "utility", corrector=name)
+        mine = select(rows, "A4", "utility", corrector=name)
         line(left, look, k, predicted, name)
-        points(left, look, found, "k")
+        points(left, look, mine, "k")
         line(right, look, k, np.abs(predicted - limit), rf"{name}, $|\lambda_2| = {rate:.3g}$")
-        _bare_points(right, look, [(_of(row, "k"), abs(row.estimate - limit)) for row in found])
+        dots(right, look, [(entry("k")(row), abs(row.estimate - limit)) for row in mine])
     finish(left, "rounds of correction $k$", r"utility $u(\pi K^k)$", legend=4)
-    right.set_yscale("log")
+    finish(right, "rounds of correction $k$", "distance from the limit", legend=2, log="y")
     right.set_ylim(1e-5, 2.0)
-    finish(right, "rounds of correction $k$", "distance from the limit", legend=2)
     return figure
-
-
-def _of(row: Row, name: str) -> float:
-    return float(parse_setting(row.setting)[name])
-
-
-def _bare_points(ax: Axes, look: int, places: Sequence[tuple[float, float]]) -> None:
-    """Measured points in a transformed unit, without intervals (which are smaller than the marker)."""
-    if places:
-        colour, _, marker = LOOKS[look]
-        ax.plot(*zip(*places, strict=True), color=colour, marker=marker, linestyle="none", zorder=3)
 
 
 def floors(rows: Sequence[Row]) -> Figure:
     """What SFT and the Aligner can reach on the same corrections, against the edit rate."""
     figure, (ax,) = panels(height=3.2)
     rates = np.linspace(0.001, 0.75, 150)
-    found = [edit_floors(float(rate)) for rate in rates]
-    for look, (kind, check, label) in enumerate(
-        [("sft", "sft", "SFT, $H(C|X)$"), ("aligner", "aligner", "Aligner, $H(C|X,O)$"),
-         ("gain", "difference", "difference, $I(C;O|X)$")]
-    ):  # fmt: skip
-        line(ax, look, rates, [getattr(f, kind) for f in found], label)
+    floors_at = [examples.edit_floors(float(rate)) for rate in rates]
+    curves = (
+        ("sft", "sft", "SFT, $H(C|X)$"),
+        ("aligner", "aligner", "Aligner, $H(C|X,O)$"),
+        ("gain", "difference", "difference, $I(C;O|X)$"),
+    )
+    for look, (kind, check, label) in enumerate(curves):
+        line(ax, look, rates, [getattr(f, kind) for f in floors_at], label)
         points(ax, look, select(rows, "A1", check), "edit_rate")
-    finish(ax, "share of tokens that a correction edits", "loss floor (nats)", legend=1)
+    finish(ax, "share of tokens that a correction edits", "loss floor (nats)")
     return figure
 
 
 def gains(rows: Sequence[Row]) -> Figure:
-    """Predicted against measured gain on upstream policies, and the gain against how good they are already."""
+    """Predicted against estimated gain on upstream policies, and the gain against how good they are already."""
     figure, (left, right) = panels(2, PAGE, 3.2)
-    predicted = {name: composition.gain(policy, CORRECTOR, UTILITIES) for name, policy in UPSTREAM.items()}
+    predicted = {
+        name: composition.gain(policy, examples.CORRECTOR, examples.UTILITIES)
+        for name, policy in examples.UPSTREAM.items()
+    }
     ends = [min(predicted.values()), max(predicted.values())]
     line(left, 7, ends, ends)
-    for look, (name, policy) in enumerate(UPSTREAM.items()):
-        measured = [row.estimate for row in select(rows, "A3", "gain", upstream=name)]
-        _bare_points(left, look, [(predicted[name], value) for value in measured])
-        _bare_points(right, look, [(float(policy @ UTILITIES), value) for value in measured])
-        right.annotate(name, (float(policy @ UTILITIES), predicted[name]), (4, 4), textcoords="offset points")
+    for look, (name, policy) in enumerate(examples.UPSTREAM.items()):
+        utility = float(policy @ examples.UTILITIES)
+        mine = [row.estimate for row in select(rows, "A3", "gain", upstream=name)]
+        dots(left, look, [(predicted[name], value) for value in mine])
+        dots(right, look, [(utility, value) for value in mine])
+        right.annotate(name, (utility, predicted[name]), (4, 4), textcoords="offset points")
     for ax in (left, right):
-        ax.axhline(0.0, color="#7F7F7F", linewidth=0.6)
-    finish(left, "predicted gain", "measured gain", "one corrector, six upstream policies", legend=0)
-    finish(right, r"utility of the upstream policy $u(\pi)$", "measured gain", "better ones gain less", legend=0)
+        ax.axhline(0.0, color=GREY, linewidth=0.6)
+    finish(left, "predicted gain", "estimated gain", "one corrector, six upstream policies", legend=0)
+    finish(right, r"utility of the upstream policy $u(\pi)$", "estimated gain", "better ones gain less", legend=0)
     return figure
 
 
@@ -98,37 +85,36 @@ def copying(rows: Sequence[Row]) -> Figure:
     """Unchanged answers against the share of identity pairs, and how a warm-up is forgotten."""
     figure, (left, right) = panels(2, PAGE, 3.2)
     shares = np.linspace(0.0, 0.95, 60)
-    look = 0
-    for laws in IDENTITY_LAWS:
-        for upstream in ("weak", "expert"):
-            curve = [predictions.unchanged(float(q), laws, upstream) for q in shares]
-            line(left, look, shares, curve, f"{upstream} upstream, {laws} laws")
-            points(left, look, select(rows, "A5", "unchanged", laws=laws, upstream=upstream), "share")
-            look += 1
+    pairs = [(laws, upstream) for laws in examples.IDENTITY_LAWS for upstream in ("weak", "expert")]
+    for look, (laws, upstream) in enumerate(pairs):
+        curve = [predictions.unchanged(float(q), laws, upstream) for q in shares]
+        line(left, look, shares, curve, f"{upstream} upstream, {laws} laws")
+        points(left, look, select(rows, "A5", "unchanged", laws=laws, upstream=upstream), "share")
     finish(left, "share of identity pairs $q$", "unchanged answers", "joint training", legend=2)
     times = np.geomspace(0.3, 300.0, 120)
     for look, copy in enumerate((0.3, 0.0)):
-        left_over = composition.copying_left(copy, N_EDITS, WARM_UP, times)
+        left_over = composition.copying_left(copy, examples.N_EDITS, examples.WARM_UP, times)
         line(right, look, times, left_over, f"$K(o|o) = {copy:g}$")
-        points(right, look, [r for r in select(rows, "A5", "forgotten", copy=copy) if _of(r, "time") > 0], "time")
-    right.set_xscale("log")
-    finish(right, "time on corrections alone", "probability of copying", "after a warm-up on identity pairs", legend=2)
+        forgotten = select(rows, "A5", "forgotten", copy=copy)
+        points(right, look, [row for row in forgotten if entry("time")(row) > 0], "time")
+    title = "after a warm-up on identity pairs"
+    finish(right, "time on corrections alone", "probability of copying", title, legend=2, log="x")
     return figure
 
 
 def bootstrapping(rows: Sequence[Row]) -> Figure:
     """Where DPO ends on the pairs of a reversible corrector, against its weight; one round and all rounds beside it."""
     figure, (ax,) = panels(height=3.2)
-    p = PAIRS["reversible"]
+    p = examples.PAIRS["reversible"]
     ends = {
         r"upstream $\pi$": p.policy,
         r"SFT, DDRO: $\pi K$": p.policy @ p.kernel,
         r"all rounds: $\nu$": repetition.limit_law(p.kernel),
     }
     weights = np.linspace(0.3, 3.0, 100)
-    dpo = [bootstrap.dpo_limit(p.policy, p.kernel, float(beta))[0] for beta in weights]
     for look, (label, law) in enumerate(ends.items(), start=1):
         line(ax, look, weights[[0, -1]], [law[0], law[0]], label)
+    dpo = lambda beta: bootstrap.dpo_limit(p.policy, p.kernel, beta)[0]
     line(ax, 0, weights, dpo, r"DPO: $\pi^{1-1/\beta}\nu^{1/\beta}$")
     points(ax, 0, select(rows, "A6", "dpo", pairs="reversible", answer=0), "kl_beta", "DPO, trained")
     finish(ax, r"DPO's weight $\beta$", "probability of the first answer", legend=2)
@@ -138,37 +124,99 @@ def bootstrapping(rows: Sequence[Row]) -> Figure:
 def users(rows: Sequence[Row]) -> Figure:
     """Distortion by who corrects, with its suprema; and small edits against favourites on a line."""
     figure, (left, right) = panels(2, PAGE, 3.4)
-    shares = np.linspace(0.015, 0.95, 200)
-    uniform = np.full(4, 0.25)
-    for look, habit in enumerate(("favourite", "step")):
-        curve = [predictions.who_corrects(habit, float(c)) for c in shares]
-        minority = shares[shares <= 0.5]
-        worst = [correction_users.worst_distortion(habit, uniform, [c, 1 - c]) for c in minority]  # type: ignore[arg-type]
-        line(left, look, shares, curve, habit)
+    shares, uniform = np.linspace(0.015, 0.95, 200), np.full(4, 0.25)
+    minority = shares[shares <= 0.5]
+    habits: tuple[Habit, ...] = get_args(Habit)
+    for look, habit in enumerate(habits):
+        line(left, look, shares, [predictions.who_corrects(habit, float(c)) for c in shares], habit)
+        worst = [correction_users.worst_distortion(habit, uniform, [float(c), 1 - float(c)]) for c in minority]
         line(left, look + 2, minority, worst, f"{habit}, supremum")
         points(left, look, select(rows, "A7", "who", habit=habit), "minority")
-    left.set_yscale("log")
-    finish(left, "share of the corrections that the minority makes", "distortion", "a minority with much at stake",
-           legend=2)  # fmt: skip
-    found = select(rows, "A7", "edits")
-    n_answers = int(_of(found[0], "n_answers")) if found else 9
+    label = "share of the corrections that the minority makes"
+    finish(left, label, "distortion", "a minority with much at stake", legend=2, log="y")
+
+    edits = select(rows, "A7", "edits")
+    n_answers = int(entry("n_answers")(edits[0])) if edits else 9
     k = np.arange(41)
-    line(right, 0, k, [predictions.edits_after(n_answers, int(j)) for j in k], "edits, one place at a time")
-    points(right, 0, found, "k")
-    settled = predictions.edits_settle("uniform", n_answers)
-    favourites = predictions.favourites_on_a_line(n_answers)
-    line(right, 1, k[[0, -1]], [settled, settled], "edits, in the end")
-    line(right, 2, k[[0, -1]], [favourites, favourites], "favourites, any number of rounds")
-    finish(right, "rounds of correction $k$", "distortion", "favourites evenly on a line", legend=1)
+    line(right, 0, k, lambda j: predictions.edits_after(n_answers, j), "edits, one place at a time")
+    points(right, 0, edits, "k")
+    ends = (predictions.edits_settle("uniform", n_answers), predictions.favourites_on_a_line(n_answers))
+    for look, (value, label) in enumerate(
+        zip(ends, ("edits, in the end", "favourites, any number of rounds"), strict=True)
+    ):
+        line(right, look + 1, k[[0, -1]], [value, value], label)
+    finish(right, "rounds of correction $k$", "distortion", "favourites evenly on a line")
     return figure
 
 
+# --- trained language models -----------------------------------------------------------------------------------------
+
+LEARNERS = {"aligner": "Aligner, H(C|X,O)", "sft": "SFT, H(C|X)"}
+BOOTSTRAPPED = ("ddro", "rdro", "dpo")
+ON_MODELS = tuple(f"A{i}" for i in range(1, 7))
+
+
+def trained_floors(ax: Axes, rows: Sequence[Row]) -> None:
+    """Held-out losses and the entropies that are their floors; the gap between the two is I(C;O|X)."""
+    for place, method in enumerate(LEARNERS):
+        for floor in pooled(select(rows, "A1", "floor", method=method)):
+            ax.plot([floor.estimate] * 2, [-place - 0.3, -place + 0.3], color=BLACK, linewidth=1.2)
+        losses = select(rows, "A1", "loss", method=method)
+        mark(ax, 1, losses, at(-place), "held-out loss" if place == 0 else None, across=True)
+    categories(ax, list(LEARNERS.values()))
+    finish(ax, "nats per correction", "", "lines: entropy floors")
+
+
+def trained_gains(ax: Axes, rows: Sequence[Row]) -> None:
+    """Gain of mean utility on upstream models that the Aligner never saw: sampled against predicted."""
+    ends: list[float] = []
+    for look, upstream in enumerate(UPSTREAMS):
+        for model in MODELS:
+            for predicted in pooled(select(rows, "A3", "predicted_gain", upstream=upstream, model=model)):
+                ends.append(predicted.estimate)
+                sampled = select(rows, "A3", "sampled_gain", upstream=upstream, model=model)
+                mark(ax, look, sampled, at(predicted.estimate), upstream)
+    if ends:
+        ax.plot([min(ends), max(ends)], [min(ends), max(ends)], color=BLACK, linewidth=0.8)
+    finish(ax, "predicted gain", "sampled gain of mean utility", "unseen upstream models", legend=2)
+
+
+def trained_rounds(ax: Axes, rows: Sequence[Row]) -> None:
+    """Errors of mean utility after k rounds: from the process's kernel, and from the trained one."""
+    shown = {"llm_utility": "from the process's kernel", "llm_utility_measured": "from the trained kernel"}
+    for look, (check, name) in enumerate(shown.items()):
+        beside = lambda row, shift=0.06 * (look - 0.5): shift + entry("k")(row)
+        mark(ax, look, select(rows, "A4", check), beside, name)
+    ax.axhline(0.0, color=BLACK, linewidth=0.8)
+    ax.set_xticks([1, 2, 4])
+    finish(ax, "rounds of correction", "mean utility, estimated − predicted")
+
+
+def trained_pairs(ax: Axes, rows: Sequence[Row]) -> None:
+    """Bootstrapping by pairs: distance to each method's limit, and to one corrected round πK."""
+    shown = {"llm_pairs_limit": "to the method's limit", "llm_pairs_composed": r"to $\pi K$"}
+    for look, (check, name) in enumerate(shown.items()):
+        for place, method in enumerate(BOOTSTRAPPED):
+            label = name if place == 0 else None
+            mark(ax, look, select(rows, "A6", check, method=method), at(-place), label, across=True)
+    categories(ax, [method.upper() for method in BOOTSTRAPPED])
+    finish(ax, "total variation", "", r"trained on pairs $c \succ o$", log="x")
+
+
+def correction_on_models(rows: Sequence[Row]) -> Figure | None:
+    """Losses at their floors, gains on unseen upstream models, rounds, and bootstrapping by pairs."""
+    mine = of_models(rows, ON_MODELS)
+    draws = (trained_floors, trained_gains, trained_rounds, trained_pairs)
+    return in_a_row(mine, draws, 3.0, PAGE * 1.3) if select(mine, "A1", "loss") else None
+
+
 #: name of the file → what draws it, and the claims it shows
-FIGURES: dict[str, Drawing] = {
+FIGURES = {
     "correction_rounds": Drawing(rounds, ("A4",)),
     "correction_floors": Drawing(floors, ("A1",)),
     "correction_gains": Drawing(gains, ("A3",)),
     "correction_copying": Drawing(copying, ("A5",)),
     "correction_bootstrapping": Drawing(bootstrapping, ("A6",)),
     "correction_users": Drawing(users, ("A7",)),
+    "language_model_correction": Drawing(correction_on_models, ON_MODELS),
 }

@@ -1,4 +1,8 @@
-"""Figures of the distortion claims. Each function takes result rows and returns a figure; curves come from theory/."""
+"""Figures of the distortion claims, from rows; curves come from theory/.
+
+A prediction for a trained model starts from the reference and the comparisons that were really drawn, so it has rows of
+its own (`predicted`) or follows from a row (`trained` is distortion over prediction, less one).
+"""
 
 from __future__ import annotations
 
@@ -6,70 +10,68 @@ import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from figures.style import LOOKS, PAGE, Drawing, finish, line, panels, points, select
+from figures import style
+from figures.model_points import mark, model_of, of_models, pooled
+from figures.style import PAGE, Drawing, finish, line, panels, points, select
+from llm_validation.recorded import MODELS
 from simulate.rows.store import Row
-from theory.claim import parse_setting
+from theory.claims import find_claim
 from theory.distortion import factors
 from theory.distortion.audit.interval import audit
 from theory.distortion.claims import correlated_ratio, rlhf_in_a_ball
 from theory.distortion.instances import Instance, borda_instance
 from theory.distortion.measure import distortion
 from theory.distortion.methods import METHODS
+from theory.language_model_settings import INSTANCE_BETAS, INSTANCES, PEOPLE_METHODS
 from theory.policy.nash import maximal_lottery
 from theory.social_choice.pairwise import borda
 from theory.validate import Array
 
+TEMPERATURE = r"users' temperature $\beta$"
+
 
 def factors_against_beta(rows: Sequence[Row]) -> Figure:
-    """Distortion against bt_beta: the constants as curves, every rule's worst measured value as points."""
+    """Distortion against bt_beta: the constants as curves, every rule's worst estimate as points."""
     figure, (left, right) = panels(2, PAGE, 3.9)
-    betas = np.linspace(0.2, 22.0, 200)
-    curves: list[tuple[str, Callable[[float], float]]] = [
-        ("$L$: lottery, NLHF (tight)", factors.linear_factor),
-        ("$K^*$: Borda, Copeland, RLHF (tight)", factors.borda_factor),
-        ("$C$: Borda, at least", factors.borda_lower_factor),
-        ("$2L$: Borda, Copeland, at most", lambda b: 2 * factors.linear_factor(b)),
-        ("$L^2$: Borda, at most", lambda b: factors.linear_factor(b) ** 2),
-    ]
-    for look, (label, curve) in enumerate(curves):
-        line(left, look, betas, [curve(float(b)) for b in betas], label)
+    betas, tail = np.linspace(0.2, 22.0, 200), np.linspace(5.0, 20.0, 100)
+    line(left, 0, betas, factors.linear_factor, "$L$: lottery, NLHF (tight)")
+    line(left, 1, betas, factors.borda_factor, "$K^*$: Borda, Copeland, RLHF (tight)")
+    line(left, 2, betas, factors.borda_lower_factor, "$C$: Borda, at least")
+    line(left, 3, betas, lambda b: 2 * factors.linear_factor(b), "$2L$: Borda, Copeland, at most")
+    line(left, 4, betas, lambda b: factors.linear_factor(b) ** 2, "$L^2$: Borda, at most")
     points(left, 0, select(rows, "D3", "attained"), "bt_beta", "lottery on I3")
     points(left, 1, select(rows, "D4", "attained"), "bt_beta", "Borda on I5")
     points(left, 2, select(rows, "D6", "attained"), "bt_beta", "Copeland on I5")
     left.set_ylim(0, 26)
-    finish(
-        left, r"users' temperature $\beta$", "worst-case distortion", "bounds, and instances that attain them", legend=2
-    )
+    finish(left, TEMPERATURE, "worst-case distortion", "bounds, and instances that attain them", legend=2)
 
-    tail = np.linspace(5.0, 20.0, 100)
-    line(right, 0, betas, [factors.linear_factor(float(b)) for b in betas], "$L$")
-    line(right, 1, betas, [factors.borda_factor(float(b)) for b in betas], "$K^*$")
-    line(right, 5, tail, [math.exp(b) / (44 * b) for b in tail], r"$e^\beta/(44\beta)$: RLHF in a ball, at least")
-    line(right, 6, tail, [rlhf_in_a_ball(float(b), 1e-9) for b in tail], r"$e^\beta/(10\beta)$: RLHF on I6")
+    line(right, 0, betas, factors.linear_factor, "$L$")
+    line(right, 1, betas, factors.borda_factor, "$K^*$")
+    line(right, 5, tail, lambda b: math.exp(b) / (44 * b), r"$e^\beta/(44\beta)$: RLHF in a ball, at least")
+    line(right, 6, tail, lambda b: rlhf_in_a_ball(b, 1e-9), r"$e^\beta/(10\beta)$: RLHF on I6")
     points(right, 6, select(rows, "D8", "sampled"), "bt_beta", "RLHF on I6, sampled")
     points(right, 0, select(rows, "D9", "on_I6"), "bt_beta", "NLHF on I6")
     points(right, 2, select(rows, "D7", "plurality", n_alternatives=1000), "bt_beta", "plurality, $A = 1000$")
-    points(right, 3, select(rows, "D7", "veto", n_alternatives=1000, rule="plain"), "bt_beta",
-           "plurality veto, $A = 1000$")  # fmt: skip
+    veto = select(rows, "D7", "veto", n_alternatives=1000, rule="plain")
+    points(right, 3, veto, "bt_beta", "plurality veto, $A = 1000$")
     points(right, 4, select(rows, "D7", "random_dictator", n_alternatives=100), "bt_beta", "random dictator, $A = 100$")
-    right.set_yscale("log")
-    finish(right, r"users' temperature $\beta$", "distortion", "every rule on its worst instance", legend=2)
+    finish(right, TEMPERATURE, "distortion", "every rule on its worst instance", legend=2, log="y")
     return figure
 
 
 def search_for_violations(rows: Sequence[Row]) -> Figure:
     """What an adversary that searches populations finds, beside the bound it cannot pass."""
     figure, axes = panels(3, PAGE, 2.6)
-    betas = np.linspace(0.5, 21.0, 100)
-    searches: list[tuple[str, str, Callable[[float], float], str]] = [
+    searches = (
         ("D3", "maximal lottery", factors.linear_factor, "$L$"),
         ("D4", "Borda", factors.borda_factor, "$K^*$"),
         ("D6", "Copeland", factors.borda_factor, "$K^*$"),
-    ]
+    )
     for ax, (claim, rule, bound, name) in zip(axes, searches, strict=True):
-        line(ax, 0, betas, [bound(float(b)) for b in betas], name)
+        line(ax, 0, np.linspace(0.5, 21.0, 100), bound, name)
         points(ax, 1, select(rows, claim, "bound"), "bt_beta", "worst found")
         finish(ax, r"$\beta$", "distortion", rule, legend=2)
     return figure
@@ -79,13 +81,12 @@ def rlhf_against_nlhf(rows: Sequence[Row]) -> Figure:
     """RLHF and NLHF on I6 in the same ball: e^β against a constant."""
     figure, (ax,) = panels(height=3.2)
     betas = np.linspace(5.0, 30.0, 120)
-    line(ax, 0, betas, [rlhf_in_a_ball(float(b), 1e-17) for b in betas], r"RLHF, limit $e^\beta/(10\beta)$")
-    line(ax, 1, betas, [factors.linear_factor(float(b)) for b in betas], "NLHF, bound $L$")
-    line(ax, 3, betas[betas >= 10], [math.exp(b) / (44 * b) for b in betas if b >= 10], r"$e^\beta/(44\beta)$")
+    line(ax, 0, betas, lambda b: rlhf_in_a_ball(b, 1e-17), r"RLHF, limit $e^\beta/(10\beta)$")
+    line(ax, 1, betas, factors.linear_factor, "NLHF, bound $L$")
+    line(ax, 3, betas[betas >= 10], lambda b: math.exp(b) / (44 * b), r"$e^\beta/(44\beta)$")
     points(ax, 0, select(rows, "D8", "limit"), "bt_beta", "RLHF")
     points(ax, 1, select(rows, "D9", "on_I6"), "bt_beta", "NLHF")
-    ax.set_yscale("log")
-    finish(ax, r"users' temperature $\beta$", "distortion on I6", r"KL budget $\tau = 1$ nat")
+    finish(ax, TEMPERATURE, "distortion on I6", r"KL budget $\tau = 1$ nat", log="y")
     return figure
 
 
@@ -97,30 +98,22 @@ def correlated_growth(rows: Sequence[Row]) -> Figure:
         line(ax, look, sizes, [correlated_ratio(beta, int(A)) for A in sizes], rf"theory, $\beta = {beta:g}$")
         points(ax, look, select(rows, "D11", "chain", bt_beta=beta), "n_alternatives", rf"sampled, $\beta = {beta:g}$")
     line(ax, 3, sizes, 0.7 * np.sqrt(sizes), r"slope $\frac{1}{2}$")
-    ax.set_xscale("log")
-    ax.set_yscale("log")
-    finish(ax, "alternatives $A$", "distortion on I9", legend=2)
+    finish(ax, "alternatives $A$", "distortion on I9", legend=2, log="xy")
     return figure
 
 
 def finite_samples(rows: Sequence[Row]) -> Figure:
     """D14's fitted exponents with their 95 % intervals, beside the predictions."""
     figure, (ax,) = panels(1, PAGE, 2.0)
-    wanted = [
-        ("win_rates", "win rates"),
-        ("local_family", "utility, worst local family"),
-        ("lottery", "utility of a mixed lottery"),
-    ]
-    labels, position = [], 0
-    for check, label in wanted:
-        for row in select(rows, "D14", check):
-            ax.errorbar(row.estimate, position, xerr=[[row.estimate - row.low], [row.high - row.estimate]],
-                        color="#0072B2", marker="s", capsize=2)  # fmt: skip
-            labels.append(f"{label} ({row.setting.replace(';', ', ')})")
-            position += 1
-    ax.axvline(-0.5, color="#000000", linestyle="-")
-    ax.set_yticks(range(position), labels)
-    ax.set_ylim(-0.6, position - 0.4)
+    checks = {
+        "win_rates": "win rates",
+        "local_family": "utility, worst local family",
+        "lottery": "utility of a mixed lottery",
+    }
+    fits = [row for check in checks for row in select(rows, "D14", check)]
+    points(ax, 1, fits, lambda row: -float(fits.index(row)), across=True)
+    ax.axvline(-0.5, color=style.BLACK, linestyle="-")
+    style.categories(ax, [f"{checks[row.check]} ({row.setting.replace(';', ', ')})" for row in fits])
     finish(ax, "fitted exponent of $n$ (line: predicted)", "", legend=0)
     return figure
 
@@ -129,23 +122,36 @@ def audit_example(rows: Sequence[Row]) -> Figure:
     """The audit's interval for Borda's winner, the lottery and the uniform policy on I5, with the truth inside."""
     figure, (ax,) = panels(height=3.2)
     betas = np.array([1.0, 2.0, 4.0, 6.0, 8.0])
-    policies: list[tuple[str, Callable[[Instance], Array]]] = [
-        ("Borda", lambda instance: borda(instance.win_rates, instance.mu)),
-        ("lottery", lambda instance: maximal_lottery(instance.win_rates).policy),
-        ("uniform", lambda instance: instance.reference),
-    ]
-    for look, (label, rule) in enumerate(policies, start=1):
-        instances = [borda_instance(float(beta), 0.05) for beta in betas]
-        intervals = [audit(i.win_rates, rule(i), i.bt_beta) for i in instances]
+    instances = [borda_instance(float(beta), 0.05) for beta in betas]
+    policies: dict[str, Callable[[Instance], Array]] = {
+        "Borda": lambda instance: borda(instance.win_rates, instance.mu),
+        "lottery": lambda instance: maximal_lottery(instance.win_rates).policy,
+        "uniform": lambda instance: instance.reference,
+    }
+    for look, (label, rule) in enumerate(policies.items(), start=1):
+        audits = [audit(i.win_rates, rule(i), i.bt_beta) for i in instances]
         truth = [distortion(i.population, rule(i)) for i in instances]
-        low, high = (np.array([getattr(a, end) for a in intervals]) for end in ("lower", "upper"))
-        middle, shift = (low + high) / 2, 0.15 * (look - 2)
-        colour, _, marker = LOOKS[look]
-        ax.errorbar(betas + shift, middle, yerr=[middle - low, high - middle], linestyle="none", color=colour,
+        low, high = np.array([a.lower for a in audits]), np.array([a.upper for a in audits])
+        colour, _, marker = style.LOOKS[look]
+        places = betas + 0.15 * (look - 2)
+        ax.errorbar(places, (low + high) / 2, yerr=(high - low) / 2, linestyle="none", color=colour,
                     capsize=3, label=f"{label}: audit")  # fmt: skip
-        ax.plot(betas + shift, truth, linestyle="none", marker=marker, color=colour, label=f"{label}: truth")
-    line(ax, 0, betas, [factors.linear_factor(float(b)) for b in betas], "$L$")
-    finish(ax, r"users' temperature $\beta$", "distortion", "all populations with I5's win rates", legend=2)
+        ax.plot(places, truth, linestyle="none", marker=marker, color=colour, label=f"{label}: truth")
+    line(ax, 0, betas, factors.linear_factor, "$L$")
+    finish(ax, TEMPERATURE, "distortion", "all populations with I5's win rates", legend=2)
+    return figure
+
+
+def _by_population(rows: Sequence[Row], height: float, draw: Callable[[Axes, list[Row]], None]) -> Figure | None:
+    """A panel per population that has rows, with the methods along y; None without rows."""
+    populations = sorted({style.text(row, "population") for row in rows})
+    if not populations:
+        return None
+    figure, axes = panels(len(populations), max(PAGE, 2.2 * len(populations)), height)
+    for ax, population in zip(axes, populations, strict=True):
+        draw(ax, [row for row in rows if style.text(row, "population") == population])
+        style.categories(ax, [method.label if ax is axes[0] else "" for method in METHODS.values()])
+        ax.set_title(population)
     return figure
 
 
@@ -153,54 +159,123 @@ def people(rows: Sequence[Row]) -> Figure | None:
     """Every rule and method on populations of raters, with 95 % bootstrap intervals; None without such rows."""
     mine = [row for name in METHODS for check in (name, f"{name}_on_rated_pairs")
             for row in select(rows, "D17", check, bt_beta=5.0)]  # fmt: skip
-    populations = sorted({str(parse_setting(row.setting)["population"]) for row in mine})
-    if not populations:
-        return None
-    figure, axes = panels(len(populations), max(PAGE, 2.2 * len(populations)), 3.0)
-    names = list(METHODS)
-    for ax, population in zip(axes, populations, strict=True):
-        for position, name in enumerate(reversed(names)):
-            found = [row for row in mine if row.check.removesuffix("_on_rated_pairs") == name
-                     and parse_setting(row.setting)["population"] == population]  # fmt: skip
-            for row in found:
-                low, high = min(row.low, row.estimate), max(row.high, row.estimate)
-                ax.errorbar(row.estimate, position, xerr=[[row.estimate - low], [high - row.estimate]],
-                            color="#0072B2", marker="s", capsize=2)  # fmt: skip
-        ax.axvline(1.0, color="#7F7F7F", linewidth=0.8)
-        labels = [METHODS[name].label for name in reversed(names)] if ax is axes[0] else []
-        ax.set_yticks(range(len(names)), labels or [""] * len(names))
-        finish(ax, r"distortion at $\beta = 5$", "", population, legend=0)
-    return figure
+
+    def draw(ax: Axes, raters: list[Row]) -> None:
+        points(ax, 1, raters, lambda row: _method(row.check.removesuffix("_on_rated_pairs")), across=True)
+        ax.axvline(1.0, color=style.GREY, linewidth=0.8)
+        finish(ax, r"distortion at $\beta = 5$", "", legend=0)
+
+    return _by_population(mine, 3.0, draw)
+
+
+def _method(name: str) -> float:
+    return -float(list(METHODS).index(name))
 
 
 def methods_on_samples(rows: Sequence[Row]) -> Figure | None:
     """Every rule and method on samples of the instances: few users (open) and many (filled); None without rows."""
     mine = [row for row in rows if row.claim == "D14" and row.check.startswith("sampled_")]
-    if not mine:
-        return None
-    populations = sorted({str(parse_setting(row.setting)["population"]) for row in mine})
-    sizes = sorted({int(parse_setting(row.setting)["n_users"]) for row in mine})
-    names = list(reversed(METHODS))
-    figure, axes = panels(len(populations), PAGE, 3.0)
-    for ax, population in zip(axes, populations, strict=True):
-        for look, size in enumerate(sizes):
-            colour, _, marker = LOOKS[look + 1]
-            for row in mine:
-                setting = parse_setting(row.setting)
-                if (setting["population"], setting["n_users"]) != (population, size):
-                    continue
-                position = names.index(row.check.removeprefix("sampled_")) + 0.2 * (look - 0.5)
-                label = f"$n = 10^{{{math.log10(size):.0f}}}$" if row.check == "sampled_borda" else None
-                ax.errorbar(row.estimate, position, xerr=1.96 * row.stderr, color=colour, marker=marker, label=label,
-                            markerfacecolor=colour if look else "none", linestyle="none", capsize=2)  # fmt: skip
-        ax.set_yticks(range(len(names)), [METHODS[name].label for name in names] if ax is axes[0] else [])
-        finish(ax, "distortion", "", population, legend=0)
-    axes[0].legend(loc="upper right", bbox_to_anchor=(0.0, -0.05))
+    sizes = sorted({style.entry("n_users")(row) for row in mine})
+
+    def draw(ax: Axes, samples: list[Row]) -> None:
+        for look, size in enumerate(sizes, start=1):
+            of_size = [row for row in samples if style.entry("n_users")(row) == size]
+            place = lambda row, shift=0.2 * (look - 1.5): _method(row.check.removeprefix("sampled_")) + shift
+            label = f"$n = 10^{{{math.log10(size):.0f}}}$"
+            points(ax, look, of_size, place, label, filled=look > 1, across=True)
+        finish(ax, "distortion", "", legend=0)
+
+    figure = _by_population(mine, 3.0, draw)
+    if figure is not None:
+        figure.axes[0].legend(loc="upper right", bbox_to_anchor=(0.0, -0.05))
     return figure
 
 
+# --- trained language models -----------------------------------------------------------------------------------------
+
+#: Claim and look of each method, and how far it is moved along the axis of instances.
+TRAINED = {"rlhf": ("D8", 2, 0.17), "nlhf": ("D9", 1, -0.17)}
+NAMES = {"rlhf": "RLHF", "nlhf": "NLHF", "dpo": "DPO"}
+LABELS = {
+    "I3": "Condorcet (I3)", "I5": "Borda (I5)", "I6": "KL ball (I6)", "I9": "adjacent pairs (I9)",
+    "I9_product": "I9, product pairs", "random": "random users",
+}  # fmt: skip
+
+
+def _instance(row: Row) -> float:
+    """Where a row's instance and method stand along y."""
+    return TRAINED[style.text(row, "method")][2] - INSTANCES.index(style.text(row, "instance"))
+
+
+def _bounds(ax: Axes) -> None:
+    """L(β) and K*(β) on the instances where they bound NLHF and RLHF."""
+    bounded = {str(setting["instance"]) for setting in find_claim("D4").check("trained").settings}
+    instances = list(enumerate(zip(INSTANCES, INSTANCE_BETAS, strict=True)))
+    lottery = [(factors.linear_factor(b), -i - 0.17) for i, (_, b) in instances]
+    scores = [(factors.borda_factor(b), -i + 0.17) for i, (name, b) in instances if name in bounded]
+    style.dots(ax, 1, lottery, "$L$ bounds NLHF", marker="4", markersize=8)
+    style.dots(ax, 2, scores, "$K^*$ bounds RLHF", marker="4", markersize=8)
+
+
+def reached_and_predicted(rows: Sequence[Row]) -> Figure | None:
+    """Per instance: the distortion predicted (line) and reached (point) with its bound, and by how much they differ."""
+    if not select(of_models(rows, ("D8", "D9")), "D8", "reached"):
+        return None
+    figure, (left, right) = panels(2, PAGE, 3.6)
+    for method, (claim, look, _) in TRAINED.items():
+        colour = style.LOOKS[look][0]
+        for row in pooled(of_models(select(rows, claim, "predicted"), (claim,))):
+            y = _instance(row)
+            left.plot([row.estimate] * 2, [y - 0.17, y + 0.17], color=colour, linestyle="-", linewidth=1.2)
+        left.plot([], [], color=colour, label=f"{NAMES[method]}, predicted")
+        mark(left, look, select(rows, claim, "reached"), _instance, NAMES[method], across=True)
+        mark(right, look, style.scaled(select(rows, claim, "excess"), 100.0), _instance, NAMES[method], across=True)
+        resolution = 100 * find_claim(claim).check("excess").resolution
+        right.axvspan(-resolution, resolution, color=style.BLACK, alpha=0.04, linewidth=0)
+    _bounds(left)
+    right.axvline(0.0, color=style.BLACK, linewidth=1.0)
+    style.categories(left, [f"{LABELS[n]}, $\\beta={b:g}$" for n, b in zip(INSTANCES, INSTANCE_BETAS, strict=True)])
+    style.categories(right, [""] * len(INSTANCES))
+    finish(left, "distortion", "", "predicted, reached, bounded", legend=2, log="x")
+    style.ticks(left.xaxis, 1, 1.5, 2, 3, 4, 6, 8)
+    finish(right, "reached over predicted, less one (%)", "", "shaded: the resolution", legend=2)
+    return figure
+
+
+def trained_on_people(rows: Sequence[Row]) -> Figure | None:
+    """Distortion of models aligned to raters against bt_beta, predicted (lines) and reached; one panel per file."""
+    mine = of_models(select(rows, "D17", "trained_distortion"), ("D17",))
+    populations = sorted({style.text(row, "population") for row in mine})
+    if not populations:
+        return None
+    figure, axes = panels(len(populations), 3.4 * min(2, len(populations)), 3.2)
+    for ax, population in zip(axes, populations, strict=True):
+        for look, method in enumerate(PEOPLE_METHODS):
+            reached = select(mine, "D17", "trained_distortion", population=population, method=method)
+            for model in MODELS:
+                _predicted_line(ax, look, method, rows, select(reached, "D17", "trained_distortion", model=model))
+            apart = 1.05 ** (look - 1)  # RLHF and DPO share a prediction
+            mark(ax, look, reached, lambda row, apart=apart: apart * style.entry("bt_beta")(row), NAMES[method])
+        finish(ax, TEMPERATURE, "distortion", f"raters: {population}", legend=2, log="x")
+        style.ticks(ax.xaxis, *sorted({style.entry("bt_beta")(row) for row in mine}))
+    return figure
+
+
+def _predicted_line(ax: Axes, look: int, method: str, rows: Sequence[Row], reached: Sequence[Row]) -> None:
+    """The prediction behind rows of one method and model: distortion / (1 + excess), mean over seeds."""
+    excess = {(row.setting, row.seed): row.estimate for row in select(rows, "D17", "trained")}
+    found: dict[float, list[float]] = {}
+    for row in reached:
+        if (row.setting, row.seed) in excess:
+            value = row.estimate / (1.0 + excess[row.setting, row.seed])
+            found.setdefault(style.entry("bt_beta")(row), []).append(value)
+    if found:
+        label = f"{NAMES[method]}, predicted{MODELS[str(model_of(reached[0]))].suffix}"
+        line(ax, look, sorted(found), [float(np.mean(found[b])) for b in sorted(found)], label)
+
+
 #: name of the file → what draws it, and the claims it shows
-FIGURES: dict[str, Drawing] = {
+FIGURES = {
     "distortion_factors": Drawing(factors_against_beta, ("D3", "D4", "D5", "D6", "D7", "D8")),
     "distortion_search": Drawing(search_for_violations, ("D3", "D4", "D6")),
     "distortion_rlhf_nlhf": Drawing(rlhf_against_nlhf, ("D8", "D9")),
@@ -209,4 +284,6 @@ FIGURES: dict[str, Drawing] = {
     "distortion_audit": Drawing(audit_example, ("D16",)),
     "distortion_methods": Drawing(methods_on_samples, ("D14",)),
     "distortion_people": Drawing(people, ("D17",)),
+    "language_model_distortion": Drawing(reached_and_predicted, ("D3", "D4", "D8", "D9")),
+    "language_model_people": Drawing(trained_on_people, ("D17",)),
 }

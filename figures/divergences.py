@@ -1,26 +1,27 @@
-"""Figures of the divergence claims. Each function takes result rows and returns a figure; curves are theory's."""
+"""Figures of the divergence claims, from rows; curves come from theory/."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.axis import Axis
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from figures.style import LOOKS, PAGE, Drawing, finish, line, panels, points, select
+from figures import style
+from figures.model_points import along, in_a_row, mark, of_models, targets
+from figures.style import PAGE, Drawing, finish, line, panels, points, select
 from simulate.rows.store import Row
 from theory.claim import parse_setting
+from theory.claims import find_claim
 from theory.divergences import predictions as predict
 from theory.divergences.examples import fixed_instance
 from theory.divergences.policies import aligned_policy
 from theory.divergences.safety_data import data_gap, example_pair, example_safety
 from theory.divergences.samples import minibatch_threshold
 from theory.divergences.separation import expected_silhouette
+from theory.language_model_settings import FITTED_BETA, MINIBATCHED, SAFETY_LOSSES
 
 #: Losses of `estimated_against_exact` and the divergence that each stands for.
 ESTIMATES = {
@@ -33,14 +34,7 @@ ESTIMATES = {
     "pearson": r"FDO: $\chi^2(D^+\|D^-)$",
     "neyman": r"FDO: $\chi^2(D^-\|D^+)$",
 }
-
-
-def measured(ax: Axes, look: int, rows: Sequence[Row], x: Sequence[float], label: str | None = None) -> None:
-    """Rows at given positions, with their 95 % intervals."""
-    colour, _, marker = LOOKS[look % len(LOOKS)]
-    values = np.array([row.estimate for row in rows])
-    errors = [[max(0.0, row.estimate - row.low) for row in rows], [max(0.0, row.high - row.estimate) for row in rows]]
-    ax.errorbar(x, values, yerr=errors, color=colour, marker=marker, linestyle="none", label=label, capsize=2, zorder=3)
+TEMPERATURE = r"$\beta_{\mathrm{KL}}$"
 
 
 def estimated_against_exact(rows: Sequence[Row]) -> Figure:
@@ -49,35 +43,24 @@ def estimated_against_exact(rows: Sequence[Row]) -> Figure:
     exact = []
     for look, (name, label) in enumerate(ESTIMATES.items()):
         mine = select(rows, "V9", "estimate", name=name)
-        x = [predict.exact_divergence(name, float(parse_setting(row.setting)["separation"])) for row in mine]
-        exact += x
-        measured(left, look, mine, x, label)
+        place = lambda row, name=name: predict.exact_divergence(name, style.entry("separation")(row))
+        exact += [place(row) for row in mine]
+        points(left, look, mine, place, label)
+        for size, filled in ((1000, False), (4000, True)):
+            predicted = -predict.scaled_bias(name, size) if name in predict.SMOOTH else math.nan
+            bias = style.scaled(select(rows, "V9", "bias", name=name, n=size), -1.0)
+            points(right, look, bias, lambda _, x=predicted: x, filled=filled)
     ends = [0.6 * min(exact, default=0.01), 1.7 * max(exact, default=10.0)]
     line(left, 7, ends, ends)
-    left.set_xscale("log")
-    left.set_yscale("log")
-    finish(left, "exact divergence", "estimated divergence", "the loss minimised on samples", legend=2)
+    finish(left, "exact divergence", "estimated divergence", "the loss minimised on samples", legend=2, log="xy")
 
     biases = [-predict.scaled_bias(name, 1) for name in predict.SMOOTH]
     ends = [0.8 * min(biases), 1.25 * max(biases)]
-    for look, name in enumerate(ESTIMATES):
-        for size, filled in ((1000, False), (4000, True)):
-            for row in select(rows, "V9", "bias", name=name, n=size):
-                colour, _, marker = LOOKS[look]
-                predicted = -predict.scaled_bias(name, size)
-                face = colour if filled else "none"
-                error = [[max(0.0, row.estimate - row.low)], [max(0.0, row.high - row.estimate)]]
-                right.errorbar(
-                    predicted, -row.estimate, yerr=error, color=colour, marker=marker, markerfacecolor=face, capsize=2
-                )
     line(right, 7, ends, ends)
-    right.set_xscale("log")
-    right.set_yscale("log")
-    _ticks(right.xaxis, 2, 5, 10, 20, 50)
-    _ticks(right.yaxis, 2, 5, 10, 20, 50)
-    finish(
-        right, r"predicted $-n\cdot$bias", r"measured $-n\cdot$bias", "open: $n = 1000$, filled: $n = 4000$", legend=0
-    )
+    title = "open: $n = 1000$, filled: $n = 4000$"
+    finish(right, r"predicted $-n\cdot$bias", r"estimated $-n\cdot$bias", title, legend=0, log="xy")
+    for axis in (right.xaxis, right.yaxis):
+        style.ticks(axis, 2, 5, 10, 20, 50)
     return figure
 
 
@@ -85,38 +68,27 @@ def minibatches(rows: Sequence[Row]) -> Figure:
     """KLDO's log-mean-exp in minibatches: bias of the value, with and without leave-one-out, and of the optimum."""
     figure, (left, right) = panels(2, PAGE, 3.4)
     sizes = np.unique(np.geomspace(1, 700, 60).astype(int))
-    biases = [-predict.mean_exp_bias(int(B)) / B for B in sizes]
-    line(left, 0, sizes, biases, r"$\mathrm{Var}(e^r)/(2B(\mathrm{E}e^r)^2)$")
-    few = np.arange(1, 17)
-    line(left, 1, few, [-predict.exact_mean_exp_bias(int(B)) for B in few], "exact, all batches listed")
-    large = sizes[sizes >= 8]
-    line(left, 2, large, [abs(predict.one_out_bias(int(B))) / B**2 for B in large], "leave-one-out, first term")
-    small = select(rows, "V9", "small_batches")
-    measured(left, 0, [_scaled(row, -1.0) for row in small], _positions(small, "batch"), "log-mean-exp")
-    scaled = select(rows, "V9", "log_mean_exp")
-    batches = _positions(scaled, "batch")
-    measured(left, 0, [_scaled(row, -1.0 / B) for row, B in zip(scaled, batches, strict=True)], batches)
-    left_out = select(rows, "V9", "leave_one_out")
-    batches = _positions(left_out, "batch")
-    measured(
-        left, 2, [_scaled(row, 1.0 / B**2) for row, B in zip(left_out, batches, strict=True)], batches, "leave-one-out"
+    line(left, 0, sizes, lambda B: -predict.mean_exp_bias(B) / B, r"$\mathrm{Var}(e^r)/(2B(\mathrm{E}e^r)^2)$")
+    line(left, 1, np.arange(1, 17), lambda B: -predict.exact_mean_exp_bias(B), "exact, all batches listed")
+    line(left, 2, sizes[sizes >= 8], lambda B: abs(predict.one_out_bias(B)) / B**2, "leave-one-out, first term")
+    batch = style.entry("batch")
+    points(left, 0, style.scaled(select(rows, "V9", "small_batches"), -1.0), batch, "log-mean-exp")
+    points(left, 0, style.scaled(select(rows, "V9", "log_mean_exp"), lambda row: -1.0 / batch(row)), batch)
+    points(
+        left, 2, style.scaled(select(rows, "V9", "leave_one_out"), lambda row: batch(row) ** -2), batch, "leave-one-out"
     )
-    left.set_xscale("log")
-    left.set_yscale("log")
-    finish(
-        left, "rejected responses per batch $B$", "|bias|", r"bias of $\log\frac{1}{B}\sum e^{r}$ (downwards)", legend=2
-    )
+    title = r"bias of $\log\frac{1}{B}\sum e^{r}$ (downwards)"
+    finish(left, "rejected responses per batch $B$", "|bias|", title, legend=2, log="xy")
 
-    sizes = np.array([3, 4, 5, 6, 8, 12, 16, 24, 32])
-    line(right, 0, sizes, [predict.minibatch_range(int(B)) for B in sizes], "optimum of minibatch KLDO")
+    line(right, 0, [3, 4, 5, 6, 8, 12, 16, 24, 32], predict.minibatch_range, "optimum of minibatch KLDO")
     points(right, 0, select(rows, "V9", "minibatch_optimum"), "batch", "trained on minibatches")
-    right.axhline(predict.reward_range("kldo", 4, 1.0), color=LOOKS[1][0], linestyle="--", label=r"$\log R$")
+    right.axhline(predict.reward_range("kldo", 4, 1.0), color=style.LOOKS[1][0], linestyle="--", label=r"$\log R$")
     right.axvline(
-        minibatch_threshold(*example_pair(4, 1.0)), color=LOOKS[7][0], linestyle=":", label="$B^*$: none to its left"
+        minibatch_threshold(*example_pair(4, 1.0)), color=style.GREY, linestyle=":", label="$B^*$: none to its left"
     )
-    right.set_xscale("log")
-    _ticks(right.xaxis, 3, 4, 6, 8, 16, 32)
-    finish(right, "rejected responses per batch $B$", "range of the rewards", "where minibatch KLDO leads", legend=2)
+    title = "where minibatch KLDO leads"
+    finish(right, "rejected responses per batch $B$", "range of the rewards", title, legend=2, log="x")
+    style.ticks(right.xaxis, 3, 4, 6, 8, 16, 32)
     return figure
 
 
@@ -127,12 +99,11 @@ def kinds_of_data(rows: Sequence[Row]) -> Figure:
     for look, (ax, (name, label)) in enumerate(zip(axes, names.items(), strict=True)):
         overlaps = np.linspace(0.01 if name == "kl" else 0.0, 0.95, 80)
         line(ax, look, overlaps, [data_gap(example_safety(float(x)), name) for x in overlaps], "theory")
-        mine = [row for row in (*select(rows, "V10", "sampled", generator=name), *select(rows, "V10", "disjoint",
-                generator=name)) if math.isfinite(row.estimate)]  # fmt: skip
-        points(ax, look, mine, "overlap", "sampled")
-        ax.axhline(0.0, color=LOOKS[7][0], linewidth=0.8)
-        finish(ax, "overlap of refusals", r"$D_{\mathrm{CR}} - D_{\mathrm{pref}}$" if look == 0 else "",
-               label, legend=2)  # fmt: skip
+        mine = [row for check in ("sampled", "disjoint") for row in select(rows, "V10", check, generator=name)]
+        points(ax, look, [row for row in mine if math.isfinite(row.estimate)], "overlap", "sampled")
+        ax.axhline(0.0, color=style.GREY, linewidth=0.8)
+        gap = r"$D_{\mathrm{CR}} - D_{\mathrm{pref}}$" if look == 0 else ""
+        finish(ax, "overlap of refusals", gap, label, legend=2)
     return figure
 
 
@@ -141,48 +112,39 @@ def fixed_constants(rows: Sequence[Row]) -> Figure:
     figure, (left, right) = panels(2, PAGE, 3.2)
     p, q, reference = fixed_instance("two ratios")
     ratios = p / q
-    for look, name in enumerate(("hellinger", "bco", "kl")):
+    for look, (name, label) in enumerate({"hellinger": "Hellinger", "bco": "BCO", "kl": "KL-FDO"}.items()):
         mine = select(rows, "V7", "fixed", name=name, instance="two ratios")
-        outcomes = [int(parse_setting(row.setting)["outcome"]) for row in mine]
-        shift = 0.03 * (look - 1)
-        measured(
-            left,
-            look,
-            mine,
-            [ratios[i] + shift for i in outcomes],
-            {"kl": "KL-FDO", "bco": "BCO"}.get(name, "Hellinger"),
-        )
+        place = lambda row, x=ratios, shift=0.03 * (look - 1): float(x[int(style.entry("outcome")(row))]) + shift
+        points(left, look, mine, place, label)
     aligned = aligned_policy("kldo", p, q, reference, 1.0).policy / reference
     order = np.argsort(ratios)
     line(left, 7, ratios[order], aligned[order], r"constant fitted: $\propto h(R)$")
-    finish(
-        left, r"$R = D^+/D^-$", r"$\pi/\pi_{\mathrm{ref}}$", r"constant fixed at 0, $\beta_{\mathrm{KL}} = 1$", legend=2
-    )
+    title = r"constant fixed at 0, $\beta_{\mathrm{KL}} = 1$"
+    finish(left, r"$R = D^+/D^-$", r"$\pi/\pi_{\mathrm{ref}}$", title, legend=2)
 
     p, q, reference = fixed_instance("far branch")
     betas = np.concatenate([np.linspace(0.25, 0.47, 10), np.linspace(0.472, 0.5, 15), np.linspace(0.52, 0.9, 10)])
     for look, outcome in enumerate((0, 2)):
-        curve = [predict.fixed_ratio("bco", "far branch", outcome, float(b)) * reference[outcome] for b in betas]
+        mass = float(reference[outcome])
+        curve = [mass * predict.fixed_ratio("bco", "far branch", outcome, float(b)) for b in betas]
         line(right, look, betas, curve, rf"$\pi(y_{outcome})$, $R = {p[outcome] / q[outcome]:.2f}$")
-        mine = select(rows, "V7", "branches", name="bco", outcome=outcome)
-        measured(right, look, [_scaled(row, reference[outcome]) for row in mine], _positions(mine, "kl_beta"))
-    finish(right, r"$\beta_{\mathrm{KL}}$", r"$\pi$", "BCO, constant fixed: the optimum jumps", legend=2)
+        points(right, look, style.scaled(select(rows, "V7", "branches", name="bco", outcome=outcome), mass), "kl_beta")
+    finish(right, TEMPERATURE, r"$\pi$", "BCO, constant fixed: the optimum jumps", legend=2)
     return figure
 
 
 def several_prompts(rows: Sequence[Row]) -> Figure:
-    """The gap that normalisation leaves to global KLDO: measured, and its bound."""
+    """The gap that normalisation leaves to global KLDO: estimated, and its bound."""
     figure, axes = panels(2, PAGE, 2.9)
     betas = np.geomspace(0.3, 4.0, 40)
-    for ax, shared in zip(axes, ("no", "yes"), strict=True):
+    titles = {"no": "prompt laws differ", "yes": "$D^+$ and $D^-$ share the prompt law"}
+    for ax, (shared, title) in zip(axes, titles.items(), strict=True):
         for look, n in enumerate((2, 3)):
             bounds = [predict.prompts_bound(n, float(b), shared) for b in betas]
             line(ax, look, betas, bounds, rf"bound $\log \mathrm{{E}}_+e^{{c_x}} - \mathrm{{E}}_+c_x$, {n} prompts")
             points(ax, look, select(rows, "V8", "gap", n_prompts=n, shared=shared), "kl_beta", f"gap, {n} prompts")
-        ax.set_xscale("log")
-        _ticks(ax.xaxis, 0.3, 0.5, 1, 2, 4)
-        title = "$D^+$ and $D^-$ share the prompt law" if shared == "yes" else "prompt laws differ"
-        finish(ax, r"$\beta_{\mathrm{KL}}$", r"loss $+\,\mathrm{KL}(D^+\|D^-)$", title, legend=1)
+        finish(ax, TEMPERATURE, r"loss $+\,\mathrm{KL}(D^+\|D^-)$", title, log="x")
+        style.ticks(ax.xaxis, 0.3, 0.5, 1, 2, 4)
     return figure
 
 
@@ -196,37 +158,99 @@ def separation_metrics(rows: Sequence[Row]) -> Figure:
     finish(left, r"Mahalanobis distance $\delta$", "silhouette", "two spherical Gaussians", legend=3)
 
     variances = np.concatenate([np.linspace(0.1, 1.7, 30), np.linspace(1.8, 6.0, 30)])
-    line(right, 0, variances, [predict.distance_before_pca(float(v)) for v in variances], "all coordinates")
-    line(right, 1, variances, [predict.distance_after_pca(float(v)) for v in variances], "two principal axes")
+    line(right, 0, variances, predict.distance_before_pca, "all coordinates")
+    line(right, 1, variances, predict.distance_after_pca, "two principal axes")
     points(right, 1, select(rows, "V11", "after_pca"), "class_axis", "sampled")
     right.set_ylim(-0.1, 5.0)
     finish(right, "variance along the class axis", "Bhattacharyya distance", "means three units apart", legend=3)
     return figure
 
 
-def _ticks(axis: Axis, *values: float) -> None:
-    """Plain numbers on a logarithmic axis of less than two decades."""
-    axis.set_major_locator(FixedLocator(list(values)))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axis.set_minor_locator(NullLocator())
+# --- trained language models -----------------------------------------------------------------------------------------
+
+#: Claim and label of every loss that stands for a divergence.
+LOSSES = {
+    "kldo": ("V1", "KLDO: KL"),
+    "kto": ("V2", "KTO: TV"),
+    "bco": ("V3", "BCO: JS"),
+    "dpo": ("V4", "DPO: JS of pairs"),
+    "kl": ("V5", "FDO: KL"),
+    "jensen_shannon": ("V5", "FDO: JS"),
+    "pearson": ("V5", r"FDO: $\chi^2$"),
+    "hellinger": ("V6", "Hellinger"),
+}
+SHORT = {"kldo": "KLDO", "kto": "KTO", "bco": "BCO", "dpo": "DPO", "ddro": "DDRO", "rdro": "RDRO", "kl": "FDO, KL",
+         "jensen_shannon": "FDO, JS", "pearson": r"FDO, $\chi^2$", "hellinger": "Hellinger"}  # fmt: skip
 
 
-def _positions(rows: Sequence[Row], entry: str) -> list[float]:
-    return [float(parse_setting(row.setting)[entry]) for row in rows]
+def held_out(ax: Axes, rows: Sequence[Row]) -> None:
+    """Per loss: what held-out draws read off the trained model minus the exact divergence, in units of the resolution.
+
+    Beside it the loss minimised on tables, minus the predicted minimum, in the same units.
+    """
+    ax.axvspan(-1.0, 1.0, color=style.BLACK, alpha=0.06, linewidth=0)
+    ax.axvline(0.0, color=style.BLACK, linewidth=1.0, label="exact")
+    tables: list[tuple[float, float]] = []
+    held: list[Row] = []
+    for i, (name, (claim, _)) in enumerate(LOSSES.items()):
+        per_unit, minimum = 1.0 / find_claim(claim).check("held_out").resolution, find_claim(claim).check("minimum")
+        held += style.scaled(select(rows, claim, "held_out", name=name), per_unit)
+        tables += [(per_unit * (row.estimate - minimum.predict(parse_setting(row.setting))), 0.15 - i)
+                   for row in select(rows, claim, "minimum", name=name)]  # fmt: skip
+    mark(ax, 1, held, along("name", list(LOSSES), -0.15), "held-out draws", across=True)
+    style.dots(ax, 0, tables, "minimised on tables")
+    ax.set_xlim(-1.3, 1.3)
+    style.categories(ax, [label for _, label in LOSSES.values()])
+    finish(ax, "error over resolution", "", "estimated minus exact")
 
 
-def _scaled(row: Row, factor: float) -> Row:
-    """The row with its estimate and interval multiplied."""
-    ends = sorted((factor * row.low, factor * row.high))
-    return replace(row, estimate=factor * row.estimate, stderr=abs(factor) * row.stderr, low=ends[0], high=ends[1])
+def distances(ax: Axes, rows: Sequence[Row]) -> None:
+    """Total variation to the plug-in optimum per loss and way of training: open mean over prompts, cross the worst."""
+    names = list(dict.fromkeys([*(name for name in FITTED_BETA if name != "kto"), *MINIBATCHED]))
+    fitted, fixed = {"constant": "fitted"}, {"constant": "fixed"}
+    ways: tuple[tuple[str, int, float, str, str, dict[str, str]], ...] = (
+        ("constant fitted", 1, 0.22, "mean_tv", "worst_tv", fitted),
+        ("constant fixed", 3, 0.0, "mean_tv", "worst_tv", fixed),
+        ("minibatches", 2, -0.22, "minibatch_tv", "minibatch_worst", {}),
+    )
+    for label, look, shift, mean, worst, setting in ways:
+        place = along("name", names, shift)
+        mark(ax, look, select(rows, "V7", mean, **setting), place, label, across=True)
+        crosses = [(row.estimate, place(row)) for row in of_models(select(rows, "V7", worst, **setting), ("V7",))]
+        style.dots(ax, look, crosses, marker="x", markersize=3)
+    ax.plot([], [], color=style.GREY, marker="x", markersize=3, linestyle="none", label="worst prompt, per seed")
+    targets(ax, "; minibatches")
+    ax.set_xlim(left=1e-7)
+    style.categories(ax, [SHORT[name] for name in names])
+    finish(ax, "total variation", "", "to the plug-in optimum")
+
+
+def separation(ax: Axes, rows: Sequence[Row]) -> None:
+    """Growth of the log Bhattacharyya distance between safe and marked prompts, per loss and kind of data."""
+    kinds = (("cr", "compliance–refusal", 0, 0.15), ("preference", "preference", 2, -0.15))
+    for kind, label, look, shift in kinds:
+        place = along("name", list(SAFETY_LOSSES), shift)
+        mark(ax, look, select(rows, "V11", "grows", data=kind), place, label, across=True)
+    ax.axvline(0.0, color=style.BLACK, linewidth=1.0)
+    style.categories(ax, [SHORT[name] for name in SAFETY_LOSSES])
+    finish(ax, r"$\Delta\log$ Bhattacharyya distance", "", "aligned minus reference")
+
+
+ON_MODELS = ("V1", "V2", "V3", "V4", "V5", "V6", "V7", "V11")
+
+
+def estimates_and_policies(rows: Sequence[Row]) -> Figure | None:
+    """Divergences read off held-out draws; the policies' distance from their optima; separation of prompts."""
+    return in_a_row(of_models(rows, ON_MODELS), (held_out, distances, separation), 4.4)
 
 
 #: name of the file → what draws it, and the claims it shows
-FIGURES: dict[str, Drawing] = {
+FIGURES = {
     "divergences_estimates": Drawing(estimated_against_exact, ("V1", "V2", "V3", "V4", "V5", "V6", "V9")),
     "divergences_minibatch": Drawing(minibatches, ("V9",)),
     "divergences_data": Drawing(kinds_of_data, ("V10",)),
     "divergences_fixed": Drawing(fixed_constants, ("V7",)),
     "divergences_prompts": Drawing(several_prompts, ("V8",)),
     "divergences_separation": Drawing(separation_metrics, ("V11",)),
+    "language_model_divergences": Drawing(estimates_and_policies, ON_MODELS),
 }

@@ -1,9 +1,8 @@
 """Rows of trained language models in figures: where they come from, pooled over seeds, drawn as open points.
 
 The models of the ledger (`llm_validation.recorded`) have rows of the same checks; here each row says in its setting
-which model
-it is of, so that one sequence of rows holds all of them, beside those of simulation, and `select(rows, …, model="gpu")`
-tells them apart.
+which model it is of, so that one sequence of rows holds all of them, beside those of simulation, and
+`select(rows, …, model="gpu")` tells them apart.
 """
 
 from __future__ import annotations
@@ -13,13 +12,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
-from figures.style import LOOKS
+from figures.style import BLACK, GREY, LOOKS, PAGE, Place, entry, intervals, panels, text
 from llm_validation.recorded import MODELS, pool, recorded_rows
 from simulate.rows.store import Row, read_rows
 from theory.claim import parse_setting
-
-GREY = "#7F7F7F"
+from theory.language_model_claims import MEAN, WORST
 
 
 def tagged(rows: Sequence[Row], model: str) -> list[Row]:
@@ -32,6 +31,17 @@ def language_model_rows(profile: str, folder: Path | None = None) -> list[Row]:
     if folder is not None:
         return tagged(read_rows(folder), "llm")
     return [row for model in MODELS for row in tagged(recorded_rows(model, profile), model)]
+
+
+def model_of(row: Row) -> str | None:
+    """The model a row is of; None for a row of simulation."""
+    model = parse_setting(row.setting).get("model")
+    return model if isinstance(model, str) and model in MODELS else None
+
+
+def of_models(rows: Sequence[Row], claims: Sequence[str]) -> list[Row]:
+    """The rows of trained models among these claims': without any, a figure is not drawn."""
+    return [row for row in rows if row.claim in claims and model_of(row) is not None]
 
 
 def pooled(rows: Sequence[Row]) -> list[Row]:
@@ -49,43 +59,22 @@ def pooled(rows: Sequence[Row]) -> list[Row]:
     return found
 
 
-def scaled(rows: Sequence[Row], factor: Callable[[Row], float]) -> list[Row]:
-    """The rows in another unit: each times its own factor."""
-    return [replace(row, estimate=factor(row) * row.estimate, stderr=abs(factor(row)) * row.stderr) for row in rows]
-
-
-def entry(name: str) -> Callable[[Row], float]:
-    """Place a row at one entry of its setting."""
-    return lambda row: float(parse_setting(row.setting)[name])
-
-
 def mark(
-    ax: Axes,
-    look: int,
-    rows: Sequence[Row],
-    place: Callable[[Row], float],
-    label: str | None = None,
-    *,
-    across: bool = False,
-    joined: bool = False,
-    size: float = 5.0,
-) -> None:
+    ax: Axes, look: int, rows: Sequence[Row], place: Place, label: str | None = None, *,
+    across: bool = False, joined: bool = False, size: float = 5.0,
+) -> None:  # fmt: skip
     """Rows of trained models as open points at their places, seeds pooled, each model with its marker.
 
-    across  the measured value along x and the place along y;  joined  points of a model joined by a thin line
+    across  the estimate along x and the place along y;  joined  points of a model joined by a thin line
     """
+    at = entry(place) if isinstance(place, str) else place
+    colour, dash, marker = LOOKS[look % len(LOOKS)]
     for name, model in MODELS.items():
-        mine = sorted(pooled([row for row in rows if model_of(row) == name]), key=place)
-        if not mine:
-            continue
-        colour, dash, marker = LOOKS[look % len(LOOKS)]
-        places, values, errors = [place(r) for r in mine], [r.estimate for r in mine], [r.stderr for r in mine]
-        x, y = (values, places) if across else (places, values)
-        ax.errorbar(
-            x, y, xerr=errors if across else None, yerr=None if across else errors, color=colour,
-            marker=model.marker or marker, markerfacecolor="white", markersize=size * model.scale,
-            linestyle=dash if joined else "none", linewidth=0.6, capsize=2, elinewidth=0.8, zorder=3,
-            label=None if label is None else label + model.suffix,
+        mine = sorted(pooled([row for row in rows if model_of(row) == name]), key=at)
+        intervals(
+            ax, mine, at, [row.stderr for row in mine], across=across, color=colour, marker=model.marker or marker,
+            markerfacecolor="white", markersize=size * model.scale, linestyle=dash if joined else "none",
+            linewidth=0.6, label=None if label is None else label + model.suffix,
         )  # fmt: skip
 
 
@@ -97,19 +86,32 @@ def model_legend(ax: Axes, rows: Sequence[Row]) -> None:
                     linestyle="none", label=f"language model{model.suffix}")  # fmt: skip
 
 
-def model_of(row: Row) -> str | None:
-    """The model a row is of; None for a row of simulation."""
-    found = parse_setting(row.setting).get("model")
-    return found if isinstance(found, str) and found in MODELS else None
+def at(place: float) -> Callable[[Row], float]:
+    """Place every row at one number."""
+    return lambda _: place
 
 
-def categories(ax: Axes, names: Sequence[str]) -> None:
-    """Names along y, the first on top."""
-    ax.set_yticks([-float(i) for i in range(len(names))], list(names))
-    ax.set_ylim(0.6 - len(names), 0.6)
-    ax.grid(axis="y", visible=False)
+def along(name: str, order: Sequence[str], shift: float = 0.0) -> Callable[[Row], float]:
+    """Place a row at the category of `figures.style.categories` that an entry of its setting names."""
+    return lambda row: shift - list(order).index(text(row, name))
 
 
-def of_models(rows: Sequence[Row], claims: Sequence[str]) -> list[Row]:
-    """The rows of trained models among these claims': without any, a figure is not drawn."""
-    return [row for row in rows if row.claim in claims and model_of(row) is not None]
+def targets(ax: Axes, also: str = "") -> None:
+    """A logarithmic axis of total variations along x, with what the checks ask of their mean and of the worst."""
+    ax.axvline(MEAN, color=BLACK, linewidth=0.8, label="target, mean")
+    ax.axvline(WORST, color=BLACK, linewidth=0.8, linestyle=":", label=f"target, worst{also}")
+    ax.set_xscale("log")
+    ax.set_xticks([1e-6, 1e-4, 1e-2])
+    ax.minorticks_off()
+
+
+def in_a_row(
+    rows: Sequence[Row], draws: Sequence[Callable[[Axes, Sequence[Row]], None]], height: float, width: float = PAGE
+) -> Figure | None:
+    """A panel for each function, all from the same rows; None without rows."""
+    if not rows:
+        return None
+    figure, axes = panels(len(draws), width, height)
+    for ax, draw in zip(axes, draws, strict=True):
+        draw(ax, rows)
+    return figure

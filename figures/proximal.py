@@ -1,4 +1,4 @@
-"""Figures of the proximal claims. Each function takes result rows and returns a figure; curves come from theory/."""
+"""Figures of the proximal claims, from rows; curves come from theory/."""
 
 from __future__ import annotations
 
@@ -6,72 +6,82 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.colors import BoundaryNorm
 from matplotlib.figure import Figure
 
-from figures.style import LOOKS, PAGE, Drawing, finish, line, panels, points, select
+from figures.model_points import mark, model_legend, of_models, pooled
+from figures.style import BLACK, GREY, LOOKS, PAGE, Drawing, entry, finish, line, panels, points, scaled, select, ticks
+from llm_validation.recorded import MODELS
 from simulate.rows.store import Row
+from theory.language_model_settings import IMBALANCE_RUNS, PAIR_RUNS
+from theory.proximal import existence as thresholds
 from theory.proximal.closed_forms import binary_log_ratio, pair_log_ratio, paper_binary_gap, zero_hyper_binary_gap
-from theory.proximal.existence import (
-    binary_threshold,
-    existence_threshold,
-    imbalance_scores,
-    mixture_threshold,
-    paper_threshold,
-)
 from theory.proximal.feedback import empirical_scores, mixture_weights
 from theory.proximal.predictions import SHORTCUT, STEPS, coupled_path
+
+LOG_RATIO, REWARD = r"$\log\,\pi_t/\pi_{\mathrm{ref}}$ (nats)", r"$r^*(y)-r^*(H)$"
 
 
 def likelihoods(rows: Sequence[Row]) -> Figure:
     """Log-likelihood of chosen, rejected and third response along training, the same features under DPO and PRO."""
     figure, axes = panels(2, PAGE, 3.2)
     steps = np.arange(1, max(STEPS) + 1)
-    for ax, method, claim, title in zip(
-        axes, ("dpo", "pro"), ("P5", "P12"), ("DPO", "PRO-P, same features and data"), strict=True
-    ):
+    methods = (("dpo", "P5", "DPO"), ("pro", "P12", "PRO-P, same features and data"))
+    for ax, (method, claim, title) in zip(axes, methods, strict=True):
         path = coupled_path(method, max(STEPS))
         for response, name in enumerate(("chosen", "rejected", "unlabelled")):
             line(ax, response, steps, path[1:, response], name)
             points(ax, response, select(rows, claim, "path", response=response), "step")
-        ax.axhline(0.0, color="#7F7F7F", linewidth=0.6)
-        ax.set_xscale("log")
-        finish(ax, "step", r"$\log\,\pi_t/\pi_{\mathrm{ref}}$ (nats)", title, legend=3)
+        ax.axhline(0.0, color=GREY, linewidth=0.6)
+        finish(ax, "step", LOG_RATIO, title, legend=3, log="x")
     return figure
+
+
+def _ratio_map(negatives: np.ndarray, alphas: np.ndarray) -> np.ndarray:
+    """r*(y) − r*(H) of a positive response over (alphas, negatives); NaN where there is no optimum."""
+    ratio = np.full((alphas.size, negatives.size), np.nan)
+    for j, n in enumerate(negatives):
+        score, _ = thresholds.imbalance_scores(float(n))
+        for i in np.flatnonzero(alphas > thresholds.binary_threshold(score)):
+            ratio[i, j] = binary_log_ratio(score, float(alphas[i]))
+    return ratio
 
 
 def existence(rows: Sequence[Row]) -> Figure:
     """Where an optimum exists: over α and the imbalance of binary labels, and over α and η for one pair."""
     figure, (left, right) = panels(2, PAGE, 3.4)
     negatives, alphas = np.geomspace(1.0, 200.0, 160), np.linspace(0.6, 4.0, 170)
-    bounds = [binary_threshold(imbalance_scores(float(n))[0]) for n in negatives]
-    ratio = np.full((alphas.size, negatives.size), np.nan)
-    for j, n in enumerate(negatives):
-        score, _ = imbalance_scores(float(n))
-        for i, alpha in enumerate(alphas):
-            if alpha > bounds[j]:
-                ratio[i, j] = binary_log_ratio(score, float(alpha))
     levels = [0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 10.0]
-    map_ = left.pcolormesh(
-        negatives, alphas, ratio, cmap="Greys", norm=BoundaryNorm(levels, 200), rasterized=True, zorder=0
+    ratio, norm = _ratio_map(negatives, alphas), BoundaryNorm(levels, 200)
+    shades = left.pcolormesh(negatives, alphas, ratio, cmap="Greys", norm=norm, rasterized=True, zorder=0)
+    figure.colorbar(shades, ax=left, label=f"{REWARD} of a positive response")
+    line(
+        left,
+        1,
+        negatives,
+        lambda n: thresholds.binary_threshold(thresholds.imbalance_scores(n)[0]),
+        r"$\alpha^*=2n/(n+1)$",
     )
-    figure.colorbar(map_, ax=left, label=r"$r^*(y)-r^*(H)$ of a positive response")
-    line(left, 1, negatives, bounds, r"$\alpha^*=2n/(n+1)$")
     points(left, 1, select(rows, "P13", "threshold", kl_beta=0.1), "negatives", "bisection")
     left.text(0.05, 0.06, "no optimum", transform=left.transAxes)
-    left.set_xscale("log")
     left.grid(visible=False)
-    finish(left, "negatives per positive $n$", r"$\alpha$", "binary feedback, centred", legend=2)
+    finish(left, "negatives per positive $n$", r"$\alpha$", "binary feedback, centred", legend=2, log="x")
 
     shares = np.linspace(0.25, 0.99, 120)
     scores, empirical = empirical_scores(3, [(0, 1)])
     weights = [mixture_weights(empirical, float(share), [0.0, 0.0, 1.0]) for share in shares]
-    line(right, 0, shares, [existence_threshold(scores, empirical, mu) for mu in weights], r"$\alpha^*$, exact")
-    line(right, 1, shares, [mixture_threshold(float(share)) for share in shares], r"$1/\eta^2$")
-    line(right, 2, shares, [paper_threshold(scores, empirical, mu) for mu in weights], r"$\alpha_0$")
+    line(
+        right,
+        0,
+        shares,
+        [thresholds.existence_threshold(scores, empirical, mu) for mu in weights],
+        r"$\alpha^*$, exact",
+    )
+    line(right, 1, shares, thresholds.mixture_threshold, r"$1/\eta^2$")
+    line(right, 2, shares, [thresholds.paper_threshold(scores, empirical, mu) for mu in weights], r"$\alpha_0$")
     points(right, 0, select(rows, "P7", "one_pair"), "share", "all subsets")
-    right.set_yscale("log")
-    finish(right, r"$\eta$, share of $\mu$ on the pair", r"$\alpha$", "one pair and $H$", legend=2)
+    finish(right, r"$\eta$, share of $\mu$ on the pair", r"$\alpha$", "one pair and $H$", legend=2, log="y")
     return figure
 
 
@@ -79,36 +89,97 @@ def closed_forms(rows: Sequence[Row]) -> Figure:
     """Rewards of the optimum against α, and what the printed form and r(H) = 0 do to them."""
     figure, (left, right) = panels(2, PAGE, 3.4)
     alphas = np.geomspace(1.01, 20.0, 200)
-    line(left, 0, alphas, [binary_log_ratio(0.5, float(a)) for a in alphas], "one response, $s=1/2$")
-    pairs = alphas[alphas > 1.126]
-    line(left, 1, pairs, [pair_log_ratio(float(a)) for a in pairs], "winner of one pair")
+    line(left, 0, alphas, lambda a: binary_log_ratio(0.5, a), "one response, $s=1/2$")
+    line(left, 1, alphas[alphas > 1.126], pair_log_ratio, "winner of one pair")
     points(left, 0, select(rows, "P10", "gap", score=0.5), "alpha", "PRO-B, trained")
     points(left, 1, select(rows, "P9", "gap", response=0, kl_beta=1.0), "alpha", "PRO-P, trained")
-    left.set_xscale("log")
-    left.set_yscale("log")
-    finish(left, r"$\alpha$", r"$r^*(y)-r^*(H)$", "", legend=2)
+    finish(left, r"$\alpha$", REWARD, "", legend=2, log="xy")
 
     references = np.geomspace(1e-6, 0.99, 400)
     alpha, kl_beta = SHORTCUT
     line(right, 0, references, [binary_log_ratio(0.5, alpha)] * references.size, "shift-invariant form")
-    printed = [paper_binary_gap(0.5, alpha, kl_beta, float(p)) for p in references]
-    line(right, 1, references, printed, "printed form")
+    line(right, 1, references, lambda p: paper_binary_gap(0.5, alpha, kl_beta, p), "printed form")
     limit = math.exp(-binary_log_ratio(0.5, alpha) / kl_beta)  # beyond it r(H) = 0 asks for π(y) > 1
-    inside = references[references < limit]
-    line(right, 2, inside, [zero_hyper_binary_gap(0.5, alpha, kl_beta, float(p)) for p in inside], "$r(H)=0$")
+    line(right, 2, references[references < limit], lambda p: zero_hyper_binary_gap(0.5, alpha, kl_beta, p), "$r(H)=0$")
     points(right, 1, select(rows, "P10", "printed", score=0.5), "reference", "trained")
     points(right, 2, select(rows, "P10", "zero_hyper", score=0.5), "reference", "trained")
     right.axvline(limit, color=LOOKS[2][0], linewidth=0.6)
     right.set_ylim(0.0, 1.2)
-    right.set_xscale("log")
     title = rf"$s=1/2,\ \alpha={alpha:g},\ \beta_{{\mathrm{{KL}}}}={kl_beta:g}$"
-    finish(right, r"$\pi_{\mathrm{ref}}(y)$", r"$r^*(y)-r^*(H)$", title, legend=2)
+    finish(right, r"$\pi_{\mathrm{ref}}(y)$", REWARD, title, legend=2, log="x")
+    return figure
+
+
+# --- trained language models -----------------------------------------------------------------------------------------
+
+#: (alpha, kl_beta) of the pair whose likelihoods along training have rows.
+PATH_RUN = PAIR_RUNS[1]
+
+
+def _gaps(ax: Axes, rows: Sequence[Row]) -> None:
+    """r(y) − r(H) of the optimum against α: one pair, one response, and one positive among many negatives."""
+    negatives = IMBALANCE_RUNS[0][0]
+    score, _ = thresholds.imbalance_scores(negatives)
+    curves = (
+        ("one pair", 9 / 8, pair_log_ratio),
+        ("one response", 1.0, lambda alpha: binary_log_ratio(0.5, alpha)),
+        (f"$1:{negatives:g}$", thresholds.binary_threshold(score), lambda alpha: binary_log_ratio(score, alpha)),
+    )
+    one_pair = select(rows, "P9", "trained", response=0)
+    one_response = scaled(select(rows, "P10", "trained"), lambda row: math.copysign(1.0, entry("score")(row)))
+    imbalanced = scaled(select(rows, "P13", "trained"), entry("kl_beta"))
+    for look, ((label, threshold, curve), mine) in enumerate(
+        zip(curves, (one_pair, one_response, imbalanced), strict=True)
+    ):
+        line(ax, look, threshold * (1.0 + np.geomspace(0.004, 20.0 / threshold - 1.0, 200)), curve, label)
+        mark(ax, look, mine, "alpha", size=7.0)  # rings around what simulation says
+    points(ax, 0, select(rows, "P9", "gap", response=0, kl_beta=1.0), "alpha")
+    points(ax, 1, select(rows, "P10", "gap", score=0.5), "alpha")
+    ax.plot([], [], color=GREY, marker="o", linestyle="none", label="tables")
+    model_legend(ax, one_pair + one_response + imbalanced)
+    finish(ax, r"$\alpha$", r"$|r(y)-r(H)|$", "rewards of the optimum", log="xy")
+    ticks(ax.xaxis, 1, 2, 5, 10, 20)
+
+
+def _levels(ax: Axes, rows: Sequence[Row], method: str) -> None:
+    """log π/π_ref along training; under PRO, lines where theory puts the pair, r/β above and below the model's H."""
+    for look, response in enumerate(("chosen", "rejected", "H")):
+        mine = select(rows, "P12", "trained_path", method=method, response=response)
+        mark(ax, look, mine, "step", "$H$" if response == "H" else response, joined=True)
+    ax.axhline(0.0, color=GREY, linewidth=0.6)
+    last = _last_level(rows, method, "H")
+    if method == "pro" and last is not None:
+        alpha, kl_beta = PATH_RUN
+        for look, sign in ((0, 1.0), (1, -1.0)):
+            ax.axhline(last + sign * pair_log_ratio(alpha) / kl_beta, color=LOOKS[look][0], linestyle="--")
+        ax.plot([], [], color=BLACK, linestyle="--", label=r"predicted, $\pm r^*/\beta$ from $H$")
+
+
+def _last_level(rows: Sequence[Row], method: str, response: str) -> float | None:
+    """Mean over seeds of the last recorded log π/π_ref, of the first model that has rows."""
+    for model in MODELS:
+        mine = pooled(select(rows, "P12", "trained_path", method=method, response=response, model=model))
+        if mine:
+            return max(mine, key=entry("step")).estimate
+    return None
+
+
+def rewards_and_levels(rows: Sequence[Row]) -> Figure | None:
+    """Left: rewards against α, theory, tables and models. Then likelihoods along training, PRO and DPO on one pair."""
+    if not of_models(rows, ("P9", "P10", "P12", "P13")):
+        return None
+    figure, axes = panels(3, PAGE, 3.6)
+    _gaps(axes[0], rows)
+    for ax, method, title in zip(axes[1:], ("pro", "dpo"), ("PRO-P", "DPO, the same pair"), strict=True):
+        _levels(ax, rows, method)
+        finish(ax, "step", LOG_RATIO, title)
     return figure
 
 
 #: name of the file → what draws it, and the claims it shows
-FIGURES: dict[str, Drawing] = {
+FIGURES = {
     "proximal_likelihoods": Drawing(likelihoods, ("P5", "P12")),
     "proximal_existence": Drawing(existence, ("P7", "P13")),
     "proximal_closed_forms": Drawing(closed_forms, ("P9", "P10")),
+    "language_model_proximal": Drawing(rewards_and_levels, ("P5", "P9", "P10", "P12", "P13")),
 }

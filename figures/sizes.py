@@ -15,12 +15,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
+from figures.style import GREY, LOOKS, PAGE, Drawing, finish
 from llm_validation.recorded import MODELS, pool
 from simulate.rows.store import ROOT, Results, Row
 from theory.claim import Check, setting_key
 from theory.claims import CLAIMS, find_claim
+from theory.language_model_generation_claims import SIZES
+from theory.language_model_settings import SAFETY_LOSSES
 
 
 @dataclass(frozen=True)
@@ -217,3 +224,152 @@ def _condensed(
 def checks_named(*names: str) -> tuple[tuple[str, str], ...]:
     """Every claim's check on a language model that has one of these names."""
     return tuple((claim.id, check.name) for claim in CLAIMS for check in claim.llm_checks if check.name in names)
+
+
+# --- what is compared ------------------------------------------------------------------------------------------------
+
+#: Losses of V10 whose logits do not saturate; KTO's do, and its estimates are shown apart.
+UNSATURATED = tuple(name for name in SAFETY_LOSSES if name not in ("dpo", "kto"))
+GROUPS = SIZES[1:]
+
+#: Small to large within a panel; panels in the order of the claims.
+QUANTITIES: tuple[Quantity, ...] = (
+    Quantity("mean_tv", "total variation to the optimum, mean over prompts", "mean over methods",
+             "TV, mean over prompts", checks_named("mean_tv")),
+    Quantity("mean_tv_largest", "the same, largest over methods", "largest",
+             "TV, mean over prompts", checks_named("mean_tv"), over="largest"),
+    Quantity("worst_tv", "total variation to the optimum at the worst prompt", "mean over methods",
+             "TV, worst prompt", checks_named("worst_tv")),
+    Quantity("worst_tv_largest", "the same, largest over methods", "largest",
+             "TV, worst prompt", checks_named("worst_tv"), over="largest"),
+    Quantity("sampled_tv", "total variation of training on samples, mean over prompts", "on samples",
+             "TV, samples and minibatches", checks_named("sampled_tv")),
+    Quantity("minibatch_tv", "total variation of training on minibatches, mean over prompts", "on minibatches",
+             "TV, samples and minibatches", checks_named("minibatch_tv")),
+    Quantity("levels", "PRO: relative error of log-likelihood levels (P12)", "levels",
+             "PRO, errors", (("P12", "levels"),)),
+    Quantity("gaps", "PRO: error of rewards over the hyper response, nats (P9–P11)", "gaps",
+             "PRO, errors", (("P9", "trained"), ("P10", "trained"), ("P11", "trained"))),
+    Quantity("imbalance", "PRO: relative error of the imbalanced log-ratio (P13)", "imbalanced",
+             "PRO, errors", (("P13", "trained"),)),
+    Quantity("held_out", "divergences read off held-out draws: error (V1, V3–V6)", "all but KTO",
+             "divergences, errors", tuple((f"V{i}", "held_out") for i in (1, 3, 4, 5, 6))),
+    Quantity("held_out_kto", "the same for KTO (V2)", "KTO", "divergences, errors", (("V2", "held_out"),)),
+    Quantity("contrast", "CR minus preference divergence, KLDO and BCO: error (V10)", "KLDO, BCO",
+             "CR − preference, errors", (("V10", "trained"),), where={"name": UNSATURATED}),
+    Quantity("contrast_kto", "the same for KTO (V10)", "KTO",
+             "CR − preference, errors", (("V10", "trained"),), where={"name": ("kto",)}),
+    Quantity("growth_cr", "growth of the log Bhattacharyya distance, CR data (V11)", "growth, CR",
+             "log Bhattacharyya distance", (("V11", "grows"),), "larger", where={"data": ("cr",)}),
+    Quantity("growth_preference", "the same, preference data (V11)", "growth, preference",
+             "log Bhattacharyya distance", (("V11", "grows"),), "larger", where={"data": ("preference",)}),
+    Quantity("separation", "CR minus preference data: log Bhattacharyya distance (V11)", "CR − preference",
+             "log Bhattacharyya distance", (("V11", "cr_separates_more"),), "larger"),
+    Quantity("aligner", "Aligner: held-out loss over its floor, distance from one (A1)", "Aligner over floor",
+             "Aligner, errors", (("A1", "llm_aligner"),)),
+    Quantity("sft", "SFT: held-out loss over its floor, distance from one (A1)", "SFT over floor",
+             "Aligner, errors", (("A1", "llm_sft"),)),
+    Quantity("information", "difference of the two losses less I(C;O|X): error, nats (A1)", "I(C;O|X)",
+             "Aligner, errors", (("A1", "llm_difference"),)),
+    Quantity("best_reward", "Best-of-N: error of the mean reward, sd (B3)", "Best-of-N",
+             "rewards, errors (sd)", (("B3", "llm_reward"),)),
+    Quantity("rejection_reward", "Speculative Rejection: the same, from measured rows (B4)", "from rows",
+             "rewards, errors (sd)", (("B4", "llm_reward"),)),
+    Quantity("rejection_reward_law", "Speculative Rejection: the same, from v(t) alone (B4)", "from v(t)",
+             "rewards, errors (sd)", (("B4", "llm_reward_law"),)),
+    *(Quantity(f"speedup_{n}", f"speed-up in tokens over its prediction, N = {n} (B6)", f"N = {n}",
+               "speed-up over prediction", (("B6", "llm_speedup_ratio"),), "one", where={"n": (n,)}) for n in GROUPS),
+    *(Quantity(f"seconds_{n}", f"speed-up in seconds, N = {n} (B10)", f"N = {n}",
+               "speed-up in seconds", (("B10", "wall_clock_speedup"),), "larger", where={"n": (n,)}) for n in GROUPS),
+    Quantity("pretraining", "pretraining: held-out loss over the language's entropy, less one", "pretraining",
+             "pretraining, excess", ()),
+)  # fmt: skip
+
+
+# --- the figure ------------------------------------------------------------------------------------------------------
+
+COLUMNS = 4
+#: Markers of the sizes that a GPU trains; a size without one here is drawn with its line's.
+MARKERS = {"small": MODELS["gpu"], "base": MODELS["gpu_base"]}
+
+
+def estimates(quantity: Quantity, sizes: Sequence[Size]) -> list[tuple[Size, Point]]:
+    """The sizes at which a quantity has a number, small to large."""
+    found = ((size, quantity.at(size)) for size in sizes)
+    return [(size, point) for size, point in found if point is not None]
+
+
+def against_parameters(ax: Axes, look: int, quantity: Quantity, sizes: Sequence[Size]) -> None:
+    """One quantity: an open point per size with one standard error either way, and a thin line through them."""
+    colour, dash, own = LOOKS[look % len(LOOKS)]
+    points = estimates(quantity, sizes)
+    if not points:
+        return
+    ax.plot([size.parameters for size, _ in points], [point.value for _, point in points], color=colour,
+            linestyle=dash, linewidth=0.6, zorder=2)  # fmt: skip
+    for size, point in points:
+        model = MARKERS.get(size.name)
+        ax.errorbar(
+            size.parameters, point.value, yerr=point.stderr, color=colour, linestyle="none", markerfacecolor="white",
+            marker=(model.marker if model else None) or own, markersize=5.0 * (model.scale if model else 1.0),
+            capsize=2, elinewidth=0.8, zorder=3,
+        )  # fmt: skip
+    # drawn empty, so that the legend shows the marker of the line and not that of its last size
+    ax.plot([], [], color=colour, linestyle=dash, linewidth=0.6, marker=own, markerfacecolor="white",
+            label=quantity.short)  # fmt: skip
+
+
+def panel(ax: Axes, title: str, sizes: Sequence[Size]) -> None:
+    """The quantities of one panel, and what the checks ask of them as grey lines."""
+    mine = [quantity for quantity in QUANTITIES if quantity.panel == title]
+    for look, quantity in enumerate(mine):
+        against_parameters(ax, look, quantity, sizes)
+    ax.set_xscale("log")
+    if all(quantity.goal == "smaller" for quantity in mine):
+        values = [point.value for quantity in mine for _, point in estimates(quantity, sizes)]
+        if values and min(values) > 0.0:  # an exact zero, or an excess within its noise, has no place on a log axis
+            ax.set_yscale("log")
+    for target in sorted({target for quantity in mine for target in quantity.targets()}):
+        ax.axhline(target, color=GREY, linewidth=1.0, zorder=1)
+    finish(ax, "parameters", "", title)
+
+
+def predictions_across_sizes(sizes: Sequence[Size]) -> Figure | None:
+    """Every quantity against the number of parameters; None where fewer than two sizes have rows."""
+    titles = [
+        title
+        for title in dict.fromkeys(quantity.panel for quantity in QUANTITIES)
+        if any(estimates(quantity, sizes) for quantity in QUANTITIES if quantity.panel == title)
+    ]
+    if len(sizes) < 2 or not titles:
+        return None
+    rows = -(-len(titles) // COLUMNS)
+    figure, grid = plt.subplots(rows, COLUMNS, figsize=(PAGE * 1.3, 2.7 * rows), squeeze=False)
+    for ax, title in zip(grid.flat, titles, strict=False):
+        panel(ax, title, sizes)
+    for ax in grid.flat[len(titles) :]:
+        ax.remove()
+    _marker_legend(figure, sizes)
+    return figure
+
+
+def _marker_legend(figure: Figure, sizes: Sequence[Size]) -> None:
+    """Above all panels: the markers of the sizes that have one of their own."""
+    shown = [(size.name, MARKERS[size.name]) for size in sizes if size.name in MARKERS]
+    handles = [
+        Line2D([], [], color=GREY, marker=model.marker or "o", markersize=5.0 * model.scale, markerfacecolor="white",
+               linestyle="none", label=f"{name}, on a GPU")
+        for name, model in shown
+    ]  # fmt: skip
+    if handles:
+        figure.legend(handles=handles, loc="outside upper center", ncols=len(handles))
+
+
+#: name of the file → what draws it from sizes, and the claims it shows
+FIGURES = {
+    "language_model_sizes": Drawing(
+        predictions_across_sizes,
+        tuple(dict.fromkeys(claim for q in QUANTITIES for claim, _ in q.checks)),
+        of_sizes=True,
+    )
+}

@@ -9,32 +9,36 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 import matplotlib
+import numpy as np
 
 matplotlib.use("Agg")  # files only: figures are drawn where there is no screen
 
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from numpy.typing import ArrayLike
 
 from simulate.rows.store import Row
 from theory.claim import parse_setting
 
+BLACK, GREY = "#000000", "#7F7F7F"
 #: Okabe–Ito colours ordered by lightness, dark to light, each with its dash and marker.
 LOOKS: tuple[tuple[str, str | tuple[int, tuple[int, ...]], str], ...] = (
-    ("#000000", "-", "o"),
+    (BLACK, "-", "o"),
     ("#0072B2", "--", "s"),
     ("#D55E00", "-.", "^"),
     ("#009E73", ":", "D"),
     ("#CC79A7", (0, (5, 1, 1, 1, 1, 1)), "v"),
     ("#E69F00", (0, (8, 2)), "P"),
     ("#56B4E9", (0, (2, 1)), "X"),
-    ("#7F7F7F", (0, (1, 2)), "*"),
+    (GREY, (0, (1, 2)), "*"),
 )
 
 #: Width of a text column and of a page, inches.
@@ -62,17 +66,20 @@ SETTINGS: dict[Any, Any] = {
     "svg.hashsalt": "figures",
 }
 
-
-#: What a figure is drawn from: result rows, or sizes of model with the rows of each.
-Source = TypeVar("Source")
+#: Where a row stands along the axis that is not its value's: an entry of its setting, or a function of the row.
+Place = str | Callable[[Row], float]
 
 
 @dataclass(frozen=True)
-class Drawing(Generic[Source]):
-    """A figure: the function that draws it (None: not enough to draw it from), and the claims it shows."""
+class Drawing:
+    """A figure: what draws it (None: not enough to draw it from), and the claims it shows.
 
-    draw: Callable[[Sequence[Source]], Figure | None]
+    of_sizes  it is drawn from sizes of model (`figures.sizes.Size`) in place of rows
+    """
+
+    draw: Callable[[Sequence[Any]], Figure | None]
     claims: tuple[str, ...]
+    of_sizes: bool = False
 
 
 def look() -> AbstractContextManager[None]:
@@ -86,36 +93,89 @@ def panels(columns: int = 1, width: float = COLUMN, height: float = 2.6) -> tupl
     return figure, list(axes[0])
 
 
-def line(ax: Axes, look: int, x: ArrayLike, y: ArrayLike, label: str | None = None) -> None:
-    """A theory curve."""
+def line(ax: Axes, look: int, x: ArrayLike, y: ArrayLike | Callable[..., Any], label: str | None = None) -> None:
+    """A theory curve: its values, or the function of x that gives them."""
     colour, dash, _ = LOOKS[look % len(LOOKS)]
-    ax.plot(x, y, color=colour, linestyle=dash, label=label, zorder=2)
+    values = [y(place) for place in np.asarray(x).tolist()] if callable(y) else y
+    ax.plot(x, values, color=colour, linestyle=dash, label=label, zorder=2)
 
 
-def points(ax: Axes, look: int, rows: Sequence[Row], x: str, label: str | None = None, *, filled: bool = True) -> None:
-    """Measured rows against one entry of their setting, with their 95 % intervals; nothing without rows."""
-    if not rows:
-        return
+def points(
+    ax: Axes, look: int, rows: Sequence[Row], place: Place, label: str | None = None, *,
+    filled: bool = True, across: bool = False,
+) -> None:  # fmt: skip
+    """Rows at their places with their 95 % intervals, `across`: value along x; nothing without rows."""
     colour, _, marker = LOOKS[look % len(LOOKS)]
-    ordered = sorted(rows, key=lambda row: float(parse_setting(row.setting)[x]))
-    positions = [float(parse_setting(row.setting)[x]) for row in ordered]
-    values = [row.estimate for row in ordered]
-    below = [max(0.0, row.estimate - row.low) for row in ordered]
-    above = [max(0.0, row.high - row.estimate) for row in ordered]
-    face = colour if filled else "none"
-    ax.errorbar(
-        positions, values, yerr=[below, above], color=colour, marker=marker, markerfacecolor=face, linestyle="none",
-        label=label, capsize=2, elinewidth=0.8, zorder=3,
+    below = [max(0.0, row.estimate - row.low) for row in rows]
+    above = [max(0.0, row.high - row.estimate) for row in rows]
+    intervals(
+        ax, rows, place, [below, above], across=across, color=colour, marker=marker, label=label,
+        markerfacecolor=colour if filled else "none", linestyle="none",
     )  # fmt: skip
 
 
-def finish(ax: Axes, xlabel: str, ylabel: str, title: str = "", *, legend: int = 1) -> None:
-    """Labels, title, and the legend below the panel in `legend` columns (0: none), where it hides nothing."""
+def intervals(ax: Axes, rows: Sequence[Row], place: Place, errors: Any, *, across: bool, **looks: Any) -> None:
+    """Estimates of rows at their places with these error bars, in this look; nothing without rows."""
+    if rows:
+        at = entry(place) if isinstance(place, str) else place
+        places, values = [at(row) for row in rows], [row.estimate for row in rows]
+        along = {"x": values, "y": places, "xerr": errors} if across else {"x": places, "y": values, "yerr": errors}
+        ax.errorbar(**along, **looks, capsize=2, elinewidth=0.8, zorder=3)
+
+
+def dots(ax: Axes, look: int, places: Sequence[tuple[float, float]], label: str | None = None, **looks: Any) -> None:
+    """Points without intervals: in a transformed unit, or smaller than the marker; nothing without places."""
+    colour, _, marker = LOOKS[look % len(LOOKS)]
+    if places:
+        looks = {"color": colour, "marker": marker, "zorder": 3} | looks
+        ax.plot(*zip(*places, strict=True), linestyle="none", label=label, **looks)
+
+
+def entry(name: str) -> Callable[[Row], float]:
+    """Place a row at one entry of its setting."""
+    return lambda row: float(parse_setting(row.setting)[name])
+
+
+def text(row: Row, name: str) -> str:
+    """One entry of a row's setting, as text."""
+    return str(parse_setting(row.setting)[name])
+
+
+def scaled(rows: Sequence[Row], factor: float | Callable[[Row], float]) -> list[Row]:
+    """The rows in another unit: estimate, error and interval times a factor, each row's own where it is a function."""
+    found = []
+    for row in rows:
+        times = factor(row) if callable(factor) else factor
+        low, high = sorted((times * row.low, times * row.high))
+        found.append(replace(row, estimate=times * row.estimate, stderr=abs(times) * row.stderr, low=low, high=high))
+    return found
+
+
+def categories(ax: Axes, names: Sequence[str]) -> None:
+    """Names along y, the first on top at 0, the next at −1."""
+    ax.set_yticks([-float(i) for i in range(len(names))], list(names))
+    ax.set_ylim(0.6 - len(names), 0.6)
+    ax.grid(axis="y", visible=False)
+
+
+def ticks(axis: Axis, *values: float) -> None:
+    """Plain numbers on a logarithmic axis of few decades."""
+    axis.set_major_locator(FixedLocator(list(values)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_locator(NullLocator())
+
+
+def finish(ax: Axes, xlabel: str, ylabel: str, title: str = "", *, legend: int = 1, log: str = "") -> None:
+    """Labels, title, logarithmic axes ("x", "y", "xy"), the legend below the panel in `legend` columns (0: none)."""
+    if "x" in log and ax.get_xscale() == "linear":
+        ax.set_xscale("log")
+    if "y" in log:
+        ax.set_yscale("log")
     ax.set_xlabel(xlabel)
     ax.set_ylabel(ylabel)
     ax.set_title(title)
     if legend and ax.get_legend_handles_labels()[1]:
-        ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=legend)
+        ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=legend)  # there it hides nothing
 
 
 def save(figure: Figure, name: str, folder: Path, script: str) -> list[Path]:
@@ -131,15 +191,16 @@ def save(figure: Figure, name: str, folder: Path, script: str) -> list[Path]:
 
 def select(rows: Sequence[Row], claim: str, check: str, **setting: float | str) -> list[Row]:
     """Rows of one check whose setting has these entries."""
-    return [
-        row
-        for row in rows
-        if (row.claim, row.check) == (claim, check)
-        and all(_equal(parse_setting(row.setting).get(key), value) for key, value in setting.items())
-    ]
+    mine = [row for row in rows if (row.claim, row.check) == (claim, check)]
+    return [row for row in mine if _has(parse_setting(row.setting), setting)]
 
 
-def _equal(found: float | str | None, wanted: float | str) -> bool:
-    if isinstance(found, str) or isinstance(wanted, str) or found is None:
-        return found == wanted
-    return math.isclose(found, wanted)
+def _has(setting: dict[str, float | str], entries: dict[str, float | str]) -> bool:
+    for key, asked in entries.items():
+        value = setting.get(key)
+        if value is None or isinstance(value, str) or isinstance(asked, str):
+            if value != asked:
+                return False
+        elif not math.isclose(value, asked):
+            return False
+    return True

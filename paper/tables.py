@@ -12,8 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from figures.size_quantities import QUANTITIES
-from figures.sizes import PLACES, Place, Point, Quantity, Size
+from figures.sizes import PLACES, QUANTITIES, Place, Point, Quantity, Size
 from paper.latex import latex, number, plus_minus, table
 from simulate.montecarlo import slope
 

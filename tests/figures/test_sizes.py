@@ -10,9 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from figures.language_model_sizes import predictions_across_sizes
-from figures.size_quantities import QUANTITIES
-from figures.sizes import PLACES, Point, Quantity, Size, read_sizes
+from figures.sizes import PLACES, QUANTITIES, Point, Quantity, Size, predictions_across_sizes, read_sizes
 from figures.style import look
 from llm_validation.recorded import MODELS
 from paper.tables import SizeTable, latex_numbers, latex_sizes, markdown, size_table, trend

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from figures.__main__ import FIGURES, FIGURES_OF_SIZES
+from figures.__main__ import FIGURES
 from paper import latex, tables
 from paper.ledger import Entry, entries
 from simulate.rows.store import ROOT, Row
@@ -45,7 +45,7 @@ def test_every_number_and_figure_that_a_section_cites_exists(section: Path, name
     cited = {"@".join(found) for found in re.findall(r"\\ledger\{([^}]*)\}\{([^}]*)\}\{([^}]*)\}", text)}
     assert cited <= names
     figures = re.findall(r"\\figurefile\{(.*?)\}", text) + re.findall(r"figures/out/(\w+)", text)
-    assert set(figures) <= {*FIGURES, *FIGURES_OF_SIZES}
+    assert set(figures) <= set(FIGURES)
 
 
 def test_labels_that_sections_refer_to_exist():
