@@ -16,19 +16,17 @@ from figures.model_points import in_a_row, mark, of_models, pooled
 from figures.style import BLACK, GREY, PAGE, Drawing, entry, finish, line, panels, points, select
 from llm_validation.recorded import MODELS
 from simulate.rows.store import Row
-from theory.best_of_n import cost, order_statistics, processes, rejection, rejection_claims, schedule
+from theory.best_of_n import cost, order_statistics, processes, rejection, schedule
 from theory.best_of_n.evolution import survivor_counts
+from theory.best_of_n.examples import FULL, SCHEDULES, full_times, keep_of, vector
+from theory.best_of_n.predictions import profile_reward, profile_speedup
 
-KEEP, LENGTH, BUDGET = (
-    float(rejection_claims.FULL["keep"]),
-    int(rejection_claims.FULL["length"]),
-    int(rejection_claims.FULL["budget"]),
-)
+KEEP, LENGTH, BUDGET = float(FULL["keep"]), int(FULL["length"]), int(FULL["budget"])
 
 
 def _information(n: int, area: float) -> tuple[float, float]:
     """n^{1−v} rows at the times at which keeping a half would fill the budget: mean reward, and responses spent."""
-    times = rejection_claims.full_times(n, KEEP, LENGTH, BUDGET)
+    times = full_times(n, KEEP, LENGTH, BUDGET)
     v = cost.power_profile(times / LENGTH, area)
     counts = schedule.information_schedule(n, v)
     reward = rejection.expected_reward(processes.gaussian_process(v), counts)
@@ -45,7 +43,7 @@ def speedup_phases(rows: Sequence[Row]) -> Figure:
     figure, (left, right) = panels(2, PAGE, 3.9)
     areas = np.linspace(0.15, 0.95, 13)
     for look, n in enumerate((64, 256, 1024)):
-        fixed = [rejection_claims.profile_speedup(n, float(area), KEEP, LENGTH, BUDGET) for area in areas]
+        fixed = [profile_speedup(n, float(area), KEEP, LENGTH, BUDGET) for area in areas]
         line(left, look, areas, fixed, rf"keep $\frac{{1}}{{2}}$, $n = {n}$")
         points(left, look, select(rows, "B6", "speedup", n=n), "area")
     points(left, 2, select(rows, "B6", "area"), "target", across=True)  # the inverse question
@@ -55,9 +53,7 @@ def speedup_phases(rows: Sequence[Row]) -> Figure:
 
     sizes = 2 ** np.arange(3, 11)
     areas = areas[::2]
-    table = [
-        [rejection_claims.profile_speedup(int(n), float(area), KEEP, LENGTH, BUDGET) for area in areas] for n in sizes
-    ]
+    table = [[profile_speedup(int(n), float(area), KEEP, LENGTH, BUDGET) for area in areas] for n in sizes]
     levels = [0.5, 1, 2, 4, 8, 16, 32, 64]
     shades = right.contourf(areas, sizes, table, [0.0, *levels, 128], cmap="Greys", norm="symlog", alpha=0.6)
     lines = right.contour(areas, sizes, table, levels, colors=BLACK, linewidths=0.8)
@@ -71,11 +67,9 @@ def speedup_phases(rows: Sequence[Row]) -> Figure:
 def survivor_laws(rows: Sequence[Row]) -> Figure:
     """Left: law of the survivors' scores, decision by decision. Right: mean best reward for few rows."""
     figure, (left, right) = panels(2, PAGE, 3.6)
-    v = rejection_claims.vector(rejection_claims.SCHEDULES[0]["v"])
+    v = vector(SCHEDULES[0]["v"])
     process = processes.gaussian_process(v)
-    counts = survivor_counts(
-        int(rejection_claims.SCHEDULES[0]["n"]), rejection_claims.keep_of(rejection_claims.SCHEDULES[0]["keep"]), v.size
-    )
+    counts = survivor_counts(int(SCHEDULES[0]["n"]), keep_of(SCHEDULES[0]["keep"]), v.size)
     names = [f"survivors of decision {j}" for j in range(1, v.size + 1)] + ["their final reward"]
     for look, name in enumerate(names):
         below = np.cumsum(rejection.survivor_law(process, counts, look + 1))
@@ -107,13 +101,7 @@ def reward_against_compute(rows: Sequence[Row]) -> Figure:
     sizes = [2**k for k in range(2, 11)]
     spent = [_responses(n) for n in sizes]
     for look, (area, name) in enumerate(((0.8, "early-revealing"), (0.3, "late-revealing")), start=1):
-        line(
-            ax,
-            look,
-            spent,
-            [rejection_claims.profile_reward(n, area, KEEP, LENGTH, BUDGET) for n in sizes],
-            f"keep half, {name}",
-        )
+        line(ax, look, spent, [profile_reward(n, area, KEEP, LENGTH, BUDGET) for n in sizes], f"keep half, {name}")
         points(ax, look, select(rows, "B6", "reward", area=area), lambda row: _responses(int(entry("n")(row))))
         rewards, responses = zip(*(_information(n, area) for n in sizes), strict=True)
         line(ax, look + 2, responses, rewards, f"keep $n^{{1-v}}$, {name}")
@@ -123,7 +111,7 @@ def reward_against_compute(rows: Sequence[Row]) -> Figure:
 
 def _responses(n: int) -> float:
     """Tokens of the schedule that keeps the budget full, in responses."""
-    times = rejection_claims.full_times(n, KEEP, LENGTH, BUDGET)
+    times = full_times(n, KEEP, LENGTH, BUDGET)
     return cost.speculative_tokens(n, times, KEEP, LENGTH) / LENGTH
 
 

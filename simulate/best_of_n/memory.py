@@ -7,7 +7,7 @@ import numpy as np
 from simulate.best_of_n.decoder import Decoded, Responses, best_of_n, decode
 from simulate.montecarlo import Estimate, mean
 from simulate.profiles import Profile
-from theory.best_of_n.rejection_claims import keep_of, vector
+from theory.best_of_n.examples import keep_of, vector
 from theory.claim import Value
 
 Rng = np.random.Generator

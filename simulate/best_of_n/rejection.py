@@ -20,8 +20,7 @@ from simulate.montecarlo import Estimate, mean, proportion
 from simulate.profiles import Profile
 from theory.best_of_n import cost, schedule
 from theory.best_of_n.evolution import survivor_counts
-from theory.best_of_n.examples import EXAMPLES, Example
-from theory.best_of_n.rejection_claims import full_times, keep_of, vector
+from theory.best_of_n.examples import EXAMPLES, Example, full_times, keep_of, vector
 from theory.claim import Value
 from theory.validate import Array
 

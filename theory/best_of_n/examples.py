@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from theory.best_of_n import evolution, gaussian, processes, rejection
+from theory.best_of_n import cost, evolution, gaussian, processes, rejection
 from theory.best_of_n.processes import RewardProcess
+from theory.claim import Setting, Value
 from theory.validate import Array
 
 
@@ -80,3 +81,31 @@ EXAMPLES: dict[str, Example] = {
     "gamma": Example((0.25, 0.5, 0.75), shape=2.0),
     "lognormal": Example((0.25, 0.5, 0.75), log_scale=0.5),
 }
+
+#: The spec's instances of B4 (standard normal final reward), and small n, where the N → ∞ closure is far off.
+SCHEDULES: tuple[Setting, ...] = (
+    {"n": 64, "v": "0.25 0.5 0.75", "keep": 0.5},
+    {"n": 256, "v": "0.2 0.4 0.6 0.8", "keep": 0.5},
+    {"n": 1024, "v": "0.1 0.3 0.6", "keep": 0.25},
+    {"n": 1024, "v": 0.6, "keep": 0.05},
+    {"n": 8, "v": "0.25 0.5 0.75", "keep": 0.5},
+    {"n": 16, "v": "0.1 0.5 0.9", "keep": 0.6},
+)
+#: Schedules that keep a budget of two full responses busy.
+FULL = {"keep": 0.5, "length": 1024, "budget": 2048}
+
+
+def vector(text: Value) -> Array:
+    """A setting's vector: numbers separated by blanks; a single one may have been parsed already."""
+    return np.array([float(word) for word in str(text).split()])
+
+
+def keep_of(text: Value) -> Array | float:
+    """A number, or one per decision."""
+    values = vector(text)
+    return float(values[0]) if values.size == 1 else values
+
+
+def full_times(n: int, keep: float, length: int, budget: int) -> Array:
+    """Decision times of the schedule that keeps the budget full."""
+    return np.array(cost.full_budget_schedule(n, keep, budget, length).times)
