@@ -102,7 +102,7 @@ def test_claims_can_be_printed_in_latex():
         assert all(latex(text).isascii() for text in texts)
 
 
-@pytest.mark.parametrize("name", FIGURES)
+@pytest.mark.parametrize("name", [name for name in FIGURES if not name.startswith("language_model")])
 def test_figures_draw_from_rows_and_without(name, monkeypatch):
     monkeypatch.setattr(figures.best_of_n, "profile_speedup", functools.lru_cache(profile_speedup))
     rows = [
