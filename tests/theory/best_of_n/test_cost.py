@@ -108,8 +108,6 @@ def test_required_profile_inverts_the_speedup():
         found = required_profile(target, 128, schedule.times, 0.5, 256)
         assert found.speedup == pytest.approx(target, rel=1e-5)
         assert speedup(128, found.explained_variance, schedule.times, 0.5, 256) == pytest.approx(target, rel=1e-5)
-    with pytest.raises(ValueError, match=r"target = 64.* ceiling"):
-        required_profile(64.0, 128, schedule.times, 0.5, 256)
 
 
 # metrics
@@ -120,8 +118,6 @@ def test_improvement_score_by_hand():
     assert score.score == pytest.approx(100 * (1 + (1 / 2 - 1 / 4) / 2))
     assert (score.prompts, score.degenerate) == (2, (2,))
     assert improvement_score([2.0], [[0.0, 2.0, 1.0]]).score == 100.0  # Best-of-ref against itself
-    with pytest.raises(ValueError, match="undefined"):
-        improvement_score([1.0], [[1.0, 1.0]])
 
 
 @given(st.floats(-50, 50), st.floats(0.1, 10))
@@ -155,41 +151,3 @@ def test_measured_speedup_never_extrapolates():
         assert measured_speedup(end, 5.0, n, curve, tokens).status == "measured"
     assert measured_speedup(-1.0, 5.0, n, curve, tokens).status == "at most"
     assert relative_compute([1.0, 2.0], [4.0, 2.0]) == 0.5
-
-
-@pytest.mark.parametrize(
-    ("call", "named"),
-    [
-        (lambda: speculative_tokens(8, (3, 3), 0.5, 10), r"times\[1\] = 3"),
-        (lambda: speculative_tokens(8, (3, 11), 0.5, 10), r"times\[1\] = 11"),
-        (lambda: speculative_tokens(8, (0,), 0.5, 10), r"times\[0\] = 0"),
-        (lambda: speculative_tokens(8, (math.nan,), 0.5, 10), r"times\[0\] = nan"),
-        (lambda: speculative_tokens(0, (3,), 0.5, 10), "n = 0"),
-        (lambda: speculative_tokens(8, (3,), -0.5, 10), r"keep\[0\] = -0.5"),
-        (lambda: speculative_tokens(8, (3,), 0.5, 0), "length = 0"),
-        (lambda: speedup(8, (0.5, 0.6), (3,), 0.5, 10), "explained_variance must have"),
-        (lambda: speedup(8, (1.5,), (3,), 0.5, 10), r"explained_variance\[0\]"),
-        (lambda: expected_tokens(8, (3,), 0.5, [1.0, 1.1, 0.5, 0.2]), r"alive\[1\]"),
-        (lambda: expected_tokens(8, (1.5,), 0.5, [1.0, 0.9]), "whole tokens"),
-        (lambda: expected_tokens(8, (3, 4), (0.5,), [1.0] * 9), "keep must be"),
-        (lambda: expected_tokens(8, (3,), 0.5, 1.0), "alive must be"),
-        (lambda: largest_batch(9, (3,), 0.5, 10), "budget = 9 cannot hold one row"),
-        (lambda: largest_batch(math.inf, (3,), 0.5, 10), "budget = inf"),
-        (lambda: largest_batch(90, (3,), 0.5, 10, -1), "prompt = -1"),
-        (lambda: full_budget_schedule(8, 0.5, 9, 10), "budget = 9 cannot hold one row"),
-        (lambda: full_budget_schedule(30, 0.5, 20, 10), "budget = 20 cannot hold n = 30"),
-        (lambda: full_budget_schedule(8, 1.0, 20, 10), "keep = 1 drops nothing"),
-        (lambda: full_budget_schedule(8, 0.0, 20, 10), r"keep\[0\] = 0"),
-        (lambda: full_budget_schedule(2, 7.0, 900, 10), r"keep\[0\] = 7"),
-        (lambda: full_budget_schedule(2, 0.5, 900, 10, -1), "prompt = -1"),
-        (lambda: power_profile(np.array([0.5]), 1.0), "area = 1"),
-        (lambda: improvement_score([1.0], [[math.nan, 1.0]]), r"reference\[0, 0\]"),
-        (lambda: improvement_score([1.0, 2.0], [[0.0, 1.0]]), "reference must be"),
-        (lambda: relative_compute([0.0], [1.0]), r"compute\[0\]"),
-        (lambda: measured_speedup(1.0, 1.0, [1, 2], [0.0, 0.0], [1, 2]), r"curve\[1\]"),
-        (lambda: measured_speedup(math.nan, 1.0, [1, 2], [0.0, 1.0], [1, 2]), "NaN"),
-    ],
-)
-def test_bad_input_is_named(call, named):
-    with pytest.raises(ValueError, match=named):
-        call()

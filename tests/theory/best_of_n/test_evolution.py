@@ -338,36 +338,6 @@ def test_counts():
     assert survivor_counts(30, 0.25, 2) == (30, 8, 2)
 
 
-@pytest.mark.parametrize(
-    ("call", "named"),
-    [
-        (lambda: speculative_reward(0, (0.5,), 0.5), "n = 0"),
-        (lambda: speculative_reward(2.5, (0.5,), 0.5), "n = 2.5"),
-        (lambda: speculative_reward(8, (0.5,), 0.0), r"keep\[0\] = 0"),
-        (lambda: speculative_reward(8, (0.5, 0.6), (0.5, 1.1)), r"keep\[1\] = 1.1"),
-        (lambda: speculative_reward(8, (0.5, 0.6), (0.5,)), "keep must be"),
-        (lambda: speculative_reward(8, (0.5, math.nan), 0.5), r"explained_variance\[1\] = nan"),
-        (lambda: speculative_reward(8, (0.5, 0.4), 0.5), r"explained_variance\[1\] = 0.4"),
-        (lambda: speculative_reward(8, (-0.1,), 0.5), r"explained_variance\[0\]"),
-        (lambda: speculative_reward(8, (0.5,), 0.5, noise=(-1.0,)), r"noise\[0\]"),
-        (lambda: speculative_reward(8, (0.5,), 0.5, noise=(0.1, 0.1)), "noise must have"),
-        (lambda: speculative_reward(8, (0.5,), 1.0, noise=(-1.0,)), r"noise\[0\]"),  # also where nothing is dropped
-        (lambda: speculative_reward(2 * 10**9, (0.5,), 0.5), r"counts\[0\]"),
-        (lambda: expected_reward(gaussian_process([0.5]), (4, 5)), r"counts\[1\] = 5"),
-        (lambda: expected_reward(gaussian_process([0.5]), (4,)), "counts must have 2"),
-        (lambda: survivor_law(gaussian_process([0.5]), (4, 2), 3), "decision = 3"),
-        (lambda: gamma_process([0.5], 0.0), "shape"),
-        (lambda: correlated_reward(8, [[1.0, 0.5], [0.4, 1.0]], 0.5), "covariance"),
-        (lambda: correlated_reward(8, [[1.0, 2.0], [2.0, 1.0]], 0.5), "positive semidefinite"),
-        (lambda: correlated_reward(8, [[0.0, 0.0], [0.0, 1.0]], 0.5), r"covariance\[0, 0\]"),
-        (lambda: reward_exponent(0.5, 1.0), "cut = 1"),
-    ],
-)
-def test_bad_input_is_named(call, named):
-    with pytest.raises(ValueError, match=named):
-        call()
-
-
 def test_the_mean_maximum_of_a_truncated_normal_by_quad():
     """The closure with one decision, by direct quadrature of the truncated law."""
     n, keep, v = 100, 0.2, 0.4

@@ -177,28 +177,3 @@ def test_inverse_range(rng):
         lambda x: 6 * math.exp(-(x**2) / 2 - (x + w) ** 2 / 2) / (2 * math.pi) * (ndtr(x + w) - ndtr(x)), -10, 10
     )[0]
     assert expected_inverse_range(3) == pytest.approx(quad(lambda w: density(w) / w, 1e-12, 14)[0], rel=1e-6)
-
-
-@pytest.mark.parametrize(
-    ("call", "named"),
-    [
-        (lambda: best_of_n_law([0.5, 0.5], [0.0, 1.0], 0), "n = 0"),
-        (lambda: best_of_n_law([0.5, 0.5], [0.0, 1.0], 2.5), "n = 2.5"),
-        (lambda: best_of_n_law([0.5, 0.6], [0.0, 1.0], 2), "policy sums"),
-        (lambda: best_of_n_law([0.5, 0.5], [0.0, math.nan], 2), r"rewards\[1\]"),
-        (lambda: win_rate(4, ties=1.5), "ties"),
-        (lambda: win_rate(4, [0.5, 0.5]), "rewards is missing"),
-        (lambda: kl_bound(-3), "n = -3"),
-        (lambda: kl_with_atoms(4, [(0.2, 0.2)]), r"atoms\[0\]"),
-        (lambda: kl_with_atoms(4, [(0.2, 0.3, 0.4)]), r"atoms must be pairs"),
-        (lambda: kl_with_atoms(4, [(0.0, 0.5), (0.4, 0.9)]), r"atoms\[1\]"),
-        (lambda: expected_max(0.5), "n = 0.5"),
-        (lambda: expected_max(math.nan), "n = nan"),
-        (lambda: equivalent_n(-0.1), "reward = -0.1"),
-        (lambda: equivalent_n(100.0), "reward = 100"),
-        (lambda: expected_inverse_range(2), "n = 2"),
-    ],
-)
-def test_bad_input_is_named(call, named):
-    with pytest.raises(ValueError, match=named):
-        call()

@@ -3,27 +3,18 @@
 from __future__ import annotations
 
 import itertools
-import math
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from theory.best_of_n import schedule
 from theory.best_of_n.cost import power_profile, schedule_cost
 from theory.best_of_n.evolution import survivor_counts
 from theory.best_of_n.order_statistics import expected_max
 from theory.best_of_n.processes import gaussian_process
 from theory.best_of_n.rejection import expected_reward
-from theory.best_of_n.schedule import (
-    SEARCH_ERROR,
-    _Problem,
-    _Search,
-    best_fixed_schedule,
-    information_schedule,
-    optimal_schedule,
-    refined_schedule,
-)
 from theory.solution import CertificateError
 
 
@@ -31,7 +22,7 @@ from theory.solution import CertificateError
 def test_the_optimal_schedule_by_exhaustion(area, responses):
     length, times = 8, (2, 5)
     v = power_profile(np.array(times) / length, area)
-    best = optimal_schedule(v, times, length, responses * length, tolerance=1e-4)
+    best = schedule.optimal_schedule(v, times, length, responses * length, tolerance=1e-4)
     process = gaussian_process(v)
     affordable = [
         counts
@@ -41,26 +32,26 @@ def test_the_optimal_schedule_by_exhaustion(area, responses):
     exhaustive = max(expected_reward(process, counts) for counts in affordable)
     assert best.reward >= exhaustive - best.gap
     assert best.reward == pytest.approx(exhaustive, abs=7e-4)
-    assert 1e-4 + SEARCH_ERROR <= best.gap < 5e-3
+    assert 1e-4 + schedule.SEARCH_ERROR <= best.gap < 5e-3
     assert best.tokens == np.dot(best.counts, (2, 3, 3)) <= responses * length
 
 
 def test_late_information_wants_another_schedule_than_a_fixed_fraction():
     v = power_profile(np.array([6, 9, 12, 14]) / 16, 0.25)
-    best = optimal_schedule(v, (6, 9, 12, 14), 16, 256)
-    fixed = best_fixed_schedule(v, (6, 9, 12, 14), 16, 256)
-    everywhere = best_fixed_schedule(v, (6, 9, 12, 14), 16, 256, skip=False)
+    best = schedule.optimal_schedule(v, (6, 9, 12, 14), 16, 256)
+    fixed = schedule.best_fixed_schedule(v, (6, 9, 12, 14), 16, 256)
+    everywhere = schedule.best_fixed_schedule(v, (6, 9, 12, 14), 16, 256, skip=False)
     assert best.reward > fixed.reward + best.gap  # proved, not only found
     assert fixed.reward > everywhere.reward > expected_max(16)
     assert max(best.tokens, fixed.tokens, everywhere.tokens) <= 256
-    refined = refined_schedule(v, (6, 9, 12, 14), 16, 256)
+    refined = schedule.refined_schedule(v, (6, 9, 12, 14), 16, 256)
     assert best.reward - refined.reward < best.gap
 
 
 def test_keeping_what_is_informative_beats_halving():
     times = np.array([4, 8, 16, 32, 64, 128])
     v = power_profile(times / 256, 0.3)
-    counts = information_schedule(128, v)
+    counts = schedule.information_schedule(128, v)
     process = gaussian_process(v)
     ours = expected_reward(process, counts), schedule_cost(counts, times, 256).generated
     halving = survivor_counts(128, 0.5, 6)
@@ -72,15 +63,15 @@ def test_keeping_what_is_informative_beats_halving():
 def test_a_proof_that_is_too_long_is_an_error():
     v = power_profile(np.array([6, 9, 12, 14]) / 16, 0.25)
     with pytest.raises(CertificateError, match="max_evaluations = 10"):
-        optimal_schedule(v, (6, 9, 12, 14), 16, 256, max_evaluations=10)
+        schedule.optimal_schedule(v, (6, 9, 12, 14), 16, 256, max_evaluations=10)
 
 
 @settings(max_examples=8)
 @given(st.floats(0.2, 0.9), st.integers(3, 6))
 def test_the_refined_schedule_beats_every_fixed_fraction(area, responses):
     v = power_profile(np.array([0.25, 0.5, 0.75]), area)
-    refined = refined_schedule(v, (4, 8, 12), 16, 16 * responses)
-    fixed = best_fixed_schedule(v, (4, 8, 12), 16, 16 * responses, keeps=np.arange(1, 51) / 50)
+    refined = schedule.refined_schedule(v, (4, 8, 12), 16, 16 * responses)
+    fixed = schedule.best_fixed_schedule(v, (4, 8, 12), 16, 16 * responses, keeps=np.arange(1, 51) / 50)
     assert refined.reward >= fixed.reward - 1e-3
     assert refined.tokens <= 16 * responses
 
@@ -105,14 +96,14 @@ def test_the_search_is_as_accurate_as_its_certificate_says(rng):
         random.append((tuple(counts), np.sort(rng.choice([rng.random(J), 10 ** rng.uniform(-4, 0, J)]))))
     for counts, v in [*HARD, *random]:
         exact = expected_reward(gaussian_process(v), counts, product=len(v) < 5 or None)
-        found = _Problem(v, np.arange(1, len(v) + 1), len(v) + 1, 1e6).value(counts)
-        assert -SEARCH_ERROR < found - exact < 2 * SEARCH_ERROR, (counts, v)
+        found = schedule._Problem(v, np.arange(1, len(v) + 1), len(v) + 1, 1e6).value(counts)
+        assert -schedule.SEARCH_ERROR < found - exact < 2 * schedule.SEARCH_ERROR, (counts, v)
 
 
 def test_a_profile_that_reveals_next_to_nothing_at_first():
     """Increments below a coarse lattice's spacing: keeping by such a score is still worth more than Best-of-N."""
     v, times = (5.4e-5, 0.9), (1, 4)
-    best = optimal_schedule(v, times, 16, 60)
+    best = schedule.optimal_schedule(v, times, 16, 60)
     process = gaussian_process(v)
     affordable = [
         (n, m, k)
@@ -129,9 +120,9 @@ def test_a_profile_that_reveals_next_to_nothing_at_first():
 def test_the_search_needs_no_good_start(area, times, length, budget):
     """From one row on, against the search's own rule on all schedules: nothing is pruned that should not be."""
     v = power_profile(np.array(times) / length, area)
-    problem = _Problem(v, times, length, budget)
+    problem = schedule._Problem(v, times, length, budget)
     start = (1,) * (len(times) + 1)
-    search = _Search(problem, 1e-4, 10**5, problem.value(start), start)
+    search = schedule._Search(problem, 1e-4, 10**5, problem.value(start), start)
     search.explore((), problem.start(), 1, budget // times[0])
     largest = [int(budget // problem.durations[: j + 1].sum()) for j in range(len(start))]
     exhaustive = max(
@@ -145,40 +136,23 @@ def test_the_search_needs_no_good_start(area, times, length, budget):
 
 def test_tokens_left_over_that_buy_no_row():
     """Equal counts with enough left for the last period, where one more row would need the first: a candidate."""
-    problem = _Problem((0.0, 0.0), (8, 9), 10, 63)
-    search = _Search(problem, 1e-4, 10**4, problem.value((1, 1, 1)), (1, 1, 1))
+    problem = schedule._Problem((0.0, 0.0), (8, 9), 10, 63)
+    search = schedule._Search(problem, 1e-4, 10**4, problem.value((1, 1, 1)), (1, 1, 1))
     search.explore((), problem.start(), 1, 7)
     assert search.counts == (6, 6, 6)
 
 
 def test_a_decision_at_the_very_end_is_allowed():
-    best = optimal_schedule((0.5, 1.0), (5, 10), 10, 50)
-    fixed = best_fixed_schedule((0.5, 1.0), (5, 10), 10, 50)
-    without = optimal_schedule((0.5,), (5,), 10, 50)
+    best = schedule.optimal_schedule((0.5, 1.0), (5, 10), 10, 50)
+    fixed = schedule.best_fixed_schedule((0.5, 1.0), (5, 10), 10, 50)
+    without = schedule.optimal_schedule((0.5,), (5,), 10, 50)
     assert best.reward == pytest.approx(without.reward, abs=best.gap)
-    assert best.reward >= max(fixed.reward, refined_schedule((0.5, 1.0), (5, 10), 10, 50).reward) - best.gap
+    assert best.reward >= max(fixed.reward, schedule.refined_schedule((0.5, 1.0), (5, 10), 10, 50).reward) - best.gap
     assert best.tokens <= 50
 
 
 def test_best_of_n_is_among_the_candidates():
-    assert optimal_schedule((0.0, 0.0), (3, 5), 10, 60).counts == (6, 6, 6)
-    assert optimal_schedule((), (), 10, 95).counts == (9,)
+    assert schedule.optimal_schedule((0.0, 0.0), (3, 5), 10, 60).counts == (6, 6, 6)
+    assert schedule.optimal_schedule((), (), 10, 95).counts == (9,)
     # all is known at once: one row is finished, the rest of the budget buys first tokens
-    assert optimal_schedule((1.0,), (3,), 10, 60).counts == (17, 1)
-
-
-@pytest.mark.parametrize(
-    ("call", "named"),
-    [
-        (lambda: optimal_schedule((0.5,), (3,), 10, 9), "budget = 9"),
-        (lambda: optimal_schedule((0.5,), (3,), 10, math.nan), "budget = nan"),
-        (lambda: optimal_schedule((0.5, 0.6), (3,), 10, 90), "explained_variance must have"),
-        (lambda: optimal_schedule((0.5,), (3,), 10, 90, tolerance=-1.0), "tolerance = -1"),
-        (lambda: best_fixed_schedule((0.5,), (3,), 10, 90, keeps=[0.5, 1.5]), r"keep\[0\] = 1.5"),
-        (lambda: information_schedule(8, (0.5, 0.4)), r"explained_variance\[1\]"),
-        (lambda: information_schedule(0, (0.5,)), "n = 0"),
-    ],
-)
-def test_bad_input_is_named(call, named):
-    with pytest.raises(ValueError, match=named):
-        call()
+    assert schedule.optimal_schedule((1.0,), (3,), 10, 60).counts == (17, 1)

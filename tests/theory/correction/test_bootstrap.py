@@ -160,45 +160,12 @@ def test_pro_has_an_optimum_where_dpo_has_none():
 
     assert descend(loss, 4) == pytest.approx(limit, abs=1e-6)
     assert limit[2] > limit[1] > limit[0]
-    with pytest.raises(ValueError, match="the corrections are acyclic"):
-        dpo_limit(pi, K, 1.0)
-    with pytest.raises(ValueError, match="existence threshold"):
-        pro_limit(pi, K, 0.1, 1.0, share=2 / 3)
-    with pytest.raises(ValueError, match="regulariser must see"):
-        pro_limit(pi, K, 2.5, 1.0)
     cyclic = pro_limit(CYCLIC.policy, CYCLIC.kernel, 1.5, 1.0)  # α > 1 is enough where every answer is in some pair
     assert cyclic.sum() == pytest.approx(1.0)
 
 
 CHAIN = np.array([[0.0, 1.0, 0.0], [0.0, 0.0, 1.0], [0.0, 0.0, 1.0]])
 THIRDS = np.full(3, 1 / 3)
-
-
-@pytest.mark.parametrize(
-    ("call", "message"),
-    [
-        (lambda: dpo_limit(THIRDS, CHAIN, 1.0), "the corrections are acyclic: answer 0 is corrected into 1"),
-        (
-            lambda: dpo_limit(THIRDS, [[0.5, 0.5, 0], [0.5, 0.25, 0.25], [0, 0, 1]], 1.0),
-            "never undone: answer 1 is corrected into 2",
-        ),
-        (lambda: dpo_limit(THIRDS, [[0.5, 0.5, 0], [0.5, 0.5, 0], [0, 0, 1]], 1.0), r"answers \[0, 1\] are never"),
-        (lambda: dpo_limit(THIRDS, np.eye(3), 1.0), "no correction changes an answer"),
-        (lambda: preference_laws(THIRDS, np.eye(3), keep_unchanged=False), "no correction changes an answer"),
-        (lambda: pro_limit(THIRDS, np.eye(3), 2.0, 1.0), "no correction changes an answer"),
-        (lambda: dpo_limit(CYCLIC.policy, CYCLIC.kernel, 0.0), "weight = 0.0 must be"),
-        (lambda: dpo_limit(CYCLIC.policy, CYCLIC.kernel, 1.0, [0.5, 0.5, 0.0]), r"reference\[2\] = 0"),
-        (lambda: ddro_limit([0.5, 0.5, 0.0], CHAIN), "corrections lead to answer 2"),
-        (lambda: rdro_limit(THIRDS, CHAIN, 1.0), "alpha = 1.0"),
-        (lambda: reversible_dpo_limit([0.5, 0.5], [0.5, 0.5], 1.0, -1), "times = -1"),
-        (lambda: reversible_dpo_limit([0.5, 0.5], [1.0, 0.0], 1.0), r"reference\[1\] = 0"),
-        (lambda: reversibility_gap(np.eye(2)), "recurrent classes"),
-        (lambda: dpo_limit(THIRDS, CHAIN[:, :2], 1.0), "square"),
-    ],
-)
-def test_bad_input_is_named(call, message):
-    with pytest.raises(ValueError, match=message):
-        call()
 
 
 def test_rdro_reaches_what_upstream_never_says():

@@ -23,7 +23,6 @@ from theory.correction.composition import (
     floors,
     gain,
     identity_mixture,
-    identity_weights,
     information_gain,
     sft_floor,
     transfer_bound,
@@ -219,10 +218,6 @@ def test_an_observed_share_is_explained():
     for share in (0.0, 0.3, 1.0):
         observed = unchanged_share(pi, identity_mixture(CORRECTOR, share))
         assert explaining_share(pi, CORRECTOR, min(observed, 1.0)) == pytest.approx(share, abs=EXACT)
-    with pytest.raises(ValueError, match="must be between"):
-        explaining_share(pi, CORRECTOR, 0.1)
-    with pytest.raises(ValueError, match="copies every answer"):
-        explaining_share([0.5, 0.5], np.eye(2), 1.0)
 
 
 @pytest.mark.parametrize("n_edits", [1, 5])
@@ -270,48 +265,3 @@ def test_empirical_kernel_counts():
 
 
 HALF = np.full((2, 2), 0.5)
-
-
-@pytest.mark.parametrize(
-    ("call", "message"),
-    [
-        (lambda: compose([0.5, 0.5], [[0.5, 0.5], [0.5, 0.4]]), "kernel row 1 sums to 0.9"),
-        (lambda: compose([0.5, 0.5], sparse.csr_array([[0.5, 0.5], [0.5, 0.4]])), "kernel row 1 sums to 0.9"),
-        (lambda: compose([0.5, 0.5], sparse.csr_array((2, 2))), "kernel row 0 sums to 0.0"),
-        (lambda: compose([0.5, 0.5], [[1.5, -0.5], [0.5, 0.5]]), r"kernel\[0, 1\] = -0.5 is negative"),
-        (lambda: compose([0.5, 0.5], sparse.coo_array([[0, 1], [1.5, -0.5]])), r"kernel\[1, 1\] = -0.5 is negative"),
-        (lambda: compose([0.5, 0.5], [[0.5, 0.5], [np.nan, 0.5]]), r"kernel\[1, 0\] = nan is not finite"),
-        (lambda: compose([0.5, 0.5], [[np.inf, 0.5], [0.5, 0.5]]), r"kernel\[0, 0\] = inf is not finite"),
-        (lambda: compose([0.5, 0.5], np.zeros((0, 2))), "non-empty matrix"),
-        (lambda: compose([0.5, 0.5], [0.5, 0.5]), "non-empty matrix"),
-        (lambda: compose([0.5, 0.5], sparse.coo_array([0.5, 0.5])), "non-empty matrix"),
-        (lambda: compose([0.5, 0.4], HALF), "policy sums to 0.9"),
-        (lambda: compose([0.5, 0.25, 0.25], HALF), "policy must have 2 entries"),
-        (lambda: gain([0.5, 0.5], [[0.5, 0.25, 0.25]] * 2, [0, 1]), "kernel must be square"),
-        (lambda: gain([0.5, 0.5], HALF, [0, np.nan]), r"utilities\[1\]"),
-        (lambda: gain([0.5, 0.5], HALF, [0, 1, 2]), "utilities must have 2 entries"),
-        (lambda: bound_sides([0.5, 0.5], HALF, np.full((2, 3), 1 / 3)), "model has shape"),
-        (lambda: bound_sides([0.5, 0.5], HALF, [[0.5, 0.5], [1.0, 0.5]]), "model row 1"),
-        (lambda: floors([0.5, 0.5], [[0.5, 0.5]], [HALF]), "2 prompts need"),
-        (lambda: transfer_bound([0.5, 0.5], [0.5, 0.5], -0.1, [0, 1]), "excess_loss"),
-        (lambda: identity_mixture(HALF, 1.2), "share = 1.2"),
-        (lambda: identity_weights(-0.1, [0.5, 0.5], [0.5, 0.5]), "share = -0.1"),
-        (lambda: identity_mixture(HALF, 0.5, [0.5, 0.5]), "or neither"),
-        (lambda: identity_weights(0.5, [1.0, 0.0], [1.0, 0.0]), "starts from answer 1"),
-        (lambda: identity_mixture(HALF, 0.5, [0.5, 0.25, 0.25], [0.5, 0.25, 0.25]), "must have 2 entries"),
-        (lambda: copying_left(1.0, 2, 1.0, 1.0), "copy = 1.0"),
-        (lambda: copying_left(0.5, 0, 1.0, 1.0), "n_edits = 0"),
-        (lambda: copying_left(0.5, 1, -1.0, 1.0), "time must be"),
-        (lambda: empirical_kernel(2, [], []), "nothing to learn from"),
-        (lambda: empirical_kernel(2, [0, 1], [0]), "must pair up"),
-        (lambda: empirical_kernel(2, [0, 2], [0, 0]), r"originals\[1\] = 2"),
-        (lambda: empirical_kernel(2, [0, 1], [0, -1]), r"corrections\[1\] = -1"),
-        (lambda: empirical_kernel(2, [0.0, 1.0], [0, 1]), "must hold integers"),
-        (lambda: empirical_kernel(3, [0, 1], [0, 1]), "answer 2 has no correction"),
-        (lambda: empirical_kernel(0, [0], [0]), "n_answers = 0"),
-        (lambda: edit_process(1.5), "edit_rate = 1.5"),
-    ],
-)
-def test_bad_input_is_named(call, message):
-    with pytest.raises(ValueError, match=message):
-        call()

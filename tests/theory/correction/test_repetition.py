@@ -167,26 +167,6 @@ def test_structure_is_reported():
 SWAP = np.array([[0.0, 1.0], [1.0, 0.0]])
 
 
-@pytest.mark.parametrize(
-    ("call", "message"),
-    [
-        (lambda: limit_law(SWAP), "period 2"),
-        (lambda: limit_law(SWAP, [0.5, 0.5]), "period 2"),
-        (lambda: convergence_rate(SWAP), "period 2"),
-        (lambda: limit_law(np.eye(3)), "3 recurrent classes"),
-        (lambda: limit_law(np.full((2, 3), 1 / 3)), "square"),
-        (lambda: limit_law(CORRECTOR, [1.0]), "policy must have 6 entries"),
-        (lambda: rounds([0.5, 0.5], SWAP, [0, 1], -1), "k = -1"),
-        (lambda: rounds([0.5, 0.5], SWAP, [0, 1, 2], 1), "utilities must have 2 entries"),
-        (lambda: rounds([0.5, 0.5], [[1.0, 0.0], [0.5, 0.6]], [0, 1], 1), "kernel row 1 sums to 1.1"),
-        (lambda: recurrent_classes([[1.0, 0.1], [0.0, 1.0]]), "kernel row 0"),
-    ],
-)
-def test_bad_input_is_named(call, message):
-    with pytest.raises(ValueError, match=message):
-        call()
-
-
 def test_an_entered_class_decides():
     """A periodic class that π never enters does not matter; one that it enters does."""
     kernel = np.zeros((3, 3))

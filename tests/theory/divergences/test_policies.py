@@ -71,8 +71,6 @@ def test_log_references_far_below_underflow_are_as_good():
 
 
 def test_kto_says_what_it_leaves_open():
-    with pytest.raises(ValueError, match=r"kto .*\[0, 2\]"):
-        aligned_policy("kto", P, Q, REFERENCE, 1.0)
     assert aligned_support("kto", P, Q).tolist() == [True, False, True, False]
     assert aligned_support("bco", P, Q).all()
     assert aligned_policy("kto", [0.6, 0.2, 0.2], [0.2, 0.4, 0.4], [0.2, 0.3, 0.5], 1.0).policy.tolist() == [1, 0, 0]
@@ -166,18 +164,6 @@ def test_mass_that_no_data_mention_is_free():
     assert crowded.multiplier < 0
 
 
-def test_fixed_constants_say_what_they_cannot_do():
-    for name in ("kto", "kldo", "dpo", "neyman", "total_variation"):
-        with pytest.raises(ValueError, match="not a sum of convex functions"):
-            fixed_constant_optimum(name, P, Q, REFERENCE, 1.0)
-    with pytest.raises(ValueError, match="outcome 0"):
-        fixed_constant_optimum("bco", [0.0, 1.0], [0.5, 0.5], [0.9, 0.1], 1.0)
-    with pytest.raises(ValueError, match="kl_beta"):
-        fixed_constant_optimum("bco", P, Q, REFERENCE, 0.0)
-    with pytest.raises(ValueError, match=r"reference\[0\] = 0"):
-        aligned_policy("bco", P, Q, [0.0, 0.4, 0.3, 0.3], 1.0)
-
-
 # Several prompts.
 
 
@@ -229,15 +215,3 @@ def test_one_log_per_prompt():
     p, q, _ = example_prompts(3, 4)
     prompts = kl(p.sum(axis=1), q.sum(axis=1))
     assert per_prompt_minimum(p, q) == pytest.approx(-kl(p.ravel(), q.ravel()) + prompts, abs=1e-13)
-
-
-def test_bad_prompt_tables_are_named():
-    p, q, reference = example_prompts(2, 3)
-    with pytest.raises(ValueError, match="p sums to"):
-        kldo_gap_bound(0.9 * p, q, reference, 1.0)
-    with pytest.raises(ValueError, match=r"reference\[1\] sums to"):
-        kldo_gap_bound(p, q, reference * np.array([[1.0], [0.9]]), 1.0)
-    with pytest.raises(ValueError, match=r"q\[0, 0\] = 0"):
-        kldo_gap_bound(p, np.where(np.arange(6).reshape(2, 3) == 0, 0.0, q / (1 - q[0, 0])), reference, 1.0)
-    with pytest.raises(ValueError, match="prompts, responses"):
-        per_prompt_minimum(P, Q)

@@ -311,11 +311,6 @@ def test_bounded_divergences_stay_finite_and_minima_are_approached():
         )
 
 
-def test_a_loss_of_infinity_minus_infinity_is_an_error():
-    with pytest.raises(ValueError, match=r"r\[0\]"):
-        population_loss("kldo", [math.inf, 0.0, 0.0, 0.0], P, Q)
-
-
 # A user's generator.
 
 
@@ -366,28 +361,7 @@ def test_a_kink_is_found_with_its_slope():
     assert f_divergence(LEFT, RIGHT, tv) == pytest.approx(0.7)
 
 
-@pytest.mark.parametrize(
-    ("f", "message"),
-    [
-        (lambda u: (u - 1) ** 2 + 1e-6, r"f\(1\)"),
-        (lambda u: np.sin(u - 1), "not convex"),
-        (lambda u: -((u - 1) ** 2), "not convex"),
-        (lambda u: 2 * (u - 1), "affine"),
-        (lambda u: np.where(np.abs(u - 1) < 0.3, 0.0, np.abs(u - 1) - 0.3), "affine"),
-        (lambda u: np.array([0.0]), "elementwise"),
-        (lambda u: np.where(u > 2, np.nan, (u - 1) ** 2), "not finite"),
-    ],
-)
-def test_what_is_no_generator_is_named(f, message):
-    with pytest.raises(ValueError, match=message):
-        f_divergence(P, Q, f)
-
-
-def test_limits_that_nobody_stated_are_asked_for():
-    with pytest.raises(ValueError, match=r"outcome 2.*f\(0\)"):
-        f_divergence(LEFT, RIGHT, custom(lambda u: u * np.log(u), name="mine"))
-    with pytest.raises(ValueError, match=r"outcome 0.*f'\(∞\)"):
-        f_divergence(LEFT, RIGHT, custom(triangular, name="mine"))
+def test_limits_that_are_stated_are_used():
     stated = custom(triangular, at_zero=1.0, at_infinity=1.0)
     assert population_loss(stated, minimizer(stated, LEFT, RIGHT), LEFT, RIGHT) == pytest.approx(-1.25, abs=1e-12)
 
@@ -395,45 +369,3 @@ def test_limits_that_nobody_stated_are_asked_for():
 def test_a_wrong_slope_is_caught():
     with pytest.raises(CertificateError, match="Fenchel"):
         custom(lambda u: (u - 1.0) ** 2, slope=lambda u: 2.1 * (u - 1.0))
-
-
-# Bad input.
-
-
-@pytest.mark.parametrize(
-    "function", [divergences.kl, divergences.total_variation, divergences.jensen_shannon,
-                 divergences.squared_hellinger, divergences.chi_square,
-                 lambda p, q: f_divergence(p, q, "kl"), lambda p, q: minimum("bco", p, q),
-                 lambda p, q: minimizer("dpo", p, q), lambda p, q: population_loss("kto", np.zeros(len(p)), p, q)],
-)  # fmt: skip
-@pytest.mark.parametrize(
-    ("p", "q", "message"),
-    [
-        ([0.5, 0.4], [0.5, 0.5], "p sums to"),
-        ([0.5, 0.5], [0.5, 0.6], "q sums to"),
-        ([0.5, 0.5], [1.0], "q must have 2 entries"),
-        ([1.5, -0.5], [0.5, 0.5], r"p\[1\]"),
-        ([0.5, math.nan], [0.5, 0.5], r"p\[1\]"),
-        ([0.0, 0.0], [0.5, 0.5], "p sums to"),
-    ],
-)
-def test_bad_tables_are_named(function, p, q, message):
-    with pytest.raises(ValueError, match=message):
-        function(p, q)
-
-
-def test_unknown_names_list_the_known_ones():
-    with pytest.raises(ValueError, match="kldo"):
-        minimum("klod", P, Q)
-    with pytest.raises(ValueError, match="reverse_kl"):
-        f_divergence(P, Q, "rkl")
-    for alpha in (0.0, 1.0, math.nan):
-        with pytest.raises(ValueError, match="alpha"):
-            alpha_divergence(alpha)
-
-
-def test_rewards_are_checked():
-    with pytest.raises(ValueError, match=r"r\[1\] is NaN"):
-        population_loss("bco", [0.0, math.nan, 0.0, 0.0], P, Q)
-    with pytest.raises(ValueError, match="shape"):
-        population_loss("bco", [0.0], P, Q)

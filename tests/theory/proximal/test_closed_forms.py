@@ -100,9 +100,7 @@ def test_the_printed_form_leaves_a_likely_rejected_response_alone():
     assert abs(paper_binary_gap(-0.5, 2.5, 0.1, 0.99)) < 0.01
 
 
-def test_the_shortcut_collapses_onto_a_likely_response():
-    with pytest.raises(ValueError, match="collapses"):
-        zero_hyper_binary_gap(0.5, 2.5, 0.1, 0.3)
+def test_the_shortcut_by_hand():
     r_h = 0.1 * math.log((1 - 0.3 * math.exp(-8.472978603872)) / 0.7)
     assert zero_hyper_binary_gap(-0.5, 2.5, 0.1, 0.3) == pytest.approx(binary_log_ratio(-0.5, 2.5) - r_h, rel=1e-11)
 
@@ -122,8 +120,6 @@ def test_imbalance():
     positive, negative = imbalance_scores(100)
     assert positive + 100 * negative == pytest.approx(0.0, abs=1e-15)
     assert binary_threshold(positive) == pytest.approx(200 / 101)
-    with pytest.raises(ValueError, match=r"alpha\* = 1\.98"):
-        binary_log_ratio(positive, 1.9)
 
 
 # DPO alone, and descent.

@@ -1,0 +1,72 @@
+"""What bad input of the topic is told: one sentence that names the argument."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from tests.oracles.proximal_tables import THIRDS
+from theory.proximal import closed_forms, descent, existence, feedback, losses, optimum
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: feedback.empirical_scores(3, [(0, 3)]), r"pairs\[0, 1\] = 3 is not one of 0 … 2"),
+        (lambda: feedback.empirical_scores(3, [(0, 1), (2, 2)]), r"pairs\[1\] compares response 2 with itself"),
+        (lambda: feedback.empirical_scores(3, []), "pairs"),
+        (lambda: feedback.empirical_scores(3, [(0.5, 1)]), "integers"),
+        (lambda: feedback.empirical_scores(0, [(0, 1)]), "n_responses"),
+        (lambda: feedback.feedback_scores(2, [0, 1], [1.0]), "feedback must have 2"),
+        (lambda: feedback.feedback_scores(2, [0, -1], [1.0, 0.0]), r"responses\[1\] = -1"),
+        (lambda: feedback.feedback_scores(2, [], []), "non-empty"),
+        (lambda: feedback.feedback_scores(2, [0], [math.nan]), r"feedback\[0\]"),
+        (lambda: existence.existence_threshold([0.3, -0.2], [0.5, 0.5], [0.5, 0.5]), "not 0: centre them"),
+        (lambda: existence.existence_threshold([0.3, -0.3], [0.5, 0.4], [0.5, 0.5]), "empirical sums to"),
+        (lambda: existence.existence_threshold([0.3, -0.3], [0.5, 0.5], [0.5, 0.6]), "weights sums to"),
+        (lambda: existence.existence_threshold([0.3, -0.3, 0.0], [0.5, 0.5, 0.0], [0.5, 0.5, 0.0]),
+         r"weights\[2\] = 0"),
+        (lambda: existence.existence_threshold([0.3, -0.3], [0.5, 0.5], [0.2, 0.3, 0.5]), "weights must have 2"),
+        (lambda: optimum.proximal_optimum([0.5, 0.4], [0.3, -0.3], [0.5, 0.5], [0.5, 0.5], 9, 1), "reference sums to"),
+        (lambda: optimum.proximal_optimum([1.0, 0.0], [0.3, -0.3], [0.5, 0.5], [0.5, 0.5], 9, 1), "full support"),
+        (lambda: optimum.proximal_optimum([0.5, 0.5], [0.3, -0.3], [0.5, 0.5], [0.5, 0.5], 9, 0), "kl_beta"),
+        (lambda: optimum.proximal_optimum([0.5, 0.5], [0.3, -0.3], [0.5, 0.5], [0.5, 0.5], math.nan, 1), "alpha"),
+        (lambda: optimum.hyper_optimum(np.log([0.7, 0.4]), [0.1, -0.1], [0.5, 0.5], [0.3, 0.3], 9, 1), "sum to 1.1"),
+        (lambda: optimum.hyper_optimum(np.log([0.3, 0.4]), [0.1, -0.1], [0.5, 0.5], [0.5, 0.5], 9, 1),
+         "leaves nothing to H"),
+        (lambda: optimum.hyper_optimum(np.log([0.3, 0.4]), [0.1, -0.1], [0.5, 0.5], [0.5, 0.0], 9, 1), r"weights\[1\]"),
+        (lambda: optimum.hyper_optimum([-1.0], [0.0], [1.0], [0.5], 9, 1, log_hyper_reference=-3.0),
+         "log_hyper_reference sum to"),
+        (lambda: feedback.merge_unlabelled([1], np.log([0.5, 0.5]), [0.0, 0.0], [0.5, 0.5], [0.5, 0.5]),
+         "hyper overlaps"),
+        (lambda: feedback.merge_unlabelled([], np.log([0.5, 0.5]), [0.0, 0.0], [1.0, 0.0], [0.5, 0.5]),
+         "one response or more"),
+        (lambda: feedback.merge_unlabelled([1, 1], np.log([0.5, 0.5]), [0.0, 0.0], [1.0, 0.0], [0.5, 0.5]),
+         "each once"),
+        (lambda: feedback.mixture_weights([0.5, 0.5], 0.0, [0.5, 0.5]), "share"),
+        (lambda: existence.mixture_threshold(1.5), "share"),
+        (lambda: existence.imbalance_scores(0), "negatives_per_positive"),
+        (lambda: closed_forms.pair_log_ratio(1.125), r"alpha\* = 1.125"),
+        (lambda: closed_forms.binary_log_ratio(0.5, 1.0), r"alpha\* = 1.0"),
+        (lambda: closed_forms.scalar_log_ratio([0.5], 0.9), r"alpha\* = 1.0"),
+        (lambda: closed_forms.paper_binary_gap(-0.5, 1.0, 0.1, 0.3), r"alpha\* = 1.0"),
+        (lambda: closed_forms.paper_binary_gap(0.5, 1.0, 0.1, 1.0), "reference"),
+        (lambda: losses.pro_pairwise_loss([-1.0], [-1.0], 2.0, 0.1), "winner and the loser"),
+        (lambda: losses.pro_binary_loss(-1.0, -1.0, 0.5, 2.0, 0.1, "none"), "hyper"),
+        (lambda: losses.pro_binary_loss(0.0, -1.0, 0.5, 2.0, 0.1), "leaves nothing to H"),
+        (lambda: feedback.log1mexp(0.1), "log1mexp"),
+        (lambda: losses.dpo_loss([1.0, 0.0], [0.5, 0.5], np.full((2, 2), 0.5), [0.5, 0.5], 1.0), r"policy\[1\] = 0"),
+        (lambda: losses.dpo_loss([0.5, 0.5], [0.5, 0.5], np.full((3, 3), 0.5), [0.5, 0.5], 1.0), "win_rates must be 2"),
+        (lambda: losses.edpo_loss([0.5, 0.5], [0.5, 0.5], [0.0], [1.0], [1.0], 1.0, 1.0), "scores must have 2"),
+        (lambda: descent.dpo_pair_limit(np.log(THIRDS), np.log(THIRDS), 1.0, 1.0), "win_share"),
+        (lambda: descent.likelihood_path(np.log(THIRDS), np.zeros(3), THIRDS, 1, 1, np.eye(2), 1, 3), "kernel"),
+        (lambda: feedback.check_indices("x", 2, ["a"]), "integers"),
+        (lambda: closed_forms.zero_hyper_binary_gap(0.5, 2.5, 0.1, 0.3), "collapses"),
+        (lambda: closed_forms.binary_log_ratio(100 / 101, 1.9), r"alpha\* = 1\.98"),
+    ],
+)  # fmt: skip
+def test_bad_input_is_named(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
