@@ -11,11 +11,11 @@ from matplotlib.figure import Figure
 
 from figures.model_points import at, in_a_row, mark, of_models, pooled
 from figures.style import BLACK, GREY, PAGE, Drawing, categories, dots, entry, finish, line, panels, points, select
+from llm_validation.claims.settings import UPSTREAMS
 from llm_validation.recorded import MODELS
 from simulate.rows.store import Row
 from theory.correction import bootstrap, composition, examples, predictions, repetition
 from theory.correction import users as correction_users
-from theory.language_model_generation_claims import UPSTREAMS
 
 #: Correctors whose rounds are drawn; for "aligner" the utility crosses its limit, which a logarithm hides.
 SHOWN = ("copying", "resample", "overcorrect", "line")

@@ -11,12 +11,12 @@ from matplotlib.figure import Figure
 
 from figures.model_points import at, in_a_row, mark, of_models, targets
 from figures.style import BLACK, GREY, LOOKS, PAGE, Drawing, categories, dots, finish, line, panels, points, select
+from llm_validation.claims.settings import RDRO_ALPHA
 from simulate.rows.store import Row
 from theory.density_ratio import predictions as predict
 from theory.density_ratio.flow import flow, policy_flow
 from theory.density_ratio.limits import LIMITS, PREFERENCES, TABLES
 from theory.density_ratio.losses import log_ratio_cap, pooled_ratio, ratio_variance, relative_ratio
-from theory.language_model_settings import RDRO_ALPHA
 
 TO_PLUS = r"TV$(\pi, p^+)$"
 METHODS = ("ddro", "rdro")

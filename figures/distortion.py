@@ -16,16 +16,16 @@ from matplotlib.figure import Figure
 from figures import style
 from figures.model_points import mark, model_of, of_models, pooled
 from figures.style import PAGE, Drawing, finish, line, panels, points, select
+from llm_validation.claims.settings import INSTANCE_BETAS, INSTANCES, PEOPLE_METHODS
+from llm_validation.claims.table import find_check
 from llm_validation.recorded import MODELS
 from simulate.rows.store import Row
-from theory.claims import find_claim
 from theory.distortion import factors
 from theory.distortion.audit.interval import audit
 from theory.distortion.claims import correlated_ratio, rlhf_in_a_ball
 from theory.distortion.instances import Instance, borda_instance
 from theory.distortion.measure import distortion
 from theory.distortion.methods import METHODS
-from theory.language_model_settings import INSTANCE_BETAS, INSTANCES, PEOPLE_METHODS
 from theory.policy.nash import maximal_lottery
 from theory.social_choice.pairwise import borda
 from theory.validate import Array
@@ -209,7 +209,7 @@ def _instance(row: Row) -> float:
 
 def _bounds(ax: Axes) -> None:
     """L(β) and K*(β) on the instances where they bound NLHF and RLHF."""
-    bounded = {str(setting["instance"]) for setting in find_claim("D4").check("trained").settings}
+    bounded = {str(setting["instance"]) for setting in find_check("D4", "trained").settings}
     instances = list(enumerate(zip(INSTANCES, INSTANCE_BETAS, strict=True)))
     lottery = [(factors.linear_factor(b), -i - 0.17) for i, (_, b) in instances]
     scores = [(factors.borda_factor(b), -i + 0.17) for i, (name, b) in instances if name in bounded]
@@ -230,7 +230,7 @@ def reached_and_predicted(rows: Sequence[Row]) -> Figure | None:
         left.plot([], [], color=colour, label=f"{NAMES[method]}, predicted")
         mark(left, look, select(rows, claim, "reached"), _instance, NAMES[method], across=True)
         mark(right, look, style.scaled(select(rows, claim, "excess"), 100.0), _instance, NAMES[method], across=True)
-        resolution = 100 * find_claim(claim).check("excess").resolution
+        resolution = 100 * find_check(claim, "excess").resolution
         right.axvspan(-resolution, resolution, color=style.BLACK, alpha=0.04, linewidth=0)
     _bounds(left)
     right.axvline(0.0, color=style.BLACK, linewidth=1.0)

@@ -12,16 +12,16 @@ from matplotlib.figure import Figure
 from figures import style
 from figures.model_points import along, in_a_row, mark, of_models, targets
 from figures.style import PAGE, Drawing, finish, line, panels, points, select
+from llm_validation.claims.settings import FITTED_BETA, MINIBATCHED, SAFETY_LOSSES
+from llm_validation.claims.table import find_check
 from simulate.rows.store import Row
 from theory.claim import parse_setting
-from theory.claims import find_claim
 from theory.divergences import predictions as predict
 from theory.divergences.examples import fixed_instance
 from theory.divergences.policies import aligned_policy
 from theory.divergences.safety_data import data_gap, example_pair, example_safety
 from theory.divergences.samples import minibatch_threshold
 from theory.divergences.separation import expected_silhouette
-from theory.language_model_settings import FITTED_BETA, MINIBATCHED, SAFETY_LOSSES
 
 #: Losses of `estimated_against_exact` and the divergence that each stands for.
 ESTIMATES = {
@@ -193,7 +193,7 @@ def held_out(ax: Axes, rows: Sequence[Row]) -> None:
     tables: list[tuple[float, float]] = []
     held: list[Row] = []
     for i, (name, (claim, _)) in enumerate(LOSSES.items()):
-        per_unit, minimum = 1.0 / find_claim(claim).check("held_out").resolution, find_claim(claim).check("minimum")
+        per_unit, minimum = 1.0 / find_check(claim, "held_out").resolution, find_check(claim, "minimum")
         held += style.scaled(select(rows, claim, "held_out", name=name), per_unit)
         tables += [(per_unit * (row.estimate - minimum.predict(parse_setting(row.setting))), 0.15 - i)
                    for row in select(rows, claim, "minimum", name=name)]  # fmt: skip

@@ -15,10 +15,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from figures.style import BLACK, GREY, LOOKS, PAGE, Place, entry, intervals, panels, text
+from llm_validation.claims.targets import MEAN, WORST
 from llm_validation.recorded import MODELS, pool, recorded_rows
 from simulate.rows.store import Row, read_rows
 from theory.claim import parse_setting
-from theory.language_model_claims import MEAN, WORST
 
 
 def tagged(rows: Sequence[Row], model: str) -> list[Row]:

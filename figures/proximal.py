@@ -12,13 +12,14 @@ from matplotlib.figure import Figure
 
 from figures.model_points import mark, model_legend, of_models, pooled
 from figures.style import BLACK, GREY, LOOKS, PAGE, Drawing, entry, finish, line, panels, points, scaled, select, ticks
+from llm_validation.claims.settings import IMBALANCE_RUNS, PAIR_RUNS
 from llm_validation.recorded import MODELS
 from simulate.rows.store import Row
-from theory.language_model_settings import IMBALANCE_RUNS, PAIR_RUNS
 from theory.proximal import existence as thresholds
+from theory.proximal.claims import coupled_path
 from theory.proximal.closed_forms import binary_log_ratio, pair_log_ratio, paper_binary_gap, zero_hyper_binary_gap
 from theory.proximal.feedback import empirical_scores, mixture_weights
-from theory.proximal.predictions import SHORTCUT, STEPS, coupled_path
+from theory.proximal.settings import SHORTCUT, STEPS
 
 LOG_RATIO, REWARD = r"$\log\,\pi_t/\pi_{\mathrm{ref}}$ (nats)", r"$r^*(y)-r^*(H)$"
 

@@ -22,12 +22,12 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from figures.style import GREY, LOOKS, PAGE, Drawing, finish
+from llm_validation.claims.settings import SAFETY_LOSSES, SIZES
+from llm_validation.claims.table import find_check, llm_checks
 from llm_validation.recorded import MODELS, pool
 from simulate.rows.store import ROOT, Results, Row
 from theory.claim import Check, setting_key
-from theory.claims import CLAIMS, find_claim
-from theory.language_model_generation_claims import SIZES
-from theory.language_model_settings import SAFETY_LOSSES
+from theory.claims import CLAIMS
 
 
 @dataclass(frozen=True)
@@ -178,7 +178,7 @@ class Quantity:
     def cells(self) -> Iterator[tuple[str, Check, str, float]]:
         """Claim, check, setting and prediction of everything it covers."""
         for claim_id, name in self.checks:
-            check = find_claim(claim_id).check(name)
+            check = find_check(claim_id, name)
             for setting in check.settings:
                 if all(setting.get(key) in values for key, values in self.where.items()):
                     yield claim_id, check, setting_key(setting), check.predict(setting)
@@ -223,7 +223,7 @@ def _condensed(
 
 def checks_named(*names: str) -> tuple[tuple[str, str], ...]:
     """Every claim's check on a language model that has one of these names."""
-    return tuple((claim.id, check.name) for claim in CLAIMS for check in claim.llm_checks if check.name in names)
+    return tuple((claim.id, check.name) for claim in CLAIMS for check in llm_checks(claim.id) if check.name in names)
 
 
 # --- what is compared ------------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from llm_validation.claims.table import llm_checks
 from llm_validation.recorded import MODELS
 from paper.ledger import Entry, Line, Measured
 from simulate.rows.store import Row
@@ -182,7 +183,7 @@ SEVERITY = ("disagrees", "inconclusive", "not run", "agrees")
 
 def of_language_model(ledger: Sequence[Entry]) -> list[Entry]:
     """The entries that a trained language model is judged by."""
-    return [entry for entry in ledger if entry.check in entry.claim.llm_checks]
+    return [entry for entry in ledger if entry.check in llm_checks(entry.claim.id)]
 
 
 def tightest(ledger: Sequence[Entry]) -> Entry:
@@ -236,7 +237,7 @@ def _language_model_cells(entry: Entry, settings: int = 1) -> list[str]:
 
 def _quantity(entry: Entry) -> str:
     """What a check measures; "the same" of the check before it is spelt out."""
-    quantity, checks = entry.check.quantity, list(entry.claim.llm_checks)
+    quantity, checks = entry.check.quantity, list(llm_checks(entry.claim.id))
     before = checks.index(entry.check)
     while quantity.startswith("the same") and before > 0:
         before -= 1

@@ -1,7 +1,7 @@
 """The ledger: predictions of theory/ beside the rows of simulate/ and llm_validation/, and a verdict for each claim.
 
 An `Entry` is one check at one setting; a claim's line gathers its entries. Checks are measured by simulation, or on a
-language model (`Claim.llm_checks`). Language models have one column each, in the order of
+language model (`llm_validation.claims`). Language models have one column each, in the order of
 `llm_validation.recorded.MODELS`: the
 small one that any machine trains, then the larger ones whose rows are recorded where a GPU was at hand. Predictions are
 computed here, now, from `theory.claims`: a row never carries its own prediction. Rows whose check no claim declares (a
@@ -19,6 +19,7 @@ from pathlib import Path
 import pandas as pd
 
 from llm_validation import recorded
+from llm_validation.claims.table import llm_checks
 from llm_validation.recorded import MODELS
 from simulate.rows.store import ROOT, Row, read_rows
 from theory.claim import Check, Claim, Verdict, combine, parse_setting, setting_key, verdict
@@ -98,14 +99,14 @@ def entries(claims: Iterable[Claim], simulation: Sequence[Row], *trained: Sequen
     columns = [_by_check(rows) for rows in (simulation, *trained, *([()] * (len(MODELS) - len(trained))))]
     found = []
     for claim in claims:
-        for check in (*claim.checks, *claim.llm_checks):
+        for check in (*claim.checks, *llm_checks(claim.id)):
             mine = [column.get((claim.id, check.name), []) for column in columns]
             declared = [setting_key(setting) for setting in check.settings]
             extra = sorted({row.setting for rows in mine for row in rows} - set(declared))
             for key in declared + extra:
                 predicted = check.predict(parse_setting(key))
                 first, *others = [measure(check, predicted, [r for r in rows if r.setting == key]) for rows in mine]
-                simulated = NOT_MEANT if check in claim.llm_checks else first
+                simulated = NOT_MEANT if check in llm_checks(claim.id) else first
                 found.append(Entry(claim, check, key, predicted, simulated, dict(zip(MODELS, others, strict=True))))
     return found
 
@@ -159,7 +160,7 @@ def _column(claim: Claim, cells: Sequence[tuple[Check, Measured]]) -> Verdict:
     """Verdict of a language-model column: `not run` without rows, else its own checks and whatever else has rows."""
     if not any(measured.seeds for _, measured in cells):
         return "not run"
-    found = combine([measured.verdict for check, measured in cells if measured.seeds or check in claim.llm_checks])
+    found = combine([measured.verdict for check, measured in cells if measured.seeds or check in llm_checks(claim.id)])
     return "inconclusive" if found == "not run" else found  # part of it was run, and not enough to say
 
 

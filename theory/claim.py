@@ -109,8 +109,8 @@ greater = partial(_check, "ordering")
 class Claim:
     """One claim: stable id, statement in one sentence, source, kind of its main check, topic, and its checks.
 
-    checks      what theory predicts and simulation measures
-    llm_checks  what a trained language model should show of it
+    checks is what theory predicts and simulation measures; what a trained language model should show of a claim is in
+    `llm_validation.claims`.
     """
 
     id: str
@@ -119,15 +119,13 @@ class Claim:
     kind: Kind
     topic: str
     checks: tuple[Check, ...]
-    llm_checks: tuple[Check, ...] = ()
 
     def check(self, name: str) -> Check:
-        """The check of that name, of either column; KeyError lists the names there are."""
-        both = (*self.checks, *self.llm_checks)
-        for check in both:
+        """The check of that name; KeyError lists the names there are."""
+        for check in self.checks:
             if check.name == name:
                 return check
-        raise KeyError(f"{self.id} has no check {name!r}, only {[check.name for check in both]}")
+        raise KeyError(f"{self.id} has no check {name!r}, only {[check.name for check in self.checks]}")
 
 
 def of_topic(topic: str) -> Callable[..., Claim]:

@@ -24,11 +24,11 @@ from llm_validation.aligner.edit_process import Problem
 from llm_validation.catalogue.reference import Reference, conditional, measure_reference, total_variation
 from llm_validation.catalogue.texts import Encoded
 from llm_validation.catalogue.train import Schedule, train
+from llm_validation.claims.settings import RDRO_ALPHA
 from llm_validation.runs.unpaired import Classes, expectation
 from simulate.rows.measurement import Measurement, measurement
 from theory.correction import bootstrap, composition
 from theory.density_ratio.policies import constrained_optimum
-from theory.language_model_settings import RDRO_ALPHA
 from theory.validate import Array
 
 #: kl_beta of DPO on the pairs.

@@ -14,6 +14,7 @@ import numpy as np
 
 from llm_validation.catalogue.reference import Reference, conditional, total_variation
 from llm_validation.catalogue.train import Trained
+from llm_validation.claims.settings import POOLED_SHARE, RDRO_ALPHA, UNPAIRED
 from llm_validation.runs.comparisons import Situation, dpo_objective
 from llm_validation.runs.run import Run, tv_rows
 from llm_validation.runs.unpaired import UNPAIRED_PROMPTS, Classes, cycle, draw, expectation
@@ -23,7 +24,6 @@ from theory.claim import Setting
 from theory.density_ratio.losses import ddro_loss, log_ratio_cap, rdro_loss
 from theory.density_ratio.losses import minimum as least_loss
 from theory.density_ratio.policies import constrained_optimum
-from theory.language_model_settings import POOLED_SHARE, RDRO_ALPHA, UNPAIRED
 from theory.policy import rewards
 from theory.validate import Array
 

@@ -17,6 +17,16 @@ from torch import Tensor
 
 from llm_validation.catalogue.reference import Reference, conditional, total_variation
 from llm_validation.catalogue.train import Trained
+from llm_validation.claims.settings import (
+    BALL,
+    CLIP_SHARE,
+    CLONE_MASS,
+    DPO_INSTANCES,
+    INSTANCE_BETAS,
+    INSTANCES,
+    NLHF_WEIGHTS,
+    RLHF_WEIGHTS,
+)
 from llm_validation.runs.comparisons import (
     Situation,
     boundary_weight,
@@ -44,16 +54,6 @@ from theory.distortion.instances import (
     uniform_instance,
 )
 from theory.distortion.measure import distortion
-from theory.language_model_settings import (
-    BALL,
-    CLIP_SHARE,
-    CLONE_MASS,
-    DPO_INSTANCES,
-    INSTANCE_BETAS,
-    INSTANCES,
-    NLHF_WEIGHTS,
-    RLHF_WEIGHTS,
-)
 from theory.policy import rewards as policy
 from theory.policy.kl_ball import kl
 from theory.validate import Array

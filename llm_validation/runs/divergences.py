@@ -18,6 +18,7 @@ from torch import Tensor
 from llm_validation import losses
 from llm_validation.catalogue.reference import Reference, conditional, total_variation
 from llm_validation.catalogue.train import Trained
+from llm_validation.claims.settings import FITTED_BETA, FIXED, MINIBATCHED, RDRO_ALPHA, UNPAIRED
 from llm_validation.runs.run import Run, tv_rows
 from llm_validation.runs.unpaired import (
     HELD_OUT,
@@ -34,7 +35,6 @@ from simulate.rows.measurement import Measurement, measurement
 from theory.density_ratio.policies import constrained_optimum
 from theory.divergences.losses import find_loss
 from theory.divergences.policies import aligned_policy, aligned_support, fixed_constant_optimum
-from theory.language_model_settings import FITTED_BETA, FIXED, MINIBATCHED, RDRO_ALPHA, UNPAIRED
 from theory.validate import Array
 
 #: loss → the claim on what it estimates; FDO members are V5.

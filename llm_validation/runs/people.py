@@ -13,6 +13,7 @@ import numpy as np
 
 from llm_validation.catalogue.reference import Reference, conditional
 from llm_validation.catalogue.texts import Catalogue, item_catalogue
+from llm_validation.claims.settings import PEOPLE_NLHF_WEIGHT, PEOPLE_RLHF_WEIGHT
 from llm_validation.runs.comparisons import (
     Situation,
     dpo_objective,
@@ -29,7 +30,6 @@ from simulate.rows.measurement import Measurement, measurement
 from simulate.users import sample_comparisons
 from theory.bradley_terry import Population, product_pairs
 from theory.distortion.measure import distortion
-from theory.language_model_settings import PEOPLE_NLHF_WEIGHT, PEOPLE_RLHF_WEIGHT
 from theory.policy import rewards
 from theory.validate import Array
 

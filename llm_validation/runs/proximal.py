@@ -18,10 +18,7 @@ from torch import Tensor
 from llm_validation import losses
 from llm_validation.catalogue.reference import Reference, total_variation
 from llm_validation.catalogue.train import Trained
-from llm_validation.runs.run import Run
-from simulate.rows.measurement import Measurement, measurement
-from theory.claim import Setting
-from theory.language_model_settings import (
+from llm_validation.claims.settings import (
     BINARY_RUNS,
     DPO_FORM_BETAS,
     IMBALANCE_RUNS,
@@ -32,10 +29,13 @@ from theory.language_model_settings import (
     TABLE_KINDS,
     TABLE_SHARE,
 )
+from llm_validation.runs.run import Run
+from simulate.rows.measurement import Measurement, measurement
+from theory.claim import Setting
 from theory.proximal import optimum as proximal
 from theory.proximal.examples import LABELS
 from theory.proximal.existence import imbalance_scores
-from theory.proximal.predictions import SCALAR_SCORES
+from theory.proximal.settings import SCALAR_SCORES
 from theory.validate import Array
 
 #: Their places on the shared catalogue, and how many they are.

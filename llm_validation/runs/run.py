@@ -14,12 +14,12 @@ from typing import Any
 
 import torch
 
+from llm_validation.claims.table import llm_checks
 from llm_validation.profiles import Profile
 from llm_validation.training.device import DeviceRates
 from simulate.people.people import People
 from simulate.rows.measurement import Measurement, measurement
 from theory.claim import Setting, setting_key
-from theory.claims import find_claim
 from theory.validate import Array
 
 #: The three catalogues. Their names are words of what is drawn and of rows.
@@ -89,7 +89,7 @@ class Run:
         """Check, "V7.mean_tv" → its settings that this run is to measure, less what is `free` in them."""
         declared: dict[str, set[Place]] = {}
         for claim_id, _, only in (claim.partition(".") for claim in self.claims):
-            checks = [check for check in find_claim(claim_id).llm_checks if only in ("", check.name)]
+            checks = [check for check in llm_checks(claim_id) if only in ("", check.name)]
             if not checks:
                 raise ValueError(f"run {self.name}: no model is to show {claim_id}{only and '.'}{only}")
             for check in checks:

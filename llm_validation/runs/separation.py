@@ -21,6 +21,7 @@ from llm_validation import losses
 from llm_validation.catalogue.reference import Reference
 from llm_validation.catalogue.texts import Catalogue
 from llm_validation.catalogue.trie import log_policy, node_states
+from llm_validation.claims.settings import SAFETY_FLOOR, SAFETY_LOSSES, SAFETY_OVERLAP, SAFETY_PROMPTS
 from llm_validation.runs.run import SAFETY, Run
 from llm_validation.runs.unpaired import HELD_OUT, Classes, expectation, read_off, train_fitted
 from llm_validation.text.language import ANIMALS, NAMES, OBJECTS, PLACES, PRONOUN_OF, VERBS, event, opening
@@ -29,7 +30,6 @@ from simulate.rows.measurement import Measurement, measurement
 from theory.divergences.losses import find_loss
 from theory.divergences.safety_data import Kind, SafetyData, example_safety
 from theory.divergences.separation import class_separation, rank_correlation
-from theory.language_model_settings import SAFETY_FLOOR, SAFETY_LOSSES, SAFETY_OVERLAP, SAFETY_PROMPTS
 from theory.validate import Array
 
 #: Openings about these animals are to be declined.

@@ -1,7 +1,7 @@
 """Preferred and dispreferred responses of six prompts, and the losses that learn from them: data of V1–V7 and R1–R8.
 
 The laws p⁺ and p⁻ are built from the measured reference, so that each prompt is in the situation its name says
-(`theory.language_model_settings.UNPAIRED`); training and predictions see the same draws from them. Full-batch losses
+(`llm_validation.claims.settings.UNPAIRED`); training and predictions see the same draws from them. Full-batch losses
 are exact expectations over those draws: every response once, its frequency as the weight.
 
 Shapes: P prompts, A responses, off last.
@@ -20,10 +20,10 @@ from torch import Tensor
 from llm_validation import losses
 from llm_validation.catalogue.reference import Reference
 from llm_validation.catalogue.train import Trained
+from llm_validation.claims.settings import RDRO_ALPHA, UNPAIRED
 from simulate.montecarlo import generator
 from theory.density_ratio.limits import bradley_terry_rates, comparison_laws, cyclic_rates
 from theory.divergences.losses import estimated_divergence, find_loss
-from theory.language_model_settings import RDRO_ALPHA, UNPAIRED
 from theory.validate import Array
 
 #: Places of the six prompts on the shared catalogue.

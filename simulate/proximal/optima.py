@@ -38,7 +38,7 @@ from simulate.softmax import minimise
 from theory.proximal.examples import preference_table
 from theory.proximal.feedback import empirical_scores, feedback_scores
 from theory.proximal.losses import dpo_loss, edpo_loss
-from theory.proximal.predictions import SCALAR_SCORES, TRIPLES
+from theory.proximal.settings import SCALAR_SCORES, TRIPLES
 from theory.validate import Array
 
 # P1, P2: the decomposition.

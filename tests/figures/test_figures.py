@@ -10,13 +10,13 @@ import pytest
 from figures.__main__ import FIGURES, main
 from figures.model_points import model_of, pooled, tagged
 from figures.style import LOOKS, look, save, select
+from llm_validation.claims.settings import INSTANCES, MINIBATCHED, PEOPLE_BETAS, PEOPLE_METHODS, UPSTREAMS
+from llm_validation.claims.table import LLM_CHECKS
 from llm_validation.recorded import MODELS
 from simulate.rows.store import Results, Row
 from theory.claim import Check, Setting, grid, parse_setting, setting_key
 from theory.claims import CLAIMS, find_claim
 from theory.distortion.methods import METHODS
-from theory.language_model_generation_claims import UPSTREAMS
-from theory.language_model_settings import INSTANCES, MINIBATCHED, PEOPLE_BETAS, PEOPLE_METHODS
 
 #: What a trained model is measured for beside its checks: claim, name, settings.
 MEASUREMENTS: tuple[tuple[str, str, tuple[Setting, ...]], ...] = (
@@ -55,9 +55,9 @@ def language_model_rows() -> list[Row]:
     """Rows of trained models, two seeds each: every declared setting of every check, and the other measurements."""
     found = []
     for seed in (0, 1):
-        for claim in CLAIMS:
-            for check in claim.llm_checks:
-                found += rows_of(claim.id, check, seed)
+        for claim_id, checks in LLM_CHECKS.items():
+            for check in checks:
+                found += rows_of(claim_id, check, seed)
         for claim_id, name, settings in MEASUREMENTS:
             found += [Row(claim_id, name, setting_key(setting), seed, 1.2 + seed, 0.0, 1, 1.2, 1.2, 0.0, "", "s")
                       for setting in settings]  # fmt: skip
@@ -118,7 +118,7 @@ def test_language_model_rows_disturb_no_figure_of_simulation(rows):
 
 def test_names_tell_the_columns_apart():
     simulated = {(claim.id, check.name) for claim in CLAIMS for check in claim.checks}
-    trained = {(claim.id, check.name) for claim in CLAIMS for check in claim.llm_checks}
+    trained = {(claim_id, check.name) for claim_id, checks in LLM_CHECKS.items() for check in checks}
     assert not simulated & (trained | {(claim, name) for claim, name, _ in MEASUREMENTS})
 
 

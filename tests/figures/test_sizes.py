@@ -12,10 +12,10 @@ import pytest
 
 from figures.sizes import PLACES, QUANTITIES, Point, Quantity, Size, predictions_across_sizes, read_sizes
 from figures.style import look
+from llm_validation.claims.targets import GAP, MEAN, SAMPLED, WORST
 from llm_validation.recorded import MODELS
 from paper.tables import SizeTable, latex_numbers, latex_sizes, markdown, size_table, trend
 from simulate.rows.store import Results, Row
-from theory.language_model_claims import GAP, MEAN, SAMPLED, WORST
 
 #: folder → size and parameters that its stamps say.
 RECORDED = {

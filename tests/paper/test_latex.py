@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from figures.__main__ import FIGURES
+from llm_validation.claims.table import llm_checks
 from paper import latex, tables
 from paper.ledger import Entry, entries
 from simulate.rows.store import ROOT, Row
@@ -27,7 +28,7 @@ def table_of(claim_id: str, **values: float) -> list[Entry]:
     claim = find_claim(claim_id)
     rows = [
         row(claim_id, check.name, setting_key(setting), values.get(check.name, 0.0))
-        for check in claim.llm_checks
+        for check in llm_checks(claim.id)
         for setting in check.settings
     ]
     return entries([claim], [], rows)
@@ -59,7 +60,7 @@ def test_labels_that_sections_refer_to_exist():
 
 def test_latex_knows_every_character_of_the_checks():
     for claim in CLAIMS:
-        for check in (*claim.checks, *claim.llm_checks):
+        for check in (*claim.checks, *llm_checks(claim.id)):
             assert latex.latex(check.quantity).isascii()
             assert all(latex.latex(setting_key(setting)).isascii() for setting in check.settings)
 
@@ -103,6 +104,6 @@ def test_misses_are_listed_and_only_they():
 def test_settings_are_counted_by_verdict():
     text = latex.latex_numbers(table_of("R1", worst_tv=0.5))
     counts = dict(re.findall(r"ledger@count@llm@(.*?)\\endcsname\{(\d+)\}", text))
-    settings = sum(len(check.settings) for check in find_claim("R1").llm_checks)
+    settings = sum(len(check.settings) for check in llm_checks("R1"))
     assert counts == {"disagrees": "1", "inconclusive": "0", "not run": "0", "agrees": str(settings - 1),
                       "settings": str(settings), "seeds": "1"}  # fmt: skip

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from llm_validation.claims.table import llm_checks
 from paper import latex
 from paper.__main__ import main
 from paper.ledger import as_table, entries, lines, load, pool
@@ -105,7 +106,7 @@ def llm_rows(claim_id: str, value: float) -> list[Row]:
     """The same value for every declared setting of a claim's language-model checks."""
     return [
         row(claim_id, check.name, setting_key(setting), value)
-        for check in find_claim(claim_id).llm_checks
+        for check in llm_checks(claim_id)
         for setting in check.settings
     ]
 
@@ -119,7 +120,9 @@ def test_language_model_checks_are_judged_in_their_own_columns():
     assert line.llm == "inconclusive"  # one declared setting has no number
     (line,) = lines(entries([claim], [], rows, llm_rows("R8", 0.9)))
     assert (line.llm, line.gpu, line.verdict) == ("agrees", "disagrees", "disagrees")
-    assert {entry.simulation.seeds for entry in entries([claim], [], rows) if entry.check in claim.llm_checks} == {-1}
+    assert {entry.simulation.seeds for entry in entries([claim], [], rows) if entry.check in llm_checks(claim.id)} == {
+        -1
+    }
 
 
 @pytest.fixture
@@ -163,7 +166,7 @@ def test_a_size_that_was_not_run_does_not_count_and_its_command_is_named(recorde
     ledger = load("cpu", recorded("gpu-base", 0.002))
     (line,) = lines(ledger)
     assert line.trained == {"llm": "agrees", "gpu": "not run", "gpu_base": "agrees"}
-    assert {entry.verdict for entry in ledger if entry.check in entry.claim.llm_checks} == {"agrees"}
+    assert {entry.verdict for entry in ledger if entry.check in llm_checks(entry.claim.id)} == {"agrees"}
     text = latex.markdown(ledger, [line])
     assert "| 0.001 | not run | 0.002 | agrees |" in text
     assert "LLM (GPU, small) is filled by `make gpu` or `python -m llm_validation --profile gpu`." in text
@@ -182,8 +185,8 @@ def test_every_claim_has_the_language_model_checks_asked_of_it():
     for letter, numbers in topics.items():
         for number in numbers:
             claim = find_claim(f"{letter}{number}")
-            assert claim.llm_checks, claim.id
-            assert not {check.name for check in claim.checks} & {check.name for check in claim.llm_checks}
+            assert llm_checks(claim.id), claim.id
+            assert not {check.name for check in claim.checks} & {check.name for check in llm_checks(claim.id)}
 
 
 def test_users_files_are_judged_at_their_own_settings():

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import ast
 import inspect
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from llm_validation.claims.table import LLM_CHECKS
 from theory.claims import CLAIMS
 
 ROOT = Path(__file__).resolve().parents[2]
 CONSTRUCTORS = {"equal", "rate", "at_most", "at_least", "greater"}
-TOPICS = {"distortion"}
+TOPICS = {"density_ratio", "distortion", "divergences", "proximal"}
 TABLES = [path for topic in sorted(TOPICS) for path in sorted((ROOT / "theory" / topic).glob("*claims.py"))]
+TABLES += [
+    ROOT / "llm_validation" / "claims" / f"{name}.py" for name in (*sorted({c.topic for c in CLAIMS}), "targets")
+]
 CHECKS = {f"{claim.id}.{check.name}": check for claim in CLAIMS for check in claim.checks if claim.topic in TOPICS}
+CHECKS |= {f"{claim_id}.{check.name}": check for claim_id, checks in LLM_CHECKS.items() for check in checks}
 
 
 @pytest.mark.parametrize("path", TABLES, ids=lambda path: path.relative_to(ROOT).as_posix())
@@ -36,3 +43,9 @@ def test_a_check_takes_its_own_settings_and_no_others(key):
         assert not kinds & {inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL}
     with pytest.raises(ValueError, match="itmes"):
         check.predict({**check.settings[0], "itmes": 50})
+
+
+def test_the_tables_are_read_without_torch():
+    code = "import sys, llm_validation.claims.settings, llm_validation.claims; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+    assert set(LLM_CHECKS) <= {claim.id for claim in CLAIMS}

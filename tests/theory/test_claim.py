@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from llm_validation.claims.table import llm_checks
 from theory.claim import Check, at_most, combine, equal, greater, grid, parse_setting, setting_key, verdict
 from theory.claims import CLAIMS, find_claim
 
@@ -83,7 +84,7 @@ def test_claims_are_complete():
     counts = {"D": 17, "P": 13, "V": 12, "R": 9, "A": 7, "B": 10}
     assert ids == [f"{letter}{i}" for letter, count in counts.items() for i in range(1, count + 1)]
     for claim in CLAIMS:
-        checks = (*claim.checks, *claim.llm_checks)
+        checks = (*claim.checks, *llm_checks(claim.id))
         names = [c.name for c in checks]
         assert len(set(names)) == len(names) > 0
         for c in checks:

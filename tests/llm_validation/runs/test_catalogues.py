@@ -18,6 +18,7 @@ from llm_validation.__main__ import main
 from llm_validation.catalogue.reference import Reference, conditional, fit_reference, measure_reference, total_variation
 from llm_validation.catalogue.texts import Catalogue, encode_catalogue, item_catalogue, story_catalogue
 from llm_validation.catalogue.train import Schedule, Trainer, TrainingDiverged, train
+from llm_validation.claims.table import find_check
 from llm_validation.grid.jobs import Job, Pace, read_finished, run_jobs
 from llm_validation.grid.processes import Share
 from llm_validation.model.model import build, save
@@ -28,7 +29,6 @@ from llm_validation.text.language import STORIES
 from simulate.montecarlo import generator
 from simulate.rows.measurement import Measurement, measurement
 from simulate.rows.store import read_rows
-from theory.claims import find_claim
 
 CPU = torch.device("cpu")
 
@@ -61,9 +61,7 @@ def test_pro_reaches_its_closed_form_where_dpo_leaves(reference):
         (m.setting["response"], m.setting["alpha"], m.setting["kl_beta"]): m.value for m in rows if m.check == "trained"
     }
     for (response, alpha, kl_beta), value in gaps.items():
-        predicted = (
-            find_claim("P9").check("trained").predict({"response": response, "alpha": alpha, "kl_beta": kl_beta})
-        )
+        predicted = find_check("P9", "trained").predict({"response": response, "alpha": alpha, "kl_beta": kl_beta})
         assert value == pytest.approx(predicted, abs=0.05)
     found = {m.check: m.value for m in rows}
     assert found["above_dpo"] == 1.0  # at every prompt

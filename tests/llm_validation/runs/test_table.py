@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from llm_validation.claims.table import LLM_CHECKS, llm_checks
 from llm_validation.profiles import PROFILES
 from llm_validation.runs import distortion, proximal, unpaired
 from llm_validation.runs.catalogues import N_RESPONSES
@@ -15,10 +16,10 @@ from simulate.montecarlo import generator
 from simulate.rows.measurement import Measurement, measurement
 from simulate.rows.store import ROOT, read_rows
 from theory.claim import parse_setting
-from theory.claims import CLAIMS, find_claims
+from theory.claims import find_claims
 
 BINARY = next(run for run in RUNS if run.name == "pro_binary")
-SETTINGS = [setting for claim in find_claims(["p10"]) for setting in claim.llm_checks[0].settings]
+SETTINGS = llm_checks("P10")[0].settings
 
 
 def rows(settings=SETTINGS, check: str = "trained") -> list[Measurement]:
@@ -26,7 +27,7 @@ def rows(settings=SETTINGS, check: str = "trained") -> list[Measurement]:
 
 
 def test_every_claim_with_a_check_has_a_run_and_no_run_another():
-    assert {claim for run in RUNS for claim in run.claim_ids} == {claim.id for claim in CLAIMS if claim.llm_checks}
+    assert {claim for run in RUNS for claim in run.claim_ids} == set(LLM_CHECKS)
     assert len({run.name for run in RUNS}) == len(RUNS)
     assert [run.name for run in runs_of(["R4"])] == ["density_ratio"]
     assert [run.name for run in runs_of(["V1", "B10"])] == ["best_of_n", "kldo_fitted"]
@@ -40,9 +41,9 @@ def test_every_declared_setting_is_some_run_s():
         (check, place) for run in RUNS for check, places in run.declared.items() for place in places if not run.free
     }
     free = {check for run in RUNS if run.free for check in run.declared}
-    for claim in CLAIMS:
-        for check in claim.llm_checks:
-            name = f"{claim.id}.{check.name}"
+    for claim_id, checks in LLM_CHECKS.items():
+        for check in checks:
+            name = f"{claim_id}.{check.name}"
             assert name in free or all((name, frozenset(at.items())) in declared for at in check.settings), name
 
 
@@ -68,9 +69,7 @@ def test_prompts_of_topics_stand_one_after_another_on_the_shared_catalogue():
 @pytest.mark.parametrize("name", ["cpu", "gpu"])
 def test_profiles_measure_every_n_that_is_declared(name):
     best_of_n = next(run for run in RUNS if run.name == "best_of_n")
-    asked = {
-        at.get("n", 4) for claim in find_claims([*best_of_n.claims]) for c in claim.llm_checks for at in c.settings
-    }
+    asked = {at.get("n", 4) for claim_id in best_of_n.claims for c in llm_checks(claim_id) for at in c.settings}
     assert asked <= set(PROFILES[name].best_of_n.sizes)
 
 

@@ -1,4 +1,4 @@
-"""The settings at which a trained language model is compared with theory: constants shared by predictions and runs.
+"""The settings at which a trained language model is compared with theory: constants shared by checks, runs and figures.
 
 A training run has several prompts, each with constants of its own; the tuples here list them prompt by prompt.
 Temperatures are chosen so that predicted log-ratios stay below some 12 nats, where float32 still tells them apart.
@@ -60,3 +60,7 @@ MINIBATCHED = ("dpo", "kldo", "bco", "ddro", "rdro")
 #: good answers, and the uniform share mixed into every law so that no divergence is infinite.
 SAFETY_LOSSES = ("kldo", "bco", "kto", "dpo")
 SAFETY_PROMPTS, SAFETY_OVERLAP, SAFETY_FLOOR = 12, 0.2, 0.05
+
+#: B1–B10: numbers of responses; A3: models whose answers the Aligner corrects, all but the first unseen in training.
+SIZES = (4, 16, 64, 256)
+UPSTREAMS = ("same law", "cold", "hot", "weak", "weak and hot", "corrected")

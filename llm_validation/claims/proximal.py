@@ -1,0 +1,50 @@
+"""What a trained language model should show of P1–P13. PRO's gaps hold whatever the reference is."""
+
+from __future__ import annotations
+
+from llm_validation.claims.settings import BINARY_RUNS, IMBALANCE_RUNS, PAIR_RUNS, SCALAR_RUNS
+from llm_validation.claims.targets import GAP, PAIRED, TRAINED, near
+from theory.claim import Check, at_most, equal, greater, grid
+from theory.proximal.claims import pair_gap, positive_log_ratio, scalar_gap
+from theory.proximal.closed_forms import binary_log_ratio
+
+_PAIRS = tuple({"response": y, "alpha": a, "kl_beta": b} for a, b in PAIR_RUNS for y in (0, 1))
+_BINARY = tuple({"score": s, "alpha": a, "kl_beta": b} for s, a, b in BINARY_RUNS)
+_IMBALANCE = tuple({"negatives": n, "alpha": a, "kl_beta": b} for n, a, b in IMBALANCE_RUNS)
+_SCALAR = tuple({"n": n, "response": y, "alpha": a} for n, a, _ in SCALAR_RUNS for y in range(n))
+
+PROXIMAL: dict[str, tuple[Check, ...]] = {
+    "P4": (
+        at_most("trained_constant", "spread of log π/π_ref over the unlabelled responses of a prompt, nats", 0.05,
+                because=TRAINED),
+        greater("trained_order", "smallest sign(score)·(log-ratio − log C) over scored responses", 0.0, because=PAIRED),
+    ),
+    "P5": (
+        greater("other_rate", "share of prompts whose labelled pair's log-mass under DPO depends on the learning rate "
+                "by more than 0.05 nats", 0.5, because=PAIRED),
+    ),
+    "P6": near(grid(space=("merged", "full"))),
+    "P8": near(),
+    "P9": (
+        equal("trained", "r(y) − r(H) of the winner (0) and the loser (1)", pair_gap, at=_PAIRS, measured=("kl_beta",),
+              within=GAP, because=TRAINED),
+    ),
+    "P10": (
+        equal("trained", "r(y) − r(H)", binary_log_ratio, at=_BINARY, measured=("kl_beta",), within=GAP,
+              because=TRAINED),
+    ),
+    "P11": (
+        equal("trained", "r(y) − r(H) of the first n of four scored responses", scalar_gap, at=_SCALAR, within=GAP,
+              because=TRAINED),
+    ),
+    "P12": (
+        at_most("levels", "error of log π/π_ref, relative to the larger of its prediction and one nat, worst prompt",
+                0.05, at=grid(response=("chosen", "rejected", "H")), because=TRAINED),
+        greater("above_dpo", "share of prompts whose chosen response ends likelier under PRO than under DPO on the "
+                "same pairs", 0.5, because=PAIRED),
+    ),
+    "P13": (
+        equal("trained", "log π(y)/π_ref(y) − log π(H)/π_ref(H) of a positive, nats", positive_log_ratio,
+              at=_IMBALANCE, relative=GAP, because=TRAINED),
+    ),
+}  # fmt: skip

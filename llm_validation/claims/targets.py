@@ -1,0 +1,26 @@
+"""How close a trained policy is to be to its optimum: targets written before any training, the same for every topic.
+
+0.01 of total variation on average over the prompts of a run and 0.03 at the worst, trained on full batches; 0.03 on
+average where expectations are sampled or batches are small.
+"""
+
+from __future__ import annotations
+
+from theory.claim import Check, Setting, at_most
+
+MEAN, WORST, SAMPLED = 0.01, 0.03, 0.03
+#: Resolution of log-ratios between responses.
+GAP = 0.02
+TRAINED = "what a few hundred steps of a small transformer leave"
+PAIRED = "paired: the same seed and reference"
+TARGET = "the target, written before training"
+NOISE = "four standard errors of some thousand rows, pooled over seeds"
+
+
+def near(settings: tuple[Setting, ...] = ({},)) -> tuple[Check, Check]:
+    """The trained policy lies within a total variation of its plug-in optimum, on average and at the worst prompt."""
+    return (
+        at_most("mean_tv", "total variation to the plug-in optimum, mean over prompts", MEAN, at=settings,
+                because=TARGET),
+        at_most("worst_tv", "the same at the worst prompt", WORST, at=settings, because="likewise"),
+    )  # fmt: skip
