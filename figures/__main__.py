@@ -1,7 +1,7 @@
 """Draw the figures: PDF and PNG into figures/out.
 
 python -m figures                    all figures, from the rows of profile cpu
-python -m figures D8 D11             those that show these claims
+python -m figures D8 d11 correction  those that show these claims (topics too)
 python -m figures --results DIR      rows from another folder (real people's ratings, say)
 
 Rows of trained language models, of the same profile and of the GPU runs, are drawn beside those of simulation; a figure
@@ -24,7 +24,7 @@ from figures import best_of_n, correction, density_ratio, distortion, divergence
 from figures.model_points import language_model_rows
 from figures.style import Drawing, look, save
 from simulate.rows.store import ROOT, read_rows
-from theory.claims import find_claim
+from theory.claims import find_claims
 
 #: Every figure: those of each topic, and the comparison of sizes.
 FIGURES = {
@@ -39,14 +39,14 @@ MANY = 10
 def main(arguments: list[str] | None = None) -> int:
     """Command line; exit status 2 for an unknown claim or a folder without rows."""
     parser = argparse.ArgumentParser(prog="python -m figures", description="Draw the figures.")
-    parser.add_argument("claims", nargs="*", metavar="ID", help="draw only the figures that show these claims")
+    parser.add_argument("claims", nargs="*", metavar="CLAIM", help="draw only what shows these: ids or topics")
     parser.add_argument("--profile", choices=("smoke", "cpu", "gpu"), default="cpu")
     parser.add_argument("--results", type=Path, help="folder of rows; simulate/results/PROFILE by default")
     parser.add_argument("--llm-results", type=Path, help="folder of a language model's rows, in place of the recorded")
     parser.add_argument("--out", type=Path, default=ROOT / "figures" / "out")
     options = parser.parse_args(arguments)
     try:
-        claims = {find_claim(claim_id).id for claim_id in options.claims}
+        claims = {claim.id for claim in find_claims(options.claims)}
     except ValueError as error:
         print(f"figures: {error}", file=sys.stderr)
         return 2

@@ -1,7 +1,7 @@
 """Write the ledger: paper/tables/ledger.csv, ledger.md, ledger.tex, sizes.md, numbers.tex and the paper's tables.
 
 python -m paper                 from the rows of profile cpu
-python -m paper D4 D8           print those claims, write nothing
+python -m paper D4 d8 correction   print those claims (topics too), write nothing
 """
 
 from __future__ import annotations
@@ -15,33 +15,33 @@ from llm_validation.recorded import MODELS
 from paper import latex, tables
 from paper.ledger import Entry, as_table, lines, load
 from simulate.rows.store import ROOT, read_rows
-from theory.claims import find_claim
+from theory.claims import find_claims
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Command line; exit status 2 for an unknown claim, else 0: a disagreement is a result, not an error."""
     parser = argparse.ArgumentParser(prog="python -m paper", description="Write the ledger and the paper's tables.")
-    parser.add_argument("claims", nargs="*", metavar="ID", help="print these claims only")
+    parser.add_argument("claims", nargs="*", metavar="CLAIM", help="print these only: ids or topics")
     parser.add_argument("--profile", choices=("smoke", "cpu", "gpu"), default="cpu")
     parser.add_argument("--out", type=Path, default=ROOT / "paper" / "tables")
     options = parser.parse_args(arguments)
     try:
-        wanted = [find_claim(claim_id) for claim_id in options.claims]
+        claims = find_claims(options.claims)
     except ValueError as error:
         print(f"paper: {error}", file=sys.stderr)
         return 2
     ledger = load(options.profile)
-    if wanted:
-        chosen = [entry for entry in ledger if entry.claim in wanted]
+    if claims:
+        chosen = [entry for entry in ledger if entry.claim in claims]
         print(latex.markdown(chosen, lines(chosen)))
         return 0
     for message in write(ledger, options.profile, options.out):
         print(f"paper: {message}", file=sys.stderr)
-    claims = lines(ledger)
-    for line in claims:
+    ledger_lines = lines(ledger)
+    for line in ledger_lines:
         trained = " ".join(f"{MODELS[name].heading}: {verdict:13s}" for name, verdict in line.trained.items())
         print(f"{line.claim.id:4s} simulation: {line.simulation:13s} {trained} {line.claim.statement}")
-    print(f"{len(claims)} claims, {len(ledger)} checks, written to {options.out}")
+    print(f"{len(ledger_lines)} claims, {len(ledger)} checks, written to {options.out}")
     return 0
 
 
@@ -49,15 +49,15 @@ def write(ledger: list[Entry], profile: str, out: Path, root: Path = ROOT) -> li
     """All generated files of the paper; returns what is to be said about folders that do not say their model's size."""
     claims = lines(ledger)
     simulation = read_rows(root / "simulate" / "results" / profile)
-    found, messages = read_sizes(profile, root)
-    side_by_side = tables.size_table(profile, found)
+    sizes, messages = read_sizes(profile, root)
+    across_sizes = tables.size_table(profile, sizes)
     out.mkdir(parents=True, exist_ok=True)
     as_table(ledger).to_csv(out / "ledger.csv", index=False)
     (out / "ledger.md").write_text(latex.markdown(ledger, claims))
     (out / "ledger.tex").write_text(latex.latex_ledger(claims))
-    (out / "numbers.tex").write_text(latex.latex_numbers(ledger) + tables.latex_numbers(side_by_side))
-    (out / "sizes.md").write_text(tables.markdown(side_by_side))
-    (out / "sizes.tex").write_text(tables.latex_sizes(side_by_side))
+    (out / "numbers.tex").write_text(latex.latex_numbers(ledger) + tables.latex_numbers(across_sizes))
+    (out / "sizes.md").write_text(tables.markdown(across_sizes))
+    (out / "sizes.tex").write_text(tables.latex_sizes(across_sizes))
     (out / "borda.tex").write_text(
         latex.latex_entries(
             ledger, [("D4.bound", "adversary"), ("D4.certified", "certified"), ("D4.attained", "attained on I5")]

@@ -160,6 +160,7 @@ def test_command_line_says_what_is_missing(tmp_path: Path, capsys):
     assert main(["--results", str(tmp_path)]) == 2
     assert "no rows" in capsys.readouterr().err
     assert main(["X1"]) == 2
+    assert "the topics distortion" in capsys.readouterr().err
 
 
 def test_command_line_draws_a_language_model_and_names_what_it_skips(rows, tmp_path: Path, capsys):
@@ -169,5 +170,5 @@ def test_command_line_draws_a_language_model_and_names_what_it_skips(rows, tmp_p
     assert main(["D9", *words, "--llm-results", str(tmp_path / "trained")]) == 0
     assert (tmp_path / "out" / "language_model_distortion.png").exists()
     assert "skipped" not in capsys.readouterr().out
-    assert main(["D9", *words, "--llm-results", str(tmp_path / "nothing")]) == 0
+    assert main(["d9", *words, "--llm-results", str(tmp_path / "nothing")]) == 0
     assert "skipped, no rows: language_model_distortion" in capsys.readouterr().out
