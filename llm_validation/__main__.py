@@ -30,7 +30,7 @@ import time
 from pathlib import Path
 
 from llm_validation.pretraining.config import PRESETS
-from simulate.people.options import add_people_options
+from simulate.options import add_people_options
 from simulate.profiles import PROFILES
 
 #: Commands of their own: the module and the function of its words. Loaded when they are called.

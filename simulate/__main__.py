@@ -20,7 +20,7 @@ from pathlib import Path
 
 from simulate.experiments import EXPERIMENTS, MEASUREMENTS
 from simulate.montecarlo import Estimate, generator
-from simulate.people.options import add_people_options
+from simulate.options import add_people_options
 from simulate.people.people import People, chosen_people, people_distortion
 from simulate.profiles import PROFILES, Profile
 from simulate.rows.compare import compare_folders

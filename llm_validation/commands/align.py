@@ -121,10 +121,9 @@ def _train(
 def _context(options: argparse.Namespace, model: torch.nn.Module) -> int:
     """--context, checked against what the model says; ValueError if neither says anything."""
     limit: int | None = getattr(model.config, "max_position_embeddings", None)
-    asked: int | None = options.context
-    wanted = limit if asked is None else asked
-    if wanted is None:
+    context: int | None = limit if options.context is None else options.context
+    if context is None:
         raise ValueError(f"{options.model} does not say how long its context is: give --context")
-    if limit is not None and wanted > limit:
-        raise ValueError(f"--context {wanted} is more than the {limit} positions of {options.model}")
-    return wanted
+    if limit is not None and context > limit:
+        raise ValueError(f"--context {context} is more than the {limit} positions of {options.model}")
+    return context

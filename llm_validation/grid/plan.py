@@ -94,7 +94,8 @@ def render(cells: Iterable[Cell], workers: int = 1, minutes: float | None = None
     stages: dict[str, list[Cell]] = {}
     for cell in cells:
         stages.setdefault(cell.stage, []).append(cell)
-    rows, total = [("stage", "cells", "done", "minutes left")], 0.0
+    rows: list[tuple[str, ...]] = [("stage", "cells", "done", "minutes left")]
+    total = 0.0
     for name, own in stages.items():
         seconds = sum((math.nan if cell.seconds is None else cell.seconds) for cell in own if not cell.done)
         left = seconds / 60 / (1 if name == "pretraining" else workers)

@@ -178,36 +178,14 @@ def _within_prompts(side: Array, P: int, A: int, rng: np.random.Generator) -> Ar
     return np.concatenate([rng.permutation(np.flatnonzero(side // A == p)) for p in range(P)])
 
 
+_TV = ("V7.mean_tv", "V7.worst_tv")
 RUNS = (
-    *(
-        Run(
-            f"{name}_fitted",
-            partial(fitted, name=name),
-            (CLAIM.get(name, "V5"), *(("V7.trained_kto_support",) if name == "kto" else ("V7.mean_tv", "V7.worst_tv"))),
-            prompts=UNPAIRED_PROMPTS,
-            at={"name": name, "constant": "fitted"},
-        )
-        for name in FITTED_BETA
-    ),
-    *(
-        Run(
-            f"{name}_fixed",
-            partial(fixed, name=name),
-            ("V7.mean_tv", "V7.worst_tv"),
-            prompts=UNPAIRED_PROMPTS,
-            at={"name": name, "constant": "fixed"},
-        )
-        for name in FIXED
-    ),
-    *(
-        Run(
-            f"{name}_minibatch",
-            partial(minibatched, name=name),
-            ("V7.minibatch_tv",),
-            prompts=UNPAIRED_PROMPTS,
-            at={"name": name},
-            also=("V7.minibatch_worst",),
-        )
-        for name in MINIBATCHED
-    ),
-)
+    *(Run(f"{name}_fitted", partial(fitted, name=name), prompts=UNPAIRED_PROMPTS,
+          at={"name": name, "constant": "fitted"},
+          claims=(CLAIM.get(name, "V5"), *(("V7.trained_kto_support",) if name == "kto" else _TV)))
+      for name in FITTED_BETA),
+    *(Run(f"{name}_fixed", partial(fixed, name=name), _TV, prompts=UNPAIRED_PROMPTS,
+          at={"name": name, "constant": "fixed"}) for name in FIXED),
+    *(Run(f"{name}_minibatch", partial(minibatched, name=name), ("V7.minibatch_tv",), prompts=UNPAIRED_PROMPTS,
+          at={"name": name}, also=("V7.minibatch_worst",)) for name in MINIBATCHED),
+)  # fmt: skip
