@@ -16,6 +16,7 @@ from llm_validation.recorded import MODELS
 from simulate.rows.store import Row
 from theory.correction import bootstrap, composition, examples, predictions, repetition
 from theory.correction import users as correction_users
+from theory.correction.copying import copying_left
 
 #: Correctors whose rounds are drawn; for "aligner" the utility crosses its limit, which a logarithm hides.
 SHOWN = ("copying", "resample", "overcorrect", "line")
@@ -93,7 +94,7 @@ def copying(rows: Sequence[Row]) -> Figure:
     finish(left, "share of identity pairs $q$", "unchanged answers", "joint training", legend=2)
     times = np.geomspace(0.3, 300.0, 120)
     for look, copy in enumerate((0.3, 0.0)):
-        left_over = composition.copying_left(copy, examples.N_EDITS, examples.WARM_UP, times)
+        left_over = copying_left(copy, examples.N_EDITS, examples.WARM_UP, times)
         line(right, look, times, left_over, f"$K(o|o) = {copy:g}$")
         forgotten = select(rows, "A5", "forgotten", copy=copy)
         points(right, look, [row for row in forgotten if entry("time")(row) > 0], "time")

@@ -16,7 +16,7 @@ from simulate.rows.store import Row
 from theory.density_ratio import predictions as predict
 from theory.density_ratio.flow import flow, policy_flow
 from theory.density_ratio.limits import LIMITS, PREFERENCES, TABLES
-from theory.density_ratio.losses import log_ratio_cap, pooled_ratio, ratio_variance, relative_ratio
+from theory.density_ratio.ratios import log_ratio_cap, pooled_ratio, ratio_variance, relative_ratio
 
 TO_PLUS = r"TV$(\pi, p^+)$"
 METHODS = ("ddro", "rdro")

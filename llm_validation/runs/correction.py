@@ -37,6 +37,7 @@ from llm_validation.runs.run import Context, Run
 from simulate.montecarlo import Estimate, generator, mean
 from simulate.rows.measurement import Measurement, measurement
 from theory.correction import composition, repetition
+from theory.correction.copying import unchanged_share
 from theory.validate import Array
 
 #: Share of identity pairs in joint training (A5); rounds of correction (A4) and of distillation (A6).
@@ -121,7 +122,7 @@ def _upstreams(base: Any, sft: Any, problem: Problem, profile: Correction, seed:
 def _unchanged(corrector: Any, problem: Problem) -> float:
     """Σ_x p(x) Σ_o π(o|x) K_φ(o|x,o) on the training laws."""
     process, kernels = problem.process, corrector_kernels(corrector, problem).laws
-    shares = [composition.unchanged_share(pi, K) for pi, K in zip(process.policies, kernels, strict=True)]
+    shares = [unchanged_share(pi, K) for pi, K in zip(process.policies, kernels, strict=True)]
     return float(process.prompts @ shares)
 
 
@@ -264,7 +265,7 @@ def copying(models: Models) -> list[Measurement]:
     joint = draw_from(process.prompts, process.policies, process.kernels, IDENTITY_SHARE)
     how = _how(models.profile, models.profile.steps)
     model = fit(models.corrector, problem, joint, how, models.seed, sees_original=True, name="joint")
-    shares = [composition.unchanged_share(pi, K) for pi, K in zip(process.policies, process.kernels, strict=True)]
+    shares = [unchanged_share(pi, K) for pi, K in zip(process.policies, process.kernels, strict=True)]
     kept = models.average(np.array(shares))
     predicted, measured = IDENTITY_SHARE + (1.0 - IDENTITY_SHARE) * kept, _unchanged(model, problem)
     last = max(models.copied)

@@ -21,9 +21,10 @@ from llm_validation.runs.unpaired import UNPAIRED_PROMPTS, Classes, cycle, draw,
 from simulate.rows.measurement import Measurement, measurement
 from theory.bradley_terry import Population, product_pairs
 from theory.claim import Setting
-from theory.density_ratio.losses import ddro_loss, log_ratio_cap, rdro_loss
+from theory.density_ratio.losses import ddro_loss, rdro_loss
 from theory.density_ratio.losses import minimum as least_loss
 from theory.density_ratio.policies import constrained_optimum
+from theory.density_ratio.ratios import log_ratio_cap
 from theory.policy import rewards
 from theory.validate import Array
 

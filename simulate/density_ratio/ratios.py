@@ -26,7 +26,7 @@ from simulate.montecarlo import Estimate, mean, proportion
 from simulate.profiles import Profile
 from simulate.softmax import Loss, train
 from theory.bradley_terry import fit_rewards
-from theory.density_ratio import losses as ratios
+from theory.density_ratio import ratios
 from theory.density_ratio.limits import PREFERENCES, TABLES, consistent_reference
 from theory.density_ratio.policies import constrained_optimum
 from theory.policy import kl_ball, nash

@@ -11,7 +11,7 @@ from simulate.montecarlo import Estimate, mean, proportion, slope
 from simulate.profiles import Profile
 from simulate.softmax import Loss
 from theory.density_ratio.limits import TABLES
-from theory.density_ratio.losses import relative_variance_bound
+from theory.density_ratio.ratios import relative_variance_bound
 from theory.validate import Array
 
 Rng = np.random.Generator

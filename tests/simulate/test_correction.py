@@ -14,7 +14,7 @@ from simulate.montecarlo import Estimate, generator
 from simulate.profiles import PROFILES
 from theory.bradley_terry import Population
 from theory.claim import Setting, setting_key, verdict
-from theory.correction import bootstrap, composition, repetition, users
+from theory.correction import bootstrap, composition, copying, repetition, users
 from theory.correction.claims import CORRECTION_CLAIMS
 
 CHECKS = {f"{claim.id}.{check.name}": check for claim in CORRECTION_CLAIMS for check in claim.checks}
@@ -56,9 +56,9 @@ def off_by(share):
         (composition, "information_gain", "A1.difference"),
         (composition, "gain", "A3.gain"),
         (composition, "compose", "A3.law"),
-        (composition, "unchanged_share", "A5.unchanged"),
-        (composition, "copying_left", "A5.forgotten"),
-        (composition, "identity_mixture", "A5.copied"),
+        (copying, "unchanged_share", "A5.unchanged"),
+        (copying, "copying_left", "A5.forgotten"),
+        (copying, "identity_mixture", "A5.copied"),
         (repetition, "rounds", "A4.utility"),
         (repetition, "limit_law", "A4.limit"),
         (repetition, "convergence_rate", "A4.rate"),

@@ -13,8 +13,7 @@ from simulate.density_ratio.samples import known_mixture_likelihood
 from simulate.montecarlo import generator
 from simulate.profiles import PROFILES
 from theory.claim import Setting, setting_key, verdict
-from theory.density_ratio import estimates, flow, limits
-from theory.density_ratio import losses as density_ratio
+from theory.density_ratio import estimates, flow, limits, losses, ratios
 from theory.density_ratio.claims import DENSITY_RATIO_CLAIMS
 
 CHECKS = {f"{claim.id}.{check.name}": check for claim in DENSITY_RATIO_CLAIMS for check in claim.checks}
@@ -52,9 +51,9 @@ def test_sampled_checks_agree_with_full_effort(key, setting):
 @pytest.mark.parametrize(
     ("module", "name", "wrong", "key"),
     [
-        (density_ratio, "relative_ratio", lambda p, q, alpha: p / (alpha * q + (1 - alpha) * p), "R2.ratio"),
-        (density_ratio, "pooled_ratio", lambda p, q, alpha, a: density_ratio.relative_ratio(p, q, alpha), "R5.ratio"),
-        (density_ratio, "log_ratio_cap", lambda alpha: -np.log1p(alpha), "R4.cap"),
+        (ratios, "relative_ratio", lambda p, q, alpha: p / (alpha * q + (1 - alpha) * p), "R2.ratio"),
+        (ratios, "pooled_ratio", lambda p, q, alpha, a: ratios.relative_ratio(p, q, alpha), "R5.ratio"),
+        (ratios, "log_ratio_cap", lambda alpha: -np.log1p(alpha), "R4.cap"),
         (flow, "flow", lambda t, p, d, s=0.0: flow.drift(np.asarray(t), p, s), "R4.flow"),
         (flow, "convergence_rate", lambda p, d: d, "R4.rate"),
         (estimates, "infinite_share", lambda q, n: np.exp(-2 * n * np.asarray(q)), "R6.infinite"),
@@ -96,13 +95,13 @@ def test_table_losses_have_their_gradients(rng):
 def test_published_rdro_loss_is_the_theory_of_measures(rng):
     p, q = rng.dirichlet(np.ones(5), size=2)
     lr = rng.normal(size=5)
-    for member in density_ratio.BREGMAN:
+    for member in losses.BREGMAN:
         for alpha, fraction in ((0.3, None), (0.3, 0.2)):
             weights = (1.0, 1.0) if fraction is None else (fraction, 1.0 - fraction)
             trained = table_loss(
                 example_loss("rdro", alpha=alpha, member=member), weights[0] * p, weights[1] * q, lr * 0
             )
-            expected = density_ratio.ratio_loss(member, lr, p, q, alpha, fraction)
+            expected = losses.ratio_loss(member, lr, p, q, alpha, fraction)
             assert trained(lr)[0] == pytest.approx(expected, rel=1e-12)
 
 

@@ -21,15 +21,8 @@ A corrector that repairs most bad answers (1) and spoils some good ones (0):
 
 from __future__ import annotations
 
-from theory.correction.composition import (
-    aligner_floor,
-    compose,
-    gain,
-    information_gain,
-    sft_floor,
-    transfer_bound,
-    unchanged_share,
-)
+from theory.correction.composition import aligner_floor, compose, gain, information_gain, sft_floor, transfer_bound
+from theory.correction.copying import unchanged_share
 from theory.correction.kernels import empirical_kernel
 from theory.correction.repetition import best_round, convergence_rate, limit_law, rounds
 

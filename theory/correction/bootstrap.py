@@ -36,8 +36,8 @@ from scipy.sparse.csgraph import connected_components
 
 from theory.correction.kernels import Kernel, check_pair, dense
 from theory.correction.repetition import limit_law
-from theory.density_ratio.losses import mixture
 from theory.density_ratio.policies import constrained_optimum
+from theory.density_ratio.ratios import mixture
 from theory.policy import rewards as methods
 from theory.policy.kl_ball import tilt
 from theory.proximal.feedback import mixture_weights, population_scores

@@ -12,7 +12,8 @@ import numpy as np
 from scipy.special import expit, xlogy
 
 from theory.bradley_terry import Population
-from theory.correction.composition import Floors, identity_mixture
+from theory.correction.composition import Floors
+from theory.correction.copying import identity_mixture
 from theory.correction.users import comparison_kernel, edit_kernel, line_population, stakes_population
 from theory.distortion.instances import borda_instance, condorcet_instance
 from theory.validate import Array, check_distribution
@@ -110,7 +111,7 @@ IDENTITY_LAWS: dict[str, tuple[Array, Array]] = {
     "same": (TRAINING, TRAINING),
     "different": (UPSTREAM["strong"], TRAINING),
 }
-#: A5: alternatives to copying in a row, and the length of its warm-up in units of `composition.copying_left`.
+#: A5: alternatives to copying in a row, and the length of its warm-up in units of `copying.copying_left`.
 N_EDITS, WARM_UP = 3, 20.0
 
 

@@ -9,7 +9,7 @@ import math
 
 import numpy as np
 
-from theory.correction import bootstrap, composition, repetition, users
+from theory.correction import bootstrap, composition, copying, repetition, users
 from theory.correction.examples import (
     CORRECTOR,
     DATA_KERNEL,
@@ -86,7 +86,7 @@ def log_rate(corrector: str) -> float:
 
 def joint_kernel(share: float, laws: str) -> Kernel:
     """A5: the kernel of joint training with a share of identity pairs."""
-    return composition.identity_mixture(CORRECTOR, share, *IDENTITY_LAWS[laws])
+    return copying.identity_mixture(CORRECTOR, share, *IDENTITY_LAWS[laws])
 
 
 def copied(share: float, laws: str, answer: int) -> float:
@@ -96,12 +96,12 @@ def copied(share: float, laws: str, answer: int) -> float:
 
 def unchanged(share: float, laws: str, upstream: str) -> float:
     """A5: share of upstream answers that it leaves alone."""
-    return composition.unchanged_share(UPSTREAM[upstream], joint_kernel(share, laws))
+    return copying.unchanged_share(UPSTREAM[upstream], joint_kernel(share, laws))
 
 
 def copying_left(copy: float, time: float) -> float:
     """A5: probability of copying after a warm-up and corrections alone for a time."""
-    return float(composition.copying_left(copy, N_EDITS, WARM_UP, time))
+    return float(copying.copying_left(copy, N_EDITS, WARM_UP, time))
 
 
 def dpo_policy(pairs: str, kl_beta: float, answer: int) -> float:

@@ -18,12 +18,11 @@ array([0.857, 0.154])
 
 from __future__ import annotations
 
-from theory.density_ratio.losses import (
-    ddro_loss,
+from theory.density_ratio.losses import ddro_loss, rdro_loss
+from theory.density_ratio.ratios import (
     density_ratio,
     pooled_ratio,
     ratio_variance,
-    rdro_loss,
     relative_ratio,
     relative_variance_bound,
 )

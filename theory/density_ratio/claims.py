@@ -9,7 +9,8 @@ from theory.claim import Check, Claim, Value, at_most, equal, greater, grid, of_
 from theory.density_ratio import predictions as predict
 from theory.density_ratio.estimates import METHODS
 from theory.density_ratio.limits import LIMITS, PREFERENCES, UNPAIRED
-from theory.density_ratio.losses import BREGMAN, log_ratio_cap
+from theory.density_ratio.losses import BREGMAN
+from theory.density_ratio.ratios import log_ratio_cap
 
 MEMBERS = tuple(BREGMAN)
 ALPHAS = (0.1, 0.3, 0.5, 0.8)

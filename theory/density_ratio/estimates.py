@@ -27,7 +27,7 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike
 
-from theory.density_ratio.losses import density_ratio, mixture
+from theory.density_ratio.ratios import density_ratio, mixture
 from theory.validate import Array, check_distribution
 
 METHODS = ("sft", "ddro", "rdro")

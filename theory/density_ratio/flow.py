@@ -25,7 +25,7 @@ from scipy.integrate import solve_ivp
 from scipy.optimize import brentq
 from scipy.special import expit, log_softmax, wrightomega
 
-from theory.density_ratio.losses import log_ratio_cap
+from theory.density_ratio.ratios import log_ratio_cap
 from theory.solution import CertificateError
 from theory.validate import Array, check_distribution, require_reference
 

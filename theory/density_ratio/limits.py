@@ -20,8 +20,8 @@ from numpy.typing import ArrayLike
 from scipy.special import expit
 
 from theory.bradley_terry import product_pairs
-from theory.density_ratio.losses import density_ratio, mixture
 from theory.density_ratio.policies import constrained_optimum
+from theory.density_ratio.ratios import density_ratio, mixture
 from theory.policy import nash
 from theory.policy import rewards as policy
 from theory.policy.kl_ball import kl, tilt

@@ -28,7 +28,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import brentq
 
-from theory.density_ratio.losses import BREGMAN, measure_loss, measures
+from theory.density_ratio.losses import BREGMAN, measure_loss
+from theory.density_ratio.ratios import measures
 from theory.solution import CertificateError, Solution, certified
 from theory.validate import Array, check_distribution, require_reference
 

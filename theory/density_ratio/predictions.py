@@ -9,9 +9,8 @@ import math
 
 import numpy as np
 
-from theory.density_ratio import estimates, limits, policies
+from theory.density_ratio import estimates, limits, losses, policies, ratios
 from theory.density_ratio import flow as flows
-from theory.density_ratio import losses as ratios
 from theory.divergences import tables
 from theory.validate import Array
 
@@ -29,7 +28,7 @@ def least_loss(method: str, member: str, table: str, alpha: float = 0.5) -> floa
     """R1, R2: 2 log 2 − 2 JS(p⁺, d), and its LSIF and KLIEP relatives."""
     if member == "logistic":
         return 2.0 * math.log(2.0) - 2.0 * tables.jensen_shannon(*denominator(method, table, alpha))
-    return ratios.minimum(member, *limits.TABLES[table], None if method == "ddro" else alpha)
+    return losses.minimum(member, *limits.TABLES[table], None if method == "ddro" else alpha)
 
 
 def ratio_cap(alpha: float) -> float:

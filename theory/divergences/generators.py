@@ -242,7 +242,8 @@ def _jensen_shannon_f(u: Array) -> Array:
     return 0.5 * (xlogy(u, u) - (u + 1.0) * np.log(0.5 * (u + 1.0)))
 
 
-def _identity(r: Array) -> Array:
+def identity(r: Array) -> Array:
+    """r, as float64."""
     return np.asarray(r, float)
 
 
@@ -256,7 +257,7 @@ _TABLE = (
         at_infinity=math.inf,
         perspective=lambda p, q: p * _logs(p, q),
         conjugate=lambda t: np.exp(t - 1.0),
-        link=_identity,
+        link=identity,
         link_slope=lambda r: np.ones_like(r),
         ratio=lambda r: np.exp(r - 1.0),
         cost=lambda r: np.exp(r - 1.0),
@@ -275,7 +276,7 @@ _TABLE = (
         link_slope=lambda r: np.exp(-r),
         ratio=np.exp,
         cost=lambda r: r - 1.0,
-        optimum=_identity,
+        optimum=identity,
     ),
     Generator(
         name="jensen_shannon",
@@ -293,7 +294,7 @@ _TABLE = (
         link_slope=lambda r: 0.5 * expit(-r),
         ratio=np.exp,
         cost=lambda r: -0.5 * (LOG2 + log_expit(-r)),
-        optimum=_identity,
+        optimum=identity,
     ),
     Generator(
         name="total_variation",
@@ -323,7 +324,7 @@ _TABLE = (
         link_slope=lambda r: 0.5 * np.exp(-0.5 * r),
         ratio=np.exp,
         cost=lambda r: np.expm1(0.5 * r),
-        optimum=_identity,
+        optimum=identity,
     ),
     Generator(
         name="pearson",
@@ -334,7 +335,7 @@ _TABLE = (
         at_infinity=math.inf,
         perspective=lambda p, q: (p - q) * ((p - q) / q),
         conjugate=_pearson_conjugate,
-        link=_identity,
+        link=identity,
         link_slope=lambda r: np.ones_like(r),
         ratio=lambda r: np.maximum(1.0 + 0.5 * r, 0.0),
         cost=_pearson_conjugate,
@@ -353,7 +354,7 @@ _TABLE = (
         link_slope=lambda r: 2.0 * np.exp(-2.0 * r),
         ratio=np.exp,
         cost=lambda r: -2.0 * np.expm1(-r),
-        optimum=_identity,
+        optimum=identity,
     ),
 )
 

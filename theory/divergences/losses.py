@@ -36,12 +36,12 @@ from theory.divergences.generators import (
     Infinite,
     check_pair,
     divergence_of_masses,
+    identity,
     log_ratio,
     resolve,
 )
 from theory.validate import Array, as_vector
 
-Table = Callable[[Array, Array], float]
 _HALDAR = "Haldar et al. (arXiv 2502.00657)"
 
 
@@ -79,7 +79,7 @@ class Loss:
     influence: Callable[[Array, Array, Array], tuple[Array, Array]]
     value: Callable[[Array, Array, Array], float]
     gradient: Callable[[Array, Array, Array], Array]
-    divergence: Table
+    divergence: Callable[[Array, Array], float]
     offset: float
     scale: float
     optimum: Elementwise
@@ -157,8 +157,7 @@ def minimum(name: str | Generator | Elementwise, p: ArrayLike, q: ArrayLike) -> 
 
     References
     ----------
-    Haldar, Wang, Song, Lin, Xing (arXiv 2502.00657), sections 3 and 4; `ddro` Higuchi, Suzuki (arXiv 2505.07558); `dpo`
-    ours.
+    Haldar, Wang, Song, Lin, Xing (arXiv 2502.00657); `ddro` Higuchi, Suzuki (arXiv 2505.07558); `dpo` ours.
 
     Examples
     --------
@@ -311,10 +310,6 @@ def _as_rewards(r: ArrayLike, size: int) -> Array:
 # KLDO: the Donsker–Varadhan form of KL.
 
 
-def _kldo_divergence(p: Array, q: Array) -> float:
-    return divergence_of_masses(p, q, GENERATORS["kl"])
-
-
 def _kldo_normaliser(r: Array, q: Array) -> float:
     """log E₋[eʳ]"""
     return float(logsumexp(r[q > 0], b=q[q > 0]))
@@ -388,22 +383,18 @@ _HELLINGER = Parts(
 _KL, _TV, _JS, _H2 = (GENERATORS[name] for name in ("kl", "total_variation", "jensen_shannon", "squared_hellinger"))
 
 
-def _log_ratio_itself(log_R: Array) -> Array:
-    return np.asarray(log_R, dtype=np.float64)
-
-
 #: name → loss: the six named ones and FDO for every generator of `theory.divergences.generators`. A test walks it.
 LOSSES: dict[str, Loss] = {
     loss.name: loss
     for loss in (
-        Loss("kldo", "unpaired", f"{_HALDAR}, KLDO", _kldo_influence, _kldo_value, _kldo_gradient, _kldo_divergence,
-             0.0, 1.0, _log_ratio_itself, _KL, shift_free=True),
+        Loss("kldo", "unpaired", f"{_HALDAR}, KLDO", _kldo_influence, _kldo_value, _kldo_gradient,
+             lambda p, q: divergence_of_masses(p, q, _KL), 0.0, 1.0, identity, _KL, shift_free=True),
         Loss("dpo", "pairs", "Rafailov et al. (arXiv 2305.18290); minimum ours", _dpo_influence, _dpo_value,
-             _dpo_gradient, _dpo_divergence, LOG2, 1.0, _log_ratio_itself, shift_free=True),
+             _dpo_gradient, _dpo_divergence, LOG2, 1.0, identity, shift_free=True),
         _from_parts("kto", f"{_HALDAR}; KTO", _KTO, _TV, 1.0, 1.0, _TV.optimum),
-        _from_parts("bco", f"{_HALDAR}; BCO", _LOGISTIC, _JS, 2.0 * LOG2, 2.0, _log_ratio_itself),
-        _from_parts("ddro", "Higuchi, Suzuki (arXiv 2505.07558)", _LOGISTIC, _JS, 2.0 * LOG2, 2.0, _log_ratio_itself),
-        _from_parts("hellinger", f"{_HALDAR}; Hellinger", _HELLINGER, _H2, 2.0, 1.0, _log_ratio_itself),
+        _from_parts("bco", f"{_HALDAR}; BCO", _LOGISTIC, _JS, 2.0 * LOG2, 2.0, identity),
+        _from_parts("ddro", "Higuchi, Suzuki (arXiv 2505.07558)", _LOGISTIC, _JS, 2.0 * LOG2, 2.0, identity),
+        _from_parts("hellinger", f"{_HALDAR}; Hellinger", _HELLINGER, _H2, 2.0, 1.0, identity),
         *(fdo_loss(generator) for generator in GENERATORS.values()),
     )
 }  # fmt: skip

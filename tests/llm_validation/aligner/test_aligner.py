@@ -29,7 +29,7 @@ from llm_validation.rewards.model import TrainingDiverged
 from llm_validation.text.corpus import train_tokenizer
 from llm_validation.text.language import STORIES
 from simulate.montecarlo import generator
-from theory.correction import composition
+from theory.correction import composition, copying
 
 
 @pytest.fixture(scope="module")
@@ -173,8 +173,8 @@ def test_a_corrector_approaches_its_floor_and_copies_what_it_should(corrector, p
     assert loss.mean() < 1.1 * floors.aligner
     assert loss.mean() + 4 * error < floors.sft
     kernels = corrector_kernels(corrector, problem).laws
-    predicted = composition.unchanged_share(process.policies[0], process.kernels[0])
-    assert composition.unchanged_share(process.policies[0], kernels[0]) == pytest.approx(predicted, abs=0.06)
+    predicted = copying.unchanged_share(process.policies[0], process.kernels[0])
+    assert copying.unchanged_share(process.policies[0], kernels[0]) == pytest.approx(predicted, abs=0.06)
 
 
 def test_the_stack_writes_what_theory_says(corrector, problem):

@@ -7,7 +7,7 @@ import pytest
 from scipy import sparse
 
 from theory.bradley_terry import Population
-from theory.correction import bootstrap, composition, examples, kernels, repetition, users
+from theory.correction import bootstrap, composition, copying, examples, kernels, repetition, users
 
 THIRDS, HALF, SWAP = np.full(3, 1 / 3), np.full((2, 2), 0.5), np.array([[0.0, 1.0], [1.0, 0.0]])
 CHAIN = np.array([[0.0, 1.0, 0.0], [0.0, 0.0, 1.0], [0.0, 0.0, 1.0]])
@@ -55,14 +55,14 @@ POPULATION = Population([[1.0, 0.5], [0.0, 1.0]])
         (lambda: composition.bound_sides([0.5, 0.5], HALF, [[0.5, 0.5], [1.0, 0.5]]), "model row 1"),
         (lambda: composition.floors([0.5, 0.5], [[0.5, 0.5]], [HALF]), "2 prompts need"),
         (lambda: composition.transfer_bound([0.5, 0.5], [0.5, 0.5], -0.1, [0, 1]), "excess_loss"),
-        (lambda: composition.identity_mixture(HALF, 1.2), "share = 1.2"),
-        (lambda: composition.identity_weights(-0.1, [0.5, 0.5], [0.5, 0.5]), "share = -0.1"),
-        (lambda: composition.identity_mixture(HALF, 0.5, [0.5, 0.5]), "or neither"),
-        (lambda: composition.identity_weights(0.5, [1.0, 0.0], [1.0, 0.0]), "starts from answer 1"),
-        (lambda: composition.identity_mixture(HALF, 0.5, [0.5, 0.25, 0.25], [0.5, 0.25, 0.25]), "must have 2 entries"),
-        (lambda: composition.copying_left(1.0, 2, 1.0, 1.0), "copy = 1.0"),
-        (lambda: composition.copying_left(0.5, 0, 1.0, 1.0), "n_edits = 0"),
-        (lambda: composition.copying_left(0.5, 1, -1.0, 1.0), "time must be"),
+        (lambda: copying.identity_mixture(HALF, 1.2), "share = 1.2"),
+        (lambda: copying.identity_weights(-0.1, [0.5, 0.5], [0.5, 0.5]), "share = -0.1"),
+        (lambda: copying.identity_mixture(HALF, 0.5, [0.5, 0.5]), "or neither"),
+        (lambda: copying.identity_weights(0.5, [1.0, 0.0], [1.0, 0.0]), "starts from answer 1"),
+        (lambda: copying.identity_mixture(HALF, 0.5, [0.5, 0.25, 0.25], [0.5, 0.25, 0.25]), "must have 2 entries"),
+        (lambda: copying.copying_left(1.0, 2, 1.0, 1.0), "copy = 1.0"),
+        (lambda: copying.copying_left(0.5, 0, 1.0, 1.0), "n_edits = 0"),
+        (lambda: copying.copying_left(0.5, 1, -1.0, 1.0), "time must be"),
         (lambda: kernels.empirical_kernel(2, [], []), "nothing to learn from"),
         (lambda: kernels.empirical_kernel(2, [0, 1], [0]), "must pair up"),
         (lambda: kernels.empirical_kernel(2, [0, 2], [0, 0]), r"originals\[1\] = 2"),
@@ -95,8 +95,8 @@ POPULATION = Population([[1.0, 0.5], [0.0, 1.0]])
         (lambda: users.edit_kernel([0.5, -0.5, 1.0]), r"favourites\[1\]"),
         (lambda: users.comparison_kernel([[0.5, 0.7], [0.4, 0.5]], [0.5, 0.5]), "not 1"),
         (lambda: users.comparison_kernel([[0.5, 0.7], [0.3, 0.5]], [0.5, 0.25, 0.25]), "proposals must have 2"),
-        (lambda: composition.explaining_share(examples.UPSTREAM["weak"], examples.CORRECTOR, 0.1), "must be between"),
-        (lambda: composition.explaining_share([0.5, 0.5], np.eye(2), 1.0), "copies every answer"),
+        (lambda: copying.explaining_share(examples.UPSTREAM["weak"], examples.CORRECTOR, 0.1), "must be between"),
+        (lambda: copying.explaining_share([0.5, 0.5], np.eye(2), 1.0), "copies every answer"),
         (lambda: bootstrap.dpo_limit(ACYCLIC.policy, ACYCLIC.kernel, 1.0), "the corrections are acyclic"),
         (lambda: bootstrap.pro_limit(ACYCLIC.policy, ACYCLIC.kernel, 0.1, 1.0, share=2 / 3), "existence threshold"),
         (lambda: bootstrap.pro_limit(ACYCLIC.policy, ACYCLIC.kernel, 2.5, 1.0), "regulariser must see"),

@@ -23,7 +23,8 @@ from theory.correction.bootstrap import (
     reversibility_gap,
     reversible_dpo_limit,
 )
-from theory.correction.composition import compose, identity_mixture
+from theory.correction.composition import compose
+from theory.correction.copying import identity_mixture
 from theory.correction.examples import PAIRS
 from theory.correction.repetition import limit_law
 from theory.correction.users import comparison_kernel

@@ -18,16 +18,13 @@ from theory.correction.composition import (
     answer_gains,
     bound_sides,
     compose,
-    copying_left,
-    explaining_share,
     floors,
     gain,
-    identity_mixture,
     information_gain,
     sft_floor,
     transfer_bound,
-    unchanged_share,
 )
+from theory.correction.copying import copying_left, explaining_share, identity_mixture, unchanged_share
 from theory.correction.examples import CORRECTOR, TRAINING, UPSTREAM, UTILITIES, edit_floors, edit_process
 from theory.correction.kernels import check_kernel, dense, empirical_kernel, entries, row_entropies, values_at
 

@@ -7,8 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from theory.density_ratio import estimates, flow, limits, policies
-from theory.density_ratio import losses as ratios
+from theory.density_ratio import estimates, flow, limits, losses, policies, ratios
 
 P, Q, ZERO = np.array([0.5, 0.3, 0.2]), np.array([0.2, 0.3, 0.5]), np.zeros(3)
 HALF = [0.5, 0.5]
@@ -23,16 +22,16 @@ optimum = policies.constrained_optimum
     [
         (lambda bad: ratios.relative_ratio(P, Q, bad), "alpha"),
         (lambda bad: ratios.mixture(P, Q, bad), "alpha"),
-        (lambda bad: ratios.rdro_loss(ZERO, P, Q, bad), "alpha"),
+        (lambda bad: losses.rdro_loss(ZERO, P, Q, bad), "alpha"),
         (lambda bad: ratios.pooled_ratio(P, Q, bad, 0.5), "alpha"),
         (lambda bad: ratios.log_ratio_cap(bad), "alpha"),
-        (lambda bad: ratios.batch_loss([0.0], [0.0], alpha=bad), "alpha"),
+        (lambda bad: losses.batch_loss([0.0], [0.0], alpha=bad), "alpha"),
         (lambda bad: ratios.relative_variance_bound(P, 9, 9, bad), "alpha"),
         (lambda bad: flow.chosen_gradient(0.0, bad), "alpha"),
         (lambda bad: estimates.policy_covariance("rdro", P, Q, 9, 9, bad), "alpha"),
         (lambda bad: estimates.efficient_covariance(P, Q, 9, 9, bad), "alpha"),
         (lambda bad: ratios.pooled_ratio(P, Q, 0.5, bad), "chosen_fraction"),
-        (lambda bad: ratios.rdro_loss(ZERO, P, Q, 0.5, bad), "chosen_fraction"),
+        (lambda bad: losses.rdro_loss(ZERO, P, Q, 0.5, bad), "chosen_fraction"),
     ],
 )
 def test_shares_outside_the_open_interval(call, message, bad):
@@ -43,20 +42,20 @@ def test_shares_outside_the_open_interval(call, message, bad):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: ratios.batch_loss([0.1], [], reduction="class_mean"), "rejected is empty"),
-        (lambda: ratios.batch_loss([0.1], [], reduction="pooled"), "rejected is empty"),
-        (lambda: ratios.batch_loss([], [0.1], alpha=0.5, reduction="class_mean"), "chosen is empty"),
-        (lambda: ratios.batch_loss([], [0.1], alpha=0.5, reduction="pooled"), "chosen is empty"),
-        (lambda: ratios.batch_loss([0.1], [0.1], reduction="mean"), "reduction"),
+        (lambda: losses.batch_loss([0.1], [], reduction="class_mean"), "rejected is empty"),
+        (lambda: losses.batch_loss([0.1], [], reduction="pooled"), "rejected is empty"),
+        (lambda: losses.batch_loss([], [0.1], alpha=0.5, reduction="class_mean"), "chosen is empty"),
+        (lambda: losses.batch_loss([], [0.1], alpha=0.5, reduction="pooled"), "chosen is empty"),
+        (lambda: losses.batch_loss([0.1], [0.1], reduction="mean"), "reduction"),
         (lambda: ratios.ratio_variance(P, Q, 5, 0), "n_q = 0"),
         (lambda: estimates.policy_covariance("sft", P, Q, 0, 5), "n_p = 0"),
         (lambda: ratios.density_ratio(*ONLY_P), r"q\[1\] = 0: the ratio p/q is infinite at outcome 1"),
         (lambda: ratios.ratio_variance(*ONLY_P, 10, 10), "infinite at outcome 1"),
         (lambda: ratios.relative_ratio([0.5, 0.5, 0.0], [0.5, 0.5, 0.0], 0.5), "outcome 2 has no ratio"),
-        (lambda: ratios.ddro_loss(np.zeros(2), [0.5, 0.6], HALF), "sums to"),
-        (lambda: ratios.ddro_loss([0.0, math.nan], HALF, HALF), r"log_ratio\[1\] is NaN"),
-        (lambda: ratios.ddro_loss(ZERO, HALF, HALF), "2 entries"),
-        (lambda: ratios.ratio_loss("jeffreys", np.zeros(2), HALF, HALF), "no Bregman member"),
+        (lambda: losses.ddro_loss(np.zeros(2), [0.5, 0.6], HALF), "sums to"),
+        (lambda: losses.ddro_loss([0.0, math.nan], HALF, HALF), r"log_ratio\[1\] is NaN"),
+        (lambda: losses.ddro_loss(ZERO, HALF, HALF), "2 entries"),
+        (lambda: losses.ratio_loss("jeffreys", np.zeros(2), HALF, HALF), "no Bregman member"),
         (lambda: limits.population_limit("ppo", *limits.PREFERENCES["bradley_terry"]), "no method"),
         (lambda: limits.cyclic_rates(4, 0.8), "odd"),
         (lambda: limits.consistent_reference("kto", P, Q), "no reference makes KTO consistent"),

@@ -12,8 +12,7 @@ from scipy.integrate import solve_ivp
 from scipy.special import expit, log_softmax
 
 from tests.oracles.strategies import distributions
-from theory.density_ratio import estimates, limits
-from theory.density_ratio import losses as ratios
+from theory.density_ratio import estimates, limits, losses, ratios
 from theory.density_ratio.flow import chosen_gradient, convergence_rate, flow, policy_flow
 from theory.density_ratio.policies import constrained_optimum
 from theory.divergences import tables
@@ -28,46 +27,46 @@ laws = distributions(4)
 
 
 def test_losses_at_the_reference_are_two_log_two():
-    assert ratios.ddro_loss(np.zeros(3), P, Q) == pytest.approx(2 * math.log(2), rel=1e-15)
-    assert ratios.rdro_loss(np.zeros(3), P, Q, 0.3) == pytest.approx(2 * math.log(2), rel=1e-15)
+    assert losses.ddro_loss(np.zeros(3), P, Q) == pytest.approx(2 * math.log(2), rel=1e-15)
+    assert losses.rdro_loss(np.zeros(3), P, Q, 0.3) == pytest.approx(2 * math.log(2), rel=1e-15)
 
 
 def test_losses_are_the_published_ones():
     lr = np.array([0.4, -1.1, 2.0])
     sp = np.logaddexp(0.0, lr)
-    assert ratios.ddro_loss(lr, P, Q) == pytest.approx(P @ np.logaddexp(0, -lr) + Q @ sp, rel=1e-14)
+    assert losses.ddro_loss(lr, P, Q) == pytest.approx(P @ np.logaddexp(0, -lr) + Q @ sp, rel=1e-14)
     chosen, rejected = P @ (1.3 * sp - lr), 0.7 * (Q @ sp)
-    assert ratios.rdro_loss(lr, P, Q, 0.3) == pytest.approx(chosen + rejected, rel=1e-14)
-    assert ratios.rdro_loss(lr, P, Q, 0.3, 0.6) == pytest.approx(0.6 * chosen + 0.4 * rejected, rel=1e-14)
+    assert losses.rdro_loss(lr, P, Q, 0.3) == pytest.approx(chosen + rejected, rel=1e-14)
+    assert losses.rdro_loss(lr, P, Q, 0.3, 0.6) == pytest.approx(0.6 * chosen + 0.4 * rejected, rel=1e-14)
 
 
 @given(laws, laws, alphas)
 def test_no_log_ratio_beats_the_minimiser(p, q, alpha):
-    for member in ratios.BREGMAN:
+    for member in losses.BREGMAN:
         for share, ratio in ((None, ratios.density_ratio(p, q)), (alpha, ratios.relative_ratio(p, q, alpha))):
             best = np.log(ratio)
-            least = ratios.ratio_loss(member, best, p, q, share)
-            assert least == pytest.approx(ratios.minimum(member, p, q, share), rel=1e-12, abs=1e-12)
+            least = losses.ratio_loss(member, best, p, q, share)
+            assert least == pytest.approx(losses.minimum(member, p, q, share), rel=1e-12, abs=1e-12)
             for step in (1e-3, -1e-3, 1.0, -1.0):
                 for j in range(p.size):
-                    assert ratios.ratio_loss(member, best + step * (np.arange(p.size) == j), p, q, share) > least
+                    assert losses.ratio_loss(member, best + step * (np.arange(p.size) == j), p, q, share) > least
 
 
 @given(laws, laws, alphas)
 def test_minima_are_divergences(p, q, alpha):
     for share, d in ((None, q), (alpha, ratios.mixture(p, q, alpha))):
         jensen_shannon = 2 * math.log(2) - 2 * tables.jensen_shannon(p, d)
-        assert ratios.minimum("logistic", p, q, share) == pytest.approx(jensen_shannon, abs=1e-13)
+        assert losses.minimum("logistic", p, q, share) == pytest.approx(jensen_shannon, abs=1e-13)
         chi_square = -0.5 * (1 + tables.chi_square(p, d))
-        assert ratios.minimum("lsif", p, q, share) == pytest.approx(chi_square, rel=1e-12)
-        assert ratios.minimum("kliep", p, q, share) == pytest.approx(1 - tables.kl(p, d), abs=1e-12)
+        assert losses.minimum("lsif", p, q, share) == pytest.approx(chi_square, rel=1e-12)
+        assert losses.minimum("kliep", p, q, share) == pytest.approx(1 - tables.kl(p, d), abs=1e-12)
 
 
 @given(laws, laws, alphas, st.floats(0.02, 0.98))
 def test_pooled_minimum_is_attained_at_the_pooled_ratio(p, q, alpha, fraction):
-    for member in ratios.BREGMAN:
-        at = ratios.ratio_loss(member, np.log(ratios.pooled_ratio(p, q, alpha, fraction)), p, q, alpha, fraction)
-        assert at == pytest.approx(ratios.minimum(member, p, q, alpha, fraction), rel=1e-11, abs=1e-12)
+    for member in losses.BREGMAN:
+        at = losses.ratio_loss(member, np.log(ratios.pooled_ratio(p, q, alpha, fraction)), p, q, alpha, fraction)
+        assert at == pytest.approx(losses.minimum(member, p, q, alpha, fraction), rel=1e-11, abs=1e-12)
 
 
 @given(laws, laws, alphas, st.floats(0.02, 0.98))
@@ -107,18 +106,18 @@ def test_weight_of_the_pooled_reference():
 def test_a_batch_of_every_outcome_is_the_population():
     lr = np.array([0.4, -1.1, 2.0])
     chosen, rejected = np.repeat(lr, [5, 3, 2]), np.repeat(lr, [2, 3, 5])
-    assert ratios.batch_loss(chosen, rejected) == pytest.approx(ratios.ddro_loss(lr, P, Q), rel=1e-14)
-    assert ratios.batch_loss(chosen, np.tile(rejected, 3), alpha=0.3) == pytest.approx(
-        ratios.rdro_loss(lr, P, Q, 0.3), rel=1e-14
+    assert losses.batch_loss(chosen, rejected) == pytest.approx(losses.ddro_loss(lr, P, Q), rel=1e-14)
+    assert losses.batch_loss(chosen, np.tile(rejected, 3), alpha=0.3) == pytest.approx(
+        losses.rdro_loss(lr, P, Q, 0.3), rel=1e-14
     )
-    pooled = ratios.batch_loss(chosen, np.tile(rejected, 3), alpha=0.3, reduction="pooled")
-    assert pooled == pytest.approx(ratios.rdro_loss(lr, P, Q, 0.3, chosen_fraction=0.25), rel=1e-14)
+    pooled = losses.batch_loss(chosen, np.tile(rejected, 3), alpha=0.3, reduction="pooled")
+    assert pooled == pytest.approx(losses.rdro_loss(lr, P, Q, 0.3, chosen_fraction=0.25), rel=1e-14)
 
 
 def test_losses_at_the_boundary_of_the_simplex():
-    assert ratios.ddro_loss([-np.inf, 0.0], [0.0, 1.0], [0.5, 0.5]) == pytest.approx(1.5 * math.log(2))
-    assert ratios.ddro_loss([-np.inf, 0.0], [0.5, 0.5], [0.5, 0.5]) == math.inf
-    assert ratios.ratio_loss("lsif", [800.0, 0.0], [0.0, 1.0], [0.5, 0.5]) == math.inf
+    assert losses.ddro_loss([-np.inf, 0.0], [0.0, 1.0], [0.5, 0.5]) == pytest.approx(1.5 * math.log(2))
+    assert losses.ddro_loss([-np.inf, 0.0], [0.5, 0.5], [0.5, 0.5]) == math.inf
+    assert losses.ratio_loss("lsif", [800.0, 0.0], [0.0, 1.0], [0.5, 0.5]) == math.inf
 
 
 def test_infinite_ratios_and_minima_can_be_kept():
@@ -126,10 +125,10 @@ def test_infinite_ratios_and_minima_can_be_kept():
     np.testing.assert_array_equal(ratios.density_ratio(p, q, infinite="keep"), [1.0, np.inf, 0.2])
     assert np.isfinite(ratios.ratio_variance(p, q, 10, 10, 0.5)).all()
     for member in ("lsif", "kliep"):
-        least = ratios.minimum(member, p, q)
+        least = losses.minimum(member, p, q)
         assert least == -math.inf
         assert "outcome 1" in repr(least)
-        assert math.isfinite(ratios.minimum(member, p, q, 0.5))
+        assert math.isfinite(losses.minimum(member, p, q, 0.5))
 
 
 # Comparisons and limits (R3, R9).
@@ -372,7 +371,7 @@ def test_chance_of_an_infinite_ratio():
 
 def test_log_softmax_policies_reach_the_ratio():
     """A policy is a ratio: lr = log π − log π_ref at the minimiser gives back p⁺, for either loss."""
-    assert ratios.ddro_loss(np.log(P) - np.log(Q), P, Q) == pytest.approx(ratios.minimum("logistic", P, Q), rel=1e-14)
+    assert losses.ddro_loss(np.log(P) - np.log(Q), P, Q) == pytest.approx(losses.minimum("logistic", P, Q), rel=1e-14)
     logits = np.log(P) + 3.0
     lr = log_softmax(logits) - np.log(ratios.mixture(P, Q, 0.3))
-    assert ratios.rdro_loss(lr, P, Q, 0.3) == pytest.approx(ratios.minimum("logistic", P, Q, 0.3), rel=1e-14)
+    assert losses.rdro_loss(lr, P, Q, 0.3) == pytest.approx(losses.minimum("logistic", P, Q, 0.3), rel=1e-14)

@@ -13,8 +13,9 @@ from scipy.special import log_softmax
 
 from tests.oracles.strategies import distributions
 from theory.density_ratio.limits import TABLES
-from theory.density_ratio.losses import measure_loss, measures, mixture, pooled_reference_weight
+from theory.density_ratio.losses import measure_loss
 from theory.density_ratio.policies import Folded, constrained_optimum, local_minima
+from theory.density_ratio.ratios import measures, mixture, pooled_reference_weight
 from theory.divergences import tables
 
 laws = distributions(4)
