@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from llm_validation.catalogue.train import Schedule
 from llm_validation.model.model import SIZES
 from llm_validation.pretraining.config import PRESETS, Pretraining
 from llm_validation.rewards.model import RewardTraining
+from llm_validation.training.schedule import Schedule
 
 
 @dataclass(frozen=True)

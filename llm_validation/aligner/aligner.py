@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import copy
 import math
-from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -31,7 +30,9 @@ from llm_validation.catalogue.trie import build_trie, log_policy_of_logits, node
 from llm_validation.generation.decode import Sampling, best_of_n
 from llm_validation.generation.scorers import Batch
 from llm_validation.model.model import autocast
-from llm_validation.rewards.model import TrainingDiverged, right_padded
+from llm_validation.rewards.model import right_padded
+from llm_validation.training.loop import History, minimise, of_loss
+from llm_validation.training.schedule import Schedule
 from simulate.montecarlo import generator
 from theory.validate import Array
 
@@ -99,9 +100,10 @@ class Fit:
     rate: float = 2e-3
     clip: float = 1.0
 
-    def rate_at(self, step: int) -> float:
-        """Learning rate of step 0, 1, …"""
-        return self.rate * min(1.0, (step + 1) / 10, 3.0 * (1.0 - step / self.steps))
+    @property
+    def schedule(self) -> Schedule:
+        """What the optimiser does."""
+        return Schedule(self.steps, self.rate, 10, self.clip, decay="plateau", beta2=0.95)
 
 
 def answer_losses(model: Any, contexts: Sequence[Sequence[int]], answers: Sequence[Sequence[int]]) -> Tensor:
@@ -150,22 +152,15 @@ def fit(
     sees_original  True: Aligner, False: SFT on the corrections
     stop_below     training ends early where the mean loss of the last `RECENT` steps is below it, nats
     """
-    made = copy.deepcopy(model).train()
-    rng, recent = generator(seed, "triples", name), deque[float](maxlen=RECENT)
-    optimiser = torch.optim.AdamW(made.parameters(), lr=how.rate, betas=(0.9, 0.95), weight_decay=0.0, fused=True)
-    for step in range(how.steps):
-        loss = triple_losses(made, problem, draw(rng, how.batch), sees_original=sees_original).mean()
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        norm = torch.nn.utils.clip_grad_norm_(made.parameters(), how.clip)
-        if not torch.isfinite(loss + norm):
-            raise TrainingDiverged(f"{name}: loss {loss.item()} at step {step} of {how.steps}")
-        for group in optimiser.param_groups:
-            group["lr"] = how.rate_at(step)
-        optimiser.step()
-        recent.append(float(loss.detach()))
-        if len(recent) == RECENT and sum(recent) < stop_below * RECENT:
-            break
+    made, rng = copy.deepcopy(model).train(), generator(seed, "triples", name)
+
+    def good_enough(_: int, history: History) -> bool:
+        recent = history.loss(RECENT)
+        return len(recent) == RECENT and sum(recent) < stop_below * RECENT
+
+    loss = lambda triples: triple_losses(made, problem, triples, sees_original=sees_original).mean()
+    batches = (draw(rng, how.batch) for _ in range(how.steps))
+    minimise(made, batches, of_loss(loss), how.schedule, name=name, on_step=good_enough)
     return made.eval()
 
 

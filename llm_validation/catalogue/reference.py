@@ -21,9 +21,10 @@ import torch
 from torch import Tensor
 
 from llm_validation.catalogue.texts import Encoded
-from llm_validation.catalogue.train import Objective, Schedule, Task, Trained, Trainer, train_one
+from llm_validation.catalogue.train import Objective, Task, Trained, Trainer, train_one
 from llm_validation.catalogue.trie import PrefixTrie, agrees_with_rows, log_policy
 from llm_validation.model.model import load
+from llm_validation.training.schedule import Schedule
 from theory.validate import Array
 
 #: Mass that a reference fit aims to leave off the catalogue, and the most that is accepted, per prompt.

@@ -1,7 +1,7 @@
-"""The seeds of one run, trained side by side: each seed's run is written as if it were alone.
+"""The seeds of one run, trained as one stack: each seed's run is written as if it were alone.
 
 Every seed runs in a thread of its own. Where all that are still running have come to a training, the trainings of equal
-shape are done as one stack (`train.train_side_by_side`), and each thread goes on with its own result. What seeds draw
+shape are done as one stack (`train.train_stacked`), and each thread goes on with its own result. What seeds draw
 is named by (seed, words) and nothing random is shared, so that rows are those of one seed after another, up to the
 rounding of batched products.
 """
@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
 
-from llm_validation.catalogue.train import Task, Trained, Trainer, train_side_by_side
+from llm_validation.catalogue.train import Task, Trained, Trainer, train_stacked
 
 T = TypeVar("T")
 
@@ -69,7 +69,7 @@ class _Meeting:
             groups.setdefault(request.task.shape, []).append(request)
         for group in groups.values():
             try:
-                results = train_side_by_side([request.task for request in group])
+                results = train_stacked([request.task for request in group])
             except BaseException as error:
                 for request in group:
                     request.error = error
@@ -79,7 +79,7 @@ class _Meeting:
         self.turn.notify_all()
 
 
-def run_side_by_side(runs: Sequence[Callable[[Trainer], T]]) -> list[T]:
+def run_stacked(runs: Sequence[Callable[[Trainer], T]]) -> list[T]:
     """The results of all runs, each given a trainer that waits for the others.
 
     One that raises leaves the others going to their end; the first error is then raised.

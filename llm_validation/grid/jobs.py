@@ -20,7 +20,7 @@ import joblib
 import torch
 from tqdm import tqdm
 
-from llm_validation.catalogue.stacked_seeds import run_side_by_side
+from llm_validation.catalogue.stacked_seeds import run_stacked
 from llm_validation.catalogue.train import Trainer, train_one
 from llm_validation.model.model import use_tensor_cores
 from simulate.rows.measurement import Measurement
@@ -172,7 +172,7 @@ def _measure(jobs: Sequence[Job], trainer: Trainer) -> list[Done | Exception]:
     if len(jobs) == 1:
         outcomes = [_attempt(jobs[0], trainer)]
     else:
-        outcomes = run_side_by_side([partial(_attempt, job) for job in jobs])
+        outcomes = run_stacked([partial(_attempt, job) for job in jobs])
     seconds = (time.perf_counter() - began) / len(jobs)
     return [
         outcome if isinstance(outcome, Exception) else Done(job.name, job.seed, outcome, seconds)

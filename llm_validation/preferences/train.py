@@ -19,11 +19,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from llm_validation.catalogue.train import Schedule, TrainingDiverged
 from llm_validation.losses import LOSSES, kto_reference_point
 from llm_validation.model.model import autocast
 from llm_validation.preferences.data import Example, Index, Preferences, epoch_batches, mismatched
 from llm_validation.preferences.sequences import CompletionForward, Layout, completion_forward
+from llm_validation.training.loop import minimise, of_loss
+from llm_validation.training.schedule import Schedule
 from theory.validate import Array
 
 Loss = Callable[..., Tensor]
@@ -121,18 +122,16 @@ def train_on_preferences(
     reference = _references(model, forward, data, others, config.batch)
     reference_seconds = time.perf_counter() - started
     schedule = Schedule(len(plan), config.rate, int(config.warmup * len(plan)), config.clip)
-    loop = _Loop(model, data, others, forward, reference, how, schedule)
-    started = time.perf_counter()
-    trace = []
-    for step, rows in enumerate(plan):
-        trace.append(loop.step(step, *rows))
-        if on_step is not None:
-            on_step(step, len(plan), trace[-1][0])
-    seconds = time.perf_counter() - started
+    batch_loss = _BatchLoss(model, data, others, forward, reference, how)
+    history = minimise(
+        model, plan, of_loss(batch_loss), schedule, name="training",
+        on_step=lambda step, so_far: on_step(step, len(plan), so_far.losses[-1][0]) if on_step else None,
+        guard=batch_loss.lines,
+    )  # fmt: skip
     sizes = [np.array([len(example) for example in side]) for side in (data.chosen, data.rejected)]
     tokens = sum(int(sizes[0][chosen].sum() + sizes[1][rejected].sum()) for chosen, rejected in plan)
-    values, norms = (np.array(column) for column in zip(*trace, strict=True))
-    return PreferenceRun(values, norms, tokens / seconds, seconds, reference_seconds, forward.layout)
+    losses, norms = (np.array(values)[:, 0] for values in (history.losses, history.norms))
+    return PreferenceRun(losses, norms, tokens / history.seconds, history.seconds, reference_seconds, forward.layout)
 
 
 @dataclass(eq=False)
@@ -221,44 +220,24 @@ def _both(data: Preferences, chosen: Index, rejected: Index) -> tuple[list[Examp
     return [data.chosen[i] for i in chosen], [data.rejected[i] for i in rejected]
 
 
-class _Loop:
-    """The optimiser and one step of it."""
+@dataclass(frozen=True, eq=False)
+class _BatchLoss:
+    """The loss of a batch of (chosen, rejected) examples."""
 
-    def __init__(
-        self,
-        model: Any,
-        data: Preferences,
-        others: Sequence[Example],
-        forward: CompletionForward,
-        reference: _Reference,
-        objective: _Objective,
-        schedule: Schedule,
-    ) -> None:
-        self.model, self.data, self.others, self.forward = model, data, others, forward
-        self.reference, self.objective, self.schedule = reference, objective, schedule
-        self.weights = [parameter for parameter in model.parameters() if parameter.requires_grad]
-        self.optimiser = torch.optim.AdamW(self.weights, lr=schedule.rate, weight_decay=0.0, fused=True)
+    model: Any
+    data: Preferences
+    others: Sequence[Example]
+    forward: CompletionForward
+    reference: _Reference
+    objective: _Objective
 
-    def step(self, step: int, chosen: Index, rejected: Index) -> tuple[float, float]:
-        """Loss and gradient norm of a batch, which is then descended."""
-        device = self.forward.device
-        examples = _both(self.data, chosen, rejected)
-        with autocast(device):
-            other = self._mismatched(chosen, rejected)
-            policy = self.forward(self.model, *examples)
-        sides = (self.reference.chosen, chosen), (self.reference.rejected, rejected)
-        reference = [logs[torch.as_tensor(rows, device=device)] for logs, rows in sides]
-        loss = self.objective(policy, reference, other)
-        self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        norm = torch.nn.utils.clip_grad_norm_(self.weights, self.schedule.clip)
-        values = torch.stack([loss.detach(), norm]).tolist()  # one transfer from a GPU
-        if not np.isfinite(values).all():
-            raise TrainingDiverged(self._complaint(step, values, examples))
-        for group in self.optimiser.param_groups:
-            group["lr"] = self.schedule.rate_at(step)
-        self.optimiser.step()
-        return values[0], values[1]
+    def __call__(self, batch: tuple[Index, Index]) -> Tensor:
+        with autocast(self.forward.device):
+            other = self._mismatched(*batch)
+            policy = self.forward(self.model, *_both(self.data, *batch))
+        sides = zip((self.reference.chosen, self.reference.rejected), batch, strict=True)
+        reference = [logs[torch.as_tensor(rows, device=logs.device)] for logs, rows in sides]
+        return self.objective(policy, reference, other)
 
     @torch.no_grad()
     def _mismatched(self, chosen: Index, rejected: Index) -> Tensor | None:
@@ -269,10 +248,10 @@ class _Loop:
         logs = self.forward.rows(self.model, [self.others[i] for i in rows])
         return logs - self.reference.other[torch.as_tensor(rows, device=logs.device)]
 
-    def _complaint(self, step: int, values: Sequence[float], examples: Sequence[Sequence[Example]]) -> str:
-        lines = [", ".join(str(example.line) for example in side) for side in examples]
+    def lines(self, batch: tuple[Index, Index]) -> str:
+        """Which lines of the file a batch is from."""
+        chosen, rejected = (", ".join(str(example.line) for example in side) for side in _both(self.data, *batch))
         return (
-            f"step {step} of {self.schedule.steps} has loss {values[0]} and gradient norm {values[1]}; the batch: "
-            f"chosen of lines {lines[0]}, rejected of lines {lines[1]} of {self.data.source}. "
+            f"the batch: chosen of lines {chosen}, rejected of lines {rejected} of {self.data.source}. "
             "The weights are those before the step"
         )

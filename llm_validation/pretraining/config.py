@@ -13,6 +13,7 @@ from functools import lru_cache
 
 import numpy as np
 
+from llm_validation.training.schedule import Schedule
 from simulate.montecarlo import generator
 
 #: How often to write a checkpoint or to measure does not change what is trained; every other field does.
@@ -77,12 +78,13 @@ class Pretraining:
         """How many steps are done at each point of the learning curve: at most `evaluations` of 1, …, steps."""
         return frozenset(math.ceil(k * self.steps / self.evaluations) for k in range(1, self.evaluations + 1))
 
-    def rate_at(self, step: int) -> float:
-        """Learning rate of step 0, 1, …"""
-        if step < self.warmup:
-            return self.rate * (step + 1) / self.warmup
-        done = (step - self.warmup + 1) / max(1, self.steps - self.warmup)
-        return self.rate * (0.01 + 0.99 * 0.5 * (1.0 + math.cos(math.pi * done)))
+    @property
+    def schedule(self) -> Schedule:
+        """What the optimiser does."""
+        return Schedule(
+            self.steps, self.rate, self.warmup, self.clip, decay="cosine to the end", beta2=0.95,
+            weight_decay=self.weight_decay,
+        )  # fmt: skip
 
 
 #: One per size, for the default language. A story of it is 26 tokens long, and 420 tokens are all there are in its

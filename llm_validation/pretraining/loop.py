@@ -1,4 +1,4 @@
-"""The loop of pretraining: steps, checkpoints, the guard, several processes, and too little device memory.
+"""The loop of pretraining around the one of `llm_validation.training.loop`: batches, checkpoints, several processes.
 
 Legend: B batch, T tokens, N blocks.
 """
@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -15,24 +14,24 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from accelerate import PartialState
 from accelerate.utils import reduce
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
-from torch.nn.utils import clip_grad_norm_
 from tqdm import tqdm
 from transformers import AttentionInterface, PreTrainedModel
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
-from llm_validation.catalogue.train import TrainingDiverged
 from llm_validation.model.checkpoint import load_checkpoint, read_state, save_checkpoint
 from llm_validation.model.model import autocast
-from llm_validation.model.sharding import decoder_layers, reshard, shard, whole
+from llm_validation.model.sharding import decoder_layers, reshard, shard
 from llm_validation.pretraining.config import WITHOUT_EFFECT, Pretraining, batch_at
 from llm_validation.pretraining.held_out import token_losses
 from llm_validation.text.corpus import Tokens
-from llm_validation.training.memory import Portion, TooLittleMemory, fitting
+from llm_validation.training.loop import History, adamw, minimise
+from llm_validation.training.memory import Portion, fitting
 
 
 class Point(NamedTuple):
@@ -63,21 +62,30 @@ class Checkpoint:
 
 @dataclass
 class Curve:
-    """How far a run is.
+    """How far a run is: loss of each step's batch, nats per predicted token, seconds, and the learning curve."""
 
-    losses   of each step's batch before the step, nats per predicted token
-    seconds  that the steps took
-    points   of the learning curve
-    """
-
-    losses: list[float] = field(default_factory=list)
-    seconds: float = 0.0
+    history: History = field(default_factory=History)
     points: list[Point] = field(default_factory=list)
 
-    def measured(self, held_out: float) -> None:
-        """Add the point of this step."""
-        since = self.losses[self.points[-1].step if self.points else 0 :]
-        self.points.append(Point(len(self.losses), sum(since) / len(since), held_out))
+    @property
+    def done(self) -> int:
+        """Steps."""
+        return len(self.history.losses)
+
+    def add(self, held_out: float) -> None:
+        """The point of this step."""
+        since = self.history.loss()[self.points[-1].step if self.points else 0 :]
+        self.points.append(Point(self.done, sum(since) / len(since), held_out))
+
+    def record(self) -> dict[str, Any]:
+        """What is kept of it."""
+        return {"losses": self.history.loss(), "seconds": self.history.seconds, "points": self.points}
+
+    @staticmethod
+    def of(record: dict[str, Any]) -> Curve:
+        """The curve of a record."""
+        history = History([[loss] for loss in record["losses"]], seconds=record["seconds"])
+        return Curve(history, [Point(*point) for point in record["points"]])
 
 
 def check_same(there: Path, found: dict[str, Any], wanted: dict[str, Any]) -> None:
@@ -92,99 +100,91 @@ def check_same(there: Path, found: dict[str, Any], wanted: dict[str, Any]) -> No
             )
 
 
+@dataclass(frozen=True)
+class Hooks:
+    """What a run does besides its steps.
+
+    held_out  what the learning curve shows besides the training loss: called by every process, in evaluation mode
+    on_step   called with (step, loss) after each step
+    progress  whether the first process shows a bar
+    """
+
+    held_out: Callable[[], float]
+    on_step: Callable[[int, float], None] | None = None
+    progress: bool = True
+
+
 def optimise(
     state: PartialState,
     config: Pretraining,
     model: PreTrainedModel,
     blocks: Tokens,
     checkpoint: Checkpoint,
-    held_out: Callable[[], float],
+    hooks: Hooks,
     *,
     sharded: bool,
-    progress: bool,
-    on_step: Callable[[int, float], None] | None,
 ) -> Curve:
     """Train `model` in place on blocks (N, T), from its checkpoint if there is one; returns the whole curve.
 
-    Every process takes its share of each batch; it holds the whole model, or its part of it where `sharded`. The
-    first process writes. `held_out` is what the learning curve shows besides the training loss: it is called by every
-    process, with the model in evaluation mode. ValueError if the batch cannot be shared equally, or if the checkpoint
-    is of another run. TrainingDiverged names the step, the blocks of its batch and the last good checkpoint.
-    TooLittleMemory where device memory does not even do for one row of a batch, or for this process's share of it
-    while there are other processes.
-    """
+    Every process takes its part of each batch; it holds the whole model, or its part of it where `sharded`. The first
+    process writes. ValueError if the batch cannot be divided equally, or if the checkpoint is of another run.
+    TrainingDiverged names the step, the blocks of its batch and the last good checkpoint. TooLittleMemory where device
+    memory does not even do for one row of a batch, or for this process's part of it while there are other processes.
+    """  # fmt: skip
     if config.batch % state.num_processes:
-        raise ValueError(f"batch = {config.batch} cannot be shared equally among {state.num_processes} processes")
-    where, alone = state.device, state.num_processes == 1
+        raise ValueError(f"batch = {config.batch} cannot be divided equally among {state.num_processes} processes")
     shared = _spread(model, config, state, sharded)
-    optimiser = _adamw(model, config, where)
+    optimiser = adamw(model, config.schedule)
     curve = _resume(checkpoint, model, optimiser)
-    share = slice(state.process_index, None, state.num_processes)
-    portion = Portion(config.batch // state.num_processes)
-    if config.compile and where.type == "cuda" and len(curve.losses) < config.steps:
-        numbers = batch_at(config.seed, len(curve.losses), config.batch, len(blocks))
-        ids = torch.from_numpy(blocks[numbers[share]]).to(where)
-        fitting("compiling", portion, partial(_gradient, shared, optimiser, config.clip, ids), alone=alone)
-        optimiser.zero_grad(set_to_none=True)  # compiled before the clock starts; nothing was trained
-        torch.cuda.synchronize(where)
-    with _bar(config, curve, hidden=not (progress and state.is_main_process)) as bar:
-        for step in range(len(curve.losses), config.steps):
-            started = time.perf_counter()
-            numbers = batch_at(config.seed, step, config.batch, len(blocks))
-            for group in optimiser.param_groups:
-                group["lr"] = config.rate_at(step)
-            ids = torch.from_numpy(blocks[numbers[share]]).to(where)
-            work = partial(_gradient, shared, optimiser, config.clip, ids)
-            mine, norm = fitting(f"step {step}", portion, work, alone=alone)
-            loss = reduce(mine, "mean")
-            # where something is not finite the weights stay as they were
-            if not torch.isfinite(loss + norm):
-                raise TrainingDiverged(
-                    f"step {step}: loss {float(loss)} or its gradient is not finite; batch: blocks "
-                    f"{numbers.tolist()}; last good checkpoint: {_last_good(checkpoint)}"
-                )
-            _update(optimiser, step)
-            curve.losses.append(float(loss))
-            curve.seconds += time.perf_counter() - started
+    gradient = _Gradient(shared, config, state, blocks)
+    batches = (batch_at(config.seed, step, config.batch, len(blocks)) for step in range(curve.done, config.steps))
+    if config.compile and state.device.type == "cuda" and curve.done < config.steps:
+        gradient(curve.done, batch_at(config.seed, curve.done, config.batch, len(blocks)))
+        torch.cuda.synchronize(state.device)  # compiled before the clock starts; nothing was trained
+    with _bar(config, curve, hidden=not (hooks.progress and state.is_main_process)) as bar:
+
+        def on_step(step: int, history: History) -> None:
             if step + 1 in config.evaluated_after:
-                curve.measured(_evaluate(model, held_out, config))
+                curve.add(_evaluate(model, hooks.held_out, config))
             if config.checkpoint_every and (step + 1) % config.checkpoint_every == 0:
                 _save(state, checkpoint, model, optimiser, curve, sharded)
-            bar.set_postfix(loss=f"{curve.losses[-1]:.3f}", refresh=False)
+            bar.set_postfix(loss=f"{history.losses[-1][0]:.3f}", refresh=False)
             bar.update(config.batch * config.context)
-            if on_step is not None:
-                on_step(step, curve.losses[-1])
+            if hooks.on_step is not None:
+                hooks.on_step(step, history.losses[-1][0])
+
+        guard = lambda numbers: f"blocks {numbers.tolist()}; last good checkpoint: {_last_good(checkpoint)}"
+        minimise(
+            shared, batches, gradient, config.schedule,
+            name="pretraining", optimiser=optimiser, history=curve.history, on_step=on_step, guard=guard,
+        )  # fmt: skip
     return curve
 
 
-def _gradient(
-    shared: nn.Module, optimiser: torch.optim.Optimizer, clip: float, ids: Tensor, rows: int
-) -> tuple[Tensor, Tensor]:
-    """Leave the clipped gradient of the mean loss of ids (B, T) in place, from `rows` rows at a time.
+class _Gradient:
+    """The gradient of a batch of blocks, from as many rows at a time as fit the device's memory."""
 
-    Returns the loss of this process's rows and the norm of the gradient over all processes. Portions count by their
-    rows and the processes' shares are of equal size, so the gradient is that of the whole batch.
-    """
-    optimiser.zero_grad(set_to_none=True)
-    losses = []
-    for part in ids.split(rows):
-        with autocast(ids.device):
-            loss = token_losses(shared, part).mean() * (len(part) / len(ids))
-        loss.backward()
-        losses.append(loss.detach())
-    return torch.stack(losses).sum(), whole(clip_grad_norm_(shared.parameters(), clip))
+    def __init__(self, shared: nn.Module, config: Pretraining, state: PartialState, blocks: Tokens) -> None:
+        self.shared, self.state, self.blocks = shared, state, blocks
+        self.portion = Portion(config.batch // state.num_processes)
 
+    def __call__(self, step: int, numbers: np.ndarray) -> Tensor:
+        """The loss over all processes. Their parts are of equal size, so the gradient is that of the whole batch."""
+        mine = numbers[self.state.process_index :: self.state.num_processes]
+        ids = torch.from_numpy(self.blocks[mine]).to(self.state.device)
+        alone = self.state.num_processes == 1
+        return reduce(fitting(f"step {step}", self.portion, partial(self._of, ids), alone=alone), "mean")
 
-def _update(optimiser: torch.optim.Optimizer, step: int) -> None:
-    """The optimiser's step. It is not repeated: when memory runs out in it, part of the state may be there already."""
-    try:
-        optimiser.step()
-    except torch.OutOfMemoryError as error:
-        count = sum(p.numel() for group in optimiser.param_groups for p in group["params"])
-        raise TooLittleMemory(
-            f"step {step}: weights, gradients and both moments of {count} parameters do not fit in the device's "
-            f"memory; choose a smaller model, or shard it over several processes ({error})"
-        ) from error
+    def _of(self, ids: Tensor, rows: int) -> Tensor:
+        """Leave the gradient of the mean loss of ids (B, T) in place of any other, from `rows` rows at a time."""
+        self.shared.zero_grad(set_to_none=True)
+        losses = []
+        for part in ids.split(rows):
+            with autocast(ids.device):
+                loss = token_losses(self.shared, part).mean() * (len(part) / len(ids))  # portions count by their rows
+            loss.backward()
+            losses.append(loss.detach())
+        return torch.stack(losses).sum()
 
 
 @torch.no_grad()
@@ -225,19 +225,9 @@ def _spread(model: PreTrainedModel, config: Pretraining, state: PartialState, sh
     return model if state.num_processes == 1 else DistributedDataParallel(model)
 
 
-def _adamw(model: PreTrainedModel, config: Pretraining, where: torch.device) -> torch.optim.AdamW:
-    """AdamW; gains of norms are not decayed."""
-    parameters = list(model.parameters())
-    groups = [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": config.weight_decay},
-        {"params": [p for p in parameters if p.ndim == 1], "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(groups, lr=config.rate, betas=(0.9, 0.95), fused=where.type in ("cpu", "cuda"))
-
-
 def _bar(config: Pretraining, curve: Curve, *, hidden: bool) -> tqdm:
     """Tokens read, tokens per second and time left."""
-    done = len(curve.losses) * config.batch * config.context
+    done = curve.done * config.batch * config.context
     return tqdm(
         total=config.tokens, initial=done, desc=f"pretrain {config.size}", unit="tok", unit_scale=True, disable=hidden
     )
@@ -253,8 +243,7 @@ def _save(
 ) -> None:
     """The first process writes, the others bring their parts of a sharded model, and wait."""
     if state.is_main_process or sharded:
-        done = {"losses": curve.losses, "seconds": curve.seconds, "points": curve.points}
-        save_checkpoint(checkpoint.folder, model, optimiser, {**checkpoint.made_from, **done})
+        save_checkpoint(checkpoint.folder, model, optimiser, {**checkpoint.made_from, **curve.record()})
     state.wait_for_everyone()
 
 
@@ -266,7 +255,7 @@ def _resume(checkpoint: Checkpoint, model: PreTrainedModel, optimiser: torch.opt
     check_same(checkpoint.folder, state, checkpoint.made_from)
     check_complete(checkpoint.folder, state, ("losses", "seconds", "points"))
     load_checkpoint(checkpoint.folder, model, optimiser)
-    return Curve(state["losses"], state["seconds"], [Point(*point) for point in state["points"]])
+    return Curve.of(state)
 
 
 def check_complete(there: Path, found: dict[str, Any], needed: tuple[str, ...]) -> None:

@@ -28,7 +28,7 @@ from llm_validation.model.model import build, device, load, parameter_count, rep
 from llm_validation.model.sharding import shards_wanted, unsharded
 from llm_validation.pretraining.config import PRESETS, Pretraining
 from llm_validation.pretraining.held_out import block_loss, excess_nats
-from llm_validation.pretraining.loop import Checkpoint, Point, check_complete, check_same, optimise, uncompiled
+from llm_validation.pretraining.loop import Checkpoint, Hooks, Point, check_complete, check_same, optimise, uncompiled
 from llm_validation.pretraining.report import (
     CURVE,
     RECORD,
@@ -139,21 +139,12 @@ def pretrain(
     model = build(config.size, len(data.tokenizer), config.context, config.seed)
     portion = Portion(STORIES_AT_ONCE if isinstance(source, Language) else config.batch)
     checkpoint = Checkpoint(folder.with_name(folder.name + ".checkpoint"), made_from)
-    curve = optimise(
-        state,
-        config,
-        model,
-        data.blocks,
-        checkpoint,
-        lambda: _held_out(model, source, data.for_the_curve(), portion, alone=not sharded).value,
-        sharded=sharded,
-        progress=progress,
-        on_step=on_step,
-    )
+    held_out = lambda: _held_out(model, source, data.for_the_curve(), portion, alone=not sharded).value
+    hooks = Hooks(held_out, on_step, progress)
+    curve = optimise(state, config, model, data.blocks, checkpoint, hooks, sharded=sharded)
     trained = unsharded(model) if sharded else model
     if trained is not None and state.is_main_process:
-        speed = {"seconds": curve.seconds, "tokens_per_second": config.tokens / curve.seconds}
-        history = {**speed, "losses": curve.losses, "points": curve.points}
+        history = {**curve.record(), "tokens_per_second": config.tokens / curve.history.seconds}
         with replacing(folder) as unfinished, uncompiled(config.compile):
             trained.to(state.device).eval()
             trained.set_attn_implementation("sdpa")

@@ -15,7 +15,6 @@ Shapes: B rows, L tokens, C comparisons, M texts, J lengths.
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +33,8 @@ from llm_validation.generation.cache import Rows
 from llm_validation.generation.scorers import Batch
 from llm_validation.model.model import autocast, replacing
 from llm_validation.rewards.comparisons import Comparison, Text
+from llm_validation.training.loop import minimise, of_loss
+from llm_validation.training.schedule import Schedule
 from simulate.montecarlo import bootstrap, generator
 from theory.validate import Array
 
@@ -131,6 +132,11 @@ class RewardTraining:
     rate: float = 1e-3
     clip: float = 1.0
 
+    @property
+    def schedule(self) -> Schedule:
+        """What the optimiser does."""
+        return Schedule(self.steps, self.rate, 10, self.clip, decay="cosine to zero")
+
 
 @dataclass(frozen=True, eq=False)
 class RewardFit:
@@ -138,10 +144,6 @@ class RewardFit:
 
     model: RewardModel
     loss: Array
-
-
-class TrainingDiverged(RuntimeError):
-    """A loss or gradient that is no number; names the step and the batch."""
 
 
 def bradley_terry_loss(scores_winner: Tensor, scores_loser: Tensor, sizes: Tensor, prompt: Tensor) -> Tensor:
@@ -165,23 +167,12 @@ def train_reward_model(model: Any, comparisons: Sequence[Comparison], how: Rewar
     if not comparisons:
         raise ValueError("there are no comparisons to train on")
     made = from_language_model(model).train()
-    optimiser = torch.optim.AdamW(made.parameters(), lr=how.rate, weight_decay=0.0, fused=True)
     order = _epochs(len(comparisons), how, generator(seed, "reward model"))
-    losses = []
-    for step, chosen in enumerate(order):
-        loss = _batch_loss(made, [comparisons[i] for i in chosen])
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        norm = nn.utils.clip_grad_norm_(made.parameters(), how.clip)
-        if not torch.isfinite(loss + norm):
-            raise TrainingDiverged(
-                f"reward model: loss {loss.item()} at step {step}, comparisons {chosen[:8].tolist()} …"
-            )
-        for group in optimiser.param_groups:
-            group["lr"] = how.rate * min(1.0, (step + 1) / 10) * 0.5 * (1.0 + math.cos(math.pi * step / how.steps))
-        optimiser.step()
-        losses.append(float(loss.detach()))
-    return RewardFit(made.eval(), np.array(losses))
+    history = minimise(
+        made, order, of_loss(lambda chosen: _batch_loss(made, [comparisons[i] for i in chosen])), how.schedule,
+        name="reward model", guard=lambda chosen: f"comparisons {chosen[:8].tolist()} …",
+    )  # fmt: skip
+    return RewardFit(made.eval(), np.array(history.loss()))
 
 
 def _epochs(count: int, how: RewardTraining, rng: np.random.Generator) -> list[Rows]:

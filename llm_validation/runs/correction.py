@@ -29,11 +29,11 @@ from llm_validation.aligner.aligner import (
     upstream_laws,
 )
 from llm_validation.aligner.edit_process import UPSTREAM, Problem, edit_problem, product_laws, utilities
-from llm_validation.catalogue.train import Schedule
 from llm_validation.model.model import load
 from llm_validation.profiles import Correction
 from llm_validation.runs.correction_bootstrap import by_pairs
 from llm_validation.runs.run import Context, Run
+from llm_validation.training.schedule import Schedule
 from simulate.montecarlo import Estimate, generator, mean
 from simulate.rows.measurement import Measurement, measurement
 from theory.correction import composition, repetition

@@ -23,9 +23,10 @@ from llm_validation.aligner.aligner import upstream_laws
 from llm_validation.aligner.edit_process import Problem
 from llm_validation.catalogue.reference import Reference, conditional, measure_reference, total_variation
 from llm_validation.catalogue.texts import Encoded
-from llm_validation.catalogue.train import Schedule, train
+from llm_validation.catalogue.train import Task, train_one
 from llm_validation.claims.settings import RDRO_ALPHA
 from llm_validation.runs.unpaired import Classes, expectation
+from llm_validation.training.schedule import Schedule
 from simulate.rows.measurement import Measurement, measurement
 from theory.correction import bootstrap, composition
 from theory.density_ratio.policies import constrained_optimum
@@ -53,7 +54,7 @@ def by_pairs(model: Any, kernels: Array, problem: Problem, schedule: Schedule, s
     }
     rows = []
     for method, objective in objectives.items():
-        trained = train(copy.deepcopy(model), trie, objective, schedule, name=f"pairs by {method}")
+        trained = train_one(Task(copy.deepcopy(model), trie, objective, schedule, name=f"pairs by {method}"))
         reached = conditional(trained.policy)
         setting = {"method": method}
         distance = total_variation(reached, _limit(method, reference, classes, policies, kernels))

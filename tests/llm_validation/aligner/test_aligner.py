@@ -25,9 +25,9 @@ from llm_validation.aligner.aligner import (
 )
 from llm_validation.aligner.edit_process import edit_problem, product_kernel, product_laws, slot_kernel, utilities
 from llm_validation.model.model import build
-from llm_validation.rewards.model import TrainingDiverged
 from llm_validation.text.corpus import train_tokenizer
 from llm_validation.text.language import STORIES
+from llm_validation.training.loop import TrainingDiverged
 from simulate.montecarlo import generator
 from theory.correction import composition, copying
 
@@ -215,7 +215,7 @@ def test_training_that_diverges_is_named(tokenizer, problem, triples):
     broken = build("smoke", len(tokenizer), 64, seed=0)
     with torch.no_grad():
         broken.model.embed_tokens.weight[0] = torch.nan
-    with pytest.raises(TrainingDiverged, match="bad: loss nan at step 0 of 2"):
+    with pytest.raises(TrainingDiverged, match="bad: step 0 of 2 has loss nan"):
         fit(broken, problem, triples, Fit(2, 8), 0, sees_original=True, name="bad")
 
 
@@ -226,10 +226,10 @@ def test_what_is_off_the_list_is_minus_one(base, problem):
 
 def test_the_learning_rate_rises_stays_and_falls_to_zero():
     how = Fit(steps=90, rate=2.0)
-    assert how.rate_at(0) == pytest.approx(0.2)
-    assert how.rate_at(30) == how.rate_at(60) == 2.0
-    assert how.rate_at(75) == pytest.approx(1.0)
-    assert how.rate_at(89) < 0.07
+    assert how.schedule.rate_at(0) == pytest.approx(0.2)
+    assert how.schedule.rate_at(30) == how.schedule.rate_at(60) == 2.0
+    assert how.schedule.rate_at(75) == pytest.approx(1.0)
+    assert how.schedule.rate_at(89) < 0.07
 
 
 def test_the_product_kernel_is_one_of_independent_slots():

@@ -14,13 +14,15 @@ import torch
 
 from llm_validation.catalogue import passes as tree_passes
 from llm_validation.catalogue.passes import Passes, PolicyReader
-from llm_validation.catalogue.stacked_seeds import run_side_by_side
+from llm_validation.catalogue.stacked_seeds import run_stacked
 from llm_validation.catalogue.texts import Encoded, encode_catalogue, story_catalogue
-from llm_validation.catalogue.train import Schedule, Task, Trained, TrainingDiverged, train_one, train_side_by_side
+from llm_validation.catalogue.train import Task, Trained, train_one, train_stacked
 from llm_validation.model.model import build
 from llm_validation.text.corpus import train_tokenizer
 from llm_validation.text.language import STORIES
+from llm_validation.training.loop import TrainingDiverged
 from llm_validation.training.memory import TooLittleMemory
+from llm_validation.training.schedule import Schedule
 from simulate.montecarlo import generator
 
 SHORT = Schedule(steps=12, rate=1e-3, record=4)
@@ -78,7 +80,7 @@ def test_a_stack_trains_every_seed_as_if_alone(tokenizer, make):
     alone = [make(tokenizer, seed) for seed in range(3)]
     stacked = [make(tokenizer, seed) for seed in range(3)]
     assert len({task.trie.tokens.shape for task in stacked}) > 1  # trees of different shapes are filled up
-    results = train_side_by_side(stacked)
+    results = train_stacked(stacked)
     for one, other, result in zip(alone, stacked, results, strict=True):
         assert_same(train_one(one), result)
         for mine, theirs in zip(one.model.parameters(), other.model.parameters(), strict=True):
@@ -92,21 +94,21 @@ def test_gradients_are_clipped_seed_by_seed(tokenizer):
         policy_task(tokenizer, 0),
         Task(**{**vars(loud), "objective": lambda t, logs: 100 * loud.objective(t, logs)}),
     ]
-    quiet = train_side_by_side(tasks)[0]
+    quiet = train_stacked(tasks)[0]
     assert_same(train_one(policy_task(tokenizer, 0)), quiet)
 
 
 def test_tasks_of_different_shapes_are_refused(tokenizer):
     tasks = [policy_task(tokenizer, 0), policy_task(tokenizer, 0, schedule=Schedule(steps=3))]
     with pytest.raises(ValueError, match="different shapes"):
-        train_side_by_side(tasks)
+        train_stacked(tasks)
 
 
 def test_the_seed_that_diverges_is_named(tokenizer):
-    tasks = [policy_task(tokenizer, 0), policy_task(tokenizer, 1, extra=policy_task(tokenizer, 1).extra)]
-    tasks[1] = Task(**{**vars(tasks[1]), "objective": lambda _, logs: logs.sum() * float("nan"), "name": "broken"})
-    with pytest.raises(TrainingDiverged, match=r"broken \(seed 1 of 2 side by side\): step 0 of 12 has loss nan"):
-        train_side_by_side(tasks)
+    nothing = lambda _, logs: logs.sum() * float("nan")
+    tasks = [policy_task(tokenizer, 0, name="broken"), policy_task(tokenizer, 1, name="broken", objective=nothing)]
+    with pytest.raises(TrainingDiverged, match=r"broken \(seed 1 of 2 stacked\): step 0 of 12 has loss nan"):
+        train_stacked(tasks)
 
 
 # Runs in threads
@@ -115,20 +117,20 @@ def test_the_seed_that_diverges_is_named(tokenizer):
 def test_runs_meet_for_their_trainings(tokenizer, monkeypatch):
     """Two trainings each, one of them by some seeds only; whoever is through is not waited for."""
     sizes = []
-    together = train_side_by_side
+    together = train_stacked
 
     def counted(tasks):
         sizes.append(len(tasks))
         return together(tasks)
 
-    monkeypatch.setattr("llm_validation.catalogue.stacked_seeds.train_side_by_side", counted)
+    monkeypatch.setattr("llm_validation.catalogue.stacked_seeds.train_stacked", counted)
 
     def run(seed, trainer):
         first = trainer(policy_task(tokenizer, seed))
         second = trainer(policy_task(tokenizer, seed + 10)) if seed != 1 else None
         return threading.get_ident(), first, second
 
-    found = run_side_by_side([lambda trainer, seed=seed: run(seed, trainer) for seed in range(3)])
+    found = run_stacked([lambda trainer, seed=seed: run(seed, trainer) for seed in range(3)])
     assert sizes == [3, 2]
     assert len({thread for thread, _, _ in found}) == 3
     for seed, (_, first, second) in enumerate(found):
@@ -146,7 +148,7 @@ def test_a_run_that_fails_does_not_hold_up_the_others(tokenizer):
         raise RuntimeError("no data")
 
     with pytest.raises(RuntimeError, match="no data"):
-        run_side_by_side([bad, good])
+        run_stacked([bad, good])
     assert len(finished) == 1
 
 
@@ -170,7 +172,7 @@ def test_too_little_memory_halves_the_prompts_and_changes_nothing(tokenizer, mon
     alone = [train_one(policy_task(tokenizer, seed, prompts=5)) for seed in range(seeds)]
     limited(monkeypatch, 2)
     tasks = [policy_task(tokenizer, seed, prompts=5, name="tight") for seed in range(seeds)]
-    for one, other in zip(alone, train_side_by_side(tasks), strict=True):
+    for one, other in zip(alone, train_stacked(tasks), strict=True):
         assert_same(one, other)
     said = capsys.readouterr().err
     assert said.count("tight: too little device memory") == 1
@@ -299,7 +301,7 @@ end(0)
 def test_a_model_divided_among_processes_trains_the_same(tmp_path):
     (tmp_path / "divided.py").write_text(DIVIDED)
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parent)}
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": f"{Path(__file__).parent}:{Path.cwd()}"}
     ran = subprocess.run([*launch, str(tmp_path / "divided.py")], env=environment, capture_output=True, text=True)
     assert ran.returncode == 0, ran.stderr
     assert ran.stdout.count("the same on process") == 2

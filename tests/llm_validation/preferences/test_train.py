@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from llm_validation import losses
-from llm_validation.catalogue.train import TrainingDiverged
 from llm_validation.commands.align import align_main
 from llm_validation.model.model import load, save
 from llm_validation.preferences.data import Preferences, epoch_batches, mismatched, read_preferences
 from llm_validation.preferences.train import PreferenceTraining, train_on_preferences, trainable
+from llm_validation.training.loop import TrainingDiverged
 from tests.oracles.toy_preferences import CONTEXT, PAIR, model, naive, preferences, word_tokenizer, written
 
 FAST = PreferenceTraining(seed=0, epochs=3, batch=4, rate=3e-3)

@@ -14,7 +14,6 @@ from llm_validation.model.model import build
 from llm_validation.rewards.comparisons import BT_BETA, Comparison, compare, read_comparisons, streams, utility
 from llm_validation.rewards.model import (
     RewardTraining,
-    TrainingDiverged,
     bradley_terry_loss,
     explained_variance,
     from_language_model,
@@ -25,6 +24,7 @@ from llm_validation.rewards.model import (
 from llm_validation.rewards.prefix_scorer import PrefixScorer
 from llm_validation.text.corpus import train_tokenizer
 from llm_validation.text.language import STORIES
+from llm_validation.training.loop import TrainingDiverged
 from simulate.montecarlo import generator
 
 LENGTH = 40
@@ -157,7 +157,7 @@ def test_training_stops_at_a_number_that_is_none(language_model):
     broken = build("smoke", language_model.config.vocab_size, 64, seed=0)
     with torch.no_grad():
         broken.model.embed_tokens.weight[7] = torch.nan
-    with pytest.raises(TrainingDiverged, match=r"loss nan at step 0, comparisons \[0\]"):
+    with pytest.raises(TrainingDiverged, match=r"reward model: step 0 of 5 has loss nan; comparisons \[0\]"):
         train_reward_model(broken, pairs, RewardTraining(steps=5, batch=1), seed=0)
     with pytest.raises(ValueError, match="no comparisons"):
         train_reward_model(language_model, [], RewardTraining(), seed=0)

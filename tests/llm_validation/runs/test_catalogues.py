@@ -17,7 +17,7 @@ from scipy.optimize import minimize
 from llm_validation.__main__ import main
 from llm_validation.catalogue.reference import Reference, conditional, fit_reference, measure_reference, total_variation
 from llm_validation.catalogue.texts import Catalogue, encode_catalogue, item_catalogue, story_catalogue
-from llm_validation.catalogue.train import Schedule, Trainer, TrainingDiverged, train
+from llm_validation.catalogue.train import Task, Trainer, train_one
 from llm_validation.claims.table import find_check
 from llm_validation.grid.jobs import Job, Pace, read_finished, run_jobs
 from llm_validation.grid.processes import Share
@@ -26,6 +26,8 @@ from llm_validation.runs import comparisons, distortion, people, proximal, unpai
 from llm_validation.runs.catalogues import N_RESPONSES
 from llm_validation.text.corpus import train_tokenizer
 from llm_validation.text.language import STORIES
+from llm_validation.training.loop import TrainingDiverged
+from llm_validation.training.schedule import Schedule
 from simulate.montecarlo import generator
 from simulate.rows.measurement import Measurement, measurement
 from simulate.rows.store import read_rows
@@ -94,7 +96,7 @@ def test_a_loss_that_is_no_number_stops_the_run(reference):
         return logs.sum() * (float("nan") if step == 3 else 1e-6)
 
     with pytest.raises(TrainingDiverged, match="broken: step 3 of 150 has loss nan"):
-        train(reference.model(), reference.trie(), objective, reference.schedule, name="broken")
+        train_one(Task(reference.model(), reference.trie(), objective, reference.schedule, name="broken"))
 
 
 def test_a_reference_that_leaves_the_catalogue_is_refused(tokenizer):

@@ -8,11 +8,11 @@ import torch
 from llm_validation.aligner.edit_process import UPSTREAM, edit_problem, product_laws
 from llm_validation.catalogue.reference import fit_reference
 from llm_validation.catalogue.texts import Encoded
-from llm_validation.catalogue.train import Schedule
 from llm_validation.model.model import build
 from llm_validation.runs.correction_bootstrap import by_pairs
 from llm_validation.text.corpus import train_tokenizer
 from llm_validation.text.language import STORIES
+from llm_validation.training.schedule import Schedule
 from simulate.montecarlo import generator
 from theory.correction import bootstrap
 
