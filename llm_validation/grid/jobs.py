@@ -169,10 +169,7 @@ def _measure(jobs: Sequence[Job], trainer: Trainer) -> list[Done | Exception]:
         torch.set_num_threads(1)
     use_tensor_cores()
     began = time.perf_counter()
-    if len(jobs) == 1:
-        outcomes = [_attempt(jobs[0], trainer)]
-    else:
-        outcomes = run_stacked([partial(_attempt, job) for job in jobs])
+    outcomes = [_attempt(jobs[0], trainer)] if len(jobs) == 1 else run_stacked([partial(_attempt, job) for job in jobs])
     seconds = (time.perf_counter() - began) / len(jobs)
     return [
         outcome if isinstance(outcome, Exception) else Done(job.name, job.seed, outcome, seconds)
