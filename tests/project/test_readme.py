@@ -1,13 +1,33 @@
-"""The README: its example runs, its files exist, and every source file has a caption."""
+"""The README: its code runs, every path in it exists, every package is in its tree, and so are its make targets."""
 
 from __future__ import annotations
 
+import ast
 import doctest
 import re
+from itertools import takewhile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()
+#: What commands make: not in the repository.
+MADE = ("figures/out/", "paper/tables/", "simulate/results/", "llm_validation/results/", "paper/main.pdf")
+
+
+def section(title: str) -> str:
+    """The text under a heading."""
+    return README.split(f"\n## {title}\n", 1)[1].split("\n## ", 1)[0]
+
+
+def paths_of_tree() -> list[str]:
+    """Every path of the tree: top-level folders, and what stands below each."""
+    top, paths = "", list[str]()
+    for line in section("How data flows").split("```")[1].strip().splitlines():
+        words = list(takewhile(lambda word: word.endswith(("/", ".py")), line.split()))
+        assert words, f"no path in {line!r}"
+        top = top if line.startswith(" ") else words[0]
+        paths += [top + word for word in words] if line.startswith(" ") else words
+    return paths
 
 
 def test_the_example_runs():
@@ -16,17 +36,38 @@ def test_the_example_runs():
     assert failed == 0
 
 
-def test_the_commands_exist():
-    makefile = (ROOT / "Makefile").read_text()
-    for target in re.findall(r"`?make (\w+)", README):
-        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
-    assert "make test" in (ROOT / ".ci" / "run").read_text()
+def test_the_worked_example_is_python():
+    (code,) = re.findall(r"```python\n(# theory.*?)```", README, re.DOTALL)
+    for part in re.split(r"^# .*\n", code, flags=re.MULTILINE)[1:]:
+        ast.parse(f"{{{part}}}" if part.startswith('"') else part)
+    assert len(set(re.findall(r"^# (\S+\.py)", code, re.MULTILINE))) == 4
+
+
+def test_it_is_one_page():
+    assert len(README.splitlines()) <= 200
+    assert not re.search(r"\w\*\.py|\*\w*\.py", README), "no stars for files"
+
+
+def test_every_path_exists():
+    named = re.findall(
+        r"(?:^# |`)((?:theory|simulate|llm_validation|figures|paper|tests)/[\w/.]+)", README, re.MULTILINE
+    )
+    paths = paths_of_tree() + named
+    missing = [path for path in paths if not path.startswith(MADE) and not (ROOT / path).exists()]
+    assert not missing
+    assert len(re.findall(r"`[\w/]+\.py`", section("Reading order"))) >= 12
 
 
 def test_every_package_and_top_level_file_is_in_the_tree():
-    tree = README[README.index("theory/   ") : README.index("Each stage is a command")]
-    words = set(re.findall(r"[a-z_]+(?=/|\.py)", tree))
+    tree = {path.rstrip("/") for path in paths_of_tree()}
     for folder in ("theory", "simulate", "llm_validation"):
-        for path in (ROOT / folder).iterdir():
-            source = path.suffix == ".py" or (path / "__init__.py").is_file()
-            assert not source or path.stem in words or path.stem.startswith("__"), f"{path} has no caption"
+        packages = {path.parent.relative_to(ROOT).as_posix() for path in (ROOT / folder).rglob("__init__.py")}
+        files = {path.relative_to(ROOT).as_posix() for path in (ROOT / folder).glob("[!_]*.py")}
+        assert packages | files <= tree
+
+
+def test_the_commands_exist():
+    makefile = (ROOT / "Makefile").read_text()
+    for target in re.findall(r"`?make ([a-z-]+)", README):
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+    assert "make test" in (ROOT / ".ci" / "run").read_text()
