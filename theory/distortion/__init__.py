@@ -1,6 +1,26 @@
-"""Distortion: how far a policy falls short of the users' average utility, and what bounds it."""
+"""Distortion: how far a policy falls short of the users' average utility, and what bounds it.
+
+    distortion of π = max_{π'∈K} u(π') / u(π),   u(π) = Σ_x π(x) Σ_v w_v U[v,x],   K the KL ball of the instance
+
+>>> from theory.distortion import audit, borda_factor, condorcet_instance, linear_factor
+>>> round(linear_factor(5.0), 4), round(borda_factor(5.0), 4)  # no rule beats the first; Borda reaches the second
+(2.5339, 3.4777)
+>>> instance = condorcet_instance(bt_beta=5.0, n_alternatives=3, epsilon=1e-3)  # I3: every comparison is a fair coin
+>>> round(instance.distortion([0.0, 0.5, 0.5]), 3)
+2.534
+>>> found = audit(instance.win_rates, [1 / 3, 1 / 3, 1 / 3], bt_beta=5.0)  # over all populations behind the win rates
+>>> round(found.lower, 3), round(found.upper, 3)
+(1.677, 1.677)
+
+The package itself can be called, as `distortion` can: `from theory import distortion` gives the package, and
+`theory.distortion(population, policy)` computes.
+"""
 
 from __future__ import annotations
+
+import sys
+from inspect import signature
+from types import ModuleType
 
 from theory.distortion.audit.interval import audit
 from theory.distortion.audit.progress import Audit
@@ -43,3 +63,13 @@ __all__ = [
     "optimal_gamma",
     "rlhf_instance",
 ]
+
+
+class _Callable(ModuleType):
+    """A package that can be called: importing it makes it the attribute `distortion` of `theory`, a function there."""
+
+    __call__ = staticmethod(distortion)
+    __signature__ = signature(distortion)
+
+
+sys.modules[__name__].__class__ = _Callable

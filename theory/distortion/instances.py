@@ -19,8 +19,10 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from theory.bradley_terry import Population, product_pairs
+from theory.distortion.measure import distortion
 from theory.validate import Array, check_bt_beta, check_positive
 
 
@@ -59,6 +61,14 @@ class Instance:
     def win_rates(self) -> Array:
         """(A, A) population win rates at the instance's own bt_beta."""
         return self.population.win_rates(self.bt_beta)
+
+    def distortion(self, policy: ArrayLike) -> float:
+        """Distortion of a policy (A,) in the instance's own ball: max_{π'∈K} u(π') / u(policy).
+
+        This is the number that the bounds are about. `theory.distortion.distortion(instance.population, policy)` is
+        not: without `log_reference` and `tau` its benchmark may leave the ball, and on I6 it puts NLHF above L(β).
+        """
+        return distortion(self.population, policy, tau=self.tau, log_reference=self.log_reference)
 
 
 def _margin(z: float) -> float:

@@ -2,14 +2,7 @@
 
     distortion of π on an instance = max_{π'∈K} u(π') / u(π),   u(π) = Σ_x π(x) Σ_v w_v U[v,x],
 
-K the KL ball of the instance. This file is the front door of the topic; what it re-exports lives in
-
-| file | holds |
-|---|---|
-| theory/factors.py | L(β), C(β, γ), K*(β) in closed form |
-| theory/instances.py | the worst-case instances I3, I5, I6, I9 |
-| theory/audit.py | the audit: a certified interval for the worst distortion behind observed win rates |
-| theory/borda_certificate.py | the certified proof that Borda's factor is K*(β) |
+K the KL ball of the instance.
 
 Source: Gölz, Haghtalab, Yang (arXiv 2505.23749), section 2.
 """
@@ -21,7 +14,7 @@ import math
 from numpy.typing import ArrayLike
 
 from theory.bradley_terry import Population
-from theory.policy.kl_ball import maximize_in_kl_ball
+from theory.policy.kl_ball import KLBall
 from theory.validate import check_distribution
 
 
@@ -40,7 +33,7 @@ def distortion(
     """
     u = population.average_utility
     pi = check_distribution("policy", policy, u.size)
-    best = float(u @ maximize_in_kl_ball(u, reference, tau, log_reference=log_reference))
+    best = float(u @ KLBall.around(u.size, reference, log_reference, tau).maximize(u))
     if best == 0.0:
         raise ValueError("every policy in the ball has average utility 0: distortion is undefined")
     achieved = float(u @ pi)

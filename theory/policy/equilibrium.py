@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from scipy.special import logsumexp
 
 from theory.policy.interior_point import PathPoint, central_path
-from theory.policy.kl_ball import kl_from_log, maximize_in_kl_ball, tilt
+from theory.policy.kl_ball import KLBall, tilt
 from theory.policy.newton import fixed_point
 from theory.validate import Array
 
@@ -47,13 +47,12 @@ class Game:
     """The game M = P − ½ on the ball KL(π‖π_ref) ≤ tau, or with the penalty weight·KL, or free of both."""
 
     P: Array
-    log_ref: Array
-    tau: float = math.inf
+    ball: KLBall
     weight: float = 0.0
 
     @property
     def free(self) -> bool:
-        return self.tau == math.inf and self.weight == 0.0
+        return not self.ball.bounded and self.weight == 0.0
 
     def payoffs(self, policy: Array) -> Array:
         """−πᵀM: what each alternative gains against the policy."""
@@ -65,38 +64,38 @@ class Game:
     def response(self, values: Array) -> Array:
         """The best policy of the set against the one that leaves these payoffs."""
         if self.weight > 0:
-            return tilt(self.log_ref, values / self.weight)
-        return maximize_in_kl_ball(values, tau=self.tau, log_reference=self.log_ref)
+            return tilt(self.ball.log_reference, values / self.weight)
+        return self.ball.maximize(values)
 
     def gap(self, policy: Array) -> float:
         """What the best response to the policy gains, in closed form: the certificate."""
         values = self.payoffs(policy)
         if self.weight > 0:
-            peak = float(logsumexp(self.log_ref + values / self.weight))
-            return self.weight * (peak + kl_from_log(policy, self.log_ref)) - float(policy @ values)
+            peak = float(logsumexp(self.ball.log_reference + values / self.weight))
+            return self.weight * (peak + self.ball.distance(policy)) - float(policy @ values)
         return float(values.max()) if self.free else float(self.response(values) @ values)
 
     def inside(self, policy: Array) -> Array:
         """The policy mixed with the reference until KL ≤ tau: KL is convex and 0 at the reference."""
         policy = policy / policy.sum()
-        distance = kl_from_log(policy, self.log_ref) if self.tau < math.inf else 0.0
-        if distance <= self.tau:
+        distance = self.ball.distance(policy) if self.ball.bounded else 0.0
+        if distance <= self.ball.tau:
             return policy
-        share = self.tau / distance
-        return share * policy + (1.0 - share) * np.exp(self.log_ref)
+        kept = self.ball.tau / distance
+        return kept * policy + (1.0 - kept) * np.exp(self.ball.log_reference)
 
     def on(self, support: Indices) -> Game | None:
         """The game on these alternatives, the reference conditioned on them; None if K has no such π."""
-        mass = float(logsumexp(self.log_ref[support]))
-        if self.tau + mass <= 0.0:
+        logs = self.ball.log_reference[support]
+        mass = float(logsumexp(logs))
+        if self.ball.tau + mass <= 0.0:
             return None
-        P = self.P[np.ix_(support, support)]
-        return Game(P, self.log_ref[support] - mass, self.tau + mass, self.weight)
+        return Game(self.P[np.ix_(support, support)], KLBall(logs - mass, self.ball.tau + mass), self.weight)
 
 
 def equilibrium(game: Game, target: float) -> tuple[Array, str]:
     """The first policy whose gap comes close to `target`, else the best one, and the method it is from."""
-    best, best_gap, best_method = np.exp(game.log_ref), math.inf, "the reference"
+    best, best_gap, best_method = np.exp(game.ball.log_reference), math.inf, "the reference"
     for policy, method in _attempts(game, target):
         gap = game.gap(policy)
         if gap < best_gap:
@@ -118,14 +117,14 @@ def _attempts(game: Game, target: float) -> Iterator[tuple[Array, str]]:
             yield sparse, "growing support"
         yield _central(game, target), "interior point"
         return
-    if game.tau == 0.0:
-        yield np.exp(game.log_ref), "the reference"
+    if game.ball.tau == 0.0:
+        yield np.exp(game.ball.log_reference), "the reference"
         return
     newton = _newton(game, target)
     if newton is not None:
         yield newton, "Newton on the response map"
     # A sparse equilibrium of the free game is cheap: the answer where it lies in the ball, else a start.
-    sparse = _sparse_lottery(Game(game.P, game.log_ref), target)
+    sparse = _sparse_lottery(Game(game.P, KLBall(game.ball.log_reference)), target)
     if sparse is not None:
         start = game.inside(sparse)
         if game.weight == 0.0:
@@ -140,7 +139,7 @@ def _attempts(game: Game, target: float) -> Iterator[tuple[Array, str]]:
 
 
 def _newton(game: Game, target: float, start: Array | None = None, slope: float | None = None) -> Array | None:
-    policy = fixed_point(game.P, game.log_ref, target, tau=game.tau, weight=game.weight, start=start, slope=slope)
+    policy = fixed_point(game.P, game.ball, target, weight=game.weight, start=start, slope=slope)
     return None if policy is None else game.inside(policy)
 
 
@@ -183,9 +182,8 @@ def _grow(game: Game, support: Indices, start: Array | None, target: float) -> A
 def _central(game: Game, target: float) -> Array:
     """The best candidate along the central path, which ends at a gap ≤ target or where it stops falling."""
     candidate = _crossover if game.free else _finisher(target)
-    log_ref = None if game.free else game.log_ref
     best, best_gap, last, waited = None, math.inf, math.inf, 0
-    for point in central_path(game.P, log_reference=log_ref, tau=game.tau, weight=game.weight):
+    for point in central_path(game.P, game.ball, game.weight):
         if best is not None and point.complementarity() > NEAR_END:
             continue
         policy = candidate(game, point)

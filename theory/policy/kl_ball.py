@@ -7,6 +7,7 @@ as one of ½. Shapes: A alternatives; policies, values and log-references are (A
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -35,6 +36,46 @@ def kl_from_log(p: Array, log_q: Array) -> float:
     return max(0.0, float(np.sum(xlogy(p, p) - np.where(p > 0, p * log_q, 0.0))))
 
 
+@dataclass(frozen=True, eq=False)
+class KLBall:
+    """K = {π : KL(π‖π_ref) ≤ tau}. Made at the public edge by `around`, which checks, and passed on as one value.
+
+    log_reference  (A,) log π_ref, nats; the uniform policy where there is none
+    tau            budget in nats, ≥ 0; inf for every policy
+    """
+
+    log_reference: Array
+    tau: float = math.inf
+
+    @classmethod
+    def around(cls, size: int, reference: ArrayLike | None, log_reference: ArrayLike | None, tau: float) -> KLBall:
+        """The ball of either form of the reference; ValueError names what is wrong, or missing for a finite tau."""
+        tau = check_tau(tau)
+        logs = resolve_log_reference(reference, log_reference, size)
+        if logs is None and tau < math.inf:
+            raise ValueError(f"tau = {tau} needs reference or log_reference")
+        return cls(np.full(size, -math.log(size)) if logs is None else logs, tau)
+
+    @property
+    def bounded(self) -> bool:
+        """Whether there is a constraint at all."""
+        return self.tau < math.inf
+
+    def distance(self, policy: Array) -> float:
+        """KL(policy‖π_ref), nats."""
+        return kl_from_log(policy, self.log_reference)
+
+    def maximize(self, values: Array, tie_tolerance: float = 0.0) -> Array:
+        """As `maximize_in_kl_ball`; no checks."""
+        v = values - values.max()
+        top = v >= -tie_tolerance
+        if self.tau >= -np.logaddexp.reduce(self.log_reference[top]):
+            return restrict(self.log_reference, top)
+        if self.tau == 0.0:
+            return np.exp(self.log_reference)
+        return tilt(self.log_reference, _active_slope(v, self.log_reference, self.tau) * v)
+
+
 def tilt(log_reference: Array, scores: Array) -> Array:
     """π ∝ π_ref·exp(scores), the penalty-form optimum with scores = values/λ; both (A,), in nats. No checks."""
     logits = log_reference + scores
@@ -42,10 +83,9 @@ def tilt(log_reference: Array, scores: Array) -> Array:
     return policy / policy.sum()
 
 
-def restrict(log_reference: Array | None, members: Array) -> Array:
-    """π_ref conditioned on a set, `members` (A,) boolean; uniform on the set where there is no reference."""
-    logits = np.zeros(members.size) if log_reference is None else log_reference
-    return tilt(np.where(members, logits, -np.inf), np.zeros(members.size))
+def restrict(log_reference: Array, members: Array) -> Array:
+    """π_ref conditioned on a set, `members` (A,) boolean."""
+    return tilt(np.where(members, log_reference, -np.inf), np.zeros(members.size))
 
 
 def maximize_in_kl_ball(
@@ -72,17 +112,7 @@ def maximize_in_kl_ball(
     of RLHF in Gölz, Haghtalab, Yang (arXiv 2505.23749), section 2.
     """
     v = as_vector("values", values)
-    tau = check_tau(tau)
-    log_ref = resolve_log_reference(reference, log_reference, v.size)
-    if log_ref is None and tau < math.inf:
-        raise ValueError(f"tau = {tau} needs reference or log_reference")
-    v = v - v.max()
-    top = v >= -tie_tolerance
-    if log_ref is None or tau >= -np.logaddexp.reduce(log_ref[top]):
-        return restrict(log_ref, top)
-    if tau == 0.0:
-        return np.exp(log_ref)
-    return tilt(log_ref, _active_slope(v, log_ref, tau) * v)
+    return KLBall.around(v.size, reference, log_reference, tau).maximize(v, tie_tolerance)
 
 
 def _active_slope(v: Array, log_ref: Array, tau: float) -> float:

@@ -25,9 +25,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from theory.policy.equilibrium import Game, equilibrium
-from theory.policy.kl_ball import kl_from_log
+from theory.policy.kl_ball import KLBall
 from theory.solution import GAP_TOLERANCE, CertificateError, Solution, certified
-from theory.validate import check_positive, check_tau, check_win_rates, require_reference, resolve_log_reference
+from theory.validate import check_positive, check_win_rates, require_reference
 
 #: The methods aim below the certificate by this factor, so that rounding does not decide it.
 AIM = 0.01
@@ -47,7 +47,7 @@ def maximal_lottery(win_rates: ArrayLike, *, tolerance: float = GAP_TOLERANCE) -
     Special cases: a Condorcet winner; the uniform policy where all win rates are ½.
     """
     P = check_win_rates(win_rates)
-    return _solve(Game(P, np.full(P.shape[0], -math.log(P.shape[0]))), tolerance)
+    return _solve(Game(P, KLBall.around(P.shape[0], None, None, math.inf)), tolerance)
 
 
 def nlhf(
@@ -70,13 +70,7 @@ def nlhf(
     Special cases: tau = inf is the maximal lottery, tau = 0 the reference. Source: 2505.23749, Theorem 7.
     """
     P = check_win_rates(win_rates)
-    tau = check_tau(tau)
-    log_ref = resolve_log_reference(reference, log_reference, P.shape[0])
-    if log_ref is None:
-        if tau < math.inf:
-            raise ValueError(f"tau = {tau} needs reference or log_reference")
-        log_ref = np.full(P.shape[0], -math.log(P.shape[0]))
-    return _solve(Game(P, log_ref, tau), tolerance)
+    return _solve(Game(P, KLBall.around(P.shape[0], reference, log_reference, tau)), tolerance)
 
 
 def nlhf_regularized(
@@ -105,7 +99,7 @@ def nlhf_regularized(
     P = check_win_rates(win_rates)
     weight = check_positive("weight", weight)
     log_ref = require_reference(reference, log_reference, P.shape[0], "nlhf_regularized")
-    return _solve(Game(P, log_ref, weight=weight), tolerance)
+    return _solve(Game(P, KLBall(log_ref), weight), tolerance)
 
 
 def nlhf_cvxpy(win_rates: ArrayLike, reference: ArrayLike, tau: float, *, tolerance: float = 1e-6) -> Solution:
@@ -121,11 +115,10 @@ def nlhf_cvxpy(win_rates: ArrayLike, reference: ArrayLike, tau: float, *, tolera
     import cvxpy as cp
 
     P = check_win_rates(win_rates)
-    tau = check_positive("tau", tau)
     tolerance = check_positive("tolerance", tolerance)
     A = P.shape[0]
-    log_ref = require_reference(reference, None, A, "nlhf_cvxpy")
-    ref = np.exp(log_ref)
+    ball = KLBall.around(A, reference, None, check_positive("tau", tau))
+    ref = np.exp(ball.log_reference)
     policy, cone = cp.Variable(A, nonneg=True), cp.Variable(A)
     multiplier, level = cp.Variable(nonneg=True), cp.Variable()
     constraints = [
@@ -144,7 +137,7 @@ def nlhf_cvxpy(win_rates: ArrayLike, reference: ArrayLike, tau: float, *, tolera
             raise CertificateError(f"CLARABEL stopped without a point: {error}") from error
     if policy.value is None:
         raise CertificateError(f"CLARABEL stopped without a point: {problem.status}")
-    game = Game(P, log_ref, tau)
+    game = Game(P, ball)
     inside = game.inside(np.maximum(policy.value, 0.0))
     gap = game.gap(inside)
     return certified(Solution(inside, 0.0 - gap, gap, f"cvxpy, CLARABEL: {problem.status}"), tolerance)
@@ -160,6 +153,6 @@ def _solve(game: Game, tolerance: float) -> Solution:
     elif game.free:
         form = "no KL constraint"
     else:
-        slack = game.tau - kl_from_log(policy, game.log_ref)
-        form = "KL constraint " + ("inactive" if slack > ACTIVE * game.tau else "active")
+        slack = game.ball.tau - game.ball.distance(policy)
+        form = "KL constraint " + ("inactive" if slack > ACTIVE * game.ball.tau else "active")
     return certified(Solution(policy, 0.0 - gap, gap, f"{method}; {form}"), tolerance)

@@ -33,6 +33,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.linalg.lapack import dgetrf, dgetrs
 
+from theory.policy.kl_ball import KLBall
 from theory.validate import Array
 
 #: Anderson acceleration: iterates it remembers, and iterations in a row that may fail to halve the gap.
@@ -53,27 +54,26 @@ KL_ACCURACY = 1e-13
 
 def fixed_point(
     win_rates: Array,
-    log_reference: Array,
+    ball: KLBall,
     target: float,
     *,
-    tau: float = math.inf,
     weight: float = 0.0,
     start: Array | None = None,
     slope: float | None = None,
 ) -> Array | None:
     """A policy (A,) whose best response gains about `target` or less; None where Newton does not get there.
 
-    win_rates      P (A, A), checked by the caller
-    log_reference  (A,) nats
-    tau, weight    a finite KL budget > 0 in nats, or the weight > 0 of the KL penalty
-    start          policy (A,) to start from, the reference by default
-    slope          first guess of κ on the ball
+    win_rates  P (A, A), checked by the caller
+    ball       the reference, and a finite KL budget > 0 unless there is a penalty
+    weight     > 0 of the KL penalty
+    start      policy (A,) to start from, the reference by default
+    slope      first guess of κ on the ball
     """
-    problem = _Problem(win_rates, log_reference, tau, weight)
+    problem = _Problem(win_rates, ball, weight)
     # What overflows is not finite, its gap not below any other, and the step is taken back.
     with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
         try:
-            return _follow(problem, np.exp(log_reference) if start is None else start, slope, target)
+            return _follow(problem, np.exp(ball.log_reference) if start is None else start, slope, target)
         except np.linalg.LinAlgError:
             return None
 
@@ -86,7 +86,7 @@ def _follow(problem: _Problem, start: Array, slope: float | None, target: float)
         spread = math.sqrt(float(start @ (v - start @ v) ** 2))
         if spread < 1e-15:
             return None
-        slope = math.sqrt(2.0 * problem.tau) / spread
+        slope = math.sqrt(2.0 * problem.ball.tau) / spread
     current = problem.respond(v, slope)
     if current is None:
         return None
@@ -173,8 +173,7 @@ class _Problem:
     """The game with its set (tau) or its penalty (weight)."""
 
     P: Array
-    log_ref: Array
-    tau: float
+    ball: KLBall
     weight: float
 
     def payoffs(self, measure: Array) -> Array:
@@ -209,23 +208,23 @@ class _Problem:
         if self.weight > 0:
             policy, distance, _ = self._tilt(v, slope)
             return policy, slope, distance
-        if -np.logaddexp.reduce(self.log_ref[v == 0.0]) <= self.tau:
+        if -np.logaddexp.reduce(self.ball.log_reference[v == 0.0]) <= self.ball.tau:
             return None
         for _ in range(60):
             policy, distance, variance = self._tilt(v, slope)
-            if abs(distance - self.tau) <= KL_ACCURACY * max(self.tau, 1e-2):
+            if abs(distance - self.ball.tau) <= KL_ACCURACY * max(self.ball.tau, 1e-2):
                 return policy, slope, distance
             if not (variance > 0 and distance > 0):
                 return None
             # d KL/d log κ is the variance of κv; log KL against log κ is nearly straight over many decades.
-            change = math.log(self.tau / distance) * distance / variance
+            change = math.log(self.ball.tau / distance) * distance / variance
             slope *= math.exp(min(2.0, max(-2.0, change)))
         return None
 
     def _tilt(self, v: Array, slope: float) -> tuple[Array, float, float]:
         """π ∝ π_ref·exp(κv), its KL to the reference, and the variance of κv under π."""
         scores = slope * v
-        logits = self.log_ref + scores
+        logits = self.ball.log_reference + scores
         peak = float(logits.max())
         policy = np.exp(logits - peak)
         total = float(policy.sum())

@@ -425,7 +425,9 @@ def test_missing_certificate_is_an_error() -> None:
 def test_a_wrong_answer_is_not_believed(monkeypatch: pytest.MonkeyPatch) -> None:
     """The gap is recomputed from the policy: a search that ends at the reference is found out."""
     P, ref = random_game(6, 3), dirichlet(6, 3)
-    monkeypatch.setattr("theory.policy.nash.equilibrium", lambda game, target: (np.exp(game.log_ref), "wrong"))
+    monkeypatch.setattr(
+        "theory.policy.nash.equilibrium", lambda game, target: (np.exp(game.ball.log_reference), "wrong")
+    )
     for solve in (lambda: maximal_lottery(P), lambda: nlhf(P, ref, 0.3), lambda: nlhf_regularized(P, ref, 0.1)):
         with pytest.raises(CertificateError, match="wrong"):
             solve()

@@ -33,7 +33,7 @@ from scipy.sparse import eye as sparse_eye
 from theory.distortion.audit.ball import BALL_SLACK
 from theory.distortion.audit.observed import Observed
 from theory.distortion.factors import linear_factor, linear_slope
-from theory.policy.kl_ball import maximize_in_kl_ball
+from theory.policy.kl_ball import KLBall
 from theory.validate import Array
 
 #: Feasibility tolerance handed to HiGHS (its smallest).
@@ -215,7 +215,7 @@ def _trivial(certificate: MomentCertificate) -> MomentCertificate:
     return replace(certificate, multipliers=np.zeros(certificate.cuts.first.size), ratio=ratio)
 
 
-def game_bound(observed: Observed, policy: Array, log_reference: Array | None, tau: float, floor: float) -> float:
+def game_bound(observed: Observed, policy: Array, ball: KLBall, floor: float) -> float:
     """L(β) + s⁺/floor, s = max_{q∈K} Σ_x q(x) Σ_y π(y)(P_high(x≻y) − ½)/(βℓ): the bound of Corollary 4, for
     any π.
 
@@ -228,7 +228,7 @@ def game_bound(observed: Observed, policy: Array, log_reference: Array | None, t
     excess[observed.first, observed.second] = observed.high - 0.5
     excess[observed.second, observed.first] = 0.5 - observed.low
     payoff = excess @ policy / (beta * linear_slope(beta))
-    s = float(payoff @ maximize_in_kl_ball(payoff, log_reference=log_reference, tau=tau))
+    s = float(payoff @ ball.maximize(payoff))
     s += BALL_SLACK * float(np.abs(payoff).max())
     factor = linear_factor(beta) * (1 + 4 * ROUNDING)
     if s <= 0:

@@ -19,29 +19,29 @@ import math
 import numpy as np
 from scipy.optimize import minimize
 
-from theory.policy.kl_ball import maximize_in_kl_ball
+from theory.policy.kl_ball import KLBall
 from theory.validate import Array
 
-#: `maximize_in_kl_ball` stops inside the ball, by about 1e-12 of the values' range.
+#: `KLBall.maximize` stops inside the ball, by about 1e-12 of the values' range.
 BALL_SLACK = 1e-11
 #: Barycentric coordinates below this are set to zero: splitting there would give a simplex without volume.
 FLAT = 1e-6
 
 
-def first_simplex(size: int, log_reference: Array | None, tau: float) -> Array:
+def first_simplex(ball: KLBall) -> Array:
     """Vertices (m, A) whose convex hull contains K: the alternatives themselves where there is no constraint,
     the reference alone for tau = 0, else l + (1 − Σl)·e_x with l rounded down."""
-    eye = np.eye(size)
-    if log_reference is None:
+    eye = np.eye(ball.log_reference.size)
+    if not ball.bounded:
         return eye
-    if tau == 0.0 or size == 1:
-        return np.exp(log_reference)[None, :]
-    found = [maximize_in_kl_ball(-e, log_reference=log_reference, tau=tau) @ e for e in eye]
-    least = np.maximum(np.array(found) * (1 - 1e-9) - 1e-12, 0.0)
+    if ball.tau == 0.0 or len(eye) == 1:
+        return np.exp(ball.log_reference)[None, :]
+    least = np.array([ball.maximize(-e) @ e for e in eye])
+    least = np.maximum(least * (1 - 1e-9) - 1e-12, 0.0)
     return least + (1.0 - least.sum()) * eye
 
 
-def simplex_bound(vertices: Array, ratios: Array, log_reference: Array | None, tau: float) -> tuple[float, Array]:
+def simplex_bound(vertices: Array, ratios: Array, ball: KLBall) -> tuple[float, Array]:
     """(upper bound of ρ over K ∩ simplex, barycentric coordinates (m,) ≥ 0 of a point where to split it).
 
     ratios (m,): upper bounds of ρ at the vertices; `inf` at one makes the bound inf. Without a constraint,
@@ -49,7 +49,7 @@ def simplex_bound(vertices: Array, ratios: Array, log_reference: Array | None, t
     """
     worst = float(ratios.max())
     corner = np.eye(ratios.size)[int(ratios.argmax())]
-    if log_reference is None or ratios.size == 1 or math.isinf(worst):
+    if not ball.bounded or ratios.size == 1 or math.isinf(worst):
         return worst, corner
     try:
         inverse = np.linalg.inv(vertices)  # b(q) = inverseᵀ q
@@ -60,7 +60,7 @@ def simplex_bound(vertices: Array, ratios: Array, log_reference: Array | None, t
 
     def dual(nu: Array) -> tuple[float, Array]:
         values = inverse @ (ratios + nu)
-        q = maximize_in_kl_ball(values, log_reference=log_reference, tau=tau)
+        q = ball.maximize(values)
         slack = BALL_SLACK * float(np.abs(values).max()) + rounding * float((ratios + nu).max())
         return float(values @ q) + slack, inverse.T @ q
 

@@ -31,7 +31,8 @@ from theory.distortion.audit.averages import Cuts, elastic, floor_utility, lemma
 from theory.distortion.audit.observed import Observed, from_counts, from_win_rates
 from theory.distortion.audit.progress import CUT_ROUNDS, Audit, Run
 from theory.distortion.audit.types import MATCH_TOLERANCE
-from theory.validate import Array, check_bt_beta, check_distribution, check_tau, check_win_rates, resolve_log_reference
+from theory.policy.kl_ball import KLBall
+from theory.validate import Array, check_bt_beta, check_distribution, check_win_rates
 
 __all__ = ["Audit", "audit"]
 
@@ -68,13 +69,10 @@ def audit(
     upper end is computed.
     """
     pi = check_distribution("policy", policy)
-    beta, tau = check_bt_beta(bt_beta), check_tau(tau)
-    log_ref = resolve_log_reference(reference, log_reference, pi.size)
-    if log_ref is None and tau < math.inf:
-        raise ValueError(f"tau = {tau} needs reference or log_reference")
-    observed = _observe(win_rates, counts, n_users, confidence, beta, pi.size)
+    ball = KLBall.around(pi.size, reference, log_reference, tau)
+    observed = _observe(win_rates, counts, n_users, confidence, check_bt_beta(bt_beta), pi.size)
     cuts, floor = _moment_set(observed, pi)
-    return Run(observed, pi, None if tau == math.inf else log_ref, tau, cuts, floor).interval()
+    return Run(observed, pi, ball, cuts, floor).interval()
 
 
 def _observe(

@@ -19,7 +19,7 @@ from theory.distortion.audit.boxes import TypeCertificate
 from theory.distortion.audit.columns import close, find_types, infeasibility, ruined, witness
 from theory.distortion.audit.observed import Observed
 from theory.distortion.audit.types import MATCH_TOLERANCE, TypeProgram
-from theory.policy.kl_ball import kl_from_log, maximize_in_kl_ball
+from theory.policy.kl_ball import KLBall
 from theory.validate import Array
 
 Certificate = MomentCertificate | TypeCertificate
@@ -78,13 +78,12 @@ class Audit:
 class Run:
     """One audit in progress: the problem, the benchmark points with their best certificates, the lower end.
 
-    log_ref is None where there is no KL constraint; cuts and floor come from `audit._moment_set`.
+    cuts and floor come from `audit._moment_set`.
     """
 
     observed: Observed
     policy: Array
-    log_ref: Array | None
-    tau: float
+    ball: KLBall
     cuts: Cuts
     floor: float
     best: list[Certificate] = field(default_factory=list)
@@ -93,13 +92,13 @@ class Run:
     witness: Population | None = None
 
     def __post_init__(self) -> None:
-        self.first = first_simplex(self.observed.size, self.log_ref, self.tau)
+        self.first = first_simplex(self.ball)
         self.points = list(self.first)
         self.cover = [tuple(range(len(self.points)))]
 
     def interval(self) -> Audit:
         """Upper bounds from averages, then types: the lower end and, where affordable, proofs."""
-        if self.log_ref is None or kl_from_log(self.policy, self.log_ref) <= self.tau:
+        if not self.ball.bounded or self.ball.distance(self.policy) <= self.ball.tau:
             self.lower = 1.0  # π is a benchmark itself
         A = self.observed.size
         self._moments()
@@ -113,12 +112,12 @@ class Run:
         small = program is not None and A <= TYPES_MAX
         if program is not None:
             self._lower_end(program, prove=small)
-        if program is not None and small and self.log_ref is not None:
+        if program is not None and small and self.ball.bounded:
             self._prove_points(program)
         if A > TYPES_MAX:
             self._subsets()
         extra = {}
-        if self.log_ref is not None and self.tau > 0.0:
+        if self.ball.bounded and self.ball.tau > 0.0:
             extra["splits"] = self._split_ball(program if small else None)
         return self._finish(extra)
 
@@ -139,7 +138,7 @@ class Run:
 
     def _upper(self, ratios: Array) -> float:
         """The bound on the distortion that bounds (m,) at the first points give."""
-        return simplex_bound(self.first, ratios, self.log_ref, self.tau)[0]
+        return simplex_bound(self.first, ratios, self.ball)[0]
 
     def _moments(self) -> None:
         """lemma and pairs for every first point; cuts found for one serve all."""
@@ -210,8 +209,7 @@ class Run:
         """(m, A) benchmarks inside K to start from: the best policies for one alternative each."""
         if len(self.first) == 1:
             return self.first
-        eye = np.eye(self.observed.size)
-        return np.array([maximize_in_kl_ball(e, log_reference=self.log_ref, tau=self.tau) for e in eye])
+        return np.array([self.ball.maximize(e) for e in np.eye(self.observed.size)])
 
     def _offer(self, program: TypeProgram, masses: Array | None) -> Population | None:
         """Turn a solution into a checked witness and raise the lower end to its distortion."""
@@ -219,7 +217,7 @@ class Run:
         if population is None:
             return None
         u = population.average_utility
-        best = float(u @ maximize_in_kl_ball(u, log_reference=self.log_ref, tau=self.tau))
+        best = float(u @ self.ball.maximize(u))
         achieved = float(u @ self.policy)
         ratio = best / achieved if achieved > 0 else (math.inf if best > 0 else 0.0)
         if ratio > self.lower or (self.witness is None and ratio >= self.lower * (1 - 1e-9)):
@@ -233,7 +231,7 @@ class Run:
         order = np.argsort([math.inf if s is None else -s.value for s in start], kind="stable")
         for k in order:
             self._offer(program, None if start[k] is None else start[k].masses)
-        free = self.log_ref is None
+        free = not self.ball.bounded
         for k in order if prove else order[: max(1, LEADERS // self.observed.size)]:
             if free and self.best[k].bound <= self.lower * (1 + CLOSED):
                 continue
@@ -247,7 +245,7 @@ class Run:
                 if population is None:
                     break
                 u = population.average_utility
-                q = maximize_in_kl_ball(u, log_reference=self.log_ref, tau=self.tau)
+                q = self.ball.maximize(u)
                 population = self._offer(program, close(program, q, self.floor, self.lower, prove=False).masses)
                 if self.lower <= before * (1 + 1e-7):
                     break
@@ -261,7 +259,7 @@ class Run:
 
     def _split_ball(self, program: TypeProgram | None) -> float:
         """Split the simplex with the largest bound at its own maximiser, repeatedly; returns the bound."""
-        queue = {s: simplex_bound(np.array(self.points), self._current(), self.log_ref, self.tau) for s in self.cover}
+        queue = {s: simplex_bound(np.array(self.points), self._current(), self.ball) for s in self.cover}
         for _ in range(BALL_SPLITS):
             worst = max(queue, key=lambda s: queue[s][0])
             bound, b = queue[worst]
@@ -279,7 +277,7 @@ class Run:
             for part in split(worst, b, new):
                 vertices = np.array([self.points[k] for k in part])
                 ratios = np.array([self.best[k].bound for k in part])
-                bound_part, b_part = simplex_bound(vertices, ratios, self.log_ref, self.tau)
+                bound_part, b_part = simplex_bound(vertices, ratios, self.ball)
                 queue[part] = min(bound, bound_part), b_part
         self.cover = list(queue)
         return max(bound for bound, _ in queue.values())
@@ -301,7 +299,7 @@ class Run:
 
     def _finish(self, extra: dict[str, float]) -> Audit:
         """Combine the points' bounds, method by method and the best of each, into the answer."""
-        bounds = {"game": game_bound(self.observed, self.policy, self.log_ref, self.tau, self.floor)}
+        bounds = {"game": game_bound(self.observed, self.policy, self.ball, self.floor)}
         tables: list[Array] = []
         for method, table in self.by_method.items():
             tables.append(table)

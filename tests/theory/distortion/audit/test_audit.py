@@ -26,7 +26,7 @@ from theory.distortion.audit.observed import from_counts, from_win_rates, user_h
 from theory.distortion.audit.progress import Audit
 from theory.distortion.factors import borda_factor, borda_lower_factor, linear_factor
 from theory.distortion.instances import borda_instance, condorcet_instance
-from theory.policy.kl_ball import kl, maximize_in_kl_ball
+from theory.policy.kl_ball import KLBall, kl, maximize_in_kl_ball
 
 #: What A ≤ 3 reaches; the measured gaps are about 2e-6 (see the module's last padding stage).
 CLOSED = 1e-4
@@ -294,9 +294,10 @@ def test_ball_intervals_contain_the_truth_and_close(tau, alternatives):
 
 def test_ball_is_inside_its_simplex_and_under_its_bound(rng):
     reference = np.array([0.5, 0.3, 0.15, 0.05])
-    vertices = first_simplex(4, np.log(reference), 0.2)
+    ball = KLBall(np.log(reference), 0.2)
+    vertices = first_simplex(ball)
     ratios = np.array([1.0, 3.0, 2.0, 5.0])
-    bound, b = simplex_bound(vertices, ratios, np.log(reference), 0.2)
+    bound, b = simplex_bound(vertices, ratios, ball)
     assert b.min() >= 0
     assert b.sum() == pytest.approx(1.0)
     draws = rng.dirichlet(reference * 20, size=4000)
