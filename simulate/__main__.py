@@ -26,7 +26,7 @@ from simulate.profiles import PROFILES, Profile
 from simulate.rows.compare import compare_folders
 from simulate.rows.store import ROOT, Cell, make_stamp, run
 from theory.claim import Setting, setting_key
-from theory.claims import CLAIMS, find_claim
+from theory.claims import CLAIMS, find_claims
 from theory.distortion.settings import BETAS
 
 
@@ -65,7 +65,7 @@ def _cells(
     ids: list[str], who: tuple[People, dict[str, str | int]], betas: list[float], profile: Profile, seed: int
 ) -> list[Cell]:
     """The cells of the claims asked for. ValueError for an unknown id."""
-    claims = [find_claim(claim_id) for claim_id in ids] if ids else list(CLAIMS)
+    claims = find_claims(ids) if ids else list(CLAIMS)
     cells = []
     for claim in claims:
         if claim.id == "D17":
