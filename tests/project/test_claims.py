@@ -49,3 +49,11 @@ def test_the_tables_are_read_without_torch():
     code = "import sys, llm_validation.claims.settings, llm_validation.claims; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
     assert set(LLM_CHECKS) <= {claim.id for claim in CLAIMS}
+
+
+@pytest.mark.parametrize("topic", sorted({claim.topic for claim in CLAIMS}))
+def test_a_measurement_knows_nothing_of_its_claim(topic):
+    """Or a word in a claim would throw away every row of the topic, and a prediction could be measured by itself."""
+    for path in sorted((ROOT / "simulate" / topic).glob("*.py")):
+        modules = {n.module for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.ImportFrom)}
+        assert not {m for m in modules if m and m.split(".")[-1] in ("claims", "predictions")}, path

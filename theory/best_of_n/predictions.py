@@ -21,8 +21,9 @@ def law(table: str, n: int, response: int) -> float:
 
 def win_rate(table: str, n: int, ties: float) -> float:
     """B1: win rate against the base policy; `continuous` is a reward law without atoms."""
-    laws = () if table == "continuous" else (TABLES[table].policy, TABLES[table].rewards)
-    return best_of_n.win_rate(n, *laws, ties=ties)
+    if table == "continuous":
+        return best_of_n.win_rate(n, ties=ties)
+    return best_of_n.win_rate(n, TABLES[table].policy, TABLES[table].rewards, ties)
 
 
 def mixed_win_rate(n: int, low: float, high: float) -> float:
