@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from llm_validation.claims.table import llm_checks
 from llm_validation.recorded import MODELS
-from paper.ledger import Entry, Line, Measured
+from paper.ledger import Entry, Line, Pooled
 from simulate.rows.store import Row
 from theory.claim import parse_setting
 from theory.distortion.methods import METHODS
@@ -23,13 +23,13 @@ def number(value: float, digits: int = 6) -> str:
     return f"{value:.{digits}g}"
 
 
-def estimate(measured: Measured, digits: int = 6) -> str:
+def estimate(pooled: Pooled, digits: int = 6) -> str:
     """estimate ± standard error, without the ± where it is exact; `not run` as such, — where nothing is to be run."""
-    if measured.seeds < 0:
+    if pooled.seeds < 0:
         return "—"
-    if measured.seeds == 0:
+    if pooled.seeds == 0:
         return "not run"
-    return plus_minus(measured.estimate, measured.stderr, digits)
+    return plus_minus(pooled.estimate, pooled.stderr, digits)
 
 
 def plus_minus(value: float, stderr: float, digits: int = 6, error_digits: int = 2) -> str:
@@ -194,9 +194,9 @@ def tightest(ledger: Sequence[Entry]) -> Entry:
 def _excess(entry: Entry) -> float:
     """How far the worst language-model column is on the wrong side, in resolutions where there is one."""
     found = [-math.inf]
-    for measured in entry.trained.values():
-        if measured.seeds > 0 and not math.isnan(measured.estimate):
-            over = measured.estimate - entry.predicted
+    for pooled in entry.trained.values():
+        if pooled.seeds > 0 and not math.isnan(pooled.estimate):
+            over = pooled.estimate - entry.predicted
             kind = entry.check.kind
             found.append(over if kind == "upper bound" else -over if kind in ("lower bound", "ordering") else abs(over))
     return max(found) / (entry.check.tolerance(entry.predicted) or 1.0)
@@ -229,7 +229,7 @@ def _language_model_cells(entry: Entry, settings: int = 1) -> list[str]:
         entry.claim.id,
         _quantity(entry) + (f" ({where})" if where else ""),
         f"{RELATION[entry.check.kind]}{number(entry.predicted, 4)}",
-        *(estimate(measured, 4) for measured in entry.trained.values()),
+        *(estimate(pooled, 4) for pooled in entry.trained.values()),
         entry.verdict,
     ]
     return [latex(cell) for cell in cells]
@@ -283,16 +283,16 @@ def latex_numbers(ledger: Sequence[Entry]) -> str:
     for entry in ledger:
         name = f"{entry.claim.id}.{entry.check.name}@{entry.setting}"
         values = {"theory": number(entry.predicted), "simulation": estimate(entry.simulation)}
-        values |= {model: estimate(measured) for model, measured in entry.trained.items()}
+        values |= {model: estimate(pooled) for model, pooled in entry.trained.items()}
         values |= {"verdict": entry.verdict}
         out += [
             rf"\expandafter\def\csname ledger@{name}@{column}\endcsname{{{latex(value)}}}"
             for column, value in values.items()
         ]
     for column in MODELS:
-        measured = [entry.trained[column] for entry in of_language_model(ledger)]
-        counts = {verdict: sum(m.verdict == verdict for m in measured) for verdict in SEVERITY}
-        counts["settings"] = len(measured)
-        counts["seeds"] = max((m.seeds for m in measured), default=0)
+        pooled = [entry.trained[column] for entry in of_language_model(ledger)]
+        counts = {verdict: sum(m.verdict == verdict for m in pooled) for verdict in SEVERITY}
+        counts["settings"] = len(pooled)
+        counts["seeds"] = max((m.seeds for m in pooled), default=0)
         out += [rf"\expandafter\def\csname ledger@count@{column}@{name}\endcsname{{{n}}}" for name, n in counts.items()]
     return "\n".join(out) + "\n"

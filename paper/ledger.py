@@ -27,7 +27,7 @@ from theory.claims import CLAIMS
 
 
 @dataclass(frozen=True)
-class Measured:
+class Pooled:
     """An estimate pooled over seeds, `stderr` its standard error, and its verdict against the prediction."""
 
     estimate: float
@@ -37,9 +37,9 @@ class Measured:
     witness: str = ""
 
 
-NOT_RUN = Measured(math.nan, math.nan, 0, "not run")
+NOT_RUN = Pooled(math.nan, math.nan, 0, "not run")
 #: Where a column has nothing to measure: a check of the other column.
-NOT_MEANT = Measured(math.nan, math.nan, -1, "not run")
+NOT_MEANT = Pooled(math.nan, math.nan, -1, "not run")
 
 
 @dataclass(frozen=True)
@@ -50,18 +50,8 @@ class Entry:
     check: Check
     setting: str
     predicted: float
-    simulation: Measured
-    trained: Mapping[str, Measured]
-
-    @property
-    def llm(self) -> Measured:
-        """The model that any machine trains."""
-        return self.trained["llm"]
-
-    @property
-    def gpu(self) -> Measured:
-        """The small model on a GPU."""
-        return self.trained["gpu"]
+    simulation: Pooled
+    trained: Mapping[str, Pooled]
 
     @property
     def verdict(self) -> Verdict:
@@ -80,13 +70,12 @@ def pool(rows: Sequence[Row]) -> tuple[float, float]:
     return recorded.pool([row.estimate for row in rows], [row.stderr for row in rows])
 
 
-def measure(check: Check, predicted: float, rows: Sequence[Row]) -> Measured:
+def judged(check: Check, predicted: float, rows: Sequence[Row]) -> Pooled:
     """Pool the rows of one check and setting and judge them; `NOT_RUN` without rows."""
     if not rows:
         return NOT_RUN
     estimate, stderr = pool(rows)
-    judged = verdict(check, predicted, estimate, stderr)
-    return Measured(estimate, stderr, len(rows), judged, rows[0].witness)
+    return Pooled(estimate, stderr, len(rows), verdict(check, predicted, estimate, stderr), rows[0].witness)
 
 
 def entries(claims: Iterable[Claim], simulation: Sequence[Row], *trained: Sequence[Row]) -> list[Entry]:
@@ -105,7 +94,7 @@ def entries(claims: Iterable[Claim], simulation: Sequence[Row], *trained: Sequen
             extra = sorted({row.setting for rows in mine for row in rows} - set(declared))
             for key in declared + extra:
                 predicted = check.predict(parse_setting(key))
-                first, *others = [measure(check, predicted, [r for r in rows if r.setting == key]) for rows in mine]
+                first, *others = [judged(check, predicted, [r for r in rows if r.setting == key]) for rows in mine]
                 simulated = NOT_MEANT if check in llm_checks(claim.id) else first
                 found.append(Entry(claim, check, key, predicted, simulated, dict(zip(MODELS, others, strict=True))))
     return found
@@ -128,16 +117,6 @@ class Line:
     trained: Mapping[str, Verdict]
     verdict: Verdict
 
-    @property
-    def llm(self) -> Verdict:
-        """Of the model that any machine trains."""
-        return self.trained["llm"]
-
-    @property
-    def gpu(self) -> Verdict:
-        """Of the small model on a GPU."""
-        return self.trained["gpu"]
-
 
 def lines(ledger: Sequence[Entry]) -> list[Line]:
     """One line per claim, in order.
@@ -150,17 +129,17 @@ def lines(ledger: Sequence[Entry]) -> list[Line]:
         mine = [entry for entry in ledger if entry.claim is claim]
         simulation = combine([entry.simulation.verdict for entry in mine if entry.check in claim.checks])
         trained = {name: _column(claim, [(entry.check, entry.trained[name]) for entry in mine]) for name in MODELS}
-        judged: list[Verdict] = [verdict for verdict in trained.values() if verdict != "not run"]
-        overall = combine([simulation, *judged] if claim.checks else judged)  # some claims are the language model's own
+        run: list[Verdict] = [verdict for verdict in trained.values() if verdict != "not run"]
+        overall = combine([simulation, *run] if claim.checks else run)  # some claims are the language model's own
         result.append(Line(claim, len(mine), simulation, trained, overall))
     return result
 
 
-def _column(claim: Claim, cells: Sequence[tuple[Check, Measured]]) -> Verdict:
+def _column(claim: Claim, cells: Sequence[tuple[Check, Pooled]]) -> Verdict:
     """Verdict of a language-model column: `not run` without rows, else its own checks and whatever else has rows."""
-    if not any(measured.seeds for _, measured in cells):
+    if not any(pooled.seeds for _, pooled in cells):
         return "not run"
-    found = combine([measured.verdict for check, measured in cells if measured.seeds or check in llm_checks(claim.id)])
+    found = combine([pooled.verdict for check, pooled in cells if pooled.seeds or check in llm_checks(claim.id)])
     return "inconclusive" if found == "not run" else found  # part of it was run, and not enough to say
 
 
@@ -182,7 +161,7 @@ def as_table(ledger: Sequence[Entry]) -> pd.DataFrame:
             "simulation": entry.simulation.estimate,
             "simulation_stderr": entry.simulation.stderr,
             "simulation_verdict": entry.simulation.verdict,
-            **{column: value for name, measured in entry.trained.items() for column, value in _cells(name, measured)},
+            **{column: value for name, pooled in entry.trained.items() for column, value in _cells(name, pooled)},
             "resolution": entry.check.tolerance(entry.predicted),
             "quantity": entry.check.quantity,
             "witness": entry.witness,
@@ -191,11 +170,11 @@ def as_table(ledger: Sequence[Entry]) -> pd.DataFrame:
     )
 
 
-def _cells(name: str, measured: Measured) -> list[tuple[str, float | int | str]]:
+def _cells(name: str, pooled: Pooled) -> list[tuple[str, float | int | str]]:
     """A trained model's part of a line of ledger.csv."""
     return [
-        (name, measured.estimate),
-        (f"{name}_stderr", measured.stderr),
-        (f"{name}_seeds", measured.seeds),
-        (f"{name}_verdict", measured.verdict),
+        (name, pooled.estimate),
+        (f"{name}_stderr", pooled.stderr),
+        (f"{name}_seeds", pooled.seeds),
+        (f"{name}_verdict", pooled.verdict),
     ]

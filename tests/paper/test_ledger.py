@@ -46,7 +46,9 @@ def verdicts(claim: Claim, rows: Sequence[Row]) -> set[str]:
 def test_without_rows_nothing_passes():
     ledger = entries(CLAIMS, [], [])
     assert {entry.simulation.verdict for entry in ledger} == {"not run"}
-    assert {(line.simulation, line.llm, line.gpu, line.verdict) for line in lines(ledger)} == {("not run",) * 4}
+    assert {(line.simulation, line.trained["llm"], line.trained["gpu"], line.verdict) for line in lines(ledger)} == {
+        ("not run",) * 4
+    }
 
 
 def test_one_missing_setting_is_not_a_pass():
@@ -99,7 +101,7 @@ def test_seeds_are_pooled():
 def test_llm_rows_count_when_there_are_some():
     rows = [*measured("D3", "attained", 5), *measured("D3", "bound", 5)]
     (line,) = lines(entries([find_claim("D3")], rows, [row("D3", "attained", "bt_beta=2", 9.0)]))
-    assert (line.simulation, line.llm, line.verdict) == ("agrees", "disagrees", "disagrees")
+    assert (line.simulation, line.trained["llm"], line.verdict) == ("agrees", "disagrees", "disagrees")
 
 
 def llm_rows(claim_id: str, value: float) -> list[Row]:
@@ -115,11 +117,16 @@ def test_language_model_checks_are_judged_in_their_own_columns():
     claim = find_claim("R8")
     rows = llm_rows("R8", 0.001)
     (line,) = lines(entries([claim], [], rows))
-    assert (line.simulation, line.llm, line.gpu, line.verdict) == ("not run", "agrees", "not run", "not run")
+    assert (line.simulation, line.trained["llm"], line.trained["gpu"], line.verdict) == (
+        "not run",
+        "agrees",
+        "not run",
+        "not run",
+    )
     (line,) = lines(entries([claim], [], rows[1:]))
-    assert line.llm == "inconclusive"  # one declared setting has no number
+    assert line.trained["llm"] == "inconclusive"  # one declared setting has no number
     (line,) = lines(entries([claim], [], rows, llm_rows("R8", 0.9)))
-    assert (line.llm, line.gpu, line.verdict) == ("agrees", "disagrees", "disagrees")
+    assert (line.trained["llm"], line.trained["gpu"], line.verdict) == ("agrees", "disagrees", "disagrees")
     assert {entry.simulation.seeds for entry in entries([claim], [], rows) if entry.check in llm_checks(claim.id)} == {
         -1
     }
