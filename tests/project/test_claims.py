@@ -15,7 +15,7 @@ from theory.claims import CLAIMS
 
 ROOT = Path(__file__).resolve().parents[2]
 CONSTRUCTORS = {"equal", "rate", "at_most", "at_least", "greater"}
-TOPICS = {"correction", "density_ratio", "distortion", "divergences", "proximal"}
+TOPICS = {claim.topic for claim in CLAIMS}
 TABLES = [path for topic in sorted(TOPICS) for path in sorted((ROOT / "theory" / topic).glob("*claims.py"))]
 TABLES += [
     ROOT / "llm_validation" / "claims" / f"{name}.py" for name in (*sorted({c.topic for c in CLAIMS}), "targets")
