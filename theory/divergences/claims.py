@@ -79,7 +79,7 @@ DIVERGENCES_CLAIMS: tuple[Claim, ...] = (
     ),
     claim(
         "V4", "DPO on independent pairs has minimum log 2 − JS(D⁺⊗D⁻, D⁻⊗D⁺) exactly, at r = log R + const.",
-        "ours; @haldar2025 shows that it moves with TV", "equality",
+        "ours; @haldar2025 (that it moves with TV)", "equality",
         minimum(at=tables("dpo")), reward_range(at=tables("dpo")),
         equal("gaussian", "least value of DPO for D⁺ = N(δ, 1) and D⁻ = N(0, 1), minimised over linear rewards",
               predict.gaussian_pairs, at=grid(separation=(0.5, 1.0, 3.0)), within=1e-9,

@@ -13,7 +13,7 @@ import math
 
 import numpy as np
 
-from theory.claim import Claim, at_most, equal, greater, grid, of_topic, rate
+from theory.claim import Claim, Setting, at_most, equal, greater, grid, of_topic, rate
 from theory.proximal.closed_forms import (
     binary_log_ratio,
     pair_log_ratio,
@@ -170,7 +170,7 @@ def balance(alpha: float, kl_beta: float) -> float:
 
 claim = of_topic("proximal")
 _TRIPLES = tuple({"alpha": alpha, "kl_beta": kl_beta} for alpha, kl_beta in TRIPLES)
-_EXTREMES = tuple(
+_EXTREMES: tuple[Setting, ...] = tuple(
     {"kind": kind, "response": response, "alpha": ALPHA, "kl_beta": 1.0}
     for kind, worst in (("pairs", 2), ("binary", 3), ("scalar", 3))
     for response in (0, worst)
