@@ -37,7 +37,7 @@ from simulate.profiles import PROFILES
 COMMANDS = {
     "align": ("llm_validation.commands.align", "align_main"),
     "generate": ("llm_validation.commands.generate", "generate_main"),
-    "merge": ("llm_validation.grid.merge", "merge_main"),
+    "merge": ("simulate.rows.merge", "merge_main"),
 }
 
 

@@ -2,7 +2,9 @@
 
     python -m simulate                              every claim, profile cpu
     python -m simulate D4 D8 --profile smoke        two claims, seconds
+    python -m simulate --minutes 9                  in slices: run it again to go on
     python -m simulate D17 --ratings FILE           every rule and method on real people's ratings
+    python -m simulate merge INTO PART…             bring the rows of slices together
     python -m simulate compare A B                  are the rows of two results folders the same?
 
 Rows go to simulate/results/PROFILE (or --results DIR). Finished cells are skipped, so a run that was stopped goes on
@@ -14,18 +16,20 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import time
+from contextlib import ExitStack
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 
-from simulate.experiments import EXPERIMENTS, MEASUREMENTS
-from simulate.montecarlo import Estimate, generator
+from simulate.experiments import jobs, people_jobs
 from simulate.options import add_people_options
-from simulate.people.people import People, chosen_people, people_distortion
+from simulate.people.people import chosen_people
 from simulate.profiles import PROFILES, Profile
 from simulate.rows.compare import compare_folders
-from simulate.rows.store import ROOT, Cell, make_stamp, run
-from theory.claim import Setting, setting_key
+from simulate.rows.grid import Execution, Job, in_time, run_jobs
+from simulate.rows.merge import check_folder, merge_main
+from simulate.rows.reach import ROOT
+from simulate.rows.store import locked, make_stamp, read_rows
 from theory.claims import CLAIMS, find_claims
 from theory.distortion.settings import BETAS
 
@@ -35,77 +39,47 @@ def main(arguments: list[str] | None = None) -> int:
     words = sys.argv[1:] if arguments is None else arguments
     if words[:1] == ["compare"]:
         return compare_folders(words[1:])
+    if words[:1] == ["merge"]:
+        return merge_main(words[1:])
     options = _parser().parse_args(words)
-    try:
-        profile = PROFILES[options.profile]
-        people = chosen_people(options, options.seed)
-        cells = _cells(options.claims, people, options.bt_beta, profile, options.seed)
-    except (ValueError, FileNotFoundError) as error:
-        print(f"simulate: {error}", file=sys.stderr)
-        return 2
     folder = options.results or ROOT / "simulate" / "results" / options.profile
-    config = {**asdict(profile), "seed": options.seed}
-    results = run(cells, folder, make_stamp(options.profile, config), options.jobs)
-    print(f"{len(results.rows)} rows in {folder}")
+    deadline = None if options.minutes is None else time.monotonic() + 60.0 * options.minutes
+    profile = PROFILES[options.profile]
+    stamp = make_stamp(options.profile, {**asdict(profile), "seed": options.seed})
+    with ExitStack() as stack:
+        try:
+            cells = _cells(options, profile)
+            stack.enter_context(locked(folder, drop_stale=True))
+            check_folder(folder, stamp)
+        except (ValueError, FileNotFoundError) as error:
+            print(f"simulate: {error}", file=sys.stderr)
+            return 2
+        left = run_jobs(cells, folder, stamp, Execution(options.jobs, may_start=in_time(deadline)))
+    if left:
+        print(f"stopped after {options.minutes:g} minutes: {left} cells are left; run again to go on")
+    print(f"{len(read_rows(folder))} rows in {folder}")
     return 0
+
+
+def _cells(options: argparse.Namespace, profile: Profile) -> list[Job]:
+    claims = find_claims(options.claims) if options.claims else CLAIMS
+    cells = jobs(claims, profile, options.seed)
+    people, about = chosen_people(options, options.seed)
+    if "D17" in {claim.id for claim in claims}:
+        cells += people_jobs(people, about, options.bt_beta, profile, options.seed)
+    return cells
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m simulate", description="Measure claims by simulation.")
-    parser.add_argument("claims", nargs="*", metavar="ID", help="claim ids; all by default")
+    parser.add_argument("claims", nargs="*", metavar="ID", help="claim ids or topics; all by default")
     parser.add_argument("--profile", choices=sorted(PROFILES), default="cpu")
     parser.add_argument("--results", type=Path, help="folder for rows; simulate/results/PROFILE by default")
     parser.add_argument("--seed", type=int, default=0, help="first seed; the profile says how many")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="cells measured at a time")
+    parser.add_argument("--minutes", type=float, help="start no new cell after so many minutes")
     add_people_options(parser, list(BETAS))
     return parser
-
-
-def _cells(
-    ids: list[str], who: tuple[People, dict[str, str | int]], betas: list[float], profile: Profile, seed: int
-) -> list[Cell]:
-    """The cells of the claims asked for. ValueError for an unknown id."""
-    claims = find_claims(ids) if ids else list(CLAIMS)
-    cells = []
-    for claim in claims:
-        if claim.id == "D17":
-            cells += _people_cells(*who, betas[: profile.settings], profile, seed)
-            continue
-        grids = {check.name: check.settings for check in claim.checks}
-        for key, (_, settings) in MEASUREMENTS.items():
-            if key.split(".")[0] == claim.id:
-                grids[key.split(".")[1]] = settings
-        for name, settings in grids.items():
-            for setting in settings[: profile.settings]:
-                for s in range(seed, seed + profile.seeds):
-                    measure = partial(_measure, f"{claim.id}.{name}", setting, s, profile)
-                    cells.append(Cell(claim.id, name, setting, s, measure))
-    return cells
-
-
-def _measure(key: str, setting: Setting, seed: int, profile: Profile) -> Estimate:
-    function = EXPERIMENTS[key] if key in EXPERIMENTS else MEASUREMENTS[key][0]
-    return function(**setting, rng=generator(seed, key, setting_key(setting)), profile=profile)
-
-
-def _people_cells(
-    people: People, about: dict[str, str | int], betas: list[float], profile: Profile, seed: int
-) -> list[Cell]:
-    """One cell per method and bt_beta.
-
-    Win rates of rated pairs come from different users for different pairs, no one population need have them, and the
-    bounds do not cover them: such rows get a check name of their own, which no claim predicts.
-    """
-    suffix = "" if people.rated.complete else "_on_rated_pairs"
-    cells = []
-    for method in people.methods():
-        for beta in betas:
-            setting: Setting = {**about, "bt_beta": beta}
-            # the same resamples of users for every method and bt_beta, so that methods compare pair by pair
-            rng = generator(seed, "D17", str(about["population"]))
-            measure = partial(people_distortion, people, method, beta, rng=rng, profile=profile)
-            cells.append(Cell("D17", method + suffix, setting, seed, measure))
-    return cells
 
 
 if __name__ == "__main__":

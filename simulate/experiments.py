@@ -1,70 +1,108 @@
-"""Which function measures which check: the table that a run walks. A test walks it too, against the claims."""
+"""All experiments, and the jobs that they are: which function measures which check stands at the end of its file."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import inspect
+from collections import Counter
+from collections.abc import Sequence
 from functools import partial
 
-from simulate.best_of_n.laws import BEST_OF_N
-from simulate.correction.channels import CORRECTION
-from simulate.density_ratio.ratios import DENSITY_RATIO
+from simulate.best_of_n import laws, memory, rejection
+from simulate.correction import bootstrap, channels
+from simulate.correction import users as correctors
+from simulate.density_ratio import flow, ratios
+from simulate.density_ratio import samples as ratio_samples
 from simulate.distortion import audit, methods, rankings, samples, win_rates
-from simulate.divergences.table import DIVERGENCES
-from simulate.montecarlo import Estimate
-from simulate.proximal.optima import PROXIMAL
-from theory.claim import Setting
-from theory.distortion.methods import METHODS
+from simulate.divergences import data, losses, policies
+from simulate.divergences import samples as divergence_samples
+from simulate.montecarlo import Experiment, Experiments, generator
+from simulate.people.people import People, people_distortion
+from simulate.profiles import Profile
+from simulate.proximal import existence, labels, optima
+from simulate.rows.grid import Job
+from simulate.rows.measurement import Measurement
+from simulate.rows.reach import defining
+from theory.claim import Claim, Setting, setting_key
 
+TABLES = [
+    module.EXPERIMENTS
+    for module in (
+        *(win_rates, audit, rankings, samples),
+        *(optima, existence, labels),
+        *(losses, policies, divergence_samples, data),
+        *(ratios, flow, ratio_samples),
+        *(channels, bootstrap, correctors),
+        *(laws, rejection, memory),
+    )
+]
 #: `claim.check` → function(**setting, rng, profile). D17 is in `simulate.people.people`: its grid is the user's.
-DISTORTION: dict[str, Callable[..., Estimate]] = {
-    "D1.violation": win_rates.linearisation,
-    "D2.fair_coins": win_rates.fair_coins,
-    "D2.condorcet_loser": win_rates.condorcet_loser,
-    "D3.bound": win_rates.lottery_bound,
-    "D3.attained": win_rates.lottery_attained,
-    "D4.bound": win_rates.borda_bound,
-    "D4.certified": win_rates.borda_certified,
-    "D4.attained": win_rates.borda_attained,
-    "D5.attained": win_rates.borda_on_i5,
-    "D5.above_L": win_rates.borda_above_lottery,
-    "D6.bound": win_rates.copeland_bound,
-    "D6.attained": win_rates.copeland_attained,
-    "D7.plurality": rankings.plurality_family,
-    "D7.random_dictator": rankings.random_dictator_family,
-    "D7.veto": rankings.veto_family,
-    "D7.veto_played": rankings.veto_played,
-    "D8.limit": win_rates.rlhf_in_ball,
-    "D8.sampled": win_rates.rlhf_sampled,
-    "D8.exponential": win_rates.rlhf_in_ball,
-    "D9.on_I6": win_rates.nlhf_on_i6,
-    "D9.bound": win_rates.nlhf_bound,
-    "D9.beside_rlhf": win_rates.rlhf_above_nlhf,
-    "D10.same_family": win_rates.same_family,
-    "D10.bound": win_rates.regularised_bound,
-    "D11.chain": win_rates.correlated_chain,
-    "D11.growth": win_rates.correlated_growth,
-    "D12.same": win_rates.dpo_is_rlhf,
-    "D13.discordant": win_rates.order_of_rewards,
-    "D13.needs_product": win_rates.order_under_correlation,
-    "D14.bound": samples.uniform_error,
-    "D14.win_rates": samples.uniform_rate,
-    "D14.local_family": samples.local_family,
-    "D14.local_constant": samples.local_family,
-    "D14.lottery": samples.lottery_rate,
-    "D14.fixed": samples.fixed_instance,
-    "D15.grows": win_rates.clipped_ordering,
-    "D15.exponent": win_rates.clipped_growth,
-    "D15.at_reference": win_rates.clipped_at_reference,
-    "D16.contains": audit.contains,
-    "D16.within_L": audit.within_linear_factor,
-    "D16.closes": audit.closes,
-    "D16.coverage": audit.coverage,
-}
+EXPERIMENTS: Experiments = {key: experiment for table in TABLES for key, experiment in table.items()}
+#: Rows that no claim judges: `claim.name` → (function, its settings).
+MEASUREMENTS = methods.MEASUREMENTS
 
-#: Rows that no claim judges: `claim.name` → (function, its settings). Tables and figures show them.
-MEASUREMENTS: dict[str, tuple[Callable[..., Estimate], tuple[Setting, ...]]] = {
-    f"D14.sampled_{method}": (partial(methods.sampled_method, method), methods.SETTINGS) for method in METHODS
-}
+if len(EXPERIMENTS) < sum(map(len, TABLES)):
+    twice = [key for key, times in Counter(key for table in TABLES for key in table).items() if times > 1]
+    raise ValueError(f"{twice[0]} is measured by two experiments")
 
-#: Every check of every topic.
-EXPERIMENTS = {**DISTORTION, **PROXIMAL, **DIVERGENCES, **DENSITY_RATIO, **CORRECTION, **BEST_OF_N}
+
+def jobs(claims: Sequence[Claim], profile: Profile, first_seed: int) -> list[Job]:
+    """One job per check, setting and seed of the claims, but of D17 (`people_jobs`).
+
+    ValueError for a setting that an experiment does not take.
+    """
+    cells = []
+    for claim in claims:
+        grids = {f"{claim.id}.{check.name}": check.settings for check in claim.checks if claim.id != "D17"}
+        grids |= {key: settings for key, (_, settings) in MEASUREMENTS.items() if key.split(".")[0] == claim.id}
+        for key, settings in grids.items():
+            experiment = EXPERIMENTS[key] if key in EXPERIMENTS else MEASUREMENTS[key][0]
+            for setting in settings[: profile.settings]:
+                bound = bind(key, experiment, setting)
+                for seed in range(first_seed, first_seed + profile.seeds):
+                    cells.append(_cell(key, setting, seed, (key, setting_key(setting)), bound, profile))
+    return cells
+
+
+def people_jobs(
+    people: People, about: dict[str, str | int], betas: Sequence[float], profile: Profile, seed: int
+) -> list[Job]:
+    """D17: one job per method and bt_beta.
+
+    Win rates of rated pairs come from different users for different pairs, no one population need have them, and the
+    bounds do not cover them: such rows get a check name of their own, which no claim predicts.
+    """
+    suffix = "" if people.rated.complete else "_on_rated_pairs"
+    # the same resamples of users for every method and bt_beta, so that methods compare pair by pair
+    words = ("D17", str(about["population"]))
+    return [
+        _cell(f"D17.{method}{suffix}", {**about, "bt_beta": beta}, seed, words,
+              partial(people_distortion, people, method, beta), profile, people.digest)
+        for method in people.methods() for beta in betas[: profile.settings]
+    ]  # fmt: skip
+
+
+def bind(key: str, experiment: Experiment, setting: Setting) -> Experiment:
+    """The experiment at a setting. ValueError for one that it does not take, or that leaves out what it needs."""
+    signature, at = inspect.signature(experiment), setting_key(setting) or "no setting"
+    unknown = [name for name in setting if name not in signature.parameters]
+    if unknown:
+        raise ValueError(f"experiment {key} at {at} takes no {unknown[0]!r}")
+    try:
+        signature.bind(**setting, rng=None, profile=None)
+    except TypeError as error:
+        raise ValueError(f"experiment {key} at {at}: {error}") from None
+    return partial(experiment, **setting)
+
+
+def _cell(
+    key: str, setting: Setting, seed: int, words: tuple[str, ...], bound: Experiment, profile: Profile, inputs: str = ""
+) -> Job:
+    measure = partial(_measure, key, setting, seed, words, bound, profile)
+    return Job(f"{key} at {setting_key(setting)}", seed, measure, (defining(bound),), inputs)
+
+
+def _measure(
+    key: str, setting: Setting, seed: int, words: tuple[str, ...], bound: Experiment, profile: Profile
+) -> list[Measurement]:
+    claim, check = key.split(".")
+    return [Measurement(claim, check, setting, bound(rng=generator(seed, *words), profile=profile))]

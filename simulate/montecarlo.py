@@ -59,6 +59,11 @@ class Estimate:
             object.__setattr__(self, "high", self.value + Z95 * self.stderr)
 
 
+#: What measures a check: a function of its setting, a generator `rng` and a `profile`. `claim.check` → experiment.
+Experiment = Callable[..., Estimate]
+Experiments = dict[str, Experiment]
+
+
 def generator(seed: int, *words: str | int | float) -> np.random.Generator:
     """A generator for (seed, words): the same on every machine, and independent between different words.
 

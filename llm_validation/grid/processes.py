@@ -1,9 +1,9 @@
 """Several processes, one grid: `torchrun -m llm_validation …` or `accelerate launch -m llm_validation …`.
 
 Pretraining is data parallel over all processes. Jobs are dealt out: each process runs every so-manieth one on its own
-device and keeps its rows in a folder of its own; at the end of a stage the first process brings them together. A row
-does not depend on who ran it: from the same base model the rows are those of one process, bit for bit on CPUs. (Base
-models pretrained by different numbers of processes differ in the rounding of their summed gradients.)
+device and appends its rows to a part of its own (`simulate.rows.store`). A row does not depend on who ran it: from the
+same base model the rows are those of one process, bit for bit on CPUs. (Base models pretrained by different numbers of
+processes differ in the rounding of their summed gradients.)
 
 With `--shard` the model is divided among the processes instead, and all of them run every job together: what one device
 cannot hold. The first process writes; it also does open generation, which needs no training of the base model, alone.
@@ -11,22 +11,18 @@ cannot hold. The first process writes; it also does open generation, which needs
 
 from __future__ import annotations
 
-import math
 import os
 import sys
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
 from typing import NoReturn
 
 from accelerate import PartialState
 from accelerate.utils import broadcast_object_list
 
-from llm_validation.grid.jobs import Job
-from llm_validation.grid.merge import merge
 from llm_validation.model.model import device
+from simulate.rows.grid import Job, in_time
 
 #: How long a process may wait for the others: jobs are of unequal length, and the first one writes.
 PATIENCE = timedelta(hours=12)
@@ -54,21 +50,12 @@ class Share:
         names = list(dict.fromkeys(job.name for job in jobs))[self.rank :: self.size]
         return [job for job in jobs if job.name in names]
 
-    def folder(self, folder: Path) -> Path:
-        """Where this process keeps its rows until they are brought together."""
-        return folder if self.size == 1 or self.divided else folder / f"part-{self.rank}"
-
     def in_time(self, deadline: float | None, whole: float = 0.0) -> Callable[[float], bool]:
-        """Asked before each job, with its expected seconds: may it start? Processes that share it get one answer.
-
-        deadline  a value of time.monotonic(); None: always
-        whole     seconds of the whole slice: what takes more than half of one may start at any time, for it would
-                  find no better
-        """
+        """`simulate.rows.grid.in_time`, but processes that share each job get one answer, the first one's."""
+        alone = in_time(deadline, whole)
 
         def ask(seconds: float) -> bool:
-            left = math.inf if deadline is None else deadline - time.monotonic()
-            answer = [left >= 0.0 and (seconds <= left or seconds > whole / 2)]
+            answer = [alone(seconds)]
             if self.divided and deadline is not None:
                 broadcast_object_list(answer)
             return answer[0]
@@ -107,9 +94,3 @@ def end(status: int) -> NoReturn:
 def _state() -> PartialState:
     """The group of processes; on CPUs it has to be told so, or each process takes itself for the only one."""
     return PartialState(cpu=device().type == "cpu", timeout=PATIENCE)
-
-
-def bring_together(folder: Path, size: int) -> None:
-    """Merge the rows of all processes' folders into `folder`; the parts stay, and tell a rerun what is done."""
-    for rank in range(size):
-        merge(folder, folder / f"part-{rank}")

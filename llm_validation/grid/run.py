@@ -9,7 +9,9 @@ import argparse
 import gc
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +19,9 @@ import torch
 from joblib.externals.loky import get_reusable_executor
 
 from llm_validation.catalogue.train import train_one, train_sharded
-from llm_validation.grid.jobs import Job, Pace, read_finished, run_jobs
-from llm_validation.grid.merge import check_folder
+from llm_validation.grid.jobs import train_together
 from llm_validation.grid.plan import DEVICE, make_plan, render
-from llm_validation.grid.processes import Share, bring_together, share, wait_for_everyone
+from llm_validation.grid.processes import Share, share, wait_for_everyone
 from llm_validation.model.model import device, use_tensor_cores
 from llm_validation.model.sharding import shards_wanted
 from llm_validation.pretraining.base_model import OutOfTime, base_folder, pretrained
@@ -31,7 +32,10 @@ from llm_validation.runs.run import Context, Run
 from llm_validation.text.corpus import read_documents
 from llm_validation.training.device import measure_rates
 from simulate.people.people import chosen_people
-from simulate.rows.store import ROOT, make_stamp
+from simulate.rows.grid import Execution, Job, run_jobs
+from simulate.rows.merge import check_folder
+from simulate.rows.reach import ROOT, fingerprint
+from simulate.rows.store import Results, locked, make_stamp
 from theory.claims import find_claims
 
 #: Versions that a stamp notes.
@@ -81,7 +85,8 @@ def run_sizes(options: argparse.Namespace, started: float) -> None:
         if options.plan:
             continue
         try:
-            left = run(setup, seconds)
+            with locked(setup.context.folder, drop_stale=True) if setup.mine.rank == 0 else nullcontext():
+                left = run(setup, seconds)
         except OutOfTime as stopped:
             print(f"stopped after {options.minutes} minutes: {stopped}; run again to go on")
             return
@@ -107,14 +112,13 @@ def make_setup(options: argparse.Namespace, size: str | None, folder: Path, star
             "size": "given" if options.model else profile.pretraining.size,
             **asdict(profile),
         },
-        folders=("theory", "simulate", "llm_validation"),
         packages=PACKAGES,
         device=torch.cuda.get_device_name(where) if where.type == "cuda" else None,
         commit=options.commit,
     )
     recompute = options.profile != "gpu" if options.recompute is None else options.recompute
     check_folder(folder, stamp, recompute=recompute)
-    base, code = Path(options.model) if options.model else base_folder(folder, documents), str(stamp["fingerprint"])
+    base, code = Path(options.model) if options.model else base_folder(folder, documents), fingerprint(table.FITS)
     stacked = where.type == "cuda" if options.stack_seeds is None else options.stack_seeds
     return Setup(
         context=Context(base, folder, profile, people, about, where, measure_rates(where), code, mine.writes),
@@ -151,8 +155,7 @@ def show_plan(setup: Setup, minutes: float | None) -> dict[str, float]:
     print(f"{rates.name}: {rates.flops / 1e12:.3g} TFLOP/s in {rates.dtype}, {rates.copy / 1e9:.3g} GB/s copied")
     if setup.profile == "gpu" and context.device.type != "cuda":
         print("there is no GPU here: profile gpu is meant for one, and the plan says how long this machine would take")
-    done = [key for key, code in read_finished(folder).items() if code == context.code]
-    cells = make_plan(context, setup.profile, setup.runs, done, pretrains=not setup.given)
+    cells = make_plan(context, setup.profile, setup.runs, Results(folder).done(), pretrains=not setup.given)
     folder.mkdir(parents=True, exist_ok=True)
     rates.save(folder / DEVICE)
     workers = 1 if setup.mine.divided else setup.mine.size * (1 if setup.stacked else setup.processes)
@@ -183,8 +186,6 @@ def run(setup: Setup, seconds: Mapping[str, float]) -> int:
     for label, list_jobs in (("references", table.fits), ("runs", table.jobs)):
         todo = [replace(job, work=seconds.get(job.key, 0.0)) for job in list_jobs(context, setup.runs)]
         left += _stage(setup, stamp, todo, label)
-    if mine.size > 1 and mine.rank == 0 and not mine.divided:
-        bring_together(folder, mine.size)
     return left
 
 
@@ -193,40 +194,38 @@ def _stage(setup: Setup, stamp: dict[str, Any], todo: Sequence[Job], label: str)
 
     References that are not there are fitted again, whatever is written down.
     """
-    mine = setup.mine
-    rows, own = mine.folder(setup.context.folder), mine.of(todo, by_name=setup.stacked)
-    left = 0
-    for part, pace in _paces(setup, own):
+    left, folder = 0, setup.context.folder
+    for part, how in _executions(setup, setup.mine.of(todo, by_name=setup.stacked)):
         if part:
-            left += run_jobs(part, rows, stamp, pace, label=label, again=label == "references")
-            _free_device(setup, pace)
+            left += run_jobs(part, folder, stamp, how, label=label, again=label == "references")
+            _free_device(setup, how)
     wait_for_everyone()
     return left
 
 
-def _free_device(setup: Setup, pace: Pace) -> None:
+def _free_device(setup: Setup, how: Execution) -> None:
     """Give back a GPU's memory: what this process keeps for later, and processes that wait for more jobs."""
     if setup.context.device.type == "cuda":
-        if pace.workers > 1:
+        if how.workers > 1:
             get_reusable_executor().shutdown(wait=True)
         gc.collect()
         torch.cuda.empty_cache()
 
 
-def _paces(setup: Setup, own: Sequence[Job]) -> list[tuple[list[Job], Pace]]:
+def _executions(setup: Setup, own: Sequence[Job]) -> list[tuple[list[Job], Execution]]:
     """How jobs are run: on a CPU all in some processes; on a GPU the timed ones alone, others that generate freely in
     some processes, each of which leaves the device idle half of the time, and those on a catalogue stacked."""
-    pace = Pace(
+    how = Execution(
         setup.processes,
-        trainer=train_sharded if setup.mine.divided else train_one,
+        together=partial(train_together, trainer=train_sharded if setup.mine.divided else train_one),
         may_start=setup.mine.in_time(setup.deadline, setup.whole),
         keep=setup.mine.writes,
     )
     if not setup.stacked:
-        return [(list(own), pace)]
+        return [(list(own), how)]
     timed = {run.name for run in setup.runs if run.timed}
     return [
-        ([job for job in own if job.name in timed], replace(pace, workers=1)),
-        ([job for job in own if not job.trains and job.name not in timed], pace),
-        ([job for job in own if job.trains], replace(pace, side_by_side=True)),
+        ([job for job in own if job.name in timed], replace(how, workers=1)),
+        ([job for job in own if not job.trains and job.name not in timed], how),
+        ([job for job in own if job.trains], replace(how, by_name=True)),
     ]

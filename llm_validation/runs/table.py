@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from functools import partial
 
 from llm_validation.catalogue.train import Trainer
-from llm_validation.grid.jobs import Job
 from llm_validation.model.model import load, parameter_count
 from llm_validation.runs import (
     best_of_n,
@@ -20,9 +19,12 @@ from llm_validation.runs import (
 )
 from llm_validation.runs.catalogues import encoded_catalogue, fit_catalogue, fitted, open_reference
 from llm_validation.runs.run import PEOPLE, Context, Run
+from simulate.rows.grid import Job
 from simulate.rows.measurement import Measurement
 from theory.claims import find_claim
 
+#: The module that fits references: the code that a kept one depends on, and every run that starts from it.
+FITS = "llm_validation.runs.catalogues"
 #: In the order in which they are started: the longest first, so that workers end together.
 RUNS: tuple[Run, ...] = tuple(
     run
@@ -61,11 +63,16 @@ def fits(context: Context, runs: Sequence[Run]) -> list[Job]:
 def jobs(context: Context, runs: Sequence[Run]) -> list[Job]:
     """All runs whose reference is there."""
     return [
-        Job(run.name, seed, partial(_measure, context, run, seed), trains=run.catalogue is not None)
+        Job(run.name, seed, partial(_measure, context, run, seed), code_of(run), trains=run.catalogue is not None)
         for run in runs
         for seed in range(context.profile.seeds)
         if run.catalogue is None or fitted(context, run.catalogue, seed)
     ]
+
+
+def code_of(run: Run) -> tuple[str, ...]:
+    """The modules whose reach its rows depend on."""
+    return (run.measure.__module__,) if run.catalogue is None else (run.measure.__module__, FITS)
 
 
 def _measure(context: Context, run: Run, seed: int, trainer: Trainer) -> list[Measurement]:

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable
 
 import numpy as np
 
-from simulate.best_of_n import memory, rejection
 from simulate.best_of_n.decoder import best_of_n, decode
 from simulate.best_of_n.memory import full_length
 from simulate.best_of_n.rejection import chunks, progressive
-from simulate.montecarlo import Estimate, mean, proportion
+from simulate.montecarlo import Estimate, Experiments, mean, proportion
 from simulate.profiles import Profile
 from theory.best_of_n import metrics
 from theory.best_of_n.evolution import survivor_counts
@@ -169,8 +167,8 @@ def at_least(last: int, *, rng: Rng, profile: Profile) -> Estimate:
     return Estimate(sum(beyond) / len(beyond) if beyond else math.nan, n=len(beyond))
 
 
-#: `claim.check` → function(**setting, rng, profile).
-BEST_OF_N: dict[str, Callable[..., Estimate]] = {
+#: `claim.check` → what measures it.
+EXPERIMENTS: Experiments = {
     "B1.law": law,
     "B1.win_rate": win_rate,
     "B1.mixed": mixed_win_rate,
@@ -179,31 +177,8 @@ BEST_OF_N: dict[str, Callable[..., Estimate]] = {
     "B2.bound": largest_kl,
     "B3.normal": normal,
     "B3.table": table_reward,
-    "B4.reward": rejection.reward,
-    "B4.closure": rejection.reward,
-    "B4.process": rejection.process,
-    "B4.survivors": rejection.survivors,
-    "B5.survival": rejection.survival,
-    "B5.process": rejection.process_survival,
-    "B5.free": rejection.free,
-    "B5.lossy": rejection.lossy,
-    "B6.tokens": memory.tokens,
-    "B6.scored": memory.scored,
-    "B6.early_stop": memory.early_stop,
-    "B6.reward": rejection.profile_reward,
-    "B6.speedup": rejection.profile_speedup,
-    "B6.area": rejection.required_area,
-    "B6.optimal": rejection.optimal,
-    "B6.information": rejection.information,
-    "B7.peak": memory.peak,
-    "B7.batch": memory.batch,
-    "B7.full_tokens": memory.full_tokens,
-    "B7.full_share": memory.full_share,
     "B8.improvement": improvement,
     "B8.compute": compute,
     "B8.not_extrapolated": not_extrapolated,
     "B8.at_least": at_least,
-    "B9.same": memory.same,
-    "B9.lost": memory.lost,
-    "B9.truncated": memory.truncated,
 }

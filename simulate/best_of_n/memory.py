@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from simulate.best_of_n.decoder import Decoded, Responses, best_of_n, decode
-from simulate.montecarlo import Estimate, mean
+from simulate.montecarlo import Estimate, Experiments, mean
 from simulate.profiles import Profile
 from theory.best_of_n.examples import keep_of, vector
 from theory.claim import Value
@@ -154,3 +154,18 @@ def truncated(mode: str, *, rng: Rng, profile: Profile) -> Estimate:
     winners = [(responses, run.winner) for responses, run, _ in (_random_run(mode, rng) for _ in range(runs))]
     wrong = sum(winner >= 0 and int(responses.lengths[winner]) > responses.limit for responses, winner in winners)
     return Estimate(wrong / runs, n=runs)
+
+
+#: `claim.check` → what measures it.
+EXPERIMENTS: Experiments = {
+    "B6.tokens": tokens,
+    "B6.scored": scored,
+    "B6.early_stop": early_stop,
+    "B7.peak": peak,
+    "B7.batch": batch,
+    "B7.full_tokens": full_tokens,
+    "B7.full_share": full_share,
+    "B9.same": same,
+    "B9.lost": lost,
+    "B9.truncated": truncated,
+}

@@ -16,7 +16,7 @@ import numpy as np
 from scipy.integrate import quad
 from scipy.special import gammainc, ndtr, ndtri
 
-from simulate.montecarlo import Estimate, mean, proportion
+from simulate.montecarlo import Estimate, Experiments, mean, proportion
 from simulate.profiles import Profile
 from theory.best_of_n import cost, schedule
 from theory.best_of_n.evolution import survivor_counts
@@ -329,3 +329,21 @@ def _optimal_counts(area: float, times: str, length: int, responses: int) -> tup
     t = vector(times)
     v = cost.power_profile(t / length, area)
     return schedule.optimal_schedule(v, t, length, responses * length).counts
+
+
+#: `claim.check` → what measures it.
+EXPERIMENTS: Experiments = {
+    "B4.reward": reward,
+    "B4.closure": reward,
+    "B4.process": process,
+    "B4.survivors": survivors,
+    "B5.survival": survival,
+    "B5.process": process_survival,
+    "B5.free": free,
+    "B5.lossy": lossy,
+    "B6.reward": profile_reward,
+    "B6.speedup": profile_speedup,
+    "B6.area": required_area,
+    "B6.optimal": optimal,
+    "B6.information": information,
+}

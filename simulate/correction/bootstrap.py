@@ -5,15 +5,13 @@ Losses are those of `simulate.proximal.losses` and `simulate.density_ratio.losse
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 from scipy.integrate import solve_ivp
 from scipy.special import expit
 
 from simulate.correction.data import corrected, draw
 from simulate.density_ratio.losses import example_loss, table_loss, total_variation
-from simulate.montecarlo import Estimate, mean, slope
+from simulate.montecarlo import Estimate, Experiments, mean, slope
 from simulate.profiles import Profile
 from simulate.proximal.losses import comparisons, edpo, of_rewards, to_optimum
 from theory.correction.examples import PAIRS, PRO_ALPHA, PRO_SHARE, ROUNDS, Pairs, with_copies
@@ -141,7 +139,8 @@ def pro(pairs: str, kl_beta: float, answer: int, *, rng: Rng, profile: Profile) 
     return Estimate(float(np.exp(to_optimum(loss, np.log(p.policy)))[answer]))
 
 
-BOOTSTRAP: dict[str, Callable[..., Estimate]] = {
+#: `claim.check` → what measures it.
+EXPERIMENTS: Experiments = {
     "A6.distilled": distilled,
     "A6.ddro": ddro,
     "A6.rdro": rdro,

@@ -13,10 +13,8 @@ import numpy as np
 from scipy.integrate import solve_ivp
 from scipy.special import expit, log_softmax
 
-from simulate.correction.bootstrap import BOOTSTRAP
 from simulate.correction.data import Counts, corrected, difference, draw, held_out, mean_of_counts, samples, train_rows
-from simulate.correction.users import USERS
-from simulate.montecarlo import Estimate
+from simulate.montecarlo import Estimate, Experiments
 from simulate.profiles import Profile
 from simulate.softmax import minimise
 from theory.correction.composition import transfer_bound
@@ -289,8 +287,8 @@ def forgetting(copy: float, time: float, *, rng: Rng, profile: Profile) -> Estim
     return Estimate(float(np.exp(log_softmax(logits)[0])))
 
 
-#: `claim.check` → function(**setting, rng, profile).
-CORRECTION: dict[str, Callable[..., Estimate]] = {
+#: `claim.check` → what measures it.
+EXPERIMENTS: Experiments = {
     "A1.aligner": aligner_floor,
     "A1.sft": sft_floor,
     "A1.difference": floor_difference,
@@ -310,6 +308,4 @@ CORRECTION: dict[str, Callable[..., Estimate]] = {
     "A5.copied": learnt_copying,
     "A5.unchanged": unchanged,
     "A5.forgotten": forgetting,
-    **BOOTSTRAP,
-    **USERS,
 }

@@ -6,12 +6,12 @@ A ranking here is a list of answers; ties are broken at random, by listing every
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 
 from simulate.correction.data import Counts, difference, draw, inverse, mean_of_counts, samples
-from simulate.montecarlo import Estimate
+from simulate.montecarlo import Estimate, Experiments
 from simulate.populations import adversary, describe
 from simulate.profiles import Profile
 from theory.bradley_terry import Population
@@ -229,7 +229,8 @@ def edits_beat_favourites(n_answers: int, *, rng: Rng, profile: Profile) -> Esti
     return difference(favourites, edits_settle("uniform", n_answers, rng=rng, profile=profile))
 
 
-USERS: dict[str, Callable[..., Estimate]] = {
+#: `claim.check` → what measures it.
+EXPERIMENTS: Experiments = {
     "A7.favourite": favourite,
     "A7.step": step,
     "A7.who": who_corrects,

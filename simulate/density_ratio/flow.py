@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 from scipy.integrate import solve_ivp
 from scipy.special import log_softmax
 
 from simulate.density_ratio.losses import ExampleLoss, example_loss, table_loss
-from simulate.montecarlo import Estimate, slope
+from simulate.montecarlo import Estimate, Experiments, slope
 from simulate.profiles import Profile
 from simulate.softmax import through_softmax
 from theory.density_ratio.limits import TABLES
@@ -88,7 +86,8 @@ def _descend(method: str, table: str, time: float, step: float) -> float:
     return float(log_softmax(logits)[0] - log_w[0])
 
 
-R4: dict[str, Callable[..., Estimate]] = {
+#: `claim.check` → what measures it.
+EXPERIMENTS: Experiments = {
     "R4.flow": free_log_ratio,
     "R4.drift": drift_exponent,
     "R4.rate": cap_rate,

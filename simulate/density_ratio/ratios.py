@@ -6,13 +6,10 @@ per-example losses as published (`simulate.density_ratio.losses`), on softmax po
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 from scipy.optimize import minimize_scalar
 from scipy.special import expit
 
-from simulate.density_ratio import flow, samples
 from simulate.density_ratio.losses import (
     everywhere,
     example_loss,
@@ -22,7 +19,7 @@ from simulate.density_ratio.losses import (
     total_variation,
     train_policy,
 )
-from simulate.montecarlo import Estimate, mean, proportion
+from simulate.montecarlo import Estimate, Experiments, mean, proportion
 from simulate.profiles import Profile
 from simulate.softmax import Loss, train
 from theory.bradley_terry import fit_rewards
@@ -339,8 +336,8 @@ def method_by_reference(method: str, reference: str, *, rng: Rng, profile: Profi
     return Estimate(total_variation(train_policy(loss, log_w, everywhere(log_w, rng))[0], p))
 
 
-#: `claim.check` → function(**setting, rng, profile).
-DENSITY_RATIO: dict[str, Callable[..., Estimate]] = {
+#: `claim.check` → what measures it.
+EXPERIMENTS: Experiments = {
     "R1.ratio": free_ratio,
     "R1.minimum": least_loss,
     "R1.policy": from_own_reference,
@@ -353,13 +350,10 @@ DENSITY_RATIO: dict[str, Callable[..., Estimate]] = {
     "R3.laws": winners_law,
     "R3.limit": comparison_limit,
     "R3.any": any_preferences,
-    **flow.R4,
     "R5.ratio": ratio_of_reduction,
     "R5.policy": pooled_policy,
     "R5.repaired": repaired_policy,
     "R5.minibatch": minibatch,
-    **samples.R6,
-    **samples.R7,
     "R8.optimum": brute_force_gap,
     "R8.one_upper": outcomes_beyond_fold,
     "R8.upper_needed": outcomes_beyond_fold,

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 
 from simulate.density_ratio.losses import example_loss, table_loss, total_variation, train_policy
-from simulate.montecarlo import Estimate, mean, proportion, slope
+from simulate.montecarlo import Estimate, Experiments, mean, proportion, slope
 from simulate.profiles import Profile
 from simulate.softmax import Loss
 from theory.density_ratio.limits import TABLES
@@ -186,15 +184,13 @@ def own_reference(method: str, *, rng: Rng, profile: Profile) -> Estimate:
     return Estimate(worst, n=profile.repeats)
 
 
-R6: dict[str, Callable[..., Estimate]] = {
+#: `claim.check` → what measures it.
+EXPERIMENTS: Experiments = {
     "R6.variance": ratio_spread,
     "R6.rare": rare_spread,
     "R6.tail": tail_exponent,
     "R6.bound": worst_against_bound,
     "R6.infinite": infinite_ratios,
-}
-
-R7: dict[str, Callable[..., Estimate]] = {
     "R7.rate": distance_rate,
     "R7.constant": distance_constant,
     "R7.trained": trained_constant,

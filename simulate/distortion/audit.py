@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from simulate.montecarlo import Estimate, proportion
+from simulate.montecarlo import Estimate, Experiments, proportion
 from simulate.populations import describe, random_population
 from simulate.profiles import Profile
 from simulate.users import sample_comparisons
@@ -77,3 +77,12 @@ def coverage(n_users: int, *, rng: Rng, profile: Profile) -> Estimate:
         counts = sample_comparisons(population, BT_BETA, pairs, n_users, rng=rng).wins
         covered += audit(None, pi, BT_BETA, counts=counts).upper >= true
     return proportion(covered, samples)
+
+
+#: `claim.check` → what measures it.
+EXPERIMENTS: Experiments = {
+    "D16.contains": contains,
+    "D16.within_L": within_linear_factor,
+    "D16.closes": closes,
+    "D16.coverage": coverage,
+}

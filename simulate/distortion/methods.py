@@ -7,6 +7,7 @@ many users it takes until the population limits of D1–D13 can be seen.
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import numpy as np
 
@@ -67,3 +68,7 @@ def sampled_method(
         )
         utilities.append(float(u @ entry.run(seen)))
     return ratio_to_mean(best, utilities)
+
+
+#: Rows that no claim judges: `claim.name` → what measures them, and at which settings. Tables and figures show them.
+MEASUREMENTS = {f"D14.sampled_{method}": (partial(sampled_method, method), SETTINGS) for method in METHODS}

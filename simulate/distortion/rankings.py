@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from simulate.montecarlo import Estimate, ratio_to_mean
+from simulate.montecarlo import Estimate, Experiments, ratio_to_mean
 from simulate.profiles import Profile
 from simulate.users import play_plurality_veto, sample_keys
 from theory.bradley_terry import Population
@@ -48,3 +48,12 @@ def veto_played(bt_beta: float, n_alternatives: int, *, rng: Rng, profile: Profi
     u = population.average_utility
     winners = [play_plurality_veto(sample_keys(population, bt_beta, 20_000, rng)) for _ in range(profile.repeats)]
     return ratio_to_mean(float(u.max()), u[winners])
+
+
+#: `claim.check` → what measures it.
+EXPERIMENTS: Experiments = {
+    "D7.plurality": plurality_family,
+    "D7.random_dictator": random_dictator_family,
+    "D7.veto": veto_family,
+    "D7.veto_played": veto_played,
+}

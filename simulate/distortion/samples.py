@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import logit
 
-from simulate.montecarlo import Estimate, proportion, root_mean_square, slope
+from simulate.montecarlo import Estimate, Experiments, proportion, root_mean_square, slope
 from simulate.profiles import Profile
 from simulate.users import sample_comparisons
 from theory.bradley_terry import Population, product_pairs
@@ -115,3 +115,14 @@ def _log_slope(sizes: ArrayLike, estimates: list[Estimate]) -> Estimate:
     values = np.array([e.value for e in estimates])
     errors = np.array([e.stderr for e in estimates])
     return slope(np.log(sizes), np.log(values), errors / values)
+
+
+#: `claim.check` → what measures it.
+EXPERIMENTS: Experiments = {
+    "D14.bound": uniform_error,
+    "D14.win_rates": uniform_rate,
+    "D14.local_family": local_family,
+    "D14.local_constant": local_family,
+    "D14.lottery": lottery_rate,
+    "D14.fixed": fixed_instance,
+}

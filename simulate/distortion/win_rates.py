@@ -15,7 +15,7 @@ import numpy as np
 from scipy.optimize import minimize
 from scipy.special import expit
 
-from simulate.montecarlo import Estimate, ratio_to_mean, slope
+from simulate.montecarlo import Estimate, Experiments, ratio_to_mean, slope
 from simulate.populations import adversary, describe, random_population
 from simulate.profiles import Profile
 from simulate.users import sample_comparisons
@@ -375,3 +375,36 @@ def _run_rlhf(instance: Instance, win_rates: Array, pairs: Array) -> Array:
 def _sampled_rates(instance: Instance, n_users: int, rng: Rng) -> Array:
     data = sample_comparisons(instance.population, instance.bt_beta, instance.pair_weights, n_users, rng=rng)
     return data.win_rates(unobserved=0.5)
+
+
+#: `claim.check` → what measures it.
+EXPERIMENTS: Experiments = {
+    "D1.violation": linearisation,
+    "D2.fair_coins": fair_coins,
+    "D2.condorcet_loser": condorcet_loser,
+    "D3.bound": lottery_bound,
+    "D3.attained": lottery_attained,
+    "D4.bound": borda_bound,
+    "D4.certified": borda_certified,
+    "D4.attained": borda_attained,
+    "D5.attained": borda_on_i5,
+    "D5.above_L": borda_above_lottery,
+    "D6.bound": copeland_bound,
+    "D6.attained": copeland_attained,
+    "D8.limit": rlhf_in_ball,
+    "D8.sampled": rlhf_sampled,
+    "D8.exponential": rlhf_in_ball,
+    "D9.on_I6": nlhf_on_i6,
+    "D9.bound": nlhf_bound,
+    "D9.beside_rlhf": rlhf_above_nlhf,
+    "D10.same_family": same_family,
+    "D10.bound": regularised_bound,
+    "D11.chain": correlated_chain,
+    "D11.growth": correlated_growth,
+    "D12.same": dpo_is_rlhf,
+    "D13.discordant": order_of_rewards,
+    "D13.needs_product": order_under_correlation,
+    "D15.grows": clipped_ordering,
+    "D15.exponent": clipped_growth,
+    "D15.at_reference": clipped_at_reference,
+}

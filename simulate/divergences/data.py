@@ -8,7 +8,7 @@ import numpy as np
 from scipy.special import log_softmax, logsumexp
 
 from simulate.divergences.losses import searched
-from simulate.montecarlo import Estimate, mean, proportion
+from simulate.montecarlo import Estimate, Experiments, mean, proportion
 from simulate.profiles import Profile
 from theory.divergences.examples import representation
 from theory.divergences.gaussian import bhattacharyya_gaussian
@@ -176,3 +176,22 @@ def pushed_up(case: str, steps: int, *, rng: Rng, profile: Profile) -> Estimate:
 def kldo_down(case: str, steps: int, *, rng: Rng, profile: Profile) -> Estimate:
     """V12: minus its change over the same steps of KLDO."""
     return Estimate(-steps_of(REGIMES[case], False, 0.01, steps))
+
+
+#: `claim.check` → what measures it.
+EXPERIMENTS: Experiments = {
+    "V10.gap": minimised_gap,
+    "V10.sampled": sampled_gap,
+    "V10.disjoint": sampled_gap,
+    "V10.cr_above": sampled_gap,
+    "V11.bhattacharyya": plug_in_excess,
+    "V11.distance": plug_in_distance,
+    "V11.after_pca": after_pca,
+    "V11.silhouette": mean_silhouette,
+    "V11.shrinkage": shrinkage_helps,
+    "V11.rank_interval": rank_interval,
+    "V12.coefficient": coefficient,
+    "V12.drift": drift,
+    "V12.pushed_up": pushed_up,
+    "V12.kldo_down": kldo_down,
+}

@@ -11,7 +11,7 @@ import numpy as np
 from scipy.optimize import minimize, minimize_scalar
 from scipy.special import logsumexp
 
-from simulate.montecarlo import Estimate
+from simulate.montecarlo import Estimate, Experiments
 from simulate.profiles import Profile
 from simulate.softmax import minimise
 from theory.divergences.examples import named
@@ -145,3 +145,27 @@ def pairs_above_singles(n_outcomes: int, separation: float, *, rng: Rng, profile
     of_pairs = np.log(2.0) - trained("dpo", p, q, rng)[1]
     of_singles = np.log(2.0) - 0.5 * searched("bco", p, q)[1]
     return Estimate(float(of_pairs - of_singles))
+
+
+#: `claim.check` → what measures it.
+EXPERIMENTS: Experiments = {
+    "V1.minimum": least_loss,
+    "V1.minimiser": reward_range,
+    "V1.gaussian": gaussian_loss,
+    "V2.minimum": least_loss,
+    "V2.rising": rising_set,
+    "V2.gaussian": gaussian_loss,
+    "V3.minimum": least_loss,
+    "V3.minimiser": largest_reward,
+    "V3.gaussian": gaussian_loss,
+    "V4.minimum": least_loss,
+    "V4.minimiser": reward_range,
+    "V4.gaussian": gaussian_pairs,
+    "V4.above_js": pairs_above_singles,
+    "V5.minimum": least_loss,
+    "V5.minimiser": largest_reward,
+    "V5.gaussian": gaussian_loss,
+    "V6.minimum": least_loss,
+    "V6.minimiser": largest_reward,
+    "V6.gaussian": gaussian_loss,
+}

@@ -14,7 +14,7 @@ import numpy as np
 from scipy.optimize import minimize
 from scipy.special import log_softmax, logsumexp, rel_entr
 
-from simulate.montecarlo import Estimate
+from simulate.montecarlo import Estimate, Experiments
 from simulate.profiles import Profile
 from theory.divergences.examples import fixed_instance
 from theory.divergences.losses import find_loss, loss_gradient, population_loss
@@ -178,3 +178,19 @@ def bco_shift(n_prompts: int, kl_beta: float, prompt: int, *, rng: Rng, profile:
         return float(np.sum(p * parts.positive(r) + q * parts.negative(r))), kl_beta * slope, -slope.sum(axis=1)
 
     return Estimate(float(fit(objective, rng.normal(size=p.shape), n_prompts).constants[prompt]))
+
+
+#: `claim.check` → what measures it.
+EXPERIMENTS: Experiments = {
+    "V7.aligned": aligned,
+    "V7.fixed": fixed,
+    "V7.branches": fixed,
+    "V7.not_monotone": not_monotone,
+    "V7.kto_support": kto_support,
+    "V7.kto_split": kto_split,
+    "V8.gap": gap,
+    "V8.bound": gap,
+    "V8.tilted": tilted,
+    "V8.per_prompt": per_prompt,
+    "V8.bco_shift": bco_shift,
+}

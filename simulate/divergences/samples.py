@@ -14,7 +14,7 @@ import numpy as np
 from scipy.optimize import linprog
 from scipy.special import expit, logsumexp
 
-from simulate.montecarlo import Estimate, mean, proportion, root_mean_square, slope
+from simulate.montecarlo import Estimate, Experiments, mean, proportion, root_mean_square, slope
 from simulate.profiles import Profile
 from simulate.softmax import Loss, train
 from theory.divergences.examples import minibatch_rewards
@@ -258,3 +258,21 @@ def average_helps(batch: int, *, rng: Rng, profile: Profile) -> Estimate:
 def _runs(profile: Profile) -> int:
     """Training runs behind a mean: four, two in the smallest profile."""
     return 4 if profile.repeats > 10 else 2
+
+
+#: `claim.check` → what measures it.
+EXPERIMENTS: Experiments = {
+    "V9.estimate": divergence_estimate,
+    "V9.bias": bias,
+    "V9.held_out": held_out,
+    "V9.stderr": spread,
+    "V9.coverage": coverage,
+    "V9.rate": rate,
+    "V9.log_mean_exp": log_mean_exp_bias,
+    "V9.small_batches": small_batch_bias,
+    "V9.leave_one_out": leave_one_out_bias,
+    "V9.moving_average": weight_bias,
+    "V9.threshold": smallest_batch,
+    "V9.minibatch_optimum": minibatch_optimum,
+    "V9.average_helps": average_helps,
+}

@@ -8,6 +8,7 @@ bootstrap. With no file, a generated population stands in, and its rows say `pop
 from __future__ import annotations
 
 import argparse
+import hashlib
 import math
 import sys
 from dataclasses import dataclass
@@ -44,6 +45,11 @@ class People:
     @property
     def n_items(self) -> int:
         return self.rated.utilities.shape[1]
+
+    @property
+    def digest(self) -> str:
+        """Of the utilities: a row depends on them, whatever the file is called."""
+        return hashlib.sha256(self.rated.utilities.tobytes()).hexdigest()[:12]
 
     def methods(self) -> list[str]:
         """Methods that can run: rules on rankings need every user to have rated every item."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import numpy as np
 from scipy.optimize import linprog
 from scipy.special import log_softmax, logsumexp
 
-from simulate.montecarlo import Estimate, slope
+from simulate.montecarlo import Estimate, Experiments, slope
 from simulate.profiles import Profile
 from simulate.proximal.losses import RewardLoss, descend, edpo, of_rewards, sampled_dpo, total
 from simulate.proximal.tables import Rng, random_table, threshold_over_subsets, win_shares
@@ -148,3 +149,20 @@ def mixture(n: int, *, rng: Rng, profile: Profile) -> Estimate:
         exact = threshold_over_subsets(empirical * ((P - 0.5) @ empirical), mu)
         worst = max(worst, exact / mixture_threshold(share))
     return Estimate(worst, n=2 * profile.repeats)
+
+
+#: `claim.check` → what measures it.
+EXPERIMENTS: Experiments = {
+    "P5.flat": flat_direction,
+    "P5.directions": flat_dimension,
+    "P5.start": mass_after_dpo,
+    "P5.growth": margin_growth,
+    "P5.path": partial(coupled_path, "dpo"),
+    "P7.subsets": over_subsets,
+    "P7.one_pair": one_pair,
+    "P7.program": linear_program,
+    "P7.growth": descent_growth,
+    "P7.corollary": corollary,
+    "P7.mixture": mixture,
+    "P12.path": partial(coupled_path, "pro"),
+}

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 from scipy.special import logsumexp
 
-from simulate.montecarlo import Estimate, mean
+from simulate.montecarlo import Estimate, Experiments, mean
 from simulate.profiles import Profile
 from simulate.proximal.losses import (
     RewardLoss,
@@ -178,3 +178,14 @@ def _adam(batch: Callable[[int], RewardLoss], log_ref: Array, kl_beta: float, rn
         return of_rewards(batch(step), log_ref, kl_beta)
 
     return train(loss, log_ref + random_start(log_ref.size, rng), STEPS, RATE).log_policy
+
+
+#: `claim.check` → what measures it.
+EXPERIMENTS: Experiments = {
+    "P6.policy": hyper_response,
+    "P8.loss": proximal_identity,
+    "P8.policy": proximal_dpo,
+    "P12.level": trained_level,
+    "P12.minibatch": minibatch_level,
+    "P12.every_loss": minibatch_gap,
+}

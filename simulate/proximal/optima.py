@@ -10,17 +10,14 @@ None of these functions calls the closed form or the solver that its estimate is
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from functools import partial
 
 import numpy as np
 from scipy.optimize import brentq
 from scipy.special import expit, log_softmax
 
-from simulate.montecarlo import Estimate, mean, slope
+from simulate.montecarlo import Estimate, Experiments, mean, slope
 from simulate.profiles import Profile
-from simulate.proximal import existence
-from simulate.proximal import labels as proximal_labels
 from simulate.proximal.losses import (
     RewardLoss,
     edpo,
@@ -206,8 +203,8 @@ def slope_balance(alpha: float, kl_beta: float, *, rng: Rng, profile: Profile) -
     return Estimate(curvature / -gain)
 
 
-#: `claim.check` → function(**setting, rng, profile).
-PROXIMAL: dict[str, Callable[..., Estimate]] = {
+#: `claim.check` → what measures it.
+EXPERIMENTS: Experiments = {
     "P1.policy": population_policy,
     "P1.gradient": gradient_ratio,
     "P1.loss": sampled_loss,
@@ -215,29 +212,11 @@ PROXIMAL: dict[str, Callable[..., Estimate]] = {
     "P3.residual": residual,
     "P4.one_constant": partial(log_ratio_order, what="spread"),
     "P4.order": partial(log_ratio_order, what="order"),
-    "P5.flat": existence.flat_direction,
-    "P5.directions": existence.flat_dimension,
-    "P5.start": existence.mass_after_dpo,
-    "P5.growth": existence.margin_growth,
-    "P5.path": partial(existence.coupled_path, "dpo"),
-    "P6.policy": proximal_labels.hyper_response,
-    "P7.subsets": existence.over_subsets,
-    "P7.one_pair": existence.one_pair,
-    "P7.program": existence.linear_program,
-    "P7.growth": existence.descent_growth,
-    "P7.corollary": existence.corollary,
-    "P7.mixture": existence.mixture,
-    "P8.loss": proximal_labels.proximal_identity,
-    "P8.policy": proximal_labels.proximal_dpo,
     "P9.gap": pair_gap,
     "P10.gap": partial(binary_gap, "exact"),
     "P10.printed": partial(binary_gap, "printed"),
     "P10.zero_hyper": partial(binary_gap, "zero"),
     "P11.gap": scalar_gap,
-    "P12.level": proximal_labels.trained_level,
-    "P12.minibatch": proximal_labels.minibatch_level,
-    "P12.every_loss": proximal_labels.minibatch_gap,
-    "P12.path": partial(existence.coupled_path, "pro"),
     "P13.threshold": imbalanced_threshold,
     "P13.log_ratio": positive_log_ratio,
     "P13.spread": triples_spread,

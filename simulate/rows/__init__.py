@@ -1,13 +1,15 @@
 """Result rows: one per claim, check, setting and seed, with the stamp of the code that made it.
 
-    store        rows and stamps of a folder: written atomically, resumed where a run stopped
+    store        rows and stamps of a folder, safe against a kill; one process writes to it at a time
+    grid         jobs that yield rows, run and resumed by one rule
+    merge        which rows may stand in one folder, and bringing those of slices together
     compare      are the rows of two folders the same?
     reach        which code a measurement can reach, and its fingerprint
     measurement  an estimate with its place in the ledger
 
 Examples
 --------
->>> from simulate.rows.store import ROOT
+>>> from simulate.rows.reach import ROOT
 >>> rows = read_rows(ROOT / "simulate" / "results" / "reference")
 >>> [(row.setting, round(row.estimate, 3)) for row in rows if (row.claim, row.check) == ("D3", "attained")][:1]
 [('bt_beta=1', 1.082)]
@@ -15,8 +17,7 @@ Examples
 
 from __future__ import annotations
 
-from simulate.rows.compare import compare_folders
 from simulate.rows.reach import fingerprint
 from simulate.rows.store import Row, read_rows
 
-__all__ = ["Row", "compare_folders", "fingerprint", "read_rows"]
+__all__ = ["Row", "fingerprint", "read_rows"]

@@ -15,8 +15,8 @@ import ast
 import hashlib
 import io
 import tokenize
-from collections.abc import Iterator
-from functools import cache
+from collections.abc import Callable, Iterator
+from functools import cache, partial
 from pathlib import Path
 
 #: The checkout, or the folder that the packages are installed in.
@@ -24,12 +24,23 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = frozenset({"theory", "simulate", "llm_validation", "figures", "paper"})
 
 
+@cache
 def fingerprint(*modules: str, root: Path = ROOT) -> str:
-    """Twelve hex digits of the code that the modules can reach; ValueError for a module that is not there."""
+    """Twelve hex digits of the code that the modules can reach; ValueError for a module that is not there.
+
+    It is of the files as they are when it is first asked for: a long run is not confused by an edit.
+    """
     digest = hashlib.sha256()
     for path in sorted(reach(*modules, root=root)):
-        digest.update(f"{path.as_posix()}\n{code_alone((root / path).read_text())}".encode())
+        digest.update(f"{path.as_posix()}\n{_code_of(root / path)}".encode())
     return digest.hexdigest()[:12]
+
+
+def defining(function: Callable[..., object]) -> str:
+    """The module that a function is written in, seen through `partial`."""
+    while isinstance(function, partial):
+        function = function.func
+    return function.__module__
 
 
 def reach(*modules: str, root: Path = ROOT) -> frozenset[Path]:
@@ -52,6 +63,11 @@ def imported(module: str, root: Path = ROOT) -> frozenset[str]:
     file = _file(module, root)
     assert file is not None, module
     return frozenset(found for name in _names(root / file) for found in _defining(name, root))
+
+
+@cache
+def _code_of(path: Path) -> str:
+    return code_alone(path.read_text())
 
 
 def code_alone(source: str) -> str:

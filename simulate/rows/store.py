@@ -1,41 +1,47 @@
-"""Result rows: one line per (claim, check, setting, seed), with provenance, written atomically, resumable.
+"""Result rows: one line per (claim, check, setting, seed), with provenance, safe against a kill, resumable.
 
-A results folder holds `rows.csv` (long format, sorted) and `stamps.json` (what each row's `stamp` stands for:
-profile, commit, clean or dirty, fingerprint of the code, versions, device). After every finished cell both files
-are replaced atomically, stamps first: a killed run leaves every finished row and no half-written one, and the
-next run computes only what is missing.
+A results folder holds `rows.csv` (long format, sorted), `stamps.json` (what each row's `stamp` stands for: profile,
+commit, clean or dirty, fingerprint of the code that measured, versions, device) and `jobs.json` (finished job → its
+code). While a run goes on, each finished job is one line appended to a file of the run's own in `parts/`; reading
+takes the parts in, and `locked` writes them into the three files before a run and after it. A kill can cut the last
+line: that job runs again, and since everything random is named by (seed, words) it gives the same rows.
 
-Rows are only as good as the code that made them, so a stamp carries a fingerprint of the sources of `theory/` and
-`simulate/`; rows of another fingerprint are set aside and computed again, and the run says how many.
+Rows are only as good as the code that made them: a stamp names the modules that measured and the fingerprint of all
+that they reach (`simulate.rows.reach`). Rows of another fingerprint are stale: they are computed again or go.
 """
 
 from __future__ import annotations
 
 import csv
-import hashlib
 import io
 import json
 import os
 import platform
+import secrets
 import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
 from importlib.metadata import version
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
-import joblib
-from tqdm import tqdm
+from filelock import FileLock, Timeout
 
-from simulate.montecarlo import Estimate
-from theory.claim import Setting, setting_key
+from simulate.rows.reach import ROOT, fingerprint
 
-ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("numpy", "scipy", "joblib")
+#: In a results folder.
+ROWS, STAMPS, JOBS, PARTS, LOCK = "rows.csv", "stamps.json", "jobs.json", "parts", ".lock"
 #: How a column's text becomes its type; repr and float are inverse to the last bit.
 CONVERT: dict[str, Callable[[str], Any]] = {"str": str, "int": int, "float": float}
+#: Jobs that finish within so many seconds of each other reach the disk together: an fsync takes milliseconds. A kill of
+#: the process loses none of them, a power cut those.
+TOGETHER = 0.1
+
+Stamp = Mapping[str, object]
 
 
 @dataclass(frozen=True)
@@ -61,49 +67,26 @@ class Row:
         return (self.claim, self.check, self.setting, self.seed)
 
 
-@dataclass(frozen=True)
-class Cell:
-    """One unit of work: a check of a claim at one setting and seed, and the function that measures it."""
-
-    claim: str
-    check: str
-    setting: Setting
-    seed: int
-    measure: Callable[[], Estimate]
-
-    @property
-    def key(self) -> tuple[str, str, str, int]:
-        return (self.claim, self.check, setting_key(self.setting), self.seed)
-
-
-def fingerprint(folders: Sequence[str] = ("theory", "simulate")) -> str:
-    """Hash of the Python sources of `folders`: rows with the same fingerprint come from the same code."""
-    digest = hashlib.sha256()
-    for folder in folders:
-        for path in sorted((ROOT / folder).rglob("*.py")):
-            digest.update(path.relative_to(ROOT).as_posix().encode())
-            digest.update(path.read_bytes())
-    return digest.hexdigest()[:12]
+COLUMNS = [field.name for field in fields(Row)]
+values_of: Callable[[Row], tuple[Any, ...]] = attrgetter(*COLUMNS)
 
 
 def make_stamp(
     profile: str,
     config: dict[str, object],
     *,
-    folders: Sequence[str] = ("theory", "simulate"),
     packages: Sequence[str] = PACKAGES,
     device: str | None = None,
     commit: str | None = None,
 ) -> dict[str, object]:
-    """Provenance of a run; everything in it but the rows' own seeds and seconds.
+    """Provenance of a run; everything in it but the rows' own code, seeds and seconds.
 
-    folders   whose sources are fingerprinted;  packages  whose versions are noted
-    device    in words, this machine's CPU by default;  commit  where there is no git to ask
+    packages  whose versions are noted;  device  in words, this machine's CPU by default
+    commit    where there is no git to ask
     """
     return {
         "profile": profile,
         "config": config,
-        "fingerprint": fingerprint(folders),
         **(_commit() if commit is None else {"commit": commit, "clean": True}),
         "python": platform.python_version(),
         "versions": {package: version(package) for package in packages},
@@ -126,111 +109,184 @@ def _commit() -> dict[str, object]:
 
 
 class Results:
-    """The rows and stamps of one folder."""
+    """The rows, stamps and finished jobs of one folder, its parts included."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.rows: dict[tuple[str, str, str, int], Row] = {}
-        self.stamps: dict[str, dict[str, object]] = {}
-        if self._rows_file.exists():
-            self.stamps = json.loads(self._stamps_file.read_text())
-            self.rows = {row.cell: row for row in read_rows(folder)}
+        self.stamps: dict[str, Stamp] = {}
+        self.jobs: dict[str, str] = {}
+        # parts first: one that a writer takes in meanwhile is in its rows then
+        parts = sorted((folder / PARTS).glob("*.jsonl"), key=lambda path: path.name)
+        texts = {part: part.read_text() for part in parts if part.exists()}
+        if (folder / ROWS).exists():
+            self.rows = {row.cell: row for row in _read_csv(folder / ROWS)}
+            self.stamps, self.jobs = _read_json(folder / STAMPS), _read_json(folder / JOBS)
+        for text in texts.values():
+            self._take_in(text)
+        self._parts = list(texts)
+        self._own: io.TextIOWrapper | None = None
+        self._noted, self._synced = set[str](), 0.0
+
+    def _take_in(self, part: str) -> None:
+        """Jobs of a part file. Its last line counts if it is whole; the stamp of a job stands before it."""
+        for line in part.split("\n")[:-1]:
+            entry = json.loads(line)
+            if "job" not in entry:
+                self.stamps |= entry
+                continue
+            self.jobs[entry["job"]] = entry["code"]
+            self.rows |= {row.cell: row for row in (Row(*values, entry["stamp"]) for values in entry["rows"])}
+
+    def append(self, job: str, code: str, rows: Sequence[Row], stamp_id: str, stamp: Stamp) -> None:
+        """Note a finished job: one line, in a file that no other process writes."""
+        entry = {"job": job, "code": code, "stamp": stamp_id, "rows": [values_of(row)[:-1] for row in rows]}
+        lines = json.dumps(entry) + "\n"
+        if self._own is None:
+            (self.folder / PARTS).mkdir(parents=True, exist_ok=True)
+            name = f"{platform.node()}-{os.getpid()}-{secrets.token_hex(4)}.jsonl"
+            self._own = (self.folder / PARTS / name).open("w")
+        if stamp_id not in self._noted:
+            self._noted.add(stamp_id)
+            lines = json.dumps({stamp_id: stamp}) + "\n" + lines
+        self._own.write(lines)
+        self._own.flush()
+        if time.monotonic() - self._synced > TOGETHER:
+            self.sync()
+        self.jobs[job] = code
+        self.stamps[stamp_id] = stamp
+        self.rows |= {row.cell: row for row in rows}
 
     @property
-    def _rows_file(self) -> Path:
-        return self.folder / "rows.csv"
+    def has_parts(self) -> bool:
+        """Are there parts that the files do not hold?"""
+        return bool(self._parts)
 
-    @property
-    def _stamps_file(self) -> Path:
-        return self.folder / "stamps.json"
+    def sync(self) -> None:
+        """Have what was appended on the disk."""
+        if self._own is not None:
+            os.fsync(self._own.fileno())
+            self._synced = time.monotonic()
 
-    def drop_stale(self, code: str) -> int:
-        """Forget rows made by other code than the one of that fingerprint; returns how many there were."""
-        stale = [key for key, row in self.rows.items() if self.stamps.get(row.stamp, {}).get("fingerprint") != code]
-        for key in stale:
-            del self.rows[key]
-        return len(stale)
+    def close(self) -> None:
+        """Append no more."""
+        if self._own is not None:
+            self.sync()
+            self._own.close()
+            self._own = None
 
-    def add(self, rows: Iterable[Row], stamp_id: str, stamp: dict[str, object]) -> None:
-        """Take rows in and replace both files; stamps first, so that no row refers to a missing stamp."""
-        self.rows.update({row.cell: row for row in rows})
-        used = {row.stamp for row in self.rows.values()}
-        self.stamps = {k: v for k, v in {**self.stamps, stamp_id: stamp}.items() if k in used}
+    def stale(self) -> list[Row]:
+        """Rows whose measuring modules reach other code now."""
+        other = {stamp_id for stamp_id, stamp in self.stamps.items() if not is_current(stamp)}
+        return [row for row in self.rows.values() if row.stamp in other]
+
+    def done(self) -> set[str]:
+        """Keys of finished jobs whose code is what it was."""
+        codes = {stamp.get("fingerprint") for stamp in self.stamps.values() if is_current(stamp)}
+        return {job for job, code in self.jobs.items() if code.split()[0] in codes}
+
+    def drop(self, rows: Iterable[Row]) -> None:
+        """Forget rows, and that the jobs of their code are done."""
+        codes = {self.stamps[row.stamp].get("fingerprint") for row in rows}
+        for row in rows:
+            del self.rows[row.cell]
+        self.jobs = {job: code for job, code in self.jobs.items() if code.split()[0] not in codes}
+
+    def add(self, rows: Iterable[Row], stamp_id: str, stamp: Stamp) -> None:
+        """Take rows in, and write."""
+        self.rows |= {row.cell: row for row in rows}
+        self.stamps[stamp_id] = stamp
+        self.write()
+
+    def write(self) -> None:
+        """Replace the three files, each atomically, and remove the parts that they now hold; stamps first, so that no
+        row refers to a missing stamp, and jobs last, so that no job is done without its rows."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        replace_file(self._stamps_file, json.dumps(self.stamps, indent=1, sort_keys=True) + "\n")
-        ordered = sorted(self.rows.values(), key=lambda row: (_claim_order(row.claim), row.cell))
-        replace_file(self._rows_file, _as_csv(ordered))
+        used = {row.stamp for row in self.rows.values()}
+        stamps = {stamp_id: stamp for stamp_id, stamp in self.stamps.items() if stamp_id in used}
+        replace_file(self.folder / STAMPS, _as_json(stamps))
+        replace_file(self.folder / ROWS, _as_csv(sorted(self.rows.values(), key=_order)))
+        replace_file(self.folder / JOBS, _as_json(self.jobs))
+        for part in self._parts:
+            part.unlink(missing_ok=True)
+        self._parts = []
+        if (self.folder / PARTS).is_dir() and not any((self.folder / PARTS).iterdir()):
+            (self.folder / PARTS).rmdir()
 
 
-def _as_csv(rows: Sequence[Row]) -> str:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, [f.name for f in fields(Row)], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(asdict(row) for row in rows)
-    return text.getvalue()
+@contextmanager
+def locked(folder: Path, *, drop_stale: bool = False) -> Iterator[None]:
+    """Have a results folder for oneself: what runs left in parts is written into its files, before and after.
+
+    drop_stale  rows that are stale in the end go
+    ValueError if another process has the folder. A process that dies leaves no lock behind.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / LOCK, is_singleton=True)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise ValueError(f"another process writes to {folder}: wait for it, or choose another --results") from None
+    try:
+        _take_parts_in(folder)
+        yield
+    finally:
+        _take_parts_in(folder, drop_stale=drop_stale)
+        lock.release()
+
+
+def _take_parts_in(folder: Path, *, drop_stale: bool = False) -> None:
+    results = Results(folder)
+    stale = results.stale() if drop_stale else []
+    results.drop(stale)
+    if stale or results.has_parts:
+        results.write()
+
+
+def is_current(stamp: Stamp) -> bool:
+    """Do the modules that measured reach the code that the stamp is of?"""
+    modules = stamp.get("modules")
+    try:
+        return isinstance(modules, list | tuple) and fingerprint(*modules) == stamp.get("fingerprint")
+    except ValueError:  # a module that is no longer there
+        return False
 
 
 def read_rows(folder: Path) -> list[Row]:
-    """The rows of a results folder, none if it has no rows.csv. ValueError names a column that is missing."""
-    path = folder / "rows.csv"
-    if not path.exists():
-        return []
+    """The rows of a results folder, in order; none if there are none. ValueError names a column that is missing."""
+    return sorted(Results(folder).rows.values(), key=_order)
+
+
+def _read_csv(path: Path) -> list[Row]:
     with path.open(newline="") as stream:
-        reader = csv.DictReader(stream)
-        missing = [f.name for f in fields(Row) if f.name not in (reader.fieldnames or [])]
+        reader = csv.reader(stream)
+        header = next(reader, [])
+        missing = [name for name in COLUMNS if name not in header]
         if missing:
             raise ValueError(f"{path} has no column {missing[0]!r}")
-        return [Row(*(CONVERT[str(f.type)](record[f.name]) for f in fields(Row))) for record in reader]
+        columns = [(header.index(field.name), CONVERT[str(field.type)]) for field in fields(Row)]
+        return [Row(*(convert(record[place]) for place, convert in columns)) for record in reader]
 
 
-def run(cells: Sequence[Cell], folder: Path, stamp: dict[str, object], jobs: int) -> Results:
-    """Measure the cells that `folder` does not hold yet, `jobs` at a time, saving after each; returns all rows.
-
-    Cells run in joblib's default backend (loky processes on one machine; wrap the call in
-    `joblib.parallel_backend("dask")` or `"ray"` for a cluster). A cell that fails stops the run with the cell named;
-    what was finished is on disk.
-    """
-    results = Results(folder)
-    stale = results.drop_stale(str(stamp["fingerprint"]))
-    if stale:
-        print(f"{stale} rows in {folder} were made by other code and are computed again", file=sys.stderr)
-    stamp_id = hashlib.sha256(json.dumps(stamp, sort_keys=True).encode()).hexdigest()[:12]
-    todo = [cell for cell in cells if cell.key not in results.rows]
-    if len(todo) < len(cells):
-        print(f"{len(cells) - len(todo)} of {len(cells)} cells are done, {len(todo)} to go", file=sys.stderr)
-    workers = joblib.Parallel(n_jobs=min(jobs, max(1, len(todo))), return_as="generator_unordered")
-    for row in tqdm(
-        workers(joblib.delayed(_measure)(cell, stamp_id) for cell in todo),
-        total=len(todo),
-        desc=f"simulate → {folder.name}",
-        unit="cell",
-        disable=not todo,
-    ):
-        results.add([row], stamp_id, stamp)
-    return results
+def _as_csv(rows: Iterable[Row]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    writer.writerows(map(values_of, rows))
+    return text.getvalue()
 
 
-def _measure(cell: Cell, stamp_id: str) -> Row:
-    started = time.perf_counter()
+def _read_json(path: Path) -> dict[str, Any]:
+    """A file of the folder, nothing if it is not there. ValueError for one that was cut off."""
     try:
-        estimate = cell.measure()
-    except Exception as error:
-        error.add_note(f"in cell {cell.claim}.{cell.check} at {setting_key(cell.setting)}, seed {cell.seed}")
-        raise
-    return Row(
-        claim=cell.claim,
-        check=cell.check,
-        setting=setting_key(cell.setting),
-        seed=cell.seed,
-        estimate=float(estimate.value),
-        stderr=float(estimate.stderr),
-        n=int(estimate.n),
-        low=float(estimate.low),
-        high=float(estimate.high),
-        seconds=round(time.perf_counter() - started, 3),
-        witness=estimate.witness,
-        stamp=stamp_id,
-    )
+        found: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+    except ValueError as error:
+        raise ValueError(f"{path} cannot be read: {error}") from None
+    return found
+
+
+def _as_json(entries: Mapping[str, object]) -> str:
+    return json.dumps(entries, indent=1, sort_keys=True) + "\n"
 
 
 def replace_file(path: Path, text: str) -> None:
@@ -243,6 +299,6 @@ def replace_file(path: Path, text: str) -> None:
     temporary.replace(path)
 
 
-def _claim_order(claim: str) -> tuple[str, int]:
+def _order(row: Row) -> tuple[object, ...]:
     """D2 before D10."""
-    return claim[0], int(claim[1:])
+    return row.claim[0], int(row.claim[1:]), row.cell

@@ -7,9 +7,9 @@ import math
 
 import numpy as np
 import pytest
+from simulate.divergences.table import DIVERGENCES
 
 from simulate.divergences.samples import draw, fit_pairs
-from simulate.divergences.table import DIVERGENCES
 from simulate.montecarlo import Estimate, generator
 from simulate.profiles import PROFILES
 from theory.claim import Check, Setting, setting_key, verdict

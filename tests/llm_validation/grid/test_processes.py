@@ -5,53 +5,39 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-from llm_validation.grid.jobs import Job, Pace, read_finished, run_jobs
-from llm_validation.grid.merge import merge
-from llm_validation.grid.processes import Share, bring_together
+from llm_validation.grid.processes import Share
 from llm_validation.model.model import build, save
 from llm_validation.text.corpus import train_tokenizer
 from llm_validation.text.language import STORIES
 from simulate.montecarlo import generator
+from simulate.rows.grid import Job, run_jobs
 from simulate.rows.measurement import measurement
-from simulate.rows.store import read_rows
+from simulate.rows.store import Results, locked, read_rows
 
 
 def job(name: str, seed: int = 0) -> Job:
-    return Job(name, seed, lambda _: [measurement("D8", name, {}, float(seed))])
+    return Job(name, seed, lambda: [measurement("D8", name, {}, float(seed))], ("theory.claim",))
 
 
-STAMP: dict[str, object] = {"profile": "cpu", "fingerprint": "f", "commit": "c", "config": {"steps": 1}}
+STAMP: dict[str, object] = {"profile": "cpu", "commit": "c", "config": {"steps": 1}}
 
 
 def test_every_job_falls_to_one_process():
     jobs = [job(str(i)) for i in range(7)]
     dealt = [Share(rank, 3).of(jobs) for rank in range(3)]
     assert sorted(j.name for part in dealt for j in part) == [str(i) for i in range(7)]
-    assert Share(0, 1).folder(Path("x")) == Path("x")
-    assert Share(1, 2).folder(Path("x")) == Path("x/part-1")
 
 
 def test_parts_are_brought_together(tmp_path):
-    for rank in range(2):
-        run_jobs([job("a", rank), job("b", rank)], tmp_path / f"part-{rank}", STAMP, Pace())
-    bring_together(tmp_path, 2)
+    with locked(tmp_path):
+        for rank in range(2):
+            run_jobs([job("a", rank), job("b", rank)], tmp_path, STAMP)
+        assert len(list((tmp_path / "parts").iterdir())) == 2
     assert {row.cell for row in read_rows(tmp_path)} == {("D8", name, "", rank) for name in "ab" for rank in (0, 1)}
-    assert len(read_finished(tmp_path)) == 4
-    bring_together(tmp_path, 2)  # once more changes nothing
-    assert len(read_rows(tmp_path)) == 4
-
-
-@pytest.mark.parametrize("field", ["fingerprint", "commit", "config", "profile"])
-def test_rows_of_another_kind_are_not_merged(tmp_path, field):
-    run_jobs([job("a")], tmp_path / "one", STAMP, Pace())
-    run_jobs([job("b")], tmp_path / "two", {**STAMP, field: "other"}, Pace())
-    with pytest.raises(ValueError, match=f"has {field} 'other'"):
-        merge(tmp_path / "one", tmp_path / "two")
-    assert len(read_rows(tmp_path / "one")) == 1
+    assert len(Results(tmp_path).jobs) == 4
 
 
 @pytest.mark.slow
@@ -78,4 +64,3 @@ def test_two_processes_give_the_rows_of_one(tmp_path):
         )
     one, two = ([(row.cell, row.estimate) for row in read_rows(tmp_path / name)] for name in ("one", "two"))
     assert one == two
-    assert len(list((tmp_path / "two").glob("part-*"))) == 2

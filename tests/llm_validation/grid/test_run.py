@@ -14,8 +14,7 @@ from pathlib import Path
 import pytest
 
 from llm_validation.__main__ import main
-from llm_validation.grid.jobs import Job, Pace, read_finished, run_jobs
-from llm_validation.grid.merge import check_folder, first_difference, merge_main
+from llm_validation.grid.jobs import train_together
 from llm_validation.grid.processes import Share
 from llm_validation.model.model import build, load, save
 from llm_validation.pretraining.base_model import OutOfTime, base_folder, pretrained
@@ -23,16 +22,17 @@ from llm_validation.pretraining.config import PRESETS
 from llm_validation.text.corpus import train_tokenizer
 from llm_validation.text.language import STORIES
 from simulate.montecarlo import generator
+from simulate.rows.grid import Execution, Job, run_jobs
 from simulate.rows.measurement import measurement
-from simulate.rows.store import read_rows
+from simulate.rows.store import Results, read_rows
 
 STAMP: dict[str, object] = {
-    "profile": "gpu", "fingerprint": "f", "commit": "c", "config": {"size": "small", "seeds": 3, "fit": {"rate": 0.1}},
+    "profile": "gpu", "commit": "c", "config": {"size": "small", "seeds": 3, "fit": {"rate": 0.1}},
 }  # fmt: skip
 
 
 def job(name: str, seed: int = 0) -> Job:
-    return Job(name, seed, lambda _: [measurement("D8", name, {}, float(seed))])
+    return Job(name, seed, lambda _: [measurement("D8", name, {}, float(seed))], ("theory.claim",))
 
 
 @pytest.fixture(scope="module")
@@ -44,62 +44,18 @@ def model(tmp_path_factory) -> Path:
     return folder
 
 
-# What may stand in a folder
-
-
-def test_the_first_field_that_differs_is_named():
-    one = {"config": {"fit": {"rate": 1.0}, "seeds": 3, "betas": (1.0,)}, "device": "a"}
-    assert first_difference(one, one, "") is None
-    assert first_difference({"a": (1, 2)}, {"a": [1, 2]}, "") is None  # as JSON brings a tuple back
-    other = {"config": {"fit": {"rate": 2.0}, "seeds": 5, "betas": (5.0,)}, "device": "b"}
-    assert first_difference(one, other, "") == ("config.fit.rate", 1.0, 2.0)
-    assert first_difference({"a": 1}, {}, "x") == ("x.a", 1, None)
-
-
-def test_rows_of_another_configuration_are_not_added_to(tmp_path):
-    run_jobs([job("a")], tmp_path, STAMP, Pace())
-    more = {**STAMP, "config": {**STAMP["config"], "seeds": 5}, "commit": "d"}
-    check_folder(tmp_path, more, recompute=False)  # further seeds of the same are welcome
-    other = {**STAMP, "config": {**STAMP["config"], "fit": {"rate": 0.2}}}
-    with pytest.raises(ValueError, match=r"holds rows with config.fit.rate = 0.1, this run has 0.2"):
-        check_folder(tmp_path, other, recompute=True)
-    with pytest.raises(ValueError, match="holds rows with profile = 'gpu', this run has 'cpu'"):
-        check_folder(tmp_path, {**STAMP, "profile": "cpu"}, recompute=True)
-
-
-def test_rows_of_other_code_are_kept_unless_they_are_to_go(tmp_path, capsys):
-    run_jobs([job("a")], tmp_path, STAMP, Pace())
-    newer = {**STAMP, "fingerprint": "g"}
-    with pytest.raises(ValueError, match=r"made by other code \(fingerprint f, commit c; now g\): --recompute"):
-        check_folder(tmp_path, newer, recompute=False)
-    check_folder(tmp_path, newer, recompute=True)
-    assert "are computed again" in capsys.readouterr().err
-
-
-def test_slices_are_merged_without_duplicates(tmp_path, capsys):
-    for name, jobs in (("one", [job("a"), job("b")]), ("two", [job("b"), job("b", 1)])):
-        run_jobs(jobs, tmp_path / name, STAMP, Pace())
-    assert merge_main([str(tmp_path / "all"), str(tmp_path / "one"), str(tmp_path / "two")]) == 0
-    assert sorted(row.cell for row in read_rows(tmp_path / "all")) == [
-        ("D8", "a", "", 0), ("D8", "b", "", 0), ("D8", "b", "", 1),
-    ]  # fmt: skip
-    assert len(read_finished(tmp_path / "all")) == 3
-    run_jobs([job("c")], tmp_path / "three", {**STAMP, "commit": "d"}, Pace())
-    assert merge_main([str(tmp_path / "all"), str(tmp_path / "three")]) == 2
-    assert "has commit 'd'" in capsys.readouterr().err
-    assert merge_main([str(tmp_path / "all"), str(tmp_path / "nowhere")]) == 2
-    assert merge_main(["one"]) == 2
+# Jobs
 
 
 def test_seeds_side_by_side_lose_nothing_to_one_that_fails(tmp_path):
     def fail(_):
         raise RuntimeError("no data")
 
-    jobs = [job("a", 0), Job("a", 1, fail), job("a", 2), job("b", 0)]
+    jobs = [job("a", 0), replace(job("a", 1), measure=fail), job("a", 2), job("b", 0)]
     with pytest.raises(RuntimeError, match="no data") as caught:
-        run_jobs(jobs, tmp_path, STAMP, Pace(side_by_side=True))
+        run_jobs(jobs, tmp_path, STAMP, Execution(by_name=True, together=train_together))
     assert "in job a seed 1" in caught.value.__notes__
-    assert sorted(read_finished(tmp_path)) == ["a seed 0", "a seed 2"]
+    assert sorted(Results(tmp_path).jobs) == ["a seed 0", "a seed 2"]
 
 
 def test_processes_that_share_a_model_run_every_job_and_the_first_one_writes(tmp_path):
@@ -108,21 +64,9 @@ def test_processes_that_share_a_model_run_every_job_and_the_first_one_writes(tmp
     assert first.of(jobs) == jobs
     assert second.of(jobs) == jobs[1:]  # generation trains no base model
     assert (first.writes, second.writes) == (True, False)
-    assert first.folder(tmp_path) == second.folder(tmp_path) == tmp_path
-    run_jobs(jobs, tmp_path, STAMP, Pace(keep=False))
+    run_jobs(jobs, tmp_path, STAMP, Execution(together=train_together, keep=False))
     assert not read_rows(tmp_path)
     assert Share(1, 2).of(jobs, by_name=True) == jobs[1:]  # whole names, so that seeds stay together
-
-
-def test_a_slice_starts_what_will_end_in_it():
-    alone = Share(0, 1)
-    ask = alone.in_time(time.monotonic() + 60.0, whole=600.0)
-    assert ask(1.0)
-    assert ask(55.0)
-    assert not ask(120.0)
-    assert ask(301.0)  # more than half of a slice: there is no better time for it
-    assert not alone.in_time(time.monotonic() - 1.0, whole=600.0)(0.0)
-    assert alone.in_time(None)(1e9)
 
 
 # The base model

@@ -17,10 +17,8 @@ from scipy.optimize import minimize
 from llm_validation.__main__ import main
 from llm_validation.catalogue.reference import Reference, conditional, fit_reference, measure_reference, total_variation
 from llm_validation.catalogue.texts import Catalogue, encode_catalogue, item_catalogue, story_catalogue
-from llm_validation.catalogue.train import Task, Trainer, train_one
+from llm_validation.catalogue.train import Task, train_one
 from llm_validation.claims.table import find_check
-from llm_validation.grid.jobs import Job, Pace, read_finished, run_jobs
-from llm_validation.grid.processes import Share
 from llm_validation.model.model import build, save
 from llm_validation.runs import comparisons, distortion, people, proximal, unpaired
 from llm_validation.runs.catalogues import N_RESPONSES
@@ -29,8 +27,7 @@ from llm_validation.text.language import STORIES
 from llm_validation.training.loop import TrainingDiverged
 from llm_validation.training.schedule import Schedule
 from simulate.montecarlo import generator
-from simulate.rows.measurement import Measurement, measurement
-from simulate.rows.store import read_rows
+from simulate.rows.store import Results, read_rows
 
 CPU = torch.device("cpu")
 
@@ -186,41 +183,6 @@ def test_people_with_gaps_are_refused():
         people.check_people(People("gaps", gaps))
 
 
-# The grid
-
-
-def _measured(value: float) -> list[Measurement]:
-    return [measurement("D8", "reached", {"method": "rlhf"}, value)]
-
-
-def _fail(_: Trainer) -> list[Measurement]:
-    raise RuntimeError("no memory")
-
-
-def test_finished_jobs_are_skipped_and_others_lose_nothing(tmp_path):
-    stamp = {"fingerprint": "a"}
-    jobs = [Job("one", 0, lambda _: _measured(1.0)), Job("two", 0, _fail)]
-    with pytest.raises(RuntimeError, match="no memory") as caught:
-        run_jobs(jobs, tmp_path, stamp, Pace())
-    assert "in job two seed 0" in caught.value.__notes__
-    assert [row.estimate for row in read_rows(tmp_path)] == [1.0]
-    assert list(read_finished(tmp_path)) == ["one seed 0"]
-    ran = []
-    jobs = [Job("one", 0, _fail), Job("two", 1, lambda _: ran.append(1) or _measured(2.0))]
-    assert run_jobs(jobs, tmp_path, stamp, Pace()) == 0
-    assert ran == [1]
-    assert [row.estimate for row in read_rows(tmp_path)] == [1.0, 2.0]
-    assert run_jobs([Job("one", 0, lambda _: _measured(3.0))], tmp_path, {"fingerprint": "b"}, Pace()) == 0
-    assert [row.estimate for row in read_rows(tmp_path)] == [3.0]  # other code: everything again
-
-
-def test_no_job_starts_after_the_deadline(tmp_path):
-    jobs = [Job("one", 0, lambda _: _measured(1.0))]
-    late = Pace(may_start=Share(0, 1).in_time(time.monotonic() - 1.0))
-    assert run_jobs(jobs, tmp_path, {"fingerprint": "a"}, late) == 1
-    assert read_rows(tmp_path) == []
-
-
 # The command
 
 
@@ -252,11 +214,11 @@ def test_a_killed_run_goes_on_to_the_same_rows(tmp_path):
     subprocess.run([*command, str(tmp_path / "whole")], check=True, env=environment, capture_output=True)
     killed = subprocess.Popen([*command, str(tmp_path / "cut")], env=environment, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
-    while len(read_finished(tmp_path / "cut")) < 2 and killed.poll() is None and time.monotonic() < deadline:
+    while len(Results(tmp_path / "cut").jobs) < 2 and killed.poll() is None and time.monotonic() < deadline:
         time.sleep(0.02)
     killed.send_signal(signal.SIGKILL)
     killed.wait()
-    before = len(read_finished(tmp_path / "cut"))
+    before = len(Results(tmp_path / "cut").jobs)
     assert before >= 1
     subprocess.run([*command, str(tmp_path / "cut")], check=True, env=environment, capture_output=True)
     assert rows_of(tmp_path / "cut") == rows_of(tmp_path / "whole")

@@ -1,0 +1,193 @@
+"""Jobs, and the one rule by which they are run, kept and resumed: of simulations and of language models alike.
+
+A job is one unit of work at one seed and yields rows: a cell of a simulation one, a run of a language model many. It is
+done if its folder holds it with the code that its measuring modules reach now.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import joblib
+from tqdm import tqdm
+
+from simulate.rows.measurement import Measurement
+from simulate.rows.reach import defining, fingerprint
+from simulate.rows.store import Results, Row, Stamp
+from theory.claim import setting_key
+
+
+@dataclass(frozen=True)
+class Job:
+    """One unit of work: its name and seed (together unique in a folder), and the function that measures.
+
+    modules  whose reach is the code of its rows; by default the one that `measure` is written in
+    inputs   a digest of data that it reads
+    work     its expected seconds, 0 if they are not known
+    trains   does it train on a catalogue?
+    """
+
+    name: str
+    seed: int
+    measure: Callable[..., Iterable[Measurement]]
+    modules: tuple[str, ...] = ()
+    inputs: str = ""
+    work: float = 0.0
+    trains: bool = True
+
+    @property
+    def key(self) -> str:
+        return f"{self.name} seed {self.seed}"
+
+    @cached_property
+    def stamp(self) -> dict[str, object]:
+        """The part of its rows' stamp that is its own."""
+        modules = self.modules or (defining(self.measure),)
+        return {"modules": list(modules), "fingerprint": fingerprint(*modules)}
+
+    @property
+    def code(self) -> str:
+        """What its rows depend on: another code, and it is to be run again."""
+        return f"{self.stamp['fingerprint']} {self.inputs}".strip()
+
+
+#: What a job yielded with its seconds, or how it failed.
+Outcome = tuple[list[Measurement], float] | Exception
+
+
+def always(_: float) -> bool:
+    """No deadline."""
+    return True
+
+
+def in_time(deadline: float | None, whole: float = 0.0) -> Callable[[float], bool]:
+    """Asked before each job, with its expected seconds: may it start?
+
+    deadline  a value of time.monotonic(); None: always
+    whole     seconds of the whole slice: what takes more than half of one may start at any time, for it would find no
+              better
+    """
+
+    def ask(seconds: float) -> bool:
+        left = 0.0 if deadline is None else deadline - time.monotonic()
+        return deadline is None or (left >= 0.0 and (seconds <= left or seconds > whole / 2))
+
+    return ask
+
+
+def attempt(job: Job, *arguments: object) -> Outcome:
+    """What a job yields, or its error with a note that names it."""
+    began = time.perf_counter()
+    try:
+        return list(job.measure(*arguments)), time.perf_counter() - began
+    except Exception as error:
+        error.add_note(f"in job {job.key}")
+        return error
+
+
+def one_by_one(jobs: Sequence[Job]) -> list[Outcome]:
+    """The outcomes of jobs that are run together, here one after another."""
+    return [attempt(job) for job in jobs]
+
+
+@dataclass(frozen=True)
+class Execution:
+    """How jobs are run.
+
+    workers    jobs at a time, each in a process
+    by_name    all seeds of a name together instead, one name after another
+    together   what runs the jobs that are run together, or the single one, in a worker
+    may_start  asked before each job, with its expected seconds: is there time?
+    keep       False where another process writes down what is done
+    """
+
+    workers: int = 1
+    by_name: bool = False
+    together: Callable[[Sequence[Job]], list[Outcome]] = one_by_one
+    may_start: Callable[[float], bool] = always
+    keep: bool = True
+
+
+def run_jobs(
+    jobs: Sequence[Job],
+    folder: Path,
+    stamp: Stamp,
+    how: Execution | None = None,
+    *,
+    label: str = "simulate",
+    again: bool = False,
+) -> int:
+    """Run the jobs that `folder` does not hold yet, noting each as it is done; how many are left undone.
+
+    again     run them whether or not they are noted as done (a checkpoint they left is gone)
+    Workers are joblib's default backend (loky processes on one machine; wrap the call in
+    `joblib.parallel_backend("dask")` or `"ray"` for a cluster). A job that fails stops the run with its name; what was
+    finished is kept. What may be in the folder is `simulate.rows.merge.check_folder`'s business, and that nobody else
+    writes to it is `simulate.rows.store.locked`'s.
+    """
+    how, results = how or Execution(), Results(folder)
+    todo = [job for job in jobs if again or results.jobs.get(job.key) != job.code]
+    if len(todo) < len(jobs):
+        print(f"{len(jobs) - len(todo)} of {len(jobs)} jobs are done, {len(todo)} to go", file=sys.stderr)
+    units = by_name(todo) if how.by_name else [[job] for job in todo]
+    started = 0
+
+    def due() -> Iterator[Callable[[], tuple[int, list[Outcome]]]]:
+        nonlocal started
+        for number, unit in enumerate(units):
+            if not how.may_start(sum(job.work for job in unit)):
+                return
+            started += len(unit)
+            yield joblib.delayed(_numbered)(number, how.together, unit)
+
+    workers = 1 if how.by_name else max(1, min(how.workers, len(units)))
+    parallel = joblib.Parallel(n_jobs=workers, return_as="generator_unordered", pre_dispatch="n_jobs")
+    bar = tqdm(total=len(todo), desc=f"{label} → {folder.name}", unit="job", disable=not todo)
+    with closing(results), bar:
+        for number, outcomes in parallel(due()):
+            failed = None
+            for job, outcome in zip(units[number], outcomes, strict=True):
+                if isinstance(outcome, Exception):
+                    failed = failed or outcome
+                    continue
+                if how.keep:
+                    made = {**stamp, **job.stamp}
+                    stamp_id = hashlib.sha256(json.dumps(made, sort_keys=True).encode()).hexdigest()[:12]
+                    results.append(job.key, job.code, rows_of(job.seed, *outcome, stamp_id), stamp_id, made)
+                bar.set_postfix_str(job.key, refresh=False)
+                bar.update()
+            if failed is not None:
+                raise failed
+    return len(todo) - started
+
+
+def by_name(jobs: Sequence[Job]) -> list[list[Job]]:
+    """The jobs, those of one name together: the seeds of a run."""
+    groups: dict[str, list[Job]] = {}
+    for job in jobs:
+        groups.setdefault(job.name, []).append(job)
+    return list(groups.values())
+
+
+def rows_of(seed: int, measured: Sequence[Measurement], seconds: float, stamp_id: str) -> list[Row]:
+    """What a job yielded as result rows; its seconds are divided evenly among them."""
+    each = round(seconds / max(1, len(measured)), 3)
+    return [
+        Row(m.claim, m.check, setting_key(m.setting), seed, float(e.value), float(e.stderr), int(e.n), float(e.low),
+            float(e.high), each, e.witness, stamp_id)
+        for m in measured for e in [m.estimate]
+    ]  # fmt: skip
+
+
+def _numbered(
+    number: int, together: Callable[[Sequence[Job]], list[Outcome]], jobs: list[Job]
+) -> tuple[int, list[Outcome]]:
+    return number, together(jobs)
