@@ -13,8 +13,8 @@ import figures.best_of_n
 from figures.best_of_n import FIGURES
 from figures.style import look
 from paper.latex import latex
-from simulate.best_of_n.laws import BEST_OF_N
 from simulate.best_of_n.rejection import _from_the_top, draw_rows
+from simulate.experiments import EXPERIMENTS
 from simulate.montecarlo import generator
 from simulate.profiles import PROFILES
 from simulate.rows.store import Row
@@ -30,13 +30,8 @@ CHECKS: dict[str, Check] = {f"{claim.id}.{check.name}": check for claim in BEST_
 def run(key: str, number: int = 0, profile: str = "smoke") -> tuple[Check, dict, float, float]:
     check = CHECKS[key]
     setting = dict(check.settings[number])
-    estimate = BEST_OF_N[key](**setting, rng=generator(0, key, setting_key(setting)), profile=PROFILES[profile])
+    estimate = EXPERIMENTS[key](**setting, rng=generator(0, key, setting_key(setting)), profile=PROFILES[profile])
     return check, setting, estimate.value, estimate.stderr
-
-
-def test_every_check_has_an_experiment():
-    assert set(CHECKS) == set(BEST_OF_N)
-    assert [claim.id for claim in BEST_OF_N_CLAIMS] == [f"B{i}" for i in range(1, 10)]
 
 
 @pytest.mark.parametrize("key", CHECKS)

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from functools import partial
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from simulate.rows.measurement import Measurement
 from simulate.rows.merge import between, check_folder, first_difference, merge_main
 from simulate.rows.reach import ROOT, defining
 from simulate.rows.store import Results, locked, make_stamp, read_rows
+from theory.claims import CLAIMS
 
 SWEEP = ["D1", "D2", "D3", "D8", "D11", "D13"]
 #: Modules of two topics, for jobs that depend on nothing but them.
@@ -296,6 +298,11 @@ def test_no_experiment_reaches_a_claim(module):
     """A row would go stale with every word of a statement, and could be made from its own prediction."""
     named = {path.as_posix() for path in reach.reach(module)}
     assert not {name for name in named if name.endswith("claims.py") or name.startswith(("figures", "paper"))}
+
+
+def test_ids_of_claims_leave_no_gap():
+    count = Counter(claim.id[0] for claim in CLAIMS)
+    assert {claim.id for claim in CLAIMS} == {f"{letter}{k}" for letter, n in count.items() for k in range(1, n + 1)}
 
 
 def test_no_check_is_measured_twice():
