@@ -23,7 +23,7 @@ from transformers.cache_utils import DynamicCache
 
 from llm_validation.generation.cache import Rows, forward, left_padded, new_cache, select_rows
 from llm_validation.generation.scorers import Batch, IncrementalScorer, Scorer, checked_scores
-from llm_validation.generation.uniforms import uniform_table
+from llm_validation.generation.uniforms import uniforms
 from theory.validate import Array
 
 if TYPE_CHECKING:
@@ -228,7 +228,7 @@ class Run:
         """Quantiles (B,) of the group's rows at its next position."""
         prompt, row = np.divmod(group.rows, self.n)
         new = np.diff(prompt, prepend=-1) > 0  # rows ascend, so those of a prompt are side by side
-        table = uniform_table(self.seed, prompt[new].tolist(), group.written, self.n)
+        table = uniforms(self.seed, prompt[new].tolist(), group.written, self.n)
         return torch.as_tensor(table[np.cumsum(new) - 1, row], device=self.device)
 
     def _encode(self, group: Group) -> Tensor:
