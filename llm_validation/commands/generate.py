@@ -90,11 +90,11 @@ def generate(options: argparse.Namespace) -> tuple[list[Outcome], Any]:
 
 
 def _line(prompt: int, response: Response | None, truncated: Response | None, tokenizer: Any) -> str:
-    def shown(found: Response | None) -> dict[str, Any] | None:
-        if found is None:
+    def shown(response: Response | None) -> dict[str, Any] | None:
+        if response is None:
             return None
-        text = tokenizer.decode(list(found.tokens), skip_special_tokens=True)
-        return {"text": text, "reward": found.reward, "row": found.row, "finished": found.finished}
+        text = tokenizer.decode(list(response.tokens), skip_special_tokens=True)
+        return {"text": text, "reward": response.reward, "row": response.row, "finished": response.finished}
 
     return json.dumps({"prompt": prompt, "response": shown(response), "truncated": shown(truncated)})
 

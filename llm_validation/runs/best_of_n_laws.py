@@ -58,8 +58,8 @@ def _cut(weights: Array, order: Index, fraction: float) -> _Stage:
     """Drop the lowest `fraction` by score, `order` being the rows' places from the lowest score up."""
     ordered = weights[order]
     upper = np.cumsum(ordered)
-    share = np.divide(upper - fraction * upper[-1], ordered, out=np.zeros_like(ordered), where=ordered > 0)
-    kept = np.clip(share, 0.0, 1.0) * ordered
+    fractions = np.divide(upper - fraction * upper[-1], ordered, out=np.zeros_like(ordered), where=ordered > 0)
+    kept = np.clip(fractions, 0.0, 1.0) * ordered
     occupied = np.flatnonzero(ordered > 0)
     place = int(np.searchsorted(occupied, int(np.argmax(kept > 0))))
     near = occupied[max(0, place - AT_CUT) : place + AT_CUT + 1]

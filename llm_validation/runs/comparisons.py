@@ -163,11 +163,13 @@ def nash_objective(reference: Reference, win_rates: Array, weights: Array) -> Ca
     return objective
 
 
-def dpo_objective(reference: Reference, found: list[Situation], kl_betas: Array) -> Callable[[int, Tensor], Tensor]:
+def dpo_objective(reference: Reference, prompts: list[Situation], kl_betas: Array) -> Callable[[int, Tensor], Tensor]:
     """DPO on all comparisons of all prompts at once: weights Q·P̂ on ordered pairs (winner, loser)."""
     A = reference.n_responses
     wins, loses = (index.to(reference.device) for index in torch.where(~torch.eye(A, dtype=torch.bool)))
-    mass = reference.tensor(np.stack([2.0 * s.pair_weights * s.win_rates for s in found]) / len(found))[:, wins, loses]
+    mass = reference.tensor(np.stack([2.0 * s.pair_weights * s.win_rates for s in prompts]) / len(prompts))[
+        :, wins, loses
+    ]
     ref, betas = reference.logs, reference.tensor(kl_betas)[:, None]
 
     def objective(_: int, logs: Tensor) -> Tensor:

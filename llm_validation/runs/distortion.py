@@ -80,13 +80,13 @@ def instance(name: str, seed: int) -> Instance:
 def _split_clones(collapsed: Instance, clones: int) -> Instance:
     """I6 with its class of clones as `clones` responses, each standing for an equal share of the class."""
     columns = [0, 1, *[2] * clones]
-    share = np.array([1.0, 1.0, *[1.0 / clones] * clones])
-    masses = collapsed.mu[columns] * share
+    mass = np.array([1.0, 1.0, *[1.0 / clones] * clones])
+    masses = collapsed.mu[columns] * mass
     population = Population(collapsed.population.utilities[:, columns], collapsed.population.weights)
     return Instance(
         population,
         product_pairs(masses),
-        collapsed.log_reference[columns] + np.log(share),
+        collapsed.log_reference[columns] + np.log(mass),
         collapsed.tau,
         np.ones(len(columns)),
         collapsed.bt_beta,

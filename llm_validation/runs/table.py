@@ -21,7 +21,6 @@ from llm_validation.runs.catalogues import encoded_catalogue, fit_catalogue, fit
 from llm_validation.runs.run import PEOPLE, Context, Run
 from simulate.rows.grid import Job
 from simulate.rows.measurement import Measurement
-from theory.claims import find_claim
 
 #: The module that fits references: the code that a kept one depends on, and every run that starts from it.
 FITS = "llm_validation.runs.catalogues"
@@ -37,7 +36,7 @@ def runs_of(claims: Sequence[str]) -> list[Run]:
     """The runs that show one of these claims, all for none. ValueError for a claim without a run."""
     known = {claim for run in RUNS for claim in run.claim_ids}
     for claim in claims:
-        if find_claim(claim).id not in known:
+        if claim not in known:
             raise ValueError(
                 f"{claim} has no check on a language model; those that have are {', '.join(sorted(known))}"
             )
