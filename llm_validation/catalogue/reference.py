@@ -159,12 +159,47 @@ def measure_reference(model: Any, trie: PrefixTrie) -> Array:
 def fit_reference(
     model: Any, encoded: Encoded, target: Array, schedule: Schedule, device: torch.device, trainer: Trainer = train_one
 ) -> Trained:
-    """Fine-tune onto a designed law on the catalogue, target (P, A) with rows that sum to one; the model in place.
+    """Fine-tune onto a designed law on the catalogue; the model in place.
 
     Minimises Σ_x KL(target_x ‖ π_x) over responses and off, target off being `OFF_TARGET`; the schedule is run again
     while more than `OFF_LIMIT` is off the catalogue at some prompt, `FIT_ROUNDS` times at most (text in many tokens
-    takes longer to learn). ValueError names that prompt if it stays so, or if the model's tree attention is not what it
-    should be. The last round is returned.
+    takes longer to learn).
+
+    Parameters
+    ----------
+    model
+        Any causal language model of transformers.
+    encoded : Encoded
+        The catalogue in tokens: P prompts, A responses each.
+    target : ndarray, (P, A)
+        Rows that sum to one.
+    schedule : Schedule
+        Steps, rate, warm-up, clip.
+    device : torch.device
+        Where to train.
+    trainer : callable
+        How one task is trained; alone by default.
+
+    Returns
+    -------
+    Trained
+        Of the last round.
+
+    Raises
+    ------
+    ValueError
+        Names the prompt that stays off the catalogue; a model whose tree attention is not what it should be.
+
+    Examples
+    --------
+    >>> from llm_validation import fit_reference
+    >>> from llm_validation.catalogue.texts import Encoded
+    >>> from llm_validation.model.model import build
+    >>> encoded = Encoded(prompts=((3,),), responses=(((4, 1), (5, 1)),))
+    >>> model, schedule = build("smoke", vocab_size=16, context=32, seed=0), Schedule(steps=100, rate=3e-3)
+    >>> fitted = fit_reference(model, encoded, np.array([[0.75, 0.25]]), schedule, torch.device("cpu"))
+    >>> bool(np.abs(np.exp(fitted.log_policy[0, :2]) - [0.75, 0.25]).max() < 0.05)
+    True
     """
     trie = encoded.trie().to(device)
     agrees_with_rows(model, trie, encoded.prompts[0], encoded.responses[0], 1e-3 if device.type == "cpu" else 2e-2)

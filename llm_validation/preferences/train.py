@@ -102,15 +102,49 @@ def train_on_preferences(
     context: int | None = None,
     on_step: Callable[[int, int, float], None] | None = None,
 ) -> PreferenceRun:
-    """Train `model` in place, on the device it is on.
+    """Train `model` in place on preferences, on the device it is on; `align` on the package's page.
 
-    loss      a name of `LOSSES` with pairs or two classes, or a function of (policy_chosen, policy_rejected,
-              reference_chosen, reference_rejected) like those; a function is taken to want two classes
-    options   keyword arguments of the loss: kl_beta, alpha …
-    context   longest text in tokens, which mismatched completions keep to; by default the longest of the data
-    on_step   called after each step with (step, steps, loss)
-    ValueError before the first step: an unknown loss or option, pairs wanted and not there, a shift that the loss does
-    not have, a class too small for the batches. TrainingDiverged names the step, the value and the lines of the batch.
+    Parameters
+    ----------
+    model
+        Any causal language model of transformers; as it stands it is also the reference.
+    data : Preferences
+        Pairs, or labelled examples of two classes, in tokens; see `read_preferences`.
+    loss : str or callable
+        A name of `llm_validation.losses.LOSSES` with pairs or two classes, or a function of (policy_chosen,
+        policy_rejected, reference_chosen, reference_rejected) like those; a function is taken to want two classes.
+    config : PreferenceTraining
+        Seed, epochs, batch, rate.
+    options : mapping, optional
+        Keyword arguments of the loss: kl_beta, alpha …
+    context : int, optional
+        Longest text in tokens, which mismatched completions keep to; by default the longest of the data.
+    on_step : callable, optional
+        Called after each step with (step, steps, loss).
+
+    Returns
+    -------
+    PreferenceRun
+        Loss and gradient norm of every batch, tokens per second.
+
+    Raises
+    ------
+    ValueError
+        Before the first step: an unknown loss or option, pairs asked for and not there, a shift that the loss does not
+        have, a class too small for the batches.
+    TrainingDiverged
+        Names the step, the value and the lines of the batch.
+
+    Examples
+    --------
+    >>> from llm_validation import align
+    >>> from llm_validation.model.model import build
+    >>> chosen, rejected = Example((3,), (4, 1), line=1), Example((3,), (5, 1), line=1)
+    >>> pairs = Preferences("example", (chosen,), (rejected,), paired=True)
+    >>> model = build("smoke", vocab_size=16, context=32, seed=0)
+    >>> run = align(model, pairs, "dpo", PreferenceTraining(seed=0, batch=1, epochs=20, rate=1e-3))
+    >>> round(float(run.loss[0]), 4), bool(run.loss[-1] < 0.6)  # log 2 at the reference
+    (0.6931, True)
     """
     how = _Objective.of(loss, data, dict(options or {}), config)
     plan = [rows for epoch in range(config.epochs) for rows in epoch_batches(data, config.batch, config.seed, epoch)]

@@ -160,9 +160,41 @@ def bradley_terry_loss(scores_winner: Tensor, scores_loser: Tensor, sizes: Tenso
 
 
 def train_reward_model(model: Any, comparisons: Sequence[Comparison], how: RewardTraining, seed: int) -> RewardFit:
-    """Train a reward model from a language model's weights (which stay as they are). seed: order of the batches.
+    """Train a reward model from a language model's weights (which stay as they are).
 
-    ValueError without comparisons; TrainingDiverged at the first loss that is no number.
+    Parameters
+    ----------
+    model
+        Any causal language model of transformers.
+    comparisons : sequence of Comparison
+        Winner and loser in tokens, and how many of them they have in common.
+    how : RewardTraining
+        Steps, batch, rate.
+    seed : int
+        Order of the batches.
+
+    Returns
+    -------
+    RewardFit
+        `.model`, and the loss of every batch in nats per comparison.
+
+    Raises
+    ------
+    ValueError
+        There are no comparisons.
+    TrainingDiverged
+        At the first loss that is no number.
+
+    Examples
+    --------
+    >>> from llm_validation import train_reward_model
+    >>> from llm_validation.model.model import build
+    >>> from llm_validation.rewards.comparisons import Comparison
+    >>> comparisons = [Comparison(winner=(3, 4), loser=(3, 5), prompt=1)]
+    >>> model = build("smoke", vocab_size=16, context=32, seed=0)
+    >>> fit = train_reward_model(model, comparisons, RewardTraining(steps=20, batch=2), seed=0)
+    >>> bool(fit.loss[-1] < fit.loss[0])
+    True
     """
     if not comparisons:
         raise ValueError("there are no comparisons to train on")

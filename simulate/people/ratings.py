@@ -104,17 +104,39 @@ def read_ratings(
     items: Sequence[str] | None = None,
     per_user_scale: bool = False,
 ) -> RatedItems:
-    """Read a file of ratings or rankings.
+    """Read a file of ratings or rankings: csv or csv.gz with a header, one row per user, one column per item.
 
-    kind            ratings: higher is better, utility (rating − min)/(max − min); rankings: cell = rank, 1 best,
-                    utility (A − rank)/(A − 1), each row a permutation of 1…A
-    scale           the rating scale (min, max); None: the smallest and largest rating in the file
-    missing         None: a missing cell is an error. "drop": leave out users with missing cells. "pairs": keep them
-                    and use the pairs both of whose items a user rated
-    items           names of the item columns; None: every column most of whose cells are numbers
-    per_user_scale  min–max per user instead of per file (a user who rates everything alike is then an error)
+    Parameters
+    ----------
+    path : str or Path
+    kind : {"ratings", "rankings"}
+        Ratings: higher is better, utility (rating − min)/(max − min). Rankings: a cell is a rank, 1 best, utility
+        (A − rank)/(A − 1), each row a permutation of 1…A.
+    scale : (float, float), optional
+        The rating scale (min, max); None: the smallest and largest rating in the file.
+    missing : {"drop", "pairs"}, optional
+        None: a missing cell is an error. "drop": leave out users with missing cells. "pairs": keep them and use the
+        pairs both of whose items a user rated.
+    items : sequence of str, optional
+        Names of the item columns; None: every column most of whose cells are numbers.
+    per_user_scale : bool
+        Min–max per user instead of per file (a user who rates everything alike is then an error).
 
-    Raises FileNotFoundError, or ValueError naming the line (of the file, the header is line 1) and column.
+    Returns
+    -------
+    RatedItems
+        Utilities (users, items), names, and what was left out.
+
+    Raises
+    ------
+    FileNotFoundError
+        No such file.
+    ValueError
+        Names the line (of the file, the header is line 1) and column.
+
+    Examples
+    --------
+    See `simulate.people`.
     """
     path = Path(path)
     if not path.is_file():

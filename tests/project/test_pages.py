@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import ast
+import doctest
+import importlib
+import inspect
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +19,7 @@ PAGES = [
 ]
 #: A package that is a function too, and can be called (its page says how).
 CALLED = {"theory.distortion", "theory.distortion.audit"}
+UNFINISHED = {"theory", "policy", "social_choice", "distortion", "audit", "rows", "claims"}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.parent.relative_to(ROOT).as_posix())
@@ -27,6 +32,34 @@ def test_no_module_shadows_a_public_name(page):
     modules = {path.stem for path in page.parent.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()}
     shadowed = {f"{package}.{name}" for name in public & modules}
     assert shadowed <= CALLED
+
+
+SOURCES = [
+    path for folder in ("theory", "simulate", "llm_validation") for path in sorted((ROOT / folder).rglob("*.py"))
+]
+EXAMPLES = [path for path in SOURCES if re.search(r"^ *>>> ", path.read_text(), re.MULTILINE)]
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_examples_run(path):
+    name = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+    failed, attempted = doctest.testmod(importlib.import_module(name))
+    assert attempted
+    assert not failed
+
+
+def test_public_functions_say_what_they_take_and_return():
+    """Every function of a page has numpydoc's sections and an example."""
+    sections = ("Parameters", "Returns", "Examples")
+    missing = []
+    for page in PAGES:
+        package = importlib.import_module(".".join(page.parent.relative_to(ROOT).parts))
+        for public in getattr(package, "__all__", ()):
+            found = getattr(package, public)
+            if inspect.isfunction(found) and page.parent.name not in UNFINISHED:
+                text = inspect.getdoc(found) or ""
+                missing += [f"{public}: {name}" for name in sections if f"{name}\n{'-' * len(name)}\n" not in text]
+    assert not missing
 
 
 def test_pages_of_stages_import_nothing():

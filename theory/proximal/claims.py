@@ -3,8 +3,8 @@
 `response` counts from 0; "H" is the hyper response.
 
 >>> from theory.claims import find_claim
->>> find_claim("P9").check("gap").predict({"response": 0, "alpha": 2.25, "kl_beta": 0.1})
-0.6931471805599453
+>>> round(find_claim("P9").check("gap").predict({"response": 0, "alpha": 2.25, "kl_beta": 0.1}), 10)
+0.7563076126
 """
 
 from __future__ import annotations
