@@ -10,67 +10,20 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from scipy.optimize import linprog, minimize_scalar
-from scipy.special import logsumexp
+from scipy.optimize import linprog
 
+from tests.oracles.games import (
+    GAP,
+    assert_solves_ball,
+    bradley_terry_mixture,
+    complement,
+    dirichlet,
+    exploitability,
+    random_game,
+)
 from theory.policy.kl_ball import kl, kl_from_log
 from theory.policy.nash import maximal_lottery, nlhf, nlhf_cvxpy, nlhf_regularized
 from theory.solution import CertificateError
-
-GAP = 1e-9
-
-
-def random_game(size: int, seed: int) -> np.ndarray:
-    """Independent uniform win rates: equilibria on about half of the alternatives."""
-    return complement(np.random.default_rng(seed).random((size, size)))
-
-
-def bradley_terry_mixture(size: int, seed: int, bt_beta: float = 5.0, users: int = 10) -> np.ndarray:
-    rng = np.random.default_rng(seed)
-    utilities, weights = rng.random((users, size)), rng.dirichlet(np.ones(users))
-    P = np.zeros((size, size))
-    for u, w in zip(utilities, weights, strict=True):
-        P += w / (1.0 + np.exp(-bt_beta * (u[:, None] - u[None, :])))
-    return complement(P)
-
-
-def complement(P: np.ndarray) -> np.ndarray:
-    upper = np.triu(P, 1)
-    return upper + np.tril(1.0 - upper.T, -1) + 0.5 * np.eye(P.shape[0])
-
-
-def dirichlet(size: int, seed: int) -> np.ndarray:
-    return np.random.default_rng(seed).dirichlet(np.full(size, 2.0))
-
-
-def exploitability(P: np.ndarray, policy: np.ndarray) -> float:
-    return float(np.max((P - 0.5) @ policy))
-
-
-def ball_exploitability(P: np.ndarray, policy: np.ndarray, log_ref: np.ndarray, tau: float) -> float:
-    """max of π'ᵀMπ over the ball as the least λ·tau + λ·log Σ π_ref e^{Mπ/λ}: an upper bound at any λ."""
-    values = (P - 0.5) @ policy
-    shifted = values - values.max()
-
-    def dual(log_weight: float) -> float:
-        weight = math.exp(log_weight)
-        return weight * tau + weight * float(logsumexp(log_ref + shifted / weight))
-
-    grid = np.linspace(-30.0, 15.0, 181)
-    start = grid[int(np.argmin([dual(x) for x in grid]))]
-    best = minimize_scalar(dual, bounds=(start - 0.3, start + 0.3), method="bounded", options={"xatol": 1e-9})
-    return float(min(best.fun, 0.0) + values.max())
-
-
-def assert_solves_ball(P: np.ndarray, log_ref: np.ndarray, tau: float, policy: np.ndarray, gap: float = 1e-8) -> None:
-    """Feasible, and of dual gap at most `gap`; the default allows for the scalar search, good to 1e-9."""
-    assert policy.min() >= 0
-    assert policy.sum() == pytest.approx(1.0, abs=1e-12)
-    assert kl_from_log(policy, log_ref) <= tau + 1e-10
-    assert ball_exploitability(P, policy, log_ref, tau) <= gap
-
 
 # --- maximal lotteries
 
@@ -281,131 +234,28 @@ def test_sparse_game_near_the_threshold_in_a_large_game() -> None:
         assert solution.status.endswith("inactive" if share > 1 else "constraint active")
 
 
-# --- the penalty form, and Proposition 14
-
-
-@pytest.mark.parametrize("weight", [1e-6, 1e-3, 0.03, 0.3, 10.0, 1e4])
-@pytest.mark.parametrize("size", [2, 11, 150])
-@pytest.mark.parametrize("make", [random_game, bradley_terry_mixture])
-def test_regularized_gap_and_fixed_point(make, size: int, weight: float) -> None:
-    P, ref = make(size, 3), dirichlet(size, 4)
-    solution = nlhf_regularized(P, ref, weight)
-    values = (P - 0.5) @ solution.policy
-    gap = weight * (float(logsumexp(np.log(ref) + values / weight)) + kl(solution.policy, ref))
-    assert gap <= 1e-8 * max(1.0, weight)
-    assert solution.gap == pytest.approx(gap, abs=1e-12 * max(1.0, weight))
-    logits = np.log(ref) + values / weight
-    fixed_point = np.exp(logits - logits.max())
-    if weight >= 0.03:  # gap ≥ weight·KL(π‖fixed point) ≥ 2·weight·(total variation)²
-        np.testing.assert_allclose(solution.policy, fixed_point / fixed_point.sum(), atol=1e-4)
-
-
-def test_regularized_game_of_two_has_a_closed_form() -> None:
-    """P(a≻b) = ½ + m: (Mπ)_a − (Mπ)_b = m whatever π is, so π(a)/π(b) = ref(a)/ref(b)·e^{m/weight}."""
-    P = np.array([[0.5, 0.8], [0.2, 0.5]])
-    odds = (0.3 / 0.7) * math.exp(0.3 / 0.25)
-    assert nlhf_regularized(P, [0.3, 0.7], 0.25).policy[0] == pytest.approx(odds / (1 + odds), rel=1e-9)
-
-
-@pytest.mark.parametrize("weight", [0.02, 0.1, 1.0])
-@pytest.mark.parametrize("make", [random_game, bradley_terry_mixture])
-def test_regularized_solves_the_ball_of_its_own_radius(make, weight: float) -> None:
-    """Proposition 14, weight → tau."""
-    P, ref = make(25, 5), dirichlet(25, 6)
-    regularized = nlhf_regularized(P, ref, weight, tolerance=1e-13).policy
-    tau = kl(regularized, ref)
-    assert ball_exploitability(P, regularized, np.log(ref), tau) <= 1e-8
-    np.testing.assert_allclose(nlhf(P, ref, tau, tolerance=1e-12).policy, regularized, atol=1e-6)
-
-
-@pytest.mark.parametrize("tau", [0.05, 0.4])
-@pytest.mark.parametrize("make", [random_game, bradley_terry_mixture])
-def test_active_ball_is_regularized_with_some_weight(make, tau: float) -> None:
-    """Proposition 14, tau → weight: log π/π_ref is affine in Mπ, and its slope is 1/weight."""
-    P, ref = make(25, 5), dirichlet(25, 6)
-    policy = nlhf(P, ref, tau, tolerance=1e-13).policy
-    slope = np.polyfit((P - 0.5) @ policy, np.log(policy / ref), 1)[0]
-    np.testing.assert_allclose(nlhf_regularized(P, ref, 1 / slope, tolerance=1e-13).policy, policy, atol=1e-6)
-
-
-def test_inactive_ball_is_weight_zero() -> None:
-    """Proposition 14, the end of the family: as the weight falls the policies approach the lottery."""
-    P, ref = random_game(25, 5), dirichlet(25, 6)
-    lottery = maximal_lottery(P).policy
-    np.testing.assert_allclose(nlhf(P, ref, kl(lottery, ref) + 0.1).policy, lottery, atol=1e-6)
-    distances = [np.abs(nlhf_regularized(P, ref, w).policy - lottery).sum() for w in (1e-1, 1e-2, 1e-3, 1e-4, 1e-5)]
-    assert all(np.diff(distances) < 0)
-    assert distances[-1] < 1e-2
-
-
-# --- any small game
-
-win_rate = st.one_of(st.sampled_from([0.0, 0.5, 0.5, 0.75, 1.0]), st.floats(0.0, 1.0))
-
-
-@st.composite
-def games(draw: st.DrawFn) -> np.ndarray:
-    size = draw(st.integers(1, 7))
-    rows = draw(st.lists(st.lists(win_rate, min_size=size, max_size=size), min_size=size, max_size=size))
-    return complement(np.array(rows))
-
-
-@given(games())
-def test_any_lottery_is_certified(P: np.ndarray) -> None:
-    solution = maximal_lottery(P)
-    assert solution.policy.min() >= 0
-    assert solution.policy.sum() == pytest.approx(1.0, abs=1e-12)
-    assert exploitability(P, solution.policy) <= GAP
-    assert solution.gap == pytest.approx(exploitability(P, solution.policy), abs=1e-14)
-
-
-@given(games(), st.floats(-14.0, 3.0), st.floats(0.0, 200.0))
-def test_any_ball_is_certified(P: np.ndarray, log_tau: float, depth: float) -> None:
-    """References from uniform to e^{-200}, tau from 1e-6 to 20."""
-    size = P.shape[0]
-    log_ref = -depth * np.arange(size) / size
-    log_ref = log_ref - float(logsumexp(log_ref))
-    tau = math.exp(log_tau)
-    assert_solves_ball(P, log_ref, tau, nlhf(P, log_reference=log_ref, tau=tau).policy)
-
-
-@given(games(), st.floats(-14.0, 5.0))
-def test_any_penalty_is_certified(P: np.ndarray, log_weight: float) -> None:
-    size, weight = P.shape[0], math.exp(log_weight)
-    ref = dirichlet(size, size)
-    policy = nlhf_regularized(P, ref, weight).policy
-    values = (P - 0.5) @ policy
-    gap = weight * (float(logsumexp(np.log(ref) + values / weight)) + kl(policy, ref))
-    assert gap <= 1e-9 + 1e-13 * weight
-
-
 # --- errors
 
 
-def test_bad_input_is_named() -> None:
-    P, ref = random_game(3, 0), np.full(3, 1 / 3)
-    broken = P.copy()
-    broken[0, 2] += 0.01
-    with pytest.raises(ValueError, match=r"win_rates\[0, 2\]"):
-        maximal_lottery(broken)
-    with pytest.raises(ValueError, match=r"win_rates\[1, 0\]"):
-        nlhf(np.array([[0.5, 0.1], [1.9, 0.5]]), [0.5, 0.5], 0.1)
-    with pytest.raises(ValueError, match="tau = -1"):
-        nlhf(P, ref, -1)
-    with pytest.raises(ValueError, match="needs reference"):
-        nlhf(P, tau=1.0)
-    with pytest.raises(ValueError, match=r"reference\[1\] = 0"):
-        nlhf(P, [0.5, 0.0, 0.5], 1.0)
-    with pytest.raises(ValueError, match="not both"):
-        nlhf(P, ref, 1.0, log_reference=np.log(ref))
-    with pytest.raises(ValueError, match="weight"):
-        nlhf_regularized(P, ref, 0.0)
-    with pytest.raises(ValueError, match="needs reference"):
-        nlhf_regularized(P, None, 1.0)
-    with pytest.raises(ValueError, match="tolerance"):
-        maximal_lottery(P, tolerance=0.0)
-    with pytest.raises(ValueError, match="tau"):
-        nlhf_cvxpy(P, ref, math.inf)
+P3, THIRDS = random_game(3, 0), np.full(3, 1 / 3)
+BAD_INPUT = (
+    (lambda: maximal_lottery(P3 + 0.01 * np.outer([1, 0, 0], [0, 0, 1])), r"win_rates\[0, 2\]"),
+    (lambda: nlhf(np.array([[0.5, 0.1], [1.9, 0.5]]), [0.5, 0.5], 0.1), r"win_rates\[1, 0\]"),
+    (lambda: nlhf(P3, THIRDS, -1), "tau = -1"),
+    (lambda: nlhf(P3, tau=1.0), "needs reference"),
+    (lambda: nlhf(P3, [0.5, 0.0, 0.5], 1.0), r"reference\[1\] = 0"),
+    (lambda: nlhf(P3, THIRDS, 1.0, log_reference=np.log(THIRDS)), "not both"),
+    (lambda: nlhf_regularized(P3, THIRDS, 0.0), "weight"),
+    (lambda: nlhf_regularized(P3, None, 1.0), "needs reference"),
+    (lambda: maximal_lottery(P3, tolerance=0.0), "tolerance"),
+    (lambda: nlhf_cvxpy(P3, THIRDS, math.inf), "tau"),
+)
+
+
+@pytest.mark.parametrize(("call", "message"), BAD_INPUT, ids=[message for _, message in BAD_INPUT])
+def test_bad_input_is_named(call, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        call()
 
 
 def test_missing_certificate_is_an_error() -> None:

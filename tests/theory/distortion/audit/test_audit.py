@@ -7,7 +7,7 @@ program bounds the supremum from below. Lower end: the witness is checked from i
 from __future__ import annotations
 
 import math
-from itertools import pairwise, product
+from itertools import product
 
 import numpy as np
 import pytest
@@ -17,32 +17,15 @@ from scipy.optimize import linprog
 from scipy.special import expit
 
 from tests.oracles import strategies
+from tests.oracles.audits import CLOSED, population, relative_gap, true_distortion
 from theory.bradley_terry import Population
-from theory.distortion.audit.averages import MomentCertificate, lemma_cuts, moment_bound, separate, support
-from theory.distortion.audit.ball import first_simplex, simplex_bound
-from theory.distortion.audit.boxes import TypeCertificate, supremum
+from theory.distortion.audit.averages import lemma_cuts, moment_bound
 from theory.distortion.audit.interval import audit
-from theory.distortion.audit.observed import from_counts, from_win_rates, user_half_width
+from theory.distortion.audit.observed import from_win_rates
 from theory.distortion.audit.progress import Audit
 from theory.distortion.factors import borda_factor, borda_lower_factor, linear_factor
 from theory.distortion.instances import borda_instance, condorcet_instance
-from theory.policy.kl_ball import KLBall, kl, maximize_in_kl_ball
-
-#: What A ≤ 3 reaches; the measured gaps are about 2e-6 (see the module's last padding stage).
-CLOSED = 1e-4
-
-
-def population(rng: np.random.Generator, types: int, alternatives: int) -> Population:
-    return Population(rng.random((types, alternatives)), rng.dirichlet(np.ones(types)))
-
-
-def true_distortion(users: Population, policy: np.ndarray, reference=None, tau=math.inf) -> float:
-    u = users.average_utility
-    return float(u @ maximize_in_kl_ball(u, reference, tau)) / float(u @ policy)
-
-
-def relative_gap(result: Audit) -> float:
-    return 0.0 if result.lower == result.upper else result.upper / result.lower - 1.0
+from theory.policy.kl_ball import maximize_in_kl_ball
 
 
 def maximal_lottery(P: np.ndarray) -> np.ndarray:
@@ -66,15 +49,6 @@ def grid_supremum(P: np.ndarray, policy: np.ndarray, bt_beta: float, levels: int
         result = linprog(-U[:, x], A_eq=np.array([gap, U @ policy]), b_eq=[0.0, 1.0])
         best = max(best, -result.fun)
     return best
-
-
-def dual_function(certificate: TypeCertificate, U: np.ndarray) -> np.ndarray:
-    """F(U), written out pair by pair from the definition."""
-    o = certificate.observed
-    total = U @ certificate.benchmark - certificate.ratio * (U @ certificate.policy)
-    for x, y, low, high, lam in zip(o.first, o.second, o.low, o.high, certificate.multipliers, strict=True):
-        total = total + lam * (expit(o.bt_beta * (U[:, x] - U[:, y])) - (low if lam > 0 else high))
-    return total
 
 
 def check_witness(result: Audit, P: np.ndarray, policy: np.ndarray, bt_beta: float, reference=None, tau=math.inf):
@@ -196,82 +170,6 @@ def test_a_policy_that_may_be_worthless():
     assert np.abs(result.witness.win_rates(5.0) - users.win_rates(5.0)).max() < 1e-9
 
 
-# -- certificates ------------------------------------------------------------------------------------------
-
-
-def test_certificates_hold_at_random_types_and_on_a_grid():
-    rng = np.random.default_rng(11)
-    P = population(rng, 9, 3).win_rates(6.0)
-    policy = rng.dirichlet(np.ones(3))
-    result = audit(P, policy, 6.0)
-    grid = np.array(list(product(np.linspace(0, 1, 41), repeat=3)))
-    U = np.concatenate([grid, rng.random((100_000, 3)), rng.random((50_000, 3)) ** 8])
-    assert len(result.certificate) == 3
-    assert max(c.bound for c in result.certificate) == pytest.approx(result.upper, rel=1e-12)
-    proved = [c for c in result.certificate if isinstance(c, TypeCertificate)]
-    assert proved
-    for certificate in proved:
-        values = dual_function(certificate, U)
-        assert np.allclose(values, certificate.values(U), atol=1e-12)
-        assert values.max() <= max(certificate.supremum, 0.0) + 1e-12
-    # With intervals the multiplier's sign decides which end counts.
-    counts = np.rint(4000 * P).astype(int)
-    np.fill_diagonal(counts, 0)
-    loose = [c for c in audit(None, policy, 6.0, counts=counts).certificate if isinstance(c, TypeCertificate)]
-    assert loose
-    for certificate in loose:
-        assert np.allclose(dual_function(certificate, U), certificate.values(U), atol=1e-12)
-        assert certificate.values(U).max() <= max(certificate.supremum, 0.0) + 1e-12
-    # And it can fail: a ratio below the witness's distortion has a type with F > 0, found by both routes.
-    best = max(proved, key=lambda c: c.bound)
-    wrong = TypeCertificate(
-        best.alternatives, best.observed, best.benchmark, policy, 0.99 * result.lower, best.multipliers, 0.0
-    )
-    assert dual_function(wrong, U).max() > 0
-    assert supremum(wrong, 100_000).bound > 0
-
-
-def test_moment_certificates_hold_for_random_populations():
-    rng = np.random.default_rng(12)
-    users = population(rng, 5, 6)
-    observed = from_win_rates(users.win_rates(4.0), 4.0)
-    policy, cuts = rng.dirichlet(np.ones(6)), lemma_cuts(observed)
-    u = users.average_utility
-    for q in np.eye(6):
-        lemma, at = moment_bound(policy, q, cuts, 0.01)
-        pairs, _ = moment_bound(policy, q, cuts.extend(separate(observed, at)), 0.01)
-        for certificate in (lemma, pairs):
-            assert isinstance(certificate, MomentCertificate)
-            assert (certificate.cuts.rows @ u <= certificate.cuts.rhs + 1e-12).all()
-            assert q @ u - certificate.ratio * (policy @ u) <= certificate.excess + 1e-12
-            assert q @ u <= certificate.bound * (policy @ u)
-        assert pairs.bound <= lemma.bound + 1e-9
-
-
-def test_pair_support_is_the_maximum_over_users():
-    grid = np.linspace(0.0, 1.0, 801)
-    a, b = np.meshgrid(grid, grid, indexing="ij")
-    for bt_beta, alpha, gamma in product((0.5, 4.0, 20.0), (0.0, 0.1, 0.6, 1.0), (0.0, 0.3, 0.9, 1.0)):
-        alpha, gamma = alpha * bt_beta / 4, gamma * bt_beta / 4
-        brute = (alpha * a - gamma * b - (expit(bt_beta * (a - b)) - 0.5)).max()
-        exact = float(support(np.array(alpha), np.array(gamma), bt_beta))
-        assert exact >= brute - 1e-14
-        assert exact == pytest.approx(brute, abs=1e-5 * bt_beta)
-
-
-def test_branch_and_bound_finds_the_supremum():
-    rng = np.random.default_rng(13)
-    observed = from_win_rates(population(rng, 4, 3).win_rates(7.0), 7.0)
-    eye, policy = np.eye(3), np.array([0.2, 0.5, 0.3])
-    U = np.array(list(product(np.linspace(0, 1, 101), repeat=3)))
-    for ratio in (0.5, 1.5, 3.0):
-        certificate = TypeCertificate(np.arange(3), observed, eye[0], policy, ratio, rng.normal(size=3), 0.0)
-        best = dual_function(certificate, U).max()
-        found = supremum(certificate, 20_000)
-        assert found.bound >= best
-        assert dual_function(certificate, found.points).max() >= best - 0.02 * abs(best) - 1e-3
-
-
 # -- a KL ball ---------------------------------------------------------------------------------------------
 
 
@@ -292,104 +190,9 @@ def test_ball_intervals_contain_the_truth_and_close(tau, alternatives):
     assert by_log.upper == pytest.approx(result.upper, rel=1e-6)
 
 
-def test_ball_is_inside_its_simplex_and_under_its_bound(rng):
-    reference = np.array([0.5, 0.3, 0.15, 0.05])
-    ball = KLBall(np.log(reference), 0.2)
-    vertices = first_simplex(ball)
-    ratios = np.array([1.0, 3.0, 2.0, 5.0])
-    bound, b = simplex_bound(vertices, ratios, ball)
-    assert b.min() >= 0
-    assert b.sum() == pytest.approx(1.0)
-    draws = rng.dirichlet(reference * 20, size=4000)
-    inside = np.array([q for q in draws if kl(q, reference) <= 0.2])
-    coordinates = np.linalg.solve(vertices.T, inside.T)
-    assert inside.shape[0] > 500
-    assert coordinates.min() >= -1e-9
-    assert (ratios @ coordinates).max() <= bound < ratios.max()
-
-
-# -- counts ------------------------------------------------------------------------------------------------
-
-
-def draw_counts(rng: np.random.Generator, P: np.ndarray, n: int) -> np.ndarray:
-    counts = np.zeros(P.shape, dtype=int)
-    for x in range(P.shape[0]):
-        for y in range(x):
-            counts[x, y] = rng.binomial(n, P[x, y])
-            counts[y, x] = n - counts[x, y]
-    return counts
-
-
-def test_count_intervals_cover(rng):
-    # 1000 trials at confidence 80 %: valid intervals exceed 20 % + 4 standard errors once in 30000.
-    P = population(rng, 6, 4).win_rates(3.0)
-    first, second = np.triu_indices(4, 1)
-    missed = 0
-    for _ in range(1000):
-        observed = from_counts(draw_counts(rng, P, 60), 3.0, None, 0.8)
-        values = P[first, second]
-        missed += bool(((values < observed.low) | (values > observed.high)).any())
-    assert missed <= 1000 * 0.2 + 4 * math.sqrt(1000 * 0.2 * 0.8)
-    assert missed >= 30  # and they are not empty words: Clopper–Pearson with six pairs misses now and then
-
-
-def test_intervals_for_users_with_several_answers_cover_where_the_binomial_does_not():
-    # Two camps that answer pair (0, 1) in opposite ways, 20 answers per user, nearly copies of one.
-    rng = np.random.default_rng(21)
-    camps = Population([[1.0, 0.0], [0.0, 1.0]], [0.5, 0.5])
-    p = expit(8.0 * np.array([1.0, -1.0]))
-    users, d, trials = 30, 20, 400
-    missed = {"users": 0, "binomial": 0}
-    for _ in range(trials):
-        types = rng.choice(2, size=users, p=camps.weights)
-        wins = int(rng.binomial(d, p[types]).sum())
-        counts = np.array([[0, wins], [users * d - wins, 0]])
-        for name, n_users in (("users", users), ("binomial", None)):
-            observed = from_counts(counts, 8.0, n_users, 0.9)
-            missed[name] += not observed.low[0] <= 0.5 <= observed.high[0]
-    assert missed["users"] <= 0.1 * trials
-    assert missed["binomial"] > 0.4 * trials
-
-
-def test_user_half_width_has_the_right_size():
-    # All on one pair: no better than d copies of one answer; spread over many pairs: nearly Hoeffding.
-    hoeffding = math.sqrt(math.log(2 / 0.05) / (2 * 2000))
-    assert user_half_width(2000, 2000, 200, 0.05) == pytest.approx(math.sqrt(10) * hoeffding, rel=1e-12)
-    spread = user_half_width(2000, 200_000, 20_000, 0.05)
-    assert hoeffding < spread < 1.5 * hoeffding
-    widths = [user_half_width(500, 5000, n, 0.05) for n in (50, 500, 2500)]
-    assert all(a >= b for a, b in pairwise(widths))
-
-
-def test_audit_of_counts_covers_and_narrows():
-    rng = np.random.default_rng(31)
-    users = Population([[0.9, 0.3, 0.0], [0.8, 0.0, 0.2], [0.5, 0.6, 0.1]], [0.5, 0.3, 0.2])
-    P, policy = users.win_rates(5.0), np.array([0.6, 0.3, 0.1])
-    exact = audit(P, policy, 5.0)
-    uppers = []
-    for n in (200, 20_000, 2_000_000):
-        result = audit(None, policy, 5.0, counts=draw_counts(rng, P, n))
-        # All intervals cover for this seed, so the exact data are among the possible ones.
-        assert result.upper >= exact.lower
-        assert relative_gap(result) < CLOSED
-        uppers.append(result.upper)
-    assert uppers[0] >= uppers[1] >= uppers[2]
-    assert uppers[2] == pytest.approx(exact.upper, rel=0.02)
-    counts = draw_counts(rng, P, 20_000)
-    several = audit(None, policy, 5.0, counts=counts, n_users=6000)
-    assert several.upper >= audit(None, policy, 5.0, counts=counts).upper
-
-
 def test_one_alternative():
     result = audit([[0.5]], [1.0], 2.0)
     assert result.lower == 1.0 <= result.upper <= 1.0 + 1e-9
-
-
-def test_pairs_never_compared_say_nothing():
-    result = audit(None, [0.2, 0.8], 3.0, counts=np.zeros((2, 2)))
-    assert result.upper == pytest.approx(5.0, rel=1e-9)  # 1/π_min: nothing is known
-    assert result.lower == pytest.approx(5.0, rel=1e-6)
-    assert audit(None, [0.0, 1.0], 3.0, counts=np.zeros((2, 2))).lower == math.inf
 
 
 # -- what cannot be ----------------------------------------------------------------------------------------
