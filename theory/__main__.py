@@ -1,48 +1,105 @@
-"""Print the claims and what they predict.
+"""Print the claims: what they state and predict, and where each is proved, measured and drawn.
 
-python -m theory             every claim, its checks and their predictions
-python -m theory D4 D8       those claims
-python -m theory --quiet     one line per claim (every prediction is still computed)
+python -m theory                     every claim, its checks and their predictions
+python -m theory P7 proximal         those of ids, in either case, and of topics
+python -m theory D4 --bt-beta 7      every check whose prediction takes bt_beta, at that value in place of its grid
+python -m theory --quiet             one line per claim (every prediction is still computed)
 """
 
 from __future__ import annotations
 
 import argparse
+import inspect
 import sys
+from collections.abc import Mapping, Sequence
 
-from theory.claim import Claim, setting_key
-from theory.claims import CLAIMS, find_claim
+from theory.claim import Check, Claim, Setting, Value, parse_setting, setting_key
+from theory.claims import CLAIMS, find_claims
+from theory.whereabouts import whereabouts
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Command line; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m theory", description="Print claims and predictions.")
-    parser.add_argument("claims", nargs="*", metavar="ID", help="claim ids; all by default")
+    parser = argparse.ArgumentParser(
+        prog="python -m theory", description="Print claims and predictions.", epilog="Any setting of a prediction can "
+        "be given as an option: --bt-beta 7."
+    )  # fmt: skip
+    parser.add_argument("claims", nargs="*", metavar="ID", help="claim ids or topics; all by default")
     parser.add_argument("--profile", choices=("smoke", "cpu", "gpu"), default="cpu", help="theory is the same in all")
     parser.add_argument("--quiet", action="store_true", help="one line per claim")
-    options = parser.parse_args(arguments)
+    options, rest = parser.parse_known_args(arguments)
     try:
-        claims = [find_claim(claim_id) for claim_id in options.claims] if options.claims else list(CLAIMS)
+        words, chosen = _settings(rest)
+        claims = find_claims([*options.claims, *words]) or list(CLAIMS)
+        _require_known(claims, chosen)
+        texts = [describe(claim, options.quiet, chosen) for claim in claims]
     except ValueError as error:
         print(f"theory: {error}", file=sys.stderr)
         return 2
-    for claim in claims:
-        print(describe(claim, brief=options.quiet))
+    print("\n".join(texts))
     return 0
 
 
-def describe(claim: Claim, brief: bool) -> str:
-    """A claim as text: statement and source, then every check with its predictions."""
-    predictions = {check.name: [(setting_key(s), check.predict(s)) for s in check.settings] for check in claim.checks}
+def describe(claim: Claim, brief: bool, chosen: Setting | None = None) -> str:
+    """A claim as text: statement and where it lives, then every check with its predictions.
+
+    chosen: values of settings in place of a check's grid; checks whose prediction takes none of them are left out.
+    """
+    predictions = {check: _predictions(check, chosen or {}) for check in claim.checks}
     count = sum(map(len, predictions.values()))
     lines = [f"{claim.id:4s} {count:3d} predictions  {claim.statement}"]
     if brief:
         return lines[0]
-    lines.append(f"     {claim.source}")
-    for check in claim.checks:
-        lines.append(f"     {claim.id}.{check.name} ({check.kind}): {check.quantity}")
-        lines += [f"         {key:44s} {value:.9g}" for key, value in predictions[check.name]]
+    for word, found in whereabouts(claim).items():
+        lines += [f"     {word if k == 0 else '':11s}{line}" for k, line in enumerate(found)]
+    for check, values in predictions.items():
+        if values:
+            lines.append(f"     {claim.id}.{check.name} ({check.kind}): {check.quantity}")
+            lines += [f"         {key:44s} {value:.9g}" for key, value in values]
     return "\n".join(lines) + "\n"
+
+
+def _predictions(check: Check, chosen: Setting) -> list[tuple[str, float]]:
+    """(setting, prediction) at each of the check's settings, with the values chosen in place of theirs, once each."""
+    if not chosen:
+        return [(setting_key(setting), check.predict(setting)) for setting in check.settings]
+    taken = {name: value for name, value in chosen.items() if name in _taken(check)}
+    settings = {setting_key(s): s for s in ({**setting, **taken} for setting in check.settings)} if taken else {}
+    return [(key, check.predict(setting)) for key, setting in settings.items()]
+
+
+def _taken(check: Check) -> frozenset[str]:
+    """Names of settings that the prediction takes."""
+    return frozenset(inspect.signature(check.theory).parameters) if callable(check.theory) else frozenset()
+
+
+def _require_known(claims: Sequence[Claim], chosen: Mapping[str, Value]) -> None:
+    """ValueError for a setting that no prediction of these claims takes."""
+    known = {name for claim in claims for check in claim.checks for name in _taken(check)}
+    for name in chosen:
+        if name not in known:
+            raise ValueError(f"no prediction takes --{name.replace('_', '-')}; the settings are "
+                             f"{', '.join(sorted(known)) or 'none'}")  # fmt: skip
+
+
+def _settings(words: Sequence[str]) -> tuple[list[str], dict[str, Value]]:
+    """What argparse left, as (claim ids, values by the names of settings)."""
+    ids: list[str] = []
+    chosen: dict[str, Value] = {}
+    rest = list(words)
+    while rest:
+        word = rest.pop(0)
+        if not word.startswith("--"):
+            ids.append(word)
+            continue
+        name, equals, value = word.removeprefix("--").partition("=")
+        if not equals:
+            if not rest:
+                raise ValueError(f"{word} needs a value")
+            value = rest.pop(0)
+        key = name.replace("-", "_")
+        chosen |= {key: parse_setting(f"{key}={value}")[key]}
+    return ids, chosen
 
 
 if __name__ == "__main__":

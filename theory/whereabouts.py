@@ -1,0 +1,124 @@
+"""Where a claim lives: what predicts it, where it is proved, measured and drawn, and the commands that run it.
+
+Found by reading: nothing to the right of `theory/` is imported. `paper/sections/*.tex`, `simulate/`, `figures/` and
+`llm_validation/runs/` are text here, and a place that is not found is an empty list.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from theory.claim import Claim
+from theory.sources import cited, plain, reference
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def whereabouts(claim: Claim, root: Path = ROOT) -> dict[str, list[str]]:
+    """Lines about a claim under source, prediction, proof, experiment, model, figure and run."""
+    return {
+        "source": [plain(claim.source), *(_entry(key) for key in dict.fromkeys(cited(claim.source)))],
+        "prediction": predictors(claim),
+        "proof": proofs(claim, root),
+        "experiment": _entries(root / "simulate", rf'"{claim.id}\.(\w+)": (?:partial\()?([\w.]+)', root),
+        "model": [
+            path.relative_to(root).as_posix()
+            for path in sorted((root / "llm_validation" / "runs").glob("*.py"))
+            if re.search(rf'"{claim.id}["., ]', path.read_text(encoding="utf-8"))
+        ],
+        "figure": _figures(claim, root),
+        "run": [f"python -m {stage} {claim.id}" for stage in ("simulate", "llm_validation", "figures", "paper")],
+    }
+
+
+def predictors(claim: Claim) -> list[str]:
+    """`module.function` of every check's prediction; a constant or an expression says which checks it is for."""
+    found: dict[str, list[str]] = {}
+    for check in claim.checks:
+        for name in _functions(check.theory) if callable(check.theory) else [f"the number {check.theory:.9g}"]:
+            found.setdefault(name, []).append(check.name)
+    return [f"{name} ({', '.join(checks)})" for name, checks in found.items()]
+
+
+def _functions(theory: Callable[..., Any]) -> list[str]:
+    """The function behind partials, or the functions of `theory` that an expression calls."""
+    while isinstance(theory, partial):
+        theory = theory.func
+    theory = inspect.unwrap(theory)
+    if theory.__name__ != "<lambda>":
+        return [f"{theory.__module__}.{theory.__qualname__}"]
+    code, names = theory.__code__, theory.__globals__
+    called = [*(names.get(name) for name in code.co_names), *(cell.cell_contents for cell in theory.__closure__ or ())]
+    ours = [f for f in called if callable(f) and getattr(f, "__module__", "").startswith("theory.")]
+    return [f"{f.__module__}.{f.__qualname__}" for f in ours] or [f"an expression in {theory.__module__}"]
+
+
+def proofs(claim: Claim, root: Path = ROOT) -> list[str]:
+    """`file:line heading [label]` of the paper's headings and statements that name the claim, else of its numbers."""
+    named: dict[str, None] = {}
+    printed: dict[str, None] = {}
+    for path in sorted((root / "paper" / "sections").glob("*.tex")):
+        heading, label = "", ""
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+            opened = re.match(r"\\(?:(?:sub)*section|paragraph)\{(.*)\}", line)
+            if opened:
+                heading, label = f"{path.relative_to(root).as_posix()}:{number} {_untexed(opened[1])}", ""
+            label = next(iter(re.findall(r"\\label\{((?:thm|lem)[^}]*)\}", line)), label)
+            if claim.id in _named(line):
+                theorems = re.findall(r"\\ref\{((?:thm|lem)[^}]*)\}", line) or [label]
+                named |= {f"{heading} [{theorem}]" if theorem else heading: None for theorem in theorems}
+            elif f"{{{claim.id}." in line:
+                printed[heading] = None
+    return list(named or printed)
+
+
+def _named(line: str) -> set[str]:
+    """Claim ids in a line of TeX, ranges ("B1--B3") written out; what a \\ledger command prints is no mention."""
+    line = re.sub(r"\\ledger\{[^}]*\}", "", line)
+    ids = set(re.findall(r"\b[A-Z]\d+\b", line))
+    for letter, first, last in re.findall(r"\b([A-Z])(\d+)--\1(\d+)\b", line):
+        ids |= {f"{letter}{number}" for number in range(int(first), int(last) + 1)}
+    return ids
+
+
+def _untexed(heading: str) -> str:
+    heading = re.sub(r"\\texorpdfstring\{[^{}]*\}\{([^{}]*)\}", r"\1", heading)
+    return heading.replace("--", "–").replace("$", "").rstrip(".")
+
+
+def _entry(key: str) -> str:
+    cites = reference(key)
+    return f"{cites.short}: {cites.title}" + (f" (arXiv {cites.arxiv})" if cites.arxiv else "")
+
+
+def _entries(folder: Path, pattern: str, root: Path) -> list[str]:
+    """`check: file function` for every table entry of the folder that the pattern finds."""
+    return [f"{name}: {_defined(path, function, root)}" for path, (name, function) in _matches(folder, pattern)]
+
+
+def _figures(claim: Claim, root: Path) -> list[str]:
+    """`file: figure` of every entry of a topic's table of figures that names the claim."""
+    entries = _matches(root / "figures", r'"(\w+)": Drawing\(([^\n]*(?:\n(?!    ["}])[^\n]*)*)')
+    return [
+        f"{name} ({path.relative_to(root).as_posix()})" for path, (name, text) in entries if f'"{claim.id}"' in text
+    ]
+
+
+def _matches(folder: Path, pattern: str) -> Iterator[tuple[Path, tuple[str, str]]]:
+    for path in sorted(folder.rglob("*.py")):
+        yield from ((path, found) for found in re.findall(pattern, path.read_text(encoding="utf-8")))
+
+
+def _defined(table: Path, function: str, root: Path) -> str:
+    """`file function` of a table's entry: where beside the table, or in its topic, the function is defined."""
+    module, _, name = function.rpartition(".")
+    near = [table.with_name(f"{module}.py") if module else table, *sorted(table.parent.rglob("*.py"))]
+    for path in near:
+        if path.is_file() and re.search(rf"^(def {name}\(|{name} = )", path.read_text(encoding="utf-8"), re.MULTILINE):
+            return f"{path.relative_to(root).as_posix()} {name}"
+    return f"{table.relative_to(root).as_posix()} {name}"
