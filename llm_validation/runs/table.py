@@ -21,15 +21,13 @@ from llm_validation.runs.catalogues import encoded_catalogue, fit_catalogue, fit
 from llm_validation.runs.run import PEOPLE, Context, Run
 from simulate.rows.grid import Job
 from simulate.rows.measurement import Measurement
+from simulate.rows.reach import defining
 
 #: The module that fits references: the code that a kept one depends on, and every run that starts from it.
 FITS = "llm_validation.runs.catalogues"
 #: In the order in which they are started: the longest first, so that workers end together.
-RUNS: tuple[Run, ...] = tuple(
-    run
-    for topic in (best_of_n, correction, separation, people, distortion, proximal, divergences, density_ratio)
-    for run in topic.RUNS
-)
+TOPICS = (best_of_n, correction, separation, people, distortion, proximal, divergences, density_ratio)
+RUNS: tuple[Run, ...] = tuple(run for topic in TOPICS for run in topic.RUNS)
 
 
 def runs_of(claims: Sequence[str]) -> list[Run]:
@@ -71,7 +69,7 @@ def jobs(context: Context, runs: Sequence[Run]) -> list[Job]:
 
 def code_of(run: Run) -> tuple[str, ...]:
     """The modules whose reach its rows depend on."""
-    return (run.measure.__module__,) if run.catalogue is None else (run.measure.__module__, FITS)
+    return (defining(run.measure),) if run.catalogue is None else (defining(run.measure), FITS)
 
 
 def _measure(context: Context, run: Run, seed: int, trainer: Trainer) -> list[Measurement]:

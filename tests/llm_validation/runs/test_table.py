@@ -11,9 +11,10 @@ from llm_validation.profiles import PROFILES
 from llm_validation.runs import distortion, proximal, unpaired
 from llm_validation.runs.catalogues import N_RESPONSES
 from llm_validation.runs.run import MAIN, PEOPLE, SAFETY, Run
-from llm_validation.runs.table import RUNS, fit_of, runs_of
+from llm_validation.runs.table import RUNS, TOPICS, code_of, fit_of, runs_of
 from simulate.montecarlo import generator
 from simulate.rows.measurement import Measurement, measurement
+from simulate.rows.reach import fingerprint
 from simulate.rows.store import ROOT, read_rows
 from theory.claim import parse_setting
 from theory.claims import find_claims
@@ -34,6 +35,12 @@ def test_every_claim_with_a_check_has_a_run_and_no_run_another():
     assert runs_of([]) == list(RUNS)
     with pytest.raises(ValueError, match="D7 has no check on a language model; those that have are A1, "):
         runs_of(["D7"])
+
+
+def test_the_code_of_a_run_is_the_file_that_declares_it():
+    for run in RUNS:
+        assert code_of(run)[0] == next(topic.__name__ for topic in TOPICS if run in topic.RUNS)
+        assert fingerprint(*code_of(run))
 
 
 def test_every_declared_setting_is_some_run_s():
