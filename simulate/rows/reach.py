@@ -26,9 +26,30 @@ PACKAGES = frozenset({"theory", "simulate", "llm_validation", "figures", "paper"
 
 @cache
 def fingerprint(*modules: str, root: Path = ROOT) -> str:
-    """Twelve hex digits of the code that the modules can reach; ValueError for a module that is not there.
+    """Twelve hex digits of the code that the modules can reach, comments and docstrings left out.
 
     It is of the files as they are when it is first asked for: a long run is not confused by an edit.
+
+    Parameters
+    ----------
+    *modules : str
+        Dotted names.
+    root : Path
+        The checkout, or the folder that the packages are installed in.
+
+    Returns
+    -------
+    str
+
+    Raises
+    ------
+    ValueError
+        A module that is not there.
+
+    Examples
+    --------
+    >>> len(fingerprint("theory.policy.nash"))
+    12
     """
     digest = hashlib.sha256()
     for path in sorted(reach(*modules, root=root)):

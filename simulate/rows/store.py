@@ -253,7 +253,26 @@ def is_current(stamp: Stamp) -> bool:
 
 
 def read_rows(folder: Path) -> list[Row]:
-    """The rows of a results folder, in order; none if there are none. ValueError names a column that is missing."""
+    """The rows of a results folder, in order of their claims.
+
+    Parameters
+    ----------
+    folder : Path
+
+    Returns
+    -------
+    list of Row
+        Empty where the folder has none.
+
+    Raises
+    ------
+    ValueError
+        Names a column that is missing.
+
+    Examples
+    --------
+    See `simulate.rows`.
+    """
     return sorted(Results(folder).rows.values(), key=_order)
 
 
