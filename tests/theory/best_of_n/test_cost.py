@@ -1,4 +1,4 @@
-"""theory/speculative_cost.py and speculative_metrics.py: counting, brute force, hand values."""
+"""Costs and metrics of Speculative Rejection: counting, brute force, hand values."""
 
 from __future__ import annotations
 
@@ -62,23 +62,23 @@ def test_largest_batch_fits_and_the_next_does_not(schedule, prompt, slack):
     assert speculative_cost(n + 1, times, keep, length, prompt).peak > budget
 
 
-def test_expected_tokens_by_hand():
-    # two tokens by ten rows of which 1.0 and 0.9 still run, one by half of them, one by a fifth of that
-    assert expected_tokens(10, (2, 3), (0.5, 0.2), (1.0, 0.9, 0.8, 0.4)) == pytest.approx(19.0 + 4.0 + 0.4)
-
-
-def test_largest_batch_in_units_of_a_response():
-    """Times may be fractions of a token or of the response: n·¼ ≤ 10 rows, then n/2·½, n/4·¾, n/8·1."""
-    assert largest_batch(10, (0.25, 0.5, 0.75), 0.5, 1.0) == 40
-    assert largest_batch(10, (), 0.5, 1.0) == 10
-    assert largest_batch(10, (0.25,), 1e-9, 1.0, prompt=3.0) == 3
-
-
-def test_without_a_limit_nothing_is_dropped():
-    assert full_budget_schedule(8, 0.5, math.inf, 10).counts == (8,)
-    assert full_budget_schedule(8, 1.0, 80, 10).counts == (8,)
-    assert full_budget_schedule(4, 0.9999, 20, 10).counts == (4, 3, 2)  # at least one row at each decision
-    assert full_budget_schedule(30, 0.25, 300, 40).counts == (30, 8, 2)  # 7.5 rounds up, not down
+@pytest.mark.parametrize(
+    ("call", "value"),
+    [
+        (lambda: full_budget_schedule(8, 0.5, math.inf, 10).counts, (8,)),
+        (lambda: full_budget_schedule(8, 1.0, 80, 10).counts, (8,)),
+        (lambda: full_budget_schedule(4, 0.9999, 20, 10).counts, (4, 3, 2)),  # at least one row at each decision
+        (lambda: full_budget_schedule(30, 0.25, 300, 40).counts, (30, 8, 2)),  # 7.5 rounds up, not down
+        # times may be fractions of the response: n·¼ ≤ 10 rows, then n/2·½, n/4·¾, n/8·1
+        (lambda: largest_batch(10, (0.25, 0.5, 0.75), 0.5, 1.0), 40),
+        (lambda: largest_batch(10, (), 0.5, 1.0), 10),
+        (lambda: largest_batch(10, (0.25,), 1e-9, 1.0, prompt=3.0), 3),
+        # two tokens by ten rows of which 1.0 and 0.9 still run, one by half of them, one by a fifth of that
+        (lambda: expected_tokens(10, (2, 3), (0.5, 0.2), (1.0, 0.9, 0.8, 0.4)), pytest.approx(19.0 + 4.0 + 0.4)),
+    ],
+)  # fmt: skip
+def test_values_by_hand(call, value):
+    assert call() == value
 
 
 @given(st.integers(1, 200), st.floats(0.1, 0.95), st.integers(10, 60), st.floats(1.0, 6.0), st.integers(0, 5))

@@ -1,5 +1,4 @@
-"""theory/density_evolution.py, speculative.py, gaussian_selection.py: the exact law against enumeration, quadrature,
-a second engine, and the numbers of the spec."""
+"""Density evolution: the exact law against enumeration, quadrature, a second engine, and the numbers of the spec."""
 
 from __future__ import annotations
 

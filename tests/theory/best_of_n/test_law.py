@@ -1,4 +1,4 @@
-"""theory/best_of_n.py and theory/order_statistics.py: enumeration, closed forms, quadrature, properties, bad input."""
+"""The law of Best-of-N and order statistics: enumeration, closed forms, quadrature, properties."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""theory/speculative_schedule.py: exhaustion, the accuracy that the certificate rests on, bad input."""
+"""The best schedule: exhaustion, and the accuracy that the certificate rests on."""
 
 from __future__ import annotations
 

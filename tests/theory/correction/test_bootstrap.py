@@ -1,4 +1,4 @@
-"""theory/correction_bootstrap.py: population limits of SFT, DPO, PRO, DDRO and RDRO on pairs of corrections."""
+"""Population limits of SFT, DPO, PRO, DDRO and RDRO on pairs of corrections."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""theory/correction.py and its kernels: entropies by brute force, the bound's sides, gains, copying, bad input."""
+"""The correction channel and its kernels: entropies by brute force, the bound's sides, gains, copying."""
 
 from __future__ import annotations
 

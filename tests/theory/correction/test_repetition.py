@@ -1,4 +1,4 @@
-"""theory/correction_rounds.py: laws, limits, classes, periods and rates against brute force and known chains."""
+"""Rounds of correction: laws, limits, classes, periods and rates against brute force and known chains."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""theory/correction_users.py: habits by enumeration, suprema by search and by their instances, edits on a line."""
+"""Users who correct: habits by enumeration, suprema by search and by their instances, edits on a line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""theory/density_ratio_policy.py: constrained optima against cvxpy, grids and descents from everywhere (R8, R5)."""
+"""Constrained optima against cvxpy, grids and descents from everywhere (R8, R5)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Divergences between Gaussians: against integrals, special cases, bad input."""
+"""Divergences between Gaussians: against integrals, and special cases."""
 
 from __future__ import annotations
 

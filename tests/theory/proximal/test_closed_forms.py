@@ -1,4 +1,4 @@
-"""theory/proximal*.py: closed forms against minimisers, DPO alone, and descent on features."""
+"""Closed forms of PRO against minimisers, DPO alone, and descent on features."""
 
 from __future__ import annotations
 

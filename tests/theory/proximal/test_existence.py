@@ -1,4 +1,4 @@
-"""theory/proximal_existence.py: the threshold of PRO's optimum against all subsets, convergence and the error."""
+"""The threshold of PRO's optimum against all subsets, convergence and the error."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""theory/proximal*.py: scores, losses and the optimum against independent solvers; what bad input gets."""
+"""PRO's scores, losses and optimum against independent solvers."""
 
 from __future__ import annotations
 
