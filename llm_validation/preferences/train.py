@@ -230,7 +230,9 @@ def _references(
     """All reference log-probabilities; texts of like length go together, so that little is padded."""
     if forward.layout == "shared":
         chosen, rejected = (torch.zeros(len(data.chosen), device=forward.device) for _ in range(2))
-        order = np.argsort([len(one) + len(other) for one, other in zip(data.chosen, data.rejected, strict=True)])
+        order = np.argsort(
+            [len(one) + len(other) for one, other in zip(data.chosen, data.rejected, strict=True)], kind="stable"
+        )
         for rows in np.split(order, range(batch, len(order), batch)):
             index = torch.as_tensor(rows, device=forward.device)
             with autocast(forward.device):
@@ -243,7 +245,7 @@ def _references(
 
 def _in_rows(model: Any, forward: CompletionForward, examples: Sequence[Example], batch: int) -> Tensor:
     logs = torch.zeros(len(examples), device=forward.device)
-    order = np.argsort([len(example) for example in examples])
+    order = np.argsort([len(example) for example in examples], kind="stable")
     for rows in np.split(order, range(batch, len(order), batch)) if len(order) else []:
         with autocast(forward.device):
             logs[torch.as_tensor(rows, device=forward.device)] = forward.rows(model, [examples[i] for i in rows])

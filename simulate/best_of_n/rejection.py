@@ -157,8 +157,10 @@ def _go_on(scores: Array, v: Array, counts: Sequence[int], decided: int, rng: Rn
     for j in range(v.size):
         if j >= decided:
             place = scores.shape[1] - counts[j + 1]
-            if place:
-                scores = np.partition(scores, place, axis=1)[:, place:]
+            if place:  # in order, since noise is added in order and numpy promises none of a partition
+                scores = np.sort(
+                    np.partition(scores, place, axis=1)[:, place:], axis=1
+                )  # noise by rank: an order for all machines
         scores = scores + steps[j] * rng.standard_normal(scores.shape)
     return scores.max(axis=1)
 

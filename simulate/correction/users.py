@@ -94,7 +94,7 @@ def _supremum(habit: str, cost: str, correctors: Array, upstream: Array) -> floa
 
 def _instances(cost: str, weights: Array, correctors: Array, upstream: Array) -> Iterator[Population]:
     """The populations that attain the suprema, for either habit."""
-    who, order = int(correctors.argmin()), np.argsort(upstream)
+    who, order = int(correctors.argmin()), np.argsort(upstream, kind="stable")
     answer, second = (order[0], order[1]) if cost == "distortion" else (order[-1], order[0])
     yield users.stakes_population(weights, who, int(answer), int(second), upstream.size, EPSILON)
     yield users.dislike_population(weights, who, int(order[0]), upstream.size, EPSILON)

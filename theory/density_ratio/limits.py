@@ -167,7 +167,7 @@ def _kto(p: Array, q: Array, w: Array) -> Array:
     gain = np.maximum(p - q, 0.0) / w
     if not gain.any():
         raise ValueError("p = q: KTO's loss is constant, every policy is optimal")
-    order = np.argsort(-gain)
+    order = np.argsort(-gain, kind="stable")
     root, mass = np.cumsum((w * np.sqrt(gain))[order]), np.cumsum(w[order])
     # with the first k outcomes filled, Σ w(√(gain/λ) − 1) = 1 gives √λ = root/(1 + mass)
     level = root / (1.0 + mass)

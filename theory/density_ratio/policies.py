@@ -318,7 +318,7 @@ def _lsif(problem: Problem) -> list[ConstrainedOptimum]:
     rest = 1.0 - float(weight @ np.maximum(rate - floor, 0.0)) if linear.any() else -1.0
     if rest >= 0.0:
         return [_share_rest(problem, weight * np.maximum(rate - floor, 0.0), rest, linear & (rate == floor), floor)]
-    order = np.flatnonzero(~linear)[np.argsort(-rate[~linear])]
+    order = np.flatnonzero(~linear)[np.argsort(-rate[~linear], kind="stable")]
     total = np.cumsum(weight[order])
     mean = np.cumsum((weight * rate)[order]) / total
     # with the first k outcomes filled, λ = mean − 1/total; the last k whose own rate exceeds that is right

@@ -147,7 +147,7 @@ def _sparse_lottery(game: Game, target: float) -> Array | None:
     """An equilibrium of the free game by growing support from the best Borda scores; None if not sparse."""
     if game.P.shape[0] <= SMALL:
         return None
-    start = np.argpartition(-game.P.sum(axis=1), SMALL // 4)[: SMALL // 4]
+    start = np.argsort(-game.P.sum(axis=1), kind="stable")[: SMALL // 4]
     return _grow(game, start, None, target)
 
 
@@ -174,7 +174,7 @@ def _grow(game: Game, support: Indices, start: Array | None, target: float) -> A
             return policy
         room = max(SMALL // 4, support.size)
         if new.size > room:
-            new = new[np.argpartition(-missing[new], room)[:room]]
+            new = new[np.argsort(-missing[new], kind="stable")[:room]]
         support = np.concatenate([support, new])
     return None
 

@@ -87,7 +87,7 @@ def separation(signal: ArrayLike, weights: ArrayLike) -> Separation:
     """α* and a set that attains it, for a signal w (A,) with Σ w = 0 and weights μ (A,); see `existence_threshold`."""
     w = check_signal("signal", signal)
     mu = check_weights(weights, w.size)
-    order = np.argsort(-w / mu)
+    order = np.argsort(-w / mu, kind="stable")
     w, mu = w[order], mu[order]
     # Sums from whichever end has one sign only, so that nothing cancels: gains while w > 0, the rest as −losses.
     gains = np.cumsum(w)[:-1]
@@ -225,7 +225,7 @@ def recession(signal: ArrayLike, weights: ArrayLike, alpha: float, direction: Ar
     w = check_signal("signal", signal)
     mu = check_distribution("weights", weights, w.size)
     d = as_vector("direction", direction, w.size)
-    order = np.argsort(d)
+    order = np.argsort(d, kind="stable")
     below = np.cumsum(mu[order])[:-1]
     spread = 2.0 * float((below * (1.0 - below)) @ np.diff(d[order]))  # Σ μμ'|d − d'| as a sum over cuts
     return float(-(w @ d) + 0.25 * alpha * spread)
