@@ -19,7 +19,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from llm_validation.losses import LOSSES, kto_reference_point
+from llm_validation.losses.table import LOSSES
+from llm_validation.losses.unpaired import kto_reference_point
 from llm_validation.model.model import autocast
 from llm_validation.preferences.data import Example, Index, Preferences, epoch_batches, mismatched
 from llm_validation.preferences.sequences import CompletionForward, Layout, completion_forward

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import doctest
+
 import numpy as np
 import pytest
 import torch
@@ -138,6 +140,33 @@ PAIRS = {
     "ddro": lambda x, y, a, b: losses.ddro(x, y, a, b),
     "rdro": lambda x, y, a, b: losses.rdro(x, y, a, b, alpha=0.3),
 }
+
+
+@pytest.mark.parametrize("module", [losses.pairs, losses.unpaired], ids=lambda module: module.__name__)
+def test_every_loss_has_an_example_that_runs(module):
+    found = doctest.testmod(module)
+    public = [name for name in losses.__all__ if getattr(getattr(losses, name), "__module__", "") == module.__name__]
+    assert found.failed == 0
+    assert all("Examples" in getattr(losses, name).__doc__ for name in public)
+    assert len(public) == {"pairs": 5, "unpaired": 7}[module.__name__.split(".")[-1]]
+
+
+@pytest.mark.parametrize(
+    ("name", "term"), [("kto", lambda x: 1 / (1 + np.exp(x))), ("bco", lambda x: np.log1p(np.exp(-x)))]
+)
+def test_each_class_has_its_own_shift(name, term):
+    """E₊[term(r − chosen shift)] + E₋[term(rejected shift − r)], by hand."""
+    args = [torch.tensor([x], dtype=torch.float64) for x in (0.7, -0.4, 0.2, 0.1)]
+    mine = getattr(losses, name)(*args, kl_beta=2.0, chosen_shift=0.3, rejected_shift=-1.1)
+    assert float(mine) == pytest.approx(term(2 * 0.5 - 0.3) + term(-1.1 - 2 * -0.5), rel=1e-12)
+
+
+def test_z0_is_never_negative_and_has_no_gradient():
+    for ratios, expected in (([1.0, 3.0], 0.5 * 2.0), ([-3.0, 1.0], 0.0)):
+        x = torch.tensor(ratios, requires_grad=True)
+        shift = losses.kto_reference_point(x, 0.5)
+        assert float(shift) == expected
+        assert not shift.requires_grad
 
 
 def test_the_table_is_complete():

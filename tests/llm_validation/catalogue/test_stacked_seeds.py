@@ -87,6 +87,11 @@ def test_a_stack_trains_every_seed_as_if_alone(tokenizer, make):
             assert torch.allclose(mine, theirs, atol=1e-3)  # written back
 
 
+def test_tokens_are_the_trees_times_the_steps(tokenizer):
+    tasks = [policy_task(tokenizer, seed, schedule=Schedule(steps=2, record=1)) for seed in range(2)]
+    assert [run.tokens for run in train_stacked(tasks)] == [2 * task.trie.tokens.numel() for task in tasks]
+
+
 def test_gradients_are_clipped_seed_by_seed(tokenizer):
     """One seed's large gradient does not scale down another's."""
     loud = policy_task(tokenizer, 1)
