@@ -26,6 +26,18 @@ class Population:
     """V user types: `utilities` (V, A) in [0,1], `weights` (V,) nonnegative with sum one (uniform by default).
 
     ValueError names an entry outside its range. Arrays are copied and frozen.
+
+    References
+    ----------
+    Gölz, Haghtalab, Yang (arXiv 2505.23749), section 2.
+
+    Examples
+    --------
+    >>> from theory import Population
+    >>> users = Population([[1.0, 0.0], [0.2, 0.6]], weights=[0.25, 0.75])
+    >>> users.average_utility, users.win_rates(bt_beta=2.0).round(4)
+    (array([0.4 , 0.45]), array([[0.5   , 0.4527],
+           [0.5473, 0.5   ]]))
     """
 
     utilities: Array
@@ -89,18 +101,45 @@ def fit_rewards(
 
         max_r Σ_{x,y} Q[x,y] P(x≻y) log σ(r_x − r_y),   Q = pair_weights,
 
-    up to a constant (the largest reward is set to 0). Where identical alternatives are collapsed into one class,
-    Q holds class masses. Newton's method with the step log(1+δ)/δ, δ the range of the full step: log σ has
-    |f‴| ≤ |f″|, for which this step decreases the loss at every iterate without a line search (Bach 2010,
-    "Self-concordant analysis for logistic regression", Prop. 1), and tends to the full step.
+    up to a constant. Newton's method with the step log(1+δ)/δ, δ the range of the full step: log σ has |f‴| ≤ |f″|, for
+    which this step decreases the loss at every iterate without a line search, and tends to the full step.
 
-    win_rates     (A, A), P(x≻y) + P(y≻x) = 1
-    pair_weights  (A, A) symmetric, nonnegative, sum one
-    tolerance     largest residual accepted (see `RewardFit`); the iteration itself runs on to rounding error
+    Parameters
+    ----------
+    win_rates : array_like, (A, A)
+        P(x≻y) in [0, 1], P(x≻y) + P(y≻x) = 1.
+    pair_weights : array_like, (A, A)
+        Law of the compared pair: symmetric, nonnegative, sum one; class masses on a collapsed instance.
+    tolerance : float
+        Largest residual accepted (see `RewardFit`); the iteration itself runs on to rounding error.
+    max_steps : int
+        Newton steps.
 
-    Raises ValueError for malformed input, a disconnected comparison graph, and separable data (a group that loses
-    no comparison with the rest: the maximum is not attained); CertificateError if the residual stays above
-    `tolerance`. Source: the RLHF model of Gölz, Haghtalab, Yang (arXiv 2505.23749), section 2.
+    Returns
+    -------
+    RewardFit
+        Rewards (A,), nats, the largest 0, and the residual.
+
+    Raises
+    ------
+    ValueError
+        Malformed input, a disconnected comparison graph, or separable data (a group that loses no comparison with the
+        rest: the maximum is not attained).
+    CertificateError
+        The residual stays above `tolerance`.
+
+    References
+    ----------
+    Gölz, Haghtalab, Yang (arXiv 2505.23749), section 2; the step: Bach (2010), "Self-concordant analysis for logistic
+    regression", Prop. 1.
+
+    Examples
+    --------
+    >>> from theory.bradley_terry import fit_rewards
+    >>> P = [[0.5, 0.6, 0.8], [0.4, 0.5, 0.7], [0.2, 0.3, 0.5]]
+    >>> uniform = [[1 / 9] * 3] * 3
+    >>> fit_rewards(P, uniform).rewards.round(3)
+    array([ 0.   , -0.442, -1.332])
     """
     P = check_win_rates(win_rates)
     Q = check_pair_weights(pair_weights, P.shape[0]).copy()

@@ -23,10 +23,27 @@ class CertificateError(RuntimeError):
 class Solution:
     """A certified solution of a convex program over policies.
 
-    policy  (A,) probabilities
-    value   objective at `policy`
-    gap     certified bound on the distance of `value` from the optimum, recomputed from `policy`
-    status  one sentence: which path solved it and whether the KL constraint is active
+    Attributes
+    ----------
+    policy
+        (A,) probabilities
+    value
+        objective at `policy`
+    gap
+        certified bound on the distance of `value` from the optimum, recomputed from `policy`
+    status
+        one sentence: which path solved it and whether the KL constraint is active
+
+    References
+    ----------
+    Ours.
+
+    Examples
+    --------
+    >>> from theory.policy import maximal_lottery
+    >>> solution = maximal_lottery([[0.5, 0.7], [0.3, 0.5]])
+    >>> solution.policy, solution.gap, solution.status
+    (array([1., 0.]), 0.0, 'unbeaten alternatives; no KL constraint')
     """
 
     policy: Array

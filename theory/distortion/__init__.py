@@ -33,8 +33,8 @@ from theory.distortion.factors import (
     linear_slope,
     optimal_gamma,
 )
+from theory.distortion.instance import Instance
 from theory.distortion.instances import (
-    Instance,
     borda_instance,
     condorcet_instance,
     copeland_instance,

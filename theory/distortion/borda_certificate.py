@@ -95,16 +95,46 @@ def certify_borda_factor(
     factor: float | None = None,
     max_boxes: int = MAX_BOXES,
 ) -> BordaCertificate:
-    """Prove F(a, b, y) ≤ tolerance·(a + b) on [0, 1]³: Borda then has distortion ≤ K, up to `tolerance`.
+    """Prove F(a, b, y) ≤ tolerance·(a + b) on [0, 1]³ by branch and bound: Borda's distortion is then ≤ K up to
+    `tolerance`.
 
-    bt_beta    > 0; closes from 1e-6 to 1e4 at the default tolerance, in milliseconds
-    tolerance  in (0, ½)
-    gamma      another dual parameter than γ* (then no proof exists: K = C(β, γ) < K*)
-    factor     another K than C(β, γ), with the weights unchanged
-    max_boxes  effort after which CertificateError is raised
+    Rounding is included, see `ROUNDING`. It closes for bt_beta from 1e-6 to 1e4 at the default tolerance, in
+    milliseconds.
 
-    CertificateError names a witness (a, b, y) of failure, or says that `max_boxes` do not suffice.
-    Rounding: see `ROUNDING`. Source: ours; the inequality is that of `paper/sections/distortion_proofs.tex`.
+    Parameters
+    ----------
+    bt_beta : float
+        The users' Bradley–Terry temperature, > 0.
+    tolerance : float
+        In (0, ½).
+    gamma : float, optional
+        Another dual parameter than γ* (then no proof exists: K = C(β, γ) < K*).
+    factor : float, optional
+        Another K than C(β, γ), with the weights unchanged.
+    max_boxes : int
+        Boxes after which it gives up.
+
+    Returns
+    -------
+    BordaCertificate
+        The dual solution and `certified_factor` = (K + tolerance)/(1 − tolerance), rounded up.
+
+    Raises
+    ------
+    ValueError
+        bt_beta or tolerance out of range.
+    CertificateError
+        Names a witness (a, b, y) of failure, or says that `max_boxes` do not suffice.
+
+    References
+    ----------
+    Ours; the inequality is that of paper/sections/distortion_proofs.tex.
+
+    Examples
+    --------
+    >>> from theory.distortion import borda_factor, certify_borda_factor
+    >>> certify_borda_factor(5.0).certified_factor - borda_factor(5.0) < 1e-8
+    True
     """
     beta = check_bt_beta(bt_beta)
     tolerance = check_positive("tolerance", tolerance)

@@ -15,7 +15,7 @@ small beyond): no formula below subtracts nearly equal numbers.
 
 Sources: ℓ, L, C and L² from Gölz, Haghtalab, Yang (arXiv 2505.23749), Lemma 1 and Theorems 2, 3, 5; 2L from
 Alipour, Goyal (arXiv 2602.11152); γ* and K* ours: proof in `paper/sections/distortion_proofs.tex`, machine
-check in `theory/borda_certificate.py`.
+check in `theory/distortion/borda_certificate.py`.
 """
 
 from __future__ import annotations
@@ -31,13 +31,65 @@ SERIES_LIMIT = 0.5
 
 
 def linear_slope(bt_beta: float) -> float:
-    """ℓ(β) = (σ(β) − ½)/β, in (0, ¼]: the slope of the chord of φ over [0, 1], divided by β."""
+    """ℓ(β) = (σ(β) − ½)/β: the slope of the chord of φ over [0, 1], divided by β.
+
+    Parameters
+    ----------
+    bt_beta : float
+        The users' Bradley–Terry temperature, > 0.
+
+    Returns
+    -------
+    float
+        In (0, ¼].
+
+    Raises
+    ------
+    ValueError
+        bt_beta is not a finite number > 0.
+
+    References
+    ----------
+    Gölz, Haghtalab, Yang (arXiv 2505.23749), Lemma 1.
+
+    Examples
+    --------
+    >>> from theory.distortion import linear_slope
+    >>> round(linear_slope(5.0), 4)
+    0.0987
+    """
     beta = check_bt_beta(bt_beta)
     return math.tanh(beta / 2) / (2 * beta)
 
 
 def linear_factor(bt_beta: float) -> float:
-    """L(β) = ¼/ℓ(β) = (β/2)·coth(β/2) ≥ 1: the best factor any rule can guarantee (maximal lotteries do)."""
+    """L(β) = ¼/ℓ(β) = (β/2)·coth(β/2): the best factor any rule can guarantee (maximal lotteries do).
+
+    Parameters
+    ----------
+    bt_beta : float
+        The users' Bradley–Terry temperature, > 0.
+
+    Returns
+    -------
+    float
+        ≥ 1.
+
+    Raises
+    ------
+    ValueError
+        bt_beta is not a finite number > 0.
+
+    References
+    ----------
+    Gölz, Haghtalab, Yang (arXiv 2505.23749), Theorems 2 and 3.
+
+    Examples
+    --------
+    >>> from theory.distortion import linear_factor
+    >>> round(linear_factor(5.0), 4)
+    2.5339
+    """
     h = check_bt_beta(bt_beta) / 2
     return h / math.tanh(h)
 
@@ -45,7 +97,32 @@ def linear_factor(bt_beta: float) -> float:
 def borda_lower_factor(bt_beta: float, gamma: float | None = None) -> float:
     """C(β, γ) = L(β)·(1 − γ + G/B), G = σ(βγ) − ½, B = σ(β) − ½: Borda's distortion on I5 in the limit.
 
-    gamma  in [0, 1]; None for log(β+1)/β, the choice of Gölz, Haghtalab, Yang (arXiv 2505.23749, Theorem 5)
+    Parameters
+    ----------
+    bt_beta : float
+        The users' Bradley–Terry temperature, > 0.
+    gamma : float, optional
+        In [0, 1]; log(β+1)/β by default, the paper's choice.
+
+    Returns
+    -------
+    float
+        ≥ 1.
+
+    Raises
+    ------
+    ValueError
+        bt_beta or gamma out of range.
+
+    References
+    ----------
+    Gölz, Haghtalab, Yang (arXiv 2505.23749), Theorem 5.
+
+    Examples
+    --------
+    >>> from theory.distortion import borda_lower_factor
+    >>> round(borda_lower_factor(5.0), 4)
+    3.4604
     """
     beta = check_bt_beta(bt_beta)
     gamma = math.log1p(beta) / beta if gamma is None else float(gamma)
@@ -56,15 +133,66 @@ def borda_lower_factor(bt_beta: float, gamma: float | None = None) -> float:
 
 
 def borda_upper_factor(bt_beta: float) -> float:
-    """min(L², 2L): the published upper bounds on Borda's distortion (2505.23749; 2602.11152 for 2L)."""
+    """min(L², 2L): the published upper bounds on Borda's distortion.
+
+    Parameters
+    ----------
+    bt_beta : float
+        The users' Bradley–Terry temperature, > 0.
+
+    Returns
+    -------
+    float
+        ≥ 1.
+
+    Raises
+    ------
+    ValueError
+        bt_beta is not a finite number > 0.
+
+    References
+    ----------
+    Gölz, Haghtalab, Yang (arXiv 2505.23749) for L²; Alipour, Goyal (arXiv 2602.11152) for 2L.
+
+    Examples
+    --------
+    >>> from theory.distortion import borda_upper_factor
+    >>> round(borda_upper_factor(5.0), 4)
+    5.0678
+    """
     factor = linear_factor(bt_beta)
     return factor * min(factor, 2.0)
 
 
 def optimal_gamma(bt_beta: float) -> float:
-    """γ*(β) = log(q/(1−q))/β with q = (1 + √(1−4B/β))/2: where φ'(γ*) = B; in (0, 1/√3).
+    """γ*(β) = log(q/(1−q))/β with q = (1 + √(1−4B/β))/2: where φ'(γ*) = B.
 
-    Falls from 1/√3 (β → 0) like log(2β)/β (β → ∞); γ* = (2/β)·atanh(s) with s = √(1−4B/β). Ours.
+    Falls from 1/√3 (β → 0) like log(2β)/β (β → ∞); γ* = (2/β)·atanh(s) with s = √(1−4B/β).
+
+    Parameters
+    ----------
+    bt_beta : float
+        The users' Bradley–Terry temperature, > 0.
+
+    Returns
+    -------
+    float
+        In (0, 1/√3).
+
+    Raises
+    ------
+    ValueError
+        bt_beta is not a finite number > 0.
+
+    References
+    ----------
+    Ours; proof in paper/sections/distortion_proofs.tex.
+
+    Examples
+    --------
+    >>> from theory.distortion import optimal_gamma
+    >>> round(optimal_gamma(5.0), 4)
+    0.4162
     """
     h = check_bt_beta(bt_beta) / 2
     s = root_gap(bt_beta)
@@ -78,7 +206,32 @@ def borda_factor(bt_beta: float) -> float:
     """K*(β) = C(β, γ*): the exact worst-case distortion of Borda, of Copeland and of unconstrained RLHF.
 
     For Borda the bound holds under every sampling law μ; RLHF (product sampling, full support) is Borda.
-    K* = 1 + β²(1/12 + 1/(18√3)) + O(β⁴) for β → 0, and K*/β → 1 for β → ∞. Source: ours.
+    K* = 1 + β²(1/12 + 1/(18√3)) + O(β⁴) for β → 0, and K*/β → 1 for β → ∞.
+
+    Parameters
+    ----------
+    bt_beta : float
+        The users' Bradley–Terry temperature, > 0.
+
+    Returns
+    -------
+    float
+        ≥ 1.
+
+    Raises
+    ------
+    ValueError
+        bt_beta is not a finite number > 0.
+
+    References
+    ----------
+    Ours; proof in paper/sections/distortion_proofs.tex, machine check in `certify_borda_factor`.
+
+    Examples
+    --------
+    >>> from theory.distortion import borda_factor
+    >>> round(borda_factor(5.0), 4)
+    3.4777
     """
     return linear_factor(bt_beta) * (1.0 + gamma_advantage(bt_beta))
 

@@ -16,59 +16,12 @@ Source: Gölz, Haghtalab, Yang (arXiv 2505.23749), proofs of Thm 3, 5, 6 and 9.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from theory.bradley_terry import Population, product_pairs
-from theory.distortion.measure import distortion
+from theory.distortion.instance import Instance
 from theory.validate import Array, check_bt_beta, check_positive
-
-
-@dataclass(frozen=True, eq=False)
-class Instance:
-    """A population with everything a method needs to run on it.
-
-    population     user types over A alternatives (or classes of identical alternatives)
-    pair_weights   (A, A) law of the compared pair
-    log_reference  (A,) log π_ref, nats;  `reference` is its exponential and may underflow (I6)
-    tau            KL budget in nats
-    multiplicity   (A,) identical alternatives per class
-    bt_beta        the users' temperature that the instance was built for
-    names          (A,) one word per alternative
-    """
-
-    population: Population
-    pair_weights: Array
-    log_reference: Array
-    tau: float
-    multiplicity: Array
-    bt_beta: float
-    names: tuple[str, ...]
-
-    @property
-    def reference(self) -> Array:
-        """π_ref (A,); entries below e^{-745} are 0 here, so solvers should be given `log_reference`."""
-        return np.exp(self.log_reference)
-
-    @property
-    def mu(self) -> Array:
-        """(A,) marginal of the pair law: how often each alternative (class) is compared."""
-        return self.pair_weights.sum(axis=1)
-
-    @property
-    def win_rates(self) -> Array:
-        """(A, A) population win rates at the instance's own bt_beta."""
-        return self.population.win_rates(self.bt_beta)
-
-    def distortion(self, policy: ArrayLike) -> float:
-        """Distortion of a policy (A,) in the instance's own ball: max_{π'∈K} u(π') / u(policy).
-
-        This is the number that the bounds are about. `theory.distortion.distortion(instance.population, policy)` is
-        not: without `log_reference` and `tau` its benchmark may leave the ball, and on I6 it puts NLHF above L(β).
-        """
-        return distortion(self.population, policy, tau=self.tau, log_reference=self.log_reference)
 
 
 def _margin(z: float) -> float:
@@ -97,13 +50,45 @@ def uniform_instance(population: Population, bt_beta: float) -> Instance:
 
 
 def condorcet_instance(bt_beta: float, n_alternatives: int, epsilon: float, xi: float = 1.0) -> Instance:
-    """I3 (Thm 3): a special alternative s (index 0) that ties with, or loses to, all others, and is worth more.
+    """I3: a special alternative s (index 0) that ties with, or loses to, all others, and is worth more.
 
-    A share w_s = (σ(βε) − ½)/(σ(β) + σ(βε) − 1) of the users values s at 1 and all else at 0; the rest values s at
-    0 and all others at ξε. With ξ = 1 every comparison with s is a fair coin, although u(s)/u(other) → L(β) as
-    ε → 0; with ξ slightly above 1, s is a Condorcet loser.
+    A share w_s = (σ(βε) − ½)/(σ(β) + σ(βε) − 1) of the users values s at 1 and all else at 0; the rest values s at 0
+    and
+    all others at ξε. With ξ = 1 every comparison with s is a fair coin, although u(s)/u(other) → L(β) as ε → 0; with ξ
+    slightly above 1, s is a Condorcet loser.
 
-    n_alternatives ≥ 2, 0 < epsilon, xi ≥ 1 with xi·epsilon ≤ 1. ValueError names an argument out of range.
+    Parameters
+    ----------
+    bt_beta : float
+        The users' Bradley–Terry temperature, > 0.
+    n_alternatives : int
+        ≥ 2.
+    epsilon : float
+        ε in (0, 1].
+    xi : float
+        ξ ≥ 1 with ξε ≤ 1.
+
+    Returns
+    -------
+    Instance
+        Population, pair law, reference, budget and names.
+
+    Raises
+    ------
+    ValueError
+        An argument out of range.
+
+    References
+    ----------
+    Gölz, Haghtalab, Yang (arXiv 2505.23749), Theorem 3.
+
+    Examples
+    --------
+    >>> from theory.distortion import condorcet_instance
+    >>> instance = condorcet_instance(5.0, n_alternatives=2, epsilon=1e-3)
+    >>> instance.win_rates, round(instance.distortion([0.0, 1.0]), 3)
+    (array([[0.5, 0.5],
+           [0.5, 0.5]]), 2.534)
     """
     beta = check_bt_beta(bt_beta)
     if n_alternatives < 2:
@@ -131,14 +116,44 @@ def _borda_types(beta: float, epsilon: float, gamma: float | None, slack: float)
 
 
 def borda_instance(bt_beta: float, epsilon: float, gamma: float | None = None, *, clones: int = 1) -> Instance:
-    """I5 (Thm 5): alternatives a, b, c on which Borda picks c although u(a)/u(c) → C(β, γ) as ε → 0.
+    """I5: alternatives a, b, c on which Borda picks c although u(a)/u(c) → C(β, γ) as ε → 0.
 
     Three types with utilities (a, b, c): A (1−γ, 1, 0), B (1, 0, ε), C (0, 0, ε+ε²) and weights
     w_A = (σ(βε)−½)/(σ(β)+σ(βε)−1), w_B = w_A (σ(βγ)−½)/(σ(β)−½), w_C the rest. The pair law is a product of
     μ(a) = μ(c) = ε/10 and the rest on b, so that the Borda score is decided against b.
 
-    epsilon in (0, ½]; gamma in (0, 1], log(β+1)/β by default (Thm 5), `theory.distortion.optimal_gamma` for the
-    exact worst case K*(β) (D4); clones ≥ 1 splits b into that many identical alternatives.
+    Parameters
+    ----------
+    bt_beta : float
+        The users' Bradley–Terry temperature, > 0.
+    epsilon : float
+        ε in (0, ½].
+    gamma : float, optional
+        In (0, 1]; log(β+1)/β by default, `optimal_gamma` for the exact worst case K*(β) (D4).
+    clones : int
+        ≥ 1 identical alternatives in place of b.
+
+    Returns
+    -------
+    Instance
+        Population, pair law, reference, budget and names.
+
+    Raises
+    ------
+    ValueError
+        An argument out of range.
+
+    References
+    ----------
+    Gölz, Haghtalab, Yang (arXiv 2505.23749), Theorem 5.
+
+    Examples
+    --------
+    >>> from theory.distortion import borda_instance
+    >>> from theory.social_choice import borda
+    >>> instance = borda_instance(5.0, epsilon=1e-3)
+    >>> round(instance.distortion(borda(instance.win_rates, instance.mu)), 2)
+    3.46
     """
     beta = check_bt_beta(bt_beta)
     U, weights = _borda_types(beta, epsilon, gamma, 0.0)
@@ -151,8 +166,42 @@ def copeland_instance(
     """I5 for Copeland (D6): b split into `clones` and w_B lowered by (1 − slack), so that c beats every clone of b.
 
     c beats every clone and loses to a, a loses to every clone: Copeland picks c as soon as there are two clones, and
-    u(a)/u(c) → C(β, γ) as ε, slack → 0. clones ≥ 2; slack in (0, 1); other arguments as in `borda_instance`; pairs
-    are uniform.
+    u(a)/u(c) → C(β, γ) as ε, slack → 0. Pairs are uniform.
+
+    Parameters
+    ----------
+    bt_beta : float
+        The users' Bradley–Terry temperature, > 0.
+    epsilon : float
+        ε in (0, ½].
+    gamma : float, optional
+        As in `borda_instance`.
+    clones : int
+        ≥ 2.
+    slack : float
+        In (0, 1).
+
+    Returns
+    -------
+    Instance
+        Population, pair law, reference, budget and names.
+
+    Raises
+    ------
+    ValueError
+        An argument out of range.
+
+    References
+    ----------
+    Gölz, Haghtalab, Yang (arXiv 2505.23749), Theorem 5.
+
+    Examples
+    --------
+    >>> from theory.distortion import copeland_instance
+    >>> from theory.social_choice import copeland
+    >>> instance = copeland_instance(5.0, epsilon=1e-3)
+    >>> copeland(instance.win_rates), instance.names
+    (array([0., 0., 0., 0., 1.]), ('a', 'b1', 'b2', 'b3', 'c'))
     """
     beta = check_bt_beta(bt_beta)
     if clones < 2:
@@ -174,14 +223,45 @@ def _with_cloned_b(U: Array, weights: Array, beta: float, mu: Array, clones: int
 
 
 def rlhf_instance(bt_beta: float, eta: float = 1e-9) -> Instance:
-    """I6 (Thm 6), collapsed to the classes a, b, c: RLHF in a KL ball puts all its mass on b, the optimum is a.
+    """I6, collapsed to the classes a, b, c: RLHF in a KL ball puts all its mass on b, the optimum is a.
 
-    With δ = 10/(10 + e^β) and N = ⌈2/(δ(1/3 − e/10))⌉ clones of c: a share δ of the users values (a, b, c) at
-    (0, 1, 0), the rest at (1/β, 0, 1). Pairs are uniform over all N + 2 alternatives. π_ref has (1−ε)/2 on a and
-    on b and ε on the clones together, ε = e^{−2/η}; tau = 1 nat, of which moving from {a, b} to one of them costs
-    log 2 and giving mass m to the clones costs 2m/η.
+    With δ = 10/(10 + e^β) and N = ⌈2/(δ(1/3 − e/10))⌉ clones of c: a share δ of the users values (a, b, c) at (0, 1,
+    0),
+    the rest at (1/β, 0, 1). Pairs are uniform over all N + 2 alternatives. π_ref has (1−ε)/2 on a and on b and ε on the
+    clones together, ε = e^{−2/η}; tau = 1 nat, of which moving from {a, b} to one of them costs log 2 and giving mass m
+    to
+    the clones costs 2m/η.
 
-    bt_beta ≥ 1 (so that 1/β ≤ 1), eta > 0 (ε underflows from η ≈ 3e-3 down: use `log_reference`).
+    Parameters
+    ----------
+    bt_beta : float
+        β ≥ 1, so that 1/β ≤ 1.
+    eta : float
+        η > 0; ε underflows from about 3e-3 down, so give solvers `log_reference`.
+
+    Returns
+    -------
+    Instance
+        Population, pair law, reference, budget and names.
+
+    Raises
+    ------
+    ValueError
+        An argument out of range.
+
+    References
+    ----------
+    Gölz, Haghtalab, Yang (arXiv 2505.23749), Theorem 6.
+
+    Examples
+    --------
+    >>> from theory.distortion import rlhf_instance
+    >>> from theory.policy import nlhf, rlhf
+    >>> i = rlhf_instance(10.0)
+    >>> by_rlhf = rlhf(i.win_rates, i.pair_weights, tau=i.tau, log_reference=i.log_reference)
+    >>> by_nlhf = nlhf(i.win_rates, tau=i.tau, log_reference=i.log_reference).policy
+    >>> round(i.distortion(by_rlhf), 2), round(i.distortion(by_nlhf), 2)
+    (220.26, 1.0)
     """
     beta = check_bt_beta(bt_beta)
     if beta < 1:
@@ -205,15 +285,45 @@ def rlhf_instance(bt_beta: float, eta: float = 1e-9) -> Instance:
 
 
 def correlated_instance(bt_beta: float, n_alternatives: int, epsilon: float) -> Instance:
-    """I9 (Thm 9, Lemma 15): under correlated pairs the fitted reward climbs while the utility falls to 0.
+    """I9: under correlated pairs the fitted reward climbs while the utility falls to 0.
 
-    Three equally weighted users start at (⅓, ⅓, ⅓). From t to t+1 the user of highest utility drops to 0 and the
-    two others gain Δ'/β with Δ' = log((e^{Δ/2}+1)³/(2(e^Δ+3))), Δ = β·(dropped utility), which makes t+1 win
-    against t by as little as possible. Mass 1−ε of the pairs is uniform on the adjacent pairs (t, t+1), mass ε
-    uniform on all others; π_ref is uniform and tau = log A, so any policy is allowed.
+    Three equally weighted users start at (⅓, ⅓, ⅓). From t to t+1 the user of highest utility drops to 0 and the two
+    others gain Δ'/β with Δ' = log((e^{Δ/2}+1)³/(2(e^Δ+3))), Δ = β·(dropped utility), which makes t+1 win against t by
+    as
+    little as possible. Mass 1−ε of the pairs is uniform on the adjacent pairs (t, t+1), mass ε uniform on all others;
+    π_ref is uniform and tau = log A, so any policy is allowed. The paper's limit needs ε ≤ A⁻³: at A = 300, β = 5 the
+    value ε = 1e-4 still sees the other pairs (distortion 4.66 instead of 11.70).
 
-    n_alternatives ≥ 3; epsilon in (0, 1). The paper's limit needs ε ≤ A⁻³: at A = 300, β = 5 the value ε = 1e-4
-    still sees the other pairs (distortion 4.66 instead of 11.70).
+    Parameters
+    ----------
+    bt_beta : float
+        The users' Bradley–Terry temperature, > 0.
+    n_alternatives : int
+        A ≥ 3.
+    epsilon : float
+        ε in (0, 1).
+
+    Returns
+    -------
+    Instance
+        Population, pair law, reference, budget and names.
+
+    Raises
+    ------
+    ValueError
+        An argument out of range.
+
+    References
+    ----------
+    Gölz, Haghtalab, Yang (arXiv 2505.23749), Theorem 9 and Lemma 15.
+
+    Examples
+    --------
+    >>> from theory.distortion import correlated_instance
+    >>> from theory.policy import rlhf
+    >>> i = correlated_instance(5.0, n_alternatives=20, epsilon=20.0**-3)
+    >>> round(i.distortion(rlhf(i.win_rates, i.pair_weights)), 3)
+    2.856
     """
     beta = check_bt_beta(bt_beta)
     A = int(n_alternatives)

@@ -26,10 +26,45 @@ def distortion(
     *,
     log_reference: ArrayLike | None = None,
 ) -> float:
-    """max_{π'∈K} u(π') / u(policy) on one population; ≥ 1 for a policy inside K, `inf` where u(policy) = 0.
+    """max_{π'∈K} u(π') / u(policy) on one population; ≥ 1 for a policy inside K = {π' : KL(π'‖π_ref) ≤ tau}.
 
-    policy (A,) probabilities; reference or log_reference (A,) and tau in nats give the KL ball K, tau = inf the
-    whole simplex. ValueError if every policy in K has utility 0, where the ratio means nothing.
+    On an `Instance` use `instance.distortion(policy)`, which knows the instance's own ball: called with its population
+    alone, this function's benchmark may leave the ball.
+
+    Parameters
+    ----------
+    population : Population
+        User types over A alternatives, each listed by itself.
+    policy : array_like, (A,)
+        Probabilities.
+    reference : array_like, (A,), optional
+        π_ref, probabilities with full support.
+    tau : float
+        KL budget in nats, ≥ 0; inf: no constraint. A finite one needs a reference.
+    log_reference : array_like, (A,), optional
+        log π_ref in nats, in place of `reference` where that underflows.
+
+    Returns
+    -------
+    float
+        inf where u(policy) = 0.
+
+    Raises
+    ------
+    ValueError
+        Malformed input, or every policy in K has utility 0, where the ratio means nothing.
+
+    References
+    ----------
+    Gölz, Haghtalab, Yang (arXiv 2505.23749), section 2.
+
+    Examples
+    --------
+    >>> from theory.distortion import distortion
+    >>> from theory import Population
+    >>> users = Population([[1.0, 0.2, 0.0], [0.0, 0.2, 0.3]], weights=[0.3, 0.7])
+    >>> round(distortion(users, [0.0, 0.0, 1.0]), 4)
+    1.4286
     """
     u = population.average_utility
     pi = check_distribution("policy", policy, u.size)

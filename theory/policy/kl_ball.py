@@ -18,9 +18,32 @@ from theory.validate import Array, as_vector, check_distribution, check_tau, res
 
 
 def kl(p: ArrayLike, q: ArrayLike) -> float:
-    """KL(p‖q) = Σ_x p(x) log(p(x)/q(x)) in nats, with 0 log 0 = 0; `inf` where p > 0 = q.
+    """KL(p‖q) = Σ_x p(x) log(p(x)/q(x)), with 0 log 0 = 0.
 
-    p, q: probability vectors (A,); ValueError if either is not one.
+    Parameters
+    ----------
+    p, q : array_like, (A,)
+        Probabilities.
+
+    Returns
+    -------
+    float
+        Nats; inf where p > 0 = q.
+
+    Raises
+    ------
+    ValueError
+        Either is not a probability vector.
+
+    References
+    ----------
+    Kullback, Leibler (1951).
+
+    Examples
+    --------
+    >>> from theory.policy import kl
+    >>> round(kl([0.5, 0.5], [0.9, 0.1]), 4), kl([0.5, 0.5], [1.0, 0.0])
+    (0.5108, inf)
     """
     p = check_distribution("p", p)
     q = check_distribution("q", q, p.size)
@@ -77,7 +100,31 @@ class KLBall:
 
 
 def tilt(log_reference: Array, scores: Array) -> Array:
-    """π ∝ π_ref·exp(scores), the penalty-form optimum with scores = values/λ; both (A,), in nats. No checks."""
+    """π ∝ π_ref·exp(scores), the optimum of the penalty form with scores = values/weight. No checks.
+
+    Parameters
+    ----------
+    log_reference : ndarray, (A,)
+        log π_ref, nats.
+    scores : ndarray, (A,)
+        Nats.
+
+    Returns
+    -------
+    ndarray, (A,)
+        The policy.
+
+    References
+    ----------
+    Gölz, Haghtalab, Yang (arXiv 2505.23749), section 2.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from theory.policy import tilt
+    >>> tilt(np.log([0.5, 0.5]), np.array([np.log(3.0), 0.0]))
+    array([0.75, 0.25])
+    """
     logits = log_reference + scores
     policy = np.exp(logits - logits.max())
     return policy / policy.sum()
@@ -98,18 +145,44 @@ def maximize_in_kl_ball(
 ) -> Array:
     """The policy that maximises Σ_x π(x) values(x) over KL(π‖π_ref) ≤ tau.
 
-    Lagrange: π_s ∝ π_ref·exp(s·values) with KL(π_s‖π_ref) = tau, or, where the ball reaches it, π_ref conditioned
-    on the set of maximisers (KL = −log π_ref(maximisers)). KL(π_s‖π_ref) grows in s, so s is one bracketed root.
+    Lagrange: π_s ∝ π_ref·exp(s·values) with KL(π_s‖π_ref) = tau, or, where the ball reaches it, π_ref conditioned on
+    the
+    maximisers (KL = −log π_ref(maximisers)). KL(π_s‖π_ref) grows in s, so s is one bracketed root.
 
-    values         (A,) finite
-    reference      (A,) probabilities with full support, or `log_reference` (A,) nats; neither: no constraint, and
-                   then tau must be inf (a finite tau without a reference is a ValueError)
-    tau            KL budget in nats, ≥ 0
-    tie_tolerance  alternatives within it of the maximum count as maximisers (ties follow the reference, evenly
-                   without one)
+    Parameters
+    ----------
+    values : array_like, (A,)
+        Finite.
+    reference : array_like, (A,), optional
+        π_ref, probabilities with full support.
+    tau : float
+        KL budget in nats, ≥ 0; inf: no constraint. A finite one needs a reference.
+    log_reference : array_like, (A,), optional
+        log π_ref in nats, in place of `reference` where that underflows.
+    tie_tolerance : float
+        Values this close to the maximum count as maximisers; ties follow the reference, evenly without one.
 
-    Returns the policy (A,), always inside the ball (up to rounding, 1e-12 relative). Source: the constrained form
-    of RLHF in Gölz, Haghtalab, Yang (arXiv 2505.23749), section 2.
+    Returns
+    -------
+    ndarray, (A,)
+        The policy, inside the ball up to rounding (1e-12 relative).
+
+    Raises
+    ------
+    ValueError
+        Malformed input, or a finite tau without a reference.
+
+    References
+    ----------
+    Gölz, Haghtalab, Yang (arXiv 2505.23749), section 2: the constrained form of RLHF.
+
+    Examples
+    --------
+    >>> from theory.policy import maximize_in_kl_ball
+    >>> maximize_in_kl_ball([1.0, 0.0, 0.0], [0.2, 0.3, 0.5], tau=0.1).round(4)
+    array([0.3952, 0.2268, 0.378 ])
+    >>> maximize_in_kl_ball([1.0, 1.0, 0.0])
+    array([0.5, 0.5, 0. ])
     """
     v = as_vector("values", values)
     return KLBall.around(v.size, reference, log_reference, tau).maximize(v, tie_tolerance)

@@ -36,15 +36,40 @@ ACTIVE = 1e-6
 
 
 def maximal_lottery(win_rates: ArrayLike, *, tolerance: float = GAP_TOLERANCE) -> Solution:
-    """A mixed equilibrium of the win-rate game: π ≥ 0, Σπ = 1 and πᵀM ≥ −gap entrywise.
+    """A mixed equilibrium of the win-rate game: π ≥ 0, Σπ = 1 and πᵀM ≥ −gap entrywise, M = P − ½.
 
-    win_rates  P (A, A) in [0, 1] with P + Pᵀ = 1
-    tolerance  largest gap = max_y −(πᵀM)_y that may be returned, > 0
-
-    Returns a Solution with value = −gap, the payoff that π guarantees (the game is worth 0). Where several
-    policies are equilibria it returns one of them: the average of the alternatives that lose to none, if any.
-    Raises ValueError for bad input and CertificateError for a gap above `tolerance`.
+    Where several policies are equilibria it is one of them: the average of the alternatives that lose to none, if any.
     Special cases: a Condorcet winner; the uniform policy where all win rates are ½.
+
+    Parameters
+    ----------
+    win_rates : array_like, (A, A)
+        P(x≻y) in [0, 1], P(x≻y) + P(y≻x) = 1.
+    tolerance : float
+        Largest gap that may be returned, > 0.
+
+    Returns
+    -------
+    Solution
+        `gap` = max_y −(πᵀM)_y and `value` = −gap, what π guarantees (the game is worth 0).
+
+    Raises
+    ------
+    ValueError
+        Malformed input; the message names the entry.
+    CertificateError
+        The gap stays above `tolerance`.
+
+    References
+    ----------
+    Fishburn (1984); Gölz, Haghtalab, Yang (arXiv 2505.23749), Theorem 2.
+
+    Examples
+    --------
+    >>> from theory.policy import maximal_lottery
+    >>> cycle = [[0.5, 0.6, 0.3], [0.4, 0.5, 0.8], [0.7, 0.2, 0.5]]
+    >>> maximal_lottery(cycle).policy.round(4)
+    array([0.5   , 0.3333, 0.1667])
     """
     P = check_win_rates(win_rates)
     return _solve(Game(P, KLBall.around(P.shape[0], None, None, math.inf)), tolerance)
@@ -58,16 +83,45 @@ def nlhf(
     log_reference: ArrayLike | None = None,
     tolerance: float = GAP_TOLERANCE,
 ) -> Solution:
-    """NLHF in the KL ball: max over π ∈ K of min over π' ∈ K of πᵀMπ', K = {π : KL(π‖π_ref) ≤ tau}.
+    """NLHF in the KL ball: max over π ∈ K of min over π' ∈ K of πᵀMπ', K = {π : KL(π‖π_ref) ≤ tau}, M = P − ½.
 
-    win_rates  P (A, A) in [0, 1] with P + Pᵀ = 1
-    reference  (A,) probabilities with full support, or `log_reference` (A,) nats; needed for a finite tau
-    tau        KL budget in nats, ≥ 0
-    tolerance  largest gap = max over π' ∈ K of −πᵀMπ' that may be returned, > 0
+    Special cases: tau = inf is the maximal lottery, tau = 0 the reference.
 
-    Returns a Solution with π in K up to rounding (1e-12) and value = −gap, the payoff that π guarantees in K
-    (the game is worth 0). Raises ValueError for bad input and CertificateError for a gap above `tolerance`.
-    Special cases: tau = inf is the maximal lottery, tau = 0 the reference. Source: 2505.23749, Theorem 7.
+    Parameters
+    ----------
+    win_rates : array_like, (A, A)
+        P(x≻y) in [0, 1], P(x≻y) + P(y≻x) = 1.
+    reference : array_like, (A,), optional
+        π_ref, probabilities with full support.
+    tau : float
+        KL budget in nats, ≥ 0; inf: no constraint. A finite one needs a reference.
+    log_reference : array_like, (A,), optional
+        log π_ref in nats, in place of `reference` where that underflows.
+    tolerance : float
+        Largest gap that may be returned, > 0.
+
+    Returns
+    -------
+    Solution
+        π in K up to rounding (1e-12); `gap` = max over π' ∈ K of −πᵀMπ', `value` = −gap.
+
+    Raises
+    ------
+    ValueError
+        Malformed input; the message names the entry.
+    CertificateError
+        The gap stays above `tolerance`.
+
+    References
+    ----------
+    Munos et al. (arXiv 2312.00886); Gölz, Haghtalab, Yang (arXiv 2505.23749), Theorem 7.
+
+    Examples
+    --------
+    >>> from theory.policy import nlhf
+    >>> cycle = [[0.5, 0.6, 0.3], [0.4, 0.5, 0.8], [0.7, 0.2, 0.5]]
+    >>> nlhf(cycle, reference=[0.6, 0.2, 0.2], tau=0.01).policy.round(4)
+    array([0.532, 0.223, 0.245])
     """
     P = check_win_rates(win_rates)
     return _solve(Game(P, KLBall.around(P.shape[0], reference, log_reference, tau)), tolerance)
@@ -83,18 +137,47 @@ def nlhf_regularized(
 ) -> Solution:
     """NLHF with a KL penalty: max over π of min over π' of πᵀMπ' − weight·KL(π‖π_ref) + weight·KL(π'‖π_ref).
 
-    win_rates  P (A, A) in [0, 1] with P + Pᵀ = 1
-    reference  (A,) probabilities with full support, or None and `log_reference` (A,) nats
-    weight     of the penalty, > 0, in units of win rates per nat
-    tolerance  largest gap that may be returned, > 0
+    The equilibrium is unique: π(x) ∝ π_ref(x)·exp((Mπ)(x)/weight). It solves `nlhf` at tau = KL(π‖π_ref). The gap is
+    what
+    the best response gains,
 
-    The equilibrium is unique: π(x) ∝ π_ref(x)·exp((Mπ)(x)/weight), (Mπ)(x) = Σ_y M[x, y] π(y).
-    Returns a Solution with value = −gap and
+        gap = weight·log Σ_y π_ref(y)·exp(−(πᵀM)(y)/weight) + weight·KL(π‖π_ref).
 
-        gap = weight·log Σ_y π_ref(y)·exp(−(πᵀM)(y)/weight) + weight·KL(π‖π_ref),
+    Parameters
+    ----------
+    win_rates : array_like, (A, A)
+        P(x≻y) in [0, 1], P(x≻y) + P(y≻x) = 1.
+    reference : array_like, (A,), or None
+        π_ref, probabilities with full support; None with `log_reference`.
+    weight : float
+        > 0, win rate per nat.
+    log_reference : array_like, (A,), optional
+        log π_ref in nats, in place of `reference` where that underflows.
+    tolerance : float
+        Largest gap that may be returned, > 0.
 
-    what the best response gains. Raises ValueError for bad input and CertificateError for a gap above
-    `tolerance`. It solves `nlhf` at tau = KL(π‖π_ref) (Proposition 14). Source: 2505.23749, Corollary 8.
+    Returns
+    -------
+    Solution
+        `value` = −gap, the payoff that π guarantees.
+
+    Raises
+    ------
+    ValueError
+        Malformed input; the message names the entry.
+    CertificateError
+        The gap stays above `tolerance`.
+
+    References
+    ----------
+    Gölz, Haghtalab, Yang (arXiv 2505.23749), Corollary 8 and Proposition 14.
+
+    Examples
+    --------
+    >>> from theory.policy import nlhf_regularized
+    >>> cycle = [[0.5, 0.6, 0.3], [0.4, 0.5, 0.8], [0.7, 0.2, 0.5]]
+    >>> nlhf_regularized(cycle, [0.6, 0.2, 0.2], weight=1.0).policy.round(4)
+    array([0.5871, 0.2011, 0.2119])
     """
     P = check_win_rates(win_rates)
     weight = check_positive("weight", weight)

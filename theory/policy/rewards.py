@@ -46,12 +46,50 @@ def rlhf(
     clip: float | None = None,
     tie_tolerance: float = REWARD_TIE_TOLERANCE,
 ) -> Array:
-    """RLHF: fit the Bradley–Terry reward r on the pair law, then max_{π∈K} Σ π(x) r(x). Policy (A,).
+    """RLHF: the Bradley–Terry reward r of the pair law, then max_{π∈K} Σ_x π(x) r(x), K = {π : KL(π‖π_ref) ≤ tau}.
 
-    win_rates, pair_weights  as in `theory.bradley_terry.fit_rewards`
-    reference, tau           the KL ball; no reference and tau = inf for no constraint
-    clip                     level ≥ 0 at which `clip_rewards` clips r before the policy step; None: not clipped
-    tie_tolerance            rewards this close to the best share the mass as the reference does
+    Ties follow the reference.
+
+    Parameters
+    ----------
+    win_rates : array_like, (A, A)
+        P(x≻y) in [0, 1], P(x≻y) + P(y≻x) = 1.
+    pair_weights : array_like, (A, A)
+        Law of the compared pair: symmetric, nonnegative, sum one; class masses on a collapsed instance.
+    reference : array_like, (A,), optional
+        π_ref, probabilities with full support.
+    tau : float
+        KL budget in nats, ≥ 0; inf: no constraint. A finite one needs a reference.
+    log_reference : array_like, (A,), optional
+        log π_ref in nats, in place of `reference` where that underflows.
+    clip : float, optional
+        Level ≥ 0 at which `clip_rewards` clips r before the policy step.
+    tie_tolerance : float
+        Rewards (nats) this close to the best share the mass as the reference does.
+
+    Returns
+    -------
+    ndarray, (A,)
+        The policy.
+
+    Raises
+    ------
+    ValueError
+        Malformed input, or no maximum-likelihood reward (see `fit_rewards`).
+    CertificateError
+        The reward fit stays above its tolerance.
+
+    References
+    ----------
+    Gölz, Haghtalab, Yang (arXiv 2505.23749), section 2; clipping: Oko et al. (arXiv 2609.12651).
+
+    Examples
+    --------
+    >>> from theory.policy import rlhf
+    >>> P = [[0.5, 0.6, 0.8], [0.4, 0.5, 0.7], [0.2, 0.3, 0.5]]
+    >>> uniform = [[1 / 9] * 3] * 3
+    >>> rlhf(P, uniform, reference=[0.2, 0.3, 0.5], tau=0.1).round(3)
+    array([0.346, 0.362, 0.293])
     """
     rewards = fit_rewards(win_rates, pair_weights).rewards
     if clip is not None:
@@ -61,11 +99,38 @@ def rlhf(
 
 
 def clip_rewards(rewards: ArrayLike, level: float, center: ArrayLike | None = None) -> Array:
-    """Rewards centred and clipped: min(max(r − c, −level), level), c = Σ_x center(x) r(x); (A,), nats.
+    """Rewards centred and clipped: min(max(r − c, −level), level), c = Σ_x center(x) r(x).
 
-    center: a policy (A,) whose mean reward becomes 0 (RLHF takes π_ref: the clip then bounds how far any response
-    may be rewarded above the reference's average); None: the plain mean. The clipping of Oko, Ulichney,
-    Haghtalab, Bao (arXiv 2609.12651); their constants are not used here (D15).
+    With π_ref as the centre the clip bounds how far a response may be rewarded above the reference's average (D15).
+
+    Parameters
+    ----------
+    rewards : array_like, (A,)
+        Finite, nats.
+    level : float
+        ≥ 0, nats.
+    center : array_like, (A,), optional
+        Policy whose mean reward becomes 0; None: the plain mean.
+
+    Returns
+    -------
+    ndarray, (A,)
+        Rewards in [−level, level].
+
+    Raises
+    ------
+    ValueError
+        Malformed input; the message names the entry.
+
+    References
+    ----------
+    Oko, Ulichney, Haghtalab, Bao (arXiv 2609.12651); their constants are not used.
+
+    Examples
+    --------
+    >>> from theory.policy import clip_rewards
+    >>> clip_rewards([3.0, 0.0, 0.0], level=1.0)
+    array([ 1., -1., -1.])
     """
     r = as_vector("rewards", rewards)
     if not level >= 0:
@@ -77,9 +142,38 @@ def clip_rewards(rewards: ArrayLike, level: float, center: ArrayLike | None = No
 def rlhf_penalty(
     rewards: ArrayLike, reference: ArrayLike | None, weight: float, *, log_reference: ArrayLike | None = None
 ) -> Array:
-    """The penalty form of RLHF: argmax_π Σ π(x) rewards(x) − weight·KL(π‖π_ref) = π_ref·exp(rewards/weight)/Z.
+    """The penalty form of RLHF: argmax_π Σ_x π(x) r(x) − weight·KL(π‖π_ref) = π_ref·exp(r/weight)/Z.
 
-    rewards (A,) finite; weight > 0 in units of reward per nat; returns the policy (A,).
+    Parameters
+    ----------
+    rewards : array_like, (A,)
+        r, finite.
+    reference : array_like, (A,), or None
+        π_ref, probabilities with full support; None with `log_reference`.
+    weight : float
+        > 0, reward per nat.
+    log_reference : array_like, (A,), optional
+        log π_ref in nats, in place of `reference` where that underflows.
+
+    Returns
+    -------
+    ndarray, (A,)
+        The policy.
+
+    Raises
+    ------
+    ValueError
+        Malformed input; the message names the entry.
+
+    References
+    ----------
+    Gölz, Haghtalab, Yang (arXiv 2505.23749), section 2.
+
+    Examples
+    --------
+    >>> from theory.policy import rlhf_penalty
+    >>> rlhf_penalty([1.0, 0.0], [0.5, 0.5], weight=0.5).round(4)
+    array([0.8808, 0.1192])
     """
     r = as_vector("rewards", rewards)
     log_ref = require_reference(reference, log_reference, r.size, "rlhf_penalty")
@@ -94,11 +188,44 @@ def dpo(
     *,
     log_reference: ArrayLike | None = None,
 ) -> Array:
-    """Tabular DPO on all alternatives (full support): argmin of `dpo_loss` over policies (A,).
+    """Tabular DPO on all alternatives: argmin over policies of `dpo_loss`.
 
     The loss sees a policy only through r(x) = kl_beta·log(π(x)/π_ref(x)) and is the Bradley–Terry likelihood in r;
-    every r is, up to a constant, the log-ratio of some policy. So DPO is the penalty form of RLHF with weight
-    kl_beta (D12; App. F.3 of arXiv 2505.23749). `dpo_loss` is what a check minimises instead.
+    every r
+    is, up to a constant, the log-ratio of some policy. So DPO is `rlhf_penalty` with weight kl_beta (D12).
+
+    Parameters
+    ----------
+    win_rates : array_like, (A, A)
+        P(x≻y) in [0, 1], P(x≻y) + P(y≻x) = 1.
+    pair_weights : array_like, (A, A)
+        Law of the compared pair: symmetric, nonnegative, sum one; class masses on a collapsed instance.
+    reference : array_like, (A,), or None
+        π_ref, probabilities with full support; None with `log_reference`.
+    kl_beta : float
+        Weight of the log-ratio in DPO's reward, > 0, in reward per nat.
+    log_reference : array_like, (A,), optional
+        log π_ref in nats, in place of `reference` where that underflows.
+
+    Returns
+    -------
+    ndarray, (A,)
+        The policy.
+
+    Raises
+    ------
+    ValueError
+        Malformed input, or no maximum-likelihood reward (see `fit_rewards`).
+
+    References
+    ----------
+    Rafailov et al. (arXiv 2305.18290); Gölz, Haghtalab, Yang (arXiv 2505.23749), App. F.3.
+
+    Examples
+    --------
+    >>> from theory.policy import dpo
+    >>> dpo([[0.5, 0.7], [0.3, 0.5]], [[0.25, 0.25], [0.25, 0.25]], [0.5, 0.5], kl_beta=1.0).round(4)
+    array([0.7, 0.3])
     """
     return rlhf_penalty(fit_rewards(win_rates, pair_weights).rewards, reference, kl_beta, log_reference=log_reference)
 
@@ -112,11 +239,48 @@ def dpo_loss(
     *,
     log_reference: ArrayLike | None = None,
 ) -> float:
-    """Population DPO loss −2·Σ_{x≠y} Q[x,y] P(x≻y) log σ(r_x − r_y)/Σ_{x≠y} Q[x,y], in nats per comparison.
+    """Population DPO loss −2·Σ_{x≠y} Q[x,y] P(x≻y) log σ(r_x − r_y) / Σ_{x≠y} Q[x,y].
 
-    r(x) = kl_beta·log(π(x)/π_ref(x)). At π = π_ref it is log 2. The sum over x≠y visits each unordered pair twice
-    with half of its mass, once per winner, hence the 2. Raises ValueError if the policy lacks full support
-    (the loss is then infinite or undefined) or no pair of different alternatives has mass.
+    r(x) = kl_beta·log(π(x)/π_ref(x)); at π = π_ref it is log 2. The sum over x≠y visits each unordered pair twice with
+    half of its mass, once per winner,
+    hence the 2.
+
+    Parameters
+    ----------
+    policy : array_like, (A,)
+        Probabilities, full support.
+    win_rates : array_like, (A, A)
+        P(x≻y) in [0, 1], P(x≻y) + P(y≻x) = 1.
+    pair_weights : array_like, (A, A)
+        Law of the compared pair: symmetric, nonnegative, sum one; class masses on a collapsed instance.
+    reference : array_like, (A,), or None
+        π_ref, probabilities with full support; None with `log_reference`.
+    kl_beta : float
+        Weight of the log-ratio in DPO's reward, > 0, in reward per nat.
+    log_reference : array_like, (A,), optional
+        log π_ref in nats, in place of `reference` where that underflows.
+
+    Returns
+    -------
+    float
+        Nats per comparison.
+
+    Raises
+    ------
+    ValueError
+        Malformed input, a policy without full support (the loss is infinite or undefined), or no mass on pairs of
+        different alternatives.
+
+    References
+    ----------
+    Rafailov et al. (arXiv 2305.18290), equation 7.
+
+    Examples
+    --------
+    >>> from theory.policy import dpo_loss
+    >>> P, pairs = [[0.5, 0.7], [0.3, 0.5]], [[0.25, 0.25], [0.25, 0.25]]
+    >>> round(dpo_loss([0.7, 0.3], P, pairs, [0.5, 0.5], kl_beta=1.0), 4)
+    0.6109
     """
     P = check_win_rates(win_rates)
     A = P.shape[0]

@@ -1,5 +1,19 @@
-"""Voting rules: on win rates (Borda, Copeland, maximal lotteries) and on rankings (plurality, veto, random
-dictator)."""
+"""Voting rules: on win rates (Borda, Copeland, maximal lotteries) and on rankings (plurality, veto, random dictator).
+
+Every rule gives a policy (A,); ties are split evenly.
+
+Examples
+--------
+The majority favours one response that the minority finds worthless:
+
+>>> from theory.bradley_terry import Population
+>>> users = Population([[0.0, 0.9, 0.8], [1.0, 0.7, 0.6]], weights=[0.45, 0.55])
+>>> P = users.win_rates(bt_beta=10.0)
+>>> borda(P), copeland(P), plurality(users, bt_beta=10.0)
+(array([0., 1., 0.]), array([1., 0., 0.]), array([1., 0., 0.]))
+>>> users.average_utility, random_dictator(users, bt_beta=10.0).round(3)
+(array([0.55, 0.79, 0.69]), array([0.515, 0.355, 0.13 ]))
+"""
 
 from __future__ import annotations
 

@@ -7,8 +7,8 @@ them empirical win rates.
 | rule | input | file |
 |---|---|---|
 | borda, copeland, welfare_optimum | win rates, average utilities | here |
-| maximal_lottery | win rates | theory/games.py |
-| plurality, veto, plurality_veto, pruned_plurality_veto, random_dictator | population | theory/plackett_luce.py |
+| maximal_lottery | win rates | policy/nash.py |
+| plurality, veto, plurality_veto, pruned_plurality_veto, random_dictator | population | rankings.py |
 
 Source: Gölz, Haghtalab, Yang (arXiv 2505.23749); Alipour, Goyal (arXiv 2602.11152).
 """
@@ -23,10 +23,35 @@ from theory.validate import Array, check_distribution, check_multiplicity, check
 
 
 def borda_scores(win_rates: ArrayLike, mu: ArrayLike | None = None) -> Array:
-    """Borda score of x: Σ_y μ(y) P(x≻y), with y = x counted at P = ½; (A,) in [0, 1].
+    """Borda score of x: Σ_y μ(y) P(x≻y), with y = x counted at P = ½.
 
-    mu: the law opponents are drawn from, (A,); uniform by default. On an instance whose identical alternatives
-    are collapsed into classes, mu holds the class masses.
+    Parameters
+    ----------
+    win_rates : array_like, (A, A)
+        P(x≻y) in [0, 1], P(x≻y) + P(y≻x) = 1.
+    mu : array_like, (A,), optional
+        Law that opponents are drawn from (class masses on a collapsed instance); uniform by default.
+
+    Returns
+    -------
+    ndarray, (A,)
+        Scores in [0, 1].
+
+    Raises
+    ------
+    ValueError
+        Malformed input; the message names the entry.
+
+    References
+    ----------
+    Gölz, Haghtalab, Yang (arXiv 2505.23749), section 2.
+
+    Examples
+    --------
+    >>> from theory.social_choice import borda_scores
+    >>> P = [[0.5, 0.6, 0.55], [0.4, 0.5, 0.9], [0.45, 0.1, 0.5]]
+    >>> borda_scores(P).round(4)
+    array([0.55, 0.6 , 0.35])
     """
     P = check_win_rates(win_rates)
     A = P.shape[0]
@@ -35,16 +60,75 @@ def borda_scores(win_rates: ArrayLike, mu: ArrayLike | None = None) -> Array:
 
 
 def borda(win_rates: ArrayLike, mu: ArrayLike | None = None, *, tie_tolerance: float = TIE_TOLERANCE) -> Array:
-    """Borda's rule: the alternative that wins most often against an opponent drawn from mu. Policy (A,).
+    """Borda's rule: the alternative that wins most often against an opponent drawn from mu.
 
     Its distortion is at most `theory.distortion.borda_factor` on every population and for every mu, and that is the
     supremum over both (D4); for one fixed mu the supremum may be lower (at A = 2, where Borda is majority rule).
+
+    Parameters
+    ----------
+    win_rates : array_like, (A, A)
+        P(x≻y) in [0, 1], P(x≻y) + P(y≻x) = 1.
+    mu : array_like, (A,), optional
+        Law that opponents are drawn from (class masses on a collapsed instance); uniform by default.
+    tie_tolerance : float
+        Scores this close to the best share the win.
+
+    Returns
+    -------
+    ndarray, (A,)
+        The policy.
+
+    Raises
+    ------
+    ValueError
+        Malformed input; the message names the entry.
+
+    References
+    ----------
+    Gölz, Haghtalab, Yang (arXiv 2505.23749), Theorem 5; exact factor ours.
+
+    Examples
+    --------
+    >>> from theory.social_choice import borda
+    >>> P = [[0.5, 0.6, 0.55], [0.4, 0.5, 0.9], [0.45, 0.1, 0.5]]
+    >>> borda(P), borda(P, mu=[0.0, 0.0, 1.0])
+    (array([0., 1., 0.]), array([0., 1., 0.]))
     """
     return winners(borda_scores(win_rates, mu), tie_tolerance)
 
 
 def copeland_scores(win_rates: ArrayLike, *, tie_tolerance: float = TIE_TOLERANCE) -> Array:
-    """Copeland score of x: the number of y ≠ x with P(x≻y) > ½, ties counted ½; (A,)."""
+    """Copeland score of x: the number of y ≠ x with P(x≻y) > ½, ties counted ½.
+
+    Parameters
+    ----------
+    win_rates : array_like, (A, A)
+        P(x≻y) in [0, 1], P(x≻y) + P(y≻x) = 1.
+    tie_tolerance : float
+        Margins up to this are ties.
+
+    Returns
+    -------
+    ndarray, (A,)
+        Scores in [0, A − 1].
+
+    Raises
+    ------
+    ValueError
+        Malformed input; the message names the entry.
+
+    References
+    ----------
+    Copeland (1951).
+
+    Examples
+    --------
+    >>> from theory.social_choice import copeland_scores
+    >>> P = [[0.5, 0.6, 0.55], [0.4, 0.5, 0.9], [0.45, 0.1, 0.5]]
+    >>> copeland_scores(P)
+    array([2., 1., 0.])
+    """
     margins = check_win_rates(win_rates) - 0.5
     wins = (margins > tie_tolerance).sum(axis=1)
     ties = (np.abs(margins) <= tie_tolerance).sum(axis=1) - 1  # x ties with itself
@@ -54,9 +138,37 @@ def copeland_scores(win_rates: ArrayLike, *, tie_tolerance: float = TIE_TOLERANC
 def copeland(
     win_rates: ArrayLike, *, multiplicity: ArrayLike | None = None, tie_tolerance: float = TIE_TOLERANCE
 ) -> Array:
-    """Copeland's rule: the alternative with the most pairwise wins (a tie counts ½). Policy (A,).
+    """Copeland's rule: the alternative with the most pairwise wins, a tie counting ½.
 
-    The score counts alternatives, so a collapsed instance (`multiplicity` with an entry ≠ 1) is a ValueError.
+    Parameters
+    ----------
+    win_rates : array_like, (A, A)
+        P(x≻y) in [0, 1], P(x≻y) + P(y≻x) = 1.
+    multiplicity : array_like, (A,), optional
+        Identical alternatives per class; any entry but 1 is refused.
+    tie_tolerance : float
+        Scores this close to the best share the win.
+
+    Returns
+    -------
+    ndarray, (A,)
+        The policy.
+
+    Raises
+    ------
+    ValueError
+        Malformed input, or a collapsed instance: the score counts alternatives.
+
+    References
+    ----------
+    Copeland (1951); Gölz, Haghtalab, Yang (arXiv 2505.23749), Theorem 5.
+
+    Examples
+    --------
+    >>> from theory.social_choice import copeland
+    >>> P = [[0.5, 0.6, 0.55], [0.4, 0.5, 0.9], [0.45, 0.1, 0.5]]
+    >>> copeland(P)
+    array([1., 0., 0.])
     """
     P = check_win_rates(win_rates)
     check_multiplicity(multiplicity, P.shape[0], "copeland")
@@ -64,5 +176,33 @@ def copeland(
 
 
 def welfare_optimum(average_utility: ArrayLike, *, tie_tolerance: float = TIE_TOLERANCE) -> Array:
-    """The benchmark: the alternative of highest average utility u(x). Policy (A,)."""
+    """The benchmark: the alternative of highest average utility u(x).
+
+    Parameters
+    ----------
+    average_utility : array_like, (A,)
+        u, finite.
+    tie_tolerance : float
+        Scores this close to the best share the win.
+
+    Returns
+    -------
+    ndarray, (A,)
+        The policy.
+
+    Raises
+    ------
+    ValueError
+        Malformed input; the message names the entry.
+
+    References
+    ----------
+    Gölz, Haghtalab, Yang (arXiv 2505.23749), section 2.
+
+    Examples
+    --------
+    >>> from theory.social_choice import welfare_optimum
+    >>> welfare_optimum([0.2, 0.8, 0.8])
+    array([0. , 0.5, 0.5])
+    """
     return winners(average_utility, tie_tolerance)

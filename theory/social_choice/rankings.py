@@ -1,12 +1,8 @@
 """Voting rules on Plackett–Luce rankings, in the limit of infinitely many users: first and last places, the
 plurality and veto rules built on them, and families of populations on which they do badly (claim D7).
 
-A user of type v ranks all alternatives by an exponential race: T_x ~ Exp(rate e^{βU[v,x]}), β = bt_beta,
-independent, earlier is better. Pairwise marginals are the Bradley–Terry win rates of the same population;
-within any subset of the alternatives the ranking is again Plackett–Luce with the same rates.
-
-Every rule returns a policy (A,), ties split evenly. Clones must be listed one by one: a collapsed instance
-(`multiplicity` ≠ 1) is an error, because clones share first places but compete for last ones.
+The law of rankings is in `theory.social_choice.places`. Every rule returns a policy (A,), ties split evenly. Clones must
+be listed one by one (`multiplicity` ≠ 1 is an error): they share first places but compete for last ones.
 
 Source: Alipour, Goyal, "Utilitarian Distortion Under Probabilistic Voting" (arXiv 2602.11152), of which only
 the abstract was available: the growth claims are theirs, the families and their proofs below were derived
@@ -18,54 +14,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from theory.bradley_terry import Population
+from theory.social_choice.places import bottom_choice, top_choice
 from theory.social_choice.ties import TIE_TOLERANCE, winners
-from theory.solution import CertificateError
 from theory.validate import Array, check_bt_beta, check_distribution, check_multiplicity, check_positive
-
-#: Absolute error of last-place probabilities, and how far their sum may lie from one.
-LAST_PLACE_TOLERANCE = 1e-12
-
-
-def top_choice(population: Population, bt_beta: float, members: ArrayLike | None = None) -> Array:
-    """P(x is ranked first among `members`) = Σ_v w_v e^{βU[v,x]} / Σ_{y∈members} e^{βU[v,y]}, shape (A,).
-
-    members  (A,) booleans, at least one True; all alternatives by default. Zero outside. Rounding error only.
-    """
-    beta, inside = check_bt_beta(bt_beta), _members(population, members)
-    logits = beta * population.utilities[:, inside]
-    shares = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return _spread(population.weights @ (shares / shares.sum(axis=1, keepdims=True)), inside)
-
-
-def bottom_choice(population: Population, bt_beta: float, members: ArrayLike | None = None) -> Array:
-    """P(x is ranked last among `members`) = Σ_v w_v P(T_x = max_{y∈members} T_y), shape (A,), with
-
-        P(T_x = max T) = ∫₀^∞ λ_x e^{−λ_x t} Π_{y≠x} (1 − e^{−λ_y t}) dt,   λ_y = e^{βU[v,y]}.
-
-    members  (A,) booleans, at least one True; all alternatives by default. Zero outside.
-
-    Absolute error at most 1e-12 (not relative: probabilities below it are noise). In s = log t the integrand
-    is analytic and decays at both ends, so the trapezoidal rule converges geometrically in the number of
-    nodes; it doubles them until no class of clones moves by 1e-13. CertificateError if it does not settle, or
-    if the probabilities of a type miss a sum of one by 1e-12. Clones share an integral.
-    """
-    beta, inside = check_bt_beta(bt_beta), _members(population, members)
-    utilities = population.utilities[:, inside]
-    total = np.zeros(utilities.shape[1])
-    # Users whose utilities agree up to order (all, if they are rankings of the same items) share one integral.
-    laws: dict[bytes, Array] = {}
-    for weight, utility in zip(np.asarray(population.weights), utilities, strict=True):
-        order = utility.argsort(kind="stable")
-        profile = utility[order]
-        key = profile.tobytes()
-        if key not in laws:
-            levels, label, counts = np.unique(profile, return_inverse=True, return_counts=True)
-            laws[key] = _last_place(beta * (levels - levels[0]), counts.astype(np.float64))[label]
-        total[order] += weight * laws[key]
-    return _spread(total, inside)
 
 
 def plurality(
@@ -75,22 +29,88 @@ def plurality(
     multiplicity: ArrayLike | None = None,
     tie_tolerance: float = TIE_TOLERANCE,
 ) -> Array:
-    """The alternative with most first places; policy (A,), those within `tie_tolerance` share evenly."""
+    """The alternative with most first places.
+
+    Parameters
+    ----------
+    population : Population
+        User types over A alternatives, each listed by itself.
+    bt_beta : float
+        The users' Bradley–Terry temperature, > 0.
+    multiplicity : array_like, (A,), optional
+        Identical alternatives per class; any entry but 1 is refused.
+    tie_tolerance : float
+        Scores this close to the best share the win.
+
+    Returns
+    -------
+    ndarray, (A,)
+        The policy.
+
+    Raises
+    ------
+    ValueError
+        Bad arguments, or a collapsed instance.
+
+    References
+    ----------
+    Alipour, Goyal (arXiv 2602.11152).
+
+    Examples
+    --------
+    >>> from theory import Population
+    >>> users = Population([[1.0, 0.2, 0.0], [0.0, 0.2, 0.3]], weights=[0.3, 0.7])
+    >>> from theory.social_choice import plurality
+    >>> plurality(users, bt_beta=5.0)
+    array([0., 0., 1.])
+    """
     check_multiplicity(multiplicity, population.utilities.shape[1], "plurality")
     return winners(top_choice(population, bt_beta), tie_tolerance)
 
 
 def random_dictator(population: Population, bt_beta: float, *, multiplicity: ArrayLike | None = None) -> Array:
-    """The first choice of a random user: policy = `top_choice`, (A,).
+    """The first choice of a random user: policy = `top_choice`, Σ_v w_v e^{βU[v,x]} / Σ_y e^{βU[v,y]}, β = bt_beta.
 
-    Its distortion is Θ(A) at fixed bt_beta = β: `random_dictator_family` tends to A, and 1 + (A−1)e^β is
-    never exceeded, since every type ranks x first with probability at least 1/(1 + (A−1)e^β). It is not O(A)
-    uniformly in β: at A = 2 let a share √δ of the users have utilities (1, 0), the rest (0, δ), δ = ln(β)/β;
-    the distortion is at least 1/(2√δ + 1/β).
+    Its distortion is Θ(A) at fixed β: `random_dictator_family` tends to A, and 1 + (A−1)e^β is never exceeded, since
+    every
+    type ranks x first with probability at least 1/(1 + (A−1)e^β). It is not O(A) uniformly in β: at A = 2 let a share
+    √δ
+    of the users have utilities (1, 0), the rest (0, δ), δ = ln(β)/β; the distortion is at least 1/(2√δ + 1/β).
 
-    Another upper bound is max(2eA, 4βA²). Either half of the users have no utility above 1/β, so that each
-    alternative gets probability at least 1/(2eA); or more than half do, and counted by their best alternative
-    y in shares W_y, Σ π(y) u(y) ≥ Σ (W_y/A)(W_y/β) ≥ 1/(4βA²).
+    Another upper bound is max(2eA, 4βA²). Either half of the users have no utility above 1/β, so that each alternative
+    gets probability at least 1/(2eA); or more than half do, and counted by their best alternative y in shares W_y,
+    Σ π(y) u(y) ≥ Σ (W_y/A)(W_y/β) ≥ 1/(4βA²).
+
+    Parameters
+    ----------
+    population : Population
+        User types over A alternatives, each listed by itself.
+    bt_beta : float
+        The users' Bradley–Terry temperature, > 0.
+    multiplicity : array_like, (A,), optional
+        Identical alternatives per class; any entry but 1 is refused.
+
+    Returns
+    -------
+    ndarray, (A,)
+        The policy.
+
+    Raises
+    ------
+    ValueError
+        Bad arguments, or a collapsed instance.
+
+    References
+    ----------
+    Alipour, Goyal (arXiv 2602.11152); the bounds are ours.
+
+    Examples
+    --------
+    >>> from theory import Population
+    >>> users = Population([[1.0, 0.2, 0.0], [0.0, 0.2, 0.3]], weights=[0.3, 0.7])
+    >>> from theory.social_choice import random_dictator
+    >>> random_dictator(users, bt_beta=5.0).round(4)
+    array([0.378 , 0.2374, 0.3846])
     """
     check_multiplicity(multiplicity, population.utilities.shape[1], "random_dictator")
     return top_choice(population, bt_beta)
@@ -103,7 +123,41 @@ def veto(
     multiplicity: ArrayLike | None = None,
     tie_tolerance: float = TIE_TOLERANCE,
 ) -> Array:
-    """Anti-plurality, the alternative with fewest last places; policy (A,), ties share evenly."""
+    """Anti-plurality: the alternative with fewest last places.
+
+    Parameters
+    ----------
+    population : Population
+        User types over A alternatives, each listed by itself.
+    bt_beta : float
+        The users' Bradley–Terry temperature, > 0.
+    multiplicity : array_like, (A,), optional
+        Identical alternatives per class; any entry but 1 is refused.
+    tie_tolerance : float
+        Scores this close to the best share the win.
+
+    Returns
+    -------
+    ndarray, (A,)
+        The policy.
+
+    Raises
+    ------
+    ValueError
+        Bad arguments, or a collapsed instance.
+
+    References
+    ----------
+    Alipour, Goyal (arXiv 2602.11152).
+
+    Examples
+    --------
+    >>> from theory import Population
+    >>> users = Population([[1.0, 0.2, 0.0], [0.0, 0.2, 0.3]], weights=[0.3, 0.7])
+    >>> from theory.social_choice import veto
+    >>> veto(users, bt_beta=5.0)
+    array([0., 1., 0.])
+    """
     check_multiplicity(multiplicity, population.utilities.shape[1], "veto")
     return winners(-bottom_choice(population, bt_beta), tie_tolerance)
 
@@ -160,9 +214,40 @@ def plurality_veto(
     multiplicity: ArrayLike | None = None,
     tie_tolerance: float = TIE_TOLERANCE,
 ) -> Array:
-    """Plurality Veto: the `veto_flow` that starts from the plurality scores; policy (A,).
+    """Plurality Veto: the `veto_flow` that starts from the plurality scores.
 
-    Source: Kizilkaya, Kempe, "Plurality Veto" (IJCAI 2022), Algorithm 1, with users in random order.
+    Parameters
+    ----------
+    population : Population
+        User types over A alternatives, each listed by itself.
+    bt_beta : float
+        The users' Bradley–Terry temperature, > 0.
+    multiplicity : array_like, (A,), optional
+        Identical alternatives per class; any entry but 1 is refused.
+    tie_tolerance : float
+        Scores this close to the best share the win.
+
+    Returns
+    -------
+    ndarray, (A,)
+        The policy.
+
+    Raises
+    ------
+    ValueError
+        Bad arguments, or a collapsed instance.
+
+    References
+    ----------
+    Kizilkaya, Kempe, "Plurality Veto" (IJCAI 2022), Algorithm 1, with users in random order.
+
+    Examples
+    --------
+    >>> from theory import Population
+    >>> users = Population([[1.0, 0.2, 0.0], [0.0, 0.2, 0.3]], weights=[0.3, 0.7])
+    >>> from theory.social_choice import plurality_veto
+    >>> plurality_veto(users, bt_beta=5.0)
+    array([0., 0., 1.])
     """
     check_multiplicity(multiplicity, population.utilities.shape[1], "plurality_veto")
     return veto_flow(top_choice(population, bt_beta), population, bt_beta, tie_tolerance=tie_tolerance).policy
@@ -176,11 +261,44 @@ def pruned_plurality_veto(
     multiplicity: ArrayLike | None = None,
     tie_tolerance: float = TIE_TOLERANCE,
 ) -> Array:
-    """Plurality Veto among the alternatives whose plurality score is at least `threshold`; policy (A,).
+    """Plurality Veto among the alternatives whose plurality score is at least `threshold`.
 
-    Plurality scores are counted again among those that stay. Default threshold 1/(2A), half the mean score;
-    ValueError if it exceeds every score. The definition in arXiv 2602.11152 was not available beyond its
-    abstract: this is the definition used here.
+    Plurality scores are counted again among those that stay.
+
+    Parameters
+    ----------
+    population : Population
+        User types over A alternatives, each listed by itself.
+    bt_beta : float
+        The users' Bradley–Terry temperature, > 0.
+    threshold : float, optional
+        In [0, largest score]; 1/(2A) by default, half the mean score.
+    multiplicity : array_like, (A,), optional
+        Identical alternatives per class; any entry but 1 is refused.
+    tie_tolerance : float
+        Scores this close to the best share the win.
+
+    Returns
+    -------
+    ndarray, (A,)
+        The policy.
+
+    Raises
+    ------
+    ValueError
+        Bad arguments, a collapsed instance, or a threshold above every score.
+
+    References
+    ----------
+    Alipour, Goyal (arXiv 2602.11152), of which only the abstract was available: this is the definition used here.
+
+    Examples
+    --------
+    >>> from theory import Population
+    >>> users = Population([[1.0, 0.2, 0.0], [0.0, 0.2, 0.3]], weights=[0.3, 0.7])
+    >>> from theory.social_choice import pruned_plurality_veto
+    >>> pruned_plurality_veto(users, bt_beta=5.0)
+    array([0., 0., 1.])
     """
     check_multiplicity(multiplicity, population.utilities.shape[1], "pruned_plurality_veto")
     scores = top_choice(population, bt_beta)
@@ -268,63 +386,6 @@ def veto_lower_factor(bt_beta: float, n_alternatives: int) -> float:
     N, M = A // 2, A - A // 2
     slope = N * M * (1 / A**2 + (_harmonic(A) - 1) / (A * (A - 1)))
     return float(beta * slope / (M / (N * np.exp(-beta) + M)))
-
-
-def _last_place(log_rates: Array, counts: Array) -> Array:
-    """P(one alternative of class k is last), (K,), for classes of `counts` clones; least log-rate 0."""
-    # log max T has the law F(s) = Π_k (1 − e^{−λ_k e^s})^{counts_k} ≤ e^s, and 1 − F(s) ≤ A·exp(−e^s): less
-    # than 1e-18 lies outside [low, high].
-    high = float(np.log(np.log(counts.sum()) + 45.0))
-    probe = np.linspace(-45.0, high, 257)
-    low = float(probe[np.argmax(_race(log_rates, counts, probe)[1] > -42.0) - 1])
-    intervals, step = 32, (high - low) / 32
-    law = step * _density(log_rates, counts, np.linspace(low, high, intervals + 1))
-    for _ in range(12):
-        midpoints = low + step * (np.arange(intervals, dtype=np.float64) + 0.5)
-        finer = (law + step * _density(log_rates, counts, midpoints)) / 2
-        change = float(np.max(counts * np.abs(finer - law)))
-        law, intervals, step = finer, 2 * intervals, step / 2
-        if change <= 0.1 * LAST_PLACE_TOLERANCE:
-            break
-    excess = abs(float(counts @ law) - 1.0)
-    if not (change <= 0.1 * LAST_PLACE_TOLERANCE and excess <= LAST_PLACE_TOLERANCE):
-        raise CertificateError(f"last places miss a sum of 1 by {excess:.1e}; last refinement {change:.1e}")
-    return law
-
-
-def _race(log_rates: Array, counts: Array, nodes: Array) -> tuple[Array, Array]:
-    """z = λ e^s, (K, nodes), and log F(s), (nodes,), at s = `nodes`."""
-    z = np.exp(np.minimum(log_rates[:, None] + nodes, 700.0))  # e^{−z} is zero long before
-    # log(1 − e^{−z}) without cancellation: its rounding error is multiplied by the number of clones.
-    small = z < np.log(2)
-    log_faster: Array = np.where(small, np.log(-np.expm1(-z)), np.log1p(-np.exp(-np.maximum(z, np.log(2)))))
-    return z, counts @ log_faster
-
-
-def _density(log_rates: Array, counts: Array, nodes: Array) -> Array:
-    """Σ over nodes of z e^{−z}·F/(1 − e^{−z}), the density of {log T_x = s, rest below}; (K,), in blocks."""
-    total = np.zeros(log_rates.size)
-    width = max(1, 2**20 // log_rates.size)
-    for start in range(0, nodes.size, width):
-        z, log_law = _race(log_rates, counts, nodes[start : start + width])
-        total += (z * np.exp(-z) / -np.expm1(-z)) @ np.exp(log_law)
-    return total
-
-
-def _members(population: Population, members: ArrayLike | None) -> NDArray[np.bool_]:
-    """The mask (A,) of the alternatives to rank; ValueError unless it is boolean and not empty."""
-    size = population.utilities.shape[1]
-    mask = np.ones(size, dtype=bool) if members is None else np.asarray(members)
-    if mask.dtype != bool or mask.shape != (size,) or not mask.any():
-        raise ValueError(f"members must be {size} booleans, at least one True, got {members!r}")
-    return mask
-
-
-def _spread(values: Array, inside: NDArray[np.bool_]) -> Array:
-    """(A,) with `values` on the members and zero elsewhere."""
-    full = np.zeros(inside.size)
-    full[inside] = values
-    return full
 
 
 def _count(n_alternatives: int) -> int:

@@ -11,7 +11,35 @@ TIE_TOLERANCE = 1e-14
 
 
 def winners(scores: ArrayLike, tie_tolerance: float = TIE_TOLERANCE) -> Array:
-    """The policy (A,) that splits its mass evenly over the alternatives of highest score (within the tolerance)."""
+    """The policy that splits its mass evenly over the alternatives of highest score.
+
+    Parameters
+    ----------
+    scores : array_like, (A,)
+        Finite.
+    tie_tolerance : float
+        Scores this close to the best share the win.
+
+    Returns
+    -------
+    ndarray, (A,)
+        The policy.
+
+    Raises
+    ------
+    ValueError
+        Scores that are not finite, a negative tolerance.
+
+    References
+    ----------
+    Ours.
+
+    Examples
+    --------
+    >>> from theory.social_choice import winners
+    >>> winners([1.0, 3.0, 3.0])
+    array([0. , 0.5, 0.5])
+    """
     s = as_vector("scores", scores)
     if not tie_tolerance >= 0:
         raise ValueError(f"tie_tolerance = {tie_tolerance} must be >= 0")

@@ -9,15 +9,15 @@ upper end is the least of these bounds, each evaluated again from its multiplier
 
 | bound | what it is | for | file |
 |---|---|---|---|
-| game | L(β) + payoff term: Corollary 4 of arXiv 2505.23749 | any A | audit_moments.py |
-| lemma | linear program in u with D1, Lemma 1 of arXiv 2505.23749 | any A | audit_moments.py |
-| pairs | the same with the convex hull of each pair (limit exact for A = 2) | any A | audit_moments.py |
-| types | dual over user types, proved by branch and bound | A ≤ `TYPES_MAX` | audit_boxes.py |
-| subset | `types` on the policy's support, the benchmark and a few more | small support | audit_boxes.py |
-| splits | the bounds above at further benchmarks inside K | finite tau | audit_ball.py |
+| game | L(β) + payoff term: Corollary 4 of arXiv 2505.23749 | any A | averages.py |
+| lemma | linear program in u with D1, Lemma 1 of arXiv 2505.23749 | any A | averages.py |
+| pairs | the same with the convex hull of each pair (limit exact for A = 2) | any A | averages.py |
+| types | dual over user types, proved by branch and bound | A ≤ `TYPES_MAX` | boxes.py |
+| subset | `types` on the policy's support, the benchmark and a few more | small support | boxes.py |
+| splits | the bounds above at further benchmarks inside K | finite tau | ball.py |
 
 Gölz, Haghtalab, Yang wrote arXiv 2505.23749; the rest is ours. Types come from phase 1 and column generation
-(audit_types.py, audit_search.py), what the data say from audit_data.py; audit_run.py puts the steps in order.
+(types.py, columns.py), what the data say from observed.py; progress.py puts the steps in order.
 """
 
 from __future__ import annotations
@@ -51,22 +51,54 @@ def audit(
 ) -> Audit:
     """Certified interval for the worst distortion of `policy` over all populations behind the data.
 
-    win_rates   (A, A), P(x≻y) + P(y≻x) = 1, entries in [0, 1], taken as exact; None with `counts`
-    policy      (A,) probabilities
-    bt_beta     the users' temperature, > 0
-    reference   (A,) probabilities with full support, or `log_reference` in nats; with a finite tau (nats) the
-                benchmark is the best policy in the ball K = {π' : KL(π'‖reference) ≤ tau}
-    counts      (A, A) integers, counts[x, y] = how often x beat y: confidence intervals in place of win
-                rates, all of which cover with probability `confidence` (Clopper–Pearson, union bound over the
-                compared pairs); the interval then holds with that confidence. A pair that was never compared
-                carries no constraint
-    n_users     with counts: how many users answered; fewer than the comparisons means that users answered
-                several, and the intervals are the wider ones of `audit_data.user_half_width`, under its
-                assumptions
+    The search is deterministic. Beyond `WITNESS_MAX` alternatives only the upper end is computed.
 
-    Raises ValueError for malformed input (naming the entry) and where it is proved that no population with
-    this bt_beta produces the data. The search is deterministic. Beyond `WITNESS_MAX` alternatives only the
-    upper end is computed.
+    Parameters
+    ----------
+    win_rates : array_like, (A, A), or None
+        P(x≻y) in [0, 1], P(x≻y) + P(y≻x) = 1, taken as exact; None with `counts`.
+    policy : array_like, (A,)
+        Probabilities.
+    bt_beta : float
+        The users' Bradley–Terry temperature, > 0.
+    reference : array_like, (A,), optional
+        π_ref, probabilities with full support.
+    log_reference : array_like, (A,), optional
+        log π_ref in nats, in place of `reference` where that underflows.
+    tau : float
+        KL budget in nats, ≥ 0; inf: no constraint. A finite one needs a reference.
+    counts : array_like of int, (A, A), optional
+        How often x beat y. Confidence intervals in place of win rates, all of which cover with probability
+        `confidence` (Clopper–Pearson, union bound over the compared pairs); a pair never compared carries no
+        constraint.
+    n_users : int, optional
+        With counts: users who answered. Fewer than the comparisons: users answered several, and the intervals are the
+        wider ones of `observed.user_half_width`, under its assumptions.
+    confidence : float
+        In (0, 1).
+
+    Returns
+    -------
+    Audit
+        The interval, its witness and its certificates; with counts it holds with the stated confidence.
+
+    Raises
+    ------
+    ValueError
+        Malformed input (the entry is named), or a proof that no population with this bt_beta produces the data.
+
+    References
+    ----------
+    Gölz, Haghtalab, Yang (arXiv 2505.23749), Lemma 1 and Corollary 4; the rest is ours (D16).
+
+    Examples
+    --------
+    >>> from theory.distortion import audit
+    >>> found = audit([[0.5, 0.7], [0.3, 0.5]], [0.5, 0.5], bt_beta=5.0)
+    >>> round(found.lower, 4), round(found.upper, 4)
+    (2.0, 2.0)
+    >>> audit(None, [0.5, 0.5], 5.0, counts=[[0, 70], [30, 0]]).upper > found.upper
+    False
     """
     pi = check_distribution("policy", policy)
     ball = KLBall.around(pi.size, reference, log_reference, tau)

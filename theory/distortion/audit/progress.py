@@ -2,7 +2,7 @@
 
 The order is: averages (cheap, any A), a population that makes the policy worthless (only where nothing bounds
 the distortion), phase 1, the lower end, proofs over types, subsets, splits of the ball. Each step is skipped
-for benchmarks whose bound does not exceed the lower end any more. The quantities are defined in audit.py.
+for benchmarks whose bound does not exceed the lower end any more. The quantities are defined in interval.py.
 """
 
 from __future__ import annotations
@@ -46,17 +46,36 @@ CLOSED, BALL_CLOSED = 2e-6, 1e-4
 class Audit:
     """lower ≤ supremum of the distortion over the populations behind the data ≤ upper (`inf`: no bound).
 
-    witness      population that attains `lower`: win rates match to 1e-9 and the distortion is `lower`; None
-                 where none was found, and `lower` is then the trivial 1 (policy inside K) or 0
-    certificate  one certificate per benchmark point, with .benchmark q, .ratio ρ, .multipliers and .bound:
-                 q·u ≤ bound·π·u for every population behind the data. Empty where lower = inf
-    cover        the benchmark points, as numbers into `certificate`, of simplices that cover K: upper is the
-                 largest bound over them (their largest vertex, or `audit_ball.simplex_bound` in a ball),
-                 unless `method` is "game", which needs no points
-    method       which upper bound was the tightest
-    bounds       every upper bound that was computed, by name; a stronger method is run only on benchmarks
-                 where it can matter, and the weaker ones stand in elsewhere
-    status       one sentence
+    Attributes
+    ----------
+    witness
+        population that attains `lower`: win rates match to 1e-9 and the distortion is `lower`; None where none was
+        found, and `lower` is then the trivial 1 (policy inside K) or 0
+    certificate
+        one certificate per benchmark point, with .benchmark q, .ratio ρ, .multipliers and .bound: q·u ≤ bound·π·u for
+        every population behind the data. Empty where lower = inf
+    cover
+        the benchmark points, as numbers into `certificate`, of simplices that cover K: upper is the largest bound over
+        them (their largest vertex, or `ball.simplex_bound` in a ball), unless `method` is "game", which needs no
+        points
+    method
+        which upper bound was the tightest
+    bounds
+        every upper bound that was computed, by name; a stronger method is run only on benchmarks where it can matter,
+        and the weaker ones stand in elsewhere
+    status
+        one sentence
+
+    References
+    ----------
+    Ours (D16).
+
+    Examples
+    --------
+    >>> from theory.distortion import audit
+    >>> found = audit([[0.5, 0.7], [0.3, 0.5]], [0.5, 0.5], bt_beta=5.0)
+    >>> found.method, found.gap < 1e-5, found.witness.utilities.shape[1]
+    ('lemma', True, 2)
     """
 
     lower: float
