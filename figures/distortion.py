@@ -102,15 +102,17 @@ def correlated_growth(rows: Sequence[Row]) -> Figure:
     return figure
 
 
-def finite_samples(rows: Sequence[Row]) -> Figure:
-    """D14's fitted exponents with their 95 % intervals, beside the predictions."""
-    figure, (ax,) = panels(1, PAGE, 2.0)
+def finite_samples(rows: Sequence[Row]) -> Figure | None:
+    """D14's fitted exponents with their 95 % intervals, beside the predictions; None without rows."""
     checks = {
         "win_rates": "win rates",
         "local_family": "utility, worst local family",
         "lottery": "utility of a mixed lottery",
     }
     fits = [row for check in checks for row in select(rows, "D14", check)]
+    if not fits:
+        return None
+    figure, (ax,) = panels(1, PAGE, 2.0)
     points(ax, 1, fits, lambda row: -float(fits.index(row)), across=True)
     ax.axvline(-0.5, color=style.BLACK, linestyle="-")
     style.categories(ax, [f"{checks[row.check]} ({row.setting.replace(';', ', ')})" for row in fits])

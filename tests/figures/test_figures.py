@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import pytest
 
 from figures.__main__ import FIGURES, main
@@ -91,7 +92,17 @@ def test_figures_are_drawn_from_rows(name, rows, tmp_path):
     assert all(find_claim(claim_id) for claim_id in FIGURES[name].claims)
 
 
-def test_measured_points_are_where_the_rows_are(rows):
+@pytest.mark.parametrize("name", [name for name in OF_ROWS if name not in LANGUAGE_MODEL])
+def test_figures_of_simulation_need_no_rows(name):
+    with look():
+        figure = FIGURES[name].draw([])
+    assert figure is not None or name in ("distortion_people", "distortion_methods", "distortion_samples")
+    if figure is not None:
+        assert all(ax.get_xlabel() for ax in figure.axes if ax.has_data() and ax.lines)
+        plt.close(figure)
+
+
+def test_estimates_are_where_the_rows_are(rows):
     with look():
         figure = FIGURES["distortion_rlhf_nlhf"].draw(rows)
     drawn = {round(float(y), 6) for container in figure.axes[0].containers for y in container[0].get_ydata()}

@@ -1,55 +1,22 @@
-"""The experiments of B1–B9: every check has one, they run, agree, and catch a broken formula; figures and text."""
+"""The experiments of B1–B9: they catch a broken formula; rows that are drawn, and settings as text."""
 
 from __future__ import annotations
 
 import dataclasses
-import functools
 import os
 import subprocess
 import sys
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from numpy._core import _multiarray_umath as _umath
 
-import figures.best_of_n
-from figures.best_of_n import FIGURES
-from figures.style import look
-from paper.latex import latex
 from simulate.best_of_n.rejection import _from_the_top, draw_rows
-from simulate.experiments import EXPERIMENTS
-from simulate.montecarlo import generator
-from simulate.profiles import PROFILES
 from simulate.rows.reach import ROOT
-from simulate.rows.store import Row
+from tests.oracles.experiments import CHECKS, broken, judged, measure
 from theory.best_of_n import cost, law, order_statistics, rejection
-from theory.best_of_n.claims import BEST_OF_N_CLAIMS
 from theory.best_of_n.examples import EXAMPLES
-from theory.best_of_n.predictions import profile_speedup
-from theory.claim import Check, parse_setting, setting_key, verdict
-
-CHECKS: dict[str, Check] = {f"{claim.id}.{check.name}": check for claim in BEST_OF_N_CLAIMS for check in claim.checks}
-
-
-def run(key: str, number: int = 0, profile: str = "smoke") -> tuple[Check, dict, float, float]:
-    check = CHECKS[key]
-    setting = dict(check.settings[number])
-    estimate = EXPERIMENTS[key](**setting, rng=generator(0, key, setting_key(setting)), profile=PROFILES[profile])
-    return check, setting, estimate.value, estimate.stderr
-
-
-@pytest.mark.parametrize("key", CHECKS)
-def test_every_experiment_runs_and_does_not_disagree(key):
-    check, setting, value, stderr = run(key)
-    assert verdict(check, check.predict(setting), value, stderr) in ("agrees", "inconclusive")
-
-
-@pytest.mark.parametrize("key", ["B4.reward", "B5.survival", "B4.process", "B6.early_stop"])
-def test_full_effort_agrees(key):
-    number = {"B4.reward": 4, "B5.survival": 4, "B4.process": 8, "B6.early_stop": 1}[key]  # small n: cheap
-    check, setting, value, stderr = run(key, number, "cpu")
-    assert verdict(check, check.predict(setting), value, stderr) == "agrees"
+from theory.claim import parse_setting, setting_key
 
 
 @pytest.mark.parametrize(
@@ -65,14 +32,11 @@ def test_full_effort_agrees(key):
     ],
 )
 def test_a_formula_off_by_five_per_cent_is_caught(monkeypatch, key, number, module, name):
-    check, setting, value, stderr = run(key, number, "cpu")
-    assert verdict(check, check.predict(setting), value, stderr) == "agrees"
-    right = getattr(module, name)
-    wrong = lambda *args, **options: 1.05 * right(*args, **options)
-    if check.theory is right:  # the prediction itself
-        check = dataclasses.replace(check, theory=wrong)
-    monkeypatch.setattr(module, name, wrong)
-    assert verdict(check, check.predict(setting), value, stderr) == "disagrees"
+    setting = CHECKS[key].settings[number]
+    estimate = measure(key, setting, "cpu")
+    assert judged(CHECKS[key], setting, estimate) == "agrees"
+    wrong = lambda right: lambda *arguments, **options: 1.05 * right(*arguments, **options)
+    assert judged(broken(monkeypatch, key, module, name, wrong), setting, estimate) == "disagrees"
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
@@ -90,32 +54,10 @@ def test_rows_from_the_top_are_the_best_of_all(rng):
 
 
 def test_settings_survive_their_key():
-    for key, check in CHECKS.items():
+    for key, check in ((key, check) for key, check in CHECKS.items() if key.startswith("B")):
         setting = check.settings[-1]
         again = parse_setting(setting_key(setting))
         assert check.predict(again) == pytest.approx(check.predict(dict(setting)), nan_ok=True), key
-
-
-def test_claims_can_be_printed_in_latex():
-    for claim in BEST_OF_N_CLAIMS:
-        texts = [claim.statement, claim.source, *(check.quantity for check in claim.checks)]
-        assert all(latex(text).isascii() for text in texts)
-
-
-@pytest.mark.parametrize("name", [name for name in FIGURES if not name.startswith("language_model")])
-def test_figures_draw_from_rows_and_without(name, monkeypatch):
-    monkeypatch.setattr(figures.best_of_n, "profile_speedup", functools.lru_cache(profile_speedup))
-    rows = [
-        Row(*key.split("."), setting_key(s), 0, 1.0, 0.1, 10, 0.9, 1.1, 0.0, "", "stamp")
-        for key in ("B3.normal", "B4.survivors", "B4.process", "B6.speedup", "B6.area", "B6.reward")
-        for s in CHECKS[key].settings
-    ]
-    with look():
-        for given in (rows, []):
-            figure = FIGURES[name].draw(given)
-            assert figure is not None
-            assert all(ax.get_xlabel() and ax.get_ylabel() for ax in figure.axes if ax.has_data() and ax.lines)
-            plt.close(figure)
 
 
 def test_rows_do_not_depend_on_the_processor():

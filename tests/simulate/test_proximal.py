@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from simulate.experiments import EXPERIMENTS
-from simulate.montecarlo import generator
-from simulate.profiles import PROFILES
 from simulate.proximal.losses import (
     descend,
     edpo,
@@ -24,25 +20,9 @@ from simulate.proximal.losses import (
     with_hyper,
 )
 from simulate.proximal.tables import threshold_over_subsets
-from theory.claim import setting_key, verdict
+from tests.oracles.experiments import CHECKS, broken, judge, judged, measure
 from theory.proximal import claims
-from theory.proximal.claims import PROXIMAL_CLAIMS
 from theory.proximal.losses import dpo_loss, edpo_loss, pro_binary_loss, pro_pairwise_loss, pro_scalar_loss
-
-CHECKS = {f"{claim.id}.{check.name}": check for claim in PROXIMAL_CLAIMS for check in claim.checks}
-SMOKE = PROFILES["smoke"]
-
-
-def measure(key, setting, **change):
-    check = replace(CHECKS[key], **change)
-    e = EXPERIMENTS[key](**setting, rng=generator(0, key, setting_key(setting)), profile=SMOKE)
-    return verdict(check, check.predict(setting), e.value, e.stderr)
-
-
-@pytest.mark.parametrize("key", CHECKS)
-def test_first_setting_does_not_disagree(key):
-    assert measure(key, CHECKS[key].settings[0]) != "disagrees"
-
 
 # Every loss: value as in theory, gradient as by differences.
 
@@ -104,8 +84,8 @@ def test_descent_with_the_identity_is_descent_on_logits():
 # A broken formula is caught.
 
 
-def first(key, **change):
-    return measure(key, CHECKS[key].settings[0], **change)
+def first(key):
+    return judge(key, CHECKS[key].settings[0])
 
 
 @pytest.mark.parametrize(
@@ -122,12 +102,12 @@ def first(key, **change):
     ],
 )
 def test_a_formula_off_by_a_millionth_is_caught(monkeypatch, name, keys):
-    right = getattr(claims, name)
-    wrong = lambda *args, **kwargs: (1 + 1e-6) * right(*args, **kwargs)
     assert {first(key) for key in keys} == {"agrees"}
-    monkeypatch.setattr(claims, name, wrong)
-    for key in keys:  # a check whose prediction is the formula itself, and one that calls it
-        assert first(key, **({"theory": wrong} if CHECKS[key].theory is right else {})) == "disagrees"
+    wrong = lambda right: lambda *arguments, **options: (1 + 1e-6) * right(*arguments, **options)
+    for key in keys:
+        with monkeypatch.context() as patch:
+            check = broken(patch, key, claims, name, wrong)
+            assert judged(check, check.settings[0], measure(key, check.settings[0])) == "disagrees"
 
 
 def test_a_wrong_score_is_caught(monkeypatch):

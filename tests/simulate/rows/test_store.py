@@ -47,6 +47,10 @@ def failing(error: Exception) -> Job:
     return Job("D2.fair_coins at bt_beta=2", 0, fail, ONE)
 
 
+def full_disk(_: int) -> None:
+    raise OSError("the disk is full")
+
+
 def numbers(folder: Path) -> list[tuple]:
     """Everything in the rows but their seconds and stamps, to the last bit."""
     return [(row.cell, row.estimate, row.stderr, row.n, row.low, row.high, row.witness) for row in read_rows(folder)]
@@ -121,6 +125,25 @@ def test_files_are_replaced_stamps_first_and_jobs_last(tmp_path, monkeypatch):
     Results(tmp_path).write()
     assert written == ["stamps.json", "rows.csv", "jobs.json"]
     assert not list(tmp_path.glob("*.partial"))
+
+
+def test_files_are_replaced_and_never_written_in_place(tmp_path, monkeypatch):
+    """Who holds the old file keeps it whole, and a write that fails leaves it as it was."""
+    with locked(tmp_path):
+        run_jobs(jobs(2), tmp_path, STAMP)
+    old = {name: (tmp_path / name).read_text() for name in ("stamps.json", "rows.csv", "jobs.json")}
+    for name in old:
+        os.link(tmp_path / name, tmp_path / f"held-{name}")
+    run_jobs(jobs(4, OTHER, first=2), tmp_path, STAMP)
+    results = Results(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full_disk)
+        with pytest.raises(OSError, match="full"):
+            results.write()
+    assert {name: (tmp_path / name).read_text() for name in old} == old
+    results.write()
+    assert len(read_rows(tmp_path)) == 6
+    assert {name: (tmp_path / f"held-{name}").read_text() for name in old} == old
 
 
 def test_bookkeeping_takes_less_than_a_millisecond_a_row(tmp_path):
@@ -310,17 +333,21 @@ def test_no_check_is_measured_twice():
     assert sum(len(table) for table in {id(table): table for table in tables}.values()) == len(EXPERIMENTS)
 
 
-def test_compare_finds_a_changed_row(tmp_path, capsys):
+@pytest.mark.parametrize(
+    ("column", "change"), [(4, lambda text: repr(float(text) * 1.01)), (5, lambda text: "0.2"), (6, lambda text: "8")]
+)
+def test_compare_finds_a_changed_row(tmp_path, capsys, column, change):
+    """In its estimate, its standard error or the number of its samples."""
     first, second = tmp_path / "a", tmp_path / "b"
     for folder in (first, second):
         with locked(folder):
             run_jobs(jobs(3), folder, STAMP)
     assert compare_folders([str(first), str(second)]) == 0
     assert "3 rows agree, 0 differ" in capsys.readouterr().out
-    text = (second / "rows.csv").read_text().splitlines()
-    fields = text[1].split(",")
-    fields[4] = repr(float(fields[4]) * 1.01)
-    (second / "rows.csv").write_text("\n".join([text[0], ",".join(fields), *text[2:]]) + "\n")
+    head, row, *others = (second / "rows.csv").read_text().splitlines()
+    fields = row.split(",")
+    fields[column] = change(fields[column])
+    (second / "rows.csv").write_text("\n".join([head, ",".join(fields), *others]) + "\n")
     assert compare_folders([str(first), str(second)]) == 1
-    assert "differs" in capsys.readouterr().out
+    assert "2 rows agree, 1 differ" in capsys.readouterr().out
     assert compare_folders([str(first), str(tmp_path / "none")]) == 2
