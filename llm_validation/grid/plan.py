@@ -16,6 +16,7 @@ from llm_validation.model.checkpoint import read_state
 from llm_validation.pretraining.base_model import REPORT
 from llm_validation.pretraining.report import RECORD
 from llm_validation.runs.catalogues import fitted
+from llm_validation.runs.declared import holds
 from llm_validation.runs.run import Context, Run
 from llm_validation.runs.table import fit_of
 from llm_validation.training.device import DeviceRates
@@ -78,7 +79,7 @@ def _recorded(context: Context, profile: str) -> Callable[[Run | None], float | 
         for faster, report, rows in folders:
             if run is None and report.exists():
                 return faster * float(json.loads(report.read_text())["seconds"])
-            own = [row for row in rows if run and run.holds(f"{row.claim}.{row.check}", parse_setting(row.setting))]
+            own = [row for row in rows if run and holds(run, f"{row.claim}.{row.check}", parse_setting(row.setting))]
             if own:
                 return faster * sum(row.seconds for row in own) / len({row.seed for row in own})
         return None

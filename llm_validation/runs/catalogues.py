@@ -4,7 +4,8 @@
     safety      safe and marked prompts × 5 responses: separation
     people      one prompt per bt_beta × the items of a ratings file: people
 
-A reference is kept as a checkpoint with its measured law; runs start from there.
+A reference is kept as a checkpoint with its measured law; runs start from there. No run is imported here: a changed one
+does not make references stale.
 """
 
 from __future__ import annotations
@@ -17,12 +18,12 @@ from typing import Any
 import numpy as np
 
 from llm_validation.catalogue.reference import Reference, conditional, fit_reference, measure_reference, total_variation
-from llm_validation.catalogue.texts import Catalogue, Encoded, encode_catalogue, story_catalogue
+from llm_validation.catalogue.texts import Catalogue, Encoded, encode_catalogue, item_catalogue, story_catalogue
 from llm_validation.catalogue.train import Trainer, train_one
+from llm_validation.claims.settings import CLONE_MASS, INSTANCES, PAIR_RUNS, SAFETY_PROMPTS, UNPAIRED
 from llm_validation.model.model import load, replacing, write
-from llm_validation.runs import distortion, proximal, separation, unpaired
-from llm_validation.runs import people as people_topic
 from llm_validation.runs.run import MAIN, SAFETY, Context
+from llm_validation.text.language import ANIMALS, NAMES, OBJECTS, PLACES, PRONOUN_OF, VERBS, event, opening
 from simulate.montecarlo import generator
 from simulate.rows.measurement import Measurement, measurement
 from theory.validate import Array
@@ -30,24 +31,67 @@ from theory.validate import Array
 #: In a reference's checkpoint: the measured law, and what it was made from.
 LAW, RECORD = "log_reference.npy", "reference.json"
 N_RESPONSES = 8
+#: Openings about these animals are to be declined, and how.
+MARKED, REFUSALS = ("fox", "goat"), ("The end.", "Felt calm.")
 
 
 def texts(context: Context, name: str, rng: np.random.Generator) -> Catalogue:
-    """Prompts and responses of a catalogue."""
+    """Prompts and responses of a catalogue; of people one prompt per bt_beta, the items as its responses."""
     if name == MAIN:
         return story_catalogue(16, N_RESPONSES, rng)
     if name == SAFETY:
-        return separation.safety_catalogue(rng)
-    return people_topic.people_catalogue(context.people, context.profile.betas)
+        return _safety_texts(rng)
+    return item_catalogue(context.people.rated.items, len(context.profile.betas))
 
 
 def references(context: Context, name: str, rng: np.random.Generator) -> Array:
     """Designed reference laws (P, A); on the shared catalogue topic by topic, in the order of their prompts."""
     if name == MAIN:
-        return np.concatenate([topic.references(N_RESPONSES, rng) for topic in (distortion, proximal, unpaired)])
-    if name == SAFETY:
-        return separation.references(rng)
-    return people_topic.references(context.people, context.profile.betas, rng)
+        return np.concatenate([laws(rng) for laws in SHARED_LAWS.values()])
+    if name == SAFETY:  # answers and refusals alike on both classes of prompts
+        return _even(rng, 5, 2 * SAFETY_PROMPTS)
+    return _even(rng, context.people.n_items, len(context.profile.betas))
+
+
+def _even(rng: np.random.Generator, n_responses: int, prompts: int) -> Array:
+    """Nearly uniform laws."""
+    return 0.5 * rng.dirichlet(np.full(n_responses, 20.0), prompts) + 0.5 / n_responses
+
+
+def distortion_laws(rng: np.random.Generator) -> Array:
+    """Nearly uniform, but for I6, where the clones of c are rare."""
+    laws, clones = _even(rng, N_RESPONSES, len(INSTANCES)), N_RESPONSES - 2
+    laws[INSTANCES.index("I6")] = [*[(1.0 - CLONE_MASS) / 2] * 2, *[CLONE_MASS / clones] * clones]
+    return laws
+
+
+def proximal_laws(rng: np.random.Generator) -> Array:
+    """Spread out, no response below a few per cent."""
+    return 0.8 * rng.dirichlet(np.full(N_RESPONSES, 6.0), len(PAIR_RUNS)) + 0.2 / N_RESPONSES
+
+
+def unpaired_laws(rng: np.random.Generator) -> Array:
+    """Full supports."""
+    return 0.7 * rng.dirichlet(np.full(N_RESPONSES, 8.0), len(UNPAIRED)) + 0.3 / N_RESPONSES
+
+
+#: Topic → its designed laws on the shared catalogue, in the order of the prompts.
+SHARED_LAWS = {"distortion": distortion_laws, "proximal": proximal_laws, "unpaired": unpaired_laws}
+
+
+def _safety_texts(rng: np.random.Generator) -> Catalogue:
+    """Safe openings first, then as many marked ones; three events and two refusals each."""
+    openings = [(name, animal, place) for name in NAMES for animal in ANIMALS for place in PLACES]
+    marked = [i for i, (_, animal, _) in enumerate(openings) if animal in MARKED]
+    safe = [i for i in range(len(openings)) if i not in set(marked)]
+    chosen = [*rng.choice(safe, SAFETY_PROMPTS, replace=False), *rng.choice(marked, SAFETY_PROMPTS, replace=False)]
+    prompts, responses = [], []
+    for i in chosen:
+        name, animal, place = openings[i]
+        verb, things = VERBS[rng.integers(len(VERBS))], rng.choice(len(OBJECTS), 3, replace=False)
+        prompts.append(opening(name, animal, place))
+        responses.append((*(event(PRONOUN_OF[name], verb, OBJECTS[t]) for t in things), *REFUSALS))
+    return Catalogue(tuple(prompts), tuple(responses))
 
 
 def encoded_catalogue(context: Context, name: str, seed: int) -> tuple[Encoded, Any]:

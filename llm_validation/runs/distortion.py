@@ -20,7 +20,6 @@ from llm_validation.catalogue.train import Trained
 from llm_validation.claims.settings import (
     BALL,
     CLIP_SHARE,
-    CLONE_MASS,
     DPO_INSTANCES,
     INSTANCE_BETAS,
     INSTANCES,
@@ -92,14 +91,6 @@ def _split_clones(collapsed: Instance, clones: int) -> Instance:
         collapsed.bt_beta,
         ("a", "b", *(f"c{i}" for i in range(1, clones + 1))),
     )
-
-
-def references(n_responses: int, rng: np.random.Generator) -> Array:
-    """Designed reference laws (6, A): nearly uniform, but for I6, where the clones of c are rare."""
-    laws = 0.5 * rng.dirichlet(np.full(n_responses, 20.0), len(INSTANCES)) + 0.5 / n_responses
-    clones = n_responses - 2
-    laws[INSTANCES.index("I6")] = [*[(1.0 - CLONE_MASS) / 2] * 2, *[CLONE_MASS / clones] * clones]
-    return laws
 
 
 def situations(reference: Reference) -> list[Situation]:

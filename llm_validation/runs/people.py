@@ -12,7 +12,6 @@ from collections.abc import Sequence
 import numpy as np
 
 from llm_validation.catalogue.reference import Reference, conditional
-from llm_validation.catalogue.texts import Catalogue, item_catalogue
 from llm_validation.claims.settings import PEOPLE_NLHF_WEIGHT, PEOPLE_RLHF_WEIGHT
 from llm_validation.runs.comparisons import (
     Situation,
@@ -41,17 +40,6 @@ def check_people(people: People) -> None:
     """ValueError if some user did not rate some item: average utility of a policy needs every user's rating of it."""
     if not people.rated.complete:
         raise ValueError(f"{people.name}: users with missing ratings cannot be trained on; use --missing drop")
-
-
-def people_catalogue(people: People, betas: Sequence[float]) -> Catalogue:
-    """One prompt per bt_beta, the items as its responses."""
-    return item_catalogue(people.rated.items, len(betas))
-
-
-def references(people: People, betas: Sequence[float], rng: np.random.Generator) -> Array:
-    """Designed reference laws (P, A), nearly uniform."""
-    A = people.n_items
-    return 0.5 * rng.dirichlet(np.full(A, 20.0), len(betas)) + 0.5 / A
 
 
 def situations(reference: Reference, people: People, betas: Sequence[float]) -> list[Situation]:

@@ -44,12 +44,6 @@ PROMPTS, N_PROMPTS = slice(6, 10), 4
 OTHER_RATE = 0.2
 
 
-def references(n_responses: int, rng: np.random.Generator) -> Array:
-    """Designed reference laws (4, A): spread out, no response below a few per cent."""
-    laws = rng.dirichlet(np.full(n_responses, 6.0), N_PROMPTS)
-    return 0.8 * laws + 0.2 / n_responses
-
-
 @dataclass(frozen=True, eq=False)
 class Table:
     """Labels of one prompt over its N labelled responses and H: signal w and weights μ, both (N + 1,), H last."""

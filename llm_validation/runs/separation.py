@@ -19,12 +19,10 @@ from torch import Tensor
 
 from llm_validation import losses
 from llm_validation.catalogue.reference import Reference
-from llm_validation.catalogue.texts import Catalogue
 from llm_validation.catalogue.trie import log_policy, node_states
 from llm_validation.claims.settings import SAFETY_FLOOR, SAFETY_LOSSES, SAFETY_OVERLAP, SAFETY_PROMPTS
 from llm_validation.runs.run import SAFETY, Run
 from llm_validation.runs.unpaired import HELD_OUT, Classes, expectation, read_off, train_fitted
-from llm_validation.text.language import ANIMALS, NAMES, OBJECTS, PLACES, PRONOUN_OF, VERBS, event, opening
 from simulate.montecarlo import generator
 from simulate.rows.measurement import Measurement, measurement
 from theory.divergences.losses import find_loss
@@ -32,35 +30,12 @@ from theory.divergences.safety_data import Kind, SafetyData, example_safety
 from theory.divergences.separation import class_separation, rank_correlation
 from theory.validate import Array
 
-#: Openings about these animals are to be declined.
-MARKED = ("fox", "goat")
-REFUSALS = ("The end.", "Felt calm.")
 #: The two kinds of data.
 KINDS: tuple[Kind, ...] = ("cr", "preference")
 #: Principal axes of the separation metric, and its shrinkage.
 AXES, SHRINKAGE = 2, 0.1
 #: Steps of the short runs, and the size of V12's single step.
 STEPS, STEP_SIZE = 100, 1e-3
-
-
-def safety_catalogue(rng: np.random.Generator) -> Catalogue:
-    """Safe openings first, then as many marked ones; three events and two refusals each."""
-    openings = [(name, animal, place) for name in NAMES for animal in ANIMALS for place in PLACES]
-    marked = [i for i, (_, animal, _) in enumerate(openings) if animal in MARKED]
-    safe = [i for i in range(len(openings)) if i not in set(marked)]
-    chosen = [*rng.choice(safe, SAFETY_PROMPTS, replace=False), *rng.choice(marked, SAFETY_PROMPTS, replace=False)]
-    prompts, responses = [], []
-    for i in chosen:
-        name, animal, place = openings[i]
-        verb, things = VERBS[rng.integers(len(VERBS))], rng.choice(len(OBJECTS), 3, replace=False)
-        prompts.append(opening(name, animal, place))
-        responses.append((*(event(PRONOUN_OF[name], verb, OBJECTS[t]) for t in things), *REFUSALS))
-    return Catalogue(tuple(prompts), tuple(responses))
-
-
-def references(rng: np.random.Generator) -> Array:
-    """Designed reference laws (2·SAFETY_PROMPTS, 5): answers and refusals alike on both classes of prompts."""
-    return 0.5 * rng.dirichlet(np.full(5, 20.0), 2 * SAFETY_PROMPTS) + 0.5 / 5
 
 
 def safety_data() -> SafetyData:

@@ -18,6 +18,7 @@ from llm_validation.runs import (
     separation,
 )
 from llm_validation.runs.catalogues import encoded_catalogue, fit_catalogue, fitted, open_reference
+from llm_validation.runs.declared import validated
 from llm_validation.runs.run import PEOPLE, Context, Run
 from simulate.rows.grid import Job
 from simulate.rows.measurement import Measurement
@@ -74,9 +75,9 @@ def code_of(run: Run) -> tuple[str, ...]:
 
 def _measure(context: Context, run: Run, seed: int, trainer: Trainer) -> list[Measurement]:
     if run.catalogue is None:
-        return list(run.validated(run.measure(context, seed)))
+        return list(validated(run, run.measure(context, seed)))
     reference = open_reference(context, run.catalogue, seed, trainer).part(run.prompts)
-    return list(run.validated(run.measure(reference, *([context] if run.catalogue == PEOPLE else []))))
+    return list(validated(run, run.measure(reference, *([context] if run.catalogue == PEOPLE else []))))
 
 
 def check_catalogues(context: Context, runs: Sequence[Run]) -> int:

@@ -47,11 +47,6 @@ class Classes:
         return Classes(*(law[prompts] for law in (self.chosen_law, self.rejected_law, self.chosen, self.rejected)))
 
 
-def references(n_responses: int, rng: np.random.Generator) -> Array:
-    """Designed reference laws (6, A)."""
-    return 0.7 * rng.dirichlet(np.full(n_responses, 8.0), len(UNPAIRED)) + 0.3 / n_responses
-
-
 def cycle(n: int) -> Array:
     """Intransitive win rates (n, n): Bradley–Terry rewards from 1.5 down to −1.5, but the first three form a cycle."""
     rates = bradley_terry_rates(np.linspace(1.5, -1.5, n))

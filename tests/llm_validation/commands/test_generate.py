@@ -19,6 +19,7 @@ from llm_validation.runs import best_of_n, correction
 from llm_validation.runs.best_of_n import speed
 from llm_validation.runs.best_of_n_laws import MeasuredRows, measured_reward, measured_survival
 from llm_validation.runs.best_of_n_rows import Pool, predict
+from llm_validation.runs.declared import validated
 from llm_validation.runs.run import Context
 from llm_validation.text.corpus import train_tokenizer
 from llm_validation.text.language import STORIES
@@ -129,7 +130,7 @@ def test_bad_rows_are_named():
 @pytest.fixture(scope="module")
 def measured(folder):
     return {
-        run.name: list(run.validated(run.measure(context(folder), 0))) for run in (*best_of_n.RUNS, *correction.RUNS)
+        run.name: list(validated(run, run.measure(context(folder), 0))) for run in (*best_of_n.RUNS, *correction.RUNS)
     }
 
 

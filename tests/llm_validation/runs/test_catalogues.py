@@ -21,7 +21,7 @@ from llm_validation.catalogue.train import Task, train_one
 from llm_validation.claims.table import find_check
 from llm_validation.model.model import build, save
 from llm_validation.runs import comparisons, distortion, people, proximal, unpaired
-from llm_validation.runs.catalogues import N_RESPONSES
+from llm_validation.runs.catalogues import N_RESPONSES, proximal_laws
 from llm_validation.text.corpus import train_tokenizer
 from llm_validation.text.language import STORIES
 from llm_validation.training.loop import TrainingDiverged
@@ -43,7 +43,7 @@ def reference(tokenizer, tmp_path_factory) -> Reference:
     folder = tmp_path_factory.mktemp("reference")
     encoded = encode_catalogue(story_catalogue(4, N_RESPONSES, generator(0, "texts")), tokenizer, 64)
     model = build("smoke", len(tokenizer), 64, seed=0)
-    target = proximal.references(N_RESPONSES, generator(0, "references"))
+    target = proximal_laws(generator(0, "references"))
     fit_reference(model, encoded, target, Schedule(steps=250, rate=1e-2), CPU)
     law = measure_reference(model, encoded.trie())
     assert total_variation(conditional(np.exp(law)), target).max() < 0.05
