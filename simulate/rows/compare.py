@@ -1,40 +1,79 @@
-"""Are the rows of two results folders the same? The check behind "this run reproduced the committed rows"."""
+"""Do two results folders say the same? The check behind "this run reproduced the committed rows"."""
 
 from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from simulate.rows.store import Row, read_rows
+from theory.claim import STANDARD_ERRORS, Check, parse_setting
+from theory.claims import find_claim
 
 #: Rows of another machine may differ by rounding: another BLAS, another order of a sum.
 RELATIVE_TOLERANCE = 1e-6
 ABSOLUTE_TOLERANCE = 1e-9
+Cell = tuple[str, str, str, int]
 
 
-def compare_folders(arguments: list[str]) -> int:
-    """`compare A B`: prints how many rows agree; exit status 1 if a row differs, 2 for a folder without rows."""
-    if len(arguments) != 2:
-        print("usage: python -m simulate compare FOLDER FOLDER", file=sys.stderr)
+def compare_folders(arguments: Sequence[str]) -> int:
+    """`compare A B`: rows that differ by more than their check can resolve are listed, and the exit status is 1.
+
+    Exit status 2 for a folder without rows.
+    """
+    both = read_both(arguments)
+    if both is None:
         return 2
-    first, second = ({row.cell: row for row in read_rows(Path(folder))} for folder in arguments)
-    for folder, rows in zip(arguments, (first, second), strict=True):
-        if not rows:
-            print(f"no rows in {folder}", file=sys.stderr)
-            return 2
+    first, second = both
     shared = sorted(first.keys() & second.keys())
-    differing = [cell for cell in shared if not _same(first[cell], second[cell])]
+    used = {cell: share_used(first[cell], second[cell]) for cell in shared}
+    differing = [cell for cell in shared if not used[cell] <= 1.0]
     for cell in differing:
         print(f"differs: {cell}: {first[cell].estimate!r} and {second[cell].estimate!r}")
     alone = len(first.keys() ^ second.keys())
     print(f"{len(shared) - len(differing)} rows agree, {len(differing)} differ, {alone} stand in one folder only")
-    return 1 if differing or not shared else 0
+    if not shared:
+        return 1
+    if not differing:
+        most = max(shared, key=lambda cell: used[cell])
+        print(f"every row within its resolution; largest share used {100 * used[most]:.2g} % ({most[0]}.{most[1]})")
+    return 1 if differing else 0
 
 
-def _same(a: Row, b: Row) -> bool:
-    """The same numbers up to rounding; the witness and the seconds may differ."""
-    return a.n == b.n and all(
-        math.isclose(x, y, rel_tol=RELATIVE_TOLERANCE, abs_tol=ABSOLUTE_TOLERANCE) or (math.isnan(x) and math.isnan(y))
-        for x, y in ((a.estimate, b.estimate), (a.stderr, b.stderr))
-    )
+def read_both(arguments: Sequence[str]) -> tuple[dict[Cell, Row], dict[Cell, Row]] | None:
+    """The rows of two folders by cell; None, with what is wrong on standard error, where there are none."""
+    if len(arguments) != 2:
+        print("usage: compare FOLDER FOLDER", file=sys.stderr)
+        return None
+    first, second = ({row.cell: row for row in read_rows(Path(folder))} for folder in arguments)
+    for folder, rows in zip(arguments, (first, second), strict=True):
+        if not rows:
+            print(f"no rows in {folder}", file=sys.stderr)
+            return None
+    return first, second
+
+
+def share_used(a: Row, b: Row) -> float:
+    """How much of the check's resolution the difference of two rows takes: 0 up to rounding, inf for another n.
+
+    Where no check gives a resolution it is four standard errors; the witness and the seconds may differ.
+    """
+    if a.n != b.n:
+        return math.inf
+    if _close(a.estimate, b.estimate) and _close(a.stderr, b.stderr):
+        return 0.0
+    check = _check(a)
+    room = 0.0 if check is None else check.tolerance(check.predict(parse_setting(a.setting)))
+    room = room or STANDARD_ERRORS * math.hypot(a.stderr, b.stderr)
+    apart = max(abs(a.estimate - b.estimate), abs(a.stderr - b.stderr))
+    return apart / room if room else math.inf
+
+
+def _check(row: Row) -> Check | None:
+    return next((check for check in find_claim(row.claim).checks if check.name == row.check), None)
+
+
+def _close(x: float, y: float) -> bool:
+    both_nan = math.isnan(x) and math.isnan(y)
+    return both_nan or math.isclose(x, y, rel_tol=RELATIVE_TOLERANCE, abs_tol=ABSOLUTE_TOLERANCE)

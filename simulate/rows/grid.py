@@ -161,7 +161,9 @@ def run_jobs(
                 if how.keep:
                     made = {**stamp, **job.stamp}
                     stamp_id = hashlib.sha256(json.dumps(made, sort_keys=True).encode()).hexdigest()[:12]
-                    results.append(job.key, job.code, rows_of(job.seed, *outcome, stamp_id), stamp_id, made)
+                    results.append(
+                        job.key, job.code, rows_of(job.seed, outcome[0], outcome[1], stamp_id), stamp_id, made
+                    )
                 bar.set_postfix_str(job.key, refresh=False)
                 bar.update()
             if failed is not None:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -23,7 +24,7 @@ from simulate.rows.measurement import Measurement
 from simulate.rows.merge import between, check_folder, first_difference, merge_main
 from simulate.rows.reach import ROOT, defining
 from simulate.rows.store import Results, locked, make_stamp, read_rows
-from theory.claims import CLAIMS
+from theory.claims import CLAIMS, find_claim
 
 SWEEP = ["D1", "D2", "D3", "D8", "D11", "D13"]
 #: Modules of two topics, for jobs that depend on nothing but them.
@@ -333,21 +334,19 @@ def test_no_check_is_measured_twice():
     assert sum(len(table) for table in {id(table): table for table in tables}.values()) == len(EXPERIMENTS)
 
 
-@pytest.mark.parametrize(
-    ("column", "change"), [(4, lambda text: repr(float(text) * 1.01)), (5, lambda text: "0.2"), (6, lambda text: "8")]
-)
-def test_compare_finds_a_changed_row(tmp_path, capsys, column, change):
-    """In its estimate, its standard error or the number of its samples."""
-    first, second = tmp_path / "a", tmp_path / "b"
-    for folder in (first, second):
-        with locked(folder):
-            run_jobs(jobs(3), folder, STAMP)
-    assert compare_folders([str(first), str(second)]) == 0
-    assert "3 rows agree, 0 differ" in capsys.readouterr().out
-    head, row, *others = (second / "rows.csv").read_text().splitlines()
-    fields = row.split(",")
-    fields[column] = change(fields[column])
-    (second / "rows.csv").write_text("\n".join([head, ",".join(fields), *others]) + "\n")
-    assert compare_folders([str(first), str(second)]) == 1
-    assert "2 rows agree, 1 differ" in capsys.readouterr().out
-    assert compare_folders([str(first), str(tmp_path / "none")]) == 2
+def test_compare_judges_by_the_resolution_of_the_check(tmp_path, capsys):
+    """A tenth of it is the same, ten times that is not, in the estimate or its error; another n never is."""
+    row, check = store.Row("D3", "attained", "bt_beta=5", 0, 2.5, 0.0, 7, 2.5, 2.5, 0.0, "", "s"), find_claim("D3")
+    room = check.check("attained").tolerance(check.check("attained").predict({"bt_beta": 5.0}))
+    within, one = (
+        "0 differ, 0 stand in one folder only\nevery row within its resolution; largest",
+        "0 rows agree, 1 differ",
+    )
+    cases = [({}, 0, within), ({"estimate": 2.5 + room / 10}, 0, within), ({"estimate": 2.5 + 10 * room}, 1, one),
+             ({"stderr": 10 * room}, 1, one), ({"n": 8}, 1, one)]  # fmt: skip
+    Results(tmp_path / "a").add([row], "s", STAMP)
+    for change, status, said in cases:
+        Results(tmp_path / "b").add([replace(row, **change)], "s", STAMP)
+        assert compare_folders([str(tmp_path / "a"), str(tmp_path / "b")]) == status
+        assert said in capsys.readouterr().out
+    assert compare_folders([str(tmp_path / "a"), str(tmp_path / "none")]) == 2

@@ -1,0 +1,45 @@
+"""`compare A B` for rows of language models: which verdicts changed, and nothing else.
+
+Their numbers differ between machines by nature, since training in float32 is chaotic; verdicts must not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from llm_validation.claims.table import llm_checks
+from llm_validation.recorded import pool
+from simulate.rows.compare import read_both
+from simulate.rows.store import Row
+from theory.claim import Verdict, parse_setting, verdict
+
+Place = tuple[str, str, str]
+
+
+def compare_main(arguments: Sequence[str]) -> int:
+    """Exit status 1 if a verdict changed, 2 for a folder without rows."""
+    both = read_both(arguments)
+    if both is None:
+        return 2
+    first, second = (verdicts(rows.values()) for rows in both)
+    shared = sorted(first.keys() & second.keys())
+    changed = [place for place in shared if first[place] != second[place]]
+    for claim, check, setting in changed:
+        place = (claim, check, setting)
+        print(f"{claim}.{check} at {setting or 'no setting'}: {first[place]} and {second[place]}")
+    print(f"{len(changed)} of {len(shared)} verdicts changed")
+    return 1 if changed else 0
+
+
+def verdicts(rows: Iterable[Row]) -> dict[Place, Verdict]:
+    """The verdict of every check and setting that has rows, its seeds pooled."""
+    seeds: dict[Place, list[Row]] = {}
+    for row in rows:
+        seeds.setdefault((row.claim, row.check, row.setting), []).append(row)
+    judged: dict[Place, Verdict] = {}
+    for (claim, name, setting), own in seeds.items():
+        check = next((check for check in llm_checks(claim) if check.name == name), None)
+        if check is not None:
+            estimate, stderr = pool([row.estimate for row in own], [row.stderr for row in own])
+            judged[claim, name, setting] = verdict(check, check.predict(parse_setting(setting)), estimate, stderr)
+    return judged

@@ -1,0 +1,23 @@
+"""Comparing rows of language models: verdicts that changed, and nothing else."""
+
+from __future__ import annotations
+
+from llm_validation.claims.table import llm_checks
+from llm_validation.commands.compare import compare_main
+from simulate.rows.store import Results, Row
+from theory.claim import setting_key
+
+
+def test_only_changed_verdicts_are_said(tmp_path, capsys):
+    check = next(check for check in llm_checks("P10") if check.name == "trained")
+    setting = check.settings[0]
+    right, room = check.predict(setting), check.tolerance(check.predict(setting))
+    for name, estimate in (("a", right), ("near", right + room / 2), ("far", right + 100 * room)):
+        row = Row("P10", "trained", setting_key(setting), 0, estimate, 0.0, 1, estimate, estimate, 0.0, "", "s")
+        Results(tmp_path / name).add([row], "s", {})
+    a, near, far = (str(tmp_path / name) for name in ("a", "near", "far"))
+    assert compare_main([a, near]) == 0
+    assert capsys.readouterr().out == "0 of 1 verdicts changed\n"
+    assert compare_main([a, far]) == 1
+    assert f"P10.trained at {setting_key(setting)}: agrees and disagrees" in capsys.readouterr().out
+    assert compare_main([a, str(tmp_path / "none")]) == compare_main([a]) == 2
