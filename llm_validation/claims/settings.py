@@ -51,6 +51,8 @@ RDRO_ALPHA, POOLED_SHARE = 0.5, 0.25
 FITTED_BETA = {
     "kldo": 0.5, "dpo": 0.5, "kto": 2.0, "bco": 0.5, "hellinger": 0.5, "kl": 1.0, "jensen_shannon": 0.5, "pearson": 2.0,
 }  # fmt: skip
+#: loss → the claim on what it estimates; any other is V5's.
+CLAIM_OF_LOSS = {"kldo": "V1", "kto": "V2", "bco": "V3", "dpo": "V4", "hellinger": "V6"}
 #: V7 with the constant fixed at 0, kl_beta = 1.
 FIXED = ("bco", "hellinger", "kl", "pearson")
 #: Losses trained on shuffled minibatches.

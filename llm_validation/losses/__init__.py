@@ -25,8 +25,8 @@ how the public implementations differ most, and each entry of `LOSSES` says so w
 
 from llm_validation.losses.generators import GENERATORS
 from llm_validation.losses.pairs import dpo, pro, pro_binary, pro_pairwise, pro_scalar
-from llm_validation.losses.parts import kl_bernoulli_half, log1mexp
-from llm_validation.losses.table import LOSSES, LossEntry
+from llm_validation.losses.parts import LossEntry, kl_bernoulli_half, log1mexp
+from llm_validation.losses.table import LOSSES
 from llm_validation.losses.unpaired import bco, ddro, fdo, kldo, kto, kto_reference_point, rdro
 
 __all__ = [

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from llm_validation.losses.parts import Number, expect, kl_bernoulli_half, log1mexp
+from llm_validation.losses.parts import LossEntry, Number, expect, kl_bernoulli_half, log1mexp
 
 
 def dpo(
@@ -300,3 +300,17 @@ def _hyper_reward(
     reference = log1mexp(reference_labelled) if reference_hyper is None else reference_hyper
     beta = kl_beta.squeeze(-1) if isinstance(kl_beta, Tensor) and kl_beta.ndim > policy.ndim else kl_beta
     return beta * (policy - reference)
+
+
+_PRO = "Guo, Li, Chen (arXiv 2505.23316)"
+#: name → loss, with source, reduction and declared departures.
+ENTRIES: dict[str, LossEntry] = {
+    "dpo": LossEntry(dpo, "pairs", "mean over pairs", "Rafailov et al. (arXiv 2305.18290), eq. 7"),
+    "pro_pairwise": LossEntry(
+        pro_pairwise, "pairs", "mean over pairs", f"{_PRO}, Thm 4.3", "r(H) is exact, not 0, unless hyper='zero'"
+    ),
+    "pro_binary": LossEntry(
+        pro_binary, "binary", "mean over responses", f"{_PRO}, section 4", "−s(r(y) − r(H)), invariant to shifts of r"
+    ),
+    "pro_scalar": LossEntry(pro_scalar, "scalar", "mean over prompts", f"{_PRO}, section 4", "as pro_binary"),
+}

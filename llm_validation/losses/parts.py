@@ -1,8 +1,11 @@
-"""What the losses are made of: reductions of a batch, and functions that keep their digits."""
+"""What the losses are made of: their line in the table, reductions of a batch, and functions that keep their digits."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -10,6 +13,17 @@ from torch.nn.functional import logsigmoid
 
 LOG2 = math.log(2.0)
 Number = float | Tensor
+
+
+@dataclass(frozen=True)
+class LossEntry:
+    """One line of the table: the function, its feedback, how it reduces a batch, source, and declared departures."""
+
+    function: Callable[..., Tensor]
+    feedback: Literal["pairs", "unpaired", "binary", "scalar"]
+    reduction: str
+    source: str
+    departure: str = ""
 
 
 def expect(values: Tensor, weight: Tensor | None, what: str) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from llm_validation.losses.generators import GENERATORS
-from llm_validation.losses.parts import Number, expect, require, two_classes
+from llm_validation.losses.parts import LossEntry, Number, expect, require, two_classes
 
 
 def kto(
@@ -393,3 +393,19 @@ def log_mean_exp(
     if moving_mean is not None:
         return (law[used] * log_means.exp() / moving_mean[used]).sum()
     return (law[used] * log_means).sum()
+
+
+_HALDAR = "Haldar et al. (arXiv 2502.00657)"
+#: name → loss, with source, reduction and declared departures.
+ENTRIES: dict[str, LossEntry] = {
+    "kto": LossEntry(kto, "unpaired", "class means", "Ethayarajh et al. (arXiv 2402.01306)", "z₀ is an argument"),
+    "bco": LossEntry(bco, "unpaired", "class means", "Jung et al. (arXiv 2404.04656)", "δ is an argument"),
+    "kldo": LossEntry(
+        kldo, "unpaired", "class means, log of a mean", f"{_HALDAR}, KLDO", "normalize=False by default; no moving mean"
+    ),
+    "fdo": LossEntry(fdo, "unpaired", "class means", f"{_HALDAR}, FDO", "links beyond kl and tv ours"),
+    "ddro": LossEntry(ddro, "unpaired", "class means", "Higuchi, Suzuki (arXiv 2505.07558)"),
+    "rdro": LossEntry(
+        rdro, "unpaired", "class means, or pooled", "Takahashi et al. (arXiv 2604.04410)", "class means by default"
+    ),
+}

@@ -18,7 +18,7 @@ from torch import Tensor
 from llm_validation import losses
 from llm_validation.catalogue.reference import Reference, conditional, total_variation
 from llm_validation.catalogue.train import Trained
-from llm_validation.claims.settings import FITTED_BETA, FIXED, MINIBATCHED, RDRO_ALPHA, UNPAIRED
+from llm_validation.claims.settings import CLAIM_OF_LOSS, FITTED_BETA, FIXED, MINIBATCHED, RDRO_ALPHA, UNPAIRED
 from llm_validation.runs.run import Run, tv_rows
 from llm_validation.runs.unpaired import (
     HELD_OUT,
@@ -37,8 +37,6 @@ from theory.divergences.losses import find_loss
 from theory.divergences.policies import aligned_policy, aligned_support, fixed_constant_optimum
 from theory.validate import Array
 
-#: loss → the claim on what it estimates; FDO members are V5.
-CLAIM = {"kldo": "V1", "kto": "V2", "bco": "V3", "dpo": "V4", "hellinger": "V6"}
 #: Losses that need more steps: Pearson's is quadratic, and nearly flat along responses that are seldom rejected.
 LONGER = {"pearson": 2}
 #: Prompts of these runs: full supports, so that every divergence is finite.
@@ -56,7 +54,7 @@ def fitted(reference: Reference, name: str) -> list[Measurement]:
     values, stderr = read_off(name, rewards, p, q, rng)
     errors = values - [find_loss(name).divergence(*laws) for laws in zip(p, q, strict=True)]
     n = HELD_OUT * len(errors)
-    rows = [measurement(CLAIM.get(name, "V5"), "held_out", {"name": name}, float(np.mean(errors)), stderr, n)]
+    rows = [measurement(CLAIM_OF_LOSS.get(name, "V5"), "held_out", {"name": name}, float(np.mean(errors)), stderr, n)]
     if name == "kto":
         return [*rows, _kto_support(classes, trained)]
     target = np.stack([
@@ -182,7 +180,7 @@ _TV = ("V7.mean_tv", "V7.worst_tv")
 RUNS = (
     *(Run(f"{name}_fitted", partial(fitted, name=name), prompts=UNPAIRED_PROMPTS,
           at={"name": name, "constant": "fitted"},
-          claims=(CLAIM.get(name, "V5"), *(("V7.trained_kto_support",) if name == "kto" else _TV)))
+          claims=(CLAIM_OF_LOSS.get(name, "V5"), *(("V7.trained_kto_support",) if name == "kto" else _TV)))
       for name in FITTED_BETA),
     *(Run(f"{name}_fixed", partial(fixed, name=name), _TV, prompts=UNPAIRED_PROMPTS,
           at={"name": name, "constant": "fixed"}) for name in FIXED),

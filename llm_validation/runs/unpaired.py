@@ -11,16 +11,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from inspect import signature
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from llm_validation import losses
 from llm_validation.catalogue.reference import Reference
 from llm_validation.catalogue.train import Trained
 from llm_validation.claims.settings import RDRO_ALPHA, UNPAIRED
+from llm_validation.losses.pairs import dpo
+from llm_validation.losses.table import LOSSES
 from simulate.montecarlo import generator
 from theory.density_ratio.limits import bradley_terry_rates, comparison_laws, cyclic_rates
 from theory.divergences.losses import estimated_divergence, find_loss
@@ -166,22 +168,12 @@ def call(
     kl_beta: float,
     prompts: tuple[Tensor, Tensor],
 ) -> Tensor:
-    """One unpaired loss of the table by name, with the options it takes."""
-    one, two, ref_one, ref_two = sides
-    if name == "kldo":
-        of_chosen, of_rejected = prompts
-        return losses.kldo(
-            one, two, ref_one, ref_two, kl_beta=kl_beta, chosen_prompt=of_chosen, rejected_prompt=of_rejected, **weights
-        )
-    if name == "kto":
-        return losses.kto(one, two, ref_one, ref_two, kl_beta=kl_beta, **weights, **shifts)
-    if name == "bco":
-        return losses.bco(one, two, ref_one, ref_two, kl_beta=kl_beta, **weights, **shifts)
-    if name == "ddro":
-        return losses.ddro(one, two, ref_one, ref_two, **weights)
-    if name in ("rdro", "rdro_pooled"):
-        return losses.rdro(one, two, ref_one, ref_two, alpha=RDRO_ALPHA, **weights)
-    return losses.fdo(one, two, ref_one, ref_two, generator=name, kl_beta=kl_beta, **weights, **shifts)
+    """One unpaired loss by name, with those options that it takes; a name that is no loss is an FDO generator."""
+    known = {"kl_beta": kl_beta, "alpha": RDRO_ALPHA, "generator": name, **weights, **shifts,
+             "chosen_prompt": prompts[0], "rejected_prompt": prompts[1]}  # fmt: skip
+    loss = LOSSES["rdro" if name == "rdro_pooled" else name if name in LOSSES else "fdo"].function
+    taken = signature(loss).parameters
+    return loss(*sides, **{option: value for option, value in known.items() if option in taken})
 
 
 def _independent_pairs(reference: Reference, classes: Classes, logs: Tensor, kl_beta: float) -> Tensor:
@@ -191,4 +183,4 @@ def _independent_pairs(reference: Reference, classes: Classes, logs: Tensor, kl_
     on, ref = logs[:, :-1], reference.logs[:, :-1]
     chosen, rejected = (x.expand(P, A, A) for x in (on[:, :, None], on[:, None, :]))
     ref_chosen, ref_rejected = (x.expand(P, A, A) for x in (ref[:, :, None], ref[:, None, :]))
-    return losses.dpo(chosen, rejected, ref_chosen, ref_rejected, kl_beta=kl_beta, weight=weight)
+    return dpo(chosen, rejected, ref_chosen, ref_rejected, kl_beta=kl_beta, weight=weight)

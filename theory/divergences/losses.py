@@ -384,17 +384,15 @@ _KL, _TV, _JS, _H2 = (GENERATORS[name] for name in ("kl", "total_variation", "je
 
 
 #: name → loss: the six named ones and FDO for every generator of `theory.divergences.generators`. A test walks it.
-LOSSES: dict[str, Loss] = {
-    loss.name: loss
-    for loss in (
-        Loss("kldo", "unpaired", f"{_HALDAR}, KLDO", _kldo_influence, _kldo_value, _kldo_gradient,
-             lambda p, q: divergence_of_masses(p, q, _KL), 0.0, 1.0, identity, _KL, shift_free=True),
-        Loss("dpo", "pairs", "Rafailov et al. (arXiv 2305.18290); minimum ours", _dpo_influence, _dpo_value,
-             _dpo_gradient, _dpo_divergence, LOG2, 1.0, identity, shift_free=True),
-        _from_parts("kto", f"{_HALDAR}; KTO", _KTO, _TV, 1.0, 1.0, _TV.optimum),
-        _from_parts("bco", f"{_HALDAR}; BCO", _LOGISTIC, _JS, 2.0 * LOG2, 2.0, identity),
-        _from_parts("ddro", "Higuchi, Suzuki (arXiv 2505.07558)", _LOGISTIC, _JS, 2.0 * LOG2, 2.0, identity),
-        _from_parts("hellinger", f"{_HALDAR}; Hellinger", _HELLINGER, _H2, 2.0, 1.0, identity),
-        *(fdo_loss(generator) for generator in GENERATORS.values()),
-    )
-}  # fmt: skip
+_ENTRIES: tuple[Loss, ...] = (
+    Loss("kldo", "unpaired", f"{_HALDAR}, KLDO", _kldo_influence, _kldo_value, _kldo_gradient,
+         lambda p, q: divergence_of_masses(p, q, _KL), 0.0, 1.0, identity, _KL, shift_free=True),
+    Loss("dpo", "pairs", "Rafailov et al. (arXiv 2305.18290); minimum ours", _dpo_influence, _dpo_value,
+         _dpo_gradient, _dpo_divergence, LOG2, 1.0, identity, shift_free=True),
+    _from_parts("kto", f"{_HALDAR}; KTO", _KTO, _TV, 1.0, 1.0, _TV.optimum),
+    _from_parts("bco", f"{_HALDAR}; BCO", _LOGISTIC, _JS, 2.0 * LOG2, 2.0, identity),
+    _from_parts("ddro", "Higuchi, Suzuki (arXiv 2505.07558)", _LOGISTIC, _JS, 2.0 * LOG2, 2.0, identity),
+    _from_parts("hellinger", f"{_HALDAR}; Hellinger", _HELLINGER, _H2, 2.0, 1.0, identity),
+    *(fdo_loss(generator) for generator in GENERATORS.values()),
+)  # fmt: skip
+LOSSES: dict[str, Loss] = {loss.name: loss for loss in _ENTRIES}
