@@ -1,8 +1,8 @@
 """Voting rules on Plackett–Luce rankings, in the limit of infinitely many users: first and last places, the
 plurality and veto rules built on them, and families of populations on which they do badly (claim D7).
 
-The law of rankings is in `theory.social_choice.places`. Every rule returns a policy (A,), ties split evenly. Clones must
-be listed one by one (`multiplicity` ≠ 1 is an error): they share first places but compete for last ones.
+The law of rankings is in `theory.social_choice.places`. Every rule returns a policy (A,), ties split evenly. Clones
+must be listed one by one (`multiplicity` ≠ 1 is an error): they share first places but compete for last ones.
 
 Source: Alipour, Goyal, "Utilitarian Distortion Under Probabilistic Voting" (arXiv 2602.11152), of which only
 the abstract was available: the growth claims are theirs, the families and their proofs below were derived
