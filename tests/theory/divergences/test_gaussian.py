@@ -61,3 +61,13 @@ def test_determinants_do_not_underflow():
     d = 400
     value = gaussian.bhattacharyya_gaussian(np.zeros(d), 1e-3 * np.eye(d), np.zeros(d), 2e-3 * np.eye(d))
     assert value == pytest.approx(d * (0.5 * math.log(1.5) - 0.25 * math.log(2)), rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    "cov", [[[1.0, 1.0], [1.0, 1.0]], np.diag([1.0, 1e-16]), np.cov([[0.0, 1, 2], [1, 3, 5.5], [2, 2, 9]])]
+)
+def test_a_covariance_that_is_singular_up_to_rounding_is_refused(cov):
+    d = len(cov)
+    for first, second, name in ((cov, np.eye(d), "cov1"), (np.eye(d), cov, "cov2")):
+        with pytest.raises(ValueError, match=f"{name} is not positive definite"):
+            gaussian.bhattacharyya_gaussian(np.zeros(d), first, np.ones(d), second)
