@@ -215,9 +215,9 @@ def test_accuracy_and_time(n, v, keep):
     assert abs(speculative_reward(n, v, keep) - weights @ best) < (2e-4 if n < 64 else 5e-5)
 
     def seconds() -> float:
-        start = time.perf_counter()
+        start = time.process_time()
         speculative_reward(n, v, keep)
-        return time.perf_counter() - start
+        return time.process_time() - start
 
     assert min(seconds() for _ in range(5)) < 0.05
 

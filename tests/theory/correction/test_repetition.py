@@ -138,9 +138,9 @@ def test_a_million_entries_take_far_less_than_a_second_a_round(rng):
     n = 10_000
     kernel, pi, u = random_sparse(n, 100, rng), rng.dirichlet(np.ones(n)), rng.random(n)
     rounds(pi, kernel, u, 1)
-    start = time.perf_counter()
+    start = time.process_time()
     rounds(pi, kernel, u, 20)
-    assert (time.perf_counter() - start) / 20 < 0.2
+    assert (time.process_time() - start) / 20 < 0.2
     law = limit_law(kernel)
     assert compose(law, kernel) == pytest.approx(law, abs=1e-14)
 

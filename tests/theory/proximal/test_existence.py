@@ -104,9 +104,9 @@ def test_threshold_of_a_million_responses():
     empirical, mu = (x / x.sum() for x in rng.random((2, n)) + 0.01)
     scores = rng.normal(size=n)
     scores -= empirical @ scores
-    started = time.perf_counter()
+    started = time.process_time()
     threshold = existence_threshold(scores, empirical, mu)
-    assert time.perf_counter() - started < 2.0
+    assert time.process_time() - started < 2.0
     w = scores * empirical
     for cut in np.quantile(w / mu, [0.1, 0.3, 0.5, 0.7, 0.9]):
         S = w / mu > cut

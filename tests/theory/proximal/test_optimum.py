@@ -282,13 +282,13 @@ def test_ten_to_the_five_responses_in_under_a_second():
     rest = np.where(empirical > 0, 0.0, reference)
     mu = mixture_weights(empirical, 0.8, rest / rest.sum())
     proximal_optimum(reference, scores, empirical, mu, 2.0, 0.5)
-    started = time.perf_counter()
+    started = time.process_time()
     dense = proximal_optimum(reference, scores, empirical, mu, 2.0, 0.5)
     y = np.flatnonzero(empirical)
-    middle = time.perf_counter()
+    middle = time.process_time()
     sparse = hyper_optimum(np.log(reference[y]), scores[y], empirical[y], mu[y], 2.0, 0.5)
     assert middle - started < 1.0
-    assert time.perf_counter() - middle < 1.0
+    assert time.process_time() - middle < 1.0
     np.testing.assert_allclose(np.exp(sparse.log_policy), dense[y], atol=1e-12)
 
 
