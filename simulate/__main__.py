@@ -7,8 +7,8 @@
     python -m simulate merge INTO PART…             bring the rows of slices together
     python -m simulate compare A B                  are the rows of two results folders the same?
 
-Rows go to simulate/results/PROFILE (or --results DIR). Finished cells are skipped, so a run that was stopped goes on
-where it stopped and ends with the same rows.
+Rows go to simulate/results/PROFILE (or --results DIR). The verdict of a claim is printed as soon as its cells are done.
+Finished cells are skipped, so a run that was stopped goes on where it stopped and ends with the same rows.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from simulate.rows.grid import Execution, Job, in_time, run_jobs
 from simulate.rows.merge import check_folder, merge_main
 from simulate.rows.reach import ROOT
 from simulate.rows.store import locked, make_stamp, read_rows
+from simulate.rows.verdicts import announcing
 from theory.claims import CLAIMS, find_claims
 from theory.distortion.settings import BETAS
 
@@ -54,7 +55,8 @@ def main(arguments: list[str] | None = None) -> int:
         except (ValueError, FileNotFoundError) as error:
             print(f"simulate: {error}", file=sys.stderr)
             return 2
-        left = run_jobs(cells, folder, stamp, Execution(options.jobs, may_start=in_time(deadline)))
+        how = Execution(options.jobs, may_start=in_time(deadline), on_rows=announcing(cells, folder))
+        left = run_jobs(cells, folder, stamp, how)
     if left:
         print(f"stopped after {options.minutes:g} minutes: {left} cells are left; run again to go on")
     print(f"{len(read_rows(folder))} rows in {folder}")

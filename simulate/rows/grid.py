@@ -107,6 +107,7 @@ class Execution:
     together   what runs the jobs that are run together, or the single one, in a worker
     may_start  asked before each job, with its expected seconds: is there time?
     keep       False where another process writes down what is done
+    on_rows    told the rows of every job that is done
     """
 
     workers: int = 1
@@ -114,6 +115,7 @@ class Execution:
     together: Callable[[Sequence[Job]], list[Outcome]] = one_by_one
     may_start: Callable[[float], bool] = always
     keep: bool = True
+    on_rows: Callable[[Job, Sequence[Row]], None] = lambda job, rows: None
 
 
 def run_jobs(
@@ -158,12 +160,12 @@ def run_jobs(
                 if isinstance(outcome, Exception):
                     failed = failed or outcome
                     continue
+                made = {**stamp, **job.stamp}
+                stamp_id = hashlib.sha256(json.dumps(made, sort_keys=True).encode()).hexdigest()[:12]
+                rows = rows_of(job.seed, outcome[0], outcome[1], stamp_id)
                 if how.keep:
-                    made = {**stamp, **job.stamp}
-                    stamp_id = hashlib.sha256(json.dumps(made, sort_keys=True).encode()).hexdigest()[:12]
-                    results.append(
-                        job.key, job.code, rows_of(job.seed, outcome[0], outcome[1], stamp_id), stamp_id, made
-                    )
+                    results.append(job.key, job.code, rows, stamp_id, made)
+                how.on_rows(job, rows)
                 bar.set_postfix_str(job.key, refresh=False)
                 bar.update()
             if failed is not None:

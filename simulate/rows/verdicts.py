@@ -1,0 +1,48 @@
+"""Verdicts while a run goes on: a claim is judged, and its line printed, as soon as its last row is there."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from tqdm import tqdm
+
+from simulate.rows.grid import Job
+from simulate.rows.store import Results, Row, read_rows
+from theory.claim import Verdict, combine, parse_setting, verdict
+from theory.claims import find_claim
+
+
+def judged(rows: Iterable[Row]) -> list[Verdict]:
+    """The verdict of every row that a check of its claim judges."""
+    verdicts = []
+    for row in rows:
+        for check in find_claim(row.claim).checks:
+            if check.name == row.check:
+                predicted = check.predict(parse_setting(row.setting))
+                verdicts.append(verdict(check, predicted, row.estimate, row.stderr))
+    return verdicts
+
+
+def announcing(jobs: Sequence[Job], folder: Path) -> Callable[[Job, Sequence[Row]], None]:
+    """To be told of every job done: prints the verdict of a claim when all of its `jobs` are in the folder."""
+    missing: dict[str, set[str]] = defaultdict(set)
+    done = Results(folder).jobs
+    for job in jobs:
+        if done.get(job.key) != job.code:
+            missing[_claim(job)].add(job.key)
+
+    def told(job: Job, rows: Sequence[Row]) -> None:
+        claim = find_claim(_claim(job))
+        missing[claim.id].discard(job.key)
+        if not missing[claim.id]:
+            verdicts = judged(row for row in read_rows(folder) if row.claim == claim.id)
+            tqdm.write(f"{claim.id:4s} {combine(verdicts):12s} {len(verdicts):3d} settings  {claim.statement}")
+
+    return told
+
+
+def _claim(job: Job) -> str:
+    """A simulated job is named by `claim.check` and its setting."""
+    return job.name.split(".")[0]
