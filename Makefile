@@ -13,7 +13,7 @@ JOBS   ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu 2>/dev/null || echo 2)
 export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 
-.PHONY: reproduce gpu test check figures paper benchmark clean
+.PHONY: reproduce gpu test test-fast check figures paper benchmark clean
 
 reproduce: $(VENV)/.reproduce
 	$(RUN) -m theory --quiet
@@ -31,6 +31,11 @@ gpu: $(VENV)/.reproduce
 
 test: $(VENV)/.test
 	$(RUN) -m pytest -n $(JOBS)
+
+# Theory and claims alone, without solvers' and adversaries' long searches: while editing.
+test-fast: $(VENV)/.test
+	$(RUN) -m pytest -n $(JOBS) -m "not slow" tests/theory tests/paper tests/simulate/rows \
+	  --ignore tests/theory/distortion/audit --ignore tests/theory/policy/test_nash.py
 
 # What continuous integration runs besides the tests: style and types.
 check: $(VENV)/.test
