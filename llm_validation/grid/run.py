@@ -101,6 +101,8 @@ def make_setup(options: argparse.Namespace, size: str | None, folder: Path, star
     """Everything that can be wrong with the input is found here."""
     use_tensor_cores()
     profile, runs = _profile(options, size), table.runs_of([claim.id for claim in find_claims(options.claims)])
+    for run in runs:  # of the code as it is now: an edit during the run changes no fingerprint
+        fingerprint(*table.code_of(run))
     mine, where = share(divided=shards_wanted(options.shard)), device()
     people, about = chosen_people(options, 0)
     check_people(people)
