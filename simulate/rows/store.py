@@ -136,7 +136,7 @@ class Results:
                 self.stamps |= entry
                 continue
             self.jobs[entry["job"]] = entry["code"]
-            self.rows |= {row.cell: row for row in (Row(*values, entry["stamp"]) for values in entry["rows"])}
+            self.rows |= {row.cell: row for row in (Row(*[*values, entry["stamp"]]) for values in entry["rows"])}
 
     def append(self, job: str, code: str, rows: Sequence[Row], stamp_id: str, stamp: Stamp) -> None:
         """Note a finished job: one line, in a file that no other process writes."""
