@@ -13,7 +13,7 @@ JOBS   ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu 2>/dev/null || echo 2)
 export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 
-.PHONY: reproduce gpu test test-fast check figures paper benchmark clean
+.PHONY: reproduce gpu test test-fast reference check figures paper benchmark clean
 
 reproduce: $(VENV)/.reproduce
 	$(RUN) -m theory --quiet
@@ -36,6 +36,11 @@ test: $(VENV)/.test
 test-fast: $(VENV)/.test
 	$(RUN) -m pytest -n $(JOBS) -m "not slow" tests/theory tests/paper tests/simulate/rows \
 	  --ignore tests/theory/distortion/audit --ignore tests/theory/policy/test_nash.py
+
+# The API reference, from the docstrings, into build/reference.
+reference: $(VENV)/.test
+	$(RUN) -m pip install --quiet ".[docs]"
+	$(RUN) -m sphinx -q -W -b html paper/reference build/reference
 
 # What continuous integration runs besides the tests: style and types.
 check: $(VENV)/.test
