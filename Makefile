@@ -34,8 +34,8 @@ test: $(VENV)/.test
 
 # Theory and claims alone, without solvers' and adversaries' long searches: while editing.
 test-fast: $(VENV)/.test
-	$(RUN) -m pytest -n $(JOBS) -m "not slow" tests/theory tests/paper tests/simulate/rows \
-	  --ignore tests/theory/distortion/audit --ignore tests/theory/policy/test_nash.py
+	$(RUN) -m pytest -n $(JOBS) -m "not slow" tests/theory/test_*.py tests/theory/*/test_bad_input.py \
+	  tests/theory/distortion/test_*.py tests/theory/policy/test_kl_ball.py tests/theory/policy/test_rewards.py tests/paper
 
 # The API reference, from the docstrings, into build/reference.
 reference: $(VENV)/.test
