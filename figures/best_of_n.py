@@ -132,7 +132,8 @@ def reward_against(cost: str, label: str) -> Callable[[Axes, Sequence[Row]], Non
                 place = lambda row, costs=costs: costs[entry("n")(row)]
                 predicted = pooled(select(rows, "B10", "predicted_reward", **mine))
                 if predicted:
-                    line(ax, look, *zip(*sorted((place(row), row.estimate) for row in predicted), strict=True))
+                    costs_in_order, rewards = zip(*sorted((place(row), row.estimate) for row in predicted), strict=True)
+                    line(ax, look, costs_in_order, rewards)
                     mark(ax, look, select(rows, "B10", "reward", **mine), place, name)
         finish(ax, label, "reward (standard deviations)", log="x")
 

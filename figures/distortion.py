@@ -257,7 +257,7 @@ def trained_on_people(rows: Sequence[Row]) -> Figure | None:
             for model in MODELS:
                 _predicted_line(ax, look, method, rows, select(reached, "D17", "trained_distortion", model=model))
             apart = 1.05 ** (look - 1)  # RLHF and DPO share a prediction
-            mark(ax, look, reached, lambda row, apart=apart: apart * style.entry("bt_beta")(row), NAMES[method])
+            mark(ax, look, reached, style.entry("bt_beta", apart), NAMES[method])
         finish(ax, TEMPERATURE, "distortion", f"raters: {population}", legend=2, log="x")
         style.ticks(ax.xaxis, *sorted({style.entry("bt_beta")(row) for row in mine}))
     return figure

@@ -49,7 +49,7 @@ def estimated_against_exact(rows: Sequence[Row]) -> Figure:
         for size, filled in ((1000, False), (4000, True)):
             predicted = -predict.scaled_bias(name, size) if name in predict.SMOOTH else math.nan
             bias = style.scaled(select(rows, "V9", "bias", name=name, n=size), -1.0)
-            points(right, look, bias, lambda _, x=predicted: x, filled=filled)
+            points(right, look, bias, style.fixed(predicted), filled=filled)
     ends = [0.6 * min(exact, default=0.01), 1.7 * max(exact, default=10.0)]
     line(left, 7, ends, ends)
     finish(left, "exact divergence", "estimated divergence", "the loss minimised on samples", legend=2, log="xy")

@@ -127,13 +127,18 @@ def dots(ax: Axes, look: int, places: Sequence[tuple[float, float]], label: str 
     """Points without intervals: in a transformed unit, or smaller than the marker; nothing without places."""
     colour, _, marker = LOOKS[look % len(LOOKS)]
     if places:
-        looks = {"color": colour, "marker": marker, "zorder": 3} | looks
-        ax.plot(*zip(*places, strict=True), linestyle="none", label=label, **looks)
+        x, y = zip(*places, strict=True)
+        ax.plot(x, y, linestyle="none", label=label, **{"color": colour, "marker": marker, "zorder": 3, **looks})
 
 
-def entry(name: str) -> Callable[[Row], float]:
-    """Place a row at one entry of its setting."""
-    return lambda row: float(parse_setting(row.setting)[name])
+def entry(name: str, factor: float = 1.0) -> Callable[[Row], float]:
+    """Place a row at one entry of its setting, times a factor that sets apart what would coincide."""
+    return lambda row: factor * float(parse_setting(row.setting)[name])
+
+
+def fixed(value: float) -> Callable[[Row], float]:
+    """Place every row at one value."""
+    return lambda _: value
 
 
 def text(row: Row, name: str) -> str:

@@ -161,7 +161,7 @@ def _minimise(
 
     def gradient(step: int, _: None) -> Tensor:
         losses = evaluate(step, gradient=True)
-        losses.sum().backward()  # type: ignore[no-untyped-call]
+        losses.sum().backward()
         passes.backward()
         return losses.detach()
 

@@ -74,7 +74,7 @@ def of_loss(loss: Callable[[Batch], Tensor]) -> Gradient[Batch]:
 
     def gradient(step: int, batch: Batch) -> Tensor:
         value = loss(batch)
-        value.backward()  # type: ignore[no-untyped-call]
+        value.backward()
         return value.detach()
 
     return gradient
