@@ -1,4 +1,4 @@
-"""Passes of a model over prefix trees: outputs at the nodes, and gradients back, for one seed or several side by side.
+"""Passes of a model over prefix trees: outputs at the nodes, and gradients back, for one seed or several stacked.
 
 A reader is a module that maps packed trees to outputs at nodes: `PolicyReader` to next-token logits, `RewardReader` to
 rewards. `Stacked` makes one of the readers of several seeds, whose matrix products become batched ones: a GPU that one
@@ -149,7 +149,7 @@ class Passes:
 
     forward   per seed the outputs (N, K), as leaves: an objective's gradient ends there
     backward  sends that gradient on to the weights
-    Out of memory, fewer prompts are passed at a time from then on (`device_memory.fitting`): outputs first, without
+    Out of memory, fewer prompts are passed at a time from then on (`training.memory.fitting`): outputs first, without
     what a backward pass needs, then each part again with its gradient. The gradient is that of the whole batch up to
     rounding. TooLittleMemory if a single prompt does not fit, or if other processes take part (not `alone`).
     """

@@ -2,7 +2,7 @@
 
 Rows live in groups. A group has one cache and writes side by side; usually there is one. There are several where the
 budget, or the device, holds only part of the rows: then one group writes at a time, and the others wait as text and
-are encoded again for their turn. `llm_validation/decoding.py` says what the algorithms do with it.
+are encoded again for their turn. `decode.py` says what the algorithms do with it.
 
 Shapes: P prompts, n rows for each, R = P·n rows, B rows of a group, T most tokens written, V vocabulary.
 """

@@ -32,9 +32,7 @@ def uniforms(seed: int, prompts: Sequence[int], position: int, n: int) -> Array:
     source, table = np.random.Philox(key=_key(seed)), np.empty((len(prompts), n))
     state, stream = source.state, np.random.Generator(source)
     for own, prompt in zip(table, prompts, strict=True):
-        state["state"]["counter"] = np.array(
-            [0, position, prompt, 0], np.uint64
-        )  # what a generator that has just been made would have
+        state["state"]["counter"] = np.array((0, position, prompt, 0), np.uint64)  # as in one just made
         source.state = state
         stream.random(out=own)
     return table * BELOW_ONE

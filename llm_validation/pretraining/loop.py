@@ -88,11 +88,11 @@ class Curve:
         return Curve(history, [Point(*point) for point in record["points"]])
 
 
-def check_same(there: Path, found: dict[str, Any], wanted: dict[str, Any]) -> None:
+def check_same(there: Path, found: dict[str, Any], asked: dict[str, Any]) -> None:
     """ValueError names the first field in which what lies on disk differs from what is asked for."""
-    if found["text"] != wanted["text"]:
-        raise ValueError(f"{there} was trained on other text: {found['text']}, not {wanted['text']}")
-    for name, value in wanted["config"].items():
+    if found["text"] != asked["text"]:
+        raise ValueError(f"{there} was trained on other text: {found['text']}, not {asked['text']}")
+    for name, value in asked["config"].items():
         if name not in WITHOUT_EFFECT and found["config"].get(name) != value:
             raise ValueError(
                 f"{there} was trained with {name} = {found['config'].get(name)!r}, not {value!r}: "

@@ -166,12 +166,12 @@ def _description(config: Pretraining, source: Language | Sequence[str]) -> dict[
     return {"config": asdict(config), "text": text}
 
 
-def _finished(folder: Path, wanted: dict[str, Any]) -> Pretrained:
+def _finished(folder: Path, asked: dict[str, Any]) -> Pretrained:
     """The run that left this folder. ValueError if it is not what was asked for, or no run left it."""
     if not (folder / RECORD).is_file():
         raise ValueError(f"{folder} exists and is not a finished pretraining: it has no {RECORD}")
     record = json.loads((folder / RECORD).read_text())
-    check_same(folder, record, wanted)
+    check_same(folder, record, asked)
     check_complete(folder, record, RECORDED)
     record |= {"losses": tuple(record["losses"]), "points": tuple(Point(*point) for point in record["points"])}
     loaded = load(folder)

@@ -6,7 +6,7 @@ every length that both reach:
     loss = −½ log σ(s(winner) − s(loser)) − ½ mean_t log σ(s_t(winner) − s_t(loser)),
 
 so that the score of a beginning is what it says about the comparison of the wholes. The network is causal: padding on
-the right is never seen, and one pass gives the scores of all beginnings. `llm_validation/prefix_scorer.py` reads with a
+the right is never seen, and one pass gives the scores of all beginnings. `prefix_scorer.py` reads with a
 cache.
 
 Shapes: B rows, L tokens, C comparisons, M texts, J lengths.

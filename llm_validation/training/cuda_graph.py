@@ -62,8 +62,8 @@ def _apart(module: nn.Module, replay: Callable[..., Tensor], inputs: Sequence[Te
     weights = [parameter for parameter in module.parameters() if parameter.requires_grad]
     own = module(*inputs)
     probe = torch.arange(own.numel(), device=own.device, dtype=own.dtype).cos().view_as(own)
-    wanted = torch.autograd.grad(own, weights, probe)
+    expected = torch.autograd.grad(own, weights, probe)
     found = replay(*inputs)
     gradients = torch.autograd.grad(found, weights, probe)
-    relative = [(g - w).norm() / w.norm().clamp(min=1e-12) for g, w in zip(gradients, wanted, strict=True)]
+    relative = [(g - w).norm() / w.norm().clamp(min=1e-12) for g, w in zip(gradients, expected, strict=True)]
     return max(float((found - own).detach().abs().max()), float(torch.stack(relative).max()))
