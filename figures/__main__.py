@@ -23,7 +23,8 @@ from tqdm import tqdm
 from figures import best_of_n, correction, density_ratio, distortion, divergences, proximal, sizes
 from figures.model_points import language_model_rows
 from figures.style import Drawing, look, save
-from simulate.rows.store import ROOT, read_rows
+from simulate.rows.reach import ROOT
+from simulate.rows.store import read_rows
 from theory.claims import find_claims
 
 #: Every figure: those of each topic, and the comparison of sizes.

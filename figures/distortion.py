@@ -23,7 +23,8 @@ from simulate.rows.store import Row
 from theory.distortion import factors
 from theory.distortion.audit.interval import audit
 from theory.distortion.claims import correlated_ratio, rlhf_in_a_ball
-from theory.distortion.instances import Instance, borda_instance
+from theory.distortion.instance import Instance
+from theory.distortion.instances import borda_instance
 from theory.distortion.measure import distortion
 from theory.distortion.methods import METHODS
 from theory.policy.nash import maximal_lottery

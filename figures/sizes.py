@@ -25,7 +25,8 @@ from figures.style import GREY, LOOKS, PAGE, Drawing, finish
 from llm_validation.claims.settings import SAFETY_LOSSES, SIZES
 from llm_validation.claims.table import find_check, llm_checks
 from llm_validation.recorded import MODELS, pool
-from simulate.rows.store import ROOT, Results, Row
+from simulate.rows.reach import ROOT
+from simulate.rows.store import Results, Row
 from theory.claim import Check, setting_key
 from theory.claims import CLAIMS
 

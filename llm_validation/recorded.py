@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from simulate.rows.store import ROOT, Row, read_rows
+from simulate.rows.reach import ROOT
+from simulate.rows.store import Row, read_rows
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,8 @@ from figures.sizes import read_sizes
 from llm_validation.recorded import MODELS
 from paper import latex, tables
 from paper.ledger import Entry, as_table, lines, load
-from simulate.rows.store import ROOT, read_rows
+from simulate.rows.reach import ROOT
+from simulate.rows.store import read_rows
 from theory.claims import find_claims
 
 

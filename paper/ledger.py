@@ -21,7 +21,8 @@ import pandas as pd
 from llm_validation import recorded
 from llm_validation.claims.table import llm_checks
 from llm_validation.recorded import MODELS
-from simulate.rows.store import ROOT, Row, read_rows
+from simulate.rows.reach import ROOT
+from simulate.rows.store import Row, read_rows
 from theory.claim import Check, Claim, Verdict, combine, parse_setting, setting_key, verdict
 from theory.claims import CLAIMS
 

@@ -23,7 +23,7 @@ from pathlib import Path
 
 from simulate.experiments import jobs, people_jobs
 from simulate.options import add_people_options
-from simulate.people.people import chosen_people
+from simulate.people.population import chosen_people
 from simulate.profiles import PROFILES, Profile
 from simulate.rows.compare import compare_folders
 from simulate.rows.grid import Execution, Job, in_time, run_jobs

@@ -12,11 +12,12 @@ from simulate.correction import bootstrap, channels
 from simulate.correction import users as correctors
 from simulate.density_ratio import flow, ratios
 from simulate.density_ratio import samples as ratio_samples
-from simulate.distortion import audit, methods, rankings, samples, win_rates
+from simulate.distortion import audit, clipped, methods, rankings, samples, win_rates
 from simulate.divergences import data, losses, policies
 from simulate.divergences import samples as divergence_samples
 from simulate.montecarlo import Experiment, Experiments, generator
-from simulate.people.people import People, people_distortion
+from simulate.people.people import methods_for, people_distortion
+from simulate.people.population import People
 from simulate.profiles import Profile
 from simulate.proximal import existence, labels, optima
 from simulate.rows.grid import Job
@@ -27,7 +28,7 @@ from theory.claim import Claim, Setting, setting_key
 TABLES = [
     module.EXPERIMENTS
     for module in (
-        *(win_rates, audit, rankings, samples),
+        *(win_rates, clipped, audit, rankings, samples),
         *(optima, existence, labels),
         *(losses, policies, divergence_samples, data),
         *(ratios, flow, ratio_samples),
@@ -77,7 +78,7 @@ def people_jobs(
     return [
         _cell(f"D17.{method}{suffix}", {**about, "bt_beta": beta}, seed, words,
               partial(people_distortion, people, method, beta), profile, people.digest)
-        for method in people.methods() for beta in betas[: profile.settings]
+        for method in methods_for(people) for beta in betas[: profile.settings]
     ]  # fmt: skip
 
 

@@ -27,7 +27,8 @@ from torch.nn.functional import cross_entropy
 
 from llm_validation.aligner.edit_process import Problem
 from llm_validation.catalogue.trie import build_trie, log_policy_of_logits, node_logits
-from llm_validation.generation.decode import Sampling, best_of_n
+from llm_validation.generation.decode import best_of_n
+from llm_validation.generation.engine import Sampling
 from llm_validation.generation.scorers import Batch
 from llm_validation.model.model import autocast
 from llm_validation.rewards.model import right_padded

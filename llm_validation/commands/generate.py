@@ -15,7 +15,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from llm_validation.generation.decode import Outcome, Response, Sampling, best_of_n, speculative_rejection
+from llm_validation.generation.decode import Outcome, Response, best_of_n, speculative_rejection
+from llm_validation.generation.engine import Sampling
 from llm_validation.generation.scorers import Scorer, TextScorer
 from llm_validation.model.model import autocast, device, load
 from llm_validation.rewards.comparisons import utility

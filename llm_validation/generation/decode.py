@@ -30,7 +30,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from llm_validation.generation.cache import Rows
-from llm_validation.generation.engine import Run
+from llm_validation.generation.engine import Run, Sampling
 from llm_validation.generation.scorers import Scorer
 from theory.best_of_n.evolution import check_keep
 from theory.validate import Array
@@ -38,26 +38,6 @@ from theory.validate import Array
 Prompts = Sequence[Sequence[int]]
 #: Where n is left to the budget, the share of `max_new_tokens` that rows can write before the first decision.
 FIRST_SHARE = 8
-
-
-@dataclass(frozen=True)
-class Sampling:
-    """How rows are written.
-
-    max_new_tokens  T ≥ 1, tokens after the prompt
-    eos             tokens that end a response and belong to it; () makes responses of exactly T tokens, all finished
-    temperature     > 0; logits are divided by it
-    """
-
-    max_new_tokens: int
-    eos: tuple[int, ...]
-    temperature: float = 1.0
-
-    def __post_init__(self) -> None:
-        if self.max_new_tokens < 1:
-            raise ValueError(f"max_new_tokens = {self.max_new_tokens} must be >= 1")
-        if not 0.0 < self.temperature < np.inf:
-            raise ValueError(f"temperature = {self.temperature} must be a finite number > 0")
 
 
 @dataclass(frozen=True)

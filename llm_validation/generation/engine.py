@@ -13,7 +13,7 @@ import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,13 +26,30 @@ from llm_validation.generation.scorers import Batch, IncrementalScorer, Scorer, 
 from llm_validation.generation.uniforms import uniforms
 from theory.validate import Array
 
-if TYPE_CHECKING:
-    from llm_validation.generation.decode import Sampling
-
 log = logging.getLogger(__name__)
 #: Entries of the distribution functions that `sample` holds at a time: on a CPU those that stay in its cache, on a GPU
 #: a share of its memory.
 ENTRIES = {"cpu": 1 << 18, "cuda": 1 << 26}
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How rows are written.
+
+    max_new_tokens  T ≥ 1, tokens after the prompt
+    eos             tokens that end a response and belong to it; () makes responses of exactly T tokens, all finished
+    temperature     > 0; logits are divided by it
+    """
+
+    max_new_tokens: int
+    eos: tuple[int, ...]
+    temperature: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.max_new_tokens < 1:
+            raise ValueError(f"max_new_tokens = {self.max_new_tokens} must be >= 1")
+        if not 0.0 < self.temperature < np.inf:
+            raise ValueError(f"temperature = {self.temperature} must be a finite number > 0")
 
 
 def sample(logits: Tensor, temperature: float, u: Tensor) -> Tensor:

@@ -20,7 +20,8 @@ from llm_validation.runs.declared import holds
 from llm_validation.runs.run import Context, Run
 from llm_validation.runs.table import fit_of
 from llm_validation.training.device import DeviceRates
-from simulate.rows.store import ROOT, read_rows
+from simulate.rows.reach import ROOT
+from simulate.rows.store import read_rows
 from theory.claim import parse_setting
 
 #: In a results folder: what the device can do at most, measured in the same run.

@@ -31,7 +31,7 @@ from llm_validation.runs.people import check_people
 from llm_validation.runs.run import Context, Run
 from llm_validation.text.corpus import read_documents
 from llm_validation.training.device import measure_rates
-from simulate.people.people import chosen_people
+from simulate.people.population import chosen_people
 from simulate.rows.grid import Execution, Job, run_jobs
 from simulate.rows.merge import check_folder
 from simulate.rows.reach import ROOT, fingerprint

@@ -23,13 +23,14 @@ Every loss is a mean over its batch or over each class (class means), never a su
 how the public implementations differ most, and each entry of `LOSSES` says so where it departs from its paper.
 """
 
+from llm_validation.losses.density_ratio import ddro, rdro
 from llm_validation.losses.generators import GENERATORS
 from llm_validation.losses.pairs import dpo, pro, pro_binary, pro_pairwise, pro_scalar
-from llm_validation.losses.parts import LossEntry, kl_bernoulli_half, log1mexp
+from llm_validation.losses.parts import LossEntry
 from llm_validation.losses.table import LOSSES
-from llm_validation.losses.unpaired import bco, ddro, fdo, kldo, kto, kto_reference_point, rdro
+from llm_validation.losses.unpaired import bco, fdo, kldo, kto, kto_reference_point
 
 __all__ = [
-    "GENERATORS", "LOSSES", "LossEntry", "bco", "ddro", "dpo", "fdo", "kl_bernoulli_half", "kldo", "kto",
-    "kto_reference_point", "log1mexp", "pro", "pro_binary", "pro_pairwise", "pro_scalar", "rdro",
+    "GENERATORS", "LOSSES", "LossEntry", "bco", "ddro", "dpo", "fdo", "kldo", "kto",
+    "kto_reference_point", "pro", "pro_binary", "pro_pairwise", "pro_scalar", "rdro",
 ]  # fmt: skip

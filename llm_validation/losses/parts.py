@@ -35,10 +35,12 @@ def expect(values: Tensor, weight: Tensor | None, what: str) -> Tensor:
 def two_classes(
     chosen: Tensor, rejected: Tensor, chosen_weight: Tensor | None, rejected_weight: Tensor | None
 ) -> Tensor:
+    """E₊[chosen] + E₋[rejected], each by `expect`."""
     return expect(chosen, chosen_weight, "chosen") + expect(rejected, rejected_weight, "rejected")
 
 
 def require(values: Tensor, what: str) -> None:
+    """ValueError for an empty batch of what is named."""
     if values.numel() == 0:
         raise ValueError(f"the batch has no {what}: their mean does not exist")
 

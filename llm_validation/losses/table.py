@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from llm_validation.losses import pairs, unpaired
+from llm_validation.losses import density_ratio, pairs, unpaired
 from llm_validation.losses.parts import LossEntry
 
 #: name → loss. A test walks it: theory values, gradients, weights against means, empty classes.
-LOSSES: dict[str, LossEntry] = {**pairs.ENTRIES, **unpaired.ENTRIES}
+LOSSES: dict[str, LossEntry] = {**pairs.ENTRIES, **unpaired.ENTRIES, **density_ratio.ENTRIES}

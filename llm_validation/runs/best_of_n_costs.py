@@ -11,7 +11,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from llm_validation.generation.decode import Sampling, best_of_n, speculative_rejection
+from llm_validation.generation.decode import best_of_n, speculative_rejection
+from llm_validation.generation.engine import Sampling
 from llm_validation.model.model import full_precision
 from llm_validation.rewards.prefix_scorer import PrefixScorer
 from llm_validation.runs.best_of_n_rows import ALPHA, Pool, Predicted, Runs, Writer, predict

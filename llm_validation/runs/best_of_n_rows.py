@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from scipy.special import ndtri
 
-from llm_validation.generation.decode import Outcome, Sampling, Spent, best_of_n, speculative_rejection
+from llm_validation.generation.decode import Outcome, Spent, best_of_n, speculative_rejection
+from llm_validation.generation.engine import Sampling
 from llm_validation.model.model import autocast, load
 from llm_validation.profiles import BestOfN
 from llm_validation.rewards.comparisons import BT_BETA, compare, streams, utility

@@ -21,8 +21,8 @@ import torch
 from scipy.optimize import brentq
 from torch import Tensor
 
-from llm_validation import losses
 from llm_validation.catalogue.reference import Reference
+from llm_validation.losses import pairs
 from simulate.montecarlo import generator
 from theory.bradley_terry import Population, fit_rewards
 from theory.policy import nash, rewards
@@ -173,6 +173,6 @@ def dpo_objective(reference: Reference, prompts: list[Situation], kl_betas: Arra
     ref, betas = reference.logs, reference.tensor(kl_betas)[:, None]
 
     def objective(_: int, logs: Tensor) -> Tensor:
-        return losses.dpo(logs[:, wins], logs[:, loses], ref[:, wins], ref[:, loses], kl_beta=betas, weight=mass)
+        return pairs.dpo(logs[:, wins], logs[:, loses], ref[:, wins], ref[:, loses], kl_beta=betas, weight=mass)
 
     return objective

@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from llm_validation import losses
 from llm_validation.aligner.aligner import upstream_laws
 from llm_validation.aligner.edit_process import Problem
 from llm_validation.catalogue.reference import Reference, conditional, measure_reference, total_variation
@@ -75,7 +74,7 @@ def _dpo(reference: Reference, policies: Array, kernels: Array) -> Callable[[int
     weight, ref = reference.tensor(pairs[:, originals, corrected] / len(pairs)), reference.logs
 
     def objective(_: int, logs: Tensor) -> Tensor:
-        return losses.dpo(
+        return pairs.dpo(
             logs[:, corrected], logs[:, originals], ref[:, corrected], ref[:, originals],
             kl_beta=DPO_BETA, weight=weight,
         )  # fmt: skip

@@ -44,8 +44,8 @@ from simulate.montecarlo import generator
 from simulate.rows.measurement import Measurement, measurement
 from simulate.users import sample_comparisons
 from theory.bradley_terry import Population, fit_rewards, product_pairs
+from theory.distortion.instance import Instance
 from theory.distortion.instances import (
-    Instance,
     borda_instance,
     condorcet_instance,
     correlated_instance,

@@ -15,10 +15,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from llm_validation import losses
 from llm_validation.catalogue.reference import Reference, conditional, total_variation
 from llm_validation.catalogue.train import Trained
 from llm_validation.claims.settings import CLAIM_OF_LOSS, FITTED_BETA, FIXED, MINIBATCHED, RDRO_ALPHA, UNPAIRED
+from llm_validation.losses import pairs, unpaired
 from llm_validation.runs.run import Run, tv_rows
 from llm_validation.runs.unpaired import (
     HELD_OUT,
@@ -144,11 +144,11 @@ def _shuffled(reference: Reference, classes: Classes, name: str) -> Callable[[in
         one, two = batch(step)
         sides = flat[one], flat[two], ref[one], ref[two]
         if name == "dpo":
-            return losses.dpo(*sides, kl_beta=1.0)
+            return pairs.dpo(*sides, kl_beta=1.0)
         prompts = one // A, two // A
         if name == "kldo":
             moving.update((sides[1] - sides[3]).detach(), prompts[1])
-            return losses.kldo(
+            return unpaired.kldo(
                 *sides, kl_beta=1.0, chosen_prompt=prompts[0], rejected_prompt=prompts[1], moving_mean=moving.value
             )
         return call(name, sides, {}, {}, 1.0, prompts)

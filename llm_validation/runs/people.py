@@ -24,7 +24,7 @@ from llm_validation.runs.comparisons import (
 from llm_validation.runs.reward_fit import fit_reward_model
 from llm_validation.runs.run import PEOPLE, Context, Run
 from simulate.montecarlo import generator
-from simulate.people.people import People
+from simulate.people.population import People
 from simulate.rows.measurement import Measurement, measurement
 from simulate.users import sample_comparisons
 from theory.bradley_terry import Population, product_pairs

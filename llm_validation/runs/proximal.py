@@ -15,7 +15,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from llm_validation import losses
 from llm_validation.catalogue.reference import Reference, total_variation
 from llm_validation.catalogue.train import Trained
 from llm_validation.claims.settings import (
@@ -29,6 +28,7 @@ from llm_validation.claims.settings import (
     TABLE_KINDS,
     TABLE_SHARE,
 )
+from llm_validation.losses import pairs, parts
 from llm_validation.runs.run import Run
 from simulate.rows.measurement import Measurement, measurement
 from theory.claim import Setting
@@ -91,7 +91,7 @@ def pairwise(reference: Reference) -> list[Measurement]:
 
     def objective(_: int, logs: Tensor) -> Tensor:
         m = merge(logs, labelled)
-        return losses.pro_pairwise(
+        return pairs.pro_pairwise(
             m[:, 0], m[:, 1], ref[:, 0], ref[:, 1], kl_beta=betas, alpha=alphas,
             policy_hyper=m[:, 2], reference_hyper=ref[:, 2],
         )  # fmt: skip
@@ -122,7 +122,7 @@ def _dpo_on_the_same_pairs(reference: Reference, pro: Trained, betas: Tensor) ->
     ref = reference.logs
 
     def objective(_: int, logs: Tensor) -> Tensor:
-        return losses.dpo(logs[:, 0], logs[:, 1], ref[:, 0], ref[:, 1], kl_beta=betas)
+        return pairs.dpo(logs[:, 0], logs[:, 1], ref[:, 0], ref[:, 1], kl_beta=betas)
 
     slow = reference.schedule.slower(OTHER_RATE)
     runs = [reference.train(objective, "dpo_pairs"), reference.train(objective, "dpo_pairs_slow", schedule=slow)]
@@ -172,7 +172,7 @@ def _binary(
 
     def objective(_: int, logs: Tensor) -> Tensor:
         m = merge(logs, (0,))
-        return losses.pro_binary(
+        return pairs.pro_binary(
             m[:, 0], ref[:, 0], scores, kl_beta=betas, alpha=alphas,
             policy_hyper=m[:, 1], reference_hyper=ref[:, 1],
         )  # fmt: skip
@@ -194,7 +194,7 @@ def scalar(reference: Reference) -> list[Measurement]:
         for p, (n, alpha, kl_beta) in enumerate(SCALAR_RUNS):
             labelled = tuple(range(n))
             m, ref = merge(logs[p : p + 1], labelled), merge(reference.logs[p : p + 1], labelled)
-            total = total + losses.pro_scalar(
+            total = total + pairs.pro_scalar(
                 m[:, :-1], ref[:, :-1], reference.tensor([SCALAR_SCORES[:n]]), kl_beta=kl_beta, alpha=alpha,
                 policy_hyper=m[:, -1], reference_hyper=ref[:, -1],
             )  # fmt: skip
@@ -235,9 +235,7 @@ def _merged_objective(reference: Reference) -> Callable[[int, Tensor], Tensor]:
     labelled = tables_[0].labelled  # the same four responses under every kind of feedback
     signal, weights = (reference.tensor([getattr(t, name) for t in tables_]) for name in ("signal", "weights"))
     ref = merge(reference.logs, labelled)
-    return lambda _, logs: losses.pro(
-        merge(logs, labelled), ref, signal, weights, kl_beta=TABLE_BETA, alpha=TABLE_ALPHA
-    )
+    return lambda _, logs: pairs.pro(merge(logs, labelled), ref, signal, weights, kl_beta=TABLE_BETA, alpha=TABLE_ALPHA)
 
 
 def _full_objective(reference: Reference) -> Callable[[int, Tensor], Tensor]:
@@ -250,7 +248,7 @@ def _full_objective(reference: Reference) -> Callable[[int, Tensor], Tensor]:
         others = np.setdiff1d(np.arange(law.size), held)
         weights[p, others] = table.weights[-1] * law[others] / law[others].sum()
     w, mu, ref = reference.tensor(signal), reference.tensor(weights), reference.logs
-    return lambda _, logs: losses.pro(logs, ref, w, mu, kl_beta=TABLE_BETA, alpha=TABLE_ALPHA)
+    return lambda _, logs: pairs.pro(logs, ref, w, mu, kl_beta=TABLE_BETA, alpha=TABLE_ALPHA)
 
 
 def _against_optimum(
@@ -302,7 +300,7 @@ def dpo_form(reference: Reference) -> list[Measurement]:
         held, rest = ratio[:, :-1], ratio[:, -1:]
         # ½ L_DPO over μ̂ × μ̂: both orders of a pair are in the sum, so the two halves are one
         pair_losses = torch.nn.functional.softplus(held[:, None, :] - held[:, :, None])
-        tied = (1.0 - eta) / eta * (empirical * losses.kl_bernoulli_half(held - rest)).sum(-1)
+        tied = (1.0 - eta) / eta * (empirical * parts.kl_bernoulli_half(held - rest)).sum(-1)
         return ((weight * pair_losses).sum((-2, -1)) + tied).mean()
 
     trained = reference.train(objective, "pro_dpo_form")

@@ -17,10 +17,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from llm_validation import losses
 from llm_validation.catalogue.reference import Reference
 from llm_validation.catalogue.trie import log_policy, node_states
 from llm_validation.claims.settings import SAFETY_FLOOR, SAFETY_LOSSES, SAFETY_OVERLAP, SAFETY_PROMPTS
+from llm_validation.losses import unpaired
 from llm_validation.runs.run import SAFETY, Run
 from llm_validation.runs.unpaired import HELD_OUT, Classes, expectation, read_off, train_fitted
 from simulate.montecarlo import generator
@@ -154,7 +154,7 @@ def _kldo(reference: Reference, classes: Classes, logs: Tensor, normalize: bool)
     """KLDO with one log over all prompts, as the official code has it."""
     on, ref = logs[:, :-1].reshape(-1), reference.logs[:, :-1].ravel()
     p, q = (reference.tensor(law / len(law)).ravel() for law in (classes.chosen, classes.rejected))
-    return losses.kldo(on, on, ref, ref, kl_beta=1.0, chosen_weight=p, rejected_weight=q, normalize=normalize)
+    return unpaired.kldo(on, on, ref, ref, kl_beta=1.0, chosen_weight=p, rejected_weight=q, normalize=normalize)
 
 
 RUNS = (

@@ -16,13 +16,8 @@ from simulate.profiles import Profile
 from simulate.users import sample_comparisons
 from theory.bradley_terry import Population
 from theory.claim import Setting, grid
-from theory.distortion.instances import (
-    Instance,
-    borda_instance,
-    condorcet_instance,
-    correlated_instance,
-    uniform_instance,
-)
+from theory.distortion.instance import Instance
+from theory.distortion.instances import borda_instance, condorcet_instance, correlated_instance, uniform_instance
 from theory.distortion.methods import METHODS, Situation
 from theory.policy.kl_ball import maximize_in_kl_ball
 

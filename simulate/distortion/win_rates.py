@@ -22,8 +22,8 @@ from simulate.users import sample_comparisons
 from theory.bradley_terry import Population, fit_rewards, product_pairs
 from theory.distortion.borda_certificate import certify_borda_factor
 from theory.distortion.factors import linear_slope, optimal_gamma
+from theory.distortion.instance import Instance
 from theory.distortion.instances import (
-    Instance,
     borda_instance,
     condorcet_instance,
     copeland_instance,
@@ -336,38 +336,6 @@ def _discordant(a: Array, b: Array) -> int:
     return int(((first > 1e-10) & (second < -1e-10)).sum())
 
 
-# D15: clipped rewards, comparison law against reference.
-
-
-def clipped_growth(bt_beta: float, clip: float, *, rng: Rng, profile: Profile) -> Estimate:
-    """D15: exponent of B = max |log μ/π_ref| in clipped RLHF's distortion on I6, pairs uniform, B = 2/η."""
-    bounds = np.array([250.0, 500.0, 1000.0, 2000.0])
-    losses = [_clipped_loss(rlhf_instance(bt_beta, 2.0 / B), 0.0, clip) for B in bounds]
-    return slope(np.log(bounds), np.log(losses))
-
-
-def clipped_ordering(bt_beta: float, clip: float, *, rng: Rng, profile: Profile) -> Estimate:
-    """D15: clipped RLHF's distortion on I6 with uniform pairs minus that with pairs from the reference (B = 0)."""
-    instance = rlhf_instance(bt_beta, 0.01)
-    return Estimate(_clipped_loss(instance, 0.0, clip) - _clipped_loss(instance, 1.0, clip))
-
-
-def clipped_at_reference(bt_beta: float, clip: float, *, rng: Rng, profile: Profile) -> Estimate:
-    """D15: clipped RLHF's distortion on I6 when pairs are drawn from the reference itself."""
-    return Estimate(_clipped_loss(rlhf_instance(bt_beta, 0.01), 1.0, clip))
-
-
-def _clipped_loss(instance: Instance, towards_reference: float, clip: float) -> float:
-    """Distortion of clipped RLHF on I6 with pairs from μ ∝ μ₀^{1−t}·π_ref^t, t = towards_reference."""
-    logits = (1 - towards_reference) * np.log(instance.mu) + towards_reference * instance.log_reference
-    mu = np.exp(logits - np.logaddexp.reduce(logits))
-    policy = rlhf(
-        instance.win_rates, product_pairs(mu / mu.sum()), tau=instance.tau, log_reference=instance.log_reference,
-        clip=clip,
-    )  # fmt: skip
-    return _loss(instance, policy)
-
-
 def _run_rlhf(instance: Instance, win_rates: Array, pairs: Array) -> Array:
     return rlhf(win_rates, pairs, tau=instance.tau, log_reference=instance.log_reference)
 
@@ -404,7 +372,4 @@ EXPERIMENTS: Experiments = {
     "D12.same": dpo_is_rlhf,
     "D13.discordant": order_of_rewards,
     "D13.needs_product": order_under_correlation,
-    "D15.grows": clipped_ordering,
-    "D15.exponent": clipped_growth,
-    "D15.at_reference": clipped_at_reference,
 }

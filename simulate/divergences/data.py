@@ -10,9 +10,9 @@ from scipy.special import log_softmax, logsumexp
 from simulate.divergences.losses import searched
 from simulate.montecarlo import Estimate, Experiments, mean, proportion
 from simulate.profiles import Profile
+from theory.divergences.by_generator import f_divergence
 from theory.divergences.examples import representation
 from theory.divergences.gaussian import bhattacharyya_gaussian
-from theory.divergences.generators import f_divergence
 from theory.divergences.normaliser import GUARD, REGIMES, Regime
 from theory.divergences.safety_data import Kind, SafetyData, example_safety
 from theory.divergences.separation import class_separation, fit_gaussian, rank_correlation, silhouette

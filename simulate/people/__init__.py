@@ -17,7 +17,8 @@ Examples
 
 from __future__ import annotations
 
-from simulate.people.people import People, generated_people, people_distortion
+from simulate.people.people import people_distortion
+from simulate.people.population import People, generated_people
 from simulate.people.ratings import RatedItems, read_ratings
 
 __all__ = ["People", "RatedItems", "generated_people", "people_distortion", "read_ratings"]

@@ -22,7 +22,8 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # runs without the package installed, too
 
-from llm_validation.generation.decode import Outcome, Sampling, best_of_n, speculative_rejection
+from llm_validation.generation.decode import Outcome, best_of_n, speculative_rejection
+from llm_validation.generation.engine import Sampling
 from llm_validation.generation.scorers import Batch
 from llm_validation.model.model import build
 from theory.best_of_n.metrics import measured_speedup

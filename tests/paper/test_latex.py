@@ -12,7 +12,8 @@ from figures.__main__ import FIGURES
 from llm_validation.claims.table import llm_checks
 from paper import latex, tables
 from paper.ledger import Entry, entries
-from simulate.rows.store import ROOT, Row
+from simulate.rows.reach import ROOT
+from simulate.rows.store import Row
 from theory.claim import setting_key
 from theory.claims import CLAIMS, find_claim
 

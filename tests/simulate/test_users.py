@@ -11,7 +11,7 @@ from scipy.stats import chisquare
 from simulate.populations import adversary, random_population
 from simulate.users import play_plurality_veto, sample_comparisons, sample_keys
 from theory.bradley_terry import Population, product_pairs
-from theory.social_choice.rankings import top_choice
+from theory.social_choice.places import top_choice
 
 POPULATION = Population(np.array([[1.0, 0.2, 0.5], [0.0, 0.9, 0.4]]), np.array([0.3, 0.7]))
 UNIFORM = product_pairs(np.full(3, 1 / 3))

@@ -32,7 +32,7 @@ from numpy.typing import ArrayLike
 from scipy.sparse import csr_array, diags_array
 
 from theory.bradley_terry import Population
-from theory.social_choice.rankings import top_choice
+from theory.social_choice.places import top_choice
 from theory.validate import Array, check_distribution, check_win_rates
 
 Habit = Literal["favourite", "step"]

@@ -21,9 +21,10 @@ array([ 1.3863, -1.3863])
 
 from __future__ import annotations
 
+from theory.divergences.by_generator import f_divergence
 from theory.divergences.custom_generator import custom
 from theory.divergences.gaussian import bhattacharyya_gaussian
-from theory.divergences.generators import GENERATORS, f_divergence
+from theory.divergences.generators import GENERATORS
 from theory.divergences.losses import LOSSES, estimated_divergence, minimizer, minimum, population_loss
 from theory.divergences.tables import chi_square, jensen_shannon, kl, squared_hellinger, total_variation
 

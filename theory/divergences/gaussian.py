@@ -20,7 +20,8 @@ from numpy.typing import ArrayLike
 from scipy.linalg import cho_factor, cho_solve
 from scipy.special import ndtr
 
-from theory.divergences.generators import Elementwise, Generator, resolve
+from theory.divergences.by_generator import resolve
+from theory.divergences.generators import Elementwise, Generator
 from theory.validate import Array, as_vector, check_square
 
 #: Half-width of the range of integration in standard deviations, and Gauss–Legendre points per panel.

@@ -28,6 +28,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import expit, logsumexp
 
+from theory.divergences.by_generator import resolve
 from theory.divergences.generators import (
     GENERATORS,
     LOG2,
@@ -38,7 +39,6 @@ from theory.divergences.generators import (
     divergence_of_masses,
     identity,
     log_ratio,
-    resolve,
 )
 from theory.validate import Array, as_vector
 

@@ -21,7 +21,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from theory.divergences.generators import Elementwise, Generator, Infinite, divergence_of_masses, resolve
+from theory.divergences.by_generator import resolve
+from theory.divergences.generators import Elementwise, Generator, Infinite, divergence_of_masses
 from theory.validate import Array, check_distribution
 
 Kind = Literal["cr", "preference"]

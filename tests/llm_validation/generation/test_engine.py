@@ -7,17 +7,15 @@ import logging
 import numpy as np
 import pytest
 import torch
-from scipy.stats import kstest
 from transformers import DynamicCache, LlamaConfig, LlamaForCausalLM
 
 from llm_validation.generation import engine
 from llm_validation.generation.cache import BLOCK, forward, new_cache, select_rows
-from llm_validation.generation.decode import Sampling, best_of_n, speculative_rejection
-from llm_validation.generation.engine import Run, sample
+from llm_validation.generation.decode import best_of_n, speculative_rejection
+from llm_validation.generation.engine import Run, Sampling
 from llm_validation.generation.scorers import Batch, ScorerError, TextScorer
-from llm_validation.generation.uniforms import BELOW_ONE, uniforms
+from llm_validation.generation.uniforms import uniforms
 from llm_validation.model.model import build
-from simulate.montecarlo import generator
 
 EOS, VOCABULARY, CONTEXT = 1, 24, 128
 PROMPTS = ((5, 6, 7), (8, 9, 10, 11, 12, 13), (14,))
@@ -87,18 +85,6 @@ def test_growing_cache_gives_the_logits_of_a_dynamic_cache_and_of_none(model):
 # the same rows
 
 
-def test_under_autocast_keys_and_values_are_cached_alike():
-    model, cache = build("smoke", VOCABULARY, CONTEXT, seed=0), None
-    tokens = torch.tensor([[1, 2, 3]])
-    with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
-        cache = new_cache(model)
-        forward(model, tokens, cache, torch.arange(3)[None], None)
-        own = model(input_ids=torch.tensor([[1, 2, 3, 4]])).logits[:, -1]
-        cached = forward(model, torch.tensor([[4]]), cache, torch.full((1, 1), 3), None)[:, -1]
-    assert {states.dtype for layer in cache.layers for states in (layer.keys, layer.values)} == {torch.bfloat16}
-    assert torch.allclose(own, cached, atol=2e-2)
-
-
 def test_rows_are_those_of_the_definition(model):
     outcome = best_of_n(model, PROMPTS, 4, weighted, SAMPLING, seed=3)
     for p, prompt in enumerate(PROMPTS):
@@ -111,23 +97,6 @@ def test_temperature_is_that_of_the_definition(model):
     outcome = best_of_n(model, PROMPTS[:1], 3, weighted, sampling, seed=1)
     for row in range(3):
         assert texts(outcome)[row] == reference_row(model, PROMPTS[0], 0, row, 1, sampling)
-
-
-def test_sampling_follows_the_law_and_never_takes_a_token_of_probability_zero():
-    logits = torch.log(torch.tensor([[0.0, 0.1, 0.0, 0.6, 0.3, 0.0]]))
-    u = (torch.arange(1000, dtype=torch.float64) + 0.5) / 1000
-    counts = torch.bincount(sample(logits.expand(1000, -1), 1.0, u), minlength=6)
-    assert counts.tolist() == [0, 100, 0, 600, 300, 0]
-    edges = sample(logits.expand(2, -1), 1.0, torch.tensor([0.0, BELOW_ONE], dtype=torch.float64))
-    assert edges.tolist() == [1, 4]
-
-
-def test_sampling_some_rows_at_a_time_changes_none(monkeypatch):
-    logits, u = torch.randn(50, 7, generator=torch.Generator().manual_seed(0)), torch.linspace(0, 0.99, 50).double()
-    whole = sample(logits, 0.7, u)
-    for entries in (1, 20, 7 * 49):
-        monkeypatch.setitem(engine.ENTRIES, "cpu", entries)
-        assert torch.equal(sample(logits, 0.7, u), whole)
 
 
 @pytest.mark.parametrize("options", [{"times": (5, 11, 20)}, {"budget": 4 * 3 * 46 + 200}, {}])
@@ -382,12 +351,6 @@ def test_bad_input_is_named_before_generation(model, never_forward, changed, mes
         speculative_rejection(model, prompts, n, alpha, weighted, SAMPLING, seed=0, **arguments)
 
 
-@pytest.mark.parametrize("bad", [{"max_new_tokens": 0}, {"temperature": 0.0}, {"temperature": float("nan")}])
-def test_bad_sampling_is_named(bad):
-    with pytest.raises(ValueError, match=next(iter(bad))):
-        Sampling(**({"max_new_tokens": 4, "eos": (EOS,)} | bad))
-
-
 def test_a_bad_scorer_stops_the_run_and_names_the_rows(model):
     def sometimes_nan(batch):
         return [float("nan") if name == (1, 2) else 0.0 for name in batch.names]
@@ -415,29 +378,6 @@ def test_a_scorer_on_texts(model):
 
     outcome = best_of_n(model, PROMPTS[:1], 5, TextScorer(Words(), variety), SAMPLING, seed=0)
     assert outcome.returned[0].reward == 1 + len(set(outcome.returned[0].tokens) - {EOS})
-
-
-@pytest.mark.parametrize("seed", [0, 2**32 + 5, 2**130 + 3])
-def test_quantiles_are_keyed_by_seed_prompt_position_and_row(seed):
-    """Each number depends on its own four alone, and is another's in nothing."""
-    prompts = [0, 5, *range(10, 40), 70_000]
-    table = uniforms(seed, prompts, 3, 9)
-    assert table.shape == (33, 9)
-    for p, prompt in enumerate(prompts):
-        np.testing.assert_array_equal(uniforms(seed, [prompt], 3, 4)[0], table[p, :4])
-    others = [uniforms(seed + 1, prompts, 3, 9), uniforms(seed, prompts, 4, 9), uniforms(seed, [41], 3, 9)]
-    assert np.unique(np.concatenate([table, *others])).size == 9 * (3 * 33 + 1)
-
-
-def test_quantiles_are_philox_at_the_counter_of_their_place_and_uniform():
-    """Against a generator made for each; their distribution and neighbours' correlation."""
-    key = generator(7, "token").bit_generator.seed_seq.generate_state(2, np.uint64)
-    alone = np.random.Generator(np.random.Philox(key=key, counter=[0, 5, 12, 0])).random(6) * BELOW_ONE
-    np.testing.assert_array_equal(uniforms(7, [3, 12], 5, 6)[1], alone)
-    table = uniforms(7, range(2000), 0, 8)
-    assert kstest(table.ravel(), "uniform").pvalue > 1e-3
-    for one, other in ((table[1:], table[:-1]), (table[:, 1:], table[:, :-1]), (table, uniforms(7, range(2000), 1, 8))):
-        assert abs(np.corrcoef(one.ravel(), other.ravel())[0, 1]) < 4 / np.sqrt(one.size)
 
 
 def test_many_prompts_write_what_each_writes_alone(model):

@@ -13,7 +13,7 @@ from llm_validation.runs.run import Context
 from llm_validation.runs.table import fit_of, runs_of
 from llm_validation.training.device import DeviceRates
 from simulate.montecarlo import generator
-from simulate.people.people import generated_people
+from simulate.people.population import generated_people
 from simulate.rows.store import Results, Row
 
 RATES = DeviceRates("a device", flops=2e12, copy=1e11, dtype="float32", matrix=768, memory=1)

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from llm_validation.generation.decode import Sampling, best_of_n, speculative_rejection
+from llm_validation.generation.decode import best_of_n, speculative_rejection
+from llm_validation.generation.engine import Sampling
 from llm_validation.model.model import build
 from llm_validation.rewards.comparisons import BT_BETA, Comparison, compare, read_comparisons, streams, utility
 from llm_validation.rewards.model import (

@@ -175,7 +175,7 @@ def test_catalogues_are_checked_before_training(tokenizer):
 
 
 def test_people_with_gaps_are_refused():
-    from simulate.people.people import People
+    from simulate.people.population import People
     from simulate.people.ratings import RatedItems
 
     gaps = RatedItems("gaps", np.array([[0.1, np.nan], [0.2, 0.3]]), ("a", "b"), (), 0, (0.0, 1.0))

@@ -15,8 +15,8 @@ from llm_validation.runs.run import MAIN, PEOPLE, SAFETY, Run
 from llm_validation.runs.table import RUNS, TOPICS, code_of, fit_of, runs_of
 from simulate.montecarlo import generator
 from simulate.rows.measurement import Measurement, measurement
-from simulate.rows.reach import reach
-from simulate.rows.store import ROOT, read_rows
+from simulate.rows.reach import ROOT, reach
+from simulate.rows.store import read_rows
 from theory.claim import parse_setting
 from theory.claims import find_claims
 

@@ -10,7 +10,8 @@ import pytest
 
 from simulate.__main__ import main
 from simulate.montecarlo import generator
-from simulate.people.people import generated_people, people_distortion
+from simulate.people.people import people_distortion
+from simulate.people.population import generated_people
 from simulate.people.ratings import read_ratings
 from simulate.profiles import PROFILES
 from simulate.rows.store import read_rows

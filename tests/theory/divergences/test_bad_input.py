@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from theory.divergences import gaussian, generators, losses, policies, prompts, safety_data, samples, separation, tables
+from theory.divergences.by_generator import f_divergence
 from theory.divergences.custom_generator import custom
 
 P, Q, REFERENCE = np.array([0.4, 0.1, 0.3, 0.2]), np.array([0.1, 0.2, 0.25, 0.45]), np.array([0.1, 0.4, 0.3, 0.2])
@@ -69,18 +70,18 @@ def triangular(u):
         (lambda: replace(SAFETY, weak=0.9 * SAFETY.weak), r"weak\[0\] sums to"),
         (lambda: SAFETY.dispreferred("prefs"), "preference"),
         (lambda: safety_data.example_safety(1.5), "overlap"),
-        (lambda: generators.f_divergence(P, Q, lambda u: (u - 1) ** 2 + 1e-6), r"f\(1\)"),
-        (lambda: generators.f_divergence(P, Q, lambda u: np.sin(u - 1)), "not convex"),
-        (lambda: generators.f_divergence(P, Q, lambda u: -((u - 1) ** 2)), "not convex"),
-        (lambda: generators.f_divergence(P, Q, lambda u: 2 * (u - 1)), "affine"),
-        (lambda: generators.f_divergence(P, Q, lambda u: np.where(np.abs(u - 1) < 0.3, 0.0, np.abs(u - 1) - 0.3)),
+        (lambda: f_divergence(P, Q, lambda u: (u - 1) ** 2 + 1e-6), r"f\(1\)"),
+        (lambda: f_divergence(P, Q, lambda u: np.sin(u - 1)), "not convex"),
+        (lambda: f_divergence(P, Q, lambda u: -((u - 1) ** 2)), "not convex"),
+        (lambda: f_divergence(P, Q, lambda u: 2 * (u - 1)), "affine"),
+        (lambda: f_divergence(P, Q, lambda u: np.where(np.abs(u - 1) < 0.3, 0.0, np.abs(u - 1) - 0.3)),
          "affine"),
-        (lambda: generators.f_divergence(P, Q, lambda u: np.array([0.0])), "elementwise"),
-        (lambda: generators.f_divergence(P, Q, lambda u: np.where(u > 2, np.nan, (u - 1) ** 2)), "not finite"),
-        (lambda: generators.f_divergence(LEFT, RIGHT, custom(lambda u: u * np.log(u), name="mine")),
+        (lambda: f_divergence(P, Q, lambda u: np.array([0.0])), "elementwise"),
+        (lambda: f_divergence(P, Q, lambda u: np.where(u > 2, np.nan, (u - 1) ** 2)), "not finite"),
+        (lambda: f_divergence(LEFT, RIGHT, custom(lambda u: u * np.log(u), name="mine")),
          r"outcome 2.*f\(0\)"),
-        (lambda: generators.f_divergence(LEFT, RIGHT, custom(triangular, name="mine")), r"outcome 0.*f'\(∞\)"),
-        (lambda: generators.f_divergence(P, Q, "rkl"), "reverse_kl"),
+        (lambda: f_divergence(LEFT, RIGHT, custom(triangular, name="mine")), r"outcome 0.*f'\(∞\)"),
+        (lambda: f_divergence(P, Q, "rkl"), "reverse_kl"),
         (lambda: losses.minimum("klod", P, Q), "kldo"),
         (lambda: generators.alpha_divergence(0.0), "alpha"),
         (lambda: generators.alpha_divergence(1.0), "alpha"),
@@ -98,7 +99,7 @@ def test_bad_input_is_named(call, message):
 @pytest.mark.parametrize(
     "function", [tables.kl, tables.total_variation, tables.jensen_shannon,
                  tables.squared_hellinger, tables.chi_square,
-                 lambda p, q: generators.f_divergence(p, q, "kl"), lambda p, q: losses.minimum("bco", p, q),
+                 lambda p, q: f_divergence(p, q, "kl"), lambda p, q: losses.minimum("bco", p, q),
                  lambda p, q: losses.minimizer("dpo", p, q),
                  lambda p, q: losses.population_loss("kto", np.zeros(len(p)), p, q)],
 )  # fmt: skip

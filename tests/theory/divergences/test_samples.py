@@ -13,8 +13,9 @@ from scipy.stats import multivariate_normal, norm, spearmanr
 
 from tests.oracles.strategies import distributions
 from theory.divergences import samples, separation
+from theory.divergences.by_generator import f_divergence
 from theory.divergences.gaussian import bhattacharyya_gaussian
-from theory.divergences.generators import Infinite, f_divergence
+from theory.divergences.generators import Infinite
 from theory.divergences.losses import loss_gradient, minimum, population_loss
 from theory.divergences.normaliser import REGIMES, normaliser, policy_gradient, rejected_drift, terms
 from theory.divergences.safety_data import SafetyData, data_divergence, data_gap, example_pair, example_safety

@@ -13,8 +13,9 @@ from scipy.optimize import minimize, minimize_scalar
 
 from tests.oracles.strategies import distributions
 from theory.divergences import tables as divergences
+from theory.divergences.by_generator import f_divergence
 from theory.divergences.custom_generator import custom
-from theory.divergences.generators import GENERATORS, Generator, Infinite, alpha_divergence, f_divergence
+from theory.divergences.generators import GENERATORS, Generator, Infinite, alpha_divergence
 from theory.divergences.losses import (
     LOSSES,
     estimated_divergence,
