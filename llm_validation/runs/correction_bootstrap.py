@@ -24,6 +24,7 @@ from llm_validation.catalogue.reference import Reference, conditional, measure_r
 from llm_validation.catalogue.texts import Encoded
 from llm_validation.catalogue.train import Task, train_one
 from llm_validation.claims.settings import RDRO_ALPHA
+from llm_validation.losses.pairs import dpo
 from llm_validation.runs.unpaired import Classes, expectation
 from llm_validation.training.schedule import Schedule
 from simulate.rows.measurement import Measurement, measurement
@@ -74,7 +75,7 @@ def _dpo(reference: Reference, policies: Array, kernels: Array) -> Callable[[int
     weight, ref = reference.tensor(pairs[:, originals, corrected] / len(pairs)), reference.logs
 
     def objective(_: int, logs: Tensor) -> Tensor:
-        return pairs.dpo(
+        return dpo(
             logs[:, corrected], logs[:, originals], ref[:, corrected], ref[:, originals],
             kl_beta=DPO_BETA, weight=weight,
         )  # fmt: skip
