@@ -109,7 +109,7 @@ def test_last_places_without_clones_sum_to_one_at_any_temperature():
 
 
 def test_an_uncertified_quadrature_raises(monkeypatch):
-    monkeypatch.setattr(pl, "LAST_PLACE_TOLERANCE", -1.0)
+    monkeypatch.setattr("theory.social_choice.places.LAST_PLACE_TOLERANCE", -1.0)
     with pytest.raises(CertificateError, match="miss a sum of 1"):
         pl.bottom_choice(random_population(0, 1, 3), 2.0)
 
