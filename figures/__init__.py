@@ -1,1 +1,15 @@
-"""Figures: curves from theory/, points from result rows. Nothing here samples or trains."""
+"""Figures: theory a line, simulation filled points, trained models open points. Nothing here samples or trains.
+
+    distortion, proximal, divergences, density_ratio, correction, best_of_n   one file a topic, ending in its `FIGURES`
+    sizes         does a prediction hold better or worse as the model grows?
+    model_points  rows of trained models, pooled over seeds
+    style         looks, axes, and how a row becomes a point
+
+Examples
+--------
+>>> from figures.distortion import FIGURES
+>>> FIGURES["distortion_factors"].claims
+('D3', 'D4', 'D5', 'D6', 'D7', 'D8')
+"""
+
+__all__ = ()  # a command: python -m figures

@@ -21,6 +21,13 @@ and shifts are numbers or tensors that broadcast against the batch. No gradient 
 
 Every loss is a mean over its batch or over each class (class means), never a sum and never a mean over tokens: that is
 how the public implementations differ most, and each entry of `LOSSES` says so where it departs from its paper.
+
+Examples
+--------
+>>> import torch
+>>> chosen, rejected, reference = torch.tensor([-4.0]), torch.tensor([-6.0]), torch.tensor([-5.0])
+>>> round(float(dpo(chosen, rejected, reference, reference, kl_beta=0.5)), 4)  # log(1 + e^{−½·2})
+0.3133
 """
 
 from llm_validation.losses.density_ratio import ddro, rdro

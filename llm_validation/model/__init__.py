@@ -1,1 +1,16 @@
-"""model"""
+"""Causal language models: ours at one size dial, or any that transformers reads.
+
+    model       sizes, building, loading and saving; the device and its precision
+    checkpoint  exact state of a training that is to go on
+    sharding    one model divided among processes (FSDP2)
+
+Examples
+--------
+>>> from llm_validation.model.model import SIZES, build, parameter_count
+>>> list(SIZES)
+['smoke', 'micro', 'tiny', 'mini', 'small', 'base']
+>>> parameter_count(build("smoke", vocab_size=64, context=16, seed=0)) < 100_000
+True
+"""
+
+__all__ = ()  # what is public stands on the page of llm_validation

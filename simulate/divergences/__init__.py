@@ -14,3 +14,5 @@ Examples
 >>> round(estimate.value, 3), round(estimate.stderr, 3)
 (-0.087, 0.0)
 """
+
+__all__ = ()  # experiments are private: simulate.experiments joins them

@@ -15,3 +15,5 @@ Examples
 >>> round(estimate.value, 3), round(estimate.stderr, 3)
 (2.776, 0.0)
 """
+
+__all__ = ()  # experiments are private: simulate.experiments joins them

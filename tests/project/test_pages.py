@@ -14,9 +14,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = [
-    page for folder in ("theory", "simulate", "llm_validation") for page in sorted((ROOT / folder).rglob("__init__.py"))
-]
+FOLDERS = ("theory", "simulate", "llm_validation", "figures", "paper")
+PAGES = [page for folder in FOLDERS for page in sorted((ROOT / folder).rglob("__init__.py"))]
 #: A package that is a function too, and can be called (its page says how).
 CALLED = {"theory.distortion", "theory.distortion.audit"}
 UNFINISHED = {"claims"}
@@ -34,9 +33,14 @@ def test_no_module_shadows_a_public_name(page):
     assert shadowed <= CALLED
 
 
-SOURCES = [
-    path for folder in ("theory", "simulate", "llm_validation") for path in sorted((ROOT / folder).rglob("*.py"))
-]
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.parent.relative_to(ROOT).as_posix())
+def test_a_package_has_a_page(page):
+    text = page.read_text()
+    assert "__all__" in text, f"{page} does not say what is public"
+    assert ">>> " in (ast.get_docstring(ast.parse(text)) or ""), f"{page} has no example"
+
+
+SOURCES = [path for folder in FOLDERS for path in sorted((ROOT / folder).rglob("*.py"))]
 EXAMPLES = [path for path in SOURCES if re.search(r"^ *>>> ", path.read_text(), re.MULTILINE)]
 
 

@@ -1,4 +1,16 @@
-"""The audit: a certified interval for the worst distortion behind observed win rates."""
+"""The audit: a certified interval for the worst distortion behind observed win rates.
+
+    interval  the audit itself;  progress  its bounds as they close in
+    observed  win rates, or counts with their confidence box;  averages  what win rates say of average utilities
+    types     candidate user types, a linear program over them;  columns  search for the type that hurts most
+    boxes     branch and bound over boxes of types;  ball  policies in a KL ball
+
+Examples
+--------
+>>> result = audit([[0.5, 0.8], [0.2, 0.5]], policy=[0.5, 0.5], bt_beta=5.0)
+>>> round(result.lower, 2) <= round(result.upper, 2)
+True
+"""
 
 from __future__ import annotations
 
