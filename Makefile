@@ -1,4 +1,4 @@
-# make reproduce   set up, simulate, train, draw, write the ledger (about twenty minutes on two cores)
+# make reproduce   set up, simulate, train, draw, write the ledger (twenty to thirty minutes on two cores)
 # make test        set up, run the tests                           (about ten minutes on two cores)
 #
 # Both need python3 (3.11 or newer), make and a Python package registry, and install into .venv alone.
