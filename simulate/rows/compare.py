@@ -63,14 +63,15 @@ def share_used(a: Row, b: Row) -> float:
         return math.inf
     if _close(a.estimate, b.estimate) and _close(a.stderr, b.stderr):
         return 0.0
-    check = _check(a)
+    check = check_of(a)
     room = 0.0 if check is None else check.tolerance(check.predict(parse_setting(a.setting)))
     room = room or STANDARD_ERRORS * math.hypot(a.stderr, b.stderr)
     apart = max(abs(a.estimate - b.estimate), abs(a.stderr - b.stderr))
     return apart / room if room else math.inf
 
 
-def _check(row: Row) -> Check | None:
+def check_of(row: Row) -> Check | None:
+    """The check of simulation that judges a row; None for a row that is only shown."""
     return next((check for check in find_claim(row.claim).checks if check.name == row.check), None)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from simulate.rows.compare import check_of
 from simulate.rows.grid import Job
 from simulate.rows.store import Results, Row, read_rows
 from theory.claim import Verdict, combine, parse_setting, verdict
@@ -18,10 +19,10 @@ def judged(rows: Iterable[Row]) -> list[Verdict]:
     """The verdict of every row that a check of its claim judges."""
     verdicts = []
     for row in rows:
-        for check in find_claim(row.claim).checks:
-            if check.name == row.check:
-                predicted = check.predict(parse_setting(row.setting))
-                verdicts.append(verdict(check, predicted, row.estimate, row.stderr))
+        check = check_of(row)
+        if check is not None:
+            predicted = check.predict(parse_setting(row.setting))
+            verdicts.append(verdict(check, predicted, row.estimate, row.stderr))
     return verdicts
 
 

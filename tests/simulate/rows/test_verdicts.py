@@ -23,6 +23,6 @@ def test_a_claim_is_judged_when_its_last_cell_is_there(tmp_path, capsys):
 def test_a_wrong_prediction_disagrees(tmp_path, capsys, monkeypatch):
     d1 = next(claim for claim in CLAIMS if claim.id == "D1")
     wrong = replace(d1, checks=tuple(replace(check, theory=0.5) for check in d1.checks))
-    monkeypatch.setattr("simulate.rows.verdicts.find_claim", lambda claim: wrong)
+    monkeypatch.setattr("simulate.rows.compare.find_claim", lambda claim: wrong)
     assert main(["D1", "--profile", "smoke", "--jobs", "1", "--results", str(tmp_path)]) == 0
     assert lines(capsys) == [["D1", "disagrees"]]
