@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import ast
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+
+from simulate.rows.reach import imported
 
 ROOT = Path(__file__).resolve().parents[2]
 #: The pipeline, left to right: a file imports from its own folder and from folders to its left.
@@ -65,3 +69,105 @@ def test_randomness_is_an_argument(path):
 #: Imported inside a function, so that what does not use them starts without them.
 HEAVY = {"torch", "transformers", "tokenizers", "accelerate", "safetensors", "cvxpy", "pandas", "matplotlib", "joblib"}
 #: What still breaks a rule; an entry that no longer does fails the test that it is an exception of.
+LONG_FILES: set[str] = set()
+LONG_FUNCTIONS: set[str] = set()
+INNER_IMPORTS = {"llm_validation/__main__.py:main"}
+SWALLOW_SETTINGS: set[str] = set()
+WITHOUT_DOCSTRING: set[str] = set()
+CIRCLES: set[str] = set()
+
+ALL_FILES = [*SOURCES, *sorted((ROOT / "tests").rglob("*.py"))]
+
+
+def functions(path: Path) -> list[tuple[str, ast.FunctionDef | ast.AsyncFunctionDef]]:
+    """(file:function, node) of every function, methods and inner ones too."""
+    nodes = ast.walk(ast.parse(path.read_text()))
+    return [(f"{name(path)}:{n.name}", n) for n in nodes if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)]
+
+
+def test_files_are_short_and_documented():
+    assert {name(path) for path in ALL_FILES if len(path.read_text().splitlines()) > 400} == LONG_FILES
+    assert not [name(path) for path in ALL_FILES if not ast.get_docstring(ast.parse(path.read_text()))]
+
+
+def test_functions_are_short():
+    long = {
+        where for path in ALL_FILES for where, f in functions(path) if f.end_lineno - f.lineno >= 50 + documented(f)
+    }
+    assert long == LONG_FUNCTIONS
+
+
+def documented(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    """Lines of the docstring: sections of numpydoc are not what makes a function long."""
+    first = function.body[0]
+    return first.end_lineno - first.lineno + 1 if ast.get_docstring(function) else 0
+
+
+def test_imports_stand_at_the_top():
+    inner = {where for path in SOURCES for where, f in functions(path) for node in ast.walk(f)
+             if isinstance(node, ast.Import | ast.ImportFrom) and not packages_of(node) & HEAVY}  # fmt: skip
+    assert inner == INNER_IMPORTS
+
+
+def packages_of(node: ast.Import | ast.ImportFrom) -> set[str]:
+    """First words of what a statement imports."""
+    dotted = [node.module or ""] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names]
+    return {name.split(".")[0] for name in dotted}
+
+
+def test_no_function_swallows_settings():
+    swallow = {where for path in SOURCES for where, f in functions(path) if f.args.kwarg and f.args.kwarg.arg == "_"}
+    assert swallow == SWALLOW_SETTINGS
+
+
+def test_public_names_are_documented():
+    silent = {f"{name(path)}:{node.name}" for path in SOURCES for node in ast.parse(path.read_text()).body
+              if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_")
+              and not ast.get_docstring(node)}  # fmt: skip
+    assert silent == WITHOUT_DOCSTRING
+
+
+def test_modules_import_in_one_direction():
+    """No module reaches itself through what it imports; pages of names are looked through."""
+    modules = {".".join(path.relative_to(ROOT).with_suffix("").parts) for path in SOURCES if path.name != "__init__.py"}
+    edges = {module: imported(module) - {module} for module in modules}
+    assert {module for module in modules if module in reachable(module, edges)} == CIRCLES
+
+
+def reachable(start: str, edges: dict[str, frozenset[str]]) -> set[str]:
+    """What can be reached from a module by one import or more."""
+    found: set[str] = set()
+    waiting = list(edges[start])
+    while waiting:
+        module = waiting.pop()
+        if module not in found:
+            found.add(module)
+            waiting += edges.get(module, frozenset())
+    return found
+
+
+def test_theory_imports_without_cvxpy_or_torch():
+    code = (
+        "import sys; sys.modules['cvxpy'] = None  # importing it now fails\n"
+        "import theory.claims, theory.policy, simulate.experiments, figures.distortion, paper.ledger\n"
+        "assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+
+
+def test_language_models_train_without_cvxpy():
+    code = (
+        "import sys; sys.modules['cvxpy'] = None  # importing it now fails\n"
+        "import llm_validation.__main__, llm_validation.runs.catalogues"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+
+
+@pytest.mark.parametrize("path", [path for path in SOURCES if path.name == "__init__.py"], ids=name)
+def test_a_package_page_holds_names_and_no_code(path):
+    # the pages of stages import their names when they are used, and `theory.distortion` can be called
+    if name(path) in {*(f"{stage}/__init__.py" for stage in FOLDERS[:3]), "theory/distortion/__init__.py"}:
+        return
+    for node in ast.parse(path.read_text()).body[1:]:
+        listed = isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__"
+        assert listed or isinstance(node, ast.Import | ast.ImportFrom), f"{path}: {ast.unparse(node)[:60]}"
