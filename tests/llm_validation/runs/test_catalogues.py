@@ -19,6 +19,7 @@ from llm_validation.catalogue.reference import Reference, conditional, fit_refer
 from llm_validation.catalogue.texts import Catalogue, encode_catalogue, item_catalogue, story_catalogue
 from llm_validation.catalogue.train import Task, train_one
 from llm_validation.claims.table import find_check
+from llm_validation.losses import pairs
 from llm_validation.model.model import build, save
 from llm_validation.runs import comparisons, distortion, people, proximal, unpaired
 from llm_validation.runs.catalogues import N_RESPONSES, proximal_laws
@@ -70,8 +71,8 @@ def test_pro_reaches_its_closed_form_where_dpo_leaves(reference):
 
 
 def test_a_wrong_sign_is_noticed(reference, monkeypatch):
-    right = proximal.losses.pro_pairwise
-    monkeypatch.setattr(proximal.losses, "pro_pairwise", lambda a, b, c, d, **options: right(b, a, d, c, **options))
+    right = pairs.pro_pairwise
+    monkeypatch.setattr(pairs, "pro_pairwise", lambda a, b, c, d, **options: right(b, a, d, c, **options))
     rows = proximal.pairwise(reference)
     assert max(m.value for m in rows if m.check == "levels") > 0.5
 
