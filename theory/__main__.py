@@ -47,9 +47,9 @@ def describe(claim: Claim, brief: bool, chosen: Setting | None = None) -> str:
     """
     predictions = {check: _predictions(check, chosen or {}) for check in claim.checks}
     count = sum(map(len, predictions.values()))
-    lines = [f"{claim.id:4s} {count:3d} predictions  {claim.statement}"]
     if brief:
-        return lines[0]
+        return f"{claim.id:4s} {count:3d} predictions  {claim.title}: {claim.statement}"
+    lines = [f"{claim.id:4s} {count:3d} predictions  {claim.title}", f"     {claim.statement}"]
     for word, found in whereabouts(claim).items():
         lines += [f"     {word if k == 0 else '':11s}{line}" for k, line in enumerate(found)]
     for check, values in predictions.items():

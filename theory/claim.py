@@ -107,13 +107,17 @@ greater = partial(_check, "ordering")
 
 @dataclass(frozen=True, eq=False)
 class Claim:
-    """One claim: stable id, statement in one sentence, source, kind of its main check, topic, and its checks.
+    """One claim: stable id, short title, keywords, statement in one sentence, source, kind of its main check, topic,
+    and its checks.
 
+    title says in at most five words or so what the claim is about, keywords what a reader would search for;
     checks is what theory predicts and simulation measures; what a trained language model should show of a claim is in
     `llm_validation.claims`.
     """
 
     id: str
+    title: str
+    keywords: tuple[str, ...]
     statement: str
     source: str
     kind: Kind
@@ -129,10 +133,12 @@ class Claim:
 
 
 def of_topic(topic: str) -> Callable[..., Claim]:
-    """A constructor of one topic's claims: `claim(id, statement, source, kind, *checks)`."""
+    """A constructor of one topic's claims: `claim(id, title, keywords, statement, source, kind, *checks)`."""
 
-    def claim(id: str, statement: str, source: str, kind: Kind, *checks: Check) -> Claim:
-        return Claim(id, statement, source, kind, topic, checks)
+    def claim(
+        id: str, title: str, keywords: tuple[str, ...], statement: str, source: str, kind: Kind, *checks: Check
+    ) -> Claim:
+        return Claim(id, title, keywords, statement, source, kind, topic, checks)
 
     return claim
 

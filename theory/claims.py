@@ -32,6 +32,8 @@ __all__ = [
 #: Measured on a language model only, see `llm_validation.claims`: seconds are not predicted.
 _B10 = of_topic("best_of_n")(
     "B10",
+    "Less time on the same engine",
+    ("Speculative Rejection", "language model", "wall-clock time"),
     "On a language model with a trained reward model, Speculative Rejection reaches Best-of-N's reward in less time on "
     "the same engine.",
     "@sun2024 Section 5",

@@ -57,3 +57,13 @@ def test_a_measurement_knows_nothing_of_its_claim(topic):
     for path in sorted((ROOT / "simulate" / topic).glob("*.py")):
         modules = {n.module for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.ImportFrom)}
         assert not {m for m in modules if m and m.split(".")[-1] in ("claims", "predictions")}, path
+
+
+def test_every_claim_has_a_short_title_of_its_own_and_words_to_find_it_by():
+    titles = [claim.title for claim in CLAIMS]
+    assert len(set(titles)) == len(titles)
+    assert [title for title in titles if not 0 < len(title) <= 40 or title.endswith(".")] == []
+    assert [claim.id for claim in CLAIMS if len(set(claim.keywords)) < 2 or len(claim.keywords) > 6] == []
+    found = {word: [claim.id for claim in CLAIMS if word in claim.keywords] for word in ("existence", "KL ball")}
+    assert "P7" in found["existence"]
+    assert "D8" in found["KL ball"]

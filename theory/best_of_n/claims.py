@@ -56,7 +56,8 @@ claim = of_topic("best_of_n")
 
 BEST_OF_N_CLAIMS: tuple[Claim, ...] = (
     claim(
-        "B1", "Best-of-N draws a reward level with probability F(y)^N − F(y−)^N, split inside the level as the base "
+        "B1", "The law and win rate of Best-of-N", ("Best-of-N", "win rate", "atoms"),
+        "Best-of-N draws a reward level with probability F(y)^N − F(y−)^N, split inside the level as the base "
         "policy splits it; against the base policy it wins N/(N+1) if the reward law has no atoms and, for N ≥ 2, less "
         "if it has.", "@sun2024 section 2; ours for mixed laws", "equality",
         equal("law", "probability of one response under Best-of-N, from a table with ties", predict.law,
@@ -69,7 +70,8 @@ BEST_OF_N_CLAIMS: tuple[Claim, ...] = (
               predict.mixed_win_rate, at=MIXED, within=2e-3, because=DUELS),
     ),
     claim(
-        "B2", "KL(π_N‖π) ≤ log N − (N−1)/N, with equality for N ≥ 2 if and only if the reward law has no atoms; each "
+        "B2", "KL of Best-of-N", ("Best-of-N", "KL", "atoms", "folklore bound"),
+        "KL(π_N‖π) ≤ log N − (N−1)/N, with equality for N ≥ 2 if and only if the reward law has no atoms; each "
         "atom lowers it by a Jensen gap that is computed exactly.", "folklore bound; exact gap ours", "equality",
         equal("kl", "KL of Best-of-N to the base policy, nats", predict.kl, within=5e-3,
               at=grid(table=("distinct", "ties", "peaked", "continuous"), n=(4, 64)),
@@ -80,7 +82,8 @@ BEST_OF_N_CLAIMS: tuple[Claim, ...] = (
                 at=grid(n=(2, 3, 4, 5)), within=1e-12, because="rounding"),
     ),
     claim(
-        "B3", "The expected reward of Best-of-N is an order statistic: for standard normal rewards 0.5642, 1.0294, "
+        "B3", "Best-of-N is an order statistic", ("Best-of-N", "order statistics", "expected reward"),
+        "The expected reward of Best-of-N is an order statistic: for standard normal rewards 0.5642, 1.0294, "
         "1.7660, 2.3437, 3.2482 at N = 2, 4, 16, 64, 1024.", "@sun2024 section 2", "equality",
         equal("normal", "expected maximum of n standard normal rewards", expected_max,
               at=grid(n=(2, 4, 16, 64, 256, 1024)), within=3e-3, because="2·10⁷ rewards"),
@@ -88,7 +91,8 @@ BEST_OF_N_CLAIMS: tuple[Claim, ...] = (
               at=grid(table=("ties", "peaked"), n=(4, 64)), within=5e-3, because=DRAWS),
     ),
     claim(
-        "B4", "Density evolution: alternately cutting at random Beta(n_{j−1}−n_j, n_j+1) quantiles and convolving "
+        "B4", "Survivors: density evolution", ("Speculative Rejection", "density evolution", "survivors"),
+        "Density evolution: alternately cutting at random Beta(n_{j−1}−n_j, n_j+1) quantiles and convolving "
         "gives the exact law of the survivors for every n; the N → ∞ closure at fixed quantiles overstates.",
         "ours", "equality",
         equal("reward", "mean best reward of Speculative Rejection, standard normal final reward", predict.reward,
@@ -102,7 +106,8 @@ BEST_OF_N_CLAIMS: tuple[Claim, ...] = (
               predict.survivors, at=SURVIVORS, within=3e-3, because="20 000 runs"),
     ),
     claim(
-        "B5", "The probability that Best-of-N's winner survives every rejection is an integral over the laws of the "
+        "B5", "Does the winner survive?", ("Speculative Rejection", "survival", "explained variance", "threshold"),
+        "The probability that Best-of-N's winner survives every rejection is an integral over the laws of the "
         "dropped rows; as N grows, keeping N^{1−a} rows at explained variance v loses it never if a < v and always if "
         "a > v.", "ours", "equality",
         equal("survival", "share of runs in which the row of highest final reward survives", predict.survival,
@@ -115,7 +120,8 @@ BEST_OF_N_CLAIMS: tuple[Claim, ...] = (
                 because=PAIRED),
     ),
     claim(
-        "B6", "Speculative Rejection generates Σ n_j (t_{j+1} − t_j) tokens, and its speed-up N*T/tokens at equal "
+        "B6", "Tokens and speed-up", ("Speculative Rejection", "speed-up", "compute", "explained variance"),
+        "Speculative Rejection generates Σ n_j (t_{j+1} − t_j) tokens, and its speed-up N*T/tokens at equal "
         "expected reward follows from the explained variance: 16 to 32 times need early-revealing scores, "
         "late-revealing ones make keeping a fixed half slower than Best-of-N, keeping n^{1−v} rows does not.",
         "@sun2024 section 4; prediction ours", "equality",
@@ -139,7 +145,8 @@ BEST_OF_N_CLAIMS: tuple[Claim, ...] = (
                 because="independent runs"),
     ),
     claim(
-        "B7", "Memory peaks at max_j n_j t_{j+1}; the largest batch that fits a budget and the schedule that keeps the "
+        "B7", "Memory and schedules", ("Speculative Rejection", "memory", "schedule", "budget"),
+        "Memory peaks at max_j n_j t_{j+1}; the largest batch that fits a budget and the schedule that keeps the "
         "budget full follow.", "@sun2024 section 3", "equality",
         equal("peak", "most cached tokens that the decoder holds at once", predict.peak,
               at=tuple({**setting, "prompt": prompt} for setting in TIMES for prompt in (0, 32)), because=COUNT),
@@ -151,7 +158,8 @@ BEST_OF_N_CLAIMS: tuple[Claim, ...] = (
               at=FULL_BUDGETS, within=1e-12, because=COUNT),
     ),
     claim(
-        "B8", "The paper's improvement score has expectation 100·(½ + E[best]·E[1/range]) on Gaussian rewards, "
+        "B8", "The paper's improvement score", ("Speculative Rejection", "improvement score", "metric"),
+        "The paper's improvement score has expectation 100·(½ + E[best]·E[1/range]) on Gaussian rewards, "
         "whatever the prompts' locations and scales; relative compute is the ratio of tokens; a speed-up is never read "
         "off beyond the last measured Best-of-N point.", "@sun2024 section 4; expectation ours", "equality",
         equal("improvement", "improvement score of Speculative Rejection over prompts of random location and scale",
@@ -165,7 +173,8 @@ BEST_OF_N_CLAIMS: tuple[Claim, ...] = (
               at=grid(last=(8, 32)), because="all of them"),
     ),
     claim(
-        "B9", "With α = 0 at fixed times, or triggered by memory without a limit, Speculative Rejection returns "
+        "B9", "The decoder, bit for bit", ("Speculative Rejection", "Best-of-N", "decoder", "exactness"),
+        "With α = 0 at fixed times, or triggered by memory without a limit, Speculative Rejection returns "
         "Best-of-N of the same samples bit for bit; a response that finishes is never lost; a truncated one is never "
         "returned.", "ours", "equality",
         equal("same", "share of runs with another winner, reward or token count than Best-of-N", 0.0,

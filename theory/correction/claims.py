@@ -30,7 +30,8 @@ claim = of_topic("correction")
 
 CORRECTION_CLAIMS: tuple[Claim, ...] = (
     claim(
-        "A1", "The loss floor of the Aligner is H(C|X,O), that of SFT on the same corrections H(C|X); correcting is "
+        "A1", "Loss floors: entropies", ("Aligner", "SFT", "entropy", "mutual information"),
+        "The loss floor of the Aligner is H(C|X,O), that of SFT on the same corrections H(C|X); correcting is "
         "easier by I(C;O|X).", "@ji2024; floors ours", "equality",
         equal("aligner", "held-out loss of a trained tabular corrector, nats", partial(predict.floor, "aligner"),
               at=grid(edit_rate=EDIT_RATES), within=2e-4, because=SAMPLED),
@@ -40,7 +41,8 @@ CORRECTION_CLAIMS: tuple[Claim, ...] = (
               at=grid(edit_rate=EDIT_RATES), within=2e-4, because=SAMPLED),
     ),
     claim(
-        "A2", "−E log(πK)(C) ≤ −E log K(C|O) − E log π(O), with slack H(O|C) at the optimum; without the last term it "
+        "A2", "The Aligner's objective as a bound", ("Aligner", "Jensen", "upper bound", "mutual information"),
+        "−E log(πK)(C) ≤ −E log K(C|O) − E log π(O), with slack H(O|C) at the optimum; without the last term it "
         "is Jensen's inequality, needs O independent of C, and on paired data fails by I(C;O).",
         "@ji2024 (the objective); slack, failure and repair ours", "equality",
         at_most("bound", "largest excess of −E log(πK)(C) over the bound, nats, adversarial search", 0.0,
@@ -55,7 +57,8 @@ CORRECTION_CLAIMS: tuple[Claim, ...] = (
               because="every sample has the same value"),
     ),
     claim(
-        "A3", "The stacked model answers by π K; its gain in utility is linear in the upstream policy, so one "
+        "A3", "One corrector, a gain on each model", ("Aligner", "utility", "transfer", "linear gain"),
+        "The stacked model answers by π K; its gain in utility is linear in the upstream policy, so one "
         "corrector has a predictable gain on each, and what training leaves above its floor bounds the error.",
         "@ji2024 (the stack); bound ours", "equality",
         equal("law", "share of an answer among those of the stacked model, trained corrector", predict.stacked_share,
@@ -68,7 +71,8 @@ CORRECTION_CLAIMS: tuple[Claim, ...] = (
                 at=grid(spread=(0.003, 0.1, 1.0)), within=1e-9, because=EXACT),
     ),
     claim(
-        "A4", "Rounds of a square kernel with one aperiodic recurrent class tend to its stationary law like |λ₂|^k; "
+        "A4", "Rounds of correction", ("Aligner", "rounds", "Markov chain", "eigenvalue"),
+        "Rounds of a square kernel with one aperiodic recurrent class tend to its stationary law like |λ₂|^k; "
         "rounds help while the current law sits where K u > u, and a corrector that mixes all answers makes one worse.",
         "ours; Markov chains", "equality",
         equal("utility", "mean utility after k rounds, sampled answer by answer", predict.utility_after,
@@ -85,7 +89,8 @@ CORRECTION_CLAIMS: tuple[Claim, ...] = (
                 at=grid(n_answers=(2, 3, 5)), within=1e-12, because=EXACT),
     ),
     claim(
-        "A5", "Joint training with a share q of identity pairs gives (1−q) K + q I where both start from the same law, "
+        "A5", "Identity pairs and warm-up", ("Aligner", "warm-up", "copying", "identity pairs"),
+        "Joint training with a share q of identity pairs gives (1−q) K + q I where both start from the same law, "
         "else weight q π_id/(q π_id + (1−q) π_qac) on copying; a warm-up is forgotten after a plateau, like 1/t where "
         "corrections never copy.", "@ji2024 (the recipe); formulas ours", "equality",
         equal("copied", "learnt probability of copying an answer, joint training", predict.copied, within=2e-4,
@@ -98,7 +103,9 @@ CORRECTION_CLAIMS: tuple[Claim, ...] = (
               because="tolerance of the integration"),
     ),
     claim(
-        "A6", "Upstream models trained on corrected answers: SFT, DDRO from π and RDRO from p_α move by one round, k "
+        "A6", "Bootstrapped upstream models",
+        ("bootstrap", "SFT", "DPO", "DDRO", "RDRO", "PRO", "reversible corrector"),
+        "Upstream models trained on corrected answers: SFT, DDRO from π and RDRO from p_α move by one round, k "
         "times by π K^k. DPO on c ≻ o from a reversible corrector goes to π^{1−1/β} times its stationary law to the "
         "1/β, has no optimum where corrections are never undone, and PRO has one.",
         "@ji2024 (the rounds); limits ours", "equality",
@@ -132,7 +139,8 @@ CORRECTION_CLAIMS: tuple[Claim, ...] = (
               because=TRAINED),
     ),
     claim(
-        "A7", "Users who correct to their favourite make π K their random dictator, distortion at most 1/c, c the "
+        "A7", "Users who correct", ("users", "random dictator", "distortion", "median"),
+        "Users who correct to their favourite make π K their random dictator, distortion at most 1/c, c the "
         "least share of a type in the corrections; one step along their ranking does less harm to π "
         "(π_A/((π_A+π₁) c) for (1−π₁)/c) and has worse distortion, 1/((π₁+π₂) c); on a line repeated small edits "
         "settle around the median favourite.", "ours", "equality",

@@ -52,19 +52,22 @@ claim = of_topic("density_ratio")
 
 DENSITY_RATIO_CLAIMS: tuple[Claim, ...] = (
     claim(
-        "R1", "DDRO's minimiser is the ratio p⁺/p⁻, its minimum 2 log 2 − 2 JS(p⁺, p⁻); from full-support p⁺ the "
+        "R1", "DDRO finds p⁺/p⁻", ("DDRO", "density ratio", "consistency"),
+        "DDRO's minimiser is the ratio p⁺/p⁻, its minimum 2 log 2 − 2 JS(p⁺, p⁻); from full-support p⁺ the "
         "policy is p⁺ iff the reference is p⁻.", "@higuchi2025; uniqueness of the reference ours", "equality",
         *ratio_checks("ddro"),
     ),
     claim(
-        "R2", "RDRO's minimiser is p⁺/p_α ≤ 1/α, its minimum 2 log 2 − 2 JS(p⁺, p_α); from full-support p⁺ the "
+        "R2", "RDRO finds the capped ratio", ("RDRO", "relative density ratio", "consistency", "cap"),
+        "RDRO's minimiser is p⁺/p_α ≤ 1/α, its minimum 2 log 2 − 2 JS(p⁺, p_α); from full-support p⁺ the "
         "policy is p⁺ iff the reference is p_α.", "@takahashi2026; uniqueness of the reference ours", "equality",
         *ratio_checks("rdro", 0.1, 0.5, 0.8),
         at_most("cap", "largest free ratio over random tables, half of them with outcomes that are never rejected",
                 predict.ratio_cap, at=grid(alpha=ALPHAS), relative=1e-9, because=ROUNDING),
     ),
     claim(
-        "R3", "No preference model is needed: on comparisons of draws from μ DDRO (from p⁻) and RDRO (α = ½, from μ) "
+        "R3", "No preference model is needed", ("DDRO", "RDRO", "preferences", "DPO", "RLHF", "NLHF"),
+        "No preference model is needed: on comparisons of draws from μ DDRO (from p⁻) and RDRO (α = ½, from μ) "
         "reach the winners' law p⁺ whatever the preferences; DPO, RLHF and NLHF reach other policies.",
         "@higuchi2025; @takahashi2026; limits side by side ours", "equality",
         equal("limit", "total variation from p⁺ after 10¹² comparisons", predict.distance_of_limit,
@@ -76,7 +79,8 @@ DENSITY_RATIO_CLAIMS: tuple[Claim, ...] = (
               at=grid(preferences=tuple(PREFERENCES), outcome=(0, 2)), because="Monte Carlo over comparisons"),
     ),
     claim(
-        "R4", "RDRO's log-ratio is capped at log(1/α), approached at rate p⁺ α/(1 + α) and restored from above; "
+        "R4", "RDRO is capped, DDRO drifts", ("RDRO", "DDRO", "training path", "cap", "drift"),
+        "RDRO's log-ratio is capped at log(1/α), approached at rate p⁺ α/(1 + α) and restored from above; "
         "DDRO's drifts like log t where p⁻ = 0, unless normalisation stops it.",
         "@takahashi2026 (the cap); laws of motion and rates ours", "equality",
         equal("flow", "free log-ratio of a response with p⁺ = 0.4 after gradient flow for a time", predict.flow_at,
@@ -96,7 +100,8 @@ DENSITY_RATIO_CLAIMS: tuple[Claim, ...] = (
               at=grid(method=BOTH, table=("partly_apart", "opposite"), time=(1.0, 10.0, 50.0, 200.0))),
     ),
     claim(
-        "R5", "Averaging chosen and rejected losses of a batch together estimates the relative ratio only if half of "
+        "R5", "Weights of an unbalanced batch", ("RDRO", "batches", "imbalance", "class means"),
+        "Averaging chosen and rejected losses of a batch together estimates the relative ratio only if half of "
         "the examples are chosen; class means estimate it always.", "ours", "equality",
         equal("ratio", "free ratio at p⁺ = .5, p⁻ = .2 with a share α of chosen examples", predict.ratio_of_reduction,
               at=grid(alpha=(0.2, 0.39, 0.5, 0.8), reduction=("class_mean", "pooled")), within=1e-9, because=ROUNDING),
@@ -111,7 +116,8 @@ DENSITY_RATIO_CLAIMS: tuple[Claim, ...] = (
               within=0.02, because="batches of 64, step size decayed to 0"),
     ),
     claim(
-        "R6", "The delta method gives the variance of both estimated ratios; DDRO's grows like (p⁻)⁻³ as p⁻ → 0, "
+        "R6", "Variance of the estimated ratios", ("RDRO", "DDRO", "delta method", "variance"),
+        "The delta method gives the variance of both estimated ratios; DDRO's grows like (p⁻)⁻³ as p⁻ → 0, "
         "RDRO's vanishes like p⁻ and is bounded in it.", "ours; @takahashi2026 (the bounded ratio)", "equality",
         equal("variance", "variance of the estimated ratio of one outcome, α = 0 for DDRO", predict.spread,
               at=grid(alpha=(0.0, 0.3, 0.5), outcome=(0, 1, 2), n_p=4000, n_q=6000), relative=0.01,
@@ -127,7 +133,8 @@ DENSITY_RATIO_CLAIMS: tuple[Claim, ...] = (
               predict.infinite_share, at=grid(n_q=(50, 200)), within=0.01, because="a share of independent samples"),
     ),
     claim(
-        "R7", "Policies estimated from n examples of either class are of order 1/√n from p⁺ in total variation: SFT, "
+        "R7", "Policies from n examples", ("SFT", "DDRO", "RDRO", "samples", "rate"),
+        "Policies estimated from n examples of either class are of order 1/√n from p⁺ in total variation: SFT, "
         "DDRO and RDRO alike; RDRO's variance is ((1−α)p⁻/p_α)² of DDRO's, and SFT is never worse than DDRO.",
         "@higuchi2025; @takahashi2026 (the rate and the order of the two); constants and SFT ours", "rate",
         rate("rate", "slope of log E TV(π, p⁺) in log n, reference known exactly", -0.5,
@@ -151,7 +158,8 @@ DENSITY_RATIO_CLAIMS: tuple[Claim, ...] = (
               0.0, at=grid(method=BOTH), within=1e-6, because=TRAINED),
     ),
     claim(
-        "R8", "From any reference the policy of least loss solves a quadratic per outcome with one multiplier; if the "
+        "R8", "The optimum from any reference", ("policy", "reference", "quadratic", "not convex"),
+        "From any reference the policy of least loss solves a quadratic per outcome with one multiplier; if the "
         "ratio is too small for a policy the problem is not convex, and one outcome may take the upper root.",
         "ours", "equality",
         equal("optimum", "largest |predicted loss − least loss of descents from everywhere|, random tables, references",
@@ -167,7 +175,8 @@ DENSITY_RATIO_CLAIMS: tuple[Claim, ...] = (
               predict.trap_loss, at=grid(start=("everywhere", "reference")), within=1e-9, because="rounding of a loss"),
     ),
     claim(
-        "R9", "At kl_beta = 1 BCO with δ = 0 is DDRO; each unpaired method but KTO has one reference from which it is "
+        "R9", "One consistent reference per method", ("BCO", "DDRO", "KTO", "reference", "consistency"),
+        "At kl_beta = 1 BCO with δ = 0 is DDRO; each unpaired method but KTO has one reference from which it is "
         "consistent.", "ours", "equality",
         equal("same", "largest difference of BCO (kl_beta = 1, δ = 0) and DDRO per example", 0.0,
               at=grid(what=("loss", "slope")), within=1e-12, because="float64 rounding"),

@@ -113,13 +113,15 @@ claim = of_topic("distortion")
 
 DISTORTION_CLAIMS: tuple[Claim, ...] = (
     claim(
-        "D1", "Win rates are squeezed between linear functions of average utility: "
+        "D1", "Win rates, nearly linear in utility", ("win rates", "average utility", "linear bounds"),
+        "Win rates are squeezed between linear functions of average utility: "
         "β(ℓ u(x) − ¼ u(y)) ≤ P(x≻y) − ½ ≤ β(¼ u(x) − ℓ u(y)).", "@golz2025 Lemma 1", "equality",
         equal("violation", "largest violation of either inequality over populations (0: never broken, and attained)",
               0.0, at=grid(bt_beta=BETAS), within=1e-12, because=ROUNDING),
     ),
     claim(
-        "D2", "No rule beats L(β): on I3 the worst labelling costs every rule 1/(1/A + (1 − 1/A)/L(β)).",
+        "D2", "No rule beats L(β)", ("lower bound", "every rule", "instance I3"),
+        "No rule beats L(β): on I3 the worst labelling costs every rule 1/(1/A + (1 − 1/A)/L(β)).",
         "@golz2025 Thm 3", "equality",
         equal("fair_coins", "distortion of Borda on I3 (ξ = 1) averaged over samples of 10⁶ users, 1/E of utility",
               no_rule_beats, at=grid(bt_beta=(2.0, 5.0, 10.0), n_alternatives=(3, 10)), relative=0.03,
@@ -129,7 +131,8 @@ DISTORTION_CLAIMS: tuple[Claim, ...] = (
                  because="ε = 1e-4 and ξ − 1 = 1e-6 in place of their limits"),
     ),
     claim(
-        "D3", "The maximal lottery has utility at least u*/L(β) on every population, and L(β) is attained.",
+        "D3", "The maximal lottery attains L(β)", ("maximal lottery", "upper bound", "adversarial search"),
+        "The maximal lottery has utility at least u*/L(β) on every population, and L(β) is attained.",
         "@golz2025 Cor 4", "upper bound",
         at_most("bound", "worst distortion of the maximal lottery found by adversarial search over populations",
                 linear_factor, at=grid(bt_beta=BETAS), within=1e-6,
@@ -138,7 +141,8 @@ DISTORTION_CLAIMS: tuple[Claim, ...] = (
               at=grid(bt_beta=BETAS), relative=1e-3, because="ε = 1e-4 and ξ − 1 = 1e-6 in place of their limits"),
     ),
     claim(
-        "D4", "Borda's distortion is at most K*(β) = C(β, γ*) for every sampling law μ, and K*(β) is the supremum.",
+        "D4", "Borda's exact factor K*(β)", ("Borda", "exact factor", "certificate"),
+        "Borda's distortion is at most K*(β) = C(β, γ*) for every sampling law μ, and K*(β) is the supremum.",
         "@golz2025 Thm 2; @alipour2026 (upper bounds L², 2L); exact value ours", "equality",
         at_most("bound", "worst distortion of Borda found by adversarial search over populations and μ", borda_factor,
                 at=grid(bt_beta=BETAS), within=1e-9, because=ROUNDING),
@@ -148,7 +152,8 @@ DISTORTION_CLAIMS: tuple[Claim, ...] = (
               at=grid(bt_beta=BETAS), relative=5e-3, because="ε = 1e-3 in place of its limit"),
     ),
     claim(
-        "D5", "Borda reaches C(β, γ) > L(β) on I5 with γ = log(β+1)/β, so RLHF without a constraint is not optimal.",
+        "D5", "Borda exceeds L(β)", ("Borda", "RLHF", "lower bound", "instance I5"),
+        "Borda reaches C(β, γ) > L(β) on I5 with γ = log(β+1)/β, so RLHF without a constraint is not optimal.",
         "@golz2025 Thm 5 / 12", "equality",
         equal("attained", "distortion of Borda on I5, population limit", borda_lower_factor,
               at=grid(bt_beta=(2.0, 5.0, 10.0, 20.0, 50.0)), relative=1e-3, because="ε = 1e-5 in place of its limit"),
@@ -156,7 +161,8 @@ DISTORTION_CLAIMS: tuple[Claim, ...] = (
                 at=grid(bt_beta=(2.0, 5.0, 10.0, 20.0, 50.0)), because="a difference of limits"),
     ),
     claim(
-        "D6", "Copeland's worst distortion is K*(β) too, at most 2L(β).",
+        "D6", "Copeland's exact factor", ("Copeland", "exact factor", "clones"),
+        "Copeland's worst distortion is K*(β) too, at most 2L(β).",
         "@alipour2026 (upper bound 2L, lower bound (1−ε)β); exact value ours", "equality",
         at_most("bound", "worst distortion of Copeland found by adversarial search over populations", borda_factor,
                 at=grid(bt_beta=BETAS), within=1e-9, because=ROUNDING),
@@ -165,7 +171,8 @@ DISTORTION_CLAIMS: tuple[Claim, ...] = (
               because="the factor 1 − 1e-3 on w_B and ε = 1e-6 in place of their limits"),
     ),
     claim(
-        "D7", "On Plackett–Luce rankings plurality is Ω(min(e^β, A)), random dictator Θ(A) at fixed β, Plurality Veto "
+        "D7", "Rules on rankings", ("Plackett–Luce", "plurality", "random dictator", "Plurality Veto", "rankings"),
+        "On Plackett–Luce rankings plurality is Ω(min(e^β, A)), random dictator Θ(A) at fixed β, Plurality Veto "
         "and its pruned form Ω(β ln A); every deterministic finite-precision tournament rule is ≥ (5/8−ε)β (cited).",
         "@alipour2026; families for the veto rules ours", "lower bound",
         equal("plurality", "distortion of plurality on its family, from samples of 10¹⁵ voters", plurality_ratio,
@@ -182,7 +189,8 @@ DISTORTION_CLAIMS: tuple[Claim, ...] = (
               because="a clear margin: the winner does not vary"),
     ),
     claim(
-        "D8", "RLHF in a KL ball with product sampling loses e^β/(44β) and more for β ≥ 10; on I6 the limit is "
+        "D8", "RLHF in a KL ball: exponential loss", ("RLHF", "KL ball", "reward hacking", "instance I6"),
+        "RLHF in a KL ball with product sampling loses e^β/(44β) and more for β ≥ 10; on I6 the limit is "
         "e^β/(10β).", "@golz2025 Thm 6", "equality",
         equal("limit", "distortion of RLHF on I6, population limit", rlhf_in_a_ball, at=I6, relative=1e-4,
               because="second-order terms in η and 1/N"),
@@ -192,7 +200,8 @@ DISTORTION_CLAIMS: tuple[Claim, ...] = (
                  at=grid(bt_beta=(10.0, 12.0, 15.0, 20.0), eta=1e-9), because="the paper's bound has room"),
     ),
     claim(
-        "D9", "NLHF has distortion at most L(β) under any KL constraint, on I6 too.", "@golz2025 Thm 7", "upper bound",
+        "D9", "NLHF keeps L(β) in every KL ball", ("NLHF", "KL ball", "Nash learning", "upper bound"),
+        "NLHF has distortion at most L(β) under any KL constraint, on I6 too.", "@golz2025 Thm 7", "upper bound",
         at_most("on_I6", "distortion of NLHF on I6", linear_factor,
                 at=grid(bt_beta=(5.0, 8.0, 10.0, 12.0, 15.0, 20.0, 30.0)), within=1e-6, because=GAP),
         at_most("bound", "worst distortion of NLHF in a KL ball found by adversarial search", linear_factor,
@@ -201,7 +210,8 @@ DISTORTION_CLAIMS: tuple[Claim, ...] = (
                 at=grid(bt_beta=(5.0, 8.0, 10.0, 12.0, 15.0, 20.0)), because="population limits"),
     ),
     claim(
-        "D10", "Regularised NLHF keeps the factor L(β) against every policy no farther from π_ref than itself; penalty "
+        "D10", "Penalty and constraint agree", ("NLHF", "RLHF", "KL penalty", "KL ball"),
+        "Regularised NLHF keeps the factor L(β) against every policy no farther from π_ref than itself; penalty "
         "and constraint give the same family of policies, for NLHF and for RLHF.",
         "@golz2025 Cor 8, Prop 13, 14", "equality",
         equal("same_family", "largest total variation between the penalty's policy and the constraint's at its KL",
@@ -212,7 +222,8 @@ DISTORTION_CLAIMS: tuple[Claim, ...] = (
                 within=1e-6, because=GAP),
     ),
     claim(
-        "D11", "RLHF under correlated sampling is unbounded: on I9 its distortion grows like √A at fixed β.",
+        "D11", "Correlated sampling: unbounded loss", ("RLHF", "correlated sampling", "reward hacking", "instance I9"),
+        "RLHF under correlated sampling is unbounded: on I9 its distortion grows like √A at fixed β.",
         "@golz2025 Thm 9, Lemma 15", "equality",
         equal("chain", "distortion of RLHF on I9, from samples of 10¹⁵ users", correlated_ratio,
               at=grid(bt_beta=(5.0, 10.0), n_alternatives=(5, 20, 100, 300)), relative=1e-6, because=FIXED_POLICY),
@@ -220,14 +231,16 @@ DISTORTION_CLAIMS: tuple[Claim, ...] = (
              at=grid(bt_beta=(5.0, 10.0)), within=0.03, because="lower-order terms at A ≤ 630"),
     ),
     claim(
-        "D12", "Tabular DPO with full support is penalty-form RLHF: same policy, same loss.",
+        "D12", "DPO is RLHF with a penalty", ("DPO", "RLHF", "KL penalty", "equivalence"),
+        "Tabular DPO with full support is penalty-form RLHF: same policy, same loss.",
         "@golz2025 App. F.3", "equality",
         equal("same", "largest difference between DPO trained by descent and penalty-form RLHF", 0.0, within=1e-5,
               at=grid(kl_beta=(0.1, 1.0), what=("policy", "loss")),
               because="where the descent's line search runs out of digits"),
     ),
     claim(
-        "D13", "Under product sampling the Bradley–Terry MLE orders alternatives as Borda does, so RLHF without a "
+        "D13", "RLHF without a constraint is Borda", ("RLHF", "Borda", "Bradley–Terry", "maximum likelihood"),
+        "Under product sampling the Bradley–Terry MLE orders alternatives as Borda does, so RLHF without a "
         "constraint is Borda.", "@golz2025 proof of Thm 2", "equality",
         equal("discordant", "share of pairs that the MLE and Borda order differently, random populations and μ", 0.0,
               at=grid(bt_beta=(1.0, 5.0, 20.0)), because=ROUNDING),
@@ -235,7 +248,8 @@ DISTORTION_CLAIMS: tuple[Claim, ...] = (
                 because="population limit"),
     ),
     claim(
-        "D14", "Finite samples: win rates and equilibrium utilities err by O(n^{−1/2}); the worst local family loses "
+        "D14", "Rates of finite samples", ("samples", "win rates", "equilibrium", "rate"),
+        "Finite samples: win rates and equilibrium utilities err by O(n^{−1/2}); the worst local family loses "
         "exactly that, a fixed instance exponentially little.", "@golz2025 Lemma 10, 11; local family ours", "rate",
         at_most("bound", "share of samples whose win rates leave the uniform bound at δ = 5 %", 0.05,
                 at=grid(n_users=(1000, 10**6), per_user=(1, 10)), because=SHARE),
@@ -252,7 +266,8 @@ DISTORTION_CLAIMS: tuple[Claim, ...] = (
              at=grid(win_rate=0.6), within=1e-3, because="terms of order 1/n in log(√n·P)"),
     ),
     claim(
-        "D15", "Clipped RLHF on I6: distortion grows with B, the bound on |log μ/π_ref|, and is O(β) when μ = π_ref.",
+        "D15", "Clipped rewards", ("RLHF", "clipping", "KL ball", "instance I6"),
+        "Clipped RLHF on I6: distortion grows with B, the bound on |log μ/π_ref|, and is O(β) when μ = π_ref.",
         "@oko2026; constants not public, explored on I6", "ordering",
         greater("grows", "distortion with uniform pairs (B = 200) minus that with pairs from the reference (B = 0)",
                 0.0, at=grid(bt_beta=(5.0, 10.0, 15.0), clip=(1.0, 5.0, 1000.0)), because="population limits"),
@@ -264,7 +279,8 @@ DISTORTION_CLAIMS: tuple[Claim, ...] = (
                 because="the paper's O(β), here with constant 1"),
     ),
     claim(
-        "D16", "From win rates, a policy and β alone, the audit brackets the worst distortion over all populations "
+        "D16", "The audit from win rates", ("audit", "certified interval", "win rates", "observed data"),
+        "From win rates, a policy and β alone, the audit brackets the worst distortion over all populations "
         "that could have produced them.", "ours", "lower bound",
         at_least("contains", "smallest ratio of the audit's upper end to the true distortion, random populations", 1.0,
                  at=grid(n_alternatives=(2, 3, 6), policy=("borda", "lottery")), within=1e-7,
@@ -277,7 +293,8 @@ DISTORTION_CLAIMS: tuple[Claim, ...] = (
                  at=grid(n_users=2000), because=SHARE),
     ),
     claim(
-        "D17", "On real people's ratings no method exceeds its bound: L(β) for lotteries and NLHF, K*(β) for Borda "
+        "D17", "Real people", ("ratings", "real people", "every method", "bootstrap"),
+        "On real people's ratings no method exceeds its bound: L(β) for lotteries and NLHF, K*(β) for Borda "
         "and Copeland.", "ours; populations from files", "upper bound",
         *(people_check(name, method.bound) for name, method in METHODS.items() if method.bound is not None),
     ),

@@ -60,12 +60,14 @@ claim = of_topic("divergences")
 
 DIVERGENCES_CLAIMS: tuple[Claim, ...] = (
     claim(
-        "V1", "KLDO, −E₊[r] + log E₋[exp r], has minimum −KL(D⁺‖D⁻), at r = log R + const.",
+        "V1", "KLDO estimates KL", ("KLDO", "Kullback–Leibler", "divergence"),
+        "KLDO, −E₊[r] + log E₋[exp r], has minimum −KL(D⁺‖D⁻), at r = log R + const.",
         "@haldar2025 KLDO", "equality",
         minimum(at=tables("kldo")), reward_range(at=tables("kldo")), gaussian("kldo"),
     ),
     claim(
-        "V2", "KTO with unit weights and z₀ fixed has infimum 1 − TV(D⁺, D⁻), approached as r → ±∞ by the sign of "
+        "V2", "KTO estimates total variation", ("KTO", "total variation", "divergence"),
+        "KTO with unit weights and z₀ fixed has infimum 1 − TV(D⁺, D⁻), approached as r → ±∞ by the sign of "
         "R − 1.", "@haldar2025 KTO", "equality",
         minimum(at=tables("kto")),
         equal("rising", "outcomes whose reward rises without end, as a binary number", predict.rising_set,
@@ -73,12 +75,14 @@ DIVERGENCES_CLAIMS: tuple[Claim, ...] = (
         gaussian("kto"),
     ),
     claim(
-        "V3", "BCO has minimum 2 log 2 − 2 JS(D⁺, D⁻), at r = δ + log R; DDRO is BCO with δ = 0.",
+        "V3", "BCO estimates Jensen–Shannon", ("BCO", "DDRO", "Jensen–Shannon", "divergence"),
+        "BCO has minimum 2 log 2 − 2 JS(D⁺, D⁻), at r = δ + log R; DDRO is BCO with δ = 0.",
         "@haldar2025 BCO", "equality",
         minimum(at=tables("bco", "ddro")), minimiser(at=tables("bco")), gaussian("bco"),
     ),
     claim(
-        "V4", "DPO on independent pairs has minimum log 2 − JS(D⁺⊗D⁻, D⁻⊗D⁺) exactly, at r = log R + const.",
+        "V4", "DPO on independent pairs", ("DPO", "Jensen–Shannon", "independent pairs"),
+        "DPO on independent pairs has minimum log 2 − JS(D⁺⊗D⁻, D⁻⊗D⁺) exactly, at r = log R + const.",
         "ours; @haldar2025 (that it moves with TV)", "equality",
         minimum(at=tables("dpo")), reward_range(at=tables("dpo")),
         equal("gaussian", "least value of DPO for D⁺ = N(δ, 1) and D⁻ = N(0, 1), minimised over linear rewards",
@@ -89,19 +93,22 @@ DIVERGENCES_CLAIMS: tuple[Claim, ...] = (
                 because="data processing: a pair says more than its first member"),
     ),
     claim(
-        "V5", "FDO, −E₊[g(r)] + E₋[f*(g(r))], has infimum −D_f(D⁺‖D⁻) for every generator f, at r = g⁻¹(f'(R)).",
+        "V5", "FDO: every f-divergence", ("FDO", "f-divergence", "generator", "conjugate"),
+        "FDO, −E₊[g(r)] + E₋[f*(g(r))], has infimum −D_f(D⁺‖D⁻) for every generator f, at r = g⁻¹(f'(R)).",
         "@haldar2025 FDO; conjugate of a user's f computed and checked here", "equality",
         minimum(at=grid(name=FDO_NAMES, n_outcomes=5, separation=(0.5, 2.0))),
         minimiser(at=grid(name=tuple(n for n in FDO_NAMES if n != "total_variation"), n_outcomes=5, separation=1.0)),
         gaussian("kl", "reverse_kl", "jensen_shannon", "squared_hellinger", "pearson"),
     ),
     claim(
-        "V6", "The Hellinger loss E₊[exp(−r/2)] + E₋[exp(r/2)] has minimum 2 Σ√(D⁺D⁻), at r = log R.",
+        "V6", "The Hellinger loss", ("Hellinger", "FDO", "divergence"),
+        "The Hellinger loss E₊[exp(−r/2)] + E₋[exp(r/2)] has minimum 2 Σ√(D⁺D⁻), at r = log R.",
         "@haldar2025 HDO", "equality",
         minimum(at=tables("hellinger")), minimiser(at=tables("hellinger")), gaussian("hellinger"),
     ),
     claim(
-        "V7", "With its constant fitted a loss leads to π* ∝ π_ref h(R), h nondecreasing; with the constant fixed the "
+        "V7", "Fitted and fixed constants", ("policy", "constant", "monotone", "consistency"),
+        "With its constant fitted a loss leads to π* ∝ π_ref h(R), h nondecreasing; with the constant fixed the "
         "optimum over normalised policies is in general no function of R, nor monotone in it.",
         "@haldar2025 (h); fixed constant ours", "equality",
         equal("aligned", "π/π_ref at one response, policy and constant trained together", predict.aligned_ratio,
@@ -120,7 +127,8 @@ DIVERGENCES_CLAIMS: tuple[Claim, ...] = (
                 at=grid(kl_beta=(0.25, 1.0)), because="both losses are within 1e-8 of the infimum"),
     ),
     claim(
-        "V8", "With several prompts a normalised policy reaches −KL(D⁺‖D⁻) under KLDO iff all c_x = −kl_beta log Σ "
+        "V8", "Several prompts, one normaliser", ("KLDO", "prompts", "normalised policy", "gap"),
+        "With several prompts a normalised policy reaches −KL(D⁺‖D⁻) under KLDO iff all c_x = −kl_beta log Σ "
         "π_ref R^(1/kl_beta) are equal; the gap is at most log E₊ exp c_x − E₊ c_x; one log per prompt closes it for "
         "a common prompt law.", "ours", "equality",
         equal("gap", "least KLDO loss over normalised policies plus KL(D⁺‖D⁻), best of many starts",
@@ -135,7 +143,8 @@ DIVERGENCES_CLAIMS: tuple[Claim, ...] = (
               at=grid(n_prompts=2, kl_beta=(0.5, 1.0), prompt=(0, 1)), within=1e-5, because=FLAT),
     ),
     claim(
-        "V9", "On samples: errors of divergence estimates fall like n^(−½), with known bias and coverage; KLDO's "
+        "V9", "Divergence estimates from samples", ("samples", "bias", "coverage", "minibatch", "rate"),
+        "On samples: errors of divergence estimates fall like n^(−½), with known bias and coverage; KLDO's "
         "minibatch log-mean-exp is biased low by Var(exp r)/(2B (E exp r)²), and has no minimum unless B > max "
         "log(1−D⁺(S))/log(1−D⁻(S)).",
         "@haldar2025 (estimators); @belghazi2018 (moving average); the rest ours", "equality",
@@ -169,7 +178,8 @@ DIVERGENCES_CLAIMS: tuple[Claim, ...] = (
                 at=grid(batch=(4, 8)), because="noise of the averaged iterates"),
     ),
     claim(
-        "V10", "Compliance–refusal data separate more than preference data by Σ over safe x of P(x)[D_f(D⁺_x‖refusal) "
+        "V10", "Refusals separate more", ("safety", "compliance–refusal data", "preference data"),
+        "Compliance–refusal data separate more than preference data by Σ over safe x of P(x)[D_f(D⁺_x‖refusal) "
         "− D_f(D⁺_x‖weak)]: positive iff refusals are farther from good answers than weak answers are.",
         "ours; @haldar2025 (as an inequality)", "equality",
         equal("gap", "difference of the least FDO losses on the joint tables of the two kinds of data",
@@ -184,7 +194,8 @@ DIVERGENCES_CLAIMS: tuple[Claim, ...] = (
                 because="Monte Carlo"),
     ),
     claim(
-        "V11", "Separation metric: the Bhattacharyya distance of Gaussians fitted to two classes of representations is "
+        "V11", "The separation metric", ("Bhattacharyya", "representations", "PCA", "silhouette", "bias"),
+        "Separation metric: the Bhattacharyya distance of Gaussians fitted to two classes of representations is "
         "the true one plus a bias of order d²/n; PCA loses a class axis of small variance; growth under alignment is "
         "for the language model to show.",
         "@haldar2025 (the metric); bias, PCA limit and silhouette ours", "equality",
@@ -204,7 +215,8 @@ DIVERGENCES_CLAIMS: tuple[Claim, ...] = (
               at=grid(correlation=(0.0, 0.6)), within=0.015, because=f"{SHARE}; the interval is approximate"),
     ),
     claim(
-        "V12", "The public KLDO code multiplies its rejected term by min(A, U)/U, detached; where A < 0 < U this "
+        "V12", "Public KLDO code can push the wrong way", ("KLDO", "warning", "public code", "sign"),
+        "The public KLDO code multiplies its rejected term by min(A, U)/U, detached; where A < 0 < U this "
         "pushes the likelihood of rejected responses up.", "ours (a warning)", "equality",
         equal("coefficient", "that factor at batches of 10⁵ responses, mean", predict.regime_coefficient,
               at=grid(case=("healthy", "damped", "amplified", "flipped")), relative=0.02,

@@ -179,7 +179,8 @@ _SHORTCUT = {"alpha": SHORTCUT[0], "kl_beta": SHORTCUT[1]}
 
 PROXIMAL_CLAIMS: tuple[Claim, ...] = (
     claim(
-        "P1", "Population DPO is twice eDPO plus log 2, with the population's law and scores and α = 1: same optimum, "
+        "P1", "Population DPO is eDPO", ("DPO", "eDPO", "equivalence", "gradients"),
+        "Population DPO is twice eDPO plus log 2, with the population's law and scores and α = 1: same optimum, "
         "gradients 2:1.", "@guo2025 Thm 3.1", "equality",
         equal("policy", "probability of a response after minimising the population DPO loss by descent",
               population_policy, at=grid(response=LABELLED, kl_beta=(0.1, 1.0)), within=1e-9, because=POLISHED),
@@ -189,19 +190,22 @@ PROXIMAL_CLAIMS: tuple[Claim, ...] = (
               at=grid(kl_beta=(0.1, 1.0)), within=2e-3, because="Monte Carlo"),
     ),
     claim(
-        "P2", "Scores have mean zero under the empirical law, for every kind of feedback.", "@guo2025 Section 3",
+        "P2", "Scores have mean zero", ("scores", "feedback", "empirical law"),
+        "Scores have mean zero under the empirical law, for every kind of feedback.", "@guo2025 Section 3",
         "equality",
         equal("mean", "largest mean score in absolute value over random data sets", 0.0, within=1e-14,
               at=grid(feedback=("pairs", "binary", "scalar")), because="rounding of sums of up to 100 terms"),
     ),
     claim(
-        "P3", "At the optimum, and only there, the mean of σ(r(y) − r(y′)) − ½ over y′ drawn from μ equals "
+        "P3", "The condition of the optimum", ("PRO", "optimum", "first-order condition"),
+        "At the optimum, and only there, the mean of σ(r(y) − r(y′)) − ½ over y′ drawn from μ equals "
         "w(y)/(α μ(y)) for every y, w the empirical law times the score.", "@guo2025 Thm 3.2", "equality",
         equal("residual", "largest violation of the condition at policies trained on random tables, α = factor times "
               "α*", 0.0, at=grid(factor=(1.05, 1.5, 5.0)), within=1e-10, because=POLISHED),
     ),
     claim(
-        "P4", "The optimum multiplies all unscored responses by one constant C, positively scored ones by more, "
+        "P4", "Order of log-ratios at the optimum", ("PRO", "optimum", "likelihood", "unlabelled responses"),
+        "The optimum multiplies all unscored responses by one constant C, positively scored ones by more, "
         "negatively scored ones by less.", "@guo2025 Cor 3.3", "equality",
         equal("one_constant", "largest difference of log-ratios between unscored responses, trained policies", 0.0,
               at=grid(kl_beta=(0.1, 1.0)), within=1e-8, because=POLISHED),
@@ -209,7 +213,9 @@ PROXIMAL_CLAIMS: tuple[Claim, ...] = (
                 at=grid(kl_beta=(0.1, 1.0)), because="scores of 0.02 and more in absolute value"),
     ),
     claim(
-        "P5", "Sample DPO is underdetermined: its loss does not change when all labelled likelihoods fall together, "
+        "P5", "DPO is underdetermined",
+        ("DPO", "likelihood displacement", "underdetermination", "reward hacking", "separable data"),
+        "Sample DPO is underdetermined: its loss does not change when all labelled likelihoods fall together, "
         "where it ends depends on the start and the features, and on separable data it has no optimum.",
         "@guo2025 Section 3.2; paths ours", "equality",
         equal("flat", "largest change of the DPO loss when all labelled log-likelihoods fall by `drop` nats", 0.0,
@@ -226,14 +232,16 @@ PROXIMAL_CLAIMS: tuple[Claim, ...] = (
               dpo_path, at=grid(response=(0, 1, 2), step=STEPS), within=1e-8, because=PATHS),
     ),
     claim(
-        "P6", "Merging all unlabelled responses into one hyper response leaves the optimum as it is.",
+        "P6", "One hyper response for all unlabelled", ("PRO", "hyper response", "unlabelled responses"),
+        "Merging all unlabelled responses into one hyper response leaves the optimum as it is.",
         "@guo2025 Thm 4.1", "equality",
         equal("policy", "probability of a response, H the sum over all unlabelled ones, trained on all responses or on "
               "Y_H", labelled_probability, measured=("space",), within=1e-9, because=POLISHED, at=grid(
               space=("full", "merged"), kind=("pairs", "scalar"), response=(*LABELLED, "H"), alpha=ALPHA, kl_beta=1.0)),
     ),
     claim(
-        "P7", "An optimum exists iff α exceeds α* = max over sets S of 2·abs(w(S))/(μ(S)(1 − μ(S))), attained by a "
+        "P7", "Exact threshold α* of existence", ("PRO", "existence", "threshold", "divergence"),
+        "An optimum exists iff α exceeds α* = max over sets S of 2·abs(w(S))/(μ(S)(1 − μ(S))), attained by a "
         "prefix of the order of w/μ; the published thresholds lie above.",
         "exact threshold ours; @guo2025 Thm 4.2, 4.3, Cor B.2", "equality",
         equal("subsets", "largest 2·abs(w(S))/(μ(S)(1 − μ(S))) over all subsets S of n responses", spread_threshold,
@@ -250,7 +258,8 @@ PROXIMAL_CLAIMS: tuple[Claim, ...] = (
                 at=grid(n=(3, 8)), within=1e-12, because="rounding"),
     ),
     claim(
-        "P8", "With η of μ on the empirical law, 1 − η on H and α = 1/η², PRO is DPO on the labelled responses plus a "
+        "P8", "PRO is DPO with a proximal term", ("PRO", "DPO", "proximal term", "limit"),
+        "With η of μ on the empirical law, 1 − η on H and α = 1/η², PRO is DPO on the labelled responses plus a "
         "proximal term that ties them to H.", "@guo2025 Thm 4.3", "equality",
         equal("loss", "largest difference of the two losses over random policies and data", 0.0,
               at=grid(share=(0.5, 0.8, 0.95)), within=1e-13, because=ROUNDING),
@@ -259,14 +268,16 @@ PROXIMAL_CLAIMS: tuple[Claim, ...] = (
               at=grid(kind="pairs", response=(*LABELLED, "H"), alpha=1.5625, kl_beta=(0.1, 1.0))),
     ),
     claim(
-        "P9", "One pair and H, η = 2/3: r(y_w) and r(y_l) end at ± t from r(H), σ(2t) + σ(t) = 1 + 9/(8α).",
+        "P9", "One pair: closed form", ("PRO", "closed form", "pairwise feedback"),
+        "One pair and H, η = 2/3: r(y_w) and r(y_l) end at ± t from r(H), σ(2t) + σ(t) = 1 + 9/(8α).",
         "@guo2025 Section 4", "equality",
         equal("gap", "r(y) − r(H) of the winner (0) and the loser (1) after training PRO-P", pair_gap, within=1e-10,
               at=grid(response=(0, 1), alpha=(1.2, 2.25, 10.0), kl_beta=(0.1, 1.0)), measured=("kl_beta",),
               because=POLISHED),
     ),
     claim(
-        "P10", "One response of score s and H: r(y) − r(H) = logit(½ + s/α), for α > 2·abs(s); the form printed in the "
+        "P10", "One scored response: closed form", ("PRO", "closed form", "scored feedback", "correction of the paper"),
+        "One response of score s and H: r(y) − r(H) = logit(½ + s/α), for α > 2·abs(s); the form printed in the "
         "paper gives logit(½ + s(1 − π(y))/α).", "@guo2025 Section 4; correction ours", "equality",
         equal("gap", "r(y) − r(H) after training PRO-B", binary_log_ratio,
               at=grid(score=(0.5, -0.5), alpha=(1.2, 2.5, 10.0)), within=1e-10, because=POLISHED),
@@ -277,13 +288,15 @@ PROXIMAL_CLAIMS: tuple[Claim, ...] = (
                   *grid(score=-0.5, **_SHORTCUT, reference=(1e-6, 0.3, 0.6))), within=1e-10, because=POLISHED),
     ),
     claim(
-        "P11", "N scored responses and H: PRO-S is eDPO with uniform μ on them and 2(N+1)/N times its α, one convex "
+        "P11", "PRO-S is eDPO with uniform μ", ("PRO-S", "eDPO", "scalar feedback", "equivalence"),
+        "N scored responses and H: PRO-S is eDPO with uniform μ on them and 2(N+1)/N times its α, one convex "
         "program.", "@guo2025 Section 4", "equality",
         equal("gap", "r(y) − r(H) after training PRO-S on the first n of four scores", scalar_gap, within=1e-10,
               at=tuple({"n": n, "response": y, "alpha": 2.5} for n in (1, 2, 4) for y in range(n)), because=POLISHED),
     ),
     claim(
-        "P12", "PRO predicts the absolute log-likelihood of chosen and rejected responses and of the unlabelled mass, "
+        "P12", "Absolute likelihoods are predicted", ("PRO", "likelihood displacement", "training path", "batches"),
+        "PRO predicts the absolute log-likelihood of chosen and rejected responses and of the unlabelled mass, "
         "whatever the start, the features and the batches.", "@guo2025 Section 4; paths ours", "equality",
         equal("level", "log-ratio of a response after training from a random start", labelled_level, within=1e-8,
               at=grid(kind=("pairs", "binary", "scalar"), response=(*LABELLED, "H"), alpha=ALPHA, kl_beta=(0.1, 1.0)),
@@ -297,7 +310,8 @@ PROXIMAL_CLAIMS: tuple[Claim, ...] = (
               pro_path, at=grid(response=(0, 1, 2), step=STEPS), within=1e-8, because=PATHS),
     ),
     claim(
-        "P13", "Imbalance 1:n with centred binary labels raises the threshold on α to 2n/(n+1), which kl_beta cannot "
+        "P13", "Imbalance raises the threshold", ("PRO", "binary feedback", "imbalance", "threshold", "KTO"),
+        "Imbalance 1:n with centred binary labels raises the threshold on α to 2n/(n+1), which kl_beta cannot "
         "undo; equal α·kl_beta gives log-ratios within 10 % on balanced labels.",
         "@guo2025 Section 4 and experiments", "equality",
         equal("threshold", "α at which the loss stops to fall far out, by bisection", imbalanced_threshold,
