@@ -104,7 +104,7 @@ CORRECTION_CLAIMS: tuple[Claim, ...] = (
     ),
     claim(
         "A6", "Bootstrapped upstream models",
-        ("bootstrap", "SFT", "DPO", "DDRO", "RDRO", "PRO", "reversible corrector"),
+        ("bootstrap", "DPO", "DDRO", "RDRO", "PRO", "reversible corrector"),
         "Upstream models trained on corrected answers: SFT, DDRO from π and RDRO from p_α move by one round, k "
         "times by π K^k. DPO on c ≻ o from a reversible corrector goes to π^{1−1/β} times its stationary law to the "
         "1/β, has no optimum where corrections are never undone, and PRO has one.",
