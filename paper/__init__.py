@@ -2,7 +2,8 @@
 
     ledger  rows joined with the predictions of their checks, and the verdicts
     tables  one column per size of model
-    latex   the ledger and the paper's tables and numbers as csv, Markdown and LaTeX
+    latex   the ledger and the paper's tables and numbers as LaTeX
+    markdown  the same for readers: one screen, and a file per topic
 
 Examples
 --------

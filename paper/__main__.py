@@ -1,4 +1,4 @@
-"""Write the ledger: paper/tables/ledger.csv, ledger.md, ledger.tex, sizes.md, numbers.tex and the paper's tables.
+"""Write the ledger into paper/tables: ledger.md, ledger/TOPIC.md, ledger.csv, ledger.tex, sizes.md, the paper's tables.
 
 python -m paper                 from the rows of profile cpu
 python -m paper D4 d8 correction   print those claims (topics too), write nothing
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from figures.sizes import read_sizes
 from llm_validation.recorded import MODELS
-from paper import latex, tables
+from paper import latex, markdown, tables
 from paper.ledger import Entry, as_table, lines, load
 from simulate.rows.reach import ROOT
 from simulate.rows.store import read_rows
@@ -34,7 +34,7 @@ def main(arguments: list[str] | None = None) -> int:
     ledger = load(options.profile)
     if claims:
         chosen = [entry for entry in ledger if entry.claim in claims]
-        print(latex.markdown(chosen, lines(chosen)))
+        print(markdown.details(lines(chosen), chosen))
         return 0
     for message in write(ledger, options.profile, options.out):
         print(f"paper: {message}", file=sys.stderr)
@@ -54,7 +54,12 @@ def write(ledger: list[Entry], profile: str, out: Path, root: Path = ROOT) -> li
     across_sizes = tables.size_table(profile, sizes)
     out.mkdir(parents=True, exist_ok=True)
     as_table(ledger).to_csv(out / "ledger.csv", index=False)
-    (out / "ledger.md").write_text(latex.markdown(ledger, claims))
+    (out / "ledger.md").write_text(markdown.overview(claims, ledger))
+    (out / "ledger").mkdir(exist_ok=True)
+    for topic in dict.fromkeys(line.claim.topic for line in claims):
+        mine = [line for line in claims if line.claim.topic == topic]
+        entries = [entry for entry in ledger if entry.claim.topic == topic]
+        (out / "ledger" / f"{topic}.md").write_text(markdown.details(mine, entries, title=topic))
     (out / "ledger.tex").write_text(latex.latex_ledger(claims))
     (out / "numbers.tex").write_text(latex.latex_numbers(ledger) + tables.latex_numbers(across_sizes))
     (out / "sizes.md").write_text(tables.markdown(across_sizes))

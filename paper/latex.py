@@ -1,17 +1,17 @@
-"""The ledger and its tables as Markdown and LaTeX. Numbers come from entries; nothing is typed here."""
+"""The ledger and its tables as LaTeX (Markdown: `paper.markdown`). Numbers come from entries; nothing is typed here."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from llm_validation.claims.table import llm_checks
-from llm_validation.recorded import MODELS
-from paper.ledger import Entry, Line, Pooled
+from llm_validation.recorded import MODELS, Model
+from paper.ledger import Entry, Line, Pooled, filled
 from simulate.rows.store import Row
 from theory.claim import parse_setting
 from theory.distortion.methods import METHODS
-from theory.sources import parts, plain
+from theory.sources import parts
 
 
 def number(value: float, digits: int = 6) -> str:
@@ -37,51 +37,6 @@ def plus_minus(value: float, stderr: float, digits: int = 6, error_digits: int =
     if stderr <= 1e-12 * abs(value):
         return number(value, digits)
     return f"{number(value, digits)} ± {number(stderr, error_digits)}"
-
-
-def markdown(ledger: Sequence[Entry], claims: Sequence[Line]) -> str:
-    """ledger.md: one line per claim, then every entry."""
-    headings = " | ".join(model.heading for model in MODELS.values())
-    head = [
-        "# The ledger of claims",
-        "",
-        "Theory predicts, simulation and a trained language model measure. A missing value is never a pass.",
-        "LLM is the model that any machine trains; the larger models are `not run` until they have rows:",
-        *(
-            f"{model.heading} is filled by `{'` or `'.join(model.commands)}`."
-            for model in MODELS.values()
-            if model.folder
-        ),
-        "",
-        f"| claim | statement | simulation | {headings} | verdict |",
-        "|---|---|---|" + "---|" * (len(MODELS) + 1),
-        *(
-            f"| {c.claim.id} | {c.claim.statement} | {c.simulation} | {' | '.join(c.trained.values())} "
-            f"| **{c.verdict}** |"
-            for c in claims
-        ),
-    ]
-    body = ["", "## Every check", ""]
-    for claim in claims:
-        mine = [entry for entry in ledger if entry.claim is claim.claim]
-        body += [f"### {claim.claim.id}", "", f"{claim.claim.statement} ({plain(claim.claim.source)})", ""]
-        body += [
-            f"| check | setting | theory | simulation | {headings} | verdict |",
-            "|---|---|---|---|" + "---|" * (len(MODELS) + 1),
-        ]
-        body += [
-            f"| {e.check.name} ({e.check.kind}) | {e.setting.replace(';', ', ')} | {number(e.predicted)} "
-            f"| {estimate(e.simulation)} | {' | '.join(map(estimate, e.trained.values()))} | {e.verdict} |"
-            for e in mine
-        ]
-        body += ["", *(f"- `{name}`: {quantity}" for name, quantity in _quantities(mine).items()), ""]
-        broken = [entry for entry in mine if entry.verdict == "disagrees"]
-        body += [f"- witness of {e.check.name} at {e.setting}: `{e.witness or 'none'}`" for e in broken]
-    return "\n".join([*head, *body]) + "\n"
-
-
-def _quantities(ledger: Sequence[Entry]) -> dict[str, str]:
-    return {entry.check.name: entry.check.quantity for entry in ledger}
 
 
 #: Characters of plain text that LaTeX needs spelt out.
@@ -128,12 +83,14 @@ def cite(source: str) -> str:
 
 def latex_ledger(claims: Sequence[Line]) -> str:
     """ledger.tex: the claims as a longtable."""
+    models = [name for name in MODELS if any(line.trained[name] != "not run" for line in claims)]
     rows = [
-        [c.claim.id, latex(c.claim.statement), cite(c.claim.source), c.simulation, *c.trained.values(), c.verdict]
+        [c.claim.id, latex(c.claim.statement), cite(c.claim.source), c.simulation,
+         *(c.trained[name] for name in models), c.verdict]
         for c in claims
-    ]
-    head = ["claim", "statement", "source", "simulation", *(model.short for model in MODELS.values()), "verdict"]
-    columns = rf"@{{}}lp{{.23\textwidth}}p{{.13\textwidth}}l{'l' * len(MODELS)}l@{{}}"
+    ]  # fmt: skip
+    head = ["claim", "statement", "source", "simulation", *(MODELS[name].short for name in models), "verdict"]
+    columns = rf"@{{}}lp{{.23\textwidth}}p{{.13\textwidth}}l{'l' * len(models)}l@{{}}"
     return table("longtable", columns, [head], rows)
 
 
@@ -205,23 +162,24 @@ def _excess(entry: Entry) -> float:
 def latex_language_model(ledger: Sequence[Entry]) -> str:
     """language_model.tex: every check on a language model on one line, at the setting that says the least for it."""
     checks = dict.fromkeys((entry.claim, entry.check) for entry in of_language_model(ledger))
-    rows = []
+    models, rows = filled(ledger), []
     for claim, check in checks:
         mine = [entry for entry in ledger if entry.claim is claim and entry.check is check]
-        rows.append(_language_model_cells(tightest(mine), len(mine)))
+        rows.append(_language_model_cells(tightest(mine), models, len(mine)))
     caption = "Every check on a trained language model, at the setting that says the least for it."
-    return _language_model_table(rows, caption, "tab:language-model")
+    return _language_model_table(models, rows, caption, "tab:language-model")
 
 
 def latex_language_model_misses(ledger: Sequence[Entry]) -> str:
     """language_model_misses.tex: every setting at which a language model was judged and does not agree."""
     missed = [e for e in of_language_model(ledger) if e.verdict in ("disagrees", "inconclusive")]
-    rows = [_language_model_cells(entry) for entry in missed] or [["none", *[""] * (3 + len(MODELS))]]
+    models = filled(ledger)
+    rows = [_language_model_cells(entry, models) for entry in missed] or [["none", *[""] * (3 + len(models))]]
     caption = "Settings at which a language model was judged and does not agree."
-    return _language_model_table(rows, caption, "tab:language-model-misses")
+    return _language_model_table(models, rows, caption, "tab:language-model-misses")
 
 
-def _language_model_cells(entry: Entry, settings: int = 1) -> list[str]:
+def _language_model_cells(entry: Entry, models: Iterable[str], settings: int = 1) -> list[str]:
     """Claim, quantity and setting, prediction, a column per model, verdict."""
     where = entry.setting.replace(";", ", ")
     where = f"{where}, of {settings} settings" if settings > 1 else where
@@ -229,7 +187,7 @@ def _language_model_cells(entry: Entry, settings: int = 1) -> list[str]:
         entry.claim.id,
         _quantity(entry) + (f" ({where})" if where else ""),
         f"{RELATION[entry.check.kind]}{number(entry.predicted, 4)}",
-        *(estimate(pooled, 4) for pooled in entry.trained.values()),
+        *(estimate(entry.trained[name], 4) for name in models),
         entry.verdict,
     ]
     return [latex(cell) for cell in cells]
@@ -245,9 +203,9 @@ def _quantity(entry: Entry) -> str:
     return quantity
 
 
-def _language_model_table(rows: Sequence[Sequence[str]], caption: str, label: str) -> str:
-    head = ["claim", "quantity (setting)", "theory", *(model.short for model in MODELS.values()), "verdict"]
-    text = table("longtable", rf"@{{}}lp{{.21\textwidth}}l{'l' * len(MODELS)}l@{{}}", [head], rows)
+def _language_model_table(models: Mapping[str, Model], rows: Sequence[Sequence[str]], caption: str, label: str) -> str:
+    head = ["claim", "quantity (setting)", "theory", *(model.short for model in models.values()), "verdict"]
+    text = table("longtable", rf"@{{}}lp{{.21\textwidth}}l{'l' * len(models)}l@{{}}", [head], rows)
     begin, rest = text.split("\n", 1)
     top, body = rest.split(r"\midrule\endhead", 1)
     first = rf"\caption{{{caption}}}\label{{{label}}}\\" + f"\n{top}" + r"\midrule\endfirsthead"  # the label once only

@@ -20,10 +20,10 @@ import pandas as pd
 
 from llm_validation import recorded
 from llm_validation.claims.table import llm_checks
-from llm_validation.recorded import MODELS
+from llm_validation.recorded import MODELS, Model
 from simulate.rows.reach import ROOT
 from simulate.rows.store import Row, read_rows
-from theory.claim import Check, Claim, Verdict, combine, parse_setting, setting_key, verdict
+from theory.claim import STANDARD_ERRORS, Check, Claim, Verdict, combine, parse_setting, setting_key, verdict
 from theory.claims import CLAIMS
 
 
@@ -101,6 +101,24 @@ def entries(claims: Iterable[Claim], simulation: Sequence[Row], *trained: Sequen
     return found
 
 
+def z_score(predicted: float, pooled: Pooled) -> float:
+    """(estimate − predicted)/standard error; NaN where nothing was run or the estimate is exact."""
+    return (pooled.estimate - predicted) / pooled.stderr if pooled.seeds > 0 and pooled.stderr > 0.0 else math.nan
+
+
+def agrees_by_resolution(entry: Entry, pooled: Pooled) -> bool:
+    """It agrees though z is beyond `STANDARD_ERRORS`, on the side of a bound that matters."""
+    z, kind = z_score(entry.predicted, pooled), entry.check.kind
+    beyond = z if kind == "upper bound" else -z if kind == "lower bound" else abs(z)
+    return pooled.verdict == "agrees" and kind != "ordering" and beyond > STANDARD_ERRORS
+
+
+def filled(ledger: Iterable[Entry]) -> dict[str, Model]:
+    """The trained models that have a row: the columns of language models that are printed."""
+    run = {name for entry in ledger for name, pooled in entry.trained.items() if pooled.seeds > 0}
+    return {name: model for name, model in MODELS.items() if name in run}
+
+
 def _by_check(rows: Sequence[Row]) -> dict[tuple[str, str], list[Row]]:
     found: dict[tuple[str, str], list[Row]] = {}
     for row in rows:
@@ -161,9 +179,11 @@ def as_table(ledger: Sequence[Entry]) -> pd.DataFrame:
             "theory": entry.predicted,
             "simulation": entry.simulation.estimate,
             "simulation_stderr": entry.simulation.stderr,
+            "simulation_z": z_score(entry.predicted, entry.simulation),
             "simulation_verdict": entry.simulation.verdict,
-            **{column: value for name, pooled in entry.trained.items() for column, value in _cells(name, pooled)},
+            **{c: value for name in entry.trained for c, value in _cells(name, entry)},
             "resolution": entry.check.tolerance(entry.predicted),
+            "because": entry.check.because,
             "quantity": entry.check.quantity,
             "witness": entry.witness,
         }
@@ -171,11 +191,13 @@ def as_table(ledger: Sequence[Entry]) -> pd.DataFrame:
     )
 
 
-def _cells(name: str, pooled: Pooled) -> list[tuple[str, float | int | str]]:
+def _cells(name: str, entry: Entry) -> list[tuple[str, float | int | str]]:
     """A trained model's part of a line of ledger.csv."""
+    pooled = entry.trained[name]
     return [
         (name, pooled.estimate),
         (f"{name}_stderr", pooled.stderr),
+        (f"{name}_z", z_score(entry.predicted, pooled)),
         (f"{name}_seeds", pooled.seeds),
         (f"{name}_verdict", pooled.verdict),
     ]

@@ -14,6 +14,7 @@ from typing import Literal
 
 from figures.sizes import PLACES, QUANTITIES, Place, Point, Quantity, Size
 from paper.latex import latex, number, plus_minus, table
+from paper.markdown import table as markdown_table
 from simulate.montecarlo import slope
 
 Word = Literal["better", "worse", "no trend", "—"]
@@ -120,19 +121,9 @@ def markdown(found: SizeTable) -> str:
         "number is missing.",
         *(f"{place.size} is filled by `{place.command}`." for place in missing),
         "",
-        f"| quantity | {' | '.join(_headings(found))} | slope | trend |",
-        "|---|" + "---|" * (len(found.places) + 2),
     ]
-    body = [
-        f"| {_escaped(row.quantity.label)} | {' | '.join(map(_cell, row.points))} "
-        f"| {_slope(row.trend)} | {row.trend.word} |"
-        for row in found.rows
-    ]
-    return "\n".join([*head, *body]) + "\n"
-
-
-def _escaped(text: str) -> str:
-    return text.replace("|", r"\|")
+    rows = [[row.quantity.label, *map(_cell, row.points), _slope(row.trend), row.trend.word] for row in found.rows]
+    return "\n".join([*head, *markdown_table(["quantity", *_headings(found), "slope", "trend"], rows)]) + "\n"
 
 
 def latex_sizes(found: SizeTable) -> str:

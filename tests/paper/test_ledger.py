@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from llm_validation.claims.table import llm_checks
-from paper import latex
+from paper import latex, markdown
 from paper.__main__ import main
 from paper.ledger import as_table, entries, lines, load, pool
 from simulate.experiments import EXPERIMENTS, MEASUREMENTS
@@ -84,7 +85,7 @@ def test_a_factor_off_by_one_per_cent_is_caught(change, formula, claim_id, check
 def test_a_violated_bound_prints_its_witness():
     rows = [row("D3", "bound", "bt_beta=2", 9.9)]
     ledger = entries([find_claim("D3")], rows, [])
-    text = latex.markdown(ledger, lines(ledger))
+    text = markdown.details(lines(ledger), ledger)
     assert "**disagrees**" in text
     assert "witness of bound at bt_beta=2: `witness`" in text
 
@@ -155,9 +156,8 @@ def test_both_sizes_on_a_gpu_have_a_column(recorded):
         assert set(table[model]) == {value}
         assert set(table[f"{model}_seeds"]) == {1}
     assert set(table["gpu_base_verdict"]) == {"disagrees"}
-    text = latex.markdown(ledger, [line])
-    assert "| agrees | agrees | disagrees |" in text
-    assert "| 0.001 | 0.002 | 0.9 | disagrees |" in text
+    assert "| agrees | agrees | disagrees |" in markdown.overview([line], ledger)
+    assert "| 0.001 | 0.002 | 0.9 | disagrees |" in markdown.details([line], ledger)
     numbers = latex.latex_numbers(ledger)
     assert r"ledger@R8.trained@method=ddro@gpu_base\endcsname{0.9}" in numbers
     assert rf"ledger@count@gpu_base@disagrees\endcsname{{{len(table)}}}" in numbers
@@ -174,10 +174,11 @@ def test_a_size_that_was_not_run_does_not_count_and_its_command_is_named(recorde
     (line,) = lines(ledger)
     assert line.trained == {"llm": "agrees", "gpu": "not run", "gpu_base": "agrees"}
     assert {entry.verdict for entry in ledger if entry.check in llm_checks(entry.claim.id)} == {"agrees"}
-    text = latex.markdown(ledger, [line])
-    assert "| 0.001 | not run | 0.002 | agrees |" in text
-    assert "LLM (GPU, small) is filled by `make gpu` or `python -m llm_validation --profile gpu`." in text
-    assert "LLM (GPU, base) is filled by `python -m llm_validation --profile gpu --size base`." in text
+    text = markdown.overview([line], ledger)
+    assert "| claim | title | simulation | LLM | LLM (GPU, base) | verdict |" in text  # no column without a row
+    assert "LLM (GPU, small) by `make gpu` or `python -m llm_validation --profile gpu`." in text
+    assert "| 0.001 | 0.002 | agrees |" in markdown.details([line], ledger)
+    assert "GPU, small" not in latex.latex_language_model(ledger) + latex.latex_ledger([line])
 
 
 def test_more_columns_than_models_are_refused():
@@ -206,9 +207,11 @@ def test_users_files_are_judged_at_their_own_settings():
     assert extra[0].predicted == linear_factor(7.0)
 
 
-def test_generated_files(tmp_path: Path, capsys):
+def test_generated_files(tmp_path: Path, capsys, monkeypatch, recorded_ledger):
+    monkeypatch.setattr("paper.__main__.load", lambda profile: recorded_ledger)
     assert main(["--profile", "smoke", "--out", str(tmp_path)]) == 0
     written = {path.name for path in tmp_path.iterdir()}
+    assert {path.stem for path in (tmp_path / "ledger").iterdir()} == {claim.topic for claim in CLAIMS}
     assert {"ledger.csv", "ledger.md", "ledger.tex", "numbers.tex", "sizes.md", "sizes.tex"} <= written
     with (tmp_path / "ledger.csv").open(newline="") as stream:
         entries_written = len(list(csv.DictReader(stream)))
@@ -243,3 +246,40 @@ def test_every_measurement_runs(key):
     e = function(**settings[0], rng=generator(0, key), profile=PROFILES["smoke"])
     assert e.value >= 1 - 1e-9  # a policy cannot beat the best one
     assert e.stderr >= 0
+
+
+def test_no_table_of_the_ledger_breaks(recorded_ledger):
+    """Names from outside and bars of the mathematics: every row has as many cells as its head."""
+    rows = [row("D17", "maximal_lottery", "population=a|b.csv;items=3;bt_beta=7", 50.0)]
+    others = [entry for entry in recorded_ledger if entry.claim.id != "D17"]
+    ledger = [*others, *entries([find_claim("D17")], rows, llm_rows("D17", 0.001))]
+    claims = lines(ledger)
+    texts = [markdown.overview(claims, ledger), markdown.details(claims, ledger, title="all")]
+    for text in texts:
+        widths: list[int] = []
+        for text_line in text.splitlines():
+            if not text_line.startswith("|"):
+                widths = []
+                continue
+            widths.append(len(re.findall(r"(?<!\\)\|", text_line)))
+            assert len(set(widths)) == 1, text_line
+    assert r"a\|b.csv" in texts[1]
+    assert len(texts[0].splitlines()) < len(CLAIMS) + 12  # one screen: a row per claim
+    for line in claims:
+        assert f"](ledger/{line.claim.topic}.md#{line.claim.id.lower()})" in texts[0]
+        assert f"\n## {line.claim.id}\n" in texts[1]
+
+
+def test_z_stands_beside_a_verdict_and_agreement_by_resolution_alone_is_marked():
+    claim = find_claim("B3")  # within 3e-3
+    target = claim.check("normal").predict({"n": 2})
+    ledger = entries([claim], [row("B3", "normal", "n=2", target + 2e-3, 1e-4), row("B3", "normal", "n=4", 9.0, 1e-4)])
+    near, far = ledger[:2]
+    assert (near.simulation.verdict, far.simulation.verdict) == ("agrees", "disagrees")
+    assert markdown.measured(near, near.simulation).endswith("(z 20)†")
+    assert markdown.measured(far, far.simulation).endswith(")")
+    text = markdown.details(lines(ledger), ledger)
+    assert "Resolution 0.003: 2·10⁷ rewards." in text
+    bound = replace(near, check=replace(near.check, kind="lower bound"))  # above a lower bound is no near miss
+    assert not markdown.measured(bound, bound.simulation).endswith("†")
+    assert list(as_table(ledger)["simulation_z"][:1]) == [pytest.approx(20.0)]
