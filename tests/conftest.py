@@ -18,6 +18,8 @@ settings.register_profile("repeatable", derandomize=True, deadline=None, max_exa
 settings.load_profile("repeatable")
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# No test asks a model hub: a name that is no folder is refused at once, not after half a minute of retries.
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 
 @pytest.fixture(autouse=True)

@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from llm_validation.__main__ import main
 from llm_validation.grid.processes import Share
 from llm_validation.model.model import build, save
 from llm_validation.text.corpus import train_tokenizer
@@ -44,23 +45,10 @@ def test_parts_are_brought_together(tmp_path):
 def test_two_processes_give_the_rows_of_one(tmp_path):
     tokenizer = train_tokenizer(STORIES.sample(generator(0, "documents"), 500), 512)
     save(build("smoke", len(tokenizer), 64, seed=0), tokenizer, tmp_path / "model")
-    words = [
-        "-m",
-        "llm_validation",
-        "P10",
-        "P13",
-        "--profile",
-        "smoke",
-        "--jobs",
-        "1",
-        "--model",
-        str(tmp_path / "model"),
-    ]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    words = ["P10", "--profile", "smoke", "--jobs", "1", "--model", str(tmp_path / "model"), "--results"]
+    assert main([*words, str(tmp_path / "one")]) == 0
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    for name, command in (("one", [sys.executable]), ("two", launch)):
-        subprocess.run(
-            [*command, *words, "--results", str(tmp_path / name)], check=True, env=environment, capture_output=True
-        )
+    command = [*launch, "-m", "llm_validation", *words, str(tmp_path / "two")]
+    subprocess.run(command, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True)
     one, two = ([(row.cell, row.estimate) for row in read_rows(tmp_path / name)] for name in ("one", "two"))
     assert one == two

@@ -19,8 +19,10 @@ from llm_validation.grid.processes import Share
 from llm_validation.model.model import build, load, save
 from llm_validation.pretraining.base_model import OutOfTime, base_folder, pretrained
 from llm_validation.pretraining.config import PRESETS
+from llm_validation.profiles import PROFILES
 from llm_validation.text.corpus import train_tokenizer
 from llm_validation.text.language import STORIES
+from llm_validation.training.schedule import Schedule
 from simulate.montecarlo import generator
 from simulate.rows.grid import Execution, Job, run_jobs
 from simulate.rows.measurement import measurement
@@ -101,39 +103,44 @@ def test_a_model_without_an_end_is_refused_before_anything_is_done(model, tmp_pa
 # The whole command
 
 
-def run(words: list[str], launch: tuple[str, ...] = ()) -> str:
+def divided(words: list[str]) -> None:
+    """The command in two processes that share the model."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, *launch, "-m", "llm_validation", *words]
-    ran = subprocess.run(command, env=environment, capture_output=True, text=True)
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    ran = subprocess.run([*launch, "-m", "llm_validation", *words, "--shard"], env=environment, capture_output=True)
     assert ran.returncode == 0, ran.stderr
-    return ran.stdout
 
 
 @pytest.mark.slow
-def test_a_given_model_in_one_process_stacked_and_divided(model, tmp_path):
+def test_a_given_model_in_one_process_stacked_and_divided(model, tmp_path, capsys):
     """From the same references the rows agree: a stack and a divided model differ from one alone by rounding."""
     words = ["P10", "V3", "--profile", "smoke", "--seeds", "2", "--model", str(model), "--jobs", "1", "--results"]
-    said = run([*words, str(tmp_path / "one"), "--no-stack-seeds"])
+    assert main([*words, str(tmp_path / "one"), "--no-stack-seeds"]) == 0
+    said = capsys.readouterr().out
     assert "TFLOP/s in float32" in said
     assert "cells  done  minutes left" in said
-    launch = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
-    ways = {"stacked": (["--stack-seeds"], ()), "divided": (["--shard"], launch)}
     wanted = {row.cell: row.estimate for row in read_rows(tmp_path / "one") if not row.check.startswith("reference")}
-    for name, (options, launcher) in ways.items():
+    for name in ("stacked", "divided"):
         shutil.copytree(tmp_path / "one" / "checkpoints", tmp_path / name / "checkpoints")
-        run([*words, str(tmp_path / name), *options], launcher)
+        if name == "divided":
+            divided([*words, str(tmp_path / name)])
+        else:
+            assert main([*words, str(tmp_path / name), "--stack-seeds"]) == 0
         found = {row.cell: row.estimate for row in read_rows(tmp_path / name)}
         assert found.keys() == wanted.keys()
         assert max(abs(found[cell] - wanted[cell]) for cell in wanted) < 5e-3
 
 
 @pytest.mark.slow
-def test_the_gpu_profile_runs_without_a_gpu_on_a_small_size(tmp_path):
+def test_the_gpu_profile_runs_without_a_gpu_on_a_small_size(tmp_path, capsys, monkeypatch):
     """The command of `make gpu`, in slices, on the smallest model: what a GPU is to do later is done here first."""
+    short = Schedule(steps=20, rate=1e-3, record=10)
+    monkeypatch.setitem(PROFILES, "gpu", replace(PROFILES["gpu"], fit=replace(short, steps=250), runs=short))
     words = ["P10", "--profile", "gpu", "--size", "smoke", "--seeds", "1", "--jobs", "1", "--results", str(tmp_path)]
-    assert "stopped after 0.0 minutes" in run([*words, "--minutes", "0"])
+    assert main([*words, "--minutes", "0"]) == 0
+    assert "stopped after 0.0 minutes" in capsys.readouterr().out
     assert not read_rows(tmp_path)
-    run(words)
+    assert main(words) == 0
     errors = [row for row in read_rows(tmp_path) if (row.claim, row.check) == ("P10", "trained")]
     assert len(errors) == 4
     stamp = next(iter(json.loads((tmp_path / "stamps.json").read_text()).values()))

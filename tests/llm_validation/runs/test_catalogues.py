@@ -210,10 +210,10 @@ def rows_of(folder: Path) -> list[tuple]:
 @pytest.mark.slow
 def test_a_killed_run_goes_on_to_the_same_rows(tmp_path):
     """Pretraining, fits and runs of two claims: once in one go, once killed as soon as a job is finished."""
-    command = [sys.executable, "-m", "llm_validation", "P10", "P13", "--profile", "smoke", "--jobs", "1", "--results"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    subprocess.run([*command, str(tmp_path / "whole")], check=True, env=environment, capture_output=True)
-    killed = subprocess.Popen([*command, str(tmp_path / "cut")], env=environment, stderr=subprocess.DEVNULL)
+    words = ["P10", "P13", "--profile", "smoke", "--jobs", "1", "--results"]
+    assert main([*words, str(tmp_path / "whole")]) == 0
+    command = [sys.executable, "-m", "llm_validation", *words, str(tmp_path / "cut")]
+    killed = subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
     while len(Results(tmp_path / "cut").jobs) < 2 and killed.poll() is None and time.monotonic() < deadline:
         time.sleep(0.02)
@@ -221,6 +221,6 @@ def test_a_killed_run_goes_on_to_the_same_rows(tmp_path):
     killed.wait()
     before = len(Results(tmp_path / "cut").jobs)
     assert before >= 1
-    subprocess.run([*command, str(tmp_path / "cut")], check=True, env=environment, capture_output=True)
+    assert main([*words, str(tmp_path / "cut")]) == 0
     assert rows_of(tmp_path / "cut") == rows_of(tmp_path / "whole")
     assert {row.claim for row in read_rows(tmp_path / "cut")} >= {"P10", "P13"}
