@@ -18,7 +18,8 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from llm_validation.model.model import device, load, replacing, write
+from llm_validation.model.folders import replacing, write
+from llm_validation.model.model import device, load
 from llm_validation.preferences.data import Preferences, read_preferences
 from llm_validation.preferences.train import PreferenceRun, PreferenceTraining, train_on_preferences, trainable
 from llm_validation.training.loop import TrainingDiverged

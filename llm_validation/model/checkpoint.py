@@ -17,7 +17,7 @@ import torch.distributed as dist
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from llm_validation.model.model import replacing
+from llm_validation.model.folders import replacing
 from llm_validation.model.sharding import full_weights, gathered, part_like
 
 WEIGHTS, OPTIMISER, STATE = "weights.safetensors", "optimiser.safetensors", "state.json"

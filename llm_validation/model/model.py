@@ -10,10 +10,8 @@ Legend: B batch, T tokens.
 from __future__ import annotations
 
 import contextlib
-import shutil
 import sys
 import threading
-import uuid
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -29,7 +27,9 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerFast,
 )
-from transformers.utils import logging
+
+from llm_validation.model.fetch import fetched
+from llm_validation.model.folders import replacing, without_bars, write
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ def parameter_count(model: nn.Module) -> int:
 
 
 def load(name_or_path: str | Path) -> Loaded:
-    """Any causal language model with its tokenizer: a folder written by `save`, or a name on the model hub.
+    """Any causal language model with its tokenizer: a folder, a .gguf file, `smollm2`, or a name on the model hub.
 
     The weights come in float32, on the CPU, in evaluation mode, from safetensors only. A tokenizer without a padding
     token gets its end-of-text token as one, and a line on stderr says so.
@@ -136,6 +136,7 @@ def load(name_or_path: str | Path) -> Loaded:
     Parameters
     ----------
     name_or_path : str or Path
+        A .gguf file is converted once and kept, and `smollm2` is fetched once: `llm_validation.model.fetch`.
 
     Returns
     -------
@@ -159,10 +160,10 @@ def load(name_or_path: str | Path) -> Loaded:
     >>> loaded.model.config.hidden_size, loaded.tokenizer.decode(loaded.tokenizer.encode("not"))
     (32, 'not')
     """
-    name = str(name_or_path)
+    name = str(fetched(name_or_path))
     here = Path(name).is_dir()
     try:
-        with _LOADING, _without_bars() if here else contextlib.nullcontext():  # a download shows how far it is
+        with _LOADING, without_bars() if here else contextlib.nullcontext():  # a download shows how far it is
             tokenizer = AutoTokenizer.from_pretrained(name)
             model = AutoModelForCausalLM.from_pretrained(
                 name, dtype=torch.float32, use_safetensors=True, attn_implementation="sdpa"
@@ -186,50 +187,6 @@ def save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, folder: str
     """Write a folder that `load` reads, replacing one that is there; a kill leaves the old folder or the new one."""
     with replacing(Path(folder)) as partial:
         write(model, tokenizer, partial)
-
-
-def write(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
-    """Configuration, weights (safetensors) and tokenizer into a folder that exists."""
-    with _without_bars():
-        model.save_pretrained(folder)
-        tokenizer.save_pretrained(folder)
-
-
-@contextlib.contextmanager
-def _without_bars() -> Iterator[None]:
-    """No progress bars of transformers, which a folder on this machine does not need; restored afterwards."""
-    shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if shown:
-            logging.enable_progress_bar()
-
-
-@contextlib.contextmanager
-def replacing(folder: Path) -> Iterator[Path]:
-    """A temporary folder beside `folder`, which takes its place if the block ends well and is removed if it fails.
-
-    An old folder is moved aside before the new one is renamed: between these two renames a kill leaves it under a
-    name that begins with a dot, and nothing under its own; at no time is there half a folder.
-    """
-    folder = folder.absolute()
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    mark = uuid.uuid4().hex[:8]
-    partial = folder.with_name(f".{folder.name}.{mark}.partial")
-    partial.mkdir()
-    try:
-        yield partial
-        if folder.exists():
-            old = folder.with_name(f".{folder.name}.{mark}.old")
-            folder.rename(old)
-            partial.rename(folder)
-            shutil.rmtree(old)
-        else:
-            partial.rename(folder)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def device() -> torch.device:

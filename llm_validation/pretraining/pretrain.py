@@ -24,7 +24,8 @@ from typing import Any
 from accelerate import PartialState
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-from llm_validation.model.model import build, device, load, parameter_count, replacing, write
+from llm_validation.model.folders import replacing, write
+from llm_validation.model.model import build, device, load, parameter_count
 from llm_validation.model.sharding import shards_wanted, unsharded
 from llm_validation.pretraining.config import PRESETS, Pretraining
 from llm_validation.pretraining.held_out import block_loss, excess_nats

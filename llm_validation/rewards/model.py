@@ -31,7 +31,8 @@ from transformers import AutoConfig, AutoModel
 
 from llm_validation.generation.cache import Rows
 from llm_validation.generation.scorers import Batch
-from llm_validation.model.model import autocast, replacing
+from llm_validation.model.folders import replacing
+from llm_validation.model.model import autocast
 from llm_validation.rewards.comparisons import Comparison, Text
 from llm_validation.training.loop import minimise, of_loss
 from llm_validation.training.schedule import Schedule

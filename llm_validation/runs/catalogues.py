@@ -21,7 +21,8 @@ from llm_validation.catalogue.reference import Reference, conditional, fit_refer
 from llm_validation.catalogue.texts import Catalogue, Encoded, encode_catalogue, item_catalogue, story_catalogue
 from llm_validation.catalogue.train import Trainer, train_one
 from llm_validation.claims.settings import CLONE_MASS, INSTANCES, PAIR_RUNS, SAFETY_PROMPTS, UNPAIRED
-from llm_validation.model.model import load, replacing, write
+from llm_validation.model.folders import replacing, write
+from llm_validation.model.model import load
 from llm_validation.runs.run import MAIN, SAFETY, Context
 from llm_validation.text.language import ANIMALS, NAMES, OBJECTS, PLACES, PRONOUN_OF, VERBS, event, opening
 from simulate.montecarlo import generator

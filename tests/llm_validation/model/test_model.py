@@ -8,7 +8,8 @@ import math
 import pytest
 import torch
 
-from llm_validation.model.model import SIZES, autocast, build, device, load, parameter_count, replacing, save
+from llm_validation.model.folders import replacing
+from llm_validation.model.model import SIZES, autocast, build, device, load, parameter_count, save
 from llm_validation.text.corpus import train_tokenizer
 
 
