@@ -18,7 +18,7 @@ from scipy.sparse.csgraph import connected_components
 from scipy.special import expit
 
 from theory.solution import CertificateError
-from theory.validate import Array, check_bt_beta, check_distribution, check_pair_weights, check_win_rates
+from theory.validate import Array, as_numbers, check_bt_beta, check_distribution, check_pair_weights, check_win_rates
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +44,7 @@ class Population:
     weights: Array = None  # type: ignore[assignment]  # None on the way in only: uniform
 
     def __post_init__(self) -> None:
-        U = np.array(self.utilities, dtype=np.float64)
+        U = as_numbers("utilities", self.utilities).copy()
         if U.ndim != 2 or U.size == 0:
             raise ValueError(f"utilities must be (types, alternatives), got shape {U.shape}")
         outside = ~((U >= 0) & (U <= 1))  # written so that NaN counts as outside

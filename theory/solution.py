@@ -53,7 +53,14 @@ class Solution:
 
 
 def certified(solution: Solution, tolerance: float = GAP_TOLERANCE) -> Solution:
-    """`solution` if its gap is at most `tolerance`; CertificateError otherwise (NaN included)."""
+    """`solution` if its gap is at most `tolerance`; CertificateError otherwise (NaN included).
+
+    A gap is nonnegative: one below −`tolerance` proves that whatever bounds the optimum falls short of it.
+    """
+    if solution.gap < -max(tolerance, GAP_TOLERANCE):
+        raise CertificateError(
+            f"gap {solution.gap:.3e} is negative: the bound on the optimum is too weak to certify ({solution.status})"
+        )
     if not solution.gap <= tolerance:
         raise CertificateError(f"gap {solution.gap:.3e} exceeds the certificate {tolerance:.1e} ({solution.status})")
     return solution

@@ -17,9 +17,42 @@ Array = NDArray[np.float64]
 SUM_TOLERANCE = 1e-9
 
 
+def as_numbers(name: str, values: ArrayLike) -> Array:
+    """`values` as a float64 array of any shape; ValueError names it where that would lose something or guess.
+
+    A mask, an imaginary part, text, truth values, objects and ragged lists are refused, not converted.
+    """
+    if isinstance(values, np.ma.MaskedArray):
+        raise ValueError(f"{name} is a masked array, whose mask would be lost: fill it or leave those entries out")
+    try:
+        array = np.asarray(values)
+    except ValueError:
+        raise ValueError(f"{name} must be an array of numbers: its rows differ in length") from None
+    if array.dtype.kind not in "fiu":
+        kinds = {"c": "complex numbers", "b": "truth values", "U": "text", "S": "text", "O": "objects"}
+        raise ValueError(f"{name} must hold real numbers, got {kinds.get(array.dtype.kind, str(array.dtype))}")
+    return array.astype(np.float64, copy=False)
+
+
+def as_number(name: str, value: float) -> float:
+    """One real number as a float, infinite or NaN allowed; ValueError names an array, text, a complex number."""
+    array = as_numbers(name, value)
+    if array.ndim:
+        raise ValueError(f"{name} must be one number, got shape {array.shape}")
+    return float(array)
+
+
+def check_finite(name: str, value: float) -> float:
+    """One finite number; ValueError names it otherwise."""
+    number = as_number(name, value)
+    if not np.isfinite(number):
+        raise ValueError(f"{name} = {value} must be a finite number")
+    return number
+
+
 def as_vector(name: str, values: ArrayLike, size: int | None = None) -> Array:
     """`values` as a float64 vector, all finite, of length `size` where one is stated; ValueError otherwise."""
-    array = np.asarray(values, dtype=np.float64)
+    array = as_numbers(name, values)
     if array.ndim != 1 or array.size == 0:
         raise ValueError(f"{name} must be a non-empty vector, got shape {array.shape}")
     if size is not None and array.size != size:
@@ -44,7 +77,7 @@ def check_distribution(name: str, probabilities: ArrayLike, size: int | None = N
 
 def check_square(name: str, matrix: ArrayLike) -> Array:
     """A finite square float64 matrix; ValueError names the first entry that is not finite."""
-    array = np.asarray(matrix, dtype=np.float64)
+    array = as_numbers(name, matrix)
     if array.ndim != 2 or array.shape[0] != array.shape[1] or array.size == 0:
         raise ValueError(f"{name} must be a non-empty square matrix, got shape {array.shape}")
     if not np.isfinite(array.sum()) and not np.isfinite(array).all():  # one pass unless something is wrong
@@ -100,7 +133,7 @@ def check_bt_beta(bt_beta: float) -> float:
 
 def check_positive(name: str, value: float) -> float:
     """A finite number > 0; ValueError names it otherwise."""
-    number = float(value)
+    number = as_number(name, value)
     if not (np.isfinite(number) and number > 0):
         raise ValueError(f"{name} = {value} must be a finite number > 0")
     return number
@@ -108,7 +141,7 @@ def check_positive(name: str, value: float) -> float:
 
 def check_tau(tau: float) -> float:
     """A KL budget in nats: a number ≥ 0, `inf` for no constraint."""
-    number = float(tau)
+    number = as_number("tau", tau)
     if np.isnan(number) or number < 0:
         raise ValueError(f"tau = {tau} must be >= 0 (inf for no constraint)")
     return number

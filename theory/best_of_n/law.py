@@ -25,7 +25,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import xlogy
 
 from theory.best_of_n.order_statistics import check_count
-from theory.validate import Array, as_vector, check_distribution
+from theory.validate import Array, as_number, as_numbers, as_vector, check_distribution
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,7 +96,7 @@ def best_of_n_law(policy: ArrayLike, rewards: ArrayLike, n: int) -> Array:
     levels = _levels(policy, rewards)
     best = np.exp(levels.log_best(check_count("n", n)))
     ratio = np.divide(best, levels.mass, out=np.zeros_like(best), where=levels.mass > 0)
-    return np.asarray(policy, dtype=np.float64) * ratio[levels.of]
+    return as_vector("policy", policy) * ratio[levels.of]
 
 
 def best_of_n_reward(policy: ArrayLike, rewards: ArrayLike, n: int) -> float:
@@ -275,14 +275,15 @@ def _power_difference(n: int, intervals: Array) -> Array:
 
 
 def _check_ties(ties: float) -> float:
-    if not 0.0 <= ties <= 1.0:
+    credit = as_number("ties", ties)
+    if not 0.0 <= credit <= 1.0:
         raise ValueError(f"ties = {ties} must be in [0, 1]")
-    return float(ties)
+    return credit
 
 
 def _check_atoms(atoms: ArrayLike) -> Array:
     """(L, 2) intervals 0 ≤ F₋ < F ≤ 1 that do not overlap, in ascending order; ValueError names the first that does."""
-    intervals = np.asarray(atoms, dtype=np.float64)
+    intervals = as_numbers("atoms", atoms)
     if intervals.size and (intervals.ndim != 2 or intervals.shape[1] != 2):
         raise ValueError(f"atoms must be pairs (F-, F), shape (L, 2), got shape {intervals.shape}")
     intervals = intervals.reshape(-1, 2)

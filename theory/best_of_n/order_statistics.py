@@ -17,7 +17,7 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.special import betaincinv, log_ndtr, ndtr
 
-from theory.validate import Array
+from theory.validate import Array, as_number
 
 #: Largest N for which `equivalent_n` looks; Φ(−12) · 10¹⁵ is still far below rounding.
 LARGEST_N = 1e15
@@ -27,7 +27,8 @@ LOW, HIGH = -9.0, 12.0
 
 def check_count(name: str, value: float) -> int:
     """A whole number ≥ 1 as an int; ValueError names it otherwise."""
-    if not (isinstance(value, int | float | np.integer | np.floating) and float(value).is_integer() and value >= 1):
+    number = as_number(name, value)
+    if not (number.is_integer() and number >= 1):
         raise ValueError(f"{name} = {value} must be a whole number >= 1")
     return int(value)
 
@@ -70,7 +71,7 @@ def expected_max(n: float) -> float:
     >>> round(expected_max(16), 6)
     1.765991
     """
-    n = float(n)
+    n = as_number("n", n)
     if not 1.0 <= n <= LARGEST_N:
         raise ValueError(f"n = {n:g} must be in [1, {LARGEST_N:g}]")
     x, w = _panels(LOW, HIGH, 42, 16)
@@ -87,7 +88,7 @@ def expected_best(upper_quantile: Callable[[Array], Array], n: float) -> float:
     The best of n is exceeded in a single draw with probability p = 1 − e^{−s/n}, s exponential. In y = log s the
     integrand e^{y − e^y}·q is smooth; the rule's relative error is below 1e-10 for such laws.
     """
-    n = float(n)
+    n = as_number("n", n)
     if not 1.0 <= n <= LARGEST_N:
         raise ValueError(f"n = {n:g} must be in [1, {LARGEST_N:g}]")
     # s up to 38 (e^{-38} = 3e-17), but p must stay below 1 in float64.

@@ -31,7 +31,7 @@ from scipy.special import xlogy
 from theory.density_ratio.ratios import check_laws, check_share, measures
 from theory.divergences.generators import Infinite
 from theory.policy.kl_ball import kl
-from theory.validate import Array
+from theory.validate import Array, as_numbers
 
 Reduction = Literal["class_mean", "pooled"]
 
@@ -149,10 +149,16 @@ def measure_loss(member: str, log_ratio: Array, numerator: Array, denominator: A
     """Σ p̃ ℓ(lr) + q̃ m(lr) for nonnegative measures, with 0·∞ = 0. No checks beyond the member's name."""
     losses = _member(member)
     seen, met = numerator > 0, denominator > 0
-    with np.errstate(over="ignore"):  # e^lr beyond float64 is an infinite loss
-        return float(
+    with np.errstate(over="ignore", invalid="ignore"):  # e^lr beyond float64 is an infinite loss
+        value = float(
             numerator[seen] @ losses.numerator(log_ratio[seen]) + denominator[met] @ losses.denominator(log_ratio[met])
         )
+        if not math.isnan(value):
+            return value
+        terms = np.zeros(log_ratio.size)
+        terms[seen] = numerator[seen] * losses.numerator(log_ratio[seen])
+        terms[met] += denominator[met] * losses.denominator(log_ratio[met])
+    return _infinite_sum({"log_ratio": terms})
 
 
 def batch_loss(
@@ -172,15 +178,33 @@ def batch_loss(
     weight = 0.0 if alpha is None else check_share("alpha", alpha)
     losses = _member(member)
     good, bad = _log_ratios("chosen", chosen), _log_ratios("rejected", rejected)
-    terms = losses.numerator(good)
-    if alpha is not None:
-        terms = terms + weight * losses.denominator(good)
-    others = (1.0 - weight) * losses.denominator(bad)
-    if reduction == "class_mean":
-        return float(terms.mean() + others.mean())
-    if reduction == "pooled":
-        return float((terms.sum() + others.sum()) / (good.size + bad.size))
-    raise ValueError(f"reduction = {reduction!r} must be 'class_mean' or 'pooled'")
+    if reduction not in ("class_mean", "pooled"):
+        raise ValueError(f"reduction = {reduction!r} must be 'class_mean' or 'pooled'")
+    with np.errstate(over="ignore", invalid="ignore"):
+        terms = losses.numerator(good)
+        if alpha is not None:
+            terms = terms + weight * losses.denominator(good)
+        others = (1.0 - weight) * losses.denominator(bad)
+        if reduction == "class_mean":
+            value = float(terms.mean() + others.mean())
+        else:
+            value = float((terms.sum() + others.sum()) / (good.size + bad.size))
+    if not math.isnan(value):
+        return value
+    return _infinite_sum({"chosen": terms, "rejected": others})
+
+
+def _infinite_sum(parts: dict[str, Array]) -> float:
+    """The sum of terms of which some are ∞ − ∞; there e^{2lr} or e^{lr} of the denominator outgrows the numerator."""
+    where = [f"{name}[{i}]" for name, terms in parts.items() for i in range(terms.size)]
+    everything = np.concatenate(list(parts.values()))
+    everything = np.where(np.isnan(everything), np.inf, everything)
+    up, down = np.flatnonzero(everything == np.inf), np.flatnonzero(everything == -np.inf)
+    if up.size and down.size:
+        raise ValueError(
+            f"{where[up[0]]} makes the loss +inf and {where[down[0]]} makes it -inf: together they have no value"
+        )
+    return float(everything.sum())
 
 
 def minimum(
@@ -208,7 +232,7 @@ def minimum(
 
 def _log_ratios(name: str, values: ArrayLike) -> Array:
     """A non-empty vector of log-ratios, infinite ones allowed, NaN not."""
-    array = np.asarray(values, dtype=np.float64)
+    array = as_numbers(name, values)
     if array.ndim != 1:
         raise ValueError(f"{name} must be a vector, got shape {array.shape}")
     if array.size == 0:

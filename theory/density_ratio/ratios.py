@@ -16,7 +16,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
-from theory.validate import Array, check_distribution
+from theory.validate import Array, as_number, check_distribution
 
 
 def density_ratio(p: ArrayLike, q: ArrayLike, *, infinite: Literal["raise", "keep"] = "raise") -> Array:
@@ -217,9 +217,7 @@ def ratio_variance(p: ArrayLike, q: ArrayLike, n_p: int, n_q: int, alpha: float 
     """
     p, q = check_laws(p, q)
     weight = 0.0 if alpha == 0.0 else check_share("alpha", alpha)
-    for name, n in (("n_p", n_p), ("n_q", n_q)):
-        if not n >= 1:
-            raise ValueError(f"{name} = {n} must be >= 1: a class without examples has no law to estimate")
+    _check_sizes(n_p, n_q)
     if weight == 0.0:
         density_ratio(p, q)  # raises where the ratio is infinite
     d = q if weight == 0.0 else mixture(p, q, weight)
@@ -238,7 +236,7 @@ def relative_variance_bound(p: ArrayLike, n_p: int, n_q: int, alpha: float) -> A
     p : array_like, (A,)
         Law of preferred responses.
     n_p, n_q : int
-        Examples of each class.
+        Examples of each class, ≥ 1.
     alpha : float
         Share of p in the denominator, in (0, 1).
 
@@ -250,7 +248,7 @@ def relative_variance_bound(p: ArrayLike, n_p: int, n_q: int, alpha: float) -> A
     Raises
     ------
     ValueError
-        What is not a law; alpha outside (0, 1).
+        What is not a law; a class without examples; alpha outside (0, 1).
 
     References
     ----------
@@ -264,6 +262,7 @@ def relative_variance_bound(p: ArrayLike, n_p: int, n_q: int, alpha: float) -> A
     """
     p = check_distribution("p", p)
     weight = check_share("alpha", alpha)
+    _check_sizes(n_p, n_q)
     with np.errstate(divide="ignore"):
         return ((1.0 - p) / (16.0 * weight**2 * n_p) + 27.0 * (1.0 - weight) / (256.0 * weight**3 * n_q)) / p
 
@@ -274,6 +273,12 @@ def check_laws(p: ArrayLike, q: ArrayLike) -> tuple[Array, Array]:
     return p, check_distribution("q", q, p.size)
 
 
+def _check_sizes(n_p: float, n_q: float) -> None:
+    for name, n in (("n_p", n_p), ("n_q", n_q)):
+        if not 1 <= as_number(name, n) < math.inf:
+            raise ValueError(f"{name} = {n} must be >= 1: a class without examples has no law to estimate")
+
+
 def _require_some_mass(p: Array, q: Array) -> None:
     empty = np.flatnonzero((p == 0) & (q == 0))
     if empty.size:
@@ -282,7 +287,7 @@ def _require_some_mass(p: Array, q: Array) -> None:
 
 def check_share(name: str, value: float) -> float:
     """A number strictly between 0 and 1; ValueError names it."""
-    number = float(value)
+    number = as_number(name, value)
     if not 0.0 < number < 1.0:
         raise ValueError(f"{name} = {value} must lie strictly between 0 and 1")
     return number

@@ -23,6 +23,9 @@ from theory.bradley_terry import Population, product_pairs
 from theory.distortion.instance import Instance
 from theory.validate import Array, check_bt_beta, check_positive
 
+#: Largest β of I6, whose number of clones grows like 3.2·e^β.
+LARGEST_BETA = 700.0
+
 
 def _margin(z: float) -> float:
     """σ(z) − ½, accurate for small z."""
@@ -235,7 +238,7 @@ def rlhf_instance(bt_beta: float, eta: float = 1e-9) -> Instance:
     Parameters
     ----------
     bt_beta : float
-        β ≥ 1, so that 1/β ≤ 1.
+        β in [1, 700]: 1/β is a utility, and about 3.2·e^β clones are counted.
     eta : float
         η > 0; ε underflows from about 3e-3 down, so give solvers `log_reference`.
 
@@ -264,8 +267,11 @@ def rlhf_instance(bt_beta: float, eta: float = 1e-9) -> Instance:
     (220.26, 1.0)
     """
     beta = check_bt_beta(bt_beta)
-    if beta < 1:
-        raise ValueError(f"bt_beta = {bt_beta} must be >= 1 for the utility 1/bt_beta of a")
+    if not 1 <= beta <= LARGEST_BETA:
+        raise ValueError(
+            f"bt_beta = {bt_beta} must be in [1, {LARGEST_BETA:g}]: the utility of a is 1/bt_beta, and e^bt_beta "
+            "clones of c are counted in float64"
+        )
     check_positive("eta", eta)
     delta = 10.0 / (10.0 + math.exp(beta))
     clones = float(math.ceil(2.0 / (delta * (1.0 / 3.0 - math.e / 10.0))))

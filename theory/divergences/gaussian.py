@@ -22,7 +22,7 @@ from scipy.special import ndtr
 
 from theory.divergences.by_generator import resolve
 from theory.divergences.generators import Elementwise, Generator
-from theory.validate import Array, as_vector, check_square
+from theory.validate import Array, as_numbers, as_vector, check_finite, check_square
 
 #: Half-width of the range of integration in standard deviations, and Gauss–Legendre points per panel.
 TAIL, PANEL_POINTS = 14.0, 24
@@ -30,8 +30,8 @@ TAIL, PANEL_POINTS = 14.0, 24
 
 def check_gaussian(name: str, mean: ArrayLike, cov: ArrayLike) -> tuple[Array, Array]:
     """Mean (d,) and covariance (d, d), symmetric and positive definite; scalars stand for d = 1."""
-    m = as_vector(f"mean{name}", np.atleast_1d(np.asarray(mean, dtype=np.float64)))
-    S = check_square(f"cov{name}", np.atleast_2d(np.asarray(cov, dtype=np.float64)))
+    m = as_vector(f"mean{name}", np.atleast_1d(as_numbers(f"mean{name}", mean)))
+    S = check_square(f"cov{name}", np.atleast_2d(as_numbers(f"cov{name}", cov)))
     if S.shape[0] != m.size:
         raise ValueError(f"cov{name} is {S.shape[0]} x {S.shape[0]}, mean{name} has {m.size} entries")
     if np.abs(S - S.T).max() > 1e-10 * np.abs(S).max():
@@ -94,17 +94,16 @@ def squared_hellinger_gaussian(mean1: ArrayLike, cov1: ArrayLike, mean2: ArrayLi
 def log_affinity(order: float, mean1: ArrayLike, cov1: ArrayLike, mean2: ArrayLike, cov2: ArrayLike) -> float:
     """log ∫ p^a q^{1−a} for a real order a; inf where the integral diverges (possible for a outside [0, 1])."""
     (m1, S1), (m2, S2) = _pair(mean1, cov1, mean2, cov2)
-    a = float(order)
-    precision1, precision2 = (cho_solve(cho_factor(S), np.eye(m1.size)) for S in (S1, S2))
-    mixed = a * precision1 + (1.0 - a) * precision2
+    a = check_finite("order", order)
+    # aS₁⁻¹ + (1−a)S₂⁻¹ = S₁⁻¹ S S₂⁻¹: no inverse of either, and no difference of two numbers of the exponent's own size
+    S = a * S2 + (1.0 - a) * S1
     try:
-        factor = cho_factor(0.5 * (mixed + mixed.T))
+        factor = cho_factor(S)
     except np.linalg.LinAlgError:
         return math.inf
-    # completing the square around m₂: p^a q^{1−a} ∝ exp(−½a ΔᵀS₁⁻¹Δ + ½a² ΔᵀS₁⁻¹ M⁻¹ S₁⁻¹Δ)
-    pull = a * (precision1 @ (m1 - m2))
-    exponent = -0.5 * float(pull @ (m1 - m2)) + 0.5 * float(pull @ cho_solve(factor, pull))
-    return exponent - 0.5 * (_log_det(mixed) + a * _log_det(S1) + (1.0 - a) * _log_det(S2))
+    delta = m1 - m2
+    exponent = -0.5 * a * (1.0 - a) * float(delta @ cho_solve(factor, delta))
+    return exponent - 0.5 * (_log_det(S) - (1.0 - a) * _log_det(S1) - a * _log_det(S2))
 
 
 def f_divergence_gaussian(

@@ -3,6 +3,7 @@
   theory.policy.newton     Newton on the response map where a KL term binds: a few products with P
   growing support        the game on a few alternatives, to which those the best response misses are added
   theory.policy.interior_point  the central path, one dense factorisation per step: dense equilibria and all the rest
+  theory.policy.lottery  a linear program, where the path to a degenerate lottery stops early
 
 A growing support at most doubles and stops at a quarter of the alternatives, and Newton takes back few steps,
 so that the attempts that fail cost a fraction of the central path that follows.
@@ -23,6 +24,7 @@ from scipy.special import logsumexp
 
 from theory.policy.interior_point import PathPoint, central_path
 from theory.policy.kl_ball import KLBall, tilt
+from theory.policy.lottery import vertex_lotteries
 from theory.policy.newton import fixed_point
 from theory.validate import Array
 
@@ -38,6 +40,9 @@ SUPPORT_SEEN = 1e-6
 PATIENCE = 4
 #: Games up to this size go to the central path at once; supports grow by at least a quarter of it.
 SMALL = 32
+#: From this weight of the penalty, beside payoffs of order one, the response to a policy is a contraction by 1e-4 and
+#: few steps leave nothing; the gap is then weight·KL(π‖response), which the difference of its two sides has lost.
+HEAVY, HEAVY_STEPS = 1e4, 6
 #: A support beyond this share of the alternatives is dense: the whole game is then cheaper.
 SPARSE_SHARE = 0.25
 
@@ -71,6 +76,8 @@ class Game:
         """What the best response to the policy gains, in closed form: the certificate."""
         values = self.payoffs(policy)
         if self.weight > 0:
+            if self.weight > HEAVY:
+                return self.weight * _distance(policy, self.response(values))
             peak = float(logsumexp(self.ball.log_reference + values / self.weight))
             return self.weight * (peak + self.ball.distance(policy)) - float(policy @ values)
         return float(values.max()) if self.free else float(self.response(values) @ values)
@@ -116,7 +123,13 @@ def _attempts(game: Game, target: float) -> Iterator[tuple[Array, str]]:
         if sparse is not None:
             yield sparse, "growing support"
         yield _central(game, target), "interior point"
+        yield from ((policy, "linear program") for policy in vertex_lotteries(game.P))
         return
+    if game.weight > HEAVY:
+        policy = np.exp(game.ball.log_reference)
+        for _ in range(HEAVY_STEPS):
+            policy = game.response(game.payoffs(policy))
+        yield policy, "repeated best responses"
     if game.ball.tau == 0.0:
         yield np.exp(game.ball.log_reference), "the reference"
         return
@@ -136,6 +149,13 @@ def _attempts(game: Game, target: float) -> Iterator[tuple[Array, str]]:
         if grown is not None:
             yield grown, "growing support"
     yield _central(game, target), "interior point"
+
+
+def _distance(p: Array, q: Array) -> float:
+    """KL(p‖q) of two laws that nearly agree: Σ p(d + e^{−d} − 1), d = log p/q, no term negative."""
+    held = (p > 0) & (q > 0)
+    d = np.log(p[held]) - np.log(q[held])
+    return float(p[held] @ (d + np.expm1(-d)) + q[~held].sum()) if not (p[q == 0] > 0).any() else math.inf
 
 
 def _newton(game: Game, target: float, start: Array | None = None, slope: float | None = None) -> Array | None:

@@ -16,6 +16,11 @@ from scipy.special import xlogy
 
 from theory.validate import Array, as_vector, check_distribution, check_tau, resolve_log_reference
 
+#: Budgets below this, nats, need the KL of a tilt to its own relative accuracy.
+SMALL_BUDGET = 1e-6
+#: How far inside the ball, relative to tau, a maximiser may lie.
+RADIUS_ACCURACY = 1e-12
+
 
 def kl(p: ArrayLike, q: ArrayLike) -> float:
     """KL(p‖q) = Σ_x p(x) log(p(x)/q(x)), with 0 log 0 = 0.
@@ -96,7 +101,7 @@ class KLBall:
             return restrict(self.log_reference, top)
         if self.tau == 0.0:
             return np.exp(self.log_reference)
-        return tilt(self.log_reference, _active_slope(v, self.log_reference, self.tau) * v)
+        return _on_the_sphere(v, self.log_reference, self.tau)
 
 
 def tilt(log_reference: Array, scores: Array) -> Array:
@@ -188,17 +193,18 @@ def maximize_in_kl_ball(
     return KLBall.around(v.size, reference, log_reference, tau).maximize(v, tie_tolerance)
 
 
-def _active_slope(v: Array, log_ref: Array, tau: float) -> float:
-    """s > 0 with KL(π_s‖π_ref) = tau, from the feasible side; v ≤ 0 with maximum 0, maximisers out of reach."""
+def _on_the_sphere(v: Array, log_ref: Array, tau: float) -> Array:
+    """π_s ∝ π_ref·e^{sv} with KL(π_s‖π_ref) = tau, from inside; v ≤ 0, its maximum 0, the maximisers out of reach."""
+    spread = float(-v.min())
+    if not 1e-100 < spread < 1e100:
+        v, spread = v / spread, 1.0
+    away = _small_kl if tau < SMALL_BUDGET else _kl_of_tilt
 
     def excess(log_slope: float) -> float:
-        slope = math.exp(log_slope)
-        policy = tilt(log_ref, slope * v)
-        # KL(π_s‖π_ref) = s·Σ π_s v − log Σ π_ref e^{s v}
-        return slope * float(policy @ v) - float(np.logaddexp.reduce(log_ref + slope * v)) - tau
+        return away(math.exp(log_slope) * v, log_ref) - tau
 
     # The spread of v sets the scale; each end then moves by a factor of ten until the root is inside.
-    low = high = -math.log(float(-v.min()))
+    low = high = -math.log(spread)
     while excess(low) > 0:
         low -= math.log(10)
     while excess(high) < 0:
@@ -208,4 +214,37 @@ def _active_slope(v: Array, log_ref: Array, tau: float) -> float:
     step = 1e-15
     while excess(root) > 0 and step < 1e-9:
         root, step = root - step * max(1.0, abs(root)), 2 * step
-    return math.exp(root)
+    inside = tilt(log_ref, math.exp(root) * v)
+    if tau < SMALL_BUDGET or excess(root) > -RADIUS_ACCURACY * tau:
+        return inside
+    # At log π_ref = −10⁹ neighbouring slopes differ in their policies: the radius lies on the segment between two.
+    outside = tilt(log_ref, math.exp(root + 2.0 * step * max(1.0, abs(root))) * v)
+
+    def miss(share: float) -> float:
+        return kl_from_log((1.0 - share) * inside + share * outside, log_ref) - tau
+
+    if not miss(0.0) < 0.0 < miss(1.0):
+        return inside
+    share = brentq(miss, 0.0, 1.0, xtol=1e-15)
+    return (1.0 - share) * inside + share * outside
+
+
+def _kl_of_tilt(scores: Array, log_ref: Array) -> float:
+    """KL(π‖π_ref) = Σ π·scores − log Σ π_ref e^{scores} of π ∝ π_ref·e^{scores}."""
+    return float(tilt(log_ref, scores) @ scores) - float(np.logaddexp.reduce(log_ref + scores))
+
+
+def _small_kl(scores: Array, log_ref: Array) -> float:
+    """The same without a difference of numbers larger than itself: Σ π_ref φ(log π/π_ref), φ(d) = d·e^d − e^d + 1."""
+    ref = np.exp(log_ref)
+    x = scores - ref @ scores / ref.sum()
+    # beyond d = 1 by log π_ref + d, which is finite where π_ref has underflowed
+    with np.errstate(over="ignore", under="ignore"):
+        grown = np.where(x > 1.0, np.exp(log_ref + x) - ref, ref * np.expm1(np.minimum(x, 1.0)))
+        if not math.isfinite(total := float(grown.sum())):
+            return math.inf  # far beyond any budget
+        d = x - math.log1p(total / float(ref.sum()))
+        near = np.minimum(d, 1.0)
+        series = near * near * (0.5 + near * (1 / 3 + near * (0.125 + near / 30)))
+        terms = ref * np.where(np.abs(d) < 1e-4, series, near * np.exp(near) - np.expm1(near))
+        return float(np.where(d > 1.0, np.exp(log_ref + d) * (d - 1.0) + ref, terms).sum())

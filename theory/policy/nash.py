@@ -6,7 +6,8 @@ symmetric and worth 0, and an equilibrium strategy is one policy that no policy 
     max over π ∈ K of min over π' ∈ K of πᵀMπ',    K = {π : KL(π‖π_ref) ≤ tau}   (tau = ∞: every policy),
 
 or its penalty form, with −weight·KL(π‖π_ref) + weight·KL(π'‖π_ref) in the payoff. The certificate of every
-solution is its exploitability, what the best response to the returned policy gains, in closed form. How it is
+solution is its exploitability, what the best response to the returned policy gains, in closed form; the largest
+that is accepted shrinks with the payoffs where they are faint, max|M| < 10⁻³. How it is
 found is `theory.policy.equilibrium`; the status of a solution names the method.
 
 Source: Munos et al., "Nash learning from human feedback" (arXiv 2312.00886), for the game; Gölz, Haghtalab,
@@ -20,33 +21,47 @@ from __future__ import annotations
 
 import math
 import warnings
+from functools import partial
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from theory.policy.equilibrium import Game, equilibrium
 from theory.policy.kl_ball import KLBall
+from theory.policy.lottery import most_mixed_lottery
 from theory.solution import GAP_TOLERANCE, CertificateError, Solution, certified
-from theory.validate import check_positive, check_win_rates, require_reference
+from theory.validate import Array, check_positive, check_win_rates, require_reference
 
 #: The methods aim below the certificate by this factor, so that rounding does not decide it.
 AIM = 0.01
 #: A KL constraint counts as active where less than this share of tau is left.
 ACTIVE = 1e-6
+#: Games whose largest |M| is below this are scaled up to order one, so that a gap means the same in every game: at
+#: most 1e-6 of the largest payoff at the default tolerance.
+FAINT = 1e-3
+#: Where P + Pᵀ misses 1 by more than this share of the largest |M|, its margins are not there to be read.
+READABLE = 0.01
 
 
-def maximal_lottery(win_rates: ArrayLike, *, tolerance: float = GAP_TOLERANCE) -> Solution:
+def maximal_lottery(
+    win_rates: ArrayLike, *, tolerance: float = GAP_TOLERANCE, choice: Literal["first", "max_entropy"] = "first"
+) -> Solution:
     """A mixed equilibrium of the win-rate game: π ≥ 0, Σπ = 1 and πᵀM ≥ −gap entrywise, M = P − ½.
 
-    Where several policies are equilibria it is one of them: the average of the alternatives that lose to none, if any.
-    Special cases: a Condorcet winner; the uniform policy where all win rates are ½.
+    Special cases: a Condorcet winner; the uniform policy where all win rates are ½. Games drawn from a density have one
+    equilibrium. Where there are several, `choice` says which is returned.
 
     Parameters
     ----------
     win_rates : array_like, (A, A)
         P(x≻y) in [0, 1], P(x≻y) + P(y≻x) = 1.
     tolerance : float
-        Largest gap that may be returned, > 0.
+        Largest gap that may be returned, > 0; where max|M| < 10⁻³, at most this times 4·max|M|.
+    choice : {"first", "max_entropy"}
+        Of several equilibria, "first": the average of the alternatives that lose to none, if any; else the first that
+        is found, which depends on the order of the alternatives and on rounding. "max_entropy": the one of largest
+        entropy, which is unique and treats clones alike.
 
     Returns
     -------
@@ -72,7 +87,10 @@ def maximal_lottery(win_rates: ArrayLike, *, tolerance: float = GAP_TOLERANCE) -
     array([0.5   , 0.3333, 0.1667])
     """
     P = check_win_rates(win_rates)
-    return _solve(Game(P, KLBall.around(P.shape[0], None, None, math.inf)), tolerance)
+    if choice not in ("first", "max_entropy"):
+        raise ValueError(f"choice = {choice!r} must be 'first' or 'max_entropy'")
+    ball = KLBall.around(P.shape[0], None, None, math.inf)
+    return _solve(P, ball, 0.0, tolerance, most_mixed=choice == "max_entropy")
 
 
 def nlhf(
@@ -98,7 +116,7 @@ def nlhf(
     log_reference : array_like, (A,), optional
         log π_ref in nats, in place of `reference` where that underflows.
     tolerance : float
-        Largest gap that may be returned, > 0.
+        Largest gap that may be returned, > 0, as in `maximal_lottery`.
 
     Returns
     -------
@@ -124,7 +142,7 @@ def nlhf(
     array([0.532, 0.223, 0.245])
     """
     P = check_win_rates(win_rates)
-    return _solve(Game(P, KLBall.around(P.shape[0], reference, log_reference, tau)), tolerance)
+    return _solve(P, KLBall.around(P.shape[0], reference, log_reference, tau), 0.0, tolerance)
 
 
 def nlhf_regularized(
@@ -154,7 +172,7 @@ def nlhf_regularized(
     log_reference : array_like, (A,), optional
         log π_ref in nats, in place of `reference` where that underflows.
     tolerance : float
-        Largest gap that may be returned, > 0.
+        Largest gap that may be returned, > 0, as in `maximal_lottery`.
 
     Returns
     -------
@@ -182,7 +200,7 @@ def nlhf_regularized(
     P = check_win_rates(win_rates)
     weight = check_positive("weight", weight)
     log_ref = require_reference(reference, log_reference, P.shape[0], "nlhf_regularized")
-    return _solve(Game(P, KLBall(log_ref), weight), tolerance)
+    return _solve(P, KLBall(log_ref), weight, tolerance)
 
 
 def nlhf_cvxpy(win_rates: ArrayLike, reference: ArrayLike, tau: float, *, tolerance: float = 1e-6) -> Solution:
@@ -220,22 +238,49 @@ def nlhf_cvxpy(win_rates: ArrayLike, reference: ArrayLike, tau: float, *, tolera
             raise CertificateError(f"CLARABEL stopped without a point: {error}") from error
     if policy.value is None:
         raise CertificateError(f"CLARABEL stopped without a point: {problem.status}")
-    game = Game(P, ball)
+    game, scale = _scaled(P, ball, 0.0)
     inside = game.inside(np.maximum(policy.value, 0.0))
-    gap = game.gap(inside)
-    return certified(Solution(inside, 0.0 - gap, gap, f"cvxpy, CLARABEL: {problem.status}"), tolerance)
+    return _vouched(game, scale, inside, f"cvxpy, CLARABEL: {problem.status}", tolerance)
 
 
-def _solve(game: Game, tolerance: float) -> Solution:
-    """The certified equilibrium of the game."""
+def _solve(P: Array, ball: KLBall, weight: float, tolerance: float, *, most_mixed: bool = False) -> Solution:
+    """The certified equilibrium of the game; of a free one the most mixed, if asked for."""
     tolerance = check_positive("tolerance", tolerance)
-    policy, method = equilibrium(game, AIM * tolerance)
-    gap = game.gap(policy)
-    if game.weight > 0:
-        form = f"KL weight {game.weight:g}"
+    game, scale = _scaled(P, ball, weight)
+    find = partial(most_mixed_lottery, game.P) if most_mixed else partial(equilibrium, game)
+    policy, method = find(AIM * tolerance)
+    if weight > 0:
+        form = f"KL weight {weight:g}"
     elif game.free:
         form = "no KL constraint"
     else:
-        slack = game.ball.tau - game.ball.distance(policy)
-        form = "KL constraint " + ("inactive" if slack > ACTIVE * game.ball.tau else "active")
-    return certified(Solution(policy, 0.0 - gap, gap, f"{method}; {form}"), tolerance)
+        slack = ball.tau - ball.distance(policy)
+        form = "KL constraint " + ("inactive" if slack > ACTIVE * ball.tau else "active")
+    return _vouched(game, scale, policy, f"{method}; {form}", tolerance)
+
+
+def _vouched(game: Game, scale: float, policy: Array, status: str, tolerance: float) -> Solution:
+    """The policy with its gap in the payoffs' own unit; judged in that of the game, whose payoffs are of order one."""
+    gap = game.gap(policy)
+    certified(Solution(policy, 0.0 - gap, gap, status), tolerance)
+    return Solution(policy, 0.0 - gap * scale, gap * scale, status)
+
+
+def _scaled(P: Array, ball: KLBall, weight: float) -> tuple[Game, float]:
+    """The game, M over a power of two (which is exact) where it is faint, so that max|M| ≥ ¼; and that power, else 1.
+
+    Scaled up, what P + Pᵀ misses of 1 counts too: a faint game is read as M = ½(P − Pᵀ).
+    """
+    margins = P - 0.5
+    largest = float(np.abs(margins).max())
+    if largest >= FAINT or largest == 0.0:
+        return Game(P, ball, weight), 1.0
+    slack = np.abs(margins + margins.T)
+    if slack.max() > READABLE * largest:
+        x, y = np.unravel_index(int(slack.argmax()), P.shape)
+        raise ValueError(
+            f"win_rates[{x}, {y}] + win_rates[{y}, {x}] misses 1 by {slack.max():.1e}, too much beside margins "
+            f"of at most {largest:.1e}"
+        )
+    scale = math.ldexp(1.0, math.frexp(largest)[1] + 1)
+    return Game(0.5 + 0.5 * (margins - margins.T) / scale, ball, weight / scale), scale

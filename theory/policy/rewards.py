@@ -65,7 +65,8 @@ def rlhf(
     clip : float, optional
         Level ≥ 0 at which `clip_rewards` clips r before the policy step.
     tie_tolerance : float
-        Rewards (nats) this close to the best share the mass as the reference does.
+        Rewards (nats) this close to the best share the mass as the reference does; of rewards that span less than one
+        nat, this share of their span.
 
     Returns
     -------
@@ -95,7 +96,8 @@ def rlhf(
     if clip is not None:
         weights = None if log_reference is None else np.exp(as_vector("log_reference", log_reference))
         rewards = clip_rewards(rewards, clip, reference if weights is None else weights)
-    return maximize_in_kl_ball(rewards, reference, tau, log_reference=log_reference, tie_tolerance=tie_tolerance)
+    ties = tie_tolerance * min(1.0, float(np.ptp(rewards)))
+    return maximize_in_kl_ball(rewards, reference, tau, log_reference=log_reference, tie_tolerance=ties)
 
 
 def clip_rewards(rewards: ArrayLike, level: float, center: ArrayLike | None = None) -> Array:

@@ -73,3 +73,14 @@ def test_shares_outside_the_open_interval(call, message, bad):
 def test_bad_input_is_named(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@pytest.mark.parametrize(
+    ("n_p", "n_q", "message"),
+    [(-1, 9, "n_p = -1"), (9, 0, "n_q = 0"), (math.nan, 9, "n_p = nan"), (9, math.inf, "n_q")],
+)
+def test_a_class_without_examples_has_no_variance(n_p: float, n_q: float, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        ratios.relative_variance_bound(P, n_p, n_q, 0.5)
+    with pytest.raises(ValueError, match=message):
+        ratios.ratio_variance(P, Q, n_p, n_q, 0.5)

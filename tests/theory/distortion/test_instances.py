@@ -131,3 +131,12 @@ def test_i9_with_too_many_other_pairs_stops_half_way():
 def test_bad_parameters(build, message):
     with pytest.raises(ValueError, match=message):
         build()
+
+
+def test_the_range_of_beta_of_i6() -> None:
+    """e^β clones are counted in float64: up to 700, and beyond it the range is named instead of an overflow."""
+    instance = rlhf_instance(700.0)
+    assert np.isfinite(instance.multiplicity).all()
+    np.testing.assert_allclose(instance.pair_weights.sum(), 1.0)
+    with pytest.raises(ValueError, match=r"bt_beta = 1000 must be in \[1, 700\]"):
+        rlhf_instance(1000)

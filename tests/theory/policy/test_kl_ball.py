@@ -98,3 +98,28 @@ def test_bad_input(arguments, message):
         maximize_in_kl_ball(**arguments)
     with pytest.raises(ValueError, match="not both"):
         maximize_in_kl_ball([1.0, 0.0], [0.5, 0.5], 1.0, log_reference=np.log([0.5, 0.5]))
+
+
+@pytest.mark.parametrize("tau", [1e-6, 1.01e-6, 1e-9, 1e-17, 1e-30])
+@pytest.mark.parametrize("p", [0.3, 1e-3, 0.999])
+def test_small_balls_have_the_radius_of_a_normal_law(tau, p):
+    """KL ≈ Δ²/(2p(1−p)) for two alternatives: the maximiser moves Δ = √(2 tau p(1−p)) of mass, however small tau."""
+    moved = maximize_in_kl_ball([1.0, 0.0], [p, 1.0 - p], tau)[0] - p
+    expected = math.sqrt(2.0 * tau * p * (1.0 - p))
+    assert moved == pytest.approx(expected, rel=10 * expected / min(p, 1 - p), abs=2e-16)
+
+
+@pytest.mark.parametrize("tau", [0.0, 5e-324, 1e-300, 1e-100, 1e-17, 1e-8, 1e-3])
+@pytest.mark.parametrize("values", [[1.0, 0.0, 0.5], [1e-310, 0.0, -1e-310], [1e300, -1e307, 0.0]])
+def test_no_budget_hangs(values, tau):
+    for logs in (np.log([0.3, 0.3, 0.4]), np.array([-1e9, 0.0, -2e9])):
+        policy = maximize_in_kl_ball(values, log_reference=logs, tau=tau)
+        assert kl_from_log(policy, logs) <= tau + 1e-12
+
+
+def test_far_alternatives_fill_the_ball():
+    """At log π_ref = −2·10⁹ a rounding error of the slope moves 10⁻⁷ of the mass: the radius is met all the same."""
+    logs = np.array([0.0, -2e9, -1.5e9, -1e9])
+    for tau in (1e3, 1e6, 1e8):
+        policy = maximize_in_kl_ball([0.0, 0.5, 0.1, 0.4], log_reference=logs, tau=tau)
+        assert tau * (1.0 - 1e-11) <= kl_from_log(policy, logs) <= tau * (1.0 + 1e-15)

@@ -1,0 +1,53 @@
+"""What the shared checks of input refuse: nothing is converted where a part of it would be lost or guessed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from theory.validate import as_number, as_numbers, as_vector, check_finite, check_positive, check_square, check_tau
+
+REFUSED = {
+    "masked array": np.ma.masked_array([0.5, 0.5], [False, True]),
+    "complex numbers": np.array([0.5 + 1j, 0.5]),
+    "text": ["0.5", "0.5"],
+    "truth values": [True, False],
+    "objects": np.array([0.5, 0.5], dtype=object),
+    "rows differ": [[0.5], [0.5, 0.5]],
+}
+
+
+@pytest.mark.parametrize("reason", REFUSED)
+def test_what_is_not_an_array_of_real_numbers(reason: str) -> None:
+    for check in (as_numbers, as_vector, check_square):
+        with pytest.raises(ValueError, match=f"^law .*{reason}"):
+            check("law", REFUSED[reason])
+
+
+SCALARS: list[tuple[Callable[[str, float], float], object, str]] = [
+    (check_finite, math.nan, "must be a finite number"),
+    (check_finite, -math.inf, "must be a finite number"),
+    (check_positive, 0.0, "> 0"),
+    *((check, bad, reason)
+      for check in (as_number, check_finite, check_positive, lambda _, x: check_tau(x))
+      for bad, reason in (("1.5", "text"), (1.5j, "complex"), ([1.5, 2], "shape"), (True, "truth"), (None, "objects"))),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("check", "bad", "reason"), SCALARS)
+def test_what_is_not_one_number(check: Callable[..., float], bad: object, reason: str) -> None:
+    with pytest.raises(ValueError, match=f"tau.*{reason}"):
+        check("tau", bad)
+
+
+def test_whole_numbers_and_columns_of_tables_pass() -> None:
+    assert as_vector("law", np.arange(3, dtype=np.int16)).dtype == np.float64
+    assert as_number("n", np.array(3)) == 3.0
+    table = np.ones((2, 2))
+    assert as_numbers("table", table) is table  # not copied
+    for shape in ((2, 1), (1, 2)):  # what would broadcast against a vector
+        with pytest.raises(ValueError, match=r"law must be a non-empty vector, got shape"):
+            as_vector("law", np.full(shape, 0.5))
