@@ -25,16 +25,18 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from llm_validation.catalogue.reference import fit_reference
+    from llm_validation.conformance import check_loss
     from llm_validation.generation.decode import best_of_n, speculative_rejection
     from llm_validation.model.model import load
     from llm_validation.preferences.train import train_on_preferences as align
     from llm_validation.rewards.model import train_reward_model
 
-__all__ = ["align", "best_of_n", "fit_reference", "load", "speculative_rejection", "train_reward_model"]
+__all__ = ["align", "best_of_n", "check_loss", "fit_reference", "load", "speculative_rejection", "train_reward_model"]
 
 _HOME = {
     "align": ("llm_validation.preferences.train", "train_on_preferences"),
     "best_of_n": ("llm_validation.generation.decode", "best_of_n"),
+    "check_loss": ("llm_validation.conformance", "check_loss"),
     "fit_reference": ("llm_validation.catalogue.reference", "fit_reference"),
     "load": ("llm_validation.model.model", "load"),
     "speculative_rejection": ("llm_validation.generation.decode", "speculative_rejection"),

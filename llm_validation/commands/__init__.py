@@ -2,6 +2,7 @@
 
     align     one loss on a file of preferences
     generate  Best-of-N and Speculative Rejection on prompts of a file
+    conform   what another loss does differently from ours
     compare   which verdicts differ between two folders of rows
 
 Examples

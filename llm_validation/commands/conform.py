@@ -1,0 +1,66 @@
+"""The command that says what somebody else's loss does differently from ours.
+
+    python -m llm_validation conform my_trainer:my_loss dpo --kl-beta 0.1
+
+`my_loss` is a function of four log-probabilities in a module that Python can import from where one stands.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from llm_validation.conformance import check_loss
+from llm_validation.losses.table import LOSSES
+
+
+def conform_main(arguments: Sequence[str]) -> int:
+    """Exit status 0 where nothing differs, 1 where something does, 2 for input that cannot be used."""
+    options = _parser().parse_args(arguments)
+    given = {name: getattr(options, name) for name in ("kl_beta", "alpha", "generator")}
+    try:
+        function = _function(options.function)
+        own = {name: value for name, value in given.items() if value is not None}
+        found = check_loss(function, options.loss, tokens=options.tokens, **own)
+    except ValueError as error:
+        print(f"conform: {error}", file=sys.stderr)
+        return 2
+    entry = LOSSES[options.loss]
+    print(f"{options.function} beside {options.loss} ({entry.source}; {entry.reduction})")
+    for sentence in found or ["no difference in value or gradient"]:
+        print(f"- {sentence}")
+    return 1 if found else 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m llm_validation conform", description="What a loss does differently from ours."
+    )
+    parser.add_argument("function", metavar="MODULE:FUNCTION", help="of four log-probabilities, torch tensors (B,)")
+    parser.add_argument("loss", choices=list(LOSSES), metavar="LOSS", help=", ".join(LOSSES))
+    parser.add_argument("--kl-beta", type=float, metavar="β", help="that the function has")
+    parser.add_argument("--alpha", type=float, metavar="α", help="that the function has, of PRO and RDRO")
+    parser.add_argument("--generator", help="of FDO")
+    parser.add_argument("--tokens", action="store_true", help="the function also takes the numbers of tokens of both")
+    return parser
+
+
+def _function(place: str) -> Callable[..., Any]:
+    """The function at module:name. ValueError for one that is not there."""
+    module, colon, name = place.partition(":")
+    if not colon:
+        raise ValueError(f"{place!r} must be MODULE:FUNCTION")
+    sys.path.insert(0, str(Path.cwd()))
+    try:
+        function = getattr(importlib.import_module(module), name, None)
+    except ImportError as error:
+        raise ValueError(f"module {module!r} cannot be imported: {error}") from error
+    finally:
+        sys.path.pop(0)
+    if not callable(function):
+        raise ValueError(f"module {module!r} has no function {name!r}")
+    return function  # type: ignore[no-any-return]

@@ -1,0 +1,135 @@
+"""What a trainer may do to a loss of ours, as changes that can be made to it; `llm_validation.conformance` reads it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from llm_validation.losses.probes import CLASSES, Case, OurLoss, Sides
+from llm_validation.losses.table import LOSSES
+
+
+@dataclass(frozen=True)
+class Change:
+    """What a trainer may do to our loss.
+
+    axis   only one change of an axis holds at a time;  says  the sentence, with {} for a number that is fitted
+    sides  (case, the four log-probabilities, kl_beta, number) → four log-probabilities
+    options (case, number) → keyword arguments of the loss
+    bounds of the number, which is searched on a line; None: there is none
+    """
+
+    axis: str
+    says: str
+    sides: Callable[[Case, Sides, float, float], Sides] | None = None
+    options: Callable[[Case, float], dict[str, Any]] | None = None
+    bounds: tuple[float, float] | None = None
+    number: float = 0.0
+
+
+def _replaced(position: int, make: Callable[[Sides], Tensor]) -> Callable[[Case, Sides, float, float], Sides]:
+    return lambda case, s, beta, number: tuple(make(s) if i == position else side for i, side in enumerate(s))
+
+
+def _per_token(case: Case, sides: Sides) -> Sides:
+    return tuple(side / count for side, count in zip(sides, case.tokens * 2, strict=True))
+
+
+def _offset(name: str) -> Callable[[Case, Sides, float, float], Sides]:
+    both = name in CLASSES
+    return lambda case, s, beta, δ: (*s[:2], s[2] + δ / beta, s[3] + δ / beta if both else s[3])
+
+
+def _around_mean(clamped: bool) -> Callable[[Case, Sides, float, float], Sides]:
+    """Rewards less their mean over the batch, without gradient."""
+
+    def sides(case: Case, s: Sides, beta: float, number: float) -> Sides:
+        mean = torch.cat([s[0] - s[2], s[1] - s[3]]).mean().detach()
+        mean = mean.clamp(min=0.0) if clamped else mean
+        return (*s[:2], s[2] + mean, s[3] + mean)
+
+    return sides
+
+
+def _reference_changes() -> list[Change]:
+    zero = torch.zeros_like
+    return [
+        Change("reference", "there is no reference: the log-probabilities themselves are the rewards",
+               lambda case, s, b, x: (*s[:2], zero(s[2]), zero(s[3]))),
+        Change("reference", "the reference of chosen is missing", _replaced(2, lambda s: zero(s[2]))),
+        Change("reference", "the reference of rejected is missing", _replaced(3, lambda s: zero(s[3]))),
+        Change("reference", "the reference is added, not taken off", lambda case, s, b, x: (*s[:2], -s[2], -s[3])),
+        Change("reference", "policy and reference are exchanged: the sign of the log-ratios is wrong",
+               lambda case, s, b, x: (s[2], s[3], s[0], s[1])),
+    ]  # fmt: skip
+
+
+def changes_of(ours: OurLoss, tokens: bool) -> list[Change]:
+    """Every change of this loss, those whose number is to be fitted last."""
+    name = ours.name
+    classes, words = name in CLASSES, LOSSES[name].reduction
+    changes = [
+        *_reference_changes(),
+        Change("detached", "no gradient flows through chosen (detached)", _replaced(0, lambda s: s[0].detach())),
+        Change("detached", "no gradient flows through rejected (detached)", _replaced(1, lambda s: s[1].detach())),
+        Change("reduction", f"the loss is the sum over its batch; ours is a {words}" if not classes else
+               f"each class is summed; ours takes {words}", options=lambda case, x: case.weights(classes, "sum")),
+    ]  # fmt: skip
+    if ours.kl_beta != 1.0:
+        changes.append(Change("beta", "kl_beta is left out of the rewards (it is 1 there)",
+                              options=lambda case, x: {"kl_beta": 1.0}))  # fmt: skip
+    if classes:
+        changes.append(Change("reduction", f"one mean over all examples (pooled); ours takes {words}",
+                              options=lambda case, x: case.weights(True, "pooled")))  # fmt: skip
+    else:
+        said = "the references of chosen and rejected are exchanged"
+        if name == "dpo":  # a difference of two log-ratios cannot tell the two
+            changes = [change for change in changes if "added" not in change.says]
+            said += ", or added, not taken off"
+        changes.append(Change("reference", said, lambda case, s, b, x: (s[0], s[1], s[3], s[2])))
+    if tokens:
+        changes.append(Change("tokens", "log-probabilities are means over tokens; ours are sums",
+                              lambda case, s, b, x: _per_token(case, s)))  # fmt: skip
+        changes.append(Change("tokens", "the policy's log-probabilities are means over tokens, the reference's are not",
+                              lambda case, s, b, x: (*_per_token(case, s)[:2], *s[2:])))  # fmt: skip
+    return [*changes, *_of_one_loss(name), *_fitted(ours)]
+
+
+def _of_one_loss(name: str) -> list[Change]:
+    """Of PRO's everything else, and of KLDO's log."""
+    changes: list[Change] = []
+    if name.startswith("pro_"):
+        changes.append(Change("hyper", "r(H), the reward of everything else, is 0; ours is exact",
+                              options=lambda case, x: {"hyper": "zero"}))  # fmt: skip
+        changes.append(
+            Change(
+                "detached",
+                "no gradient flows through r(H) (detached)",
+                options=lambda case, x: {"detached_hyper": True},
+            )
+        )
+    if name == "kldo":
+        changes.append(Change("log", "the log is taken inside the mean: E₋[r] in place of log E₋[e^r]",
+                              options=lambda case, x: {"mean_of_logs": True}))  # fmt: skip
+    return changes
+
+
+def _fitted(ours: OurLoss) -> list[Change]:
+    """Offsets, and changes whose number is searched."""
+    name, classes, changes = ours.name, ours.name in CLASSES, []
+    changes.append(Change("beta", f"kl_beta is {{}}; ours has {ours.kl_beta:g}", None,
+                          lambda case, x: {"kl_beta": x}, (1e-3, 5.0)))  # fmt: skip
+    if ours.alpha is not None:
+        changes.append(Change("alpha", f"alpha is {{}}; ours has {ours.alpha:g}", None,
+                              lambda case, x: {"alpha": x}, (-5.0, 10.0)))  # fmt: skip
+    for clamped in (True, False) if classes and name != "kldo" else ():
+        words = "their mean over the batch, but at least 0" if clamped else "their mean over the batch"
+        changes.append(Change("offset", f"rewards are taken less {words}; ours takes an argument, here 0",
+                              _around_mean(clamped)))  # fmt: skip
+    changes.append(Change("offset", "an offset of {} is taken off the rewards" + ("" if classes else "' difference"),
+                          _offset(name), None, (-6.0, 6.0)))  # fmt: skip
+    return changes

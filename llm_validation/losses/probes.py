@@ -1,0 +1,107 @@
+"""Small batches at which two losses are compared, and ours as functions of four log-probabilities at them."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from llm_validation.losses.table import LOSSES
+from simulate.montecarlo import generator
+
+Sides = tuple[Tensor, ...]
+#: Losses of two classes, which may differ in size.
+CLASSES = tuple(name for name, entry in LOSSES.items() if entry.feedback == "unpaired")
+#: Sizes of the batches: pairs, and chosen and rejected of two classes. Unlike sizes tell a sum from a mean.
+PAIRS, UNLIKE = (1, 3, 5, 8), ((3, 5), (1, 2), (6, 4), (2, 7))
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """Four log-probabilities, nats, and the tokens of chosen and of rejected."""
+
+    sides: Sides
+    tokens: tuple[Tensor, Tensor]
+
+    def weights(self, classes: bool, reduction: str) -> dict[str, Tensor]:
+        """Masses in place of the batch mean: "sum", or "pooled", one mean over both classes."""
+        if not classes:
+            return {"weight": torch.ones_like(self.sides[0])}
+        mass = 1.0 if reduction == "sum" else 1.0 / (self.sides[0].numel() + self.sides[1].numel())
+        sides = zip(("chosen_weight", "rejected_weight"), self.sides, strict=False)
+        return {name: torch.full_like(side, mass) for name, side in sides}
+
+
+def cases(name: str) -> list[Case]:
+    """Batches with small log-ratios, so that no clamp is near, and mass enough for what PRO calls everything else."""
+    sizes = UNLIKE if name in CLASSES else [(n, n) for n in PAIRS]
+    found = []
+    for number, both in enumerate(sizes):
+        rng = generator(0, "probes", number)
+        policy, ratios = ([rng.uniform(low, high, n) for n in both] for low, high in ((-3.0, -1.1), (-0.4, 0.9)))
+        reference = [p - r for p, r in zip(policy, ratios, strict=True)]
+        tokens = [torch.as_tensor(rng.integers(2, 9, n), dtype=torch.float64) for n in both]
+        sides = tuple(torch.as_tensor(side) for side in (*policy, *reference))
+        found.append(Case(sides, (tokens[0], tokens[1])))
+    return found
+
+
+def ray(name: str, side: int, log_ratio: float) -> Case:
+    """Two pairs, or classes of two and three; the first log-ratio of chosen (side 0) or rejected (1) is as given."""
+    both = (2, 3) if name in CLASSES else (2, 2)
+    policy = [torch.linspace(-1.5, -1.2, n, dtype=torch.float64) for n in both]
+    reference = [side - 0.1 for side in policy]
+    moved = reference if log_ratio > 0 else policy  # downwards either way: a probability is at most one
+    fixed = policy if log_ratio > 0 else reference
+    moved[side][0] = fixed[side][0] - abs(log_ratio)
+    return Case((*policy, *reference), (torch.ones(both[0]), torch.ones(both[1])))
+
+
+@dataclass(frozen=True)
+class OurLoss:
+    """A loss of the table as a function of four log-probabilities. PRO-B and PRO-S see scores ½ and −½."""
+
+    name: str
+    options: Mapping[str, Any]
+    kl_beta: float
+    alpha: float | None
+
+    def __call__(self, sides: Sides, given: Mapping[str, Any]) -> Tensor:
+        """The loss with `given` in place of its own options; `mean_of_logs` is a fault of KLDO."""
+        options = {**self.options, **given}
+        if self.name in ("ddro", "rdro"):
+            beta = options.pop("kl_beta", 1.0)
+            sides = tuple(beta * side for side in sides)
+        function, hyper = LOSSES[self.name].function, {k: v for k, v in options.items() if k.endswith("_hyper")}
+        if self.name == "pro_binary":
+            half = torch.full_like(sides[0], 0.5)
+            options |= {key: torch.cat(value) for key, value in hyper.items()}
+            if "weight" in options:
+                options["weight"] = torch.cat([options["weight"]] * 2)
+            return function(torch.cat(sides[:2]), torch.cat(sides[2:]), torch.cat([half, -half]), **options)
+        options |= {key: value[0] for key, value in hyper.items()}
+        if self.name == "pro_scalar":
+            scores = torch.tensor([0.5, -0.5], dtype=sides[0].dtype).expand(len(sides[0]), 2)
+            return function(torch.stack(sides[:2], 1), torch.stack(sides[2:], 1), scores, **options)
+        if options.pop("mean_of_logs", False):
+            rewards = [options["kl_beta"] * (p - q) for p, q in zip(sides[:2], sides[2:], strict=True)]
+            return -rewards[0].mean() + rewards[1].mean()
+        return function(*sides, **options)
+
+
+def our_loss(name: str, options: Mapping[str, Any]) -> OurLoss:
+    """A loss of the table with options of its own. ValueError names what there is not."""
+    if name not in LOSSES:
+        raise ValueError(f"no loss {name!r}; there are {', '.join(LOSSES)}")
+    known = {
+        k: p.default for k, p in inspect.signature(LOSSES[name].function).parameters.items() if p.kind == p.KEYWORD_ONLY
+    }
+    if unknown := sorted(options.keys() - known.keys()):
+        raise ValueError(f"{name} takes no {unknown[0]!r}; it takes {', '.join(known)}")
+    own = {**known, **options}
+    given = dict(options) | ({"kl_beta": own["kl_beta"]} if "kl_beta" in own else {})
+    return OurLoss(name, given, float(own.get("kl_beta", 1.0)), float(own["alpha"]) if "alpha" in own else None)

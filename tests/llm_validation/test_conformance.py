@@ -1,0 +1,169 @@
+"""The conformance suite finds a planted fault of each kind in losses written out here, and none in ours."""
+
+from __future__ import annotations
+
+import functools
+import math
+import sys
+
+import pytest
+import torch
+from torch.nn.functional import softplus
+
+from llm_validation.commands.conform import conform_main
+from llm_validation.conformance import check_loss
+from llm_validation.losses.table import LOSSES
+
+BETA = {name: 1.0 if name in ("ddro", "rdro") else 0.1 for name in LOSSES}
+PAIRED = ("dpo", "pro_pairwise", "pro_binary", "pro_scalar")
+
+
+def klb(x):
+    return softplus(x) - x / 2 - math.log(2)
+
+
+def terms(name, c, d, rest):
+    """One number a pair, or one a chosen and one a rejected example, from rewards; `rest` is r(H) where PRO has one."""
+    if name in PAIRED:
+        if name == "pro_binary":
+            return ((-0.5 * (c - rest[0]) + 2.5 * klb(c - rest[0]) + 0.5 * (d - rest[1]) + 2.5 * klb(d - rest[1])) / 2,)
+        h = rest[0] if rest else 0.0
+        three = klb(c - d) + klb(c - h) + klb(d - h)
+        return {"dpo": (softplus(d - c),), "pro_pairwise": ((d - c) / 8 + 2.25 / 9 * three,),
+                "pro_scalar": ((d - c) / 4 + 2.5 / 3 * three,)}[name]  # fmt: skip
+    both = {
+        "kto": (torch.sigmoid(-c), torch.sigmoid(d)),
+        "bco": (softplus(-c), softplus(d)),
+        "kldo": (-c, d),
+        "fdo": (-c, torch.exp(d - 1)),
+        "ddro": (softplus(-c), softplus(d)),
+        "rdro": (1.5 * softplus(c) - c, 0.5 * softplus(d)),
+    }
+    return both[name]
+
+
+def rest_of(name, log_pi, log_ref, beta, zero=False):
+    """r(H) by the definition, 1 − the mass of what is labelled."""
+    if not name.startswith("pro_"):
+        return ()
+    left = lambda logs: torch.log(1 - sum(torch.exp(x) for x in logs))
+    groups = [(0,), (1,)] if name == "pro_binary" else [(0, 1)]
+    rest = tuple(beta * (left([log_pi[i] for i in g]) - left([log_ref[i] for i in g])) for g in groups)
+    return tuple(0 * x for x in rest) if zero else rest
+
+
+def planted(name, fault, pc, pr, rc, rr, nc, nr):
+    """The loss with one fault, from its formula."""
+    beta, reference = BETA[name], (rc, rr)
+    if fault == "tokens":
+        pc, pr, rc, rr = pc / nc, pr / nr, rc / nc, rr / nr
+        reference = rc, rr
+    beta = {"beta out": 1.0, "beta": 0.37}.get(fault, beta)
+    rest = rest_of(name, (pc, pr), reference, beta, fault == "hyper")
+    rest = tuple(x.detach() for x in rest) if fault == "hyper detached" else rest
+    rc, rr = {"chosen reference": (0 * rc, rr), "rejected reference": (rc, 0 * rr), "no reference": (0 * rc, 0 * rr),
+              "swapped references": (rr, rc), "added": (-rc, -rr)}.get(fault, (rc, rr))  # fmt: skip
+    c, d = beta * (pc - rc), beta * (pr - rr)
+    c = c.detach() if fault == "chosen detached" else c
+    d = d.detach() if fault == "rejected detached" else d
+    if fault == "clamp":
+        c, d = (torch.clamp(x, -7 * beta, 7 * beta) for x in (c, d))
+    if fault == "offset":
+        c, d = (c - 0.3, d - 0.3 if name not in PAIRED else d)
+    parts = terms(name, c, d, rest)
+    if fault == "smoothing":
+        other = terms(name, d, c, rest[::-1])
+        swap = other if name in PAIRED else terms(name, d, c, rest)
+        return 0.9 * reduced(name, parts, "") + 0.1 * reduced(name, swap, "")
+    loss = reduced(name, parts, fault)
+    return {"sign": -loss, "constant": loss + 0.5, "half": loss / 2, "beta out": BETA[name] * loss}.get(fault, loss)
+
+
+def reduced(name, parts, fault):
+    if len(parts) == 1:
+        # PRO-B's batch are responses, two a pair
+        return parts[0].sum() * (1 + (name == "pro_binary")) if fault == "sum" else parts[0].mean()
+    first, second = parts
+    size = len(first) + len(second)
+    one, two = {"sum": (first.sum(), second.sum()), "pooled": (first.sum() / size, second.sum() / size)}.get(
+        fault, (first.mean(), second.mean())
+    )
+    return one + (torch.logsumexp(second, 0) - math.log(len(second)) if name == "kldo" else two)
+
+
+#: fault → words of the sentence that must name it.
+FAULTS = {
+    "sum": "sum", "tokens": "means over tokens", "beta out": "multiplied by kl_beta", "beta": "kl_beta is 0.37",
+    "sign": "the sign of the loss is wrong", "chosen detached": "through chosen (detached)",
+    "rejected detached": "through rejected (detached)", "clamp": "log-ratio of +7 nats of chosen",
+    "no reference": "there is no reference", "chosen reference": "reference of chosen is missing",
+    "rejected reference": "reference of rejected is missing", "swapped references": "references of chosen and rejected",
+    "added": "added", "pooled": "pooled", "smoothing": "labels are smoothed, by 0.1",
+    "offset": "offset of 0.3", "constant": "plus the constant 0.5", "half": "0.5 times ours",
+    "hyper": "is 0; ours is exact",
+    "hyper detached": "through r(H)",
+}  # fmt: skip
+
+
+def applies(name, fault):
+    """Not where a fault is no fault: KLDO is blind to offsets, PRO has no reward without its reference's mass …"""
+    pro = name.startswith("pro_")
+    return {
+        "swapped references": name in PAIRED,
+        "pooled": name not in (*PAIRED, "kldo"),
+        "hyper": pro,
+        "hyper detached": pro,
+        "beta out": BETA[name] != 1.0,
+        "offset": name != "kldo" and not pro,
+        "tokens": not pro,
+        "no reference": not pro,
+        "chosen detached": not pro,
+        "rejected detached": not pro,
+        "clamp": not pro,
+        "sum": name != "kldo",
+    }.get(fault, True)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_no_difference_in_ours_nor_in_the_formula(name):
+    assert check_loss(functools.partial(planted, name, ""), name, tokens=True) == []
+
+
+@pytest.mark.parametrize(("name", "fault"), [(n, f) for n in LOSSES for f in FAULTS if applies(n, f)])
+def test_a_planted_fault_is_named(name, fault):
+    said = check_loss(functools.partial(planted, name, fault), name, tokens=True)
+    assert any(FAULTS[fault] in sentence for sentence in said), said
+    assert len(said) <= {"clamp": 4, "beta out": 2}.get(fault, 1), said
+
+
+def test_what_no_change_explains_is_said_with_numbers():
+    said = check_loss(lambda pc, pr, rc, rr: ((pc - pr - rc) ** 2).mean(), "dpo")
+    assert said[0].startswith("no known change of ours explains it: the loss is ")
+    assert "the reference of rejected has no effect" in said
+    assert check_loss(lambda *sides: sides[0].detach().mean(), "dpo") == [
+        "no gradient reaches the policy: the loss is detached, or a constant"
+    ]
+    assert "not reduced" in check_loss(lambda *sides: softplus(0.1 * (sides[1] - sides[0])), "dpo")[0]
+    with pytest.raises(ValueError, match=r"raised ZeroDivisionError for sides of .*: division by zero"):
+        check_loss(lambda *sides: 1 / 0, "dpo")
+    with pytest.raises(ValueError, match="ddro takes no 'kl_beta'"):
+        check_loss(LOSSES["ddro"].function, "ddro", kl_beta=1.0)
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "said"),
+    [
+        (["theirs:summed", "dpo", "--kl-beta", "0.5"], 1, "- the loss is the sum over its batch"),
+        (["llm_validation.losses:kto", "kto"], 0, "- no difference in value or gradient"),
+        (["theirs:nothing", "dpo"], 2, "module 'theirs' has no function 'nothing'"),
+        (["nowhere:loss", "dpo"], 2, "module 'nowhere' cannot be imported"),
+        (["theirs", "dpo"], 2, "'theirs' must be MODULE:FUNCTION"),
+    ],
+)
+def test_the_command(words, status, said, tmp_path, monkeypatch, capsys):
+    code = "import torch\ndef summed(a, b, c, d):\n    return torch.nn.functional.softplus((b - a + c - d) / 2).sum()\n"
+    (tmp_path / "theirs.py").write_text(code)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delitem(sys.modules, "theirs", raising=False)
+    assert conform_main(words) == status
+    assert said in "".join(capsys.readouterr())
