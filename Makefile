@@ -13,7 +13,7 @@ JOBS   ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu 2>/dev/null || echo 2)
 export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 
-.PHONY: reproduce gpu test test-fast reference check figures paper benchmark clean
+.PHONY: reproduce gpu test test-fast reference check figures paper page benchmark clean
 
 reproduce: $(VENV)/.reproduce
 	$(RUN) -m theory --quiet
@@ -23,6 +23,7 @@ reproduce: $(VENV)/.reproduce
 	$(RUN) -m paper --profile $(PROFILE)
 	@# rows that differ are listed, not fatal: another processor or BLAS rounds otherwise, and a search may part ways
 	@test $(PROFILE) != cpu || $(RUN) -m simulate compare simulate/results/cpu simulate/results/reference || true
+	$(RUN) -m paper page --profile $(PROFILE)
 
 # The larger models, on a machine with a GPU: sizes small and base, or SIZES="base". In slices: MINUTES=9 starts no job
 # after nine minutes, run it again to go on.
@@ -58,6 +59,10 @@ paper: $(VENV)/.reproduce
 	  echo "latexmk is not installed; the tables are in paper/tables. For the PDF install TeX Live, on Debian:"; \
 	  echo "  apt-get install latexmk lmodern texlive-latex-extra texlive-fonts-recommended"; exit 1; }
 	cd paper && latexmk -pdf -interaction=nonstopmode -halt-on-error main.tex
+
+# The page that shows everything: from the profile's rows, or from the recorded ones where there are none.
+page: $(VENV)/.reproduce
+	$(RUN) -m paper page --profile $(PROFILE)
 
 benchmark: $(VENV)/.test
 	OMP_NUM_THREADS=$(JOBS) OPENBLAS_NUM_THREADS=$(JOBS) $(RUN) tests/benchmarks/bench_games.py

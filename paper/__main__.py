@@ -2,6 +2,9 @@
 
 python -m paper                 from the rows of profile cpu
 python -m paper D4 d8 correction   print those claims (topics too), write nothing
+python -m paper page            write paper/tables/page/index.html, the page that shows all of it
+
+Where a profile has no rows yet, `page` shows the recorded ones and says so.
 """
 
 from __future__ import annotations
@@ -13,7 +16,8 @@ from pathlib import Path
 from figures.sizes import read_sizes
 from llm_validation.recorded import MODELS
 from paper import latex, markdown, tables
-from paper.ledger import Entry, as_table, lines, load
+from paper.ledger import Entry, as_table, lines, load, with_rows
+from paper.page.build import write_page
 from simulate.rows.reach import ROOT
 from simulate.rows.store import read_rows
 from theory.claims import find_claims
@@ -22,10 +26,16 @@ from theory.claims import find_claims
 def main(arguments: list[str] | None = None) -> int:
     """Command line; exit status 2 for an unknown claim, else 0: a disagreement is a result, not an error."""
     parser = argparse.ArgumentParser(prog="python -m paper", description="Write the ledger and the paper's tables.")
-    parser.add_argument("claims", nargs="*", metavar="CLAIM", help="print these only: ids or topics")
+    parser.add_argument("claims", nargs="*", metavar="CLAIM", help="print these only: ids or topics; or `page`")
     parser.add_argument("--profile", choices=("smoke", "cpu", "gpu"), default="cpu")
     parser.add_argument("--out", type=Path, default=ROOT / "paper" / "tables")
     options = parser.parse_args(arguments)
+    if options.claims == ["page"]:
+        profile = with_rows(options.profile)
+        if profile != options.profile:
+            print(f"paper: no rows of profile {options.profile} yet, the page shows the recorded ones", file=sys.stderr)
+        print(f"The page: {write_page(load(profile), profile, options.out / 'page')}")
+        return 0
     try:
         claims = find_claims(options.claims)
     except ValueError as error:

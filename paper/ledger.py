@@ -168,6 +168,12 @@ def load(profile: str, root: Path = ROOT) -> list[Entry]:
     return entries(CLAIMS, simulation, *(recorded.recorded_rows(name, profile, root) for name in MODELS))
 
 
+def with_rows(profile: str, root: Path = ROOT) -> str:
+    """The profile, or `reference`, the recorded run, where none of its stages has rows."""
+    folders = [root / stage / "results" / profile for stage in ("simulate", "llm_validation")]
+    return profile if any(read_rows(folder) for folder in folders) else "reference"
+
+
 def as_table(ledger: Sequence[Entry]) -> pd.DataFrame:
     """The ledger in long form, one line per entry: what ledger.csv holds."""
     return pd.DataFrame(

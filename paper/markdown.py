@@ -47,9 +47,11 @@ def columns_sentence(models: Mapping[str, Model]) -> str:
     """Which columns there are, and which command fills each of the others."""
     there = ", ".join(["simulation", *(model.heading for model in models.values())])
     empty = [
-        f"{model.heading} by `{'` or `'.join(model.commands)}`" for name, model in MODELS.items() if name not in models
+        f"{model.heading}, filled by `{'` or `'.join(model.commands)}`"
+        for name, model in MODELS.items()
+        if name not in models
     ]
-    return f"Columns with rows: {there}." + (f" Without a row, and filled: {'; '.join(empty)}." if empty else "")
+    return f"Columns with rows: {there}." + (f" Not run yet, hence not printed: {'; '.join(empty)}." if empty else "")
 
 
 def link(claim_id: str, topic: str) -> str:
