@@ -22,6 +22,8 @@ from llm_validation.recorded import MODELS
 from simulate.rows.store import Row
 from theory.distortion import factors
 from theory.distortion.audit.interval import audit
+from theory.distortion.ball_claims import linear_factor_over
+from theory.distortion.ball_instances import ipo_factor
 from theory.distortion.claims import correlated_ratio, rlhf_in_a_ball
 from theory.distortion.instance import Instance
 from theory.distortion.instances import borda_instance
@@ -88,6 +90,28 @@ def rlhf_against_nlhf(rows: Sequence[Row]) -> Figure:
     points(ax, 0, select(rows, "D8", "limit"), "bt_beta", "RLHF")
     points(ax, 1, select(rows, "D9", "on_I6"), "bt_beta", "NLHF")
     finish(ax, TEMPERATURE, "distortion on I6", r"KL budget $\tau = 1$ nat", log="y")
+    return figure
+
+
+def in_every_ball(rows: Sequence[Row]) -> Figure:
+    """Left: what IPO and RLHF lose in a ball, pairs from the reference or not; right: L(β)/ξ is lost at every budget."""
+    figure, (left, right) = panels(2, PAGE, 3.0)
+    betas = np.linspace(1.0, 12.0, 100)
+    line(left, 2, betas, ipo_factor, r"$\cosh^2(\beta/2)$: IPO, any pairs (tight); RLHF, at least")
+    line(left, 1, betas, factors.borda_factor, "$K^*$: IPO, pairs from the reference (tight)")
+    line(left, 3, betas[betas >= 10], lambda b: math.exp(b) / (44 * b), r"$e^\beta/(44\beta)$: RLHF, known before")
+    points(left, 2, select(rows, "D18", "mismatch_limit", method="ipo"), "bt_beta", "IPO")
+    points(left, 5, select(rows, "D18", "mismatch_limit", method="rlhf"), style.entry("bt_beta", 1.03), "RLHF")
+    points(left, 1, select(rows, "D18", "attained"), "bt_beta", "IPO on I5, sampled")
+    finish(left, TEMPERATURE, "distortion in the ball", "mismatch is what is exponential", legend=2, log="y")
+    for look, beta in enumerate((2.0, 5.0, 10.0)):
+        line(right, look, [0.005, 2.0], [linear_factor_over(beta, 1.03)] * 2, rf"$L/\xi$, $\beta = {beta:g}$")
+        apart = (("D9", "attained", {}, 1.0), ("D19", "rules", {"method": "rlhf"}, 1.15),
+                 ("D19", "rules", {"method": "ipo"}, 1.3))  # fmt: skip
+        for shape, (claim, check, at, shift) in enumerate(apart, start=3):
+            name = ("NLHF", "RLHF", "IPO")[shape - 3] if look == 0 else None
+            points(right, shape, select(rows, claim, check, bt_beta=beta, **at), style.entry("tau", shift), name)
+    finish(right, r"KL budget $\tau$ (nats)", "distortion", "every budget, every method", legend=2, log="x")
     return figure
 
 
@@ -282,6 +306,7 @@ FIGURES = {
     "distortion_factors": Drawing(factors_against_beta, ("D3", "D4", "D5", "D6", "D7", "D8")),
     "distortion_search": Drawing(search_for_violations, ("D3", "D4", "D6")),
     "distortion_rlhf_nlhf": Drawing(rlhf_against_nlhf, ("D8", "D9")),
+    "distortion_every_ball": Drawing(in_every_ball, ("D9", "D18", "D19")),
     "distortion_correlated": Drawing(correlated_growth, ("D11",)),
     "distortion_samples": Drawing(finite_samples, ("D14",)),
     "distortion_audit": Drawing(audit_example, ("D16",)),

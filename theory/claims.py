@@ -12,6 +12,7 @@ from theory.best_of_n.claims import BEST_OF_N_CLAIMS
 from theory.claim import Check, Claim, combine, grid, of_topic, parse_setting, setting_key, verdict
 from theory.correction.claims import CORRECTION_CLAIMS
 from theory.density_ratio.claims import DENSITY_RATIO_CLAIMS
+from theory.distortion.ball_claims import BALL_CLAIMS
 from theory.distortion.claims import DISTORTION_CLAIMS
 from theory.divergences.claims import DIVERGENCES_CLAIMS
 from theory.proximal.claims import PROXIMAL_CLAIMS
@@ -42,6 +43,7 @@ _B10 = of_topic("best_of_n")(
 
 CLAIMS: tuple[Claim, ...] = (
     *DISTORTION_CLAIMS,
+    *BALL_CLAIMS,
     *PROXIMAL_CLAIMS,
     *DIVERGENCES_CLAIMS,
     *DENSITY_RATIO_CLAIMS,

@@ -24,6 +24,7 @@ from types import ModuleType
 
 from theory.distortion.audit.interval import audit
 from theory.distortion.audit.progress import Audit
+from theory.distortion.ball_instances import ipo_factor, mismatch_instance, tight_ball_instance
 from theory.distortion.borda_certificate import certify_borda_factor
 from theory.distortion.factors import (
     borda_factor,
@@ -58,10 +59,13 @@ __all__ = [
     "copeland_instance",
     "correlated_instance",
     "distortion",
+    "ipo_factor",
     "linear_factor",
     "linear_slope",
+    "mismatch_instance",
     "optimal_gamma",
     "rlhf_instance",
+    "tight_ball_instance",
 ]
 
 

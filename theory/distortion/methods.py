@@ -17,6 +17,7 @@ from theory.bradley_terry import Population, fit_rewards
 from theory.distortion import factors
 from theory.policy import nash
 from theory.policy import rewards as policy
+from theory.policy.identity import ipo
 from theory.social_choice import pairwise, rankings
 from theory.validate import Array
 
@@ -63,7 +64,8 @@ class Method:
     run       situation → policy (A,)
     looks_at  "comparisons" or "rankings"
     ball      whether its distortion is measured inside the KL ball (else over all policies)
-    bound     (bt_beta, A) → proved upper bound on its distortion; None if there is none that is finite
+    bound     (bt_beta, A) → proved upper bound on its distortion, of IPO where pairs come from the reference; None if
+              there is none that is finite
     """
 
     label: str
@@ -103,6 +105,10 @@ def _dpo(situation: Situation) -> Array:
     return policy.rlhf_penalty(rewards, None, KL_BETA, log_reference=situation.log_reference)
 
 
+def _ipo_in_ball(s: Situation) -> Array:
+    return ipo(s.win_rates, s.mu, tau=s.tau, log_reference=s.log_reference)
+
+
 def _nlhf_in_ball(s: Situation) -> Array:
     return nash.nlhf(s.win_rates, tau=s.tau, log_reference=s.log_reference).policy
 
@@ -116,6 +122,7 @@ METHODS: dict[str, Method] = {
     "copeland": Method("Copeland", lambda s: pairwise.copeland(s.win_rates), "comparisons", bound=_borda),
     "nlhf_ball": Method("NLHF in the ball", _nlhf_in_ball, "comparisons", ball=True, bound=_linear),
     "rlhf_ball": Method("RLHF in the ball", lambda s: _rlhf(s, s.tau), "comparisons", ball=True),
+    "ipo": Method("IPO in the ball", _ipo_in_ball, "comparisons", ball=True, bound=_borda),
     "dpo": Method("DPO", _dpo, "comparisons"),
     "plurality": Method("plurality", lambda s: rankings.plurality(s.voters, s.bt_beta), "rankings"),
     "veto": Method("veto", lambda s: rankings.veto(s.voters, s.bt_beta), "rankings"),

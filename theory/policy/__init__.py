@@ -1,7 +1,8 @@
-"""Policies of alignment methods: RLHF, DPO and Nash learning (NLHF), and the KL ball that constrains them.
+"""Policies of alignment methods: RLHF, DPO, IPO and Nash learning (NLHF), and the KL ball that constrains them.
 
     RLHF  max_{π∈K} Σ_x π(x) r(x),  r the Bradley–Terry reward        NLHF  max_{π∈K} min_{π'∈K} πᵀ(P − ½)π'
     DPO   π ∝ π_ref·exp(r/kl_beta)                                     K     {π : KL(π‖π_ref) ≤ tau}
+    IPO   max_{π∈K} P(π ≻ μ), μ a law of opponents
 
 Examples
 --------
@@ -16,6 +17,7 @@ Examples
 
 from __future__ import annotations
 
+from theory.policy.identity import ipo
 from theory.policy.kl_ball import kl, maximize_in_kl_ball, tilt
 from theory.policy.nash import maximal_lottery, nlhf, nlhf_regularized
 from theory.policy.rewards import clip_rewards, dpo, dpo_loss, rlhf, rlhf_penalty
@@ -26,6 +28,7 @@ __all__ = [
     "clip_rewards",
     "dpo",
     "dpo_loss",
+    "ipo",
     "kl",
     "maximal_lottery",
     "maximize_in_kl_ball",
