@@ -94,7 +94,7 @@ def rlhf_against_nlhf(rows: Sequence[Row]) -> Figure:
 
 
 def in_every_ball(rows: Sequence[Row]) -> Figure:
-    """Left: what IPO and RLHF lose in a ball, pairs from the reference or not; right: L(β)/ξ is lost at every budget."""
+    """What IPO and RLHF lose in a ball, with pairs from the reference or not; what every method loses at any budget."""
     figure, (left, right) = panels(2, PAGE, 3.0)
     betas = np.linspace(1.0, 12.0, 100)
     line(left, 2, betas, ipo_factor, r"$\cosh^2(\beta/2)$: IPO, any pairs (tight); RLHF, at least")
