@@ -166,6 +166,19 @@ def separation_metrics(rows: Sequence[Row]) -> Figure:
     return figure
 
 
+def kl_estimators(rows: Sequence[Row]) -> Figure:
+    """Where k1, k2 and k3 lead: the gradient in one logit, as a reward and as a loss."""
+    figure, axes = panels(2, PAGE, 2.9)
+    uses = (("as_reward", predict.gradient_as_reward), ("as_loss", predict.gradient_as_loss))
+    separations = np.linspace(0.0, 2.5, 40)
+    for ax, (check, gradient) in zip(axes, uses, strict=True):
+        for look, estimator in enumerate(("k1", "k2", "k3")):
+            line(ax, look, separations, [gradient(estimator, float(s), 0) for s in separations], f"$k_{look + 1}$")
+            points(ax, look, select(rows, "V13", check, estimator=estimator, outcome=0), "separation")
+        finish(ax, "separation", "gradient in one logit", check.replace("_", " a "), legend=2)
+    return figure
+
+
 # --- trained language models -----------------------------------------------------------------------------------------
 
 #: Claim and label of every loss that stands for a divergence.
@@ -252,5 +265,6 @@ FIGURES = {
     "divergences_fixed": Drawing(fixed_constants, ("V7",)),
     "divergences_prompts": Drawing(several_prompts, ("V8",)),
     "divergences_separation": Drawing(separation_metrics, ("V11",)),
+    "divergences_kl_estimators": Drawing(kl_estimators, ("V13",)),
     "language_model_divergences": Drawing(estimates_and_policies, ON_MODELS),
 }

@@ -32,6 +32,7 @@ import time
 from pathlib import Path
 
 from llm_validation.pretraining.config import PRESETS
+from simulate.numbers import Parser, count, positive
 from simulate.options import add_people_options
 from simulate.profiles import PROFILES
 
@@ -63,7 +64,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m llm_validation", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("claims", nargs="*", metavar="ID", help="claims or topics; all that a model is to show")
@@ -71,10 +72,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--size", nargs="+", choices=list(PRESETS), metavar="SIZE", help="sizes of the model, one "
                         f"after another: {', '.join(PRESETS)}; the profile's own by default")  # fmt: skip
     parser.add_argument("--results", type=Path, help="folder for rows (a folder for each of several sizes in it)")
-    parser.add_argument("--minutes", type=float, help="start no job that would not end in so many minutes")
+    parser.add_argument("--minutes", type=positive, help="start no job that would not end in so many minutes")
     parser.add_argument("--commit", help="the commit to note where there is no git")
-    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="jobs at a time, in processes")
-    parser.add_argument("--seeds", type=int, help="number of seeds; the profile says how many by default")
+    parser.add_argument("--jobs", type=count, default=os.cpu_count() or 1, help="jobs at a time, in processes")
+    parser.add_argument("--seeds", type=count, help="number of seeds; the profile says how many by default")
     parser.add_argument("--plan", action="store_true", help="print the plan and stop")
     parser.add_argument("--recompute", action=argparse.BooleanOptionalAction, help="compute rows of other code again; "
                         "the default, but for profile gpu")  # fmt: skip
@@ -84,7 +85,7 @@ def _parser() -> argparse.ArgumentParser:
     base = parser.add_argument_group("base model")
     base.add_argument("--model", help="a causal language model by name or path, in place of a pretrained one")
     base.add_argument("--corpus", nargs="+", type=Path, metavar="FILE", help="text to pretrain on: plain, .gz, .jsonl")
-    base.add_argument("--pretrain-steps", type=int, help="optimiser steps, in place of the size's own")
+    base.add_argument("--pretrain-steps", type=count, help="optimiser steps, in place of the size's own")
     base.add_argument("--field", default="text", help="field of a .jsonl corpus")
     add_people_options(parser, None)
     return parser

@@ -13,7 +13,7 @@ from simulate.correction import users as correctors
 from simulate.density_ratio import flow, ratios
 from simulate.density_ratio import samples as ratio_samples
 from simulate.distortion import audit, balls, clipped, methods, rankings, samples, win_rates
-from simulate.divergences import data, losses, policies
+from simulate.divergences import data, kl_estimators, losses, policies
 from simulate.divergences import samples as divergence_samples
 from simulate.montecarlo import Experiment, Experiments, generator
 from simulate.people.people import methods_for, people_distortion
@@ -30,7 +30,7 @@ TABLES = [
     for module in (
         *(win_rates, balls, clipped, audit, rankings, samples),
         *(optima, existence, labels),
-        *(losses, policies, divergence_samples, data),
+        *(losses, policies, divergence_samples, data, kl_estimators),
         *(ratios, flow, ratio_samples),
         *(channels, bootstrap, correctors),
         *(laws, rejection, memory),

@@ -18,11 +18,13 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
+from llm_validation.losses.options import check_options
 from llm_validation.model.folders import replacing, write
 from llm_validation.model.model import device, load
 from llm_validation.preferences.data import Preferences, read_preferences
 from llm_validation.preferences.train import PreferenceRun, PreferenceTraining, train_on_preferences, trainable
 from llm_validation.training.loop import TrainingDiverged
+from simulate.numbers import Parser, count, positive, seed
 
 RECORD = "alignment.json"
 
@@ -43,23 +45,27 @@ def align_main(arguments: list[str]) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     preset = PreferenceTraining(seed=0)
-    parser = argparse.ArgumentParser(
-        prog="python -m llm_validation align", description="Train a causal language model on preferences."
-    )
+    parser = Parser(prog="python -m llm_validation align", description="Train a causal language model on preferences.")
     parser.add_argument("--method", required=True, choices=trainable())
     parser.add_argument("--model", required=True, help="a causal language model by name or path")
     parser.add_argument("--data", required=True, type=Path, metavar="FILE", help="jsonl of pairs or labelled examples")
     parser.add_argument("--out", required=True, type=Path, metavar="FOLDER", help="a new folder for the trained model")
-    parser.add_argument("--kl-beta", type=float, metavar="β", help="weight of the log-ratio in the reward")
+    parser.add_argument("--kl-beta", type=positive, metavar="β", help="weight of the log-ratio in the reward")
     parser.add_argument("--alpha", type=float, metavar="α", help="of PRO and RDRO")
     parser.add_argument("--generator", help="of FDO")
-    parser.add_argument("--epochs", type=int, default=preset.epochs)
-    parser.add_argument("--batch", type=int, default=preset.batch, help="pairs, or examples, per step (%(default)s)")
-    parser.add_argument("--rate", type=float, default=preset.rate, help="peak learning rate (%(default)s)")
+    parser.add_argument("--epochs", type=count, default=preset.epochs)
+    parser.add_argument("--batch", type=count, default=preset.batch, help="pairs, or examples, per step (%(default)s)")
+    parser.add_argument("--rate", type=positive, default=preset.rate, help="peak learning rate (%(default)s)")
     parser.add_argument("--shift", choices=("zero", "mismatched", "running_mean"), help="constant of kto, bco, fdo")
-    parser.add_argument("--context", type=int, help="longest text in tokens; by default what the model says")
+    parser.add_argument("--context", type=count, help="longest text in tokens; by default what the model says")
+    parser.add_argument(
+        "--portion", type=count, help="pairs, or examples, run at a time; the step is the whole batch's"
+    )
+    parser.add_argument("--class-weights", type=positive, nargs=2, metavar=("CHOSEN", "REJECTED"),
+                        help="weights of the two classes; 1 and 1 by default")  # fmt: skip
+    parser.add_argument("--anyway", action="store_true", help="train below a loss's threshold")
     parser.add_argument("--no-sharing", action="store_true", help="do not run a pair's prompt once for both")
-    parser.add_argument("--seed", type=int, default=0, help="order of the batches (%(default)s)")
+    parser.add_argument("--seed", type=seed, default=0, help="order of the batches (%(default)s)")
     return parser
 
 
@@ -73,9 +79,13 @@ def _align(options: argparse.Namespace) -> None:
         rate=options.rate,
         shift=options.shift,
         share=not options.no_sharing,
+        portion=options.portion,
+        class_weights=tuple(options.class_weights or ()) or None,
+        anyway=options.anyway,
     )
     given = {name: getattr(options, name) for name in ("kl_beta", "alpha", "generator")}
     loss_options = {name: value for name, value in given.items() if value is not None}
+    check_options(options.method, loss_options, anyway=options.anyway)
     loaded = load(options.model)
     context = _context(options, loaded.model)
     data = read_preferences(options.data, loaded.tokenizer, context)

@@ -16,6 +16,7 @@ from typing import Any
 
 from llm_validation.conformance import check_loss
 from llm_validation.losses.table import LOSSES
+from simulate.numbers import Parser, positive
 
 
 def conform_main(arguments: Sequence[str]) -> int:
@@ -37,12 +38,10 @@ def conform_main(arguments: Sequence[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m llm_validation conform", description="What a loss does differently from ours."
-    )
+    parser = Parser(prog="python -m llm_validation conform", description="What a loss does differently from ours.")
     parser.add_argument("function", metavar="MODULE:FUNCTION", help="of four log-probabilities, torch tensors (B,)")
     parser.add_argument("loss", choices=list(LOSSES), metavar="LOSS", help=", ".join(LOSSES))
-    parser.add_argument("--kl-beta", type=float, metavar="β", help="that the function has")
+    parser.add_argument("--kl-beta", type=positive, metavar="β", help="that the function has")
     parser.add_argument("--alpha", type=float, metavar="α", help="that the function has, of PRO and RDRO")
     parser.add_argument("--generator", help="of FDO")
     parser.add_argument("--tokens", action="store_true", help="the function also takes the numbers of tokens of both")

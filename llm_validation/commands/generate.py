@@ -23,26 +23,29 @@ from llm_validation.rewards.comparisons import utility
 from llm_validation.rewards.model import load_reward_model
 from llm_validation.rewards.prefix_scorer import PrefixScorer
 from simulate.montecarlo import generator
+from simulate.numbers import Parser, count, positive, seed, share
 
 #: Named rewards of texts, for --reward.
 TEXT_REWARDS: dict[str, Callable[[str], float]] = {"utility": utility, "length": lambda text: float(len(text))}
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m llm_validation generate", description="Best-of-N on prompts.")
+    parser = Parser(prog="python -m llm_validation generate", description="Best-of-N on prompts.")
     parser.add_argument("--model", required=True, help="folder or name of a causal language model")
     parser.add_argument("--prompts", required=True, type=Path, help="text file, one prompt a line")
     parser.add_argument(
         "--reward", required=True, help=f"folder of a reward model, or one of {', '.join(TEXT_REWARDS)}"
     )
     parser.add_argument("--method", choices=("best-of-n", "speculative"), default="best-of-n")
-    parser.add_argument("--n", type=int, help="responses per prompt; speculative: left to --budget by default")
-    parser.add_argument("--alpha", type=float, help="fraction rejected at a decision, in [0, 1)")
-    parser.add_argument("--times", type=int, nargs="+", help="decision times in tokens; default: when --budget is full")
-    parser.add_argument("--budget", type=float, help="cached tokens allowed")
-    parser.add_argument("--tokens", type=int, default=64, help="most tokens of a response")
-    parser.add_argument("--temperature", type=float, default=1.0)
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--n", type=count, help="responses per prompt; speculative: left to --budget by default")
+    parser.add_argument("--alpha", type=share, help="fraction rejected at a decision, in [0, 1)")
+    parser.add_argument(
+        "--times", type=count, nargs="+", help="decision times in tokens; default: when --budget is full"
+    )
+    parser.add_argument("--budget", type=positive, help="cached tokens allowed")
+    parser.add_argument("--tokens", type=count, default=64, help="most tokens of a response")
+    parser.add_argument("--temperature", type=positive, default=1.0)
+    parser.add_argument("--seed", type=seed, default=0)
     parser.add_argument("--allow-unfinished", action="store_true", help="a response cut off at --tokens may win")
     parser.add_argument("--together", action="store_true", help="all prompts in one batch, not one after another")
     parser.add_argument("--out", type=Path, help="file for the json lines; default: standard output")
@@ -68,6 +71,9 @@ def generate(options: argparse.Namespace) -> tuple[list[Outcome], Any]:
         raise ValueError("best-of-n needs --n, and takes neither --alpha nor --times")
     if options.method == "speculative" and (options.alpha is None or (not options.times and options.budget is None)):
         raise ValueError("speculative needs --alpha, and --times or --budget")
+    times = options.times or []
+    if sorted(set(times)) != times or (times and times[-1] >= options.tokens):
+        raise ValueError(f"--times {' '.join(map(str, times))} must rise, and end before --tokens {options.tokens}")
     loaded = load(options.model)
     model: Any = loaded.model
     model, tokenizer = model.to(device()), loaded.tokenizer
@@ -76,8 +82,8 @@ def generate(options: argparse.Namespace) -> tuple[list[Outcome], Any]:
     fresh, sampling = _scorer(options.reward, tokenizer), Sampling(options.tokens, (end,), options.temperature)
     outcomes = []
     for number, batch in enumerate([prompts] if options.together else [[prompt] for prompt in prompts]):
-        seed = int(generator(options.seed, "prompts from", number).integers(2**31))
-        common = {"seed": seed, "budget": options.budget, "allow_unfinished": options.allow_unfinished}
+        draws = int(generator(options.seed, "prompts from", number).integers(2**31))
+        common = {"seed": draws, "budget": options.budget, "allow_unfinished": options.allow_unfinished}
         with autocast(device()):
             if options.method == "best-of-n":
                 outcomes.append(best_of_n(model, batch, options.n, fresh(), sampling, **common))

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from llm_validation.losses.parts import LossEntry, Number, require, two_classes
+from llm_validation.losses.parts import LossEntry, Number, check_sides, require, two_classes
 
 
 def ddro(
@@ -36,7 +36,7 @@ def ddro(
     Raises
     ------
     ValueError
-        A class without examples.
+        A class without examples, or sides that would be broadcast.
 
     References
     ----------
@@ -48,6 +48,7 @@ def ddro(
     >>> round(ddro(zero, zero, zero, zero).item(), 4)
     1.3863
     """
+    check_sides(policy_chosen, policy_rejected, reference_chosen, reference_rejected, pairs=False)
     chosen, rejected = policy_chosen - reference_chosen, policy_rejected - reference_rejected
     return two_classes(softplus(-chosen), softplus(rejected), chosen_weight, rejected_weight)
 
@@ -85,7 +86,7 @@ def rdro(
     Raises
     ------
     ValueError
-        A class without examples, or another `reduction`.
+        A class without examples, or sides that would be broadcast, or another `reduction`.
 
     References
     ----------
@@ -97,6 +98,7 @@ def rdro(
     >>> round(rdro(zero, zero, zero, zero).item(), 4)
     1.3863
     """
+    check_sides(policy_chosen, policy_rejected, reference_chosen, reference_rejected, pairs=False)
     chosen, rejected = policy_chosen - reference_chosen, policy_rejected - reference_rejected
     first, second = (1.0 + alpha) * softplus(chosen) - chosen, (1.0 - alpha) * softplus(rejected)
     if reduction == "class_mean" or chosen_weight is not None:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from llm_validation.losses.parts import LossEntry, Number, expect, kl_bernoulli_half, log1mexp
+from llm_validation.losses.parts import LossEntry, Number, check_alike, check_sides, expect, kl_bernoulli_half, log1mexp
 
 
 def dpo(
@@ -38,7 +38,7 @@ def dpo(
     Raises
     ------
     ValueError
-        An empty batch.
+        An empty batch, sides that would be broadcast.
 
     References
     ----------
@@ -50,6 +50,7 @@ def dpo(
     >>> round(dpo(zero, zero, zero, zero).item(), 4)
     0.6931
     """
+    check_sides(policy_chosen, policy_rejected, reference_chosen, reference_rejected, pairs=True)
     margin = kl_beta * ((policy_chosen - reference_chosen) - (policy_rejected - reference_rejected))
     return expect(-logsigmoid(margin), weight, "pairs")
 
@@ -94,7 +95,7 @@ def pro_pairwise(
     Raises
     ------
     ValueError
-        An empty batch, or another `hyper`.
+        An empty batch, sides that would be broadcast, or another `hyper`.
 
     References
     ----------
@@ -106,6 +107,7 @@ def pro_pairwise(
     >>> abs(pro_pairwise(half, quarter, half, quarter).item())
     0.0
     """
+    check_sides(policy_chosen, policy_rejected, reference_chosen, reference_rejected, pairs=True)
     chosen = kl_beta * (policy_chosen - reference_chosen)
     rejected = kl_beta * (policy_rejected - reference_rejected)
     rest = _hyper_reward(
@@ -163,7 +165,7 @@ def pro_binary(
     Raises
     ------
     ValueError
-        An empty batch, or another `hyper`.
+        An empty batch, sides that would be broadcast, or another `hyper`.
 
     References
     ----------
@@ -175,6 +177,8 @@ def pro_binary(
     >>> abs(pro_binary(half, half, torch.tensor([0.5])).item())
     0.0
     """
+    check_alike("policy", "reference", {"policy": policy, "reference": reference})
+    check_alike("policy", "scores", {"policy": policy, "scores": scores})
     gap = kl_beta * (policy - reference) - _hyper_reward(
         policy, reference, policy_hyper, reference_hyper, kl_beta, hyper
     )
@@ -219,7 +223,7 @@ def pro_scalar(
     Raises
     ------
     ValueError
-        An empty batch, or another `hyper`.
+        An empty batch, sides that would be broadcast, or another `hyper`.
 
     References
     ----------
@@ -231,6 +235,8 @@ def pro_scalar(
     >>> abs(pro_scalar(logs, logs, torch.tensor([[0.5, -0.2]])).item())
     0.0
     """
+    check_alike("policy", "reference", {"policy": policy, "reference": reference})
+    check_alike("policy", "scores", {"policy": policy, "scores": scores})
     reward = kl_beta * (policy - reference)
     rest = _hyper_reward(
         torch.logsumexp(policy, -1), torch.logsumexp(reference, -1), policy_hyper, reference_hyper, kl_beta, hyper

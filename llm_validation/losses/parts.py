@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor
+from torch.masked import MaskedTensor
 from torch.nn.functional import logsigmoid
 
 LOG2 = math.log(2.0)
@@ -29,7 +30,11 @@ class LossEntry:
 def expect(values: Tensor, weight: Tensor | None, what: str) -> Tensor:
     """The batch mean, or Σ weight·values; an empty class is an error, never a NaN."""
     require(values, what)
-    return values.mean() if weight is None else (weight * values).sum()
+    if weight is None:
+        return values.mean()
+    if torch.broadcast_shapes(weight.shape, values.shape) != values.shape:
+        raise ValueError(f"weight of shape {tuple(weight.shape)} for {what} of shape {tuple(values.shape)}")
+    return (weight * values).sum()
 
 
 def two_classes(
@@ -43,6 +48,30 @@ def require(values: Tensor, what: str) -> None:
     """ValueError for an empty batch of what is named."""
     if values.numel() == 0:
         raise ValueError(f"the batch has no {what}: their mean does not exist")
+
+
+def check_sides(
+    first: Tensor, second: Tensor, first_reference: Tensor, second_reference: Tensor, *, pairs: bool
+) -> None:
+    """ValueError for sides that are no real tensors, or whose shapes would be broadcast; pairs: all four are alike."""
+    named = {"policy_chosen": first, "policy_rejected": second,
+             "reference_chosen": first_reference, "reference_rejected": second_reference}  # fmt: skip
+    check_alike("policy_chosen", "reference_chosen", named)
+    check_alike("policy_rejected", "reference_rejected", named)
+    if pairs:
+        check_alike("policy_chosen", "policy_rejected", named)
+
+
+def check_alike(one: str, other: str, named: Mapping[str, Tensor]) -> None:
+    """ValueError unless both are tensors of real numbers, none masked, of one shape."""
+    for name in (one, other):
+        value = named[name]
+        if not isinstance(value, Tensor) or isinstance(value, MaskedTensor) or not value.is_floating_point():
+            kind = f"{value.dtype}" if type(value) is Tensor else type(value).__name__
+            raise ValueError(f"{name} must be a tensor of real floating-point numbers without a mask, got {kind}")
+    if named[one].shape != named[other].shape:
+        first, second = (tuple(named[name].shape) for name in (one, other))
+        raise ValueError(f"{one} has shape {first} and {other} {second}: they would be broadcast")
 
 
 def kl_bernoulli_half(delta: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from llm_validation.losses.generators import GENERATORS
-from llm_validation.losses.parts import LossEntry, Number, expect, require, two_classes
+from llm_validation.losses.parts import LossEntry, Number, check_sides, expect, require, two_classes
 
 
 def kto(
@@ -47,7 +47,7 @@ def kto(
     Raises
     ------
     ValueError
-        A class without examples.
+        A class without examples, or sides that would be broadcast.
 
     References
     ----------
@@ -59,6 +59,7 @@ def kto(
     >>> kto(zero, zero, zero, zero).item()
     1.0
     """
+    check_sides(policy_chosen, policy_rejected, reference_chosen, reference_rejected, pairs=False)
     chosen = kl_beta * (policy_chosen - reference_chosen) - chosen_shift
     rejected = kl_beta * (policy_rejected - reference_rejected) - rejected_shift
     return two_classes(torch.sigmoid(-chosen), torch.sigmoid(rejected), chosen_weight, rejected_weight)
@@ -123,7 +124,7 @@ def bco(
     Raises
     ------
     ValueError
-        A class without examples.
+        A class without examples, or sides that would be broadcast.
 
     References
     ----------
@@ -135,6 +136,7 @@ def bco(
     >>> round(bco(zero, zero, zero, zero).item(), 4)
     1.3863
     """
+    check_sides(policy_chosen, policy_rejected, reference_chosen, reference_rejected, pairs=False)
     chosen = kl_beta * (policy_chosen - reference_chosen) - chosen_shift
     rejected = kl_beta * (policy_rejected - reference_rejected) - rejected_shift
     return two_classes(softplus(-chosen), softplus(rejected), chosen_weight, rejected_weight)
@@ -183,7 +185,7 @@ def kldo(
     Raises
     ------
     ValueError
-        A class without examples, or a prompt with chosen but no rejected ones.
+        A class without examples, or sides that would be broadcast, or a prompt with chosen but no rejected ones.
 
     References
     ----------
@@ -195,6 +197,7 @@ def kldo(
     >>> abs(kldo(zero, zero, zero, zero).item())
     0.0
     """
+    check_sides(policy_chosen, policy_rejected, reference_chosen, reference_rejected, pairs=False)
     chosen = kl_beta * (policy_chosen - reference_chosen)
     rejected = kl_beta * (policy_rejected - reference_rejected)
     aligned = expect(chosen, chosen_weight, "chosen")
@@ -241,7 +244,7 @@ def fdo(
     Raises
     ------
     ValueError
-        A class without examples, or an unknown generator.
+        A class without examples, or sides that would be broadcast, or an unknown generator.
 
     References
     ----------
@@ -256,6 +259,7 @@ def fdo(
     if generator not in GENERATORS:
         raise ValueError(f"no generator {generator!r}; there are {', '.join(GENERATORS)}")
     link, cost = GENERATORS[generator]
+    check_sides(policy_chosen, policy_rejected, reference_chosen, reference_rejected, pairs=False)
     chosen = kl_beta * (policy_chosen - reference_chosen) - chosen_shift
     rejected = kl_beta * (policy_rejected - reference_rejected) - rejected_shift
     return two_classes(-link(chosen), cost(rejected), chosen_weight, rejected_weight)

@@ -177,7 +177,7 @@ def epoch_batches(data: Preferences, batch: int, seed: int, epoch: int) -> list[
             needed = -(-(C + R) // size)
             raise ValueError(
                 f"{data.source}: {size} {name} examples for {K} batches of {batch}: each batch needs one, so take "
-                f"batches of {needed} or more"
+                f"batches of {needed} or more (in portions, where memory is short)"
             )
     chosen, rejected = (generator(seed, "preferences", epoch, side).permutation(n) for side, n in (("+", C), ("-", R)))
     # the larger parts of one class come first and those of the other last: no batch has more than `batch`
@@ -190,6 +190,11 @@ def mismatched(data: Preferences, context: int, seed: int) -> tuple[Example, ...
     A completion that would run over the context is passed over for the next. ValueError if nothing is left.
     """
     examples = data.examples
+    if len({example.prompt for example in examples}) == 1:
+        raise ValueError(
+            f"{data.source}: all {len(examples)} examples have one prompt, and KTO's reference point needs "
+            "completions of other prompts; shift zero does without"
+        )
     order = generator(seed, "mismatched").permutation(len(examples))
     found: dict[int, Example] = {}
     for k, i in enumerate(order):

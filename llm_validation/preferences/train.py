@@ -10,6 +10,7 @@ Shapes: C chosen and R rejected examples of the data set, S steps.
 from __future__ import annotations
 
 import inspect
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from llm_validation.losses.options import check_options
 from llm_validation.losses.table import LOSSES
 from llm_validation.losses.unpaired import kto_reference_point
 from llm_validation.model.model import autocast
@@ -48,6 +50,10 @@ class PreferenceTraining:
              published for the loss
     share    pairs share one pass over their prompt, where the model allows it. It needs a mask of (length)² numbers
              per pair: switch it off for contexts of many thousand tokens
+    portion  pairs, or examples, that are run at a time. The gradient is the whole batch's, for every loss: one pass
+             without gradient gives log-probabilities, the loss their derivatives, a second pass those of the weights
+    class_weights  of chosen and rejected in an unpaired loss, in place of 1 and 1
+    anyway   train with options below a loss's threshold
     """
 
     seed: int
@@ -58,9 +64,19 @@ class PreferenceTraining:
     clip: float = 1.0
     shift: Shift | None = None
     share: bool = True
+    portion: int | None = None
+    class_weights: tuple[float, float] | None = None
+    anyway: bool = False
 
     def __post_init__(self) -> None:
-        bad = {"epochs": self.epochs < 1, "rate": not self.rate > 0, "warmup": not 0 <= self.warmup < 1}
+        rate, portion, weights = 0 < self.rate < math.inf, self.portion, self.class_weights or (1.0, 1.0)
+        bad = {
+            "epochs": self.epochs < 1,
+            "rate": not rate,
+            "portion": portion is not None and portion < 1,
+            "class_weights": not all(0 < w < math.inf for w in weights),
+            "warmup": not 0 <= self.warmup < 1,
+        }
         for field in (name for name, wrong in {**bad, "clip": not self.clip > 0}.items() if wrong):
             raise ValueError(f"{field} = {getattr(self, field)} is out of range")
 
@@ -154,12 +170,12 @@ def train_on_preferences(
     model.eval()
     forward = completion_forward(model, data.chosen, data.rejected, share=config.share and data.paired)
     started = time.perf_counter()
-    reference = _references(model, forward, data, others, config.batch)
+    reference = _references(model, forward, data, others, min(config.batch, config.portion or config.batch))
     reference_seconds = time.perf_counter() - started
     schedule = Schedule(len(plan), config.rate, int(config.warmup * len(plan)), config.clip)
-    batch_loss = _BatchLoss(model, data, others, forward, reference, how)
+    batch_loss = _BatchLoss(model, data, others, forward, reference, how, config.portion)
     history = minimise(
-        model, plan, of_loss(batch_loss), schedule, name="training",
+        model, plan, batch_loss.in_portions if config.portion else of_loss(batch_loss), schedule, name="training",
         on_step=lambda step, so_far: on_step(step, len(plan), so_far.losses[-1][0]) if on_step else None,
         guard=batch_loss.lines,
     )  # fmt: skip
@@ -177,6 +193,7 @@ class _Objective:
     options: dict[str, Any]
     shift: Shift
     kl_beta: float
+    class_weights: tuple[float, float] | None = None
     total: float = 0.0
     count: int = 0
 
@@ -188,17 +205,24 @@ class _Objective:
         if unknown := sorted(options.keys() - known.keys()):
             named = [key for key, parameter in known.items() if parameter.kind is inspect.Parameter.KEYWORD_ONLY]
             raise ValueError(f"{name} has no option {unknown[0]!r}; it has {', '.join(named) or 'none'}")
+        check_options(name, options, anyway=config.anyway)
+        if config.class_weights and ("chosen_weight" not in known or name == "kldo"):
+            raise ValueError(f"class_weights: {name} has no weights of its classes")
         fixed = bool(options.keys() & {"chosen_shift", "rejected_shift"})
         shift = config.shift or ("zero" if fixed or not isinstance(loss, str) else SHIFTS.get(loss, "zero"))
         if shift != "zero" and (fixed or "chosen_shift" not in known):
             raise ValueError(f"shift = {shift!r}, but {name} has " + ("shifts by option" if fixed else "no shift"))
         beta = options.get("kl_beta", known["kl_beta"].default if "kl_beta" in known else 1.0)
-        return cls(function, options, shift, beta)
+        return cls(function, options, shift, beta, config.class_weights)
 
     def __call__(self, policy: Sequence[Tensor], reference: Sequence[Tensor], other: Tensor | None) -> Tensor:
         """The loss of a batch; `other` are log-ratios of mismatched pairs."""
+        options = self.options
+        if self.class_weights:
+            names = zip(("chosen_weight", "rejected_weight"), policy, self.class_weights, strict=True)
+            options = options | {name: torch.full_like(logs, w / len(logs)).detach() for name, logs, w in names}
         if self.shift == "zero":
-            return self.function(*policy, *reference, **self.options)
+            return self.function(*policy, *reference, **options)
         if self.shift == "mismatched":
             assert other is not None
             shift = kto_reference_point(other, self.kl_beta)
@@ -206,7 +230,7 @@ class _Objective:
             ratios = torch.cat([p.detach() - q for p, q in zip(policy, reference, strict=True)])
             self.total, self.count = self.total + self.kl_beta * float(ratios.sum()), self.count + ratios.numel()
             shift = torch.full((), self.total / self.count, device=ratios.device)
-        return self.function(*policy, *reference, chosen_shift=shift, rejected_shift=shift, **self.options)
+        return self.function(*policy, *reference, chosen_shift=shift, rejected_shift=shift, **options)
 
 
 def _function(name: str, data: Preferences) -> Loss:
@@ -267,11 +291,48 @@ class _BatchLoss:
     forward: CompletionForward
     reference: _Reference
     objective: _Objective
+    portion: int | None = None
 
     def __call__(self, batch: tuple[Index, Index]) -> Tensor:
         with autocast(self.forward.device):
-            other = self._mismatched(*batch)
             policy = self.forward(self.model, *_both(self.data, *batch))
+        return self._of(policy, batch)
+
+    def in_portions(self, step: int, batch: tuple[Index, Index]) -> Tensor:
+        """The same gradient with few examples in memory at a time: see `PreferenceTraining.portion`."""
+        examples = [example for side in _both(self.data, *batch) for example in side]
+        places = self._portions(*map(len, batch))
+        logs = torch.zeros(len(examples), device=self.forward.device)
+        with torch.no_grad():
+            for rows in places:
+                logs[rows] = self._run(examples, rows)
+        logs.requires_grad_()
+        loss = self._of(logs.split([len(side) for side in batch]), batch)
+        (slopes,) = torch.autograd.grad(loss, logs)
+        for rows in places:
+            self._run(examples, rows).backward(slopes[rows])
+        return loss.detach()
+
+    def _portions(self, chosen: int, rejected: int) -> list[Tensor]:
+        """Places in the batch's examples, chosen before rejected, that are run together; pairs stay together."""
+        every = torch.arange(chosen + rejected, device=self.forward.device)
+        assert self.portion is not None
+        if not self.data.paired:
+            return list(every.split(self.portion))
+        return [torch.cat([rows, chosen + rows]) for rows in every[:chosen].split(self.portion)]
+
+    def _run(self, examples: Sequence[Example], rows: Tensor) -> Tensor:
+        """Log-probabilities of a portion."""
+        mine = [examples[i] for i in rows.tolist()]
+        with autocast(self.forward.device):
+            if not self.data.paired:
+                return self.forward.rows(self.model, mine)
+            return torch.cat(self.forward(self.model, mine[: len(mine) // 2], mine[len(mine) // 2 :]))
+
+    def _of(self, policy: Sequence[Tensor], batch: tuple[Index, Index]) -> Tensor:
+        """The loss of the batch, from its log-probabilities."""
+        with autocast(self.forward.device):
+            other = self._mismatched(*batch)
         sides = zip((self.reference.chosen, self.reference.rejected), batch, strict=True)
         reference = [logs[torch.as_tensor(rows, device=logs.device)] for logs, rows in sides]
         return self.objective(policy, reference, other)
@@ -282,7 +343,9 @@ class _BatchLoss:
         if not self.others:
             return None
         rows = np.concatenate([chosen, len(self.data.chosen) + rejected])
-        logs = self.forward.rows(self.model, [self.others[i] for i in rows])
+        size = self.portion or len(rows)
+        parts = np.split(rows, range(size, len(rows), size))
+        logs = torch.cat([self.forward.rows(self.model, [self.others[i] for i in part]) for part in parts])
         return logs - self.reference.other[torch.as_tensor(rows, device=logs.device)]
 
     def lines(self, batch: tuple[Index, Index]) -> str:

@@ -259,3 +259,33 @@ def test_log1mexp_keeps_its_digits():
     ]
     assert values.detach().numpy() == pytest.approx(expected, rel=1e-9)
     assert torch.isfinite(torch.autograd.grad(values.sum(), x)[0]).all()
+
+
+FOUR = ("dpo", "pro_pairwise", "kto", "bco", "kldo", "fdo", "ddro", "rdro")
+
+
+@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda x: x[:, None], r"\(3, 1"),
+        (lambda x: x.to(torch.complex128), "must be a tensor of real floating-point numbers"),
+        (lambda x: x.to(torch.long), "must be a tensor of real floating-point numbers"),
+        (lambda x: x.tolist(), "must be a tensor of real floating-point numbers"),
+        (lambda x: np.ma.masked_less(x.numpy(), -1.5), "got MaskedArray"),
+    ],
+)
+def test_what_would_be_broadcast_or_lose_a_part_is_refused(name, spoil, said):
+    """In each place: a column for a row, complex numbers, integers, a list, a mask."""
+    good = [-torch.linspace(1.0, 2.0, 3, dtype=torch.float64) for _ in range(4 if name in FOUR else 3)]
+    for place in range(len(good)):
+        if name == "pro_scalar":
+            good = [torch.stack([-torch.ones(3), -2 * torch.ones(3)], 1) for _ in range(3)]
+        spoilt = [spoil(x) if i == place else x for i, x in enumerate(good)]
+        with pytest.raises(ValueError, match=said):
+            LOSSES[name].function(*spoilt)
+
+
+def test_weights_that_would_be_broadcast_are_refused(tables):
+    with pytest.raises(ValueError, match=r"weight of shape \(5, 1\) for chosen of shape \(5,\)"):
+        losses.kto(*sides(tables), chosen_weight=torch.ones(A, 1))

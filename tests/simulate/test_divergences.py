@@ -1,4 +1,4 @@
-"""Experiments of V1–V12: every check would see a wrong formula."""
+"""Experiments of V1–V13: every check would see a wrong formula."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from tests.oracles.experiments import CHECKS, broken, judged, measure
 from theory.divergences import losses, policies, prompts, safety_data, samples
 from theory.divergences.predictions import prompts_bound
 from theory.divergences.safety_data import example_pair
+from theory.policy import kl_estimators
 
 
 def scaled(loss: losses.Loss) -> losses.Loss:
@@ -42,6 +43,10 @@ def test_a_wrong_divergence_is_caught(monkeypatch, claim, name):
         ("V8.per_prompt", prompts, "per_prompt_minimum", 1e-6),
         ("V9.threshold", samples, "minibatch_threshold", 1.0),
         ("V10.gap", safety_data, "data_gap", 1e-6),
+        ("V13.mean", kl_estimators, "estimator_moments", np.array([0.01, 0.0])),
+        ("V13.variance", kl_estimators, "estimator_moments", np.array([0.0, 0.01])),
+        ("V13.as_reward", kl_estimators, "estimator_gradient", 0.01),
+        ("V13.as_loss", kl_estimators, "estimator_gradient", 0.01),
     ],
 )
 def test_a_wrong_formula_is_caught(monkeypatch, key, module, function, amount):

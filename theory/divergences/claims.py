@@ -1,7 +1,7 @@
-"""Claims V1–V12: alignment losses as divergence estimators (KLDO, the FDO family), the policies they lead to, and what
+"""Claims V1–V13: alignment losses as divergence estimators (KLDO, the FDO family), the policies they lead to, and what
 samples and minibatches make of them.
 
-V1–V6 are of losses, V7 and V8 of policies, V9–V12 of data. Predictions are in `theory.divergences.predictions`.
+V1–V6 are of losses, V7, V8 and V13 of policies, V9–V12 of data. Predictions are in `theory.divergences.predictions`.
 """
 
 from __future__ import annotations
@@ -22,6 +22,9 @@ ALIGNED = ("kldo", "dpo", "bco", "hellinger", "kl", "jensen_shannon", "pearson")
 SAMPLED = ("kldo", "dpo", "kto", "bco", "hellinger", "reverse_kl", "pearson", "neyman")
 PROMPTS = grid(n_prompts=(2, 3), kl_beta=(0.5, 2.0), shared=("no", "yes"))
 GAPS = ("kl", "jensen_shannon", "total_variation")
+
+KS = grid(estimator=("k1", "k2", "k3"), separation=(0.5, 2.0))
+K_GRADIENTS = grid(estimator=("k1", "k2", "k3"), separation=(0.5, 2.0), outcome=(0, 2))
 
 SOLVED = "solved to rounding: L-BFGS or one bounded search per outcome"
 PLACE = "a minimum known to 1e-15 fixes its place to about 1e-7"
@@ -228,5 +231,19 @@ DIVERGENCES_CLAIMS: tuple[Claim, ...] = (
                 at=grid(case="flipped", steps=(1, 10, 100)), because=TRAINED),
         greater("kldo_down", "minus the same change under KLDO", 0.0, at=grid(case="flipped", steps=(1, 10, 100)),
                 because=TRAINED),
+    ),
+    claim(
+        "V13", "KL estimators: value and gradient", ("KL", "k1", "k2", "k3", "estimator", "gradient"),
+        "From a draw of π, k1 = ℓ and k3 = exp(−ℓ) − 1 + ℓ, ℓ = log π/ρ, have mean KL(π‖ρ), k2 = ℓ²/2 has not. Its "
+        "gradient on policy has k1 as a reward and k2 as a loss; k1 as a loss has none, k3 as a loss that of KL(ρ‖π), "
+        "k3 as a reward their difference.", "ours", "equality",
+        equal("mean", "mean of the estimator over draws of the policy", predict.estimator_mean, at=KS, relative=0.01,
+              because="Monte Carlo"),
+        equal("variance", "its variance over draws of the policy", predict.estimator_variance, at=KS, relative=0.02,
+              because="Monte Carlo"),
+        equal("as_reward", "mean of the estimator times the score of one logit", predict.gradient_as_reward,
+              at=K_GRADIENTS, within=2e-3, because="Monte Carlo; gradients of 0.01 to 0.3"),
+        equal("as_loss", "derivative in one logit of the estimator's mean over draws that are held",
+              predict.gradient_as_loss, at=K_GRADIENTS, within=2e-3, because="Monte Carlo; gradients of 0.01 to 0.3"),
     ),
 )  # fmt: skip

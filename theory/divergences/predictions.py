@@ -1,4 +1,4 @@
-"""What V1–V12 predict at a setting: the formulas of the topic on the instances that checks share.
+"""What V1–V13 predict at a setting: the formulas of the topic on the instances that checks share.
 
 Formulas are called through their modules, so that a changed one changes every prediction that rests on it.
 """
@@ -14,6 +14,7 @@ from theory.divergences import gaussian, losses, normaliser, policies, prompts, 
 from theory.divergences import separation as metrics
 from theory.divergences.examples import fixed_instance, minibatch_rewards, named, representation
 from theory.divergences.safety_data import example_pair, example_prompts, example_reference
+from theory.policy import kl_estimators
 
 #: Losses whose minimum on samples has a bias of order 1/n: of V9's all but KTO.
 SMOOTH = ("kldo", "dpo", "bco", "hellinger", "reverse_kl", "pearson", "neyman")
@@ -176,3 +177,23 @@ def regime_drift(case: str, loss: str) -> float:
     """Drift of rejected log-likelihoods in a regime."""
     r = normaliser.REGIMES[case]
     return normaliser.rejected_drift(r.policy, r.p, r.q, r.reference, r.kl_beta, normalised=loss == "normalised")
+
+
+def estimator_mean(estimator: kl_estimators.Estimator, separation: float) -> float:
+    """Mean of an estimator of KL(π‖ρ)."""
+    return kl_estimators.estimator_moments(*example_pair(5, separation), estimator)[0]
+
+
+def estimator_variance(estimator: kl_estimators.Estimator, separation: float) -> float:
+    """Variance of one draw of it."""
+    return kl_estimators.estimator_moments(*example_pair(5, separation), estimator)[1]
+
+
+def gradient_as_reward(estimator: kl_estimators.Estimator, separation: float, outcome: int) -> float:
+    """Expected gradient in one logit, the estimator as a reward."""
+    return float(kl_estimators.estimator_gradient(*example_pair(5, separation), estimator, "reward")[outcome])
+
+
+def gradient_as_loss(estimator: kl_estimators.Estimator, separation: float, outcome: int) -> float:
+    """Expected gradient in one logit, the estimator as a loss."""
+    return float(kl_estimators.estimator_gradient(*example_pair(5, separation), estimator, "loss")[outcome])

@@ -142,8 +142,10 @@ def test_mismatched_completions_belong_to_other_prompts_and_fit():
         assert other.prompt == own.prompt
         assert len(other) <= longest
         assert all(other.completion != e.completion for e in data.examples if e.prompt == own.prompt)
-    with pytest.raises(ValueError, match="toy, line 1: no completion of another prompt"):
+    with pytest.raises(ValueError, match="all 2 examples have one prompt"):
         mismatched(preferences(1), CONTEXT, 0)
+    with pytest.raises(ValueError, match=r"toy, line \d+: no completion of another prompt fits"):
+        mismatched(data, 1, 0)
 
 
 # --- reading ----------------------------------------------------------------------------------------------------------

@@ -77,6 +77,56 @@ def test_two_runs_are_the_same_to_the_bit():
     assert not torch.equal(next(nets[0].parameters()), next(model().parameters()))
 
 
+@pytest.mark.parametrize(("name", "paired"), [("dpo", True), ("kldo", True), ("kto", False), ("bco", False)])
+def test_portions_change_nothing_but_memory(name, paired):
+    """Portions of three, where the last is smaller and classes meet in one; two steps, so that weights are seen too."""
+    data = replace(preferences(8), paired=paired)
+    config = replace(FAST, batch=8 if paired else 16, epochs=2)
+    whole, few = (train_on_preferences(model(), data, name, replace(config, portion=n)) for n in (None, 3))
+    assert few.loss == pytest.approx(whole.loss, abs=1e-5)
+    assert few.grad_norm == pytest.approx(whole.grad_norm, rel=1e-4)
+    assert abs(whole.loss[1] - whole.loss[0]) > 1e-4
+
+
+def test_one_chosen_among_two_hundred():
+    """1 : 199 in portions of 16: each class has its mean, whatever their sizes."""
+    pool = preferences(8)
+    data = Preferences("toy", pool.chosen[:1], pool.rejected[:8] * 25, paired=False)
+    with pytest.raises(ValueError, match="batches of 201 or more"):
+        train_on_preferences(model(), data, "kto", replace(FAST, batch=16))
+    run = train_on_preferences(model(), data, "kto", replace(FAST, batch=201, portion=16, epochs=2))
+    assert run.loss[0] == pytest.approx(1.0, abs=1e-4)
+    assert run.loss[1] < run.loss[0]
+
+
+def test_class_weights_are_those_of_the_option():
+    data = replace(preferences(4), paired=False)
+    run = train_on_preferences(model(), data, "kto", replace(FAST, batch=8, class_weights=(3.0, 0.5)))
+    assert run.loss[0] == pytest.approx(0.5 * (3.0 + 0.5), abs=1e-4)
+    for name in ("kldo", "dpo"):
+        with pytest.raises(ValueError, match=f"class_weights: {name} has no weights of its classes"):
+            train_on_preferences(model(), preferences(4), name, replace(FAST, class_weights=(3.0, 0.5)))
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "said"),
+    [
+        ("dpo", {"kl_beta": 0.0}, "kl_beta = 0.0 must be positive and finite"),
+        ("rdro", {"alpha": 2.0}, r"alpha = 2.0 must be in \[0, 1\)"),
+        ("pro_pairwise", {"alpha": 9 / 8}, "at or below 9/8"),
+    ],
+)
+def test_options_that_mean_nothing_are_refused(name, options, said):
+    with pytest.raises(ValueError, match=said):
+        train_on_preferences(model(), preferences(4), name, FAST, options=options)
+
+
+def test_below_the_threshold_only_anyway():
+    config = replace(FAST, anyway=True, epochs=1)
+    run = train_on_preferences(model(), preferences(4), "pro_pairwise", config, options={"alpha": 1.0})
+    assert np.isfinite(run.loss).all()
+
+
 @pytest.mark.parametrize("name", ["kto", "bco"])
 def test_the_shift_is_what_the_public_trainers_take(name):
     """Two batches of the same examples: the second loss by hand, from the weights after the first."""

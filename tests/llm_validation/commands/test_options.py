@@ -1,0 +1,59 @@
+"""Options that would train or write nonsense: refused before work, one sentence, exit status 2."""
+
+from __future__ import annotations
+
+import pytest
+
+from llm_validation.__main__ import main
+
+ALIGN = ["align", "--model", "nowhere", "--data", "nowhere.jsonl", "--out", "nowhere", "--method"]
+GENERATE = ["generate", "--model", "nowhere", "--prompts", "PROMPTS", "--reward", "length"]
+SPECULATIVE = [*GENERATE, "--method", "speculative", "--alpha", "0.5"]
+
+#: words → what is said.
+REFUSED = [
+    ([*ALIGN, "dpo", "--kl-beta", "0"], "argument --kl-beta: 0 must be positive and finite"),
+    ([*ALIGN, "dpo", "--kl-beta", "-1"], "argument --kl-beta: -1 must be positive and finite"),
+    ([*ALIGN, "dpo", "--kl-beta", "nan"], "argument --kl-beta: nan must be positive and finite"),
+    ([*ALIGN, "dpo", "--rate", "inf"], "argument --rate: inf must be positive and finite"),
+    ([*ALIGN, "dpo", "--rate", "fast"], "argument --rate: 'fast' is no number"),
+    ([*ALIGN, "dpo", "--epochs", "0"], "argument --epochs: 0 must be at least 1"),
+    ([*ALIGN, "dpo", "--batch", "1.5"], "argument --batch: '1.5' is no whole number"),
+    ([*ALIGN, "dpo", "--portion", "0"], "argument --portion: 0 must be at least 1"),
+    ([*ALIGN, "dpo", "--context", "-3"], "argument --context: -3 must be at least 1"),
+    ([*ALIGN, "dpo", "--seed", "-1"], "argument --seed: -1 must be at least 0"),
+    ([*ALIGN, "kto", "--class-weights", "0", "1"], "argument --class-weights: 0 must be positive and finite"),
+    ([*ALIGN, "rdro", "--alpha", "2"], "alpha = 2.0 must be in [0, 1)"),
+    ([*ALIGN, "rdro", "--alpha", "-1"], "alpha = -1.0 must be in [0, 1)"),
+    ([*ALIGN, "pro_pairwise", "--alpha", "0.5"], "no policy is optimal at or below 9/8 (claim P7)"),
+    ([*ALIGN, "pro_pairwise", "--alpha", "0", "--anyway"], "alpha = 0.0 must be positive and finite"),
+    ([*ALIGN, "fdo", "--generator", "kl2"], "no generator 'kl2'; there are kl, "),
+    ([*GENERATE, "--n", "0"], "argument --n: 0 must be at least 1"),
+    ([*GENERATE, "--n", "4", "--temperature", "0"], "argument --temperature: 0 must be positive and finite"),
+    ([*GENERATE, "--n", "4", "--tokens", "0"], "argument --tokens: 0 must be at least 1"),
+    ([*GENERATE, "--n", "4", "--budget", "nan"], "argument --budget: nan must be positive and finite"),
+    ([*SPECULATIVE, "--alpha", "1", "--times", "4"], "argument --alpha: 1 must be in [0, 1)"),
+    ([*SPECULATIVE, "--times", "0"], "argument --times: 0 must be at least 1"),
+    ([*SPECULATIVE, "--times", "8", "4"], "--times 8 4 must rise, and end before --tokens 64"),
+    ([*SPECULATIVE, "--times", "64"], "--times 64 must rise, and end before --tokens 64"),
+    (["--jobs", "0"], "argument --jobs: 0 must be at least 1"),
+    (["--seeds", "0"], "argument --seeds: 0 must be at least 1"),
+    (["--minutes", "-5"], "argument --minutes: -5 must be positive and finite"),
+    (["--pretrain-steps", "0"], "argument --pretrain-steps: 0 must be at least 1"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("words", "said"), REFUSED, ids=lambda value: " ".join(value[-3:]) if type(value) is list else ""
+)
+def test_a_wrong_option_is_one_sentence_and_status_2(words, said, tmp_path, capsys):
+    (tmp_path / "prompts.txt").write_text("hello\n")
+    words = [str(tmp_path / "prompts.txt") if word == "PROMPTS" else word for word in words]
+    try:
+        status = main(words)
+    except SystemExit as ended:
+        status = ended.code
+    error = capsys.readouterr().err
+    assert status == 2
+    assert said in error
+    assert len(error.splitlines()) == 1
