@@ -19,6 +19,7 @@ from figures.style import PAGE, Drawing, finish, line, panels, points, select
 from llm_validation.claims.settings import INSTANCE_BETAS, INSTANCES, PEOPLE_METHODS
 from llm_validation.claims.table import find_check
 from llm_validation.recorded import MODELS
+from simulate.rows.populations import by_population
 from simulate.rows.store import Row
 from theory.distortion import factors
 from theory.distortion.audit.interval import audit
@@ -29,6 +30,7 @@ from theory.distortion.instance import Instance
 from theory.distortion.instances import borda_instance
 from theory.distortion.measure import distortion
 from theory.distortion.methods import METHODS
+from theory.markup import mathtext
 from theory.policy.nash import maximal_lottery
 from theory.social_choice.pairwise import borda
 from theory.validate import Array
@@ -171,14 +173,14 @@ def audit_example(rows: Sequence[Row]) -> Figure:
 
 def _by_population(rows: Sequence[Row], height: float, draw: Callable[[Axes, list[Row]], None]) -> Figure | None:
     """A panel per population that has rows, with the methods along y; None without rows."""
-    populations = sorted({style.text(row, "population") for row in rows})
+    populations = by_population(rows)
     if not populations:
         return None
     figure, axes = panels(len(populations), max(PAGE, 2.2 * len(populations)), height)
-    for ax, population in zip(axes, populations, strict=True):
-        draw(ax, [row for row in rows if style.text(row, "population") == population])
+    for ax, (population, mine) in zip(axes, populations.items(), strict=True):
+        draw(ax, mine)
         style.categories(ax, [method.label if ax is axes[0] else "" for method in METHODS.values()])
-        ax.set_title(population)
+        ax.set_title(mathtext(population))
     return figure
 
 
@@ -272,18 +274,18 @@ def reached_and_predicted(rows: Sequence[Row]) -> Figure | None:
 def trained_on_people(rows: Sequence[Row]) -> Figure | None:
     """Distortion of models aligned to raters against bt_beta, predicted (lines) and reached; one panel per file."""
     mine = of_models(select(rows, "D17", "trained_distortion"), ("D17",))
-    populations = sorted({style.text(row, "population") for row in mine})
+    populations = by_population(mine)
     if not populations:
         return None
     figure, axes = panels(len(populations), 3.4 * min(2, len(populations)), 3.2)
-    for ax, population in zip(axes, populations, strict=True):
+    for ax, (population, own) in zip(axes, populations.items(), strict=True):
         for look, method in enumerate(PEOPLE_METHODS):
-            reached = select(mine, "D17", "trained_distortion", population=population, method=method)
+            reached = select(own, "D17", "trained_distortion", method=method)
             for model in MODELS:
                 _predicted_line(ax, look, method, rows, select(reached, "D17", "trained_distortion", model=model))
             apart = 1.05 ** (look - 1)  # RLHF and DPO share a prediction
             mark(ax, look, reached, style.entry("bt_beta", apart), NAMES[method])
-        finish(ax, TEMPERATURE, "distortion", f"raters: {population}", legend=2, log="x")
+        finish(ax, TEMPERATURE, "distortion", f"raters: {mathtext(population)}", legend=2, log="x")
         style.ticks(ax.xaxis, *sorted({style.entry("bt_beta")(row) for row in mine}))
     return figure
 

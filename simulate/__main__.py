@@ -22,7 +22,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from simulate.experiments import jobs, people_jobs
-from simulate.options import add_people_options
+from simulate.options import add_people_options, count, minutes, whole
 from simulate.people.population import chosen_people
 from simulate.profiles import PROFILES, Profile
 from simulate.rows.compare import compare_folders
@@ -66,7 +66,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _cells(options: argparse.Namespace, profile: Profile) -> list[Job]:
     claims = find_claims(options.claims) if options.claims else CLAIMS
     cells = jobs(claims, profile, options.seed)
-    people, about = chosen_people(options, options.seed)
+    people, about = chosen_people(options)
     if "D17" in {claim.id for claim in claims}:
         cells += people_jobs(people, about, options.bt_beta, profile, options.seed)
     return cells
@@ -77,9 +77,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("claims", nargs="*", metavar="ID", help="claim ids or topics; all by default")
     parser.add_argument("--profile", choices=sorted(PROFILES), default="cpu")
     parser.add_argument("--results", type=Path, help="folder for rows; simulate/results/PROFILE by default")
-    parser.add_argument("--seed", type=int, default=0, help="first seed; the profile says how many")
-    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="cells measured at a time")
-    parser.add_argument("--minutes", type=float, help="start no new cell after so many minutes")
+    parser.add_argument("--seed", type=whole, default=0, help="first seed; the profile says how many")
+    parser.add_argument("--jobs", type=count, default=os.cpu_count() or 1, help="cells measured at a time")
+    parser.add_argument("--minutes", type=minutes, help="start no new cell after so many minutes")
     add_people_options(parser, list(BETAS))
     return parser
 

@@ -16,8 +16,8 @@ from simulate.distortion import audit, balls, clipped, methods, rankings, sample
 from simulate.divergences import data, kl_estimators, losses, policies
 from simulate.divergences import samples as divergence_samples
 from simulate.montecarlo import Experiment, Experiments, generator
+from simulate.people.data import People
 from simulate.people.people import methods_for, people_distortion
-from simulate.people.population import People
 from simulate.profiles import Profile
 from simulate.proximal import existence, labels, optima
 from simulate.rows.grid import Job

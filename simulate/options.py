@@ -1,18 +1,76 @@
-"""The command-line options that name real people's ratings (D17), shared by the stages that run on them."""
+"""The command-line options that name real people's files (D17), shared by the stages that run on them."""
 
 from __future__ import annotations
 
 import argparse
+import math
 from pathlib import Path
+
+from simulate.people.readers import KINDS
 
 
 def add_people_options(parser: argparse.ArgumentParser, betas: list[float] | None) -> None:
     """The group "real people (D17)"; `betas` is the default of --bt-beta."""
     people = parser.add_argument_group("real people (D17)")
-    people.add_argument("--ratings", type=Path, help="csv or csv.gz, one row per user, one column per item")
-    people.add_argument("--kind", choices=("ratings", "rankings"), default="ratings")
-    people.add_argument("--scale", type=float, nargs=2, metavar=("MIN", "MAX"), help="the rating scale")
+    people.add_argument("--ratings", type=Path, help="a table, .gz or not, or a PrefLib file; the survey that comes "
+                        "with the package by default")  # fmt: skip
+    people.add_argument("--kind", choices=KINDS, help="ratings, if nothing says otherwise")
+    people.add_argument("--items", nargs="+", metavar="ITEM", help="item columns; the numeric ones by default")
+    people.add_argument("--id", metavar="COLUMN", help="the column that names users")
+    people.add_argument("--long", nargs="*", metavar="COLUMN", help="a line per user and item: the columns for user, "
+                        "item and rating (pairs: user, a, b, winner); none: by their names")  # fmt: skip
+    people.add_argument("--na", nargs="+", metavar="MARK", help="cells that stand for a missing value, say 99")
+    people.add_argument("--scale", type=finite, nargs=2, metavar=("MIN", "MAX"), help="the rating scale")
     people.add_argument("--per-user-scale", action="store_true", help="min–max each user's ratings, not the file's")
     people.add_argument("--missing", choices=("drop", "pairs"), help="leave out users with gaps, or use rated pairs")
-    people.add_argument("--items", nargs="+", metavar="COLUMN", help="item columns; the numeric ones by default")
-    people.add_argument("--bt-beta", type=float, nargs="+", default=betas, metavar="β")
+    people.add_argument("--min-raters", type=whole, default=0, metavar="N", help="leave out items with fewer raters")
+    people.add_argument("--header", type=_yes, metavar="yes|no", help="is the first line a header?")
+    people.add_argument("--separator", metavar="MARK", help="comma, semicolon, tab, bar, or the character itself")
+    people.add_argument("--encoding", help="of the file, say latin-1")
+    people.add_argument("--bt-beta", type=positive, nargs="+", default=betas, metavar="β")
+
+
+def finite(text: str) -> float:
+    """A finite number."""
+    value = float(text)
+    if not math.isfinite(value):
+        raise argparse.ArgumentTypeError(f"{text} is not a finite number")
+    return value
+
+
+def positive(text: str) -> float:
+    """A finite number > 0."""
+    value = finite(text)
+    if not value > 0:
+        raise argparse.ArgumentTypeError(f"{text} must be > 0")
+    return value
+
+
+def minutes(text: str) -> float:
+    """A finite number ≥ 0."""
+    value = finite(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"{text} must be >= 0")
+    return value
+
+
+def whole(text: str) -> int:
+    """A whole number ≥ 0."""
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"{text} must be >= 0")
+    return value
+
+
+def count(text: str) -> int:
+    """A whole number ≥ 1."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} must be at least 1")
+    return value
+
+
+def _yes(text: str) -> bool:
+    if text not in ("yes", "no"):
+        raise argparse.ArgumentTypeError(f"{text!r} must be yes or no")
+    return text == "yes"

@@ -67,7 +67,7 @@ DISTORTION: dict[str, tuple[Check, ...]] = {
     ),
     "D17": (
         equal("trained", "distortion of the trained model over its plug-in prediction, less one", 0.0, within=0.02,
-              at=grid(population="generated", method=PEOPLE_METHODS, bt_beta=PEOPLE_BETAS),
-              measured=("items", "missing", "scale"), because=TRAINED),
+              at=grid(population="starwars", method=PEOPLE_METHODS, bt_beta=PEOPLE_BETAS),
+              measured=("data", "items", "missing", "scale"), because=TRAINED),
     ),
 }  # fmt: skip

@@ -104,7 +104,7 @@ def make_setup(options: argparse.Namespace, size: str | None, folder: Path, star
     for run in runs:  # of the code as it is now: an edit during the run changes no fingerprint
         fingerprint(*table.code_of(run))
     mine, where = share(divided=shards_wanted(options.shard)), device()
-    people, about = chosen_people(options, 0)
+    people, about = chosen_people(options)
     check_people(people)
     documents = read_documents(options.corpus, options.field) if options.corpus else None
     stamp = make_stamp(

@@ -145,4 +145,4 @@ def _folder(context: Context, name: str, seed: int) -> Path:
 
 def _made_from(context: Context) -> dict[str, Any]:
     fit = json.loads(json.dumps(asdict(context.profile.fit)))  # as it comes back from a file: lists for tuples
-    return {"base": str(context.base), "fit": fit, "people": context.people.name, "code": context.code}
+    return {"base": str(context.base), "fit": fit, "people": context.people.digest, "code": context.code}

@@ -1,8 +1,8 @@
 """Real people's ratings on a trained language model: D17. Items are responses, users are Bradley–Terry choosers.
 
-One prompt per bt_beta, the same items as responses under each. The users of a ratings file (a generated population
-where none is given) compare items, and the model is aligned to the comparisons by RLHF, DPO and NLHF; distortion is
-that of the users' own average utility. Shapes: P prompts (one per bt_beta), A items, off last.
+One prompt per bt_beta, the same items as responses under each. The users of a ratings file (of the survey that comes
+with the package where none is given) compare items, and the model is aligned to the comparisons by RLHF, DPO and NLHF;
+distortion is that of the users' own average utility. Shapes: P prompts (one per bt_beta), A items, off last.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from llm_validation.runs.comparisons import (
 from llm_validation.runs.reward_fit import fit_reward_model
 from llm_validation.runs.run import PEOPLE, Context, Run
 from simulate.montecarlo import generator
-from simulate.people.population import People
+from simulate.people.data import People
 from simulate.rows.measurement import Measurement, measurement
 from simulate.users import sample_comparisons
 from theory.bradley_terry import Population, product_pairs
@@ -98,6 +98,6 @@ RUNS = (
         ("D17",),
         PEOPLE,
         also=("D17.trained_distortion",),
-        free=("population", "items", "missing", "scale", "bt_beta"),
+        free=("population", "data", "items", "missing", "scale", "bt_beta"),
     ),
 )

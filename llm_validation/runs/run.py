@@ -14,7 +14,7 @@ import torch
 
 from llm_validation.profiles import Profile
 from llm_validation.training.device import DeviceRates
-from simulate.people.population import People
+from simulate.people.data import People
 from simulate.rows.measurement import Measurement, measurement
 from theory.claim import Setting
 from theory.validate import Array

@@ -1,96 +1,67 @@
-"""The people of D17: a file's users, or generated ones where there is no file."""
+"""The people of D17: a file's users, or the survey that comes with the package where no file is given."""
 
 from __future__ import annotations
 
 import argparse
-import hashlib
 import sys
-from dataclasses import dataclass
+from pathlib import Path
 
-import numpy as np
+from simulate.people.data import People
+from simulate.people.readers import read_people
 
-from simulate.montecarlo import generator
-from simulate.people.ratings import RatedItems, read_ratings
-
-Rng = np.random.Generator
-
-#: Users of the stand-in population.
-GENERATED_USERS = 150
-
-
-@dataclass(frozen=True, eq=False)
-class People:
-    """Users by items, utilities (users, items) with NaN where a user did not rate an item."""
-
-    name: str
-    rated: RatedItems
-
-    @property
-    def n_users(self) -> int:
-        return self.rated.utilities.shape[0]
-
-    @property
-    def n_items(self) -> int:
-        return self.rated.utilities.shape[1]
-
-    @property
-    def digest(self) -> str:
-        """Of the utilities: a row depends on them, whatever the file is called."""
-        return hashlib.sha256(self.rated.utilities.tobytes()).hexdigest()[:12]
+#: Favourability of 14 Star Wars characters, 762 people. FiveThirtyEight (2014), CC BY 4.0; the file says more.
+SURVEY = Path(__file__).with_name("starwars.csv.gz")
+#: Its name in rows.
+SURVEY_NAME = "starwars"
+#: Options that say how a file is read, as `read_people` names them.
+OF_A_FILE = (
+    "kind", "items", "id", "na", "long", "scale", "missing", "min_raters", "per_user_scale", "header", "separator",
+    "encoding",
+)  # fmt: skip
 
 
-def generated_people(rng: Rng) -> People:
-    """A stand-in for a file: 150 users × 6 items with two latent tastes, so that users disagree on what is good.
-
-    Parameters
-    ----------
-    rng : numpy.random.Generator
+def survey_people() -> People:
+    """The people of the survey who rated all 14 characters.
 
     Returns
     -------
     People
 
+    References
+    ----------
+    FiveThirtyEight, "America's Favorite Star Wars Movies (And Least Favorite Characters)" (2014), CC BY 4.0.
+
     Examples
     --------
-    >>> from simulate import generator
-    >>> people = generated_people(generator(0, "example"))
-    >>> people.n_users, people.n_items
-    (150, 6)
+    >>> from simulate.people import survey_people
+    >>> people = survey_people()
+    >>> people.n_users, people.n_items, people.rated.items[:2]
+    (514, 14, ('Han Solo', 'Luke Skywalker'))
     """
-    tastes = rng.normal(size=(GENERATED_USERS, 2))
-    features = rng.normal(size=(6, 2))
-    quality = 0.5 * rng.normal(size=6)
-    utilities = 1.0 / (1.0 + np.exp(-1.5 * (tastes @ features.T + quality)))
-    items = tuple(f"item {i}" for i in range(1, 7))
-    return People("generated", RatedItems("generated", utilities, items, (), 0, (0.0, 1.0)))
+    found = read_people(SURVEY, kind="ratings", scale=(1.0, 5.0), missing="drop")
+    return People(SURVEY_NAME, found.rated, found.notes)
 
 
-def chosen_people(options: argparse.Namespace, seed: int) -> tuple[People, dict[str, str | int]]:
-    """The population of D17 and what its rows say about it; says on stderr what was read and left out.
+def chosen_people(options: argparse.Namespace) -> tuple[People, dict[str, str | int]]:
+    """The population of D17 and what its rows say about it; says on stderr what was taken for what.
 
-    Without --ratings a population generated from `seed`. ValueError for an option that needs a file, FileNotFoundError.
+    A file's rows say a digest of its utilities: other content or other options are another population, whatever the
+    file is called. ValueError for an option that needs a file, FileNotFoundError.
     """
+    given = {name: getattr(options, name) for name in OF_A_FILE if getattr(options, name) not in (None, False, 0)}
     if options.ratings is None:
-        given = [name for name in ("scale", "missing", "items") if getattr(options, name)]
         if given:
-            raise ValueError(f"--{given[0]} needs --ratings FILE")
-        people = generated_people(generator(seed, "generated people"))
-        return people, {"population": people.name}
-    rated = read_ratings(
-        options.ratings,
-        options.kind,
-        scale=tuple(options.scale) if options.scale else None,
-        missing=options.missing,
-        items=options.items,
-        per_user_scale=options.per_user_scale,
-    )
-    users, items = rated.utilities.shape
-    print(f"{rated.name}: {users} users, {items} items, {rated.dropped} users dropped", file=sys.stderr)
-    if rated.ignored:
-        print(f"not items (not numeric, or not named): {', '.join(rated.ignored)}", file=sys.stderr)
-    about: dict[str, str | int] = {"population": rated.name, "items": items}
+            raise ValueError(f"--{next(iter(given)).replace('_', '-')} needs --ratings FILE")
+        return survey_people(), {"population": SURVEY_NAME}
+    if "long" in given:
+        given["long"] = given["long"] or True
+    people = read_people(options.ratings, **given)
+    print(f"{people.name}: {people.n_users} users, {people.n_items} items", file=sys.stderr)
+    for note in people.notes:
+        print(f"  {note}", file=sys.stderr)
+    about: dict[str, str | int] = {"population": people.name, "data": people.digest, "items": people.n_items}
     if options.missing:
         about["missing"] = options.missing
     if options.per_user_scale:
         about["scale"] = "per user"
-    return People(rated.name, rated), about
+    return people, about

@@ -25,7 +25,7 @@ MEASUREMENTS: tuple[tuple[str, str, tuple[Setting, ...]], ...] = (
     ("D8", "predicted", grid(method="rlhf", instance=INSTANCES)),
     ("D9", "reached", grid(method="nlhf", instance=INSTANCES)),
     ("D9", "predicted", grid(method="nlhf", instance=INSTANCES)),
-    ("D17", "trained_distortion", grid(population="generated", items=6, method=PEOPLE_METHODS, bt_beta=PEOPLE_BETAS)),
+    ("D17", "trained_distortion", grid(population="starwars", method=PEOPLE_METHODS, bt_beta=PEOPLE_BETAS)),
     ("P12", "trained_path", grid(method=("pro", "dpo"), response=("chosen", "rejected", "H"), step=(0, 20, 40))),
     ("V7", "minibatch_worst", grid(name=MINIBATCHED)),
     ("R4", "trained_path", grid(method=("ddro", "rdro"), step=(0, 20, 40))),

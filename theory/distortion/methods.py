@@ -18,7 +18,7 @@ from theory.distortion import factors
 from theory.policy import nash
 from theory.policy import rewards as policy
 from theory.policy.identity import ipo
-from theory.social_choice import pairwise, rankings
+from theory.social_choice import electorates, pairwise, rankings
 from theory.validate import Array
 
 #: KL weight of DPO (and of penalty-form RLHF) in the comparisons of this table, nats of log-ratio per unit reward.
@@ -64,6 +64,7 @@ class Method:
     run       situation → policy (A,)
     looks_at  "comparisons" or "rankings"
     ball      whether its distortion is measured inside the KL ball (else over all policies)
+    rule      a rule on rankings for many electorates at once: (utilities, weights, bt_beta) → policies
     bound     (bt_beta, A) → proved upper bound on its distortion, of IPO where pairs come from the reference; None if
               there is none that is finite
     """
@@ -73,6 +74,7 @@ class Method:
     looks_at: Literal["comparisons", "rankings"]
     ball: bool = False
     bound: Callable[[float, int], float] | None = None
+    rule: Callable[[Array, Array, float], Array] | None = None
 
 
 def _linear(bt_beta: float, n_alternatives: int) -> float:
@@ -89,6 +91,17 @@ def _alternatives(bt_beta: float, n_alternatives: int) -> float:
 
 def _dictator(bt_beta: float, n_alternatives: int) -> float:
     return rankings.random_dictator_upper_factor(bt_beta, n_alternatives)
+
+
+def _on_rankings(
+    label: str, rule: Callable[[Array, Array, float], Array], bound: Callable[[float, int], float] | None = None
+) -> Method:
+    """A rule on rankings: of one population, the only row of its weights."""
+
+    def run(s: Situation) -> Array:
+        return rule(s.voters.utilities, s.voters.weights[None], s.bt_beta)[0]
+
+    return Method(label, run, "rankings", bound=bound, rule=rule)
 
 
 def _uniform(situation: Situation) -> Array:
@@ -124,14 +137,10 @@ METHODS: dict[str, Method] = {
     "rlhf_ball": Method("RLHF in the ball", lambda s: _rlhf(s, s.tau), "comparisons", ball=True),
     "ipo": Method("IPO in the ball", _ipo_in_ball, "comparisons", ball=True, bound=_borda),
     "dpo": Method("DPO", _dpo, "comparisons"),
-    "plurality": Method("plurality", lambda s: rankings.plurality(s.voters, s.bt_beta), "rankings"),
-    "veto": Method("veto", lambda s: rankings.veto(s.voters, s.bt_beta), "rankings"),
-    "plurality_veto": Method("plurality veto", lambda s: rankings.plurality_veto(s.voters, s.bt_beta), "rankings"),
-    "pruned_plurality_veto": Method(
-        "pruned plurality veto", lambda s: rankings.pruned_plurality_veto(s.voters, s.bt_beta), "rankings"
-    ),
-    "random_dictator": Method(
-        "random dictator", lambda s: rankings.random_dictator(s.voters, s.bt_beta), "rankings", bound=_dictator
-    ),
+    "plurality": _on_rankings("plurality", electorates.plurality),
+    "veto": _on_rankings("veto", electorates.veto),
+    "plurality_veto": _on_rankings("plurality veto", electorates.plurality_veto),
+    "pruned_plurality_veto": _on_rankings("pruned plurality veto", electorates.pruned_plurality_veto),
+    "random_dictator": _on_rankings("random dictator", electorates.first_places, _dictator),
     "uniform": Method("uniform policy", _uniform, "comparisons", bound=_alternatives),
 }

@@ -17,8 +17,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from theory.bradley_terry import Population
+from theory.social_choice import electorates
 from theory.social_choice.places import bottom_choice, top_choice
-from theory.social_choice.ties import TIE_TOLERANCE, winners
+from theory.social_choice.ties import TIE_TOLERANCE
 from theory.validate import Array, check_bt_beta, check_distribution, check_multiplicity, check_positive
 
 
@@ -65,7 +66,7 @@ def plurality(
     array([0., 0., 1.])
     """
     check_multiplicity(multiplicity, population.utilities.shape[1], "plurality")
-    return winners(top_choice(population, bt_beta), tie_tolerance)
+    return electorates.plurality(*_one(population), check_bt_beta(bt_beta), tie_tolerance)[0]
 
 
 def random_dictator(population: Population, bt_beta: float, *, multiplicity: ArrayLike | None = None) -> Array:
@@ -159,7 +160,7 @@ def veto(
     array([0., 1., 0.])
     """
     check_multiplicity(multiplicity, population.utilities.shape[1], "veto")
-    return winners(-bottom_choice(population, bt_beta), tie_tolerance)
+    return electorates.veto(*_one(population), check_bt_beta(bt_beta), tie_tolerance)[0]
 
 
 @dataclass(frozen=True, eq=False)
@@ -185,26 +186,9 @@ def veto_flow(
     a standing x falls at rate bottom_choice(standing)[x] per user, constant between exits, so the process is
     computed from exit to exit. The last to stand wins; those that drop out together at the end share evenly.
     """
-    scores = check_distribution("scores", scores, population.utilities.shape[1]).copy()
-    standing = scores > tie_tolerance
-    if not (tie_tolerance >= 0 and standing.any()):
-        raise ValueError(f"tie_tolerance = {tie_tolerance} must be >= 0 and below the largest score")
-    exit_times = np.zeros(scores.size)
-    elapsed = 0.0
-    while standing.sum() > 1:
-        rates = bottom_choice(population, bt_beta, standing)
-        lifetime = np.full(scores.size, np.inf)
-        np.divide(scores, rates, out=lifetime, where=standing & (rates > 0))
-        step = float(lifetime.min())
-        scores = np.maximum(scores - step * rates, 0.0)
-        out = standing & ((scores <= tie_tolerance) | (lifetime <= step))
-        if (out == standing).all():
-            break
-        elapsed += step
-        exit_times[out] = elapsed
-        standing &= ~out
-    exit_times[standing] = 1.0
-    return VetoFlow(standing / standing.sum(), exit_times)
+    start = check_distribution("scores", scores, population.utilities.shape[1])
+    policies, exit_times = electorates.veto_flows(start[None], *_one(population), check_bt_beta(bt_beta), tie_tolerance)
+    return VetoFlow(policies[0], exit_times[0])
 
 
 def plurality_veto(
@@ -250,7 +234,7 @@ def plurality_veto(
     array([0., 0., 1.])
     """
     check_multiplicity(multiplicity, population.utilities.shape[1], "plurality_veto")
-    return veto_flow(top_choice(population, bt_beta), population, bt_beta, tie_tolerance=tie_tolerance).policy
+    return electorates.plurality_veto(*_one(population), check_bt_beta(bt_beta), tie_tolerance)[0]
 
 
 def pruned_plurality_veto(
@@ -301,13 +285,13 @@ def pruned_plurality_veto(
     array([0., 0., 1.])
     """
     check_multiplicity(multiplicity, population.utilities.shape[1], "pruned_plurality_veto")
-    scores = top_choice(population, bt_beta)
-    bar = 0.5 / scores.size if threshold is None else float(threshold)
-    kept = scores >= bar - tie_tolerance
-    if not (bar >= 0 and kept.any()):
-        raise ValueError(f"threshold = {threshold} must lie between 0 and the largest score {scores.max()}")
-    start = top_choice(population, bt_beta, kept)
-    return veto_flow(start, population, bt_beta, tie_tolerance=tie_tolerance).policy
+    beta = check_bt_beta(bt_beta)
+    return electorates.pruned_plurality_veto(*_one(population), beta, threshold, tie_tolerance)[0]
+
+
+def _one(population: Population) -> tuple[Array, Array]:
+    """A population as one of many electorates: its users, and its weights as a row."""
+    return population.utilities, population.weights[None]
 
 
 def plurality_family(bt_beta: float, n_alternatives: int, margin: float = 1e-6) -> Population:

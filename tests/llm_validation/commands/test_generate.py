@@ -25,7 +25,7 @@ from llm_validation.text.corpus import train_tokenizer
 from llm_validation.text.language import STORIES
 from llm_validation.training.device import DeviceRates, decoding_bound
 from simulate.montecarlo import generator
-from simulate.people.population import generated_people
+from tests.oracles.people import few_people
 from theory.best_of_n.evolution import survivor_counts
 from theory.best_of_n.law import best_of_n_reward
 from theory.best_of_n.order_statistics import expected_max
@@ -44,7 +44,7 @@ def folder(tmp_path_factory):
 
 def context(folder) -> Context:
     """Profile smoke on that model."""
-    return Context(folder, folder.parent, PROFILES["smoke"], generated_people(generator(0, "generated people")), {})
+    return Context(folder, folder.parent, PROFILES["smoke"], few_people(), {})
 
 
 def martingale(count, v, rng):

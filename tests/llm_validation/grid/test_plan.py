@@ -12,9 +12,8 @@ from llm_validation.profiles import PROFILES
 from llm_validation.runs.run import Context
 from llm_validation.runs.table import fit_of, runs_of
 from llm_validation.training.device import DeviceRates
-from simulate.montecarlo import generator
-from simulate.people.population import generated_people
 from simulate.rows.store import Results, Row
+from tests.oracles.people import few_people
 
 RATES = DeviceRates("a device", flops=2e12, copy=1e11, dtype="float32", matrix=768, memory=1)
 P10 = "score=0.5;alpha=2.5;kl_beta=0.25"
@@ -22,7 +21,7 @@ P10 = "score=0.5;alpha=2.5;kl_beta=0.25"
 
 @pytest.fixture
 def context(tmp_path) -> Context:
-    people = generated_people(generator(0, "generated people"))
+    people = few_people()
     profile = replace(PROFILES["smoke"], seeds=2)
     return Context(tmp_path / "checkpoints" / "base", tmp_path, profile, people, {}, rates=RATES)
 

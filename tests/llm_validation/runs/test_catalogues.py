@@ -28,6 +28,7 @@ from llm_validation.text.language import STORIES
 from llm_validation.training.loop import TrainingDiverged
 from llm_validation.training.schedule import Schedule
 from simulate.montecarlo import generator
+from simulate.people.data import People, RatedItems
 from simulate.rows.store import Results, read_rows
 
 CPU = torch.device("cpu")
@@ -176,9 +177,6 @@ def test_catalogues_are_checked_before_training(tokenizer):
 
 
 def test_people_with_gaps_are_refused():
-    from simulate.people.population import People
-    from simulate.people.ratings import RatedItems
-
     gaps = RatedItems("gaps", np.array([[0.1, np.nan], [0.2, 0.3]]), ("a", "b"), (), 0, (0.0, 1.0))
     with pytest.raises(ValueError, match="--missing drop"):
         people.check_people(People("gaps", gaps))

@@ -1,0 +1,94 @@
+"""Columns and numbers that may not be what they look like: ids, long tables, demographics, marks of missing values.
+
+Each is refused in one sentence that names the option by which the caller settles it. Columns that the caller names as
+items are not looked at.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from simulate.people.table import Table, shown
+from theory.validate import Array
+
+#: Names that a column of ids or times goes by.
+ID_NAME = re.compile(
+    r"(?i:|#|no|nr|row|index|unnamed: \d+|(.*[_ ])?id|id[_ ].*|uid|uuid|key|user|rater|voter|respondent|participant|"
+    r"worker|time|date|(.*[_ ])?timestamp)|.*[a-z](Id|ID)"
+)
+#: Numbers that stand for a missing value by old custom.
+MARKS = (-9999.0, -999.0, -99.0, -9.0, 9.0, 99.0, 999.0, 9999.0)
+#: Rows from which on all-different whole numbers in order, or in any order, are no ratings.
+IN_ORDER, IN_ANY_ORDER = 5, 20
+
+
+def refuse_suspects(
+    table: Table, names: Sequence[str], numeric: NDArray[np.bool_], values: Array, *,
+    scale: tuple[float, float] | None, na: Sequence[str], kind: str | None,
+) -> None:  # fmt: skip
+    """ValueError for a long table, an id among the numeric columns, a column on another scale, a mark of no value."""
+    _refuse_long(table, names, values)
+    for name, is_number, column in zip(names, numeric, values.T, strict=True):
+        if is_number:
+            _refuse_id(table, name, column[~np.isnan(column)])
+    if kind in (None, "ratings") and scale is None:
+        _refuse_other_scale(table, [n for n, is_number in zip(names, numeric, strict=True) if is_number],
+                            values[:, numeric], na)  # fmt: skip
+
+
+def _refuse_long(table: Table, names: Sequence[str], values: Array) -> None:
+    """Three to six columns, the first two of which repeat and together do not: user, item, rating."""
+    rows = len(table.lines)
+    if not 3 <= len(names) <= 6 or rows < 6:
+        return
+    first, second = (table.cells[name] for name in names[:2])
+    repeats = first.nunique() <= rows / 2 and second.nunique() <= rows / 2
+    grouped = (first != first.shift()).sum() == first.nunique()  # each user's rows stand together
+    numbered = bool(ID_NAME.fullmatch(names[0]))
+    text = bool(np.isnan(values[:, 0]).all())
+    if repeats and not table.cells.duplicated(list(names[:2])).any() and (grouped or numbered or text):
+        words = " ".join(f"'{name}'" if " " in name else name for name in names[:3])
+        raise ValueError(
+            f"{table.path} looks like a long table, a line for each user and item ({shown(names[0])} has "
+            f"{first.nunique()} different values in {rows} lines): say --long {words}, or name the items with --items"
+        )
+
+
+def _refuse_id(table: Table, name: str, column: Array) -> None:
+    whole = column.size > 0 and bool((column == np.round(column)).all())
+    different = np.unique(column).size == column.size
+    steps = np.diff(column)
+    in_order = column.size >= IN_ORDER and bool((steps > 0).all() or (steps < 0).all())
+    counted = whole and different and (in_order or column.size >= IN_ANY_ORDER)
+    if counted or (ID_NAME.fullmatch(name) and whole):
+        raise ValueError(
+            f"{table.path}: column {shown(name)} may be an id ({np.unique(column).size} different whole numbers in "
+            f"{column.size} lines): say --id {name or 'COLUMN'}, or name the items with --items"
+        )
+
+
+def _refuse_other_scale(table: Table, names: Sequence[str], values: Array, na: Sequence[str]) -> None:
+    """One number far from all others that marks a missing value; one column far beyond the scale of the others."""
+    there = np.unique(values[~np.isnan(values)])
+    for mark in (there[0], there[-1]) if there.size > 2 else ():
+        others = there[there != mark]
+        if mark in MARKS and min(abs(mark - others[0]), abs(mark - others[-1])) >= max(2.0, np.ptp(others)):
+            count = int((values == mark).sum())
+            raise ValueError(
+                f"{table.path}: {mark:g} stands {count} times, far from all others ({others[0]:g} to {others[-1]:g}): "
+                f"say --na {mark:g} if it is a missing value, or the scale with --scale"
+            )
+    if len(names) < 3:
+        return
+    low, high = np.nanmin(values, axis=0), np.nanmax(values, axis=0)
+    for k, name in enumerate(names):
+        least, most = np.delete(low, k).min(), np.delete(high, k).max()
+        if high[k] > most + (most - least) + 1 or low[k] < least - (most - least) - 1:
+            raise ValueError(
+                f"{table.path}: column {shown(name)} goes from {low[k]:g} to {high[k]:g}, all others from {least:g} to "
+                f"{most:g}: name the items with --items, or the scale with --scale"
+            )

@@ -1,0 +1,194 @@
+"""A file as a table of text: compressed or not, in any encoding and with any separator that can be told or is named.
+
+What cannot be told for certain is refused in one sentence that names the option which settles it. Cells are text; what
+they mean is `simulate.people.readers`' business.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from theory.validate import Array
+
+BYTE_ORDER_MARKS = ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
+SEPARATORS = {"comma": ",", "semicolon": ";", "tab": "\t", "bar": "|"}
+NAMES_OF = {mark: name for name, mark in SEPARATORS.items()}
+#: Lines that must agree on a separator.
+LOOKED_AT = 50
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """Cells of a file, stripped text: one column per name of the header, one row per line that is not blank.
+
+    lines  (rows,) the line of the file that each row begins on;  notes  how the file was read
+    """
+
+    path: Path
+    cells: pd.DataFrame
+    lines: NDArray[np.int64]
+    notes: tuple[str, ...]
+
+    @property
+    def header(self) -> list[str]:
+        return list(self.cells.columns)
+
+    def require(self, names: Sequence[str]) -> None:
+        """ValueError for a column that is not there, or that is named twice."""
+        for name in names:
+            if name not in self.header:
+                raise ValueError(f"{self.path} has no column {shown(name)}; its columns are {listed(self.header)}")
+        twice = [name for name in names if list(names).count(name) > 1]
+        if twice:
+            raise ValueError(f"{self.path}: column {shown(twice[0])} is named twice")
+
+    def numbers(self, names: Sequence[str], na: Sequence[str], *, strict: bool = True) -> Array:
+        """(rows, names), NaN for empty cells and those in `na`; strict: ValueError for one that is no finite number."""
+        values = np.full((len(self.lines), len(names)), np.nan)
+        for k, name in enumerate(names):
+            text = self.cells[name]
+            filled = ~(text.eq("") | text.isin(list(na))).to_numpy()
+            found = pd.to_numeric(text.where(filled, None), errors="coerce").to_numpy(dtype=np.float64)
+            bad = filled & ~np.isfinite(found)
+            if strict and bad.any():
+                row = int(bad.argmax())
+                raise ValueError(
+                    f"{self.path}, line {self.lines[row]}, column {shown(name)}: {shown(text.iloc[row])} is not a "
+                    "finite number; a mark of a missing value is named by --na"
+                )
+            values[:, k] = np.where(bad, np.nan, found)
+        return values
+
+
+def shown(text: str) -> str:
+    """A text from a file as a message quotes it: of one line, and not longer than forty characters."""
+    return repr(text if len(text) <= 40 else text[:37] + "…")
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names, or the first of them."""
+    return ", ".join(map(shown, names[:12])) + (f" and {len(names) - 12} more" if len(names) > 12 else "")
+
+
+def read_text(path: Path, encoding: str | None) -> tuple[str, str]:
+    """The text of a file, and its encoding. FileNotFoundError; ValueError for a broken .gz or another encoding."""
+    if not path.is_file():
+        raise FileNotFoundError(f"no ratings file {path}")
+    raw = path.read_bytes()
+    if path.suffix == ".gz" or raw[:2] == b"\x1f\x8b":
+        try:
+            raw = gzip.decompress(raw)
+        except (EOFError, OSError, zlib.error) as error:
+            raise ValueError(f"{path} is a truncated or corrupt .gz file: {error}") from None
+    marked = [name for mark, name in BYTE_ORDER_MARKS if raw.startswith(mark)]
+    used = encoding or (marked[0] if marked else "utf-8")
+    if not (encoding or marked) and b"\0" in raw:
+        line = raw[: raw.index(b"\0")].count(b"\n") + 1
+        raise ValueError(f"{path}, line {line}: a zero byte; name its encoding, --encoding utf-16-le perhaps")
+    try:
+        text = raw.decode(used)
+    except LookupError:
+        raise ValueError(f"there is no encoding {used!r}") from None
+    except UnicodeDecodeError as error:
+        line = raw[: error.start].count(b"\n") + 1
+        raise ValueError(
+            f"{path}, line {line}: byte 0x{raw[error.start]:02x} is not {used}; name the encoding, "
+            "--encoding latin-1 perhaps"
+        ) from None
+    return text.replace("\r\n", "\n").replace("\r", "\n"), used.removesuffix("-sig")
+
+
+def read_table(path: Path, *, encoding: str | None, separator: str | None, header: bool | None) -> Table:
+    """A file of separated values; blank lines are none, and lines above the header that begin with "# " are remarks.
+
+    encoding, separator  None: told from the file
+    header               is line 1 one? None: yes, unless it holds numbers alone, which is refused
+    """
+    text, used = read_text(path, encoding)
+    mark = SEPARATORS.get(separator or "", separator) or _separator(text, path)
+    cells, lines = _split(text, mark, path)
+    first = cells.iloc[0].tolist()
+    if header is None and pd.to_numeric(cells.iloc[0].replace("", np.nan), errors="coerce").notna().sum() == len(first):
+        raise ValueError(f"{path}, line {lines[0]} holds numbers alone: say whether it is a header, --header yes or no")
+    notes = [f"encoding {used}, separator {NAMES_OF.get(mark, mark)}"]
+    if header is False:
+        names = [str(k + 1) for k in range(len(first))]
+        notes.append("no header: columns are numbered from 1")
+    else:
+        notes.append(f"header in line {lines[0]}")
+        names, cells, lines = first, cells.iloc[1:], lines[1:]
+    empty = [k for k, name in enumerate(names) if not name and cells.iloc[:, k].eq("").all()]
+    names, cells = [n for k, n in enumerate(names) if k not in empty], cells.drop(columns=cells.columns[empty])
+    twice = [name for name in names if names.count(name) > 1]
+    if twice:
+        raise ValueError(f"{path}: two columns have the same name {shown(twice[0])}")
+    if not len(cells):
+        raise ValueError(f"{path} has a header but no users")
+    cells = cells.reset_index(drop=True).set_axis(names, axis=1)
+    if mark != ",":
+        cells, notes = _decimal_point(path, cells, lines, notes)
+    return Table(path, cells, lines, tuple(notes))
+
+
+def _separator(text: str, path: Path) -> str:
+    """Of the separators in the first line, the one by which the first lines have equally many fields."""
+    lines = [line for line in text.split("\n") if line.strip() and not line.startswith("# ")][:LOOKED_AT]
+    if not lines:
+        raise ValueError(f"{path} is empty")
+    there = [mark for mark in SEPARATORS.values() if mark in lines[0]]
+    even = [mark for mark in there if len({line.count(mark) for line in lines}) == 1]
+    if len(even) > 1 or (len(there) > 1 and not even):
+        names = " or ".join(NAMES_OF[mark] for mark in even or there)
+        raise ValueError(f"{path} may be separated by {names}: name it, --separator {NAMES_OF[(even or there)[0]]}")
+    return (even or there or [","])[0]
+
+
+def _split(text: str, mark: str, path: Path) -> tuple[pd.DataFrame, NDArray[np.int64]]:
+    """All rows as text, and the lines they begin on; a row with too many or too few fields is named by its line."""
+    if len(mark) != 1:
+        raise ValueError(f"separator {mark!r} must be one character, or {', '.join(SEPARATORS)}")
+    csv.field_size_limit(max(csv.field_size_limit(), len(text)))
+    rows, lines = list[list[str]](), list[int]()
+    reader = csv.reader(io.StringIO(text), delimiter=mark, skipinitialspace=True, strict=True)
+    try:
+        begins = 1
+        for row in reader:
+            if row and (rows or not row[0].startswith("# ")):  # neither blank nor a remark above the header
+                rows.append([cell.strip() for cell in row])
+                lines.append(begins)
+                if len(row) != len(rows[0]):
+                    many = "fewer" if len(row) < len(rows[0]) else "more"
+                    raise ValueError(
+                        f"{path}, line {begins}: {many} fields than the header ({len(row)}, {len(rows[0])})"
+                    )
+            begins = reader.line_num + 1
+    except csv.Error as error:
+        raise ValueError(f"{path}, line {begins}: {error}") from None
+    if not rows:
+        raise ValueError(f"{path} is empty")
+    return pd.DataFrame(rows, dtype=str), np.array(lines, dtype=np.int64)
+
+
+def _decimal_point(
+    path: Path, cells: pd.DataFrame, lines: NDArray[np.int64], notes: list[str]
+) -> tuple[pd.DataFrame, list[str]]:
+    """Cells like 3,5 as 3.5 where no cell is like 3.5; ValueError where both stand in one file."""
+    comma = cells.apply(lambda column: column.str.fullmatch(r"[+-]?\d+,\d+")).to_numpy(dtype=bool)
+    if not comma.any():
+        return cells, notes
+    point = cells.apply(lambda column: column.str.fullmatch(r"[+-]?\d+\.\d+")).to_numpy(dtype=bool)
+    if point.any():
+        rows = [int(lines[int(found.any(axis=1).argmax())]) for found in (comma, point)]
+        raise ValueError(f"{path}: a decimal comma in line {rows[0]} and a decimal point in line {rows[1]}")
+    numbers = cells.apply(lambda column: column.str.replace(",", ".", regex=False))
+    return cells.where(~comma, numbers), [*notes, "decimal commas"]

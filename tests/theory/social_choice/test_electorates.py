@@ -1,0 +1,71 @@
+"""Rules on rankings for many electorates: against adaptive integrals one by one, and in time for a hundred items."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pytest
+
+from tests.oracles.veto import exit_times
+from theory.bradley_terry import Population
+from theory.distortion.methods import METHODS
+from theory.social_choice import electorates
+from theory.social_choice.places import bottom_choice, top_choice
+
+RULES = {name: method for name, method in METHODS.items() if method.looks_at == "rankings"}
+
+
+@pytest.mark.parametrize("bt_beta", [0.3, 5.0, 40.0])
+def test_last_places_equal_adaptive_integrals_as_alternatives_drop_out(bt_beta, monkeypatch):
+    """Also block by block, as users do who do not fit into one table."""
+    rng = np.random.default_rng(3)
+    users = Population(np.vstack([rng.random((9, 8)), np.full(8, 0.5), np.repeat(rng.random((1, 4)), 2, axis=1)]))
+    weights = np.vstack([users.weights, rng.dirichlet(np.ones(11))])
+    for block in (electorates.BLOCK, 500):
+        monkeypatch.setattr(electorates, "BLOCK", block)
+        last, standing = electorates.LastPlaces(users.utilities, weights, bt_beta), np.ones((2, 8), dtype=bool)
+        for drop in ((7, 6), (0, 0), (5, 1), (3, 3), (1, 5), (6, 7)):
+            found = last.of(standing)
+            for row in (0, 1):
+                expected = bottom_choice(Population(users.utilities, weights[row]), bt_beta, standing[row])
+                np.testing.assert_allclose(found[row], expected, rtol=0, atol=1e-12)
+                standing[row, drop[row]] = False
+
+
+@pytest.mark.parametrize("bt_beta", [1.0, 8.0, 60.0])
+def test_veto_flows_equal_one_electorate_at_a_time(bt_beta):
+    rng = np.random.default_rng(int(bt_beta))
+    utilities, weights = rng.random((12, 9)), rng.dirichlet(np.ones(12), size=60)
+    start = electorates.first_places(utilities, weights, bt_beta)
+    policies, times = electorates.veto_flows(start, utilities, weights, bt_beta)  # more than go side by side
+    for row in (0, 7, 59):
+        expected = exit_times(start[row], Population(utilities, weights[row]), bt_beta)
+        np.testing.assert_allclose(times[row], expected, atol=1e-9)
+        np.testing.assert_array_equal(policies[row], expected == 1.0)
+
+
+@pytest.mark.parametrize("name", sorted(RULES))
+def test_an_electorate_among_many_is_what_it_is_alone(name):
+    rng = np.random.default_rng(5)
+    utilities, weights = rng.random((20, 6)), rng.multinomial(20, np.full(20, 0.05), size=4) / 20
+    together = RULES[name].rule(utilities, weights, 6.0)
+    for row, weight in enumerate(weights):  # a resample leaves users out
+        alone = RULES[name].rule(utilities[weight > 0], weight[None, weight > 0], 6.0)[0]
+        np.testing.assert_allclose(together[row], alone, atol=1e-12)
+    population = Population(utilities, weights[0])
+    np.testing.assert_allclose(electorates.first_places(utilities, weights, 6.0)[0], top_choice(population, 6.0))
+
+
+def test_plurality_veto_of_a_hundred_items_takes_seconds_and_less_than_ten_times_borda():
+    """It took 35 s an electorate of this size: 99 exits, each with an integral per user."""
+    rng = np.random.default_rng(0)
+    users = Population(0.6 * rng.random((1473, 100)) + 0.4 * rng.random(100))
+    took = []
+    for run in (lambda: METHODS["plurality_veto"].rule(users.utilities, users.weights[None], 5.0),
+                lambda: users.win_rates(5.0)):  # fmt: skip
+        began = time.process_time()
+        run()
+        took.append(time.process_time() - began)
+    assert took[0] < 10.0 * took[1]
+    assert took[0] < 10.0

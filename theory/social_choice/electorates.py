@@ -1,0 +1,229 @@
+"""Rules on rankings for many electorates of the same users at once: what a bootstrap over users asks for.
+
+The users' utilities are given once, (V, A), and every electorate by its weights, a row of (R, V). What does not depend
+on the weights, users' laws of first and last places, is computed once for all electorates. Rankings are Plackett–Luce
+(`theory.social_choice.places`); every rule returns policies (R, A).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from theory.social_choice.places import LAST_PLACE_TOLERANCE
+from theory.social_choice.ties import TIE_TOLERANCE, winners
+from theory.solution import CertificateError
+from theory.validate import Array
+
+Mask = NDArray[np.bool_]
+
+#: Numbers in the tables of one block of users; more users than fit in one block are gone through block by block.
+BLOCK = 2**25
+#: log of what may be left out of an integral: what lies left of the nodes, per node.
+NEGLIGIBLE = -33.0
+#: z from which on z e^{−z} is nothing.
+LATE = 37.0
+#: Electorates that are taken through the veto process side by side.
+TOGETHER = 50
+
+
+def first_places(utilities: Array, weights: Array, bt_beta: float, standing: Mask | None = None) -> Array:
+    """P(x is ranked first among the standing), (R, A); `standing` (R, A), all by default, one at least in a row."""
+    logits = bt_beta * utilities
+    shares = np.exp(logits - logits.max(axis=1, keepdims=True))
+    if standing is None or standing.all():
+        return np.asarray(weights @ (shares / shares.sum(axis=1, keepdims=True)))
+    found = np.zeros(standing.shape)
+    for row, (weight, members) in enumerate(zip(weights, standing, strict=True)):
+        inside = logits[:, members] - logits[:, members].max(axis=1, keepdims=True)
+        own = np.exp(inside)
+        found[row, members] = weight @ (own / own.sum(axis=1, keepdims=True))
+    return found
+
+
+@dataclass(frozen=True, eq=False)
+class _Block:
+    """Of some users at all nodes, users · nodes = M long.
+
+    users    their places
+    back     (classes, M) 1/(1 − e^{−z}): what brings F back when one of the class is out
+    density  (classes, M) z e^{−z}/(1 − e^{−z})
+    law      (R, M) weight · step · F of every electorate; kept up to date in place
+    """
+
+    users: slice
+    back: Array
+    density: Array
+    law: Array
+
+
+class LastPlaces:
+    """P(x is ranked last among the standing) for electorates whose standing sets shrink.
+
+        P(T_x = max T) = ∫ z_x e^{−z_x}/(1 − e^{−z_x}) F(s) ds,   F = Π_y (1 − e^{−z_y}),   z_y = e^{βU[v,y] + s},
+
+    by the trapezoidal rule, which converges geometrically: the integrand is analytic and decays at both ends. F is
+    kept, and divided by the factors of those that are out. Nodes and tables are of the alternatives that stood when
+    they were made; they are made again when half of those are out, when the integrand has moved to the left of the
+    nodes, and with half the step where probabilities miss their sum. Clones share a column: they tie to the last bit.
+    """
+
+    def __init__(self, utilities: Array, weights: Array, bt_beta: float) -> None:
+        rows, group = np.unique(utilities, axis=0, return_inverse=True)
+        self._log_rates = bt_beta * rows
+        self._weights = np.zeros((len(weights), len(rows)))
+        np.add.at(self._weights.T, group.ravel(), weights.T)
+        self._columns = np.zeros(0, dtype=int)
+
+    def of(self, standing: Mask) -> Array:
+        """(R, A), zero where an alternative is out. CertificateError if probabilities do not sum to one."""
+        union = np.flatnonzero(standing.any(axis=0))
+        slack, halvings, missed = 1.5, 0, np.inf
+        if 2 * union.size <= self._columns.size or not np.isin(union, self._columns).all():
+            self._tabulate(union, standing, slack, halvings)
+        for _ in range(12):
+            found = self._integrals(standing)
+            if found is None:  # the integrand has moved out on the left
+                slack *= 2.0
+            else:
+                missed = float(np.abs(found.sum(axis=1) - self._weights.sum(axis=1)).max())
+                if missed <= LAST_PLACE_TOLERANCE:
+                    return found
+                halvings += 1
+            self._tabulate(union, standing, slack, halvings)
+        raise CertificateError(f"last places miss a sum of 1 by {missed:.1e}")
+
+    def _tabulate(self, columns: NDArray[np.intp], standing: Mask, slack: float, halvings: int) -> None:
+        """Nodes for these alternatives, and `slack` farther to the left; tables too if one block holds all users."""
+        self._columns = columns
+        rates, label = np.unique(self._log_rates[:, columns], axis=1, return_inverse=True)
+        self._rates, self._label = rates - rates.min(axis=1, keepdims=True), label.ravel()
+        each = np.bincount(self._label)
+        self._step = min(0.25, 0.75 / (1.5 + np.log(columns.size))) / 2**halvings
+        high = low = float(np.log(np.log(columns.size) + 45.0))
+        while (np.minimum(0.0, self._rates + low) @ each).max() > NEGLIGIBLE:  # log(1 − e^{−z}) ≤ min(0, log z)
+            low -= 1.0
+        self._nodes = np.arange(high, low - slack, -self._step)[::-1]
+        users = max(1, BLOCK // (self._nodes.size * each.size))
+        self._slices = [slice(at, at + users) for at in range(0, len(self._rates), users)]
+        self._counts = self._counted(standing)
+        self._kept = [self._block(self._slices[0])] if len(self._slices) == 1 else None
+
+    def _counted(self, standing: Mask) -> Array:
+        """How many of a class stand, (R, classes)."""
+        counts = np.zeros((len(standing), self._rates.shape[1]))
+        np.add.at(counts.T, self._label, standing[:, self._columns].T)
+        return counts
+
+    def _block(self, users: slice) -> _Block:
+        """Tables of some users, and F for the present counts: of all columns, less those that are out."""
+        rates = np.exp(np.minimum(self._rates[users].T, 300.0))
+        z = (rates[:, :, None] * np.exp(self._nodes)).reshape(len(rates), -1)
+        faster = np.expm1(-z)
+        density = 1.0 + faster
+        density *= z
+        density[z > LATE] = 0.0
+        np.negative(faster, out=faster)
+        density /= faster
+        each = np.bincount(self._label)
+        back = np.divide(1.0, faster, out=z)
+        faster[each > 1] **= each[each > 1, None]
+        law = np.tile(np.multiply.reduce(faster, axis=0), (len(self._counts), 1))
+        law.reshape(len(law), -1, self._nodes.size)[:] *= self._step * self._weights[:, users, None]
+        for electorate, kind in np.argwhere(self._counts != each):
+            law[electorate] *= back[kind] ** (each - self._counts[electorate])[kind]
+        return _Block(users, back, density, law)
+
+    def _blocks(self, counts: Array) -> Iterator[_Block]:
+        """All users' tables, with F for these counts."""
+        before, self._counts = self._counts, counts
+        if self._kept is None:
+            yield from map(self._block, self._slices)
+            return
+        (block,) = self._kept
+        for electorate, kind in np.argwhere(before != counts):
+            block.law[electorate] *= block.back[kind] ** (before - counts)[electorate, kind]
+        yield block
+
+    def _integrals(self, standing: Mask) -> Array | None:
+        """(R, A) by the present nodes; None where they do not reach far enough to the left."""
+        found = np.zeros((len(standing), self._rates.shape[1]))
+        for block in self._blocks(self._counted(standing)):
+            leftmost = block.law[:, :: self._nodes.size].sum(axis=1)
+            if leftmost.max() > self._step * np.exp(NEGLIGIBLE):
+                return None
+            found += block.law @ block.density.T
+        every = np.zeros(standing.shape)
+        every[:, self._columns] = np.where(standing[:, self._columns], found[:, self._label], 0.0)
+        return every
+
+
+def veto_flows(
+    scores: Array, utilities: Array, weights: Array, bt_beta: float, tie_tolerance: float = TIE_TOLERANCE
+) -> tuple[Array, Array]:
+    """Policies (R, A) and exit times (R, A) of the veto process from `scores` (R, A), see `rankings.veto_flow`."""
+    parts = [slice(at, at + TOGETHER) for at in range(0, len(scores), TOGETHER)]
+    found = [_flows(scores[part], LastPlaces(utilities, weights[part], bt_beta), tie_tolerance) for part in parts]
+    policies, exit_times = zip(*found, strict=True)
+    return np.concatenate(policies), np.concatenate(exit_times)
+
+
+def _flows(scores: Array, last: LastPlaces, tie_tolerance: float) -> tuple[Array, Array]:
+    """From exit to exit, all electorates side by side: those that are at their end wait for the others."""
+    standing = scores > tie_tolerance
+    if not (tie_tolerance >= 0 and standing.any(axis=1).all()):
+        raise ValueError(f"tie_tolerance = {tie_tolerance} must be >= 0 and below the largest score")
+    exit_times, elapsed = np.zeros(scores.shape), np.zeros((len(scores), 1))
+    going = standing.sum(axis=1) > 1
+    while going.any():
+        rates = last.of(standing)
+        lifetime = np.full(scores.shape, np.inf)
+        np.divide(scores, rates, out=lifetime, where=standing & (rates > 0))
+        step = np.where(going, lifetime.min(axis=1), 0.0)[:, None]
+        scores = np.maximum(scores - step * rates, 0.0)
+        out = standing & ((scores <= tie_tolerance) | (lifetime <= step)) & going[:, None]
+        going &= ~(out == standing).all(axis=1)  # those that drop out together at the end share
+        out &= going[:, None]
+        elapsed += np.where(going[:, None], step, 0.0)
+        exit_times = np.where(out, elapsed, exit_times)
+        standing = standing & ~out
+        going &= standing.sum(axis=1) > 1
+    exit_times[standing] = 1.0
+    return standing / standing.sum(axis=1, keepdims=True), exit_times
+
+
+def plurality(utilities: Array, weights: Array, bt_beta: float, tie_tolerance: float = TIE_TOLERANCE) -> Array:
+    """Most first places, see `rankings.plurality`."""
+    return _winners(first_places(utilities, weights, bt_beta), tie_tolerance)
+
+
+def veto(utilities: Array, weights: Array, bt_beta: float, tie_tolerance: float = TIE_TOLERANCE) -> Array:
+    """Fewest last places, see `rankings.veto`."""
+    everyone = np.ones((len(weights), utilities.shape[1]), dtype=bool)
+    return _winners(-LastPlaces(utilities, weights, bt_beta).of(everyone), tie_tolerance)
+
+
+def plurality_veto(utilities: Array, weights: Array, bt_beta: float, tie_tolerance: float = TIE_TOLERANCE) -> Array:
+    """The veto process from the plurality scores, see `rankings.plurality_veto`."""
+    return veto_flows(first_places(utilities, weights, bt_beta), utilities, weights, bt_beta, tie_tolerance)[0]
+
+
+def pruned_plurality_veto(
+    utilities: Array, weights: Array, bt_beta: float, threshold: float | None = None,
+    tie_tolerance: float = TIE_TOLERANCE,
+) -> Array:  # fmt: skip
+    """Plurality Veto among those with scores of at least `threshold`, see `rankings.pruned_plurality_veto`."""
+    scores = first_places(utilities, weights, bt_beta)
+    bar = 0.5 / utilities.shape[1] if threshold is None else float(threshold)
+    kept = scores >= bar - tie_tolerance
+    if not (bar >= 0 and kept.any(axis=1).all()):
+        raise ValueError(f"threshold = {threshold} must lie between 0 and the largest score {scores.max()}")
+    start = first_places(utilities, weights, bt_beta, kept)
+    return veto_flows(start, utilities, weights, bt_beta, tie_tolerance)[0]
+
+
+def _winners(scores: Array, tie_tolerance: float) -> Array:
+    return np.array([winners(row, tie_tolerance) for row in scores])
