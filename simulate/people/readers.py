@@ -6,8 +6,8 @@
     PrefLib  .soc, .soi, .toc, .toi
 
 Nothing is dropped, clipped, filled in or guessed in silence. What was taken for an item, an id, a missing value, a
-scale and a header stands in `People.notes`, with counts; a column that may be an id, a table that may be long, a number that
-may stand for a missing value are refused until the caller says what they are.
+scale and a header stands in `People.notes`, with counts; a column that may be an id, a table that may be long, a number
+that may stand for a missing value are refused until the caller says what they are.
 """
 
 from __future__ import annotations
@@ -159,9 +159,7 @@ def _checked(
         raise ValueError(f"min_raters = {min_raters} must be >= 0")
     columns = tuple(long) if isinstance(long, Sequence) else long or None
     if isinstance(columns, tuple) and len(columns) != (4 if kind == "pairs" else 3):
-        raise ValueError(
-            f"long = {columns} must name the columns for user, item and rating (pairs: user, a, b, winner)"
-        )
+        raise ValueError(f"long = {columns} must name columns for user, item and rating (pairs: user, a, b, winner)")
     marks = (na,) if isinstance(na, str) else tuple(map(str, na or ()))
     bounds = None if scale is None else (float(scale[0]), float(scale[1]))
     names = None if items is None else tuple(items)
@@ -319,8 +317,8 @@ def _handle_missing(cells: Cells, missing: Missing | None) -> tuple[Cells, int, 
     if missing is None:
         raise ValueError(
             f"{path} has {int(holes.sum())} missing cells in {int(users.sum())} of {len(users)} rows, the first in "
-            f"line {cells.lines[int(users.argmax())]}; choose missing='drop' (leave those users out) or missing='pairs' "
-            "(keep the pairs both of whose items a user rated), and items by --min-raters"
+            f"line {cells.lines[int(users.argmax())]}; choose missing='drop' (leave those users out) or "
+            "missing='pairs' (keep the pairs both of whose items a user rated), and items by --min-raters"
         )
     if missing == "pairs":
         return cells, 0, (f"{int(holes.sum())} missing cells: the pairs that a user rated both items of are used",)

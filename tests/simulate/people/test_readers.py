@@ -97,7 +97,7 @@ def test_what_was_taken_for_what_is_said_with_counts(tmp_path):
         (GOOD, {"kind": "stars"}, "kind = 'stars'"),
         (LONG_TEXT, {}, "looks like a long table.*--long userId movieId rating"),
         (LONG_TEXT, {"long": ("userId", "movieId", "when")}, "no column 'when'"),
-        (LONG_TEXT, {"long": ("userId", "movieId")}, "must name the columns"),
+        (LONG_TEXT, {"long": ("userId", "movieId")}, "must name columns"),
         (LONG_TEXT + "3,Beta,2,1\n", {"long": True}, "line 162: user '3' rated item 'Beta' in a line before"),
         (WITH_ID.to_csv(index=False), {}, "column 'userId' may be an id .40 different.*--id userId"),
         (WIDE.assign(x=np.arange(40) * 3 % 41).to_csv(index=False), {}, "column 'x' may be an id"),
