@@ -22,7 +22,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 from simulate.experiments import jobs, people_jobs
-from simulate.options import add_people_options, count, minutes, whole
+from simulate.numbers import Parser, count, not_negative, seed
+from simulate.options import add_people_options
 from simulate.people.population import chosen_people
 from simulate.profiles import PROFILES, Profile
 from simulate.rows.compare import compare_folders
@@ -73,13 +74,13 @@ def _cells(options: argparse.Namespace, profile: Profile) -> list[Job]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m simulate", description="Measure claims by simulation.")
+    parser = Parser(prog="python -m simulate", description="Measure claims by simulation.")
     parser.add_argument("claims", nargs="*", metavar="ID", help="claim ids or topics; all by default")
     parser.add_argument("--profile", choices=sorted(PROFILES), default="cpu")
     parser.add_argument("--results", type=Path, help="folder for rows; simulate/results/PROFILE by default")
-    parser.add_argument("--seed", type=whole, default=0, help="first seed; the profile says how many")
+    parser.add_argument("--seed", type=seed, default=0, help="first seed; the profile says how many")
     parser.add_argument("--jobs", type=count, default=os.cpu_count() or 1, help="cells measured at a time")
-    parser.add_argument("--minutes", type=minutes, help="start no new cell after so many minutes")
+    parser.add_argument("--minutes", type=not_negative, help="start no new cell after so many minutes")
     add_people_options(parser, list(BETAS))
     return parser
 

@@ -23,6 +23,14 @@ def positive(text: str) -> float:
     return value
 
 
+def not_negative(text: str) -> float:
+    """A finite number of at least 0."""
+    value = _number(text)
+    if not 0.0 <= value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text} must be finite and at least 0")
+    return value
+
+
 def share(text: str) -> float:
     """A number in [0, 1)."""
     value = _number(text)

@@ -6,6 +6,7 @@ import argparse
 import math
 from pathlib import Path
 
+from simulate.numbers import positive, seed
 from simulate.people.readers import KINDS
 
 
@@ -23,7 +24,7 @@ def add_people_options(parser: argparse.ArgumentParser, betas: list[float] | Non
     people.add_argument("--scale", type=finite, nargs=2, metavar=("MIN", "MAX"), help="the rating scale")
     people.add_argument("--per-user-scale", action="store_true", help="min–max each user's ratings, not the file's")
     people.add_argument("--missing", choices=("drop", "pairs"), help="leave out users with gaps, or use rated pairs")
-    people.add_argument("--min-raters", type=whole, default=0, metavar="N", help="leave out items with fewer raters")
+    people.add_argument("--min-raters", type=seed, default=0, metavar="N", help="leave out items with fewer raters")
     people.add_argument("--header", type=_yes, metavar="yes|no", help="is the first line a header?")
     people.add_argument("--separator", metavar="MARK", help="comma, semicolon, tab, bar, or the character itself")
     people.add_argument("--encoding", help="of the file, say latin-1")
@@ -32,41 +33,12 @@ def add_people_options(parser: argparse.ArgumentParser, betas: list[float] | Non
 
 def finite(text: str) -> float:
     """A finite number."""
-    value = float(text)
+    try:
+        value = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number") from None
     if not math.isfinite(value):
         raise argparse.ArgumentTypeError(f"{text} is not a finite number")
-    return value
-
-
-def positive(text: str) -> float:
-    """A finite number > 0."""
-    value = finite(text)
-    if not value > 0:
-        raise argparse.ArgumentTypeError(f"{text} must be > 0")
-    return value
-
-
-def minutes(text: str) -> float:
-    """A finite number ≥ 0."""
-    value = finite(text)
-    if value < 0:
-        raise argparse.ArgumentTypeError(f"{text} must be >= 0")
-    return value
-
-
-def whole(text: str) -> int:
-    """A whole number ≥ 0."""
-    value = int(text)
-    if value < 0:
-        raise argparse.ArgumentTypeError(f"{text} must be >= 0")
-    return value
-
-
-def count(text: str) -> int:
-    """A whole number ≥ 1."""
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} must be at least 1")
     return value
 
 

@@ -108,11 +108,11 @@ def test_command_line(tmp_path, capsys):
     for words, said in (
         (("--scale", "-inf", "5"), "argument --scale"),
         (("--scale", "0", "inf"), "inf is not a finite number"),
-        (("--bt-beta", "nan"), "nan is not a finite number"),
-        (("--bt-beta", "0"), "0 must be > 0"),
+        (("--bt-beta", "nan"), "nan must be positive and finite"),
+        (("--bt-beta", "0"), "0 must be positive and finite"),
         (("--jobs", "0"), "0 must be at least 1"),
-        (("--minutes", "nan"), "nan is not a finite number"),
-        (("--seed", "-1"), "-1 must be >= 0"),
+        (("--minutes", "nan"), "nan must be finite and at least 0"),
+        (("--seed", "-1"), "-1 must be at least 0"),
     ):
         with pytest.raises(SystemExit) as caught:
             run(tmp_path, *words)
