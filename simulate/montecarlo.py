@@ -14,10 +14,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from theory.validate import Array
+from theory.validate import Array, as_numbers, as_vector, check_whole
 
 #: Standard normal quantile of a two-sided 95 % interval.
 Z95 = 1.959963984540054
+
+#: Largest sample whose square is far from the end of float64.
+LARGEST_SAMPLE = 1e150
 
 
 @dataclass(frozen=True)
@@ -114,6 +117,8 @@ def mean(samples: ArrayLike) -> Estimate:
     (2.0, 0.5774)
     """
     x = _samples(samples)
+    if np.abs(x).max() > LARGEST_SAMPLE:
+        raise ValueError(f"samples[{int(np.abs(x).argmax())}] is too large: the squares of samples are summed")
     return Estimate(float(x.mean()), float(x.std(ddof=1) / math.sqrt(x.size)), x.size)
 
 
@@ -154,7 +159,8 @@ def proportion(successes: int, trials: int) -> Estimate:
     >>> found.value, round(found.stderr, 4)
     (0.0, 0.0137)
     """
-    if not 0 <= successes <= trials or trials < 1:
+    successes, trials = check_whole("successes", successes, 0), check_whole("trials", trials)
+    if successes > trials:
         raise ValueError(f"{successes} successes in {trials} trials")
     centre = (successes + 2.0) / (trials + 4.0)
     return Estimate(successes / trials, math.sqrt(centre * (1.0 - centre) / trials), trials)
@@ -194,14 +200,16 @@ def slope(x: ArrayLike, y: ArrayLike, stderr: ArrayLike | None = None) -> Estima
     >>> round(slope([0.0, 1.0, 2.0], [1.0, 3.0, 5.0], stderr=[0.1, 0.1, 0.1]).stderr, 4)
     0.0707
     """
-    x, y = np.asarray(x, float), np.asarray(y, float)
+    x, y = as_vector("x", x), as_vector("y", y)
     if x.size < 3 or x.size != y.size:
         raise ValueError(f"a slope needs three points or more with one y each, got {x.size} and {y.size}")
-    errors = np.ones(x.size) if stderr is None else np.asarray(stderr, float)
+    errors = np.ones(x.size) if stderr is None else as_vector("stderr", stderr, x.size)
     if not (errors > 0).all():
         raise ValueError(f"stderr[{int(errors.argmin())}] = {errors.min()} must be > 0")
     w = 1.0 / errors**2
     centred = x - (w @ x) / w.sum()
+    if not (w * centred) @ centred > 0:
+        raise ValueError("x has one value only: a slope needs two or more")
     value = float((w * centred) @ y / ((w * centred) @ centred))
     residuals = y - (w @ y) / w.sum() - value * centred
     scatter = float(w @ residuals**2) / (x.size - 2)
@@ -250,9 +258,9 @@ def bootstrap(
 
 
 def _samples(samples: ArrayLike) -> Array:
-    x = np.asarray(samples, dtype=np.float64)
+    x = as_numbers("samples", samples)
     if x.ndim != 1 or x.size < 2:
         raise ValueError(f"two samples or more are needed, got shape {x.shape}")
     if not np.isfinite(x).all():
-        raise ValueError(f"sample {int(np.flatnonzero(~np.isfinite(x))[0])} is not finite")
+        raise ValueError(f"samples[{int(np.flatnonzero(~np.isfinite(x))[0])}] is not finite")
     return x

@@ -18,7 +18,16 @@ from scipy.sparse.csgraph import connected_components
 from scipy.special import expit
 
 from theory.solution import CertificateError
-from theory.validate import Array, as_numbers, check_bt_beta, check_distribution, check_pair_weights, check_win_rates
+from theory.validate import (
+    Array,
+    as_numbers,
+    check_bt_beta,
+    check_distribution,
+    check_pair_weights,
+    check_positive,
+    check_whole,
+    check_win_rates,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,6 +82,13 @@ class Population:
         for weight, utility in zip(self.weights, self.utilities, strict=True):
             margins += weight * 0.5 * np.tanh(0.5 * beta * (utility[:, None] - utility[None, :]))
         return 0.5 + margins
+
+
+def check_population(population: Population) -> Population:
+    """TypeError where something else stands for a population."""
+    if not isinstance(population, Population):
+        raise TypeError(f"population must be a Population, got {type(population).__name__}")
+    return population
 
 
 def product_pairs(mu: ArrayLike) -> Array:
@@ -144,6 +160,7 @@ def fit_rewards(
     P = check_win_rates(win_rates)
     Q = check_pair_weights(pair_weights, P.shape[0]).copy()
     np.fill_diagonal(Q, 0.0)  # comparisons of an alternative with itself say nothing
+    tolerance, max_steps = check_positive("tolerance", tolerance), check_whole("max_steps", max_steps)
     if P.shape[0] == 1:
         return RewardFit(np.zeros(1), 0.0)
     _require_maximum(P, Q)

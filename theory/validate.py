@@ -13,6 +13,8 @@ from numpy.typing import ArrayLike, NDArray
 
 Array = NDArray[np.float64]
 
+#: Most alternatives, decisions or rounds that a table is made for: beyond it memory or patience ends first.
+LARGEST_TABLE = 10**5
 #: Slack allowed in `sum = 1` and `P + P' = 1`: rounding of a sum of up to about 10⁶ float64 terms.
 SUM_TOLERANCE = 1e-9
 
@@ -26,6 +28,8 @@ def as_numbers(name: str, values: ArrayLike) -> Array:
         raise ValueError(f"{name} is a masked array, whose mask would be lost: fill it or leave those entries out")
     try:
         array = np.asarray(values)
+    except OverflowError:
+        raise ValueError(f"{name} holds a whole number beyond float64") from None
     except ValueError:
         raise ValueError(f"{name} must be an array of numbers: its rows differ in length") from None
     if array.dtype.kind not in "fiu":
@@ -36,6 +40,11 @@ def as_numbers(name: str, values: ArrayLike) -> Array:
 
 def as_number(name: str, value: float) -> float:
     """One real number as a float, infinite or NaN allowed; ValueError names an array, text, a complex number."""
+    if type(value) is int:  # as large as float64 is, where an array of integers would not hold it
+        try:
+            return float(value)
+        except OverflowError:
+            raise ValueError(f"{name} is a whole number beyond float64") from None
     array = as_numbers(name, value)
     if array.ndim:
         raise ValueError(f"{name} must be one number, got shape {array.shape}")
@@ -48,6 +57,38 @@ def check_finite(name: str, value: float) -> float:
     if not np.isfinite(number):
         raise ValueError(f"{name} = {value} must be a finite number")
     return number
+
+
+def check_nonnegative(name: str, value: float) -> float:
+    """A number ≥ 0, `inf` included; ValueError names it otherwise."""
+    number = as_number(name, value)
+    if not number >= 0:
+        raise ValueError(f"{name} = {value} must be >= 0")
+    return number
+
+
+def check_whole(name: str, value: float, least: int = 1, most: float = np.inf) -> int:
+    """A whole number in [`least`, `most`] as an int; ValueError names it otherwise."""
+    number = as_number(name, value)
+    if not (number.is_integer() and number >= least):
+        raise ValueError(f"{name} = {value} must be a whole number >= {least}")
+    if number > most:
+        raise ValueError(f"{name} = {value} must be at most {most:.0f}")
+    return int(value)
+
+
+def check_flag(name: str, value: bool) -> bool:
+    """True or False, and nothing that merely counts as one; ValueError names it otherwise."""
+    if not isinstance(value, bool | np.bool_):
+        raise ValueError(f"{name} must be True or False, got {type(value).__name__}")
+    return bool(value)
+
+
+def check_word(name: str, value: str, words: tuple[str, ...]) -> str:
+    """One of `words`; ValueError names it otherwise."""
+    if not (isinstance(value, str) and value in words):
+        raise ValueError(f"{name} = {value!r} must be one of {', '.join(map(repr, words))}")
+    return value
 
 
 def as_vector(name: str, values: ArrayLike, size: int | None = None) -> Array:
@@ -69,7 +110,8 @@ def check_distribution(name: str, probabilities: ArrayLike, size: int | None = N
     bad = np.flatnonzero(array < 0)
     if bad.size:
         raise ValueError(f"{name}[{bad[0]}] = {array[bad[0]]} is negative")
-    total = float(array.sum())
+    with np.errstate(over="ignore"):
+        total = float(array.sum())
     if abs(total - 1.0) > SUM_TOLERANCE:
         raise ValueError(f"{name} sums to {total!r}, not to 1")
     return array

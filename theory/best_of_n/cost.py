@@ -26,7 +26,7 @@ from scipy.optimize import brentq
 from theory.best_of_n.evolution import check_counts, check_keep, survivor_counts
 from theory.best_of_n.order_statistics import check_count, equivalent_n
 from theory.best_of_n.rejection import speculative_reward
-from theory.validate import Array, as_vector
+from theory.validate import Array, as_number, as_numbers, as_vector
 
 
 @dataclass(frozen=True)
@@ -49,9 +49,10 @@ class Schedule:
 
 def check_times(times: ArrayLike, length: float) -> Array:
     """(J,) decision times 0 < t₁ < … < t_J ≤ length, in tokens; ValueError names the first that breaks this."""
+    length = as_number("length", length)
     if not 0 < length < math.inf:
         raise ValueError(f"length = {length} must be a finite number of tokens > 0")
-    t = np.asarray(times, dtype=np.float64)
+    t = as_numbers("times", times)
     if t.ndim != 1:
         raise ValueError(f"times must be a vector, one entry per decision, got shape {t.shape}")
     for j, time in enumerate(t):
@@ -69,6 +70,8 @@ def schedule_cost(counts: Sequence[int], times: ArrayLike, length: float, prompt
     if not 0 <= prompt < math.inf:
         raise ValueError(f"prompt = {prompt} must be a finite number of tokens >= 0")
     ends = np.append(t, length)
+    if not math.log(n[0]) + math.log(length + prompt) + math.log(n.size) < 700.0:
+        raise ValueError(f"length = {length}: the tokens of {n[0]:g} rows are beyond float64")
     generated = float(n @ np.diff(ends, prepend=0.0))
     held = n * (ends + prompt)  # before each decision and at the end: what the scorer reads, and what is cached
     return Cost(generated, float(held.sum()), generated, float(held.max()))

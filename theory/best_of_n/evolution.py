@@ -31,7 +31,7 @@ from scipy.fft import irfft, next_fast_len, rfft
 
 from theory.best_of_n.order_statistics import beta_nodes, check_count
 from theory.best_of_n.processes import RewardProcess
-from theory.validate import Array
+from theory.validate import LARGEST_TABLE, Array, as_numbers, check_whole
 
 #: Quadrature nodes per random threshold (see `beta_nodes`), and for the interaction of two of them.
 NODES, PAIR_NODES = 4, 3
@@ -83,7 +83,8 @@ def survivor_counts(n: int, keep: ArrayLike, decisions: int) -> tuple[int, ...]:
 
 def check_keep(keep: ArrayLike, decisions: int) -> Array:
     """(J,) fractions in (0, 1] from a number or one per decision; ValueError names the offending decision."""
-    fractions = np.asarray(keep, dtype=np.float64)
+    decisions = check_whole("decisions", decisions, 0, LARGEST_TABLE)
+    fractions = as_numbers("keep", keep)
     if fractions.ndim == 0:
         fractions = np.full(max(decisions, 1), float(fractions))
     elif fractions.shape != (decisions,):

@@ -17,7 +17,7 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.special import betaincinv, log_ndtr, ndtr
 
-from theory.validate import Array, as_number
+from theory.validate import Array, as_number, check_whole
 
 #: Largest N for which `equivalent_n` looks; Φ(−12) · 10¹⁵ is still far below rounding.
 LARGEST_N = 1e15
@@ -27,10 +27,7 @@ LOW, HIGH = -9.0, 12.0
 
 def check_count(name: str, value: float) -> int:
     """A whole number ≥ 1 as an int; ValueError names it otherwise."""
-    number = as_number(name, value)
-    if not (number.is_integer() and number >= 1):
-        raise ValueError(f"{name} = {value} must be a whole number >= 1")
-    return int(value)
+    return check_whole(name, value)
 
 
 @lru_cache
@@ -129,6 +126,9 @@ def equivalent_n(reward: float, expected: Callable[[float], float] = expected_ma
     >>> round(equivalent_n(expected_max(16)), 6)
     16.0
     """
+    reward, largest = as_number("reward", reward), as_number("largest", largest)
+    if not 1.0 <= largest <= LARGEST_N:
+        raise ValueError(f"largest = {largest:g} must be in [1, {LARGEST_N:g}]")
     low, high = expected(1.0), expected(largest)
     # A rounding error below the mean is N* = 1, not an error of the caller.
     if low - 1e-9 * max(1.0, abs(low)) <= reward <= low:

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import gammainc, gammainccinv, ndtr
 
-from theory.validate import Array, check_positive
+from theory.validate import Array, as_numbers, check_positive
 
 #: A distribution function x ↦ P(X ≤ x), vectorised.
 Distribution = Callable[[Array], Array]
@@ -140,7 +140,7 @@ def _gamma(shape: float, scale: float) -> Distribution | None:
 
 def check_explained_variance(explained_variance: ArrayLike) -> Array:
     """(J,) nondecreasing numbers in [0, 1], J = 0 allowed; ValueError names the first entry that is not."""
-    v = np.asarray(explained_variance, dtype=np.float64)
+    v = as_numbers("explained_variance", explained_variance)
     if v.ndim != 1:
         raise ValueError(f"explained_variance must be a vector, one entry per decision, got shape {v.shape}")
     for j, value in enumerate(v):
@@ -153,7 +153,7 @@ def check_explained_variance(explained_variance: ArrayLike) -> Array:
 
 def check_noise(noise: ArrayLike, decisions: int) -> Array:
     """(J,) finite variances ≥ 0; ValueError names the first entry that is not."""
-    w = np.asarray(noise, dtype=np.float64)
+    w = as_numbers("noise", noise)
     if w.shape != (decisions,):
         raise ValueError(f"noise must have one entry per decision, {decisions}, got shape {w.shape}")
     for j, value in enumerate(w):

@@ -26,7 +26,7 @@ from theory.best_of_n.evolution import (
 )
 from theory.best_of_n.order_statistics import expected_max
 from theory.best_of_n.processes import RewardProcess, gaussian_process
-from theory.validate import Array
+from theory.validate import Array, check_flag
 
 
 def speculative_reward(
@@ -80,7 +80,7 @@ def speculative_reward(
     counts = survivor_counts(n, keep, process.decisions)
     if transform is None and counts[-1] == counts[0]:
         return expected_max(counts[0])
-    return expected_reward(process, counts, transform=transform, closure=closure)
+    return expected_reward(process, counts, transform=transform, closure=check_flag("closure", closure))
 
 
 def expected_reward(

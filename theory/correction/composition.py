@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike
 from scipy.special import xlogy
 
 from theory.correction.kernels import Kernel, check_kernel, check_pair, entries, row_entropies, values_at
-from theory.validate import Array, as_vector, check_distribution
+from theory.validate import Array, as_number, as_vector, check_distribution
 
 
 def compose(policy: ArrayLike, kernel: Kernel) -> Array:
@@ -351,10 +351,13 @@ def transfer_bound(policy: ArrayLike, training_policy: ArrayLike, excess_loss: f
     pi = check_distribution("policy", policy)
     trained = check_distribution("training_policy", training_policy, pi.size)
     u = as_vector("utilities", utilities, pi.size)
-    if not excess_loss >= 0:
+    if not as_number("excess_loss", excess_loss) >= 0:
         raise ValueError(f"excess_loss = {excess_loss} must be >= 0: no loss is below its floor")
     spread = float(u.max() - u.min())
     if ((trained == 0) & (pi > 0)).any():
         return spread
-    coverage = float(np.max(np.divide(pi, trained, out=np.zeros(pi.size), where=trained > 0)))
+    with np.errstate(over="ignore"):  # coverage beyond float64 is infinite: the bound is the spread
+        coverage = float(np.max(np.divide(pi, trained, out=np.zeros(pi.size), where=trained > 0)))
+    if excess_loss == 0.0:
+        return 0.0
     return spread * min(1.0, math.sqrt(0.5 * coverage * excess_loss))

@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_array, issparse
 from scipy.special import xlogy
 
-from theory.validate import SUM_TOLERANCE, Array, check_distribution
+from theory.validate import SUM_TOLERANCE, Array, as_numbers, check_distribution, check_whole
 
 Index = NDArray[np.int64]
 #: What functions take: an (O, C) array-like, or anything of scipy.sparse. Checked, it is an Array or a csr_array.
@@ -32,7 +32,7 @@ def check_kernel(kernel: Kernel, *, name: str = "kernel", square: bool = False) 
     row that does not sum to 1 within `SUM_TOLERANCE`.
     """
     sparse = issparse(kernel)
-    K: Kernel = _canonical(kernel, name) if sparse else np.asarray(kernel, dtype=np.float64)
+    K: Kernel = _canonical(kernel, name) if sparse else as_numbers(name, kernel)
     if K.ndim != 2 or 0 in K.shape:
         raise ValueError(f"{name} must be a non-empty matrix, one row per original answer, got shape {K.shape}")
     if square and K.shape[0] != K.shape[1]:
@@ -147,15 +147,14 @@ def empirical_kernel(n_answers: int, originals: ArrayLike, corrections: ArrayLik
     array([[1. , 0. ],
            [0.5, 0.5]])
     """
-    if n_answers < 1:
-        raise ValueError(f"n_answers = {n_answers} must be >= 1")
+    n_answers = check_whole("n_answers", n_answers, 1, 2**31 - 1)
     o, c = _answers("originals", n_answers, originals), _answers("corrections", n_answers, corrections)
     if o.size != c.size:
         raise ValueError(f"originals and corrections must pair up, got {o.size} and {c.size}")
     counts = np.bincount(o, minlength=n_answers)
     unseen = np.flatnonzero(counts == 0)
     if unseen.size:
-        raise ValueError(f"answer {unseen[0]} has no correction: its row of the kernel is not determined")
+        raise ValueError(f"originals: answer {unseen[0]} has no correction, its row of the kernel is not determined")
     return check_kernel(csr_array((1.0 / counts[o], (o, c)), shape=(n_answers, n_answers)))
 
 

@@ -26,7 +26,7 @@ from scipy.sparse.linalg import ArpackError, LinearOperator, eigs, splu
 
 from theory.correction.kernels import Index, Kernel, check_kernel, check_pair, dense
 from theory.solution import CertificateError
-from theory.validate import Array, as_vector
+from theory.validate import LARGEST_TABLE, Array, as_vector, check_whole
 
 #: Up to this many answers a class is solved by elimination, and its eigenvalues are all computed.
 DENSE_LIMIT = 500
@@ -89,8 +89,7 @@ def round_laws(policy: ArrayLike, kernel: Kernel, k: int) -> Array:
 def _laws(policy: ArrayLike, kernel: Kernel, k: int) -> Iterator[Array]:
     """πKʲ (A,), one after the other."""
     law, K = check_pair(policy, kernel, square=True)
-    if k < 0:
-        raise ValueError(f"k = {k} must be >= 0")
+    k = check_whole("k", k, 0, LARGEST_TABLE)
     yield law
     for _ in range(k):
         law = np.asarray(law @ K)
@@ -213,7 +212,7 @@ def limit_law(kernel: Kernel, policy: ArrayLike | None = None) -> Array:
             continue
         if period > 1:
             raise ValueError(
-                f"answers {members[:5].tolist()} are corrected into each other with period {period}: "
+                f"kernel: answers {members[:5].tolist()} are corrected into each other with period {period}: "
                 "the rounds alternate for ever and have no limit"
             )
         law[members] = share * _stationary(K[members][:, members])
@@ -262,7 +261,9 @@ def convergence_rate(kernel: Kernel) -> float:
     found = recurrent_classes(K)
     if any(period > 1 for period in found.periods):
         j = int(np.argmax(np.array(found.periods) > 1))
-        raise ValueError(f"answers {found.classes[j][:5].tolist()} have period {found.periods[j]}: no convergence")
+        raise ValueError(
+            f"kernel: answers {found.classes[j][:5].tolist()} have period {found.periods[j]}: no convergence"
+        )
     rates = [0.0]
     if found.transient.size:
         rates.append(_spectral_radius(K[found.transient][:, found.transient]))
@@ -296,7 +297,12 @@ def _solve_left(block: Kernel, right: Array) -> Array:
     """x with x(I − block) = right, for a block of a kernel that is left for good."""
     system = eye_array(block.shape[0], format="csc") - csr_array(block).T.tocsc()
     # pivots on the diagonal: elimination then only adds up nonnegative terms off it, and tiny solutions keep their sign
-    factors = splu(system.tocsc(), permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True})
+    try:
+        factors = splu(
+            system.tocsc(), permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True}
+        )
+    except RuntimeError as error:  # 1 − (1 − 1e-17) is 0
+        raise CertificateError(f"some answers are left too rarely for float64: {error}") from error
     return np.asarray(factors.solve(right))
 
 

@@ -16,7 +16,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
-from theory.validate import Array, as_number, check_distribution
+from theory.validate import Array, as_number, check_distribution, check_word
 
 
 def density_ratio(p: ArrayLike, q: ArrayLike, *, infinite: Literal["raise", "keep"] = "raise") -> Array:
@@ -52,11 +52,12 @@ def density_ratio(p: ArrayLike, q: ArrayLike, *, infinite: Literal["raise", "kee
     p, q = check_laws(p, q)
     _require_some_mass(p, q)
     beyond = np.flatnonzero(q == 0)
-    if beyond.size and infinite != "keep":
+    if check_word("infinite", infinite, ("raise", "keep")) == "raise" and beyond.size:
         raise ValueError(
             f"p[{beyond[0]}] = {p[beyond[0]]} but q[{beyond[0]}] = 0: the ratio p/q is infinite at outcome {beyond[0]}"
         )
-    return np.divide(p, q, out=np.full(p.size, np.inf), where=q > 0)
+    with np.errstate(over="ignore"):  # beyond float64: inf
+        return np.divide(p, q, out=np.full(p.size, np.inf), where=q > 0)
 
 
 def relative_ratio(p: ArrayLike, q: ArrayLike, alpha: float) -> Array:
@@ -90,7 +91,8 @@ def relative_ratio(p: ArrayLike, q: ArrayLike, alpha: float) -> Array:
     array([1.5, 0.5])
     """
     p, q = check_laws(p, q)
-    return p / mixture(p, q, alpha)
+    with np.errstate(over="ignore", divide="ignore"):  # 1/α beyond float64: inf
+        return p / mixture(p, q, alpha)
 
 
 def mixture(p: ArrayLike, q: ArrayLike, alpha: float) -> Array:
@@ -216,13 +218,17 @@ def ratio_variance(p: ArrayLike, q: ArrayLike, n_p: int, n_q: int, alpha: float 
     (array([0.3   , 0.0037]), array([0.0047, 0.0047]))
     """
     p, q = check_laws(p, q)
-    weight = 0.0 if alpha == 0.0 else check_share("alpha", alpha)
+    weight = 0.0 if as_number("alpha", alpha) == 0.0 else check_share("alpha", alpha)
     _check_sizes(n_p, n_q)
     if weight == 0.0:
         density_ratio(p, q)  # raises where the ratio is infinite
     d = q if weight == 0.0 else mixture(p, q, weight)
-    scale = ((1.0 - weight) / d**2) ** 2
-    return scale * (q**2 * p * (1.0 - p) / n_p + p**2 * q * (1.0 - q) / n_q)
+    # by the shares of p and q in d, which do not underflow where d⁴ does
+    with np.errstate(over="ignore", invalid="ignore"):  # beyond float64 it is inf
+        u, v = p / d, q / d
+        of_p = np.where(p * (1.0 - p) > 0, v**2 * u * (1.0 - p) / (n_p * d), 0.0)
+        of_q = np.where(q * (1.0 - q) * p > 0, u**2 * v * (1.0 - q) / (n_q * d), 0.0)
+        return (1.0 - weight) ** 2 * (of_p + of_q)
 
 
 def relative_variance_bound(p: ArrayLike, n_p: int, n_q: int, alpha: float) -> Array:
@@ -263,8 +269,9 @@ def relative_variance_bound(p: ArrayLike, n_p: int, n_q: int, alpha: float) -> A
     p = check_distribution("p", p)
     weight = check_share("alpha", alpha)
     _check_sizes(n_p, n_q)
-    with np.errstate(divide="ignore"):
-        return ((1.0 - p) / (16.0 * weight**2 * n_p) + 27.0 * (1.0 - weight) / (256.0 * weight**3 * n_q)) / p
+    with np.errstate(divide="ignore", over="ignore"):
+        inverse = np.float64(1.0) / weight
+        return ((1.0 - p) / (16.0 * n_p) + 27.0 * (1.0 - weight) / (256.0 * n_q) * inverse) * inverse**2 / p
 
 
 def check_laws(p: ArrayLike, q: ArrayLike) -> tuple[Array, Array]:

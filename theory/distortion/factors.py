@@ -21,13 +21,19 @@ check in `theory/distortion/borda_certificate.py`.
 from __future__ import annotations
 
 import math
+import sys
 
-from theory.validate import check_bt_beta
+from theory.validate import as_number, check_bt_beta
 
 #: Depth of the continued fraction of tanh; at h = 1 twelve levels are exact to float64.
 FRACTION_DEPTH = 12
 #: Below this value of s the power series of atanh(s) − s is used (24 terms, exact to float64).
 SERIES_LIMIT = 0.5
+
+
+def _half(bt_beta: float) -> float:
+    """h = β/2, at least the smallest normal float: below it every factor has its value at β → 0."""
+    return max(check_bt_beta(bt_beta) / 2, sys.float_info.min)
 
 
 def linear_slope(bt_beta: float) -> float:
@@ -58,8 +64,8 @@ def linear_slope(bt_beta: float) -> float:
     >>> round(linear_slope(5.0), 4)
     0.0987
     """
-    beta = check_bt_beta(bt_beta)
-    return math.tanh(beta / 2) / (2 * beta)
+    h = _half(bt_beta)
+    return math.tanh(h) / (4 * h)
 
 
 def linear_factor(bt_beta: float) -> float:
@@ -90,7 +96,7 @@ def linear_factor(bt_beta: float) -> float:
     >>> round(linear_factor(5.0), 4)
     2.5339
     """
-    h = check_bt_beta(bt_beta) / 2
+    h = _half(bt_beta)
     return h / math.tanh(h)
 
 
@@ -125,10 +131,10 @@ def borda_lower_factor(bt_beta: float, gamma: float | None = None) -> float:
     3.4604
     """
     beta = check_bt_beta(bt_beta)
-    gamma = math.log1p(beta) / beta if gamma is None else float(gamma)
+    gamma = math.log1p(beta) / beta if gamma is None else as_number("gamma", gamma)
     if not 0.0 <= gamma <= 1.0:
         raise ValueError(f"gamma = {gamma} must be in [0, 1]")
-    h = beta / 2
+    h = _half(beta)
     return linear_factor(beta) * (1.0 - gamma + math.tanh(h * gamma) / math.tanh(h))
 
 
@@ -194,7 +200,7 @@ def optimal_gamma(bt_beta: float) -> float:
     >>> round(optimal_gamma(5.0), 4)
     0.4162
     """
-    h = check_bt_beta(bt_beta) / 2
+    h = _half(bt_beta)
     s = root_gap(bt_beta)
     if s < SERIES_LIMIT:
         return math.atanh(s) / h
@@ -238,7 +244,7 @@ def borda_factor(bt_beta: float) -> float:
 
 def root_gap(bt_beta: float) -> float:
     """s = √(1 − 4B/β) = √(1 − tanh(h)/h) = 2G at γ = γ*, in (0, 1)."""
-    h = check_bt_beta(bt_beta) / 2
+    h = _half(bt_beta)
     if h > 1.0:
         return math.sqrt(1.0 - math.tanh(h) / h)
     # tanh(h) = h/(1 + h²/(3 + h²/(5 + …))), so 1 − tanh(h)/h = h²/(c + h²) with c = 3 + h²/(5 + …).
@@ -251,7 +257,7 @@ def root_gap(bt_beta: float) -> float:
 
 def gamma_advantage(bt_beta: float) -> float:
     """G/B − γ* ≥ 0: what separates K* from L, K* = L·(1 + this); about β²/(18√3) for small β, below 1."""
-    h = check_bt_beta(bt_beta) / 2
+    h = _half(bt_beta)
     s = root_gap(bt_beta)
     if s >= SERIES_LIMIT:
         return s / math.tanh(h) - optimal_gamma(bt_beta)

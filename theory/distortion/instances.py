@@ -21,7 +21,7 @@ import numpy as np
 
 from theory.bradley_terry import Population, product_pairs
 from theory.distortion.instance import Instance
-from theory.validate import Array, check_bt_beta, check_positive
+from theory.validate import LARGEST_TABLE, Array, as_number, check_bt_beta, check_positive, check_whole
 
 #: Largest β of I6, whose number of clones grows like 3.2·e^β.
 LARGEST_BETA = 700.0
@@ -34,9 +34,16 @@ def _margin(z: float) -> float:
 
 def _require_range(name: str, value: float, low: float, high: float) -> float:
     """`value` if low < value ≤ high; ValueError names it otherwise."""
-    if not low < value <= high:
+    number = as_number(name, value)
+    if not low < number <= high:
         raise ValueError(f"{name} = {value} must be in ({low}, {high}]")
-    return float(value)
+    return number
+
+
+def _require_normal(beta: float, epsilon: float) -> None:
+    """ValueError where β·ε, and with it the share of a type, leaves the normal floats."""
+    if not beta * epsilon * epsilon > 1e-300:
+        raise ValueError(f"bt_beta = {beta} and epsilon = {epsilon} make shares of users below 1e-300")
 
 
 def _unconstrained(population: Population, mu: Array, bt_beta: float, names: tuple[str, ...]) -> Instance:
@@ -94,11 +101,11 @@ def condorcet_instance(bt_beta: float, n_alternatives: int, epsilon: float, xi: 
            [0.5, 0.5]]), 2.534)
     """
     beta = check_bt_beta(bt_beta)
-    if n_alternatives < 2:
-        raise ValueError(f"n_alternatives = {n_alternatives} must be >= 2")
-    _require_range("epsilon", epsilon, 0.0, 1.0)
+    n_alternatives = check_whole("n_alternatives", n_alternatives, 2, LARGEST_TABLE)
+    epsilon, xi = _require_range("epsilon", epsilon, 0.0, 1.0), as_number("xi", xi)
     if not (xi >= 1 and xi * epsilon <= 1):
         raise ValueError(f"xi = {xi} must be >= 1 with xi * epsilon <= 1 (epsilon = {epsilon})")
+    _require_normal(beta, epsilon)
     share = _margin(beta * epsilon) / (_margin(beta) + _margin(beta * epsilon))
     U = np.zeros((2, n_alternatives))
     U[0, 0] = 1.0
@@ -110,7 +117,7 @@ def condorcet_instance(bt_beta: float, n_alternatives: int, epsilon: float, xi: 
 
 def _borda_types(beta: float, epsilon: float, gamma: float | None, slack: float) -> tuple[Array, Array]:
     """Utilities (3 types × (a, b, c)) and weights of I5; `slack` lowers w_B by a factor (1 − slack)."""
-    _require_range("epsilon", epsilon, 0.0, 0.5)
+    _require_normal(beta, _require_range("epsilon", epsilon, 0.0, 0.5))
     gamma = math.log1p(beta) / beta if gamma is None else _require_range("gamma", gamma, 0.0, 1.0)
     weight_a = _margin(beta * epsilon) / (_margin(beta) + _margin(beta * epsilon))
     weight_b = weight_a * _margin(beta * gamma) / _margin(beta) * (1.0 - slack)
@@ -158,7 +165,7 @@ def borda_instance(bt_beta: float, epsilon: float, gamma: float | None = None, *
     >>> round(instance.distortion(borda(instance.win_rates, instance.mu)), 2)
     3.46
     """
-    beta = check_bt_beta(bt_beta)
+    beta, epsilon = check_bt_beta(bt_beta), as_number("epsilon", epsilon)
     U, weights = _borda_types(beta, epsilon, gamma, 0.0)
     return _with_cloned_b(U, weights, beta, np.array([epsilon / 10, 1 - epsilon / 5, epsilon / 10]), clones)
 
@@ -207,9 +214,8 @@ def copeland_instance(
     (array([0., 0., 0., 0., 1.]), ('a', 'b1', 'b2', 'b3', 'c'))
     """
     beta = check_bt_beta(bt_beta)
-    if clones < 2:
-        raise ValueError(f"clones = {clones} must be >= 2 for Copeland to pick c")
-    _require_range("slack", slack, 0.0, 1.0)
+    clones = check_whole("clones", clones, 2, LARGEST_TABLE)  # for Copeland to pick c
+    slack, epsilon = _require_range("slack", slack, 0.0, 1.0), as_number("epsilon", epsilon)
     U, weights = _borda_types(beta, epsilon, gamma, slack)
     A = clones + 2
     return _with_cloned_b(U, weights, beta, np.array([1 / A, clones / A, 1 / A]), clones)
@@ -217,8 +223,7 @@ def copeland_instance(
 
 def _with_cloned_b(U: Array, weights: Array, beta: float, mu: Array, clones: int) -> Instance:
     """The instance on (a, b₁, …, b_clones, c), the mass of b shared by its clones."""
-    if clones < 1:
-        raise ValueError(f"clones = {clones} must be >= 1")
+    clones = check_whole("clones", clones, 1, LARGEST_TABLE)
     columns = [0, *[1] * clones, 2]
     names = ("a", *(["b"] if clones == 1 else [f"b{i}" for i in range(1, clones + 1)]), "c")
     masses = np.array([mu[0], *[mu[1] / clones] * clones, mu[2]])
@@ -278,7 +283,8 @@ def rlhf_instance(bt_beta: float, eta: float = 1e-9) -> Instance:
     population = Population(np.array([[0.0, 1.0, 0.0], [1.0 / beta, 0.0, 1.0]]), np.array([delta, 1.0 - delta]))
     total = clones + 2.0
     log_epsilon = -2.0 / eta
-    log_half = math.log1p(-math.exp(log_epsilon)) - math.log(2.0)
+    rest = math.log1p(-math.exp(log_epsilon)) if log_epsilon < -0.5 else math.log(-math.expm1(log_epsilon))
+    log_half = rest - math.log(2.0)
     return Instance(
         population=population,
         pair_weights=product_pairs(np.array([1.0 / total, 1.0 / total, clones / total])),
@@ -332,9 +338,7 @@ def correlated_instance(bt_beta: float, n_alternatives: int, epsilon: float) -> 
     2.856
     """
     beta = check_bt_beta(bt_beta)
-    A = int(n_alternatives)
-    if A < 3:
-        raise ValueError(f"n_alternatives = {n_alternatives} must be >= 3")
+    A, epsilon = check_whole("n_alternatives", n_alternatives, 3, LARGEST_TABLE), as_number("epsilon", epsilon)
     if not 0 < epsilon < 1:
         raise ValueError(f"epsilon = {epsilon} must be in (0, 1)")
     U = np.empty((3, A))

@@ -13,7 +13,7 @@ import math
 
 from numpy.typing import ArrayLike
 
-from theory.bradley_terry import Population
+from theory.bradley_terry import Population, check_population
 from theory.policy.kl_ball import KLBall
 from theory.validate import check_distribution
 
@@ -61,12 +61,12 @@ def distortion(
     Examples
     --------
     >>> from theory.distortion import distortion
-    >>> from theory import Population
+    >>> from theory import Population, check_population
     >>> users = Population([[1.0, 0.2, 0.0], [0.0, 0.2, 0.3]], weights=[0.3, 0.7])
     >>> round(distortion(users, [0.0, 0.0, 1.0]), 4)
     1.4286
     """
-    u = population.average_utility
+    u = check_population(population).average_utility
     pi = check_distribution("policy", policy, u.size)
     best = float(u @ KLBall.around(u.size, reference, log_reference, tau).maximize(u))
     if best == 0.0:

@@ -56,6 +56,8 @@ def resolve(generator: str | Generator | Elementwise) -> Generator:
         return generator
     if callable(generator):
         return custom(generator)
+    if not isinstance(generator, str):
+        raise TypeError(f"generator must be a name, a Generator or a function, got {type(generator).__name__}")
     name = ALIASES.get(generator, generator)
     if name.startswith("alpha:"):
         return alpha_divergence(float(name.removeprefix("alpha:")))

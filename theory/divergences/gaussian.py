@@ -24,6 +24,8 @@ from theory.divergences.by_generator import resolve
 from theory.divergences.generators import Elementwise, Generator
 from theory.validate import Array, as_numbers, as_vector, check_finite, check_square
 
+#: Largest mean, whose distances can be squared.
+LARGEST_MEAN = 1e150
 #: Half-width of the range of integration in standard deviations, and Gauss–Legendre points per panel.
 TAIL, PANEL_POINTS = 14.0, 24
 
@@ -32,11 +34,13 @@ def check_gaussian(name: str, mean: ArrayLike, cov: ArrayLike) -> tuple[Array, A
     """Mean (d,) and covariance (d, d), symmetric and positive definite; scalars stand for d = 1."""
     m = as_vector(f"mean{name}", np.atleast_1d(as_numbers(f"mean{name}", mean)))
     S = check_square(f"cov{name}", np.atleast_2d(as_numbers(f"cov{name}", cov)))
+    if np.abs(m).max() > LARGEST_MEAN:
+        raise ValueError(f"mean{name} has an entry of {np.abs(m).max():.3g}, whose square is beyond float64")
     if S.shape[0] != m.size:
         raise ValueError(f"cov{name} is {S.shape[0]} x {S.shape[0]}, mean{name} has {m.size} entries")
     if np.abs(S - S.T).max() > 1e-10 * np.abs(S).max():
         raise ValueError(f"cov{name} is not symmetric")
-    S = 0.5 * (S + S.T)
+    S = 0.5 * S + 0.5 * S.T
     spectrum = np.linalg.eigvalsh(S)
     # a covariance of too few points is singular up to rounding: its determinant means nothing
     if not spectrum[0] > 4.0 * m.size * np.finfo(np.float64).eps * spectrum[-1]:
@@ -102,7 +106,8 @@ def log_affinity(order: float, mean1: ArrayLike, cov1: ArrayLike, mean2: ArrayLi
     except np.linalg.LinAlgError:
         return math.inf
     delta = m1 - m2
-    exponent = -0.5 * a * (1.0 - a) * float(delta @ cho_solve(factor, delta))
+    with np.errstate(over="ignore"):
+        exponent = -0.5 * a * (1.0 - a) * float(delta @ cho_solve(factor, delta))
     return exponent - 0.5 * (_log_det(S) - (1.0 - a) * _log_det(S1) - a * _log_det(S2))
 
 

@@ -40,7 +40,7 @@ from theory.divergences.generators import (
     identity,
     log_ratio,
 )
-from theory.validate import Array, as_vector
+from theory.validate import Array, as_numbers, as_vector, check_finite
 
 _HALDAR = "Haldar et al. (arXiv 2502.00657)"
 
@@ -200,7 +200,7 @@ def estimated_divergence(name: str | Generator | Elementwise, value: float) -> f
     0.5
     """
     loss = find_loss(name)
-    return (loss.offset - float(value)) / loss.scale
+    return (loss.offset - check_finite("value", value)) / loss.scale
 
 
 def minimizer(name: str | Generator | Elementwise, p: ArrayLike, q: ArrayLike) -> Array:
@@ -246,7 +246,7 @@ def find_loss(name: str | Generator | Elementwise) -> Loss:
         return fdo_loss(resolve(name))
     except ValueError as error:
         if isinstance(name, str):
-            raise ValueError(f"no loss {name!r}; there are {', '.join(LOSSES)} and alpha:VALUE") from error
+            raise ValueError(f"name = {name!r} is no loss; there are {', '.join(LOSSES)} and alpha:VALUE") from error
         raise
 
 
@@ -299,7 +299,7 @@ def _sum_of(r: Array, *terms: float) -> float:
 
 
 def _as_rewards(r: ArrayLike, size: int) -> Array:
-    rewards = np.asarray(r, dtype=np.float64)
+    rewards = as_numbers("r", r)
     if rewards.shape != (size,):
         raise ValueError(f"r must have shape ({size},), got {rewards.shape}")
     if np.isnan(rewards).any():

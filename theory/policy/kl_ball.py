@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 from scipy.optimize import brentq
 from scipy.special import xlogy
 
-from theory.validate import Array, as_vector, check_distribution, check_tau, resolve_log_reference
+from theory.validate import Array, as_vector, check_distribution, check_nonnegative, check_tau, resolve_log_reference
 
 #: Budgets below this, nats, need the KL of a tilt to its own relative accuracy.
 SMALL_BUDGET = 1e-6
@@ -190,6 +190,7 @@ def maximize_in_kl_ball(
     array([0.5, 0.5, 0. ])
     """
     v = as_vector("values", values)
+    tie_tolerance = check_nonnegative("tie_tolerance", tie_tolerance)
     return KLBall.around(v.size, reference, log_reference, tau).maximize(v, tie_tolerance)
 
 

@@ -31,7 +31,7 @@ from theory.policy.equilibrium import Game, equilibrium
 from theory.policy.kl_ball import KLBall
 from theory.policy.lottery import most_mixed_lottery
 from theory.solution import GAP_TOLERANCE, CertificateError, Solution, certified
-from theory.validate import Array, check_positive, check_win_rates, require_reference
+from theory.validate import Array, check_positive, check_win_rates, check_word, require_reference
 
 #: The methods aim below the certificate by this factor, so that rounding does not decide it.
 AIM = 0.01
@@ -87,8 +87,7 @@ def maximal_lottery(
     array([0.5   , 0.3333, 0.1667])
     """
     P = check_win_rates(win_rates)
-    if choice not in ("first", "max_entropy"):
-        raise ValueError(f"choice = {choice!r} must be 'first' or 'max_entropy'")
+    check_word("choice", choice, ("first", "max_entropy"))
     ball = KLBall.around(P.shape[0], None, None, math.inf)
     return _solve(P, ball, 0.0, tolerance, most_mixed=choice == "max_entropy")
 

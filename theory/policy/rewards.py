@@ -26,10 +26,12 @@ from theory.validate import (
     Array,
     as_vector,
     check_distribution,
+    check_nonnegative,
     check_pair_weights,
     check_positive,
     check_win_rates,
     require_reference,
+    resolve_log_reference,
 )
 
 #: Rewards closer than this (nats) are ties, split by the reference: the accuracy to which they are fitted.
@@ -94,9 +96,9 @@ def rlhf(
     """
     rewards = fit_rewards(win_rates, pair_weights).rewards
     if clip is not None:
-        weights = None if log_reference is None else np.exp(as_vector("log_reference", log_reference))
-        rewards = clip_rewards(rewards, clip, reference if weights is None else weights)
-    ties = tie_tolerance * min(1.0, float(np.ptp(rewards)))
+        logs = resolve_log_reference(reference, log_reference, rewards.size)
+        rewards = clip_rewards(rewards, check_nonnegative("clip", clip), None if logs is None else np.exp(logs))
+    ties = check_nonnegative("tie_tolerance", tie_tolerance) * min(1.0, float(np.ptp(rewards)))
     return maximize_in_kl_ball(rewards, reference, tau, log_reference=log_reference, tie_tolerance=ties)
 
 
@@ -135,8 +137,7 @@ def clip_rewards(rewards: ArrayLike, level: float, center: ArrayLike | None = No
     array([ 1., -1., -1.])
     """
     r = as_vector("rewards", rewards)
-    if not level >= 0:
-        raise ValueError(f"clip level = {level} must be >= 0")
+    level = check_nonnegative("level", level)
     weights = np.full(r.size, 1 / r.size) if center is None else check_distribution("center", center, r.size)
     return np.clip(r - weights @ r, -level, level)
 
@@ -179,7 +180,12 @@ def rlhf_penalty(
     """
     r = as_vector("rewards", rewards)
     log_ref = require_reference(reference, log_reference, r.size, "rlhf_penalty")
-    return tilt(log_ref, r / check_positive("weight", weight))
+    weight = check_positive("weight", weight)
+    with np.errstate(over="ignore"):
+        scores = r / weight
+        if not np.isfinite(scores).all():
+            scores = (r - r.max()) / weight  # the best response at 0, others may go to −∞
+    return tilt(log_ref, scores)
 
 
 def dpo(
@@ -229,7 +235,8 @@ def dpo(
     >>> dpo([[0.5, 0.7], [0.3, 0.5]], [[0.25, 0.25], [0.25, 0.25]], [0.5, 0.5], kl_beta=1.0).round(4)
     array([0.7, 0.3])
     """
-    return rlhf_penalty(fit_rewards(win_rates, pair_weights).rewards, reference, kl_beta, log_reference=log_reference)
+    weight = check_positive("kl_beta", kl_beta)
+    return rlhf_penalty(fit_rewards(win_rates, pair_weights).rewards, reference, weight, log_reference=log_reference)
 
 
 def dpo_loss(

@@ -19,7 +19,7 @@ from theory.proximal.existence import binary_threshold, check_alpha, separation
 from theory.proximal.feedback import log1mexp
 from theory.proximal.losses import kl_bernoulli_half
 from theory.proximal.optimum import solve_rewards
-from theory.validate import Array, as_vector, check_positive
+from theory.validate import Array, as_vector, check_finite, check_positive
 
 #: Roots of scalar equations: relative accuracy, however small the root.
 ROOT = {"xtol": 1e-300, "rtol": 1e-15}
@@ -98,7 +98,7 @@ def binary_log_ratio(score: float, alpha: float) -> float:
     >>> round(binary_log_ratio(0.5, alpha=2.5), 7)
     0.8472979
     """
-    s = float(score)
+    s = check_finite("score", score)
     a = check_alpha(alpha, binary_threshold(s))
     # logit(½ + |s|/α) = log((α + 2|s|)/(α − 2|s|)), without loss for small s and near the threshold
     return math.copysign(math.log1p(4.0 * abs(s) / (a - 2.0 * abs(s))), s) if s else 0.0
@@ -138,9 +138,12 @@ def scalar_log_ratio(scores: ArrayLike, alpha: float) -> Array:
     """
     s = as_vector("scores", scores)
     N = s.size
+    with np.errstate(over="ignore"):
+        if not np.isfinite(np.abs(s).sum()):
+            raise ValueError(f"scores sum to {np.abs(s).sum()} in modulus, beyond float64")
     signal, weights = np.append(s, -s.sum()) / N, np.full(N + 1, 1.0 / (N + 1))
     factor = 2.0 * (N + 1) / N
-    check_alpha(alpha, separation(signal, weights).threshold / factor)
+    alpha = check_alpha(alpha, separation(signal, weights).threshold / factor)
     r, _ = solve_rewards(signal, weights, factor * alpha)
     return r[:-1] - r[-1]
 
@@ -156,7 +159,7 @@ def paper_binary_gap(score: float, alpha: float, kl_beta: float, reference: floa
     the fixed point stays near 0 and a rejected response is not pushed down. 0.197 at s = ½, α = 2.5, kl_beta = 0.1,
     π_ref(y) = 0.3. Proof in `paper/sections/proximal.tex`.
     """
-    s, beta = float(score), check_positive("kl_beta", kl_beta)
+    s, beta = check_finite("score", score), check_positive("kl_beta", kl_beta)
     a = check_alpha(alpha, binary_threshold(s) if s < 0 else 0.0)
     if not 0.0 < reference < 1.0:
         raise ValueError(f"reference = {reference} must be in (0, 1)")

@@ -31,7 +31,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from theory.proximal.feedback import Index, check_pairs, check_signal, signal_of
-from theory.validate import Array, as_vector, check_distribution
+from theory.validate import Array, as_number, as_vector, check_distribution
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,7 +135,7 @@ def binary_threshold(score: float) -> float:
 
 def imbalance_scores(negatives_per_positive: float) -> tuple[float, float]:
     """Centred binary labels at 1 : n, (positive, negative) = (n/(n+1), −1/(n+1)) (P13). n > 0."""
-    n = float(negatives_per_positive)
+    n = as_number("negatives_per_positive", negatives_per_positive)
     if not 0.0 < n < np.inf:
         raise ValueError(f"negatives_per_positive = {negatives_per_positive} must be a finite number > 0")
     return n / (n + 1.0), -1.0 / (n + 1.0)
@@ -143,7 +143,7 @@ def imbalance_scores(negatives_per_positive: float) -> tuple[float, float]:
 
 def check_alpha(alpha: float, threshold: float) -> float:
     """α if an optimum exists at it; ValueError states α* otherwise."""
-    value = float(alpha)
+    value = as_number("alpha", alpha)
     if not (np.isfinite(value) and value > threshold):
         raise ValueError(
             f"alpha = {alpha} must be a finite number above the existence threshold alpha* = {threshold!r}: "

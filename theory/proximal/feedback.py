@@ -20,7 +20,16 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from theory.validate import SUM_TOLERANCE, Array, as_vector, check_distribution, check_win_rates
+from theory.validate import (
+    LARGEST_TABLE,
+    SUM_TOLERANCE,
+    Array,
+    as_number,
+    as_vector,
+    check_distribution,
+    check_whole,
+    check_win_rates,
+)
 
 Index = NDArray[np.int64]
 
@@ -169,7 +178,7 @@ def mixture_weights(empirical: ArrayLike, share: float, rest: ArrayLike) -> Arra
 
     share  η ∈ (0, 1];  rest  ρ (A,), a law on the unlabelled responses (a point mass where H is one response).
     """
-    eta = float(share)
+    eta = as_number("share", share)
     if not 0.0 < eta <= 1.0:
         raise ValueError(f"share = {share} must be in (0, 1]")
     p = check_distribution("empirical", empirical)
@@ -189,8 +198,7 @@ def check_pairs(n_responses: int, pairs: ArrayLike) -> Index:
 
 def check_indices(name: str, n_responses: int, values: ArrayLike) -> Index:
     """Integers in 0 … n_responses − 1, any shape; ValueError names the first that is not."""
-    if n_responses < 1:
-        raise ValueError(f"n_responses = {n_responses} must be >= 1")
+    n_responses = check_whole("n_responses", n_responses, 1, LARGEST_TABLE)
     array = np.asarray(values)
     if array.size and array.dtype.kind not in "iu":
         raise ValueError(f"{name} must hold integers, got {array.dtype}")

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from theory.social_choice.ties import TIE_TOLERANCE, winners
-from theory.validate import Array, check_distribution, check_multiplicity, check_win_rates
+from theory.validate import Array, as_vector, check_distribution, check_multiplicity, check_nonnegative, check_win_rates
 
 
 def borda_scores(win_rates: ArrayLike, mu: ArrayLike | None = None) -> Array:
@@ -130,6 +130,7 @@ def copeland_scores(win_rates: ArrayLike, *, tie_tolerance: float = TIE_TOLERANC
     array([2., 1., 0.])
     """
     margins = check_win_rates(win_rates) - 0.5
+    tie_tolerance = check_nonnegative("tie_tolerance", tie_tolerance)
     wins = (margins > tie_tolerance).sum(axis=1)
     ties = (np.abs(margins) <= tie_tolerance).sum(axis=1) - 1  # x ties with itself
     return wins + 0.5 * ties
@@ -205,4 +206,4 @@ def welfare_optimum(average_utility: ArrayLike, *, tie_tolerance: float = TIE_TO
     >>> welfare_optimum([0.2, 0.8, 0.8])
     array([0. , 0.5, 0.5])
     """
-    return winners(average_utility, tie_tolerance)
+    return winners(as_vector("average_utility", average_utility), tie_tolerance)

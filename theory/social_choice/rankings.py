@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from theory.bradley_terry import Population
+from theory.bradley_terry import Population, check_population
 from theory.social_choice import electorates
 from theory.social_choice.places import bottom_choice, top_choice
 from theory.social_choice.ties import TIE_TOLERANCE
@@ -65,7 +65,7 @@ def plurality(
     >>> plurality(users, bt_beta=5.0)
     array([0., 0., 1.])
     """
-    check_multiplicity(multiplicity, population.utilities.shape[1], "plurality")
+    check_multiplicity(multiplicity, check_population(population).utilities.shape[1], "plurality")
     return electorates.plurality(*_one(population), check_bt_beta(bt_beta), tie_tolerance)[0]
 
 
@@ -113,7 +113,7 @@ def random_dictator(population: Population, bt_beta: float, *, multiplicity: Arr
     >>> random_dictator(users, bt_beta=5.0).round(4)
     array([0.378 , 0.2374, 0.3846])
     """
-    check_multiplicity(multiplicity, population.utilities.shape[1], "random_dictator")
+    check_multiplicity(multiplicity, check_population(population).utilities.shape[1], "random_dictator")
     return top_choice(population, bt_beta)
 
 
@@ -159,7 +159,7 @@ def veto(
     >>> veto(users, bt_beta=5.0)
     array([0., 1., 0.])
     """
-    check_multiplicity(multiplicity, population.utilities.shape[1], "veto")
+    check_multiplicity(multiplicity, check_population(population).utilities.shape[1], "veto")
     return electorates.veto(*_one(population), check_bt_beta(bt_beta), tie_tolerance)[0]
 
 
@@ -233,7 +233,7 @@ def plurality_veto(
     >>> plurality_veto(users, bt_beta=5.0)
     array([0., 0., 1.])
     """
-    check_multiplicity(multiplicity, population.utilities.shape[1], "plurality_veto")
+    check_multiplicity(multiplicity, check_population(population).utilities.shape[1], "plurality_veto")
     return electorates.plurality_veto(*_one(population), check_bt_beta(bt_beta), tie_tolerance)[0]
 
 
@@ -284,7 +284,7 @@ def pruned_plurality_veto(
     >>> pruned_plurality_veto(users, bt_beta=5.0)
     array([0., 0., 1.])
     """
-    check_multiplicity(multiplicity, population.utilities.shape[1], "pruned_plurality_veto")
+    check_multiplicity(multiplicity, check_population(population).utilities.shape[1], "pruned_plurality_veto")
     beta = check_bt_beta(bt_beta)
     return electorates.pruned_plurality_veto(*_one(population), beta, threshold, tie_tolerance)[0]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from numpy.typing import ArrayLike
 
-from theory.validate import Array, as_vector
+from theory.validate import Array, as_vector, check_nonnegative
 
 #: Scores closer than this to the best are ties: a few rounding errors of a mean of numbers in [0, 1].
 TIE_TOLERANCE = 1e-14
@@ -41,7 +41,5 @@ def winners(scores: ArrayLike, tie_tolerance: float = TIE_TOLERANCE) -> Array:
     array([0. , 0.5, 0.5])
     """
     s = as_vector("scores", scores)
-    if not tie_tolerance >= 0:
-        raise ValueError(f"tie_tolerance = {tie_tolerance} must be >= 0")
-    best: Array = (s >= s.max() - tie_tolerance).astype(float)
+    best: Array = (s >= s.max() - check_nonnegative("tie_tolerance", tie_tolerance)).astype(float)
     return best / float(best.sum())

@@ -26,7 +26,7 @@ POPULATION = Population([[1.0, 0.5], [0.0, 1.0]])
         (lambda: bootstrap.dpo_limit(THIRDS, np.eye(3), 1.0), "no correction changes an answer"),
         (lambda: bootstrap.preference_laws(THIRDS, np.eye(3), keep_unchanged=False), "no correction changes an answer"),
         (lambda: bootstrap.pro_limit(THIRDS, np.eye(3), 2.0, 1.0), "no correction changes an answer"),
-        (lambda: bootstrap.dpo_limit(CYCLIC.policy, CYCLIC.kernel, 0.0), "weight = 0.0 must be"),
+        (lambda: bootstrap.dpo_limit(CYCLIC.policy, CYCLIC.kernel, 0.0), "kl_beta = 0.0 must be"),
         (lambda: bootstrap.dpo_limit(CYCLIC.policy, CYCLIC.kernel, 1.0, [0.5, 0.5, 0.0]), r"reference\[2\] = 0"),
         (lambda: bootstrap.ddro_limit([0.5, 0.5, 0.0], CHAIN), "corrections lead to answer 2"),
         (lambda: bootstrap.rdro_limit(THIRDS, CHAIN, 1.0), "alpha = 1.0"),
