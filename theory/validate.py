@@ -181,6 +181,15 @@ def check_positive(name: str, value: float) -> float:
     return number
 
 
+def scaled_rewards(kl_beta: float, log_ratio: Array) -> Array:
+    """kl_beta·log(π/π_ref), for a finite kl_beta > 0; ValueError where the rewards come near the end of float64."""
+    with np.errstate(over="ignore"):
+        rewards = check_positive("kl_beta", kl_beta) * log_ratio
+    if not np.abs(rewards).max() < 1e150:
+        raise ValueError(f"kl_beta = {kl_beta} makes rewards of {np.abs(rewards).max():.3g}, too large for float64")
+    return rewards
+
+
 def check_tau(tau: float) -> float:
     """A KL budget in nats: a number ≥ 0, `inf` for no constraint."""
     number = as_number("tau", tau)

@@ -103,7 +103,7 @@ def check_counts(counts: Sequence[int], decisions: int) -> tuple[int, ...]:
     if len(checked) != decisions + 1:
         raise ValueError(f"counts must have {decisions + 1} entries, one more than there are decisions: {counts}")
     if checked[0] > LARGEST_COUNT:
-        raise ValueError(f"counts[0] = {checked[0]} exceeds {LARGEST_COUNT}, the most that the lattice resolves")
+        raise ValueError(f"counts[0] = {checked[0]} exceeds {LARGEST_COUNT}, the largest n that the lattice resolves")
     for j in range(1, len(checked)):
         if checked[j] > checked[j - 1]:
             raise ValueError(f"counts[{j}] = {checked[j]} exceeds counts[{j - 1}] = {checked[j - 1]}")

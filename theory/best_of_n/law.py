@@ -25,6 +25,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import xlogy
 
 from theory.best_of_n.order_statistics import check_count
+from theory.policy.kl_ball import kl_terms
 from theory.validate import Array, as_number, as_numbers, as_vector, check_distribution
 
 
@@ -235,7 +236,7 @@ def best_of_n_kl(policy: ArrayLike, rewards: ArrayLike, n: int) -> float:
     levels = _levels(policy, rewards)
     log_best = levels.log_best(check_count("n", n))
     held = levels.mass > 0
-    return max(0.0, float(np.exp(log_best[held]) @ (log_best[held] - np.log(levels.mass[held]))))
+    return float(levels.mass[held] @ kl_terms(log_best[held] - np.log(levels.mass[held])))
 
 
 def kl_with_atoms(n: int, atoms: ArrayLike) -> float:

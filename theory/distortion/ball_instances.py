@@ -16,7 +16,7 @@ import numpy as np
 
 from theory.bradley_terry import Population, product_pairs
 from theory.distortion.instance import Instance
-from theory.validate import check_bt_beta, check_positive, check_tau
+from theory.validate import LARGEST_TABLE, as_number, check_bt_beta, check_positive, check_tau, check_whole
 
 #: Share of the margin for a that comparisons among a and b may take away in `mismatch_instance`.
 SPOILED = 0.1
@@ -105,12 +105,14 @@ def tight_ball_instance(
     (4.855, 4.855)
     """
     beta = check_bt_beta(bt_beta)
+    epsilon, xi, log_epsilon = (
+        as_number(name, value) for name, value in (("epsilon", epsilon), ("xi", xi), ("log_epsilon", log_epsilon))
+    )
     if not 0.0 < epsilon <= 1.0:
         raise ValueError(f"epsilon = {epsilon} must be in (0, 1]")
     if not (xi >= 1.0 and xi * epsilon <= 1.0):
         raise ValueError(f"xi = {xi} must be >= 1 with xi * epsilon <= 1 (epsilon = {epsilon})")
-    if clones < 1:
-        raise ValueError(f"clones = {clones} must be >= 1")
+    clones = check_whole("clones", clones, 1, LARGEST_TABLE)
     if not log_epsilon < -math.log(1 + clones):
         raise ValueError(f"log_epsilon = {log_epsilon} must be below {-math.log(1 + clones):.4g}: z needs a mass")
     if not 0.0 < check_tau(tau) < math.inf:
@@ -177,15 +179,21 @@ def mismatch_instance(bt_beta: float, xi: float = 1.001, epsilon: float = 1e-4, 
     >>> round(i.distortion(by_ipo), 2), round(i.distortion(by_rlhf), 2)
     (37.56, 37.56)
     """
-    beta = check_bt_beta(bt_beta)
+    beta, xi, epsilon = check_bt_beta(bt_beta), as_number("xi", xi), as_number("epsilon", epsilon)
+    if not 1e-150 < beta < 700.0:
+        raise ValueError(f"bt_beta = {bt_beta} must be in (1e-150, 700): cosh(bt_beta) is beyond float64 otherwise")
     if not (xi > 1.0 and epsilon > 0.0 and xi * epsilon <= 1.0):
         raise ValueError(f"xi = {xi} must be > 1 and epsilon = {epsilon} > 0 with xi * epsilon <= 1")
     log_rare = -2.0 / check_positive("eta", eta)
+    if not (math.exp(log_rare) < 1.0 and beta * epsilon * epsilon > 1e-300):
+        raise ValueError(f"eta = {eta} or epsilon = {epsilon} leaves a and b, or a type of user, no mass")
     near = 0.5 * math.tanh(beta * epsilon / 2)
     # φ(1) − φ(1−ε) without the difference: tanh x − tanh y = sinh(x − y)/(cosh x cosh y)
     far = 0.5 * math.sinh(beta * epsilon / 2) / (math.cosh(beta / 2) * math.cosh(beta * (1 - epsilon) / 2))
     share = near / (near + far)
     margin = (1 - share) * 0.5 * math.tanh(beta * xi * epsilon / 2) - share * far
+    if not margin > 0.0:
+        raise ValueError(f"xi = {xi} is too close to 1 for epsilon = {epsilon} and bt_beta = {beta}: b does not win")
     kappa = min(0.1, SPOILED * margin / (2 * share * near))
     log_half = math.log1p(-math.exp(log_rare)) - math.log(2.0)
     return Instance(

@@ -341,6 +341,8 @@ def correlated_instance(bt_beta: float, n_alternatives: int, epsilon: float) -> 
     A, epsilon = check_whole("n_alternatives", n_alternatives, 3, LARGEST_TABLE), as_number("epsilon", epsilon)
     if not 0 < epsilon < 1:
         raise ValueError(f"epsilon = {epsilon} must be in (0, 1)")
+    if beta < 1e-150:
+        raise ValueError(f"bt_beta = {bt_beta} must be at least 1e-150: gains are divided by it")
     U = np.empty((3, A))
     U[:, 0] = 1.0 / 3.0
     for t in range(1, A):

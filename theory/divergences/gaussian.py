@@ -17,11 +17,12 @@ import math
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.linalg import cho_factor, cho_solve
+from scipy.linalg import cho_factor, cho_solve, eigh
 from scipy.special import ndtr
 
 from theory.divergences.by_generator import resolve
 from theory.divergences.generators import Elementwise, Generator
+from theory.policy.kl_ball import kl_terms
 from theory.validate import Array, as_numbers, as_vector, check_finite, check_square
 
 #: Largest mean, whose distances can be squared.
@@ -78,7 +79,13 @@ def bhattacharyya_gaussian(mean1: ArrayLike, cov1: ArrayLike, mean2: ArrayLike, 
     >>> round(bhattacharyya_gaussian(0.0, 1.0, 2.0, 1.0), 12)
     0.5
     """
-    return max(0.0, -log_affinity(0.5, mean1, cov1, mean2, cov2))
+    (m1, S1), (m2, S2) = _pair(mean1, cov1, mean2, cov2)
+    excess = _close(S1, S2)
+    if excess is None:
+        return max(0.0, -log_affinity(0.5, m1, S1, m2, S2))
+    # λ = 1 + excess the variances in S₂'s units: log((1 + λ)/(2√λ)) = log cosh(½ log λ)
+    spread = 0.5 * float(np.sum(np.log1p(2.0 * np.sinh(0.25 * np.log1p(excess)) ** 2)))
+    return 0.125 * separation(m1, S1, m2, S2) ** 2 + spread
 
 
 def kl_gaussian(mean1: ArrayLike, cov1: ArrayLike, mean2: ArrayLike, cov2: ArrayLike) -> float:
@@ -86,6 +93,9 @@ def kl_gaussian(mean1: ArrayLike, cov1: ArrayLike, mean2: ArrayLike, cov2: Array
     (m1, S1), (m2, S2) = _pair(mean1, cov1, mean2, cov2)
     factor = cho_factor(S2)
     delta = m1 - m2
+    excess = _close(S1, S2)
+    if excess is not None:  # log λ in λ − 1 − log λ without the difference: Σ q·kl_terms, with d = −log λ scaled by λ
+        return 0.5 * float(np.sum((1.0 + excess) * kl_terms(-np.log1p(excess))) + delta @ cho_solve(factor, delta))
     quadratic = np.trace(cho_solve(factor, S1)) - m1.size + delta @ cho_solve(factor, delta)
     return max(0.0, 0.5 * float(quadratic + _log_det(S2) - _log_det(S1)))
 
@@ -161,6 +171,15 @@ def _pair(
     if first[0].size != second[0].size:
         raise ValueError(f"mean1 has {first[0].size} entries, mean2 has {second[0].size}")
     return first, second
+
+
+def _close(S1: Array, S2: Array) -> Array | None:
+    """Eigenvalues of S₂⁻¹S₁ − 1, exact to their own size, where all are below ½; None where the covariances differ."""
+    largest = np.abs(S1 - S2).max() / np.diag(S2).min()
+    if not largest < 0.5:
+        return None
+    excess = np.asarray(eigh(S1 - S2, S2, eigvals_only=True))
+    return excess if np.abs(excess).max() < 0.5 else None
 
 
 def _log_det(matrix: Array) -> float:

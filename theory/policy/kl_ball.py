@@ -64,6 +64,15 @@ def kl_from_log(p: Array, log_q: Array) -> float:
     return max(0.0, float(np.sum(xlogy(p, p) - np.where(p > 0, p * log_q, 0.0))))
 
 
+def kl_terms(d: Array) -> Array:
+    """d·e^d − e^d + 1 ≥ 0 for d = log p/q, elementwise and to its own relative accuracy: KL(p‖q) = Σ q·(this)."""
+    near = np.clip(d, -1.0, 1.0)
+    series = near * near * (0.5 + near * (1 / 3 + near * (0.125 + near / 30)))
+    return np.where(
+        np.abs(d) < 1e-4, series, np.where(d > -np.inf, np.maximum(d, -1e300) * np.exp(d), 0.0) - np.expm1(d)
+    )
+
+
 @dataclass(frozen=True, eq=False)
 class KLBall:
     """K = {π : KL(π‖π_ref) ≤ tau}. Made at the public edge by `around`, which checks, and passed on as one value.
@@ -245,7 +254,5 @@ def _small_kl(scores: Array, log_ref: Array) -> float:
         if not math.isfinite(total := float(grown.sum())):
             return math.inf  # far beyond any budget
         d = x - math.log1p(total / float(ref.sum()))
-        near = np.minimum(d, 1.0)
-        series = near * near * (0.5 + near * (1 / 3 + near * (0.125 + near / 30)))
-        terms = ref * np.where(np.abs(d) < 1e-4, series, near * np.exp(near) - np.expm1(near))
+        terms = ref * kl_terms(np.minimum(d, 1.0))
         return float(np.where(d > 1.0, np.exp(log_ref + d) * (d - 1.0) + ref, terms).sum())

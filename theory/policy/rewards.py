@@ -32,6 +32,7 @@ from theory.validate import (
     check_win_rates,
     require_reference,
     resolve_log_reference,
+    scaled_rewards,
 )
 
 #: Rewards closer than this (nats) are ties, split by the reference: the accuracy to which they are fitted.
@@ -300,6 +301,6 @@ def dpo_loss(
     if not Q.any():
         raise ValueError("pair_weights puts no mass on pairs of different alternatives")
     log_ref = require_reference(reference, log_reference, A, "dpo_loss")
-    r = check_positive("kl_beta", kl_beta) * (np.log(pi) - log_ref)
+    r = scaled_rewards(kl_beta, np.log(pi) - log_ref)
     # Σ over ordered pairs of Q P is half of the informative mass: the two orders of a pair share it by P + P' = 1.
     return 2.0 * float(np.sum(Q * P * np.logaddexp(0.0, -(r[:, None] - r[None, :])))) / float(Q.sum())

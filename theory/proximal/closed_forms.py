@@ -59,6 +59,9 @@ def pair_log_ratio(alpha: float) -> float:
     # α − 9/8 is exact near the threshold, where 1 − excess would not be
     left = (alpha - 9.0 / 8.0) / alpha
 
+    if excess < 1e-12:
+        return 4.0 * excess / 3.0  # ½(tanh t + tanh(t/2)) = ¾t − O(t³)
+
     def miss(t: float) -> float:
         if excess < 0.5:  # keeps the digits of small t
             return 0.5 * (math.tanh(t) + math.tanh(t / 2.0)) - excess

@@ -22,7 +22,15 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from theory.proximal.feedback import log_remaining_mass, signal_of
-from theory.validate import Array, as_vector, check_distribution, check_positive, check_win_rates, require_reference
+from theory.validate import (
+    Array,
+    as_vector,
+    check_distribution,
+    check_positive,
+    check_win_rates,
+    require_reference,
+    scaled_rewards,
+)
 
 Hyper = Literal["exact", "zero"]
 
@@ -43,7 +51,7 @@ def implicit_rewards(
     if (pi == 0).any():
         raise ValueError(f"policy[{int(pi.argmin())}] = 0: its log-likelihood is −∞, and so is r")
     log_ref = require_reference(reference, log_reference, pi.size, "r")
-    return check_positive("kl_beta", kl_beta) * (np.log(pi) - log_ref)
+    return scaled_rewards(kl_beta, np.log(pi) - log_ref)
 
 
 def dpo_loss(
