@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from theory.social_choice.places import LAST_PLACE_TOLERANCE
 from theory.social_choice.ties import TIE_TOLERANCE, winners
 from theory.solution import CertificateError
-from theory.validate import Array
+from theory.validate import Array, as_number, check_nonnegative
 
 Mask = NDArray[np.bool_]
 
@@ -173,6 +173,7 @@ def veto_flows(
 
 def _flows(scores: Array, last: LastPlaces, tie_tolerance: float) -> tuple[Array, Array]:
     """From exit to exit, all electorates side by side: those that are at their end wait for the others."""
+    tie_tolerance = check_nonnegative("tie_tolerance", tie_tolerance)
     standing = scores > tie_tolerance
     if not (tie_tolerance >= 0 and standing.any(axis=1).all()):
         raise ValueError(f"tie_tolerance = {tie_tolerance} must be >= 0 and below the largest score")
@@ -217,8 +218,8 @@ def pruned_plurality_veto(
 ) -> Array:  # fmt: skip
     """Plurality Veto among those with scores of at least `threshold`, see `rankings.pruned_plurality_veto`."""
     scores = first_places(utilities, weights, bt_beta)
-    bar = 0.5 / utilities.shape[1] if threshold is None else float(threshold)
-    kept = scores >= bar - tie_tolerance
+    bar = 0.5 / utilities.shape[1] if threshold is None else as_number("threshold", threshold)
+    kept = scores >= bar - check_nonnegative("tie_tolerance", tie_tolerance)
     if not (bar >= 0 and kept.any(axis=1).all()):
         raise ValueError(f"threshold = {threshold} must lie between 0 and the largest score {scores.max()}")
     start = first_places(utilities, weights, bt_beta, kept)
