@@ -68,8 +68,10 @@ def proofs(claim: Claim, root: Path = ROOT) -> list[str]:
             opened = re.match(r"\\(?:(?:sub)*section|paragraph)\{(.*)\}", line)
             if opened:
                 heading, label = f"{path.relative_to(root).as_posix()}:{number} {_untexed(opened[1])}", ""
-            label = next(iter(re.findall(r"\\label\{((?:thm|lem)[^}]*)\}", line)), label)
-            if claim.id in _named(line):
+            if "\\label{" in line:
+                label = next(iter(re.findall(r"\\label\{((?:thm|lem)[^}]*)\}", line)), label)
+            # most lines name nothing: a glance spares them the reading
+            if (claim.id in line or "--" in line) and claim.id in _named(line):
                 theorems = re.findall(r"\\ref\{((?:thm|lem)[^}]*)\}", line) or [label]
                 named |= {f"{heading} [{theorem}]" if theorem else heading: None for theorem in theorems}
             elif f"{{{claim.id}." in line:

@@ -68,9 +68,9 @@ def _definition(name: str, home: str, root: Path, depth: int = 3) -> Definition 
     for node in tree.body:
         if isinstance(node, Definition) and node.name == name:
             return node
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and name in {alias.name for alias in node.names}:
-            return _definition(name, str(node.module), root, depth - 1)
+    for passed in ast.walk(tree):
+        if isinstance(passed, ast.ImportFrom) and name in {alias.name for alias in passed.names}:
+            return _definition(name, str(passed.module), root, depth - 1)
     return None
 
 
