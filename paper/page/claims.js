@@ -160,21 +160,25 @@ async function judgeFile(file) {
   }
 }
 
-listClaims();
-fillFilters();
-addEventListener("hashchange", openClaim);
-document.getElementById("file").addEventListener("change", (event) => event.target.files[0] && judgeFile(event.target.files[0]));
-document.getElementById("api").addEventListener("toggle", () => {
-  const place = document.querySelector("#api > div");
-  if (!place.innerHTML) place.append(document.getElementById("api-text").content.cloneNode(true));
-});
-addEventListener("beforeprint", () => document.querySelectorAll("article:not([hidden]) > details[open]").forEach((d) => d.dispatchEvent(new Event("toggle"))));
-openClaim();
-// cards are drawn one by one after the first paint, so that it waits for none of them
+function start() {
+  listClaims();
+  fillFilters();
+  addEventListener("hashchange", openClaim);
+  document.getElementById("file").addEventListener("change", (event) => event.target.files[0] && judgeFile(event.target.files[0]));
+  document.getElementById("api").addEventListener("toggle", () => {
+    const place = document.querySelector("#api > div");
+    if (!place.innerHTML) place.append(document.getElementById("api-text").content.cloneNode(true));
+  });
+  openClaim();
+  drawNext();
+}
+
+// all of this after the first paint, and the cards one by one, so that it waits for none of them
 const waiting = Object.keys(CARDS);
-const drawNext = () => {
+function drawNext() {
   if (!waiting.length) return;
-  drawCard(waiting.shift());
+  drawCard(waiting[0]);
+  waiting.shift();
   setTimeout(drawNext);
-};
-requestAnimationFrame(() => setTimeout(drawNext));
+}
+requestAnimationFrame(() => setTimeout(start));
