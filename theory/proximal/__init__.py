@@ -29,6 +29,7 @@ array([0.5918, 0.1304, 0.2778])
 from __future__ import annotations
 
 from theory.proximal.closed_forms import binary_log_ratio, pair_log_ratio, scalar_log_ratio
+from theory.proximal.descent import coupled_path
 from theory.proximal.existence import dpo_attained, existence_threshold
 from theory.proximal.feedback import empirical_scores, feedback_scores, population_scores
 from theory.proximal.losses import dpo_loss, edpo_loss
@@ -36,6 +37,7 @@ from theory.proximal.optimum import proximal_optimum
 
 __all__ = [
     "binary_log_ratio",
+    "coupled_path",
     "dpo_attained",
     "dpo_loss",
     "edpo_loss",

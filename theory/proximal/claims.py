@@ -21,8 +21,8 @@ from theory.proximal.closed_forms import (
     scalar_log_ratio,
     zero_hyper_binary_gap,
 )
-from theory.proximal.descent import dpo_pair_limit, likelihood_path
-from theory.proximal.examples import COMPARISONS, COUPLED, LABELS, MINIBATCH, preference_table, spread_table
+from theory.proximal.descent import coupled_path, dpo_pair_limit
+from theory.proximal.examples import COMPARISONS, LABELS, MINIBATCH, preference_table, spread_table
 from theory.proximal.existence import (
     binary_threshold,
     existence_threshold,
@@ -34,7 +34,6 @@ from theory.proximal.feedback import empirical_scores, mixture_weights, populati
 from theory.proximal.losses import edpo_loss
 from theory.proximal.optimum import Optimum, hyper_optimum, proximal_optimum, solve_rewards
 from theory.proximal.settings import LABELLED, SCALAR_SCORES, SHORTCUT, STEPS, TRIPLES
-from theory.validate import Array
 
 #: alpha at which the labelled examples are optimised: above each of their thresholds.
 ALPHA = 3.0
@@ -75,14 +74,6 @@ def labelled_probability(kind: str, response: int | str, alpha: float, kl_beta: 
     """P6, P8: π*(y), and π*(H)."""
     optimum = labelled_optimum(kind, alpha, kl_beta)
     return math.exp(optimum.hyper_policy if response == "H" else float(optimum.log_policy[int(response)]))
-
-
-def coupled_path(method: str, steps: int) -> Array:
-    """log π_t/π_ref (S + 1, 3) on the coupled example, for "dpo" and "pro"."""
-    c = COUPLED
-    scores, empirical = empirical_scores(3, [(0, 1)])
-    weights, alpha = (empirical, 1.0) if method == "dpo" else (np.full(3, 1.0 / 3.0), c.alpha)
-    return likelihood_path(np.log(c.reference), scores * empirical, weights, alpha, c.kl_beta, c.kernel, c.rate, steps)
 
 
 def dpo_path(step: int, response: int) -> float:

@@ -20,7 +20,8 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike
 
-from theory.proximal.feedback import check_signal
+from theory.proximal.examples import COUPLED
+from theory.proximal.feedback import check_signal, empirical_scores
 from theory.validate import Array, as_vector, check_distribution, check_positive, check_square, require_reference
 
 
@@ -62,6 +63,42 @@ def likelihood_path(
         path.append(r)
     tilt = np.array(path) / beta
     return tilt - np.logaddexp.reduce(log_ref + tilt, axis=1, keepdims=True)
+
+
+def coupled_path(method: str, steps: int) -> Array:
+    """Log-ratios along training on one pair and a third response with features like theirs (`COUPLED`).
+
+    Under DPO all steps go along one direction for ever, and the response that nobody labelled gains; under PRO the
+    same features lead to the optimum.
+
+    Parameters
+    ----------
+    method : {"dpo", "pro"}
+    steps : int
+        Steps of full-batch descent.
+
+    Returns
+    -------
+    ndarray, (steps + 1, 3)
+        log π_t/π_ref of the chosen, the rejected and the unlabelled response, nats.
+
+    Raises
+    ------
+    ValueError
+        Another method.
+
+    Examples
+    --------
+    >>> from theory.proximal import coupled_path
+    >>> coupled_path("dpo", 3000)[-1].round(2), coupled_path("pro", 3000)[-1, 0].round(2)
+    (array([-32.29, -42.04,   0.22]), np.float64(1.27))
+    """
+    if method not in ("dpo", "pro"):
+        raise ValueError(f"method = {method!r} must be 'dpo' or 'pro'")
+    c = COUPLED
+    scores, empirical = empirical_scores(3, [(0, 1)])
+    weights, alpha = (empirical, 1.0) if method == "dpo" else (np.full(3, 1.0 / 3.0), c.alpha)
+    return likelihood_path(np.log(c.reference), scores * empirical, weights, alpha, c.kl_beta, c.kernel, c.rate, steps)
 
 
 def dpo_pair_limit(log_start: ArrayLike, log_reference: ArrayLike, win_share: float, kl_beta: float) -> Array:
