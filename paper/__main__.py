@@ -3,6 +3,7 @@
 python -m paper                 from the rows of profile cpu
 python -m paper D4 d8 correction   print those claims (topics too), write nothing
 python -m paper page            write paper/tables/page/index.html, the page that shows all of it
+python -m paper lessons         the lessons, as notebooks or pages (--help says more)
 
 Where a profile has no rows yet, `page` shows the recorded ones and says so.
 """
@@ -17,6 +18,7 @@ from figures.sizes import read_sizes
 from llm_validation.recorded import MODELS
 from paper import latex, markdown, tables
 from paper.ledger import Entry, as_table, lines, load, with_rows
+from paper.lessons.command import main as lessons
 from paper.page.build import write_page
 from simulate.rows.reach import ROOT
 from simulate.rows.store import read_rows
@@ -25,11 +27,14 @@ from theory.claims import find_claims
 
 def main(arguments: list[str] | None = None) -> int:
     """Command line; exit status 2 for an unknown claim, else 0: a disagreement is a result, not an error."""
+    words = sys.argv[1:] if arguments is None else arguments
+    if words[:1] == ["lessons"]:
+        return lessons(words[1:])
     parser = argparse.ArgumentParser(prog="python -m paper", description="Write the ledger and the paper's tables.")
     parser.add_argument("claims", nargs="*", metavar="CLAIM", help="print these only: ids or topics; or `page`")
     parser.add_argument("--profile", choices=("smoke", "cpu", "gpu"), default="cpu")
     parser.add_argument("--out", type=Path, default=ROOT / "paper" / "tables")
-    options = parser.parse_args(arguments)
+    options = parser.parse_args(words)
     if options.claims == ["page"]:
         profile = with_rows(options.profile)
         if profile != options.profile:

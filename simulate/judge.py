@@ -55,10 +55,20 @@ def judge(
     ------
     KeyError
         A check without an experiment, or no such profile.
+    TypeError
+        An experiment that returns no Estimate.
 
     Examples
     --------
-    See the module.
+    >>> from simulate.judge import judge
+    >>> from simulate.montecarlo import mean
+    >>> from theory.claims import find_claim
+    >>> def largest(n, *, rng, profile):
+    ...     return mean(rng.standard_normal((20_000, n)).max(axis=1))
+    >>> claim = find_claim("B3")
+    >>> from dataclasses import replace
+    >>> [row.verdict for row in judge(replace(claim, checks=claim.checks[:1]), {"normal": largest})][:2]
+    ['inconclusive', 'inconclusive']
     """
     missing = [check.name for check in claim.checks if check.name not in experiments]
     if missing:
@@ -69,6 +79,8 @@ def judge(
             key, predicted = setting_key(setting), check.predict(setting)
             rng = generator(seed, claim.id, check.name, key)
             estimate = experiments[check.name](**setting, rng=rng, profile=PROFILES[profile])
+            if not isinstance(estimate, Estimate):
+                raise TypeError(f"experiment {check.name!r} must return an Estimate, got {type(estimate).__name__}")
             said = verdict(check, predicted, estimate.value, estimate.stderr)
             found.append(Judged(check.name, key, predicted, estimate, said))
     return tuple(found)

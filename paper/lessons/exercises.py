@@ -9,7 +9,6 @@ import numpy as np
 
 from paper.lessons.answers import Number, Property, check_in
 from simulate.judge import judge
-from simulate.montecarlo import Estimate
 from theory.best_of_n.order_statistics import expected_max
 from theory.bradley_terry import Population
 from theory.claim import Claim, equal, grid
@@ -78,8 +77,11 @@ def _noisy_experiment(answer: Any) -> str | None:
     claim = Claim("S1", "The best of N", (), "", "ours", "equality", "lesson", (best,))
     verdicts = []
     for seed in range(20):
-        (row,) = judge(claim, {"best": answer}, seed=seed)
-        if not isinstance(row.estimate, Estimate) or row.estimate.n < 2:
+        try:
+            (row,) = judge(claim, {"best": answer}, seed=seed)
+        except TypeError as error:
+            return str(error)
+        if row.estimate.n < 2:
             return "an Estimate of a mean is asked for, with its standard error"
         verdicts.append(row.verdict)
     common = max(set(verdicts), key=verdicts.count)

@@ -1,0 +1,104 @@
+"""Lessons: the teacher's version runs, the student's fails exactly at its exercises, mistakes get their hints."""
+
+from __future__ import annotations
+
+import json
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+
+from paper.__main__ import main
+from paper.lessons import NotYet, check
+from paper.lessons.answers import Number, seal
+from paper.lessons.exercises import EXERCISES
+from paper.lessons.notebooks import all_lessons, execute, html, notebook
+from theory import Population
+
+LESSONS = all_lessons()
+#: Wrong answers of the kinds that are often given, and what is said about each.
+MISTAKES = [
+    ("1.1", 5.0, "asymptote"),
+    ("1.1", "five", "a number is asked for"),
+    ("1.1", float("nan"), "finite"),
+    ("1.2", Population([[1.0, 0.0], [0.0, 0.1]]), "three types"),
+    ("1.2", Population([[0.2, 0.3], [0.1, 0.3], [0.3, 0.3]]), "not yet above 2"),
+    ("2.1", 5.00045, "no rule beats"),
+    ("3.2", 2.968, "the trap is to leave it out"),
+    ("4.3", (1, 2), "never gives"),
+    ("5.2", 1 / 16, "the table is shared"),
+    ("5.3", lambda delta: delta / 2 + np.logaddexp(0, delta) / 2 + np.logaddexp(0, -delta) / 2, "the loser's"),
+    ("6.3", 0.7563076, "divide by kl_beta"),
+    ("7.3", 0.7, "its logit"),
+    ("8.2", (0.06641431, 0.12451621), "wrong order"),
+    ("8.3", lambda r: 0.0, "χ²"),
+    ("9.2", np.log(10), "log R"),
+    ("10.4", -2, "one more"),
+    ("11.1", 0.2027260910675408 / np.log(2), "bits"),
+    ("12.2", lambda n, *, rng, profile: 1.0, "Estimate"),
+    ("12.3", 91.0, "two standard errors"),
+]
+
+
+def test_lessons_and_exercises_belong_together():
+    assert [lesson.number for lesson in LESSONS] == list(range(1, len(LESSONS) + 1))
+    assert [exercise for lesson in LESSONS for exercise in lesson.exercises] == list(EXERCISES)
+    assert all(exercise.startswith(f"{lesson.number}.") for lesson in LESSONS for exercise in lesson.exercises)
+    assert all(len(lesson.exercises) >= 3 for lesson in LESSONS)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("lesson", LESSONS, ids=lambda lesson: lesson.path.stem)
+def test_the_teacher_s_version_runs_in_a_fresh_kernel(lesson):
+    pytest.importorskip("nbclient", reason="lessons need the extra `lessons`")
+    found = execute(notebook(lesson))
+    said = [output.get("data", {}).get("text/plain", "") for cell in found.cells for output in cell.get("outputs", ())]
+    assert [text for text in said if "right" in text] == [f"'exercise {e}: right'" for e in lesson.exercises]
+    page = html(found, lesson.title)
+    assert "<svg" in page or "data:image/svg" in page
+    assert "http" not in page.replace("http://www.w3.org", "")  # it loads nothing
+
+
+@pytest.mark.parametrize("lesson", LESSONS, ids=lambda lesson: lesson.path.stem)
+def test_the_student_s_version_fails_exactly_at_its_exercises(lesson):
+    pytest.importorskip("jupytext", reason="lessons need the extra `lessons`")
+    failed, names = [], {"__name__": "lesson"}
+    with np.errstate(all="warn", under="ignore"):
+        for cell in notebook(lesson, student=True).cells:
+            if cell.cell_type == "code":
+                try:
+                    exec(cell.source, names)
+                except NotYet:
+                    failed.append(cell.source.split('"')[1])
+    plt.close("all")
+    assert failed == list(lesson.exercises)
+
+
+@pytest.mark.parametrize(("exercise", "answer", "hint"), MISTAKES)
+def test_a_mistake_gets_its_hint(exercise, answer, hint):
+    with pytest.raises(NotYet, match=hint):
+        check(exercise, answer)
+
+
+def test_a_hint_is_never_the_answer():
+    """No mistake has the seal of the right value, and rounding alone decides."""
+    for number, exercise in EXERCISES.items():
+        if isinstance(exercise, Number):
+            assert exercise.seal not in exercise.hints, number
+    assert seal("1.1", 5.0004539, 6) == EXERCISES["1.1"].seal
+    assert check("1.1", 5.00045)
+    with pytest.raises(NotYet):
+        check("1.1", 5.0006)
+
+
+def test_the_command_writes_notebooks(tmp_path, capsys):
+    pytest.importorskip("jupytext", reason="lessons need the extra `lessons`")
+    assert main(["lessons"]) == 0
+    assert "6  Why the likelihood" in capsys.readouterr().out
+    assert main(["lessons", "99"]) == 2
+    assert "no lesson '99'" in capsys.readouterr().err
+    assert main(["lessons", "6", "--student", "--out", str(tmp_path)]) == 0
+    cells = json.loads((tmp_path / "06_underdetermination_student.ipynb").read_text())["cells"]
+    sources = ["".join(cell["source"]) for cell in cells]
+    assert "level = ...  # your answer" in sources
+    assert not any("pair_log_ratio(9 / 4)" in source for source in sources)
