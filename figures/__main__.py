@@ -52,7 +52,12 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"figures: {error}", file=sys.stderr)
         return 2
     folder = options.results or ROOT / "simulate" / "results" / options.profile
-    rows = read_rows(folder)
+    try:
+        rows = read_rows(folder)
+        options.out.mkdir(parents=True, exist_ok=True)
+    except (ValueError, OSError) as error:
+        print(f"figures: {error}", file=sys.stderr)
+        return 2
     if not rows:
         print(f"figures: no rows in {folder}; run python -m simulate first", file=sys.stderr)
         return 2

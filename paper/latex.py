@@ -8,9 +8,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from llm_validation.claims.table import llm_checks
 from llm_validation.recorded import MODELS, Model
 from paper.ledger import Entry, Line, Pooled, filled
+from simulate.rows.populations import by_population
 from simulate.rows.store import Row
 from theory.claim import parse_setting
 from theory.distortion.methods import METHODS
+from theory.markup import latex, tex_name
 from theory.sources import parts
 
 
@@ -37,37 +39,6 @@ def plus_minus(value: float, stderr: float, digits: int = 6, error_digits: int =
     if stderr <= 1e-12 * abs(value):
         return number(value, digits)
     return f"{number(value, digits)} ± {number(stderr, error_digits)}"
-
-
-#: Characters of plain text that LaTeX needs spelt out.
-TEXT = {
-    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "_": r"\_", "#": r"\#", "$": r"\$", "{": r"\{", "}": r"\}",
-    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "—": "---", "–": "--", "…": r"\dots{}",
-}  # fmt: skip
-#: Symbols, each a formula of its own.
-MATH = {
-    "≻": r"\succ", "≤": r"\le", "≥": r"\ge", "≪": r"\ll", "∝": r"\propto", "∞": r"\infty", "→": r"\to", "×": r"\times",
-    "−": "-", "±": r"\pm", "·": r"\cdot", "√": r"\surd", "½": r"\frac12", "¼": r"\frac14",
-    "⅓": r"\frac13", "⅔": r"\frac23",
-    "α": r"\alpha", "β": r"\beta", "γ": r"\gamma", "δ": r"\delta", "ε": r"\varepsilon", "η": r"\eta", "λ": r"\lambda",
-    "μ": r"\mu", "ξ": r"\xi", "π": r"\pi", "ρ": r"\rho", "σ": r"\sigma", "τ": r"\tau", "χ": r"\chi", "ℓ": r"\ell",
-    "Σ": r"\Sigma", "Θ": r"\Theta", "Ω": r"\Omega", "Δ": r"\Delta", "∈": r"\in", "⊗": r"\otimes",
-    "‖": r"\|", "≠": r"\ne", "φ": r"\varphi", "÷": r"\div", "ᵏ": "^k",
-    "≈": r"\approx", "⇔": r"\Leftrightarrow", "∀": r"\forall", "′": "'", "∑": r"\sum", "ŝ": r"\hat s",
-    **{superscript: f"^{{{digit}}}" for superscript, digit in zip("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻", "0123456789+-", strict=True)},
-    **{subscript: f"_{{{digit}}}" for subscript, digit in zip("₀₁₂₃₄₅₊₋", "012345+-", strict=True)},
-    "\u0302": r"\hat{}",
-}  # fmt: skip
-LATEX = TEXT | {symbol: rf"\ensuremath{{{formula}}}" for symbol, formula in MATH.items()}
-
-
-def latex(text: str) -> str:
-    """Plain text as LaTeX; ValueError for a character that it does not know how to write."""
-    out = "".join(LATEX.get(character, character) for character in text)
-    unknown = [character for character in out if ord(character) > 127]
-    if unknown:
-        raise ValueError(f"no LaTeX for {unknown[0]!r} (U+{ord(unknown[0]):04X}) in {text!r}")
-    return out
 
 
 def cite(source: str) -> str:
@@ -114,17 +85,16 @@ def latex_entries(ledger: Sequence[Entry], columns: Sequence[tuple[str, str]]) -
 
 def latex_people(rows: Sequence[Row], bt_beta: float) -> str:
     """Distortion of every method on every population of raters at one β, with 95 % bootstrap intervals."""
-    mine = {
-        (str(parse_setting(row.setting)["population"]), row.check.removesuffix("_on_rated_pairs")): row
-        for row in rows
-        if row.claim == "D17" and parse_setting(row.setting)["bt_beta"] == bt_beta
+    mine = [row for row in rows if row.claim == "D17" and parse_setting(row.setting)["bt_beta"] == bt_beta]
+    populations = {
+        name: {row.check.removesuffix("_on_rated_pairs"): row for row in own}
+        for name, own in by_population(mine).items()
     }
-    populations = sorted({population for population, _ in mine})
     body = [
-        [latex(method.label), *(latex(_interval(mine.get((population, name)))) for population in populations)]
+        [latex(method.label), *(latex(_interval(found.get(name))) for found in populations.values())]
         for name, method in METHODS.items()
     ]
-    head = ["method", *(latex(population) for population in populations)]
+    head = ["method", *(latex(population, outside=True) for population in populations)]
     return table("tabular", "l" + "r" * len(populations), [head], body)
 
 
@@ -190,7 +160,7 @@ def _language_model_cells(entry: Entry, models: Iterable[str], settings: int = 1
         *(estimate(entry.trained[name], 4) for name in models),
         entry.verdict,
     ]
-    return [latex(cell) for cell in cells]
+    return [latex(cell, outside=True) for cell in cells]
 
 
 def _quantity(entry: Entry) -> str:
@@ -239,7 +209,7 @@ def latex_numbers(ledger: Sequence[Entry]) -> str:
         r"\else\errmessage{the ledger has no #3 value for #1 at #2}\fi}",
     ]
     for entry in ledger:
-        name = f"{entry.claim.id}.{entry.check.name}@{entry.setting}"
+        name = tex_name(f"{entry.claim.id}.{entry.check.name}@{entry.setting}")
         values = {"theory": number(entry.predicted), "simulation": estimate(entry.simulation)}
         values |= {model: estimate(pooled) for model, pooled in entry.trained.items()}
         values |= {"verdict": entry.verdict}

@@ -25,6 +25,7 @@ from simulate.rows.reach import ROOT
 from simulate.rows.store import Row, read_rows
 from theory.claim import STANDARD_ERRORS, Check, Claim, Verdict, combine, parse_setting, setting_key, verdict
 from theory.claims import CLAIMS
+from theory.markup import csv
 
 
 @dataclass(frozen=True)
@@ -181,7 +182,7 @@ def as_table(ledger: Sequence[Entry]) -> pd.DataFrame:
             "claim": entry.claim.id,
             "check": entry.check.name,
             "kind": entry.check.kind,
-            "setting": entry.setting,
+            "setting": csv(entry.setting),
             "theory": entry.predicted,
             "simulation": entry.simulation.estimate,
             "simulation_stderr": entry.simulation.stderr,
@@ -191,7 +192,7 @@ def as_table(ledger: Sequence[Entry]) -> pd.DataFrame:
             "resolution": entry.check.tolerance(entry.predicted),
             "because": entry.check.because,
             "quantity": entry.check.quantity,
-            "witness": entry.witness,
+            "witness": csv(entry.witness),
         }
         for entry in ledger
     )

@@ -12,6 +12,7 @@ from llm_validation.recorded import MODELS, Model
 from paper.latex import RELATION, estimate, number
 from paper.ledger import Entry, Line, Pooled, agrees_by_resolution, filled, z_score
 from theory.claim import Check
+from theory.markup import code, markdown_text
 from theory.sources import plain
 
 LEGEND = (
@@ -73,7 +74,8 @@ def details(claims: Sequence[Line], ledger: Sequence[Entry], title: str = "") ->
 def _checks(ledger: Sequence[Entry], models: Mapping[str, Model]) -> list[str]:
     head = ["check", "setting", "theory", "resolution", "simulation", *(m.heading for m in models.values()), "verdict"]
     rows = [
-        [e.check.name, e.setting.replace(";", ", "), f"{RELATION[e.check.kind]}{number(e.predicted)}", resolution(e),
+        [e.check.name, markdown_text(e.setting.replace(";", ", ")), f"{RELATION[e.check.kind]}{number(e.predicted)}",
+         resolution(e),
          *(measured(e, pooled) for pooled in (e.simulation, *(e.trained[name] for name in models))), e.verdict]
         for e in ledger
     ]  # fmt: skip
@@ -83,7 +85,7 @@ def _checks(ledger: Sequence[Entry], models: Mapping[str, Model]) -> list[str]:
         *table(head, rows),
         "",
         *(f"- `{check.name}` ({check.kind}): {check.quantity}. {reason(check)}" for check in checks),
-        *(f"- witness of {e.check.name} at {e.setting}: `{_one_line(e.witness) or 'none'}`" for e in broken),
+        *(f"- witness of {e.check.name} at {markdown_text(e.setting)}: {code(e.witness or 'none')}" for e in broken),
     ]
 
 

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from figures.sizes import PLACES, QUANTITIES, Place, Point, Quantity, Size
-from paper.latex import latex, number, plus_minus, table
+from paper.latex import number, plus_minus, table
 from paper.markdown import table as markdown_table
 from simulate.montecarlo import slope
+from theory.markup import latex
 
 Word = Literal["better", "worse", "no trend", "—"]
 #: A slope within so many standard errors of zero is no trend.

@@ -17,7 +17,6 @@ import argparse
 import os
 import sys
 import time
-from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 
@@ -48,16 +47,16 @@ def main(arguments: list[str] | None = None) -> int:
     deadline = None if options.minutes is None else time.monotonic() + 60.0 * options.minutes
     profile = PROFILES[options.profile]
     stamp = make_stamp(options.profile, {**asdict(profile), "seed": options.seed})
-    with ExitStack() as stack:
-        try:
-            cells = _cells(options, profile)
-            stack.enter_context(locked(folder, drop_stale=True))
+    try:
+        cells = _cells(options, profile)
+        with locked(folder, drop_stale=True):
             check_folder(folder, stamp)
-        except (ValueError, FileNotFoundError) as error:
-            print(f"simulate: {error}", file=sys.stderr)
-            return 2
-        how = Execution(options.jobs, may_start=in_time(deadline), on_rows=announcing(cells, folder))
-        left = run_jobs(cells, folder, stamp, how)
+            how = Execution(options.jobs, may_start=in_time(deadline), on_rows=announcing(cells, folder))
+            left = run_jobs(cells, folder, stamp, how)
+    except (ValueError, OSError) as error:
+        notes = "".join(f" ({note})" for note in getattr(error, "__notes__", ()))
+        print(f"simulate: {error}{notes}", file=sys.stderr)
+        return 2
     if left:
         print(f"stopped after {options.minutes:g} minutes: {left} cells are left; run again to go on")
     print(f"{len(read_rows(folder))} rows in {folder}")

@@ -75,14 +75,14 @@ def mathtext(text: str) -> str:
 
 
 def markdown_text(text: str) -> str:
-    """Text in a Markdown table: no emphasis, link, code, tag, formula or cell."""
-    escaped = re.sub(r"([\\`*|<>\[\]$~])|(?<![A-Za-z0-9])(_)|(_)(?![A-Za-z0-9])", r"\\\1\2\3", text)
+    """Text in Markdown: no emphasis, link, code, tag or formula. Bars are a table's to escape."""
+    escaped = re.sub(r"([\\`*<>\[\]$~])|(?<![A-Za-z0-9])(_)|(_)(?![A-Za-z0-9])", r"\\\1\2\3", text)
     return " ".join(escaped.split())
 
 
 def code(text: str) -> str:
-    """Text as Markdown code, on one line, also inside a table."""
-    return f"`{' '.join(text.split()).replace('`', chr(39)).replace('|', chr(92) + '|')}`"
+    """Text as Markdown code, on one line."""
+    return f"`{' '.join(text.split()).replace('`', chr(39))}`"
 
 
 def html(text: str) -> str:

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
 import joblib
@@ -148,7 +150,7 @@ def run_jobs(
             if not how.may_start(sum(job.work for job in unit)):
                 return
             started += len(unit)
-            yield joblib.delayed(_numbered)(number, how.together, unit)
+            yield joblib.delayed(_numbered)(number, how.together, unit, os.getpid())
 
     workers = 1 if how.by_name else max(1, min(how.workers, len(units)))
     parallel = joblib.Parallel(n_jobs=workers, return_as="generator_unordered", pre_dispatch="n_jobs")
@@ -192,6 +194,20 @@ def rows_of(seed: int, measured: Sequence[Measurement], seconds: float, stamp_id
 
 
 def _numbered(
-    number: int, together: Callable[[Sequence[Job]], list[Outcome]], jobs: list[Job]
+    number: int, together: Callable[[Sequence[Job]], list[Outcome]], jobs: list[Job], parent: int
 ) -> tuple[int, list[Outcome]]:
+    if os.getppid() == parent:
+        _end_with(parent)
     return number, together(jobs)
+
+
+@cache
+def _end_with(parent: int) -> None:
+    """Of a worker: end within a second of its parent, which may be killed without a word."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()

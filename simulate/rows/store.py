@@ -118,25 +118,32 @@ class Results:
         self.jobs: dict[str, str] = {}
         # parts first: one that a writer takes in meanwhile is in its rows then
         parts = sorted((folder / PARTS).glob("*.jsonl"), key=lambda path: path.name)
-        texts = {part: part.read_text() for part in parts if part.exists()}
+        texts = {part: part.read_bytes() for part in parts if part.exists()}
         if (folder / ROWS).exists():
             self.rows = {row.cell: row for row in _read_csv(folder / ROWS)}
             self.stamps, self.jobs = _read_json(folder / STAMPS), _read_json(folder / JOBS)
-        for text in texts.values():
-            self._take_in(text)
+        for part, text in texts.items():
+            self._take_in(part, text)
         self._parts = list(texts)
         self._own: io.TextIOWrapper | None = None
         self._noted, self._synced = set[str](), 0.0
 
-    def _take_in(self, part: str) -> None:
-        """Jobs of a part file. Its last line counts if it is whole; the stamp of a job stands before it."""
-        for line in part.split("\n")[:-1]:
-            entry = json.loads(line)
-            if "job" not in entry:
-                self.stamps |= entry
-                continue
-            self.jobs[entry["job"]] = entry["code"]
-            self.rows |= {row.cell: row for row in (Row(*[*values, entry["stamp"]]) for values in entry["rows"])}
+    def _take_in(self, part: Path, text: bytes) -> None:
+        """Jobs of a part file. Its last line counts if it is whole; the stamp of a job stands before it.
+
+        ValueError names the line of a part that is broken elsewhere.
+        """
+        for number, line in enumerate(text.split(b"\n")[:-1], start=1):
+            try:
+                entry = json.loads(line)
+                if "job" not in entry:
+                    self.stamps |= entry
+                    continue
+                rows = [Row(*[*values, entry["stamp"]]) for values in entry["rows"]]
+                self.jobs[entry["job"]] = entry["code"]
+            except (ValueError, TypeError, KeyError):
+                raise ValueError(f"{part}, line {number} is broken: remove the file, its jobs run again") from None
+            self.rows |= {row.cell: row for row in rows}
 
     def append(self, job: str, code: str, rows: Sequence[Row], stamp_id: str, stamp: Stamp) -> None:
         """Note a finished job: one line, in a file that no other process writes."""
@@ -171,9 +178,10 @@ class Results:
     def close(self) -> None:
         """Append no more."""
         if self._own is not None:
-            self.sync()
-            self._own.close()
-            self._own = None
+            own, self._own = self._own, None
+            with own:
+                own.flush()
+                os.fsync(own.fileno())
 
     def stale(self) -> list[Row]:
         """Rows whose measuring modules reach other code now."""
@@ -229,9 +237,11 @@ def locked(folder: Path, *, drop_stale: bool = False) -> Iterator[None]:
         raise ValueError(f"another process writes to {folder}: wait for it, or choose another --results") from None
     try:
         _take_parts_in(folder)
-        yield
+        try:
+            yield
+        finally:
+            _take_parts_in(folder, drop_stale=drop_stale)
     finally:
-        _take_parts_in(folder, drop_stale=drop_stale)
         lock.release()
 
 
@@ -277,6 +287,7 @@ def read_rows(folder: Path) -> list[Row]:
 
 
 def _read_csv(path: Path) -> list[Row]:
+    csv.field_size_limit(max(csv.field_size_limit(), path.stat().st_size + 1))  # a witness may be long
     with path.open(newline="") as stream:
         reader = csv.reader(stream)
         header = next(reader, [])
@@ -284,7 +295,13 @@ def _read_csv(path: Path) -> list[Row]:
         if missing:
             raise ValueError(f"{path} has no column {missing[0]!r}")
         columns = [(header.index(field.name), CONVERT[str(field.type)]) for field in fields(Row)]
-        return [Row(*(convert(record[place]) for place, convert in columns)) for record in reader]
+        found = []
+        try:
+            for record in reader:
+                found.append(Row(*(convert(record[place]) for place, convert in columns)))
+        except (ValueError, IndexError, csv.Error) as error:
+            raise ValueError(f"{path}, line {reader.line_num}: {error}") from None
+        return found
 
 
 def _as_csv(rows: Iterable[Row]) -> str:
@@ -310,12 +327,15 @@ def _as_json(entries: Mapping[str, object]) -> str:
 
 def replace_file(path: Path, text: str) -> None:
     """Write a file so that a reader, or a kill, sees the old one or the new one and nothing between."""
-    temporary = path.with_name(path.name + ".partial")
-    with temporary.open("w") as stream:
-        stream.write(text)
-        stream.flush()
-        os.fsync(stream.fileno())
-    temporary.replace(path)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.partial")
+    try:
+        with temporary.open("x") as stream:  # a name that nobody can lay a link under
+            stream.write(text)
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def _order(row: Row) -> tuple[object, ...]:

@@ -118,6 +118,36 @@ def test_a_missing_column_and_a_cut_off_file_are_named(tmp_path):
         read_rows(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("rows.csv", "\nD1,x", "rows.csv, line 3: list index out of range"),
+        ("rows.csv", "\nD1,x,,0,abc,0,1,0,0,0,,s", "rows.csv, line 3: could not convert string to float: 'abc'"),
+        ("stamps.json", '{"a": ', "stamps.json cannot be read"),
+        ("jobs.json", "", "jobs.json cannot be read"),
+        ("parts/x.jsonl", "\0\0\n", "x.jsonl, line 1 is broken: remove the file"),
+    ],
+)
+def test_a_broken_store_is_one_sentence_and_status_2(tmp_path, capsys, name, text, message):
+    with locked(tmp_path):
+        run_jobs(jobs(1), tmp_path, STAMP)
+    (tmp_path / "parts").mkdir(exist_ok=True)
+    old = (tmp_path / name).read_text().rstrip("\n") if name == "rows.csv" else ""
+    (tmp_path / name).write_text(old + text)
+    assert main(["D1", "--profile", "smoke", "--jobs", "1", "--results", str(tmp_path)]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_folder_that_cannot_be_is_one_sentence_and_status_2(tmp_path, capsys, monkeypatch):
+    (tmp_path / "file").write_text("")
+    words = ["D1", "--profile", "smoke", "--jobs", "1", "--results"]
+    assert main([*words, str(tmp_path / "file")]) == 2
+    assert capsys.readouterr().err.startswith("simulate: ")
+    monkeypatch.setattr(os, "fsync", full_disk)
+    assert main([*words, str(tmp_path / "rows")]) == 2
+    assert "the disk is full" in capsys.readouterr().err
+
+
 def test_files_are_replaced_stamps_first_and_jobs_last(tmp_path, monkeypatch):
     """A kill between two of them leaves no row without its stamp, and no job done without its rows."""
     run_jobs(jobs(2), tmp_path, STAMP)
