@@ -26,6 +26,7 @@ from theory.distortion.audit.interval import audit
 from theory.distortion.ball_claims import linear_factor_over
 from theory.distortion.ball_instances import ipo_factor
 from theory.distortion.claims import correlated_ratio, rlhf_in_a_ball
+from theory.distortion.few import audit_pair, minimax_mass, uniform_borda_factor
 from theory.distortion.instance import Instance
 from theory.distortion.instances import borda_instance
 from theory.distortion.measure import distortion
@@ -114,6 +115,26 @@ def in_every_ball(rows: Sequence[Row]) -> Figure:
             name = ("NLHF", "RLHF", "IPO")[shape - 3] if look == 0 else None
             points(right, shape, select(rows, claim, check, bt_beta=beta, **at), style.entry("tau", shift), name)
     finish(right, r"KL budget $\tau$ (nats)", "distortion", "every budget, every method", legend=2, log="x")
+    return figure
+
+
+def few_alternatives(rows: Sequence[Row]) -> Figure:
+    """Where Borda is minimax optimal, what uniform pairs over A alternatives cost it, and the audit of two."""
+    figure, (left, middle, right) = panels(3, PAGE, 2.6)
+    line(left, 0, np.geomspace(0.5, 50.0, 60), minimax_mass, "$m^*$")
+    points(left, 0, select(rows, "D20", "threshold"), "bt_beta", "linear programs")
+    left.axhline(2 / 3, color=style.GREY, linewidth=0.8, label="$A = 3$, uniform pairs")
+    finish(left, TEMPERATURE, r"mass $\mu(a) + \mu(c)$", "Borda loses $L$, no more, above", legend=2, log="x")
+    sizes = np.array([2, 3, 4, 5, 6, 8, 10, 15, 20, 40, 80, 200])
+    line(middle, 1, sizes, lambda A: uniform_borda_factor(10.0, int(A)), r"theory, $\beta = 10$")
+    points(middle, 1, select(rows, "D20", "uniform", bt_beta=10.0), "n_alternatives", "linear program")
+    middle.axhline(factors.borda_factor(10.0), color=style.GREY, linewidth=0.8, label="$K^*$")
+    finish(middle, "alternatives $A$", "distortion of Borda", "uniform pairs", legend=2, log="x")
+    margins = np.linspace(0.0, 0.2, 60)
+    for look, beta in enumerate((2.0, 5.0, 10.0)):
+        line(right, look, margins, lambda m, b=beta: audit_pair(m, b), rf"theory, $\beta = {beta:g}$")
+        points(right, look, select(rows, "D21", "exact", bt_beta=beta), "margin", "audit" if look == 0 else None)
+    finish(right, r"margin $P(x\succ y) - \frac{1}{2}$", "worst distortion of $x$", "two alternatives", legend=2)
     return figure
 
 
@@ -309,6 +330,7 @@ FIGURES = {
     "distortion_search": Drawing(search_for_violations, ("D3", "D4", "D6")),
     "distortion_rlhf_nlhf": Drawing(rlhf_against_nlhf, ("D8", "D9")),
     "distortion_every_ball": Drawing(in_every_ball, ("D9", "D18", "D19")),
+    "distortion_few": Drawing(few_alternatives, ("D20", "D21")),
     "distortion_correlated": Drawing(correlated_growth, ("D11",)),
     "distortion_samples": Drawing(finite_samples, ("D14",)),
     "distortion_audit": Drawing(audit_example, ("D16",)),

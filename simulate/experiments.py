@@ -12,7 +12,7 @@ from simulate.correction import bootstrap, channels
 from simulate.correction import users as correctors
 from simulate.density_ratio import flow, ratios
 from simulate.density_ratio import samples as ratio_samples
-from simulate.distortion import audit, balls, clipped, methods, rankings, samples, win_rates
+from simulate.distortion import audit, balls, clipped, few, methods, rankings, samples, win_rates
 from simulate.divergences import data, kl_estimators, losses, policies
 from simulate.divergences import samples as divergence_samples
 from simulate.montecarlo import Experiment, Experiments, generator
@@ -28,7 +28,7 @@ from theory.claim import Claim, Setting, setting_key
 TABLES = [
     module.EXPERIMENTS
     for module in (
-        *(win_rates, balls, clipped, audit, rankings, samples),
+        *(win_rates, balls, few, clipped, audit, rankings, samples),
         *(optima, existence, labels),
         *(losses, policies, divergence_samples, data, kl_estimators),
         *(ratios, flow, ratio_samples),

@@ -14,6 +14,7 @@ from theory.correction.claims import CORRECTION_CLAIMS
 from theory.density_ratio.claims import DENSITY_RATIO_CLAIMS
 from theory.distortion.ball_claims import BALL_CLAIMS
 from theory.distortion.claims import DISTORTION_CLAIMS
+from theory.distortion.few_claims import FEW_CLAIMS
 from theory.divergences.claims import DIVERGENCES_CLAIMS
 from theory.proximal.claims import PROXIMAL_CLAIMS
 
@@ -44,6 +45,7 @@ _B10 = of_topic("best_of_n")(
 CLAIMS: tuple[Claim, ...] = (
     *DISTORTION_CLAIMS,
     *BALL_CLAIMS,
+    *FEW_CLAIMS,
     *PROXIMAL_CLAIMS,
     *DIVERGENCES_CLAIMS,
     *DENSITY_RATIO_CLAIMS,

@@ -34,6 +34,14 @@ from theory.distortion.factors import (
     linear_slope,
     optimal_gamma,
 )
+from theory.distortion.few import (
+    audit_pair,
+    comparisons_needed,
+    minimax_beta,
+    minimax_mass,
+    safe_margin,
+    uniform_borda_factor,
+)
 from theory.distortion.instance import Instance
 from theory.distortion.instances import (
     borda_instance,
@@ -50,11 +58,13 @@ __all__ = [
     "Audit",
     "Instance",
     "audit",
+    "audit_pair",
     "borda_factor",
     "borda_instance",
     "borda_lower_factor",
     "borda_upper_factor",
     "certify_borda_factor",
+    "comparisons_needed",
     "condorcet_instance",
     "copeland_instance",
     "correlated_instance",
@@ -62,10 +72,14 @@ __all__ = [
     "ipo_factor",
     "linear_factor",
     "linear_slope",
+    "minimax_beta",
+    "minimax_mass",
     "mismatch_instance",
     "optimal_gamma",
     "rlhf_instance",
+    "safe_margin",
     "tight_ball_instance",
+    "uniform_borda_factor",
 ]
 
 

@@ -1,0 +1,99 @@
+"""Few alternatives: thresholds by linear programs and by the dual inequality on a grid, the audit of two by its own."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from scipy.special import expit
+from scipy.stats import binom
+
+from simulate.distortion.few import worst_borda
+from theory.distortion.factors import borda_factor, linear_factor
+from theory.distortion.few import (
+    audit_pair,
+    comparisons_needed,
+    minimax_beta,
+    minimax_mass,
+    safe_margin,
+    uniform_borda_factor,
+)
+
+
+def dual_violation(bt_beta, together):
+    """max over a grid of [0,1]³ of a − L c + (1/B)[m φ(c−a) + (1−m)(φ(c−y) − φ(a−y))], φ by the logistic function."""
+    axis = np.linspace(0.0, 1.0, 81)
+    c, a, y = np.meshgrid(axis, axis, axis)
+    wins = lambda z: expit(bt_beta * z) - 0.5
+    B, L = float(wins(1.0)), bt_beta / 4 / float(wins(1.0))
+    return float((a - L * c + (together * wins(c - a) + (1 - together) * (wins(c - y) - wins(a - y))) / B).max())
+
+
+@pytest.mark.parametrize(
+    ("bt_beta", "expected"), [(1.0, 0.645), (2.0, 0.589), (5.0, 0.622), (10.0, 0.8), (20.0, 0.9), (50.0, 0.96)]
+)
+def test_minimax_mass_is_where_the_dual_inequality_begins_to_hold(bt_beta, expected):
+    found = minimax_mass(bt_beta)
+    assert found == pytest.approx(expected, abs=6e-4)
+    assert dual_violation(bt_beta, found) <= 1e-12
+    assert dual_violation(bt_beta, 0.95 * found) > 1e-6
+
+
+def test_three_alternatives_are_few_enough_up_to_a_temperature():
+    assert minimax_beta(3) == pytest.approx(5.8255, abs=1e-4)
+    assert minimax_beta(2) == math.inf
+    assert math.isnan(minimax_beta(4))
+
+
+@pytest.mark.parametrize(
+    ("n_alternatives", "expected"),
+    [(2, 5.0), (3, 5.257), (4, 5.762), (5, 6.124), (6, 6.389), (10, 6.979), (20, 7.477), (200, 7.972)],
+)
+def test_uniform_borda_factor_is_the_value_of_the_program(n_alternatives, expected):
+    found = uniform_borda_factor(10.0, n_alternatives)
+    assert found == pytest.approx(expected, abs=6e-4)
+    assert worst_borda(10.0, 1 / n_alternatives, 2 / n_alternatives) == pytest.approx(found, rel=1e-3)
+
+
+def test_uniform_borda_factor_grows_from_the_lottery_to_borda():
+    assert uniform_borda_factor(5.0, 3) == pytest.approx(linear_factor(5.0), rel=1e-12)
+    assert uniform_borda_factor(5.0, 10**7) == pytest.approx(borda_factor(5.0), rel=1e-5)
+
+
+def test_the_audit_of_two_against_a_program_over_types():
+    axis = np.linspace(0.0, 1.0, 401)
+    expected = {0.0: 2.5339, 0.02: 2.0697, 0.1: 1.2229}
+    for margin, value in expected.items():
+        # every pair of types (0, 1), (e, 0): the share that gives the win rate, and what y is then worth
+        lift = expit(5.0 * axis[1:]) - 0.5
+        share = (lift - margin) / (expit(5.0) - 0.5 + lift)
+        found = audit_pair(margin, 5.0)
+        assert found == pytest.approx(value, abs=1e-4)
+        assert found == pytest.approx(max(1.0, (share / ((1 - share) * axis[1:])).max()), rel=6e-3)
+    assert audit_pair(-1e-9, 5.0) == math.inf
+    assert audit_pair(0.49, 5.0) == 1.0
+
+
+def test_as_many_comparisons_as_are_needed_and_no_fewer():
+    needed, n = 0.5 + safe_margin(2.0, 5.0), comparisons_needed(2.0, 0.6, 5.0)
+    assert audit_pair(needed - 0.5, 5.0) == pytest.approx(2.0, abs=1e-8)
+    assert binom.sf(math.ceil(0.6 * n) - 1, n, needed) <= 0.05 < binom.sf(math.ceil(0.6 * (n - 1)) - 1, n - 1, needed)
+    assert safe_margin(3.0, 5.0) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: audit_pair(0.5, 5.0), "margin = 0.5"),
+        (lambda: safe_margin(1.0, 5.0), "distortion = 1.0"),
+        (lambda: comparisons_needed(2.0, 0.52, 5.0), "win_rate = 0.52"),
+        (lambda: comparisons_needed(2.0, 0.6, 5.0, 1.0), "confidence = 1.0"),
+        (lambda: uniform_borda_factor(5.0, 1), "n_alternatives = 1"),
+        (lambda: minimax_beta(1), "n_alternatives = 1"),
+        (lambda: minimax_mass(-1.0), "bt_beta = -1"),
+    ],
+)
+def test_bad_input(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
