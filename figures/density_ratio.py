@@ -17,6 +17,7 @@ from theory.density_ratio import predictions as predict
 from theory.density_ratio.flow import flow, policy_flow
 from theory.density_ratio.limits import LIMITS, PREFERENCES, TABLES
 from theory.density_ratio.ratios import log_ratio_cap, pooled_ratio, ratio_variance, relative_ratio
+from theory.density_ratio.reference_claims import estimated_distance
 
 TO_PLUS = r"TV$(\pi, p^+)$"
 METHODS = ("ddro", "rdro")
@@ -189,6 +190,19 @@ def ratios_on_models(rows: Sequence[Row]) -> Figure | None:
     return in_a_row(of_models(rows, ON_MODELS), (never_rejected, distances, biases), 3.6)
 
 
+def estimated_references(rows: Sequence[Row]) -> Figure:
+    """R10: the distance to p⁺ against α, the reference estimated from fewer, as many and more draws."""
+    figure, (ax,) = panels(height=2.8)
+    alphas = np.linspace(0.02, 0.995, 80)
+    for look, ratio in enumerate((0.3, 1.0, 10.0)):
+        line(ax, look, alphas, lambda a, r=ratio: estimated_distance("three", a, r), f"theory, $m = {ratio:g}n$")
+        points(ax, look, select(rows, "R10", "constant", table="three", unlabelled=ratio), "alpha", f"$m = {ratio:g}n$")
+    known = [predict.free_distance("rdro", "three", float(a)) for a in alphas]
+    line(ax, 3, alphas, known, "reference known")
+    finish(ax, r"$\alpha$", r"$\sqrt{n}\,\mathrm{E}$ " + TO_PLUS, "RDRO, estimated reference", legend=2)
+    return figure
+
+
 #: name of the file → what draws it, and the claims it shows
 FIGURES = {
     "density_ratio_variance": Drawing(variance_and_cap, ("R2", "R6")),
@@ -196,6 +210,7 @@ FIGURES = {
     "density_ratio_pooled": Drawing(pooled_bias, ("R5",)),
     "density_ratio_constants": Drawing(distance_constants, ("R7",)),
     "density_ratio_limits": Drawing(limits_of_methods, ("R3",)),
+    "density_ratio_estimated": Drawing(estimated_references, ("R10",)),
     "density_ratio_references": Drawing(other_references, ("R8",)),
     "language_model_density_ratio": Drawing(ratios_on_models, ON_MODELS),
 }

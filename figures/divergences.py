@@ -18,6 +18,7 @@ from simulate.rows.store import Row
 from theory.claim import parse_setting
 from theory.divergences import predictions as predict
 from theory.divergences.examples import fixed_instance
+from theory.divergences.pairing import pairing_cost
 from theory.divergences.policies import aligned_policy
 from theory.divergences.safety_data import data_gap, example_pair, example_safety
 from theory.divergences.samples import minibatch_threshold
@@ -249,6 +250,19 @@ def separation(ax: Axes, rows: Sequence[Row]) -> None:
     finish(ax, r"$\Delta\log$ Bhattacharyya distance", "", "aligned minus reference")
 
 
+def cost_of_pairs(rows: Sequence[Row]) -> Figure:
+    """V14: the variance of DPO's log R over the unpaired one, against the separation of the classes."""
+    figure, (ax,) = panels(height=2.8)
+    separations = np.linspace(0.0, 4.0, 60)
+    for look, size in enumerate((3, 5)):
+        label = f"{size} outcomes"
+        line(ax, look, separations, lambda s, A=size: pairing_cost(*example_pair(A, s)).mean(), f"theory, {label}")
+        points(ax, look, select(rows, "V14", "cost", n_outcomes=size), "separation", f"DPO, {label}")
+    points(ax, 2, select(rows, "V14", "unpaired", n_outcomes=5), "separation", "unpaired")
+    finish(ax, "separation of the classes", "variance over the unpaired one", "what pairing costs", legend=2)
+    return figure
+
+
 ON_MODELS = ("V1", "V2", "V3", "V4", "V5", "V6", "V7", "V11")
 
 
@@ -264,6 +278,7 @@ FIGURES = {
     "divergences_data": Drawing(kinds_of_data, ("V10",)),
     "divergences_fixed": Drawing(fixed_constants, ("V7",)),
     "divergences_prompts": Drawing(several_prompts, ("V8",)),
+    "divergences_pairing": Drawing(cost_of_pairs, ("V14",)),
     "divergences_separation": Drawing(separation_metrics, ("V11",)),
     "divergences_kl_estimators": Drawing(kl_estimators, ("V13",)),
     "language_model_divergences": Drawing(estimates_and_policies, ON_MODELS),

@@ -10,10 +10,10 @@ from functools import partial
 from simulate.best_of_n import laws, memory, rejection
 from simulate.correction import bootstrap, channels
 from simulate.correction import users as correctors
-from simulate.density_ratio import flow, ratios
+from simulate.density_ratio import flow, ratios, reference
 from simulate.density_ratio import samples as ratio_samples
 from simulate.distortion import audit, balls, clipped, few, methods, rankings, samples, win_rates
-from simulate.divergences import data, kl_estimators, losses, policies
+from simulate.divergences import data, kl_estimators, losses, pairing, policies
 from simulate.divergences import samples as divergence_samples
 from simulate.montecarlo import Experiment, Experiments, generator
 from simulate.people.data import People
@@ -30,8 +30,8 @@ TABLES = [
     for module in (
         *(win_rates, balls, few, clipped, audit, rankings, samples),
         *(optima, existence, labels),
-        *(losses, policies, divergence_samples, data, kl_estimators),
-        *(ratios, flow, ratio_samples),
+        *(losses, policies, divergence_samples, data, kl_estimators, pairing),
+        *(ratios, flow, ratio_samples, reference),
         *(channels, bootstrap, correctors),
         *(laws, rejection, memory),
     )

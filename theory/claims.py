@@ -12,10 +12,12 @@ from theory.best_of_n.claims import BEST_OF_N_CLAIMS
 from theory.claim import Check, Claim, combine, grid, of_topic, parse_setting, setting_key, verdict
 from theory.correction.claims import CORRECTION_CLAIMS
 from theory.density_ratio.claims import DENSITY_RATIO_CLAIMS
+from theory.density_ratio.reference_claims import REFERENCE_CLAIMS
 from theory.distortion.ball_claims import BALL_CLAIMS
 from theory.distortion.claims import DISTORTION_CLAIMS
 from theory.distortion.few_claims import FEW_CLAIMS
 from theory.divergences.claims import DIVERGENCES_CLAIMS
+from theory.divergences.pairing_claims import PAIRING_CLAIMS
 from theory.proximal.claims import PROXIMAL_CLAIMS
 
 __all__ = [
@@ -48,7 +50,9 @@ CLAIMS: tuple[Claim, ...] = (
     *FEW_CLAIMS,
     *PROXIMAL_CLAIMS,
     *DIVERGENCES_CLAIMS,
+    *PAIRING_CLAIMS,
     *DENSITY_RATIO_CLAIMS,
+    *REFERENCE_CLAIMS,
     *CORRECTION_CLAIMS,
     *BEST_OF_N_CLAIMS,
     _B10,

@@ -26,10 +26,13 @@ from theory.density_ratio.ratios import (
     relative_ratio,
     relative_variance_bound,
 )
+from theory.density_ratio.reference import best_alpha, estimated_reference_covariance
 
 __all__ = [
+    "best_alpha",
     "ddro_loss",
     "density_ratio",
+    "estimated_reference_covariance",
     "pooled_ratio",
     "ratio_variance",
     "rdro_loss",

@@ -26,6 +26,7 @@ from theory.divergences.custom_generator import custom
 from theory.divergences.gaussian import bhattacharyya_gaussian
 from theory.divergences.generators import GENERATORS
 from theory.divergences.losses import LOSSES, estimated_divergence, minimizer, minimum, population_loss
+from theory.divergences.pairing import pair_covariance, unpaired_covariance
 from theory.divergences.tables import chi_square, jensen_shannon, kl, squared_hellinger, total_variation
 
 __all__ = [
@@ -40,7 +41,9 @@ __all__ = [
     "kl",
     "minimizer",
     "minimum",
+    "pair_covariance",
     "population_loss",
     "squared_hellinger",
     "total_variation",
+    "unpaired_covariance",
 ]
