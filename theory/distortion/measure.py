@@ -61,7 +61,7 @@ def distortion(
     Examples
     --------
     >>> from theory.distortion import distortion
-    >>> from theory import Population, check_population
+    >>> from theory import Population
     >>> users = Population([[1.0, 0.2, 0.0], [0.0, 0.2, 0.3]], weights=[0.3, 0.7])
     >>> round(distortion(users, [0.0, 0.0, 1.0]), 4)
     1.4286
