@@ -16,7 +16,8 @@ from matplotlib.figure import Figure
 
 from figures.style import BLACK, GREY, LOOKS, PAGE, Place, entry, intervals, panels, text
 from llm_validation.claims.targets import MEAN, WORST
-from llm_validation.recorded import MODELS, pool, recorded_rows
+from llm_validation.recorded import MODELS, recorded_rows
+from simulate.rows.pool import pool
 from simulate.rows.store import Row, read_rows
 from theory.claim import parse_setting
 
@@ -47,7 +48,7 @@ def of_models(rows: Sequence[Row], claims: Sequence[str]) -> list[Row]:
 def pooled(rows: Sequence[Row]) -> list[Row]:
     """One row per claim, check and setting: the mean over seeds and, as its interval, one standard error either way.
 
-    `llm_validation.recorded.pool` says what the standard error is.
+    `simulate.rows.pool.pool` says what the standard error is.
     """
     groups: dict[tuple[str, str, str], list[Row]] = {}
     for row in rows:

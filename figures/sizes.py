@@ -24,7 +24,8 @@ from matplotlib.lines import Line2D
 from figures.style import GREY, LOOKS, PAGE, Drawing, finish
 from llm_validation.claims.settings import SAFETY_LOSSES, SIZES
 from llm_validation.claims.table import find_check, llm_checks
-from llm_validation.recorded import MODELS, pool
+from llm_validation.recorded import MODELS
+from simulate.rows.pool import pool
 from simulate.rows.reach import ROOT
 from simulate.rows.store import Results, Row
 from theory.claim import Check, setting_key

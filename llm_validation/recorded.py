@@ -5,8 +5,6 @@ One flat table. A model more is a line here: ledger, tables, macros and figures 
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,18 +50,3 @@ def recorded_rows(name: str, profile: str, root: Path = ROOT) -> list[Row]:
     if MODELS[name].folder is None and profile == "gpu":
         return []
     return read_rows(root / "llm_validation" / "results" / folder)
-
-
-def pool(estimates: Sequence[float], stderrs: Sequence[float]) -> tuple[float, float]:
-    """Mean over seeds and its standard error.
-
-    One seed: its own error. Several: the larger of the propagated errors √(Σ se²)/S and the spread between seeds
-    sd/√S, so that a table (se 0) that varies over seeds is not taken as exact.
-    """
-    S = len(estimates)
-    centre = sum(estimates) / S
-    propagated = math.sqrt(sum(stderr**2 for stderr in stderrs)) / S
-    if S == 1:
-        return centre, propagated
-    spread = math.sqrt(sum((e - centre) ** 2 for e in estimates) / (S - 1) / S)
-    return centre, max(propagated, spread)

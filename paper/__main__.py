@@ -4,8 +4,9 @@ python -m paper                 from the rows of profile cpu
 python -m paper D4 d8 correction   print those claims (topics too), write nothing
 python -m paper page            write paper/tables/page/index.html, the page that shows all of it
 python -m paper lessons         the lessons, as notebooks or pages (--help says more)
+python -m paper power           print how many settings of every check would notice a prediction 1, 5, 30 % off
 
-Where a profile has no rows yet, `page` shows the recorded ones and says so.
+Where a profile has no rows yet, `page` and `power` take the recorded ones and say so.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from pathlib import Path
 
 from figures.sizes import read_sizes
 from llm_validation.recorded import MODELS
-from paper import latex, markdown, tables
+from paper import latex, markdown, power, tables
 from paper.ledger import Entry, as_table, lines, load, with_rows
 from paper.lessons.command import main as lessons
 from paper.page.build import write_page
@@ -31,15 +32,18 @@ def main(arguments: list[str] | None = None) -> int:
     if words[:1] == ["lessons"]:
         return lessons(words[1:])
     parser = argparse.ArgumentParser(prog="python -m paper", description="Write the ledger and the paper's tables.")
-    parser.add_argument("claims", nargs="*", metavar="CLAIM", help="print these only: ids or topics; or `page`")
+    parser.add_argument("claims", nargs="*", metavar="CLAIM", help="print these only: ids or topics; `page`; `power`")
     parser.add_argument("--profile", choices=("smoke", "cpu", "gpu"), default="cpu")
     parser.add_argument("--out", type=Path, default=ROOT / "paper" / "tables")
     options = parser.parse_args(words)
-    if options.claims == ["page"]:
+    if options.claims in (["page"], ["power"]):
         profile = with_rows(options.profile)
         if profile != options.profile:
-            print(f"paper: no rows of profile {options.profile} yet, the page shows the recorded ones", file=sys.stderr)
-        print(f"The page: {write_page(load(profile), profile, options.out / 'page')}")
+            print(f"paper: no rows of profile {options.profile} yet, these are of the recorded ones", file=sys.stderr)
+        if options.claims == ["power"]:
+            print(power.report(load(profile)))
+        else:
+            print(f"The page: {write_page(load(profile), profile, options.out / 'page')}")
         return 0
     try:
         claims = find_claims(options.claims)

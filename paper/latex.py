@@ -103,9 +103,10 @@ def _interval(row: Row | None) -> str:
 
 
 #: How a prediction reads in a table, by the kind of its check.
-RELATION = {"equality": "", "rate": "", "upper bound": "≤ ", "lower bound": "≥ ", "ordering": "> "}
+RELATION = {"equality": "", "rate": "", "upper bound": "≤ ", "lower bound": "≥ ", "ordering": "> ",
+            "invariant": "", "cited": "≥ "}  # fmt: skip
 #: From bad to good: which of a check's settings stands for it.
-SEVERITY = ("disagrees", "inconclusive", "not run", "agrees")
+SEVERITY = ("disagrees", "inconclusive", "not run", "cited", "agrees")
 
 
 def of_language_model(ledger: Sequence[Entry]) -> list[Entry]:

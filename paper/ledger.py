@@ -21,22 +21,25 @@ import pandas as pd
 from llm_validation import recorded
 from llm_validation.claims.table import llm_checks
 from llm_validation.recorded import MODELS, Model
+from simulate.rows.pool import pooled
 from simulate.rows.reach import ROOT
 from simulate.rows.store import Row, read_rows
-from theory.claim import STANDARD_ERRORS, Check, Claim, Verdict, combine, parse_setting, setting_key, verdict
+from theory.claim import Check, Claim, Verdict, combine, half_width, notices, parse_setting, setting_key, verdict
 from theory.claims import CLAIMS
 from theory.markup import csv
 
 
 @dataclass(frozen=True)
 class Pooled:
-    """An estimate pooled over seeds, `stderr` its standard error, and its verdict against the prediction."""
+    """An estimate pooled over seeds, `stderr` its standard error with `dof` degrees of freedom, and its verdict against
+    the prediction."""
 
     estimate: float
     stderr: float
     seeds: int
     verdict: Verdict
     witness: str = ""
+    dof: float = math.inf
 
 
 NOT_RUN = Pooled(math.nan, math.nan, 0, "not run")
@@ -58,26 +61,36 @@ class Entry:
     @property
     def verdict(self) -> Verdict:
         """The column's that this check is meant for, the others' where they have rows: the worst of them."""
-        return combine([m.verdict for m in (self.simulation, *self.trained.values()) if m.seeds > 0])
+        if self.check.kind == "cited":
+            return "cited"
+        return combine([m.verdict for m in self.columns if m.seeds > 0])
+
+    @property
+    def columns(self) -> tuple[Pooled, ...]:
+        """Simulation, and every trained model."""
+        return (self.simulation, *self.trained.values())
+
+    def notices(self, change: float) -> list[bool]:
+        """Per column that agrees: would it disagree if the prediction were so much larger, or smaller? See
+        `theory.claim.notices`; nothing for a prediction of 0 whose scale is unknown."""
+        agreeing = [m for m in self.columns if m.verdict == "agrees"]
+        asked = [notices(self.check, self.predicted, m.estimate, m.stderr, m.dof, change=change) for m in agreeing]
+        return [found for found in asked if found is not None]
 
     @property
     def witness(self) -> str:
         """What the first disagreeing column noted."""
-        broken = [m for m in (self.simulation, *self.trained.values()) if m.verdict == "disagrees"]
+        broken = [m for m in self.columns if m.verdict == "disagrees"]
         return broken[0].witness if broken else ""
-
-
-def pool(rows: Sequence[Row]) -> tuple[float, float]:
-    """Mean over seeds and its standard error, see `llm_validation.recorded.pool`."""
-    return recorded.pool([row.estimate for row in rows], [row.stderr for row in rows])
 
 
 def judged(check: Check, predicted: float, rows: Sequence[Row]) -> Pooled:
     """Pool the rows of one check and setting and judge them; `NOT_RUN` without rows."""
     if not rows:
         return NOT_RUN
-    estimate, stderr = pool(rows)
-    return Pooled(estimate, stderr, len(rows), verdict(check, predicted, estimate, stderr), rows[0].witness)
+    found = pooled(check, rows)
+    decided = verdict(check, predicted, found.estimate, found.stderr, found.dof)
+    return Pooled(found.estimate, found.stderr, len(rows), decided, rows[0].witness, found.dof)
 
 
 def entries(claims: Iterable[Claim], simulation: Sequence[Row], *trained: Sequence[Row]) -> list[Entry]:
@@ -97,7 +110,7 @@ def entries(claims: Iterable[Claim], simulation: Sequence[Row], *trained: Sequen
             for key in declared + extra:
                 predicted = check.predict(parse_setting(key))
                 first, *others = [judged(check, predicted, [r for r in rows if r.setting == key]) for rows in mine]
-                simulated = NOT_MEANT if check in llm_checks(claim.id) else first
+                simulated = NOT_MEANT if check.kind == "cited" or check in llm_checks(claim.id) else first
                 found.append(Entry(claim, check, key, predicted, simulated, dict(zip(MODELS, others, strict=True))))
     return found
 
@@ -108,10 +121,16 @@ def z_score(predicted: float, pooled: Pooled) -> float:
 
 
 def agrees_by_resolution(entry: Entry, pooled: Pooled) -> bool:
-    """It agrees though z is beyond `STANDARD_ERRORS`, on the side of a bound that matters."""
-    z, kind = z_score(entry.predicted, pooled), entry.check.kind
-    beyond = z if kind == "upper bound" else -z if kind == "lower bound" else abs(z)
-    return pooled.verdict == "agrees" and kind != "ordering" and beyond > STANDARD_ERRORS
+    """It agrees though the prediction is outside the interval, on the side of a bound that matters."""
+    excess, kind = pooled.estimate - entry.predicted, entry.check.kind
+    beyond = excess if kind == "upper bound" else -excess if kind == "lower bound" else abs(excess)
+    noise = half_width(pooled.stderr, pooled.dof)
+    return pooled.verdict == "agrees" and kind != "ordering" and noise > 0.0 and beyond > noise
+
+
+def share(found: Sequence[bool]) -> float:
+    """How many are true, of all; NaN of none."""
+    return sum(found) / len(found) if found else math.nan
 
 
 def filled(ledger: Iterable[Entry]) -> dict[str, Model]:
@@ -142,15 +161,19 @@ def lines(ledger: Sequence[Entry]) -> list[Line]:
     """One line per claim, in order.
 
     A column's verdict is its worst entry's, every declared setting counting: one that was not run keeps the column from
-    agreeing. A language-model column without a single row is `not run` and does not count in the line's verdict.
+    agreeing. A part that is only cited is in no column, and keeps the line from saying that it agrees.
+    A language-model column without a single row is `not run` and does not count in the line's verdict.
     """
     result = []
     for claim in dict.fromkeys(entry.claim for entry in ledger):
         mine = [entry for entry in ledger if entry.claim is claim]
-        simulation = combine([entry.simulation.verdict for entry in mine if entry.check in claim.checks])
+        measured = [check for check in claim.checks if check.kind != "cited"]
+        simulation = combine([entry.simulation.verdict for entry in mine if entry.check in measured])
         trained = {name: _column(claim, [(entry.check, entry.trained[name]) for entry in mine]) for name in MODELS}
         run: list[Verdict] = [verdict for verdict in trained.values() if verdict != "not run"]
-        overall = combine([simulation, *run] if claim.checks else run)  # some claims are the language model's own
+        only_cited: list[Verdict] = ["cited" for check in claim.checks if check.kind == "cited"]
+        # some claims are the language model's own
+        overall = combine([*([simulation] if measured else []), *run, *only_cited])
         result.append(Line(claim, len(mine), simulation, trained, overall))
     return result
 
@@ -189,6 +212,7 @@ def as_table(ledger: Sequence[Entry]) -> pd.DataFrame:
             "simulation_z": z_score(entry.predicted, entry.simulation),
             "simulation_verdict": entry.simulation.verdict,
             **{c: value for name in entry.trained for c, value in _cells(name, entry)},
+            "notices_5_percent": share(entry.notices(0.05)),
             "resolution": entry.check.tolerance(entry.predicted),
             "because": entry.check.because,
             "quantity": entry.check.quantity,

@@ -6,18 +6,21 @@ witnesses) is escaped, so that no table breaks.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 from llm_validation.recorded import MODELS, Model
 from paper.latex import RELATION, estimate, number
-from paper.ledger import Entry, Line, Pooled, agrees_by_resolution, filled, z_score
+from paper.ledger import Entry, Line, Pooled, agrees_by_resolution, filled, share, z_score
 from theory.claim import Check
 from theory.markup import code, markdown_text
 from theory.sources import plain
 
 LEGEND = (
     "z is (estimate − theory)/standard error; the resolution, written down before anything ran, is how far an estimate "
-    "may be off. † marks what agrees by the resolution alone, though |z| > 4."
+    "may be off. † marks what agrees by the resolution alone: theory is outside the interval of 99 %. `Notices "
+    "5 %` is the share of agreeing settings that would disagree with a prediction 5 % off; — where 0 is predicted and "
+    "nothing says of what."
 )
 
 
@@ -84,9 +87,18 @@ def _checks(ledger: Sequence[Entry], models: Mapping[str, Model]) -> list[str]:
     return [
         *table(head, rows),
         "",
-        *(f"- `{check.name}` ({check.kind}): {check.quantity}. {reason(check)}" for check in checks),
+        *(
+            f"- `{check.name}` ({check.kind}): {check.quantity}. {reason(check)} {power(ledger, check)}"
+            for check in checks
+        ),
         *(f"- witness of {e.check.name} at {markdown_text(e.setting)}: {code(e.witness or 'none')}" for e in broken),
     ]
+
+
+def power(ledger: Sequence[Entry], check: Check) -> str:
+    """Share of a check's settings that would notice a prediction 5 % off."""
+    found = share([noticed for entry in ledger if entry.check is check for noticed in entry.notices(0.05)])
+    return f"Notices 5 %: {'—' if math.isnan(found) else f'{100 * found:.0f} %'}."
 
 
 def reason(check: Check) -> str:

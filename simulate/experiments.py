@@ -12,7 +12,7 @@ from simulate.correction import bootstrap, channels
 from simulate.correction import users as correctors
 from simulate.density_ratio import flow, ratios, reference
 from simulate.density_ratio import samples as ratio_samples
-from simulate.distortion import audit, balls, clipped, few, methods, rankings, samples, win_rates
+from simulate.distortion import audit, balls, clipped, few, kl_ball, methods, rankings, samples, win_rates
 from simulate.divergences import data, kl_estimators, losses, pairing, policies
 from simulate.divergences import samples as divergence_samples
 from simulate.montecarlo import Experiment, Experiments, generator
@@ -28,7 +28,7 @@ from theory.claim import Claim, Setting, setting_key
 TABLES = [
     module.EXPERIMENTS
     for module in (
-        *(win_rates, balls, few, clipped, audit, rankings, samples),
+        *(win_rates, balls, few, kl_ball, clipped, audit, rankings, samples),
         *(optima, existence, labels),
         *(losses, policies, divergence_samples, data, kl_estimators, pairing),
         *(ratios, flow, ratio_samples, reference),
@@ -53,13 +53,15 @@ def jobs(claims: Sequence[Claim], profile: Profile, first_seed: int) -> list[Job
     """
     cells = []
     for claim in claims:
-        grids = {f"{claim.id}.{check.name}": check.settings for check in claim.checks if claim.id != "D17"}
+        measured = [check for check in claim.checks if check.kind != "cited" and claim.id != "D17"]
+        grids = {f"{claim.id}.{check.name}": check.settings for check in measured}
+        times = {f"{claim.id}.{check.name}": check.seeds for check in measured}
         grids |= {key: settings for key, (_, settings) in MEASUREMENTS.items() if key.split(".")[0] == claim.id}
         for key, settings in grids.items():
             experiment = EXPERIMENTS[key] if key in EXPERIMENTS else MEASUREMENTS[key][0]
             for setting in settings[: profile.settings]:
                 bound = bind(key, experiment, setting)
-                for seed in range(first_seed, first_seed + profile.seeds):
+                for seed in range(first_seed, first_seed + profile.seeds * times.get(key, 1)):
                     cells.append(_cell(key, setting, seed, (key, setting_key(setting)), bound, profile))
     return cells
 

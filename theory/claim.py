@@ -16,13 +16,16 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
-Kind = Literal["equality", "upper bound", "lower bound", "rate", "ordering"]
-Verdict = Literal["agrees", "disagrees", "inconclusive", "not run"]
+from scipy.special import stdtrit
+
+Kind = Literal["equality", "upper bound", "lower bound", "rate", "ordering", "invariant", "cited"]
+Verdict = Literal["agrees", "disagrees", "inconclusive", "not run", "cited"]
 Value = float | int | str
 Setting = Mapping[str, Value]
 
-#: Half-width of every interval in standard errors: a right claim is called wrong about once in 16 000 comparisons.
-STANDARD_ERRORS = 4.0
+#: Confidence of every interval, two-sided. An equality that can agree has t·stderr ≤ r, so that a right prediction is
+#: called wrong beyond r + t·stderr ≥ 2·t·stderr only: at five standard errors and more, not at 2.6.
+CONFIDENCE = 0.99
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +41,9 @@ class Check:
                  anything: in the quantity's own unit, or relative to the prediction if `relative`
     because      where the resolution comes from
     measured     names of a setting that only the measurement takes (a number of users, a method)
+    seeds        how many times the seeds of a profile simulation takes, where one seed is too noisy for the resolution
+    scale        where 0 is predicted, the size of what the quantity is a difference of: a prediction that is 5 % off
+                 would show as 0.05·scale (see `notices`); 0 where no such size is known
     """
 
     name: str
@@ -49,6 +55,8 @@ class Check:
     because: str
     relative: bool = False
     measured: tuple[str, ...] = ()
+    scale: float = 0.0
+    seeds: int = 1
 
     def predict(self, setting: Setting) -> float:
         """The predicted value at one setting.
@@ -86,23 +94,28 @@ def _check(
     relative: float | None = None,
     because: str,
     measured: tuple[str, ...] = (),
+    scale: float = 0.0,
+    seeds: int = 1,
 ) -> Check:
     """A check of one kind. `within` is the resolution in the quantity's unit, `relative` one relative to the
     prediction.
 
-    at, measured, because  `Check.settings`, `Check.measured`, `Check.because`
+    at, measured, because, scale, seeds  `Check.settings`, `Check.measured`, `Check.because` and so on
     """
     resolution = within if relative is None else relative
-    return Check(name, quantity, kind, at, theory, resolution, because, relative is not None, measured)
+    return Check(name, quantity, kind, at, theory, resolution, because, relative is not None, measured, scale, seeds)
 
 
 #: A check whose estimate should equal the prediction; a slope that should; one that a bound holds from above or from
-#: below; a paired difference that should exceed the prediction.
+#: below; a paired difference that should exceed the prediction; what our own code counts and must count so, no claim
+#: about the world; a part of a claim that nothing here measures.
 equal = partial(_check, "equality")
 rate = partial(_check, "rate")
 at_most = partial(_check, "upper bound")
 at_least = partial(_check, "lower bound")
 greater = partial(_check, "ordering")
+invariant = partial(_check, "invariant")
+cited = partial(_check, "cited")
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,7 +125,7 @@ class Claim:
 
     title says in at most five words or so what the claim is about, keywords what a reader would search for;
     checks is what theory predicts and simulation measures; what a trained language model should show of a claim is in
-    `llm_validation.claims`.
+    `llm_validation.claims`; not_sharp says why none of them notices that a prediction is 5 % off, where none does
     """
 
     id: str
@@ -123,6 +136,7 @@ class Claim:
     kind: Kind
     topic: str
     checks: tuple[Check, ...]
+    not_sharp: str = ""
 
     def check(self, name: str) -> Check:
         """The check of that name; KeyError lists the names there are."""
@@ -136,9 +150,16 @@ def of_topic(topic: str) -> Callable[..., Claim]:
     """A constructor of one topic's claims: `claim(id, title, keywords, statement, source, kind, *checks)`."""
 
     def claim(
-        id: str, title: str, keywords: tuple[str, ...], statement: str, source: str, kind: Kind, *checks: Check
+        id: str,
+        title: str,
+        keywords: tuple[str, ...],
+        statement: str,
+        source: str,
+        kind: Kind,
+        *checks: Check,
+        not_sharp: str = "",
     ) -> Claim:
-        return Claim(id, title, keywords, statement, source, kind, topic, checks)
+        return Claim(id, title, keywords, statement, source, kind, topic, checks, not_sharp)
 
     return claim
 
@@ -178,26 +199,38 @@ def _parse(text: str) -> Value:
     return text
 
 
-def verdict(check: Check, predicted: float, estimate: float, stderr: float) -> Verdict:
-    """Judge one estimate ± standard error against its prediction, k = `STANDARD_ERRORS`, r = the resolution.
+def half_width(stderr: float, dof: float = math.inf) -> float:
+    """t·stderr, t the quantile of `CONFIDENCE` at the estimate's degrees of freedom: 2.58 at ∞, 9.92 at 2.
 
-    equality, rate   agrees if |estimate − predicted| ≤ max(k·stderr, r) and stderr ≤ r;
-                     disagrees if |estimate − predicted| > max(k·stderr, r); otherwise inconclusive (too noisy)
-    upper bound      agrees if estimate + k·stderr ≤ predicted + r; disagrees if estimate − k·stderr > predicted + r
+    dof  > 0
+    """
+    return stderr and float(stdtrit(dof, 0.5 + 0.5 * CONFIDENCE)) * stderr
+
+
+def verdict(check: Check, predicted: float, estimate: float, stderr: float, dof: float = math.inf) -> Verdict:
+    """Judge one estimate ± standard error against its prediction: h = t·stderr (`half_width`), r = the resolution.
+
+    equality, rate,  disagrees if |estimate − predicted| > r + h: nothing within r of the prediction is in the interval;
+    invariant        else agrees if h ≤ r (the error of an agreeing estimate is at most 2r, whatever its noise),
+                     else inconclusive: too noisy to notice the error one fears
+    upper bound      agrees if estimate + h ≤ predicted + r; disagrees if estimate − h > predicted + r
     lower bound      the mirror image
     ordering         the estimate is a paired difference that should be positive: agrees if
-                     estimate − k·stderr > predicted, disagrees if estimate + k·stderr ≤ predicted
+                     estimate − h > predicted, disagrees if estimate + h ≤ predicted
+    cited            nothing measures it: `cited`
 
     A certified program or a table has stderr 0. NaN (estimate, stderr or prediction) is inconclusive, never a pass.
+    dof are the degrees of freedom of stderr, see `simulate.rows.pool`. This is the one place of the rule.
     """
+    if check.kind == "cited":
+        return "cited"
     if any(math.isnan(number) for number in (predicted, estimate, stderr)):
         return "inconclusive"
-    noise = STANDARD_ERRORS * stderr
-    room = check.tolerance(predicted)
-    if check.kind in ("equality", "rate"):
-        if estimate != predicted and not abs(estimate - predicted) <= max(noise, room):
+    noise, room = half_width(stderr, dof), check.tolerance(predicted)
+    if check.kind in ("equality", "rate", "invariant"):
+        if estimate != predicted and not abs(estimate - predicted) <= room + noise:
             return "disagrees"
-        return "agrees" if stderr <= room else "inconclusive"
+        return "agrees" if noise <= room else "inconclusive"
     if check.kind == "ordering":
         excess = estimate - predicted
         return "agrees" if excess - noise > 0 else "disagrees" if excess + noise <= 0 else "inconclusive"
@@ -207,9 +240,24 @@ def verdict(check: Check, predicted: float, estimate: float, stderr: float) -> V
     return "agrees" if excess + noise <= room else "disagrees" if excess - noise > room else "inconclusive"
 
 
+def notices(
+    check: Check, predicted: float, estimate: float, stderr: float, dof: float = math.inf, *, change: float
+) -> bool | None:
+    """Would the check disagree if its prediction were `change` (0.05: five per cent) larger, or smaller?
+
+    A prediction of 0 is moved by change·`Check.scale`. None where that is unknown, or where nothing is measured.
+    """
+    size = abs(predicted) or check.scale
+    if check.kind == "cited" or not 0.0 < size < math.inf or math.isnan(estimate):
+        return None
+    moved = (predicted + sign * change * size for sign in (1.0, -1.0))
+    return any(verdict(check, number, estimate, stderr, dof) == "disagrees" for number in moved)
+
+
 def combine(verdicts: list[Verdict]) -> Verdict:
-    """Of many settings: one disagreement is a disagreement, then anything inconclusive, then anything not run."""
-    for worst in ("disagrees", "inconclusive", "not run"):
+    """Of many settings: one disagreement is a disagreement, then anything inconclusive, then anything not run, then
+    anything that is only cited."""
+    for worst in ("disagrees", "inconclusive", "not run", "cited"):
         if worst in verdicts:
             return worst
     return "agrees" if verdicts else "not run"

@@ -42,6 +42,7 @@ _B10 = of_topic("best_of_n")(
     "the same engine.",
     "@sun2024 Section 5",
     "lower bound",
+    not_sharp="seconds are compared, not predicted",
 )
 
 CLAIMS: tuple[Claim, ...] = (

@@ -14,7 +14,7 @@ GAP = 0.02
 TRAINED = "what a few hundred steps of a small transformer leave"
 PAIRED = "paired: the same seed and reference"
 TARGET = "the target, written before training"
-NOISE = "four standard errors of some thousand rows, pooled over seeds"
+NOISE = "a few standard errors of some thousand rows, pooled over seeds"
 
 
 def near(settings: tuple[Setting, ...] = ({},)) -> tuple[Check, Check]:

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from llm_validation.claims.table import llm_checks
-from llm_validation.recorded import pool
 from simulate.rows.compare import read_both
+from simulate.rows.pool import judge
 from simulate.rows.store import Row
-from theory.claim import Verdict, parse_setting, verdict
+from theory.claim import Verdict
 
 Place = tuple[str, str, str]
 
@@ -40,6 +40,5 @@ def verdicts(rows: Iterable[Row]) -> dict[Place, Verdict]:
     for (claim, name, setting), own in seeds.items():
         check = next((check for check in llm_checks(claim) if check.name == name), None)
         if check is not None:
-            estimate, stderr = pool([row.estimate for row in own], [row.stderr for row in own])
-            judged[claim, name, setting] = verdict(check, check.predict(parse_setting(setting)), estimate, stderr)
+            judged[claim, name, setting] = judge(check, own)
     return judged

@@ -30,7 +30,7 @@ from simulate.rows.reach import ROOT
 from simulate.rows.store import Results, make_stamp, read_rows
 
 SCRIPTS = ("judge.js", "chart.js", "cards.js", "claims.js")
-GLYPHS = {"agrees": "●", "inconclusive": "?", "disagrees": "×", "not run": "·", "": ""}
+GLYPHS = {"agrees": "●", "inconclusive": "?", "disagrees": "×", "not run": "·", "cited": "c", "": ""}
 PLURAL = {"agrees": "agree", "disagrees": "disagree"}
 #: A folder beside index.html whose pages are listed as lessons, by file name; there is none until they are rendered.
 LESSONS = "lessons"

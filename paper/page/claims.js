@@ -16,14 +16,14 @@ function glyph(shape, x, y, colour) {
     `<path d="M${x - 4} ${y - 4}l8 8m0 -8l-8 8" style="stroke:${colour};stroke-width:1.8"`][shape % 5];
 }
 
-// (measured − predicted)/resolution of every setting and column, with the intervals of ±4 standard errors that judge it.
+// (measured − predicted)/resolution of every setting and column, with the intervals of 99 % that judge it.
 function strip(check, width) {
   const wide = width > 560 && check.settings.length <= 40, left = wide ? 230 : 8, step = check.settings.length > 40 ? 7 : 15;
   const free = check.resolution === 0, top = 6, H = top + step * check.settings.length + 34, right = 10, seen = [];
   check.settings.forEach(([setting, p, r, ...columns], row) => columns.forEach((pooled, column) => {
     if (!pooled) return;
     const predicted = number(p), unit = free ? 1 : number(r) || 1;
-    const x = (number(pooled[0]) - predicted) / unit, e = STANDARD_ERRORS * number(pooled[1]) / unit;
+    const x = (number(pooled[0]) - predicted) / unit, e = halfWidth(number(pooled[1]), number(pooled[5])) / unit;
     seen.push({setting, row, column, x, low: x - e, high: x + e, verdict: pooled[3], marked: pooled[4], z: zOf(predicted, pooled)});
   }));
   if (!seen.length) return `<p class="note">Not run.</p>`;
@@ -86,7 +86,7 @@ function bodyOf(claim, width) {
     <ul class="keys">${keys}</ul>${checks.join("")}<dl class="where">${where}${rows}</dl>`;
 }
 
-const WORST = ["disagrees", "inconclusive", "not run", "agrees"];
+const WORST = ["disagrees", "inconclusive", "not run", "cited", "agrees"];
 const marked = (claim) => claim.checks.some((check) => check.settings.some(([, , , ...columns]) => columns.some((p) => p && p[4])));
 
 function listClaims() {

@@ -116,11 +116,11 @@ def _check(check: Check, ledger: Sequence[Entry], models: Mapping[str, Model]) -
 
 
 def _pooled(entry: Entry, pooled: Pooled) -> list[Any] | None:
-    """[estimate, stderr, seeds, verdict, agrees by its resolution alone]; None where nothing was run."""
+    """[estimate, stderr, seeds, verdict, by its resolution alone, degrees of freedom]; None where nothing was run."""
     if pooled.seeds <= 0:
         return None
     mark = int(agrees_by_resolution(entry, pooled))
-    return [number(pooled.estimate), number(pooled.stderr), pooled.seeds, pooled.verdict, mark]
+    return [number(pooled.estimate), number(pooled.stderr), pooled.seeds, pooled.verdict, mark, number(pooled.dof)]
 
 
 def number(value: float) -> float | str | None:

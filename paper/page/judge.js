@@ -1,14 +1,45 @@
-// The rule of theory.claim.verdict and the pooling of llm_validation.recorded.pool; rows.csv as simulate.rows.store writes it.
+// The rule of theory.claim.verdict and the pooling of simulate.rows.pool; rows.csv as simulate.rows.store writes it.
 const DATA = JSON.parse(document.getElementById("data").textContent);
 const number = (value) => value === null ? NaN : value === "inf" ? Infinity : value === "-inf" ? -Infinity : value;
-const STANDARD_ERRORS = 4;
+const CONFIDENCE = 0.99, NORMAL_QUANTILE = 2.5758293035489004;
 
-function judge(kind, room, predicted, estimate, stderr) {
+function logGamma(x) {  // Stirling's series from 10 on
+  let shift = 0;
+  for (; x < 10; x++) shift -= Math.log(x);
+  return shift + (x - 0.5) * Math.log(x) - x + 0.5 * Math.log(2 * Math.PI) + (1 / 12 - (1 / 360 - 1 / 1260 / (x * x)) / (x * x)) / x;
+}
+
+// The regularised incomplete beta function by its continued fraction (Lentz): the tails of t and of F.
+function incompleteBeta(x, a, b) {
+  if (x <= 0 || x >= 1) return x <= 0 ? 0 : 1;
+  if (x > (a + 1) / (a + b + 2)) return 1 - incompleteBeta(1 - x, b, a);
+  const front = Math.exp(logGamma(a + b) - logGamma(a) - logGamma(b) + a * Math.log(x) + b * Math.log1p(-x)) / a;
+  let c = 1, d = 1 / (1 - (a + b) * x / (a + 1)), value = d;
+  for (let m = 1, step = 0; m < 10000 && Math.abs(step - 1) > 1e-14; m++)
+    for (const term of [m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m)), -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1))]) {
+      d = 1 / (1 + term * d); c = 1 + term / c; step = c * d; value *= step;
+    }
+  return front * value;
+}
+
+function halfWidth(stderr, dof = Infinity) {
+  if (!stderr) return stderr;
+  if (dof > 1e6) return NORMAL_QUANTILE * stderr;
+  let low = 0, high = 64;  // t of one degree of freedom is 63.66
+  for (let k = 0; k < 60; k++) {
+    const t = (low + high) / 2;
+    if (incompleteBeta(dof / (dof + t * t), dof / 2, 0.5) > 1 - CONFIDENCE) low = t; else high = t;
+  }
+  return high * stderr;
+}
+
+function judge(kind, room, predicted, estimate, stderr, dof = Infinity) {
+  if (kind === "cited") return "cited";
   if ([predicted, estimate, stderr].some(Number.isNaN)) return "inconclusive";
-  const noise = STANDARD_ERRORS * stderr;
-  if (kind === "equality" || kind === "rate") {
-    if (estimate !== predicted && !(Math.abs(estimate - predicted) <= Math.max(noise, room))) return "disagrees";
-    return stderr <= room ? "agrees" : "inconclusive";
+  const noise = halfWidth(stderr, dof);
+  if (kind === "equality" || kind === "rate" || kind === "invariant") {
+    if (estimate !== predicted && !(Math.abs(estimate - predicted) <= room + noise)) return "disagrees";
+    return noise <= room ? "agrees" : "inconclusive";
   }
   if (kind === "ordering") {
     const excess = estimate - predicted;
@@ -19,13 +50,17 @@ function judge(kind, room, predicted, estimate, stderr) {
   return excess + noise <= room ? "agrees" : excess - noise > room ? "disagrees" : "inconclusive";
 }
 
-function pool(rows) {
+// [estimate, stderr, degrees of freedom]
+function pool(kind, rows) {
   const sum = (values) => values.reduce((total, value) => total + value, 0), S = rows.length;
   const centre = sum(rows.map((row) => row.estimate)) / S;
   const propagated = Math.sqrt(sum(rows.map((row) => row.stderr ** 2))) / S;
-  if (S === 1) return [centre, propagated];
-  const spread = Math.sqrt(sum(rows.map((row) => (row.estimate - centre) ** 2)) / (S - 1) / S);
-  return [centre, Math.max(propagated, spread)];
+  const own = sum(rows.map((row) => Math.max(row.n - (kind === "rate" ? 2 : 1), 1)));
+  if (S === 1) return [centre, propagated, own];
+  const spread = Math.sqrt(sum(rows.map((row) => (row.estimate - centre) ** 2)) / (S - 1) / S), stderr = Math.max(propagated, spread);
+  const tail = (F) => incompleteBeta(own / (own + (S - 1) * F), own / 2, (S - 1) / 2);
+  const explained = stderr <= propagated || (propagated > 0 && tail((stderr / propagated) ** 2) >= 1 - CONFIDENCE);
+  return [centre, stderr, explained ? own : S - 1];
 }
 
 function parseCsv(text) {
@@ -45,7 +80,7 @@ function parseCsv(text) {
   if (quoted) throw new Error("a quote is never closed");
   if (cell || row.length) { row.push(cell.replace(/\r$/, "")); rows.push(row); }
   const [head, ...body] = rows.filter((cells) => cells.length > 1 || cells[0] !== "");
-  for (const name of ["claim", "check", "setting", "estimate", "stderr"])
+  for (const name of ["claim", "check", "setting", "estimate", "stderr", "n"])
     if (!head || !head.includes(name)) throw new Error(`the first line has no column ${name}`);
   return body.map((cells, line) => {
     if (cells.length !== head.length) throw new Error(`row ${line + 2} has ${cells.length} cells, not ${head.length}`);
@@ -67,15 +102,15 @@ function judgeRows(text) {
     const key = `${row.claim}\n${row.check}\n${row.setting}`;
     if (!cells.has(key)) cells.set(key, []);
     cells.get(key).push({estimate: parseNumber(row.estimate, `row ${k + 2}, estimate`),
-      stderr: parseNumber(row.stderr, `row ${k + 2}, stderr`)});
+      stderr: parseNumber(row.stderr, `row ${k + 2}, stderr`), n: parseNumber(row.n, `row ${k + 2}, n`)});
   });
   const judged = [], unknown = [];
   for (const [key, rows] of cells) {
     const [claim, check, setting] = key.split("\n"), found = PREDICTED.get(key);
     if (!found) { unknown.push(`${claim}.${check}${setting ? ` at ${setting}` : ""}`); continue; }
-    const [estimate, stderr] = pool(rows);
+    const [estimate, stderr, dof] = pool(found.kind, rows);
     judged.push({claim, check, setting, ...found, estimate, stderr, seeds: rows.length,
-      verdict: judge(found.kind, found.room, found.predicted, estimate, stderr)});
+      verdict: judge(found.kind, found.room, found.predicted, estimate, stderr, dof)});
   }
   return {judged, unknown};
 }

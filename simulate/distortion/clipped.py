@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
-from simulate.montecarlo import Estimate, Experiments, slope
+from simulate.montecarlo import Estimate, Experiments
 from simulate.profiles import Profile
 from theory.bradley_terry import product_pairs
 from theory.distortion.instance import Instance
@@ -15,10 +17,17 @@ Rng = np.random.Generator
 
 
 def clipped_growth(bt_beta: float, clip: float, *, rng: Rng, profile: Profile) -> Estimate:
-    """D15: exponent of B = max |log μ/π_ref| in clipped RLHF's distortion on I6, pairs uniform, B = 2/η."""
-    bounds = np.array([250.0, 500.0, 1000.0, 2000.0])
-    losses = [_clipped_loss(rlhf_instance(bt_beta, 2.0 / B), 0.0, clip) for B in bounds]
-    return slope(np.log(bounds), np.log(losses))
+    """D15: exponent of B = max |log μ/π_ref| in clipped RLHF's distortion on I6, pairs uniform, B = 2/η.
+
+    Between two sizes: nothing is sampled, and the bend of the line through more of them is no noise.
+    """
+    less, more = (unclipped_leak(bt_beta, bound, clip, rng=rng, profile=profile).value for bound in (1000.0, 2000.0))
+    return Estimate(math.log(more / less) / math.log(2.0))
+
+
+def unclipped_leak(bt_beta: float, bound: float, clip: float = 1000.0, *, rng: Rng, profile: Profile) -> Estimate:
+    """D15: clipped RLHF's distortion on I6 with |log μ/π_ref| ≤ `bound`, pairs uniform."""
+    return Estimate(_clipped_loss(rlhf_instance(bt_beta, 2.0 / bound), 0.0, clip))
 
 
 def clipped_ordering(bt_beta: float, clip: float, *, rng: Rng, profile: Profile) -> Estimate:
@@ -47,5 +56,6 @@ def _clipped_loss(instance: Instance, towards_reference: float, clip: float) -> 
 EXPERIMENTS: Experiments = {
     "D15.grows": clipped_ordering,
     "D15.exponent": clipped_growth,
+    "D15.leak": unclipped_leak,
     "D15.at_reference": clipped_at_reference,
 }

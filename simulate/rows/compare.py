@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from simulate.rows.store import Row, read_rows
-from theory.claim import STANDARD_ERRORS, Check, parse_setting
+from theory.claim import Check, half_width, parse_setting
 from theory.claims import find_claim
 
 #: Rows of another machine may differ by rounding: another BLAS, another order of a sum.
@@ -57,7 +57,7 @@ def read_both(arguments: Sequence[str]) -> tuple[dict[Cell, Row], dict[Cell, Row
 def share_used(a: Row, b: Row) -> float:
     """How much of the check's resolution the difference of two rows takes: 0 up to rounding, inf for another n.
 
-    Where no check gives a resolution it is four standard errors; the witness and the seconds may differ.
+    Where no check gives a resolution it is a half-width of their difference; the witness and the seconds may differ.
     """
     if a.n != b.n:
         return math.inf
@@ -65,7 +65,7 @@ def share_used(a: Row, b: Row) -> float:
         return 0.0
     check = check_of(a)
     room = 0.0 if check is None else check.tolerance(check.predict(parse_setting(a.setting)))
-    room = room or STANDARD_ERRORS * math.hypot(a.stderr, b.stderr)
+    room = room or half_width(math.hypot(a.stderr, b.stderr))
     apart = max(abs(a.estimate - b.estimate), abs(a.stderr - b.stderr))
     return apart / room if room else math.inf
 

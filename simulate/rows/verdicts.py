@@ -10,8 +10,9 @@ from tqdm import tqdm
 
 from simulate.rows.compare import check_of
 from simulate.rows.grid import Job
+from simulate.rows.pool import judge
 from simulate.rows.store import Results, Row, read_rows
-from theory.claim import Verdict, combine, parse_setting, verdict
+from theory.claim import Verdict, combine
 from theory.claims import find_claim
 
 
@@ -21,8 +22,7 @@ def judged(rows: Iterable[Row]) -> list[Verdict]:
     for row in rows:
         check = check_of(row)
         if check is not None:
-            predicted = check.predict(parse_setting(row.setting))
-            verdicts.append(verdict(check, predicted, row.estimate, row.stderr))
+            verdicts.append(judge(check, [row]))
     return verdicts
 
 

@@ -14,8 +14,13 @@ from simulate.profiles import PROFILES
 from theory.claim import Check, Setting, Verdict, setting_key, verdict
 from theory.claims import CLAIMS
 
-#: `claim.check` → check; D17's settings are the user's.
-CHECKS: dict[str, Check] = {f"{c.id}.{check.name}": check for c in CLAIMS for check in c.checks if c.id != "D17"}
+#: `claim.check` → check; D17's settings are the user's, and what is cited is not measured.
+CHECKS: dict[str, Check] = {
+    f"{claim.id}.{check.name}": check
+    for claim in CLAIMS
+    for check in claim.checks
+    if claim.id != "D17" and check.kind != "cited"
+}
 
 
 def measure(key: str, setting: Setting, profile: str = "smoke") -> Estimate:

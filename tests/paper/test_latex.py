@@ -106,5 +106,5 @@ def test_settings_are_counted_by_verdict():
     text = latex.latex_numbers(table_of("R1", worst_tv=0.5))
     counts = dict(re.findall(r"ledger@count@llm@(.*?)\\endcsname\{(\d+)\}", text))
     settings = sum(len(check.settings) for check in llm_checks("R1"))
-    assert counts == {"disagrees": "1", "inconclusive": "0", "not run": "0", "agrees": str(settings - 1),
-                      "settings": str(settings), "seeds": "1"}  # fmt: skip
+    assert counts == {"disagrees": "1", "inconclusive": "0", "not run": "0", "cited": "0",
+                      "agrees": str(settings - 1), "settings": str(settings), "seeds": "1"}  # fmt: skip

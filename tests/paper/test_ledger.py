@@ -15,18 +15,20 @@ import pytest
 from llm_validation.claims.table import llm_checks
 from paper import latex, markdown
 from paper.__main__ import main
-from paper.ledger import as_table, entries, lines, load, pool
+from paper.ledger import as_table, entries, lines, load
+from paper.power import powers, report, sharpness
 from simulate.experiments import EXPERIMENTS, MEASUREMENTS
 from simulate.montecarlo import generator
 from simulate.profiles import PROFILES
-from simulate.rows.store import Results, Row
+from simulate.rows.reach import ROOT
+from simulate.rows.store import Results, Row, read_rows
 from theory.claim import Claim, parse_setting, setting_key
 from theory.claims import CLAIMS, find_claim
 from theory.distortion.factors import borda_factor, linear_factor
 
 
-def row(claim: str, check: str, setting: str, estimate: float, stderr: float = 0.0, seed: int = 0) -> Row:
-    return Row(claim, check, setting, seed, estimate, stderr, 1, math.nan, math.nan, 0.0, "witness", "stamp")
+def row(claim: str, check: str, setting: str, estimate: float, stderr: float = 0.0, seed: int = 0, n: int = 1) -> Row:
+    return Row(claim, check, setting, seed, estimate, stderr, n, math.nan, math.nan, 0.0, "witness", "stamp")
 
 
 @cache
@@ -90,13 +92,33 @@ def test_a_violated_bound_prints_its_witness():
     assert "witness of bound at bt_beta=2: `witness`" in text
 
 
-def test_seeds_are_pooled():
-    assert pool([row("D1", "violation", "", 1.0, 0.2)]) == (1.0, 0.2)
-    assert pool([row("D1", "violation", "", 1.0, 0.2), row("D1", "violation", "", 1.0, 0.2, 1)])[1] == pytest.approx(
-        0.2 / math.sqrt(2)
-    )
-    # tables that differ between seeds are not exact: the spread counts
-    assert pool([row("D1", "violation", "", e) for e in (1.0, 2.0, 3.0)])[1] == pytest.approx(1 / math.sqrt(3))
+def test_a_part_that_nothing_measures_keeps_a_line_from_agreeing():
+    claim = find_claim("D7")
+    rows = [
+        row("D7", check.name, setting_key(setting), check.predict(setting))
+        for check in claim.checks
+        for setting in check.settings
+        if check.kind != "cited"
+    ]
+    (line,) = lines(entries([claim], rows))
+    assert (line.simulation, line.verdict) == ("agrees", "cited")
+    assert {entry.verdict for entry in entries([claim], rows) if entry.check.name == "tournament"} == {"cited"}
+
+
+def test_every_claim_has_a_sharp_check_or_says_why_not():
+    """On the recorded rows; a claim that says why must not be sharp after all."""
+    results = [ROOT / folder / "results" / "reference" for folder in ("simulate", "llm_validation")]
+    ledger = entries(CLAIMS, *map(read_rows, results))
+    found = sharpness(ledger)
+    assert [name for name, word in found.items() if word == "not sharp"] == []
+    sharp = {power.claim.id for power in powers(ledger) if power.sharp}
+    assert sorted(claim.id for claim in CLAIMS if claim.not_sharp and claim.id in sharp) == []
+    shares = {f"{power.claim.id}.{power.check.name}": power.shares for power in powers(ledger)}
+    assert shares["D3.attained"] == (1.0, 1.0, 1.0)
+    assert shares["D9.on_I6"] == (0.0, 0.0, 0.0)  # a bound with room
+    assert shares["D9.unbeaten"][1:] == (1.0, 1.0)
+    assert "| D9.unbeaten | equality | 9 | 100 % | 100 % | 100 % |" in report(ledger)
+    assert "- D17: not sharp: bounds over all populations" in report(ledger)
 
 
 def test_llm_rows_count_when_there_are_some():
@@ -273,7 +295,9 @@ def test_no_table_of_the_ledger_breaks(recorded_ledger):
 def test_z_stands_beside_a_verdict_and_agreement_by_resolution_alone_is_marked():
     claim = find_claim("B3")  # within 3e-3
     target = claim.check("normal").predict({"n": 2})
-    ledger = entries([claim], [row("B3", "normal", "n=2", target + 2e-3, 1e-4), row("B3", "normal", "n=4", 9.0, 1e-4)])
+    ledger = entries(
+        [claim], [row("B3", "normal", "n=2", target + 2e-3, 1e-4, n=100), row("B3", "normal", "n=4", 9.0, 1e-4, n=100)]
+    )
     near, far = ledger[:2]
     assert (near.simulation.verdict, far.simulation.verdict) == ("agrees", "disagrees")
     assert markdown.measured(near, near.simulation).endswith("(z 20)†")

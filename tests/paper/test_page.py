@@ -78,7 +78,7 @@ def test_the_browser_judges_as_python_does(opened, recorded_ledger):
     page = opened[0]
     cells = page.evaluate("""DATA.claims.flatMap(c => c.checks.flatMap(k => k.settings.flatMap(
         ([s, p, r, ...columns]) => columns.map((m, column) => m && [c.id, k.name, s, column,
-            judge(k.kind, number(r), number(p), number(m[0]), number(m[1]))]).filter(Boolean))))""")
+            judge(k.kind, number(r), number(p), number(m[0]), number(m[1]), number(m[5]))]).filter(Boolean))))""")
     expected = {
         (e.claim.id, e.check.name, e.setting, column): pooled.verdict
         for e in recorded_ledger
@@ -87,8 +87,8 @@ def test_the_browser_judges_as_python_does(opened, recorded_ledger):
     }
     assert {tuple(cell[:4]): cell[4] for cell in cells} == expected
     edges = [
-        ("equality", 0.1, 1.0, 1.11, 0.01), ("equality", 0.1, 1.0, 1.05, 0.2), ("upper bound", 0.0, 1.0, 1.0, 1e-9),
-        ("ordering", 0.0, 0.0, 0.3, 0.1), ("rate", 0.1, 1.0, None, 0.0), ("lower bound", 0.1, 1.0, 0.5, 0.01),
+        ("equality", 0.1, 1.0, 1.13, 0.01), ("equality", 0.1, 1.0, 1.05, 0.2), ("upper bound", 0.0, 1.0, 1.0, 1e-9),
+        ("ordering", 0.0, 0.0, 0.3, 0.1, 4), ("rate", 0.1, 1.0, None, 0.0), ("lower bound", 0.1, 1.0, 0.5, 0.01),
     ]  # fmt: skip
     judged = page.evaluate("(edges) => edges.map(([k, ...numbers]) => judge(k, ...numbers.map(x => x ?? NaN)))", edges)
     assert judged == ["disagrees", "inconclusive", "inconclusive", "inconclusive", "inconclusive", "disagrees"]
@@ -103,12 +103,12 @@ def test_rows_of_ones_own_are_judged(opened, recorded_ledger, tmp_path: Path):
     mine = [entry for entry in recorded_ledger if entry.simulation.seeds > 0]
     assert found == {f"{e.claim.id}.{e.check.name} {e.setting}": e.simulation.verdict for e in mine}
     broken = tmp_path / "<b>rows.csv"
-    broken.write_text("claim,check,setting,estimate,stderr\nD3,attained,bt_beta=2,much,0\n")
+    broken.write_text("claim,check,setting,estimate,stderr,n\nD3,attained,bt_beta=2,much,0,1\n")
     page.set_input_files("#file", broken)
     alert = page.wait_for_selector("#judged [role=alert]")
     assert alert.text_content() == "<b>rows.csv cannot be read: row 2, estimate: much is not a number."
     off = tmp_path / "rows.csv"
-    off.write_text('claim,check,setting,estimate,stderr\nD3,attained,bt_beta=2,9,0\nD3,"no, ""such""",,1,0\n')
+    off.write_text('claim,check,setting,estimate,stderr,n\nD3,attained,bt_beta=2,9,0,1\nD3,"no, ""such""",,1,0,1\n')
     page.set_input_files("#file", off)
     page.wait_for_function("document.querySelector('#judged').textContent.includes('1 disagrees')")
     assert 'the first D3.no, "such".' in page.text_content("#judged")

@@ -15,7 +15,7 @@ SAMPLED = {
     "V9.estimate": (-1,), "V9.stderr": (-1,), "V10.sampled": (-1,), "V11.rank_interval": (-1,),
     "A1.difference": (-3, -2, -1), "A2.sides": (-3, -2, -1), "A3.gain": (-3, -2, -1), "A4.utility": (-3, -2, -1),
     "A5.unchanged": (-3, -2, -1), "A6.distilled": (-3, -2, -1), "A7.who": (-3, -2, -1), "A7.edits": (-3, -2, -1),
-    "B4.reward": (4,), "B5.survival": (4,), "B4.process": (8,), "B6.early_stop": (1,),
+    "B4.reward": (0,), "B4.process": (8,), "B5.survival": (0,),
 }  # fmt: skip
 RATIOS = [
     ("R6.variance", {"alpha": 0.3, "outcome": 0, "n_p": 4000, "n_q": 6000}),

@@ -1,0 +1,59 @@
+"""Seeds pooled, and the degrees of freedom that the error of what they say has."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from scipy.special import fdtrc
+
+from simulate.rows.store import Row
+from theory.claim import CONFIDENCE, Check, Verdict, parse_setting, verdict
+
+
+@dataclass(frozen=True)
+class Pooled:
+    """An estimate pooled over seeds, `stderr` its standard error with `dof` degrees of freedom."""
+
+    estimate: float
+    stderr: float
+    dof: float
+
+
+def pool(estimates: Sequence[float], stderrs: Sequence[float]) -> tuple[float, float]:
+    """Mean over seeds and its standard error.
+
+    One seed: its own error. Several: the larger of the propagated errors √(Σ se²)/S and the spread between seeds
+    sd/√S, so that a table (se 0) that varies over seeds is not taken as exact.
+    """
+    S = len(estimates)
+    centre = sum(estimates) / S
+    propagated = math.sqrt(sum(stderr**2 for stderr in stderrs)) / S
+    if S == 1:
+        return centre, propagated
+    spread = math.sqrt(sum((e - centre) ** 2 for e in estimates) / (S - 1) / S)
+    return centre, max(propagated, spread)
+
+
+def pooled(check: Check, rows: Sequence[Row]) -> Pooled:
+    """Rows of one check and setting as one estimate.
+
+    Its degrees of freedom are those of the seeds' own errors together (n − 1 replicates of each, n − 2 points of each
+    line that was fitted, a rate; at least one); but S − 1 where those errors do not explain the spread between the S
+    seeds: an F test at the level of the intervals, or errors of 0.
+    """
+    estimates, stderrs = [row.estimate for row in rows], [row.stderr for row in rows]
+    estimate, stderr = pool(estimates, stderrs)
+    own = sum(max(row.n - (2 if check.kind == "rate" else 1), 1) for row in rows)
+    propagated, others = math.hypot(*stderrs) / len(rows), len(rows) - 1
+    explained = stderr <= propagated or (
+        propagated and fdtrc(others, own, (stderr / propagated) ** 2) >= 1.0 - CONFIDENCE
+    )
+    return Pooled(estimate, stderr, own if explained else others)
+
+
+def judge(check: Check, rows: Sequence[Row]) -> Verdict:
+    """The verdict on rows of one check and setting."""
+    found = pooled(check, rows)
+    return verdict(check, check.predict(parse_setting(rows[0].setting)), found.estimate, found.stderr, found.dof)

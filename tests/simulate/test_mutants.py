@@ -1,0 +1,78 @@
+"""A wrong solver behind a claim makes a check of that claim disagree: NLHF, RLHF, penalties and Borda's factor."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from simulate.distortion import clipped, kl_ball
+from tests.oracles.experiments import CHECKS, judged, measure
+from theory.distortion import factors
+from theory.policy.kl_ball import maximize_in_kl_ball
+from theory.social_choice.pairwise import borda_scores
+from theory.solution import Solution
+
+Solver = Callable[..., Any]
+
+
+def borda_in_the_ball(right: Solver) -> Solver:
+    """NLHF's place taken by the best policy in the ball for Borda scores."""
+
+    def wrong(win_rates, reference=None, tau=np.inf, *, log_reference=None):
+        values = borda_scores(win_rates)
+        policy = maximize_in_kl_ball(values, reference, tau, log_reference=log_reference)
+        return replace(right(win_rates, reference, tau, log_reference=log_reference), policy=policy)
+
+    return wrong
+
+
+def the_reference(right: Solver) -> Solver:
+    """NLHF's place taken by the policy that it should improve on."""
+
+    def wrong(win_rates, reference=None, tau=np.inf, *, log_reference=None) -> Solution:
+        start = np.exp(log_reference) if reference is None else np.asarray(reference)
+        return replace(right(win_rates, reference, tau, log_reference=log_reference), policy=start)
+
+    return wrong
+
+
+def blind_to_tau(right: Solver) -> Solver:
+    """RLHF in the ball of one nat, whatever was asked for."""
+    return lambda win_rates, pairs, reference=None, tau=1.0, **more: right(win_rates, pairs, reference, 1.0, **more)
+
+
+def heavier(right: Solver) -> Solver:
+    """A penalty 5 % too heavy."""
+    return lambda values, reference, weight: right(values, reference, 1.05 * weight)
+
+
+MUTANTS = [
+    ("D8.small_balls", -3, kl_ball, "rlhf", blind_to_tau),
+    ("D9.unbeaten", 3, kl_ball, "nlhf", borda_in_the_ball),
+    ("D9.unbeaten", 3, kl_ball, "nlhf", the_reference),
+    ("D10.multiplier", 0, kl_ball, "nlhf_regularized", heavier),
+    ("D10.multiplier", 2, kl_ball, "rlhf_penalty", heavier),
+    ("D15.leak", 3, clipped, "rlhf", lambda right: lambda P, pairs, **more: right(P, pairs, **more | {"tau": 0.9})),
+]
+
+
+@pytest.mark.parametrize(("key", "place", "module", "name", "mutant"), MUTANTS)
+def test_a_wrong_solver_disagrees(monkeypatch, key, place, module, name, mutant):
+    check = CHECKS[key]
+    setting = check.settings[place]
+    assert judged(check, setting, measure(key, setting)) == "agrees"
+    monkeypatch.setattr(module, name, mutant(getattr(module, name)))
+    assert judged(check, setting, measure(key, setting)) == "disagrees"
+
+
+def test_a_factor_of_borda_that_is_too_large_disagrees():
+    """The certificate proves an upper bound, and a larger one is proved as well: that it is attained shows it."""
+    check, setting = CHECKS["D4.attained"], {"bt_beta": 5.0}
+    estimate = measure("D4.attained", setting)
+    assert judged(check, setting, estimate) == "agrees"
+    too_large = replace(check, theory=lambda bt_beta: 1.05 * factors.borda_factor(bt_beta))
+    assert judged(too_large, setting, estimate) == "disagrees"
