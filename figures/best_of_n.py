@@ -20,6 +20,7 @@ from theory.best_of_n import cost, order_statistics, processes, rejection, sched
 from theory.best_of_n.evolution import survivor_counts
 from theory.best_of_n.examples import FULL, SCHEDULES, full_times, keep_of, vector
 from theory.best_of_n.predictions import profile_reward, profile_speedup
+from theory.best_of_n.proxy_claims import gamma_survival, soft_truth
 
 KEEP, LENGTH, BUDGET = float(FULL["keep"]), int(FULL["length"]), int(FULL["budget"])
 
@@ -171,10 +172,30 @@ def best_of_n_on_models(rows: Sequence[Row]) -> Figure | None:
     return in_a_row(mine, draws, 3.0, PAGE * 1.6) if select(mine, "B10", "reward") else None
 
 
+def proxies_and_tails(rows: Sequence[Row]) -> Figure:
+    """The true reward of soft Best-of-N by a proxy that is wrong at its top; whether free rejections keep the best."""
+    figure, (left, right) = panels(2, PAGE, 2.8)
+    sizes = np.unique(np.geomspace(1, 1024, 40).astype(int))
+    for look, temperature in enumerate((0.05, 1.0)):
+        line(left, look, sizes, lambda n, t=temperature: soft_truth(int(n), t), rf"theory, $T = {temperature:g}$")
+        points(left, look, select(rows, "B12", "soft", temperature=temperature), "n", rf"drawn, $T = {temperature:g}$")
+    finish(left, "$N$", "true reward", "a proxy that is wrong at its top", legend=2, log="x")
+    shares = np.linspace(0.02, 0.98, 97)
+    for look, v in enumerate((0.3, 0.55)):
+        line(right, look, shares, lambda a, v=v: gamma_survival(v, a, 2.0), rf"Gamma, $v = {v:g}$")
+        points(right, look, select(rows, "B11", "gamma", v=v), "a", "drawn" if look == 0 else None)
+        line(right, look + 2, shares, [v] * shares.size, rf"regular, $v = {v:g}$")
+        points(right, look + 2, select(rows, "B11", "regular", v=v), "a")
+    line(right, 4, [0.0, 0.3, 0.3, 1.0], [1.0, 1.0, 0.0, 0.0], "Gaussian, $v = 0.3$")
+    finish(right, "$a$: kept are $N^{1-a}$ of $N$", "chance that the best survives", "free rejections", legend=2)
+    return figure
+
+
 #: name of the file → what draws it, and the claims it shows
 FIGURES = {
     "best_of_n_phases": Drawing(speedup_phases, ("B6",)),
     "best_of_n_survivors": Drawing(survivor_laws, ("B3", "B4")),
     "best_of_n_compute": Drawing(reward_against_compute, ("B3", "B6")),
+    "best_of_n_proxies": Drawing(proxies_and_tails, ("B11", "B12")),
     "language_model_best_of_n": Drawing(best_of_n_on_models, ON_MODELS),
 }

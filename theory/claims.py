@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from theory.best_of_n.claims import BEST_OF_N_CLAIMS
+from theory.best_of_n.proxy_claims import PROXY_CLAIMS
 from theory.claim import Check, Claim, combine, grid, of_topic, parse_setting, setting_key, verdict
 from theory.correction.claims import CORRECTION_CLAIMS
 from theory.density_ratio.claims import DENSITY_RATIO_CLAIMS
@@ -57,6 +58,7 @@ CLAIMS: tuple[Claim, ...] = (
     *CORRECTION_CLAIMS,
     *BEST_OF_N_CLAIMS,
     _B10,
+    *PROXY_CLAIMS,
 )
 
 

@@ -27,6 +27,7 @@ from theory.best_of_n.cost import speculative_tokens, speedup
 from theory.best_of_n.evolution import survivor_counts
 from theory.best_of_n.law import best_of_n_kl, best_of_n_law, best_of_n_reward, kl_bound, win_rate
 from theory.best_of_n.order_statistics import equivalent_n, expected_max
+from theory.best_of_n.proxy import free_rejection_survival, proxy_best_of_n, soft_best_of_n_law
 from theory.best_of_n.rejection import speculative_reward
 
 __all__ = [
@@ -35,7 +36,10 @@ __all__ = [
     "best_of_n_reward",
     "equivalent_n",
     "expected_max",
+    "free_rejection_survival",
     "kl_bound",
+    "proxy_best_of_n",
+    "soft_best_of_n_law",
     "speculative_reward",
     "speculative_tokens",
     "speedup",
