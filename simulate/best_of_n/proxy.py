@@ -81,7 +81,7 @@ def gaussian_proxy(n: int, correlation: float, *, rng: Rng, profile: Profile) ->
 
 def soft_on_a_table(n: int, temperature: float, *, rng: Rng, profile: Profile) -> Estimate:
     """B12: n rows of a table as counts, one of them chosen by its softmax weight."""
-    counts = rng.multinomial(n, POLICY, size=10 * profile.replicates)
+    counts = rng.multinomial(n, POLICY, size=100 * profile.replicates)
     weights = counts * np.exp((np.array(PROXY) - max(PROXY)) / temperature)
     chosen = (weights.cumsum(axis=1) > rng.random(len(counts))[:, None] * weights.sum(axis=1)[:, None]).argmax(axis=1)
     return mean(np.array(TRUTH)[chosen])

@@ -89,7 +89,7 @@ def called_safe(bt_beta: float, n_comparisons: int, *, rng: Rng, profile: Profil
     # u(y)/u(x) = w/((1 − w)e) = target; the largest margin of x over e is the one that is just not safe
     weight = target * e / (1.0 + target * e)
     margin = float(((1.0 - weight) * (expit(bt_beta * e) - 0.5) - weight * (expit(bt_beta) - 0.5)).max())
-    samples = 4 * profile.replicates
+    samples = 20 * profile.replicates
     wins, times = np.unique(rng.binomial(n_comparisons, 0.5 + margin, samples), return_counts=True)
     bounds = [binomtest(int(k), n_comparisons, alternative="greater").proportion_ci(0.95).low for k in wins]
     return proportion(int(times[np.array(bounds) > 0.5 + margin].sum()), samples)
