@@ -10,7 +10,7 @@ from functools import partial
 from simulate.best_of_n import laws, memory, proxy, rejection
 from simulate.correction import bootstrap, channels
 from simulate.correction import users as correctors
-from simulate.density_ratio import flow, ratios, reference
+from simulate.density_ratio import flow, ratios, reference, welfare
 from simulate.density_ratio import samples as ratio_samples
 from simulate.distortion import audit, balls, clipped, few, kl_ball, methods, rankings, samples, win_rates
 from simulate.divergences import data, kl_estimators, losses, pairing, policies
@@ -31,7 +31,7 @@ TABLES = [
         *(win_rates, balls, few, kl_ball, clipped, audit, rankings, samples),
         *(optima, existence, labels),
         *(losses, policies, divergence_samples, data, kl_estimators, pairing),
-        *(ratios, flow, ratio_samples, reference),
+        *(ratios, flow, ratio_samples, reference, welfare),
         *(channels, bootstrap, correctors),
         *(laws, rejection, memory, proxy),
     )

@@ -14,6 +14,7 @@ from theory.claim import Check, Claim, combine, grid, of_topic, parse_setting, s
 from theory.correction.claims import CORRECTION_CLAIMS
 from theory.density_ratio.claims import DENSITY_RATIO_CLAIMS
 from theory.density_ratio.reference_claims import REFERENCE_CLAIMS
+from theory.density_ratio.welfare_claims import WELFARE_CLAIMS
 from theory.distortion.ball_claims import BALL_CLAIMS
 from theory.distortion.claims import DISTORTION_CLAIMS
 from theory.distortion.few_claims import FEW_CLAIMS
@@ -55,6 +56,7 @@ CLAIMS: tuple[Claim, ...] = (
     *PAIRING_CLAIMS,
     *DENSITY_RATIO_CLAIMS,
     *REFERENCE_CLAIMS,
+    *WELFARE_CLAIMS,
     *CORRECTION_CLAIMS,
     *BEST_OF_N_CLAIMS,
     _B10,

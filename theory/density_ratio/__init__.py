@@ -27,9 +27,11 @@ from theory.density_ratio.ratios import (
     relative_variance_bound,
 )
 from theory.density_ratio.reference import best_alpha, estimated_reference_covariance
+from theory.density_ratio.welfare import consistency_factor
 
 __all__ = [
     "best_alpha",
+    "consistency_factor",
     "ddro_loss",
     "density_ratio",
     "estimated_reference_covariance",
