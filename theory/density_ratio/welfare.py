@@ -1,4 +1,4 @@
-"""Consistency is not welfare: how much worse for the average user the consistent target p⁺ = 2μ(½ + s) can be than μ."""
+"""Consistency is not welfare: how much worse for the average user the target p⁺ = 2μ(½ + s) can be than μ."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def consistency_factor(bt_beta: float) -> float:
     --------
     >>> from theory.density_ratio import consistency_factor
     >>> [round(consistency_factor(beta), 4) for beta in (5.0, 10.0, 20.0, 50.0, 100.0)]
-    [1.0138, 1.0473, 1.1052, 1.2241, 1.352]
+    [1.0138, 1.0473, 1.1052, 1.2241, 1.3517]
     """
     beta = check_bt_beta(bt_beta)
 
