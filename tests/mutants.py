@@ -1,0 +1,171 @@
+"""Breaks one formula at a time and asks whether a test notices.
+
+Run from the repository root:  python tests/mutants.py [theory simulate llm_validation] [--number 50] [--seed 0]
+
+A mutant changes one place of one file: an operator (+ and −, × and ÷), the direction of a comparison, a sign, or a
+number in a formula by 5 % (an integer by one). Places are drawn by the seed, in files that hold formulas (no pages,
+claims, commands). The tests that mirror the file run, nearest first, until one fails. What survives is printed with its
+line: it needs a test, or an entry in `EQUIVALENT` with the reason why nothing can notice it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import os
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from joblib import Parallel, delayed
+
+ROOT = Path(__file__).resolve().parents[1]
+FOLDERS = ("theory", "simulate", "llm_validation")
+#: Files without formulas of their own.
+LEFT_OUT = {"__init__.py", "__main__.py", "claims.py", "claim.py", "sources.py", "whereabouts.py", "settings.py"}
+LEFT_OUT_FOLDERS = {"claims", "commands", "grid"}
+SWAPS = {ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult}
+TURNED = {ast.Lt: ast.Gt, ast.Gt: ast.Lt, ast.LtE: ast.GtE, ast.GtE: ast.LtE}
+#: `file:what it becomes` → why no test can notice.
+EQUIVALENT: dict[str, str] = {}
+#: Seconds until a mutant's tests are given up: a loop that no longer ends is noticed too.
+LIMIT = 240
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One change: the file, its line, and the whole source with the change in it."""
+
+    path: str
+    line: int
+    before: str
+    after: str
+    source: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.path}:{self.line}  {self.before}  ->  {self.after}"
+
+
+def mutants_of(path: Path) -> Iterator[Mutant]:
+    """All mutants of a file, in the order of its nodes."""
+    text = path.read_text()
+    tree = ast.parse(text)
+    lines = text.splitlines(keepends=True)
+    for node in _formulas(tree):
+        changed = _changed(node)
+        if changed is not None and node.lineno == node.end_lineno:
+            line = lines[node.lineno - 1].encode()
+            new = line[: node.col_offset] + f"({changed})".encode() + line[node.end_col_offset :]
+            whole = [*lines[: node.lineno - 1], new.decode(), *lines[node.lineno :]]
+            source = "".join(whole)
+            try:
+                ast.parse(source)
+            except SyntaxError:
+                continue
+            yield Mutant(str(path.relative_to(ROOT)), node.lineno, ast.unparse(node), changed, source)
+
+
+def _formulas(tree: ast.Module) -> Iterator[ast.expr]:
+    """Expressions inside functions that are part of a formula; none of messages, raises, annotations and defaults."""
+    for function in ast.walk(tree):
+        if isinstance(function, ast.FunctionDef):
+            waiting: list[ast.AST] = list(function.body)
+            while waiting:
+                node = waiting.pop(0)
+                if isinstance(node, ast.Raise | ast.JoinedStr | ast.FunctionDef | ast.Assert | ast.Subscript):
+                    continue
+                if isinstance(node, ast.BinOp | ast.UnaryOp | ast.Compare):
+                    yield node
+                if isinstance(node, ast.BinOp):
+                    yield from (side for side in (node.left, node.right) if isinstance(side, ast.Constant))
+                waiting += ast.iter_child_nodes(node)
+
+
+def _changed(node: ast.expr) -> str | None:
+    """The expression with its change, as source; None if there is none to make."""
+    if isinstance(node, ast.BinOp) and type(node.op) in SWAPS:
+        return ast.unparse(ast.BinOp(node.left, SWAPS[type(node.op)](), node.right))
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub) and not isinstance(node.operand, ast.Constant):
+        return ast.unparse(node.operand)
+    if isinstance(node, ast.Compare) and len(node.ops) == 1 and type(node.ops[0]) in TURNED:
+        return ast.unparse(ast.Compare(node.left, [TURNED[type(node.ops[0])]()], node.comparators))
+    if isinstance(node, ast.Constant) and type(node.value) in (int, float):
+        return repr(node.value + 1 if isinstance(node.value, int) else node.value * 1.05)
+    return None
+
+
+def chosen(folder: str, number: int, seed: int) -> list[Mutant]:
+    """So many mutants of a folder, drawn by the seed: a file in proportion to its formulas."""
+    files = [
+        path for path in sorted((ROOT / folder).rglob("*.py"))
+        if path.name not in LEFT_OUT and not LEFT_OUT_FOLDERS & set(path.relative_to(ROOT).parts)
+    ]  # fmt: skip
+    everything = [mutant for path in files for mutant in mutants_of(path)]
+    return random.Random(f"{folder} {seed}").sample(everything, min(number, len(everything)))
+
+
+def tests_of(path: str) -> list[str]:
+    """The test files that mirror a source file, those that share a word with its name first; then the experiments."""
+    source = Path(path)
+    words = {*source.stem.split("_"), source.parent.name}
+    shared = lambda test: bool(words & set(test.stem.split("_")))
+    mirror = ROOT / "tests" / source.parent
+    if mirror.is_dir() and len(source.parts) > 2:
+        found = sorted(sorted(mirror.glob("test_*.py")), key=lambda test: not shared(test))
+    else:  # tests of a topic of simulate are one file, beside the folder's own
+        above = mirror if mirror.is_dir() else mirror.parent
+        found = [test for test in sorted(above.glob("test_*.py")) if shared(test)]
+    if source.parts[0] != "llm_validation":  # predictions are what experiments are judged by
+        found += [ROOT / "tests" / "theory" / "test_exact.py", ROOT / "tests" / "simulate" / "test_experiments.py"]
+    return [str(test.relative_to(ROOT)) for test in dict.fromkeys(found)]
+
+
+def survives(mutant: Mutant) -> bool:
+    """Do all its tests pass? On a copy of the tree, so that mutants run side by side."""
+    with tempfile.TemporaryDirectory() as folder:
+        tree = Path(folder) / "tree"
+        ignored = shutil.ignore_patterns(".git", ".venv", "out", "tables", "__pycache__", "build", "*.egg-info", "cpu")
+        shutil.copytree(ROOT, tree, ignore=ignored)
+        (tree / mutant.path).write_text(mutant.source)
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+        command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *tests_of(mutant.path)]
+        try:
+            ran = subprocess.run(command, cwd=tree, env=environment, capture_output=True, timeout=LIMIT)
+        except subprocess.TimeoutExpired:
+            return False
+        return ran.returncode == 0
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Command line; exit status 1 if a mutant survives that is not known to be equivalent."""
+    parser = argparse.ArgumentParser(description="Break one formula at a time; does a test notice?")
+    parser.add_argument("folders", nargs="*", default=FOLDERS, metavar="FOLDER")
+    parser.add_argument("--number", type=int, default=50, help="mutants of each folder")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--jobs", type=int, default=2)
+    options = parser.parse_args(arguments)
+    left = 0
+    for folder in options.folders:
+        mutants = chosen(folder, options.number, options.seed)
+        alive = Parallel(n_jobs=options.jobs, prefer="threads")(delayed(survives)(mutant) for mutant in mutants)
+        survivors = [mutant for mutant, lives in zip(mutants, alive, strict=True) if lives]
+        known = [mutant for mutant in survivors if f"{mutant.path}:{mutant.after}" in EQUIVALENT]
+        counted = len(mutants) - len(known)
+        killed = counted - (len(survivors) - len(known))
+        print(
+            f"{folder}: {killed} of {counted} killed ({100 * killed / max(counted, 1):.0f} %), {len(known)} equivalent"
+        )
+        for mutant in survivors:
+            print(f"  {EQUIVALENT.get(f'{mutant.path}:{mutant.after}', 'survives')}: {mutant.name}", flush=True)
+        left += len(survivors) - len(known)
+    return int(left > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
