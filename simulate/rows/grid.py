@@ -196,18 +196,20 @@ def rows_of(seed: int, measured: Sequence[Measurement], seconds: float, stamp_id
 def _numbered(
     number: int, together: Callable[[Sequence[Job]], list[Outcome]], jobs: list[Job], parent: int
 ) -> tuple[int, list[Outcome]]:
-    if os.getppid() == parent:
+    if os.getpid() != parent:
         _end_with(parent)
     return number, together(jobs)
 
 
 @cache
 def _end_with(parent: int) -> None:
-    """Of a worker: end within a second of its parent, which may be killed without a word."""
+    """Of a worker: end within a second of its parent, which may be killed without a word, before the first job too."""
 
     def watch() -> None:
         while os.getppid() == parent:
             time.sleep(0.5)
         os._exit(1)
 
+    if os.getppid() != parent:
+        os._exit(1)
     threading.Thread(target=watch, daemon=True).start()
