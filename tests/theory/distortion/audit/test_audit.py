@@ -207,6 +207,8 @@ def test_impossible_win_rates_are_refused():
         audit([[0.5, 0.9], [0.1, 0.5]], [0.5, 0.5], 1.0)
     with pytest.raises(ValueError, match="no population with bt_beta = 5"):
         audit(cycle(0.9), np.full(3, 1 / 3), 5.0)
+    with pytest.raises(ValueError, match="least L1 violation"):  # average utilities fit, no types do
+        audit(cycle(0.625), np.full(3, 1 / 3), 5.0)
     with pytest.raises(ValueError, match="lies outside"):
         audit(None, [0.5, 0.5], 0.5, counts=[[0, 990], [10, 0]])
 
