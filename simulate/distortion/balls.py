@@ -1,4 +1,4 @@
-"""What IPO, RLHF and NLHF lose in a KL ball whatever its radius: claims D9 (attained), D18 and D19.
+"""What IPO, RLHF and NLHF lose in a KL ball whatever its radius: claims D9 (attained), D18, D19 and D22.
 
 None of these functions calls the closed form that its estimate is judged against.
 """
@@ -13,7 +13,7 @@ from simulate.montecarlo import Estimate, Experiments, ratio_to_mean
 from simulate.populations import adversary, describe
 from simulate.profiles import Profile
 from simulate.users import sample_comparisons
-from theory.bradley_terry import Population
+from theory.bradley_terry import Population, product_pairs
 from theory.distortion.ball_instances import mismatch_instance, tight_ball_instance
 from theory.distortion.factors import optimal_gamma
 from theory.distortion.instance import Instance
@@ -125,6 +125,19 @@ def clones_in_tight_ball(bt_beta: float, tau: float, clones: int, *, rng: Rng, p
     return Estimate(instance.distortion(IN_BALL["nlhf"](instance, instance.win_rates)))
 
 
+def rlhf_on_policy(bt_beta: float, tau: float, *, rng: Rng, profile: Profile) -> Estimate:
+    """D22: worst distortion of RLHF in a ball around the law that its pairs come from; each step fits rewards."""
+
+    def badness(population: Population) -> float:
+        P, u = population.win_rates(bt_beta), population.average_utility
+        # less concentrated than for IPO: the fit needs every pair
+        references = [0.999 * ref + 0.001 / u.size for ref in _references(u)]
+        return max(distortion(population, rlhf(P, product_pairs(ref), ref, tau), ref, tau) for ref in references)
+
+    known = borda_instance(bt_beta, 0.01, optimal_gamma(bt_beta)).population
+    return _search(badness, known, rng, profile.scaled(0.03))
+
+
 #: `claim.check` → what measures it.
 EXPERIMENTS: Experiments = {
     "D9.attained": nlhf_in_tight_ball,
@@ -135,4 +148,6 @@ EXPERIMENTS: Experiments = {
     "D18.mismatch_limit": mismatch_limit,
     "D19.rules": tight_ball,
     "D19.clones": clones_in_tight_ball,
+    "D22.bound": rlhf_on_policy,
+    "D22.reach": rlhf_on_policy,
 }

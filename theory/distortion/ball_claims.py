@@ -1,4 +1,4 @@
-"""Claims D18 and D19: what IPO, RLHF and NLHF lose in a KL ball, whatever its radius. Ours.
+"""Claims D18, D19 and D22: what IPO, RLHF and NLHF lose in a KL ball, whatever its radius. Ours.
 
 >>> from theory.claims import find_claim
 >>> round(find_claim("D18").check("mismatch").predict({"method": "rlhf", "bt_beta": 5.0, "xi": 1.01}), 4)
@@ -62,5 +62,15 @@ BALL_CLAIMS: tuple[Claim, ...] = (
         equal("clones", "distortion of NLHF with clones of o, all comparisons but those with z ties",
               uniform_over_clones, at=grid(bt_beta=(5.0, 10.0), tau=(0.1, 1.0), clones=(1, 9, 99)), measured=("tau",),
               relative=0.01, because="the budget buys log(A′)/650 less on one alternative than on all"),
+    ),
+    claim(
+        "D22", "On-policy RLHF in a ball (conjecture)", ("RLHF", "KL ball", "on-policy", "conjecture"),
+        "Conjecture: unclipped RLHF with pairs from the reference loses at most K*(β) at every KL budget; a search "
+        "found nothing above it.", "ours; a conjecture", "upper bound",
+        at_most("bound", "worst distortion of RLHF with pairs from π_ref found by a short adversarial search",
+                borda_factor, at=grid(bt_beta=(5.0, 10.0), tau=(0.1, 1.0, 10.0)), measured=("tau",), within=1e-9,
+                because=SEARCH),
+        equal("reach", "the same at a budget of 10 nats: how close the search comes", borda_factor,
+              at=grid(bt_beta=(5.0, 10.0), tau=10.0), measured=("tau",), relative=0.02, because="a short search"),
     ),
 )  # fmt: skip
