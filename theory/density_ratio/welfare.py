@@ -54,4 +54,4 @@ def consistency_factor(bt_beta: float) -> float:
 
     options = {"xatol": 1e-10, "fatol": 1e-15, "maxiter": 2000}
     best = min(minimize(negative_gain, start, method="Nelder-Mead", options=options).fun for start in STARTS)
-    return 1.0 / (1.0 + min(0.0, best))
+    return float(1.0 / (1.0 + min(0.0, best)))
