@@ -299,7 +299,10 @@ def _read_csv(path: Path) -> list[Row]:
         try:
             for record in reader:
                 found.append(Row(*(convert(record[place]) for place, convert in columns)))
-        except (ValueError, IndexError, csv.Error) as error:
+        except IndexError:
+            ends = f"ends after {len(record)} of {len(header)} fields"
+            raise ValueError(f"{path}, line {reader.line_num} {ends}") from None
+        except (ValueError, csv.Error) as error:
             raise ValueError(f"{path}, line {reader.line_num}: {error}") from None
         return found
 

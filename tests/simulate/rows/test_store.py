@@ -121,7 +121,7 @@ def test_a_missing_column_and_a_cut_off_file_are_named(tmp_path):
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("rows.csv", "\nD1,x", "rows.csv, line 3: list index out of range"),
+        ("rows.csv", "\nD1,x", "rows.csv, line 3 ends after 2 of 12 fields"),
         ("rows.csv", "\nD1,x,,0,abc,0,1,0,0,0,,s", "rows.csv, line 3: could not convert string to float: 'abc'"),
         ("stamps.json", '{"a": ', "stamps.json cannot be read"),
         ("jobs.json", "", "jobs.json cannot be read"),
