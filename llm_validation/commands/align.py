@@ -2,7 +2,8 @@
 
     python -m llm_validation align --method dpo --model PATH_OR_NAME --data FILE.jsonl --out FOLDER
 
-FILE holds pairs {"prompt", "chosen", "rejected"} or examples {"prompt", "completion", "label"}, one a line. FOLDER gets
+FILE holds pairs {"prompt", "chosen", "rejected"} or examples {"prompt", "completion", "label"}, texts or messages
+(.jsonl, .json, .csv, .parquet; `llm_validation.preferences.files`). FOLDER gets
 the trained model with its tokenizer (safetensors) and `alignment.json`: the settings, every step's loss, tokens/s.
 """
 
@@ -21,6 +22,7 @@ from tqdm import tqdm
 from llm_validation.losses.options import check_options
 from llm_validation.model.folders import replacing, write
 from llm_validation.model.model import device, load
+from llm_validation.model.text_boundaries import TextBoundaries
 from llm_validation.preferences.data import Preferences, read_preferences
 from llm_validation.preferences.train import PreferenceRun, PreferenceTraining, train_on_preferences, trainable
 from llm_validation.training.loop import TrainingDiverged
@@ -88,7 +90,7 @@ def _align(options: argparse.Namespace) -> None:
     check_options(options.method, loss_options, anyway=options.anyway)
     loaded = load(options.model)
     context = _context(options, loaded.model)
-    data = read_preferences(options.data, loaded.tokenizer, context)
+    data = read_preferences(options.data, TextBoundaries.of(loaded.tokenizer, loaded.model), context)
     run = _train(loaded.model.to(device()), data, options.method, config, loss_options, context)  # type: ignore[arg-type]
     record = {
         "method": options.method,

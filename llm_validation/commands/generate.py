@@ -19,6 +19,8 @@ from llm_validation.generation.decode import Outcome, Response, best_of_n, specu
 from llm_validation.generation.engine import Sampling
 from llm_validation.generation.scorers import Scorer, TextScorer
 from llm_validation.model.model import autocast, device, load
+from llm_validation.model.text_boundaries import Message, TextBoundaries
+from llm_validation.preferences.files import records_of
 from llm_validation.rewards.comparisons import utility
 from llm_validation.rewards.model import load_reward_model
 from llm_validation.rewards.prefix_scorer import PrefixScorer
@@ -32,7 +34,9 @@ TEXT_REWARDS: dict[str, Callable[[str], float]] = {"utility": utility, "length":
 def _parser() -> argparse.ArgumentParser:
     parser = Parser(prog="python -m llm_validation generate", description="Best-of-N on prompts.")
     parser.add_argument("--model", required=True, help="folder or name of a causal language model")
-    parser.add_argument("--prompts", required=True, type=Path, help="text file, one prompt a line")
+    parser.add_argument(
+        "--prompts", required=True, type=Path, help="text file, one prompt a line, or .jsonl with a field prompt"
+    )
     parser.add_argument(
         "--reward", required=True, help=f"folder of a reward model, or one of {', '.join(TEXT_REWARDS)}"
     )
@@ -62,11 +66,30 @@ def _scorer(reward: str, tokenizer: Any) -> Callable[[], Scorer]:
     return lambda: PrefixScorer(model)
 
 
+def read_prompts(path: Path) -> list[tuple[int, str | list[Message]]]:
+    """(line, prompt) of a text file, a prompt a line, or of .jsonl, the field "prompt": a text or messages.
+
+    ValueError, naming file and line: no prompt, or an object without that field.
+    """
+    if ".jsonl" not in path.suffixes:
+        lines = list(enumerate(path.read_text(encoding="utf-8").splitlines(), start=1))
+        found: list[tuple[int, str | list[Message]]] = [(number, line) for number, line in lines if line.strip()]
+    else:
+        found = []
+        for number, record in records_of(path):
+            prompt = record.get("prompt")
+            if not isinstance(prompt, str | list) or not prompt:
+                there = ", ".join(map(repr, record)) or "no field"
+                raise ValueError(f"{path}, line {number}: no text or messages in field 'prompt'; the line has {there}")
+            found.append((number, prompt))
+    if not found:
+        raise ValueError(f"{path} holds no prompt")
+    return found
+
+
 def generate(options: argparse.Namespace) -> tuple[list[Outcome], Any]:
     """Run the method on every prompt, and return the outcomes with the tokenizer. ValueError for bad options."""
-    texts = [line for line in options.prompts.read_text().splitlines() if line.strip()]
-    if not texts:
-        raise ValueError(f"{options.prompts} holds no prompt")
+    asked = read_prompts(options.prompts)
     if options.method == "best-of-n" and (options.n is None or options.alpha is not None or options.times):
         raise ValueError("best-of-n needs --n, and takes neither --alpha nor --times")
     if options.method == "speculative" and (options.alpha is None or (not options.times and options.budget is None)):
@@ -77,9 +100,12 @@ def generate(options: argparse.Namespace) -> tuple[list[Outcome], Any]:
     loaded = load(options.model)
     model: Any = loaded.model
     model, tokenizer = model.to(device()), loaded.tokenizer
-    end: int = tokenizer.eos_token_id
-    prompts = [(end, *tokenizer(text, add_special_tokens=False)["input_ids"]) for text in texts]
-    fresh, sampling = _scorer(options.reward, tokenizer), Sampling(options.tokens, (end,), options.temperature)
+    texts = TextBoundaries.of(tokenizer, model)
+    prompts = [
+        texts.prompt(text if isinstance(text, str) else texts.chat(text)[0], f"{options.prompts}, line {line},")
+        for line, text in asked
+    ]
+    fresh, sampling = _scorer(options.reward, tokenizer), Sampling(options.tokens, texts.ends, options.temperature)
     outcomes = []
     for number, batch in enumerate([prompts] if options.together else [[prompt] for prompt in prompts]):
         draws = int(generator(options.seed, "prompts from", number).integers(2**31))

@@ -111,8 +111,17 @@ def forward(model: Any, tokens: Tensor, cache: DynamicCache, positions: Tensor, 
 
 
 def select_rows(cache: DynamicCache, rows: Rows, device: torch.device) -> None:
-    """Keep these rows of the cache, by their places in it."""
-    cache.batch_select_indices(torch.as_tensor(rows, dtype=torch.long, device=device))
+    """Keep these rows of the cache, by their places in it. ValueError for a layer whose states cannot be selected."""
+    indices = torch.as_tensor(rows, dtype=torch.long, device=device)
+    for layer in cache.layers:
+        if hasattr(layer, "batch_select_indices"):
+            layer.batch_select_indices(indices)
+        elif hasattr(layer, "reorder_cache"):  # states of a recurrence: one per row, beams reorder them
+            layer.reorder_cache(indices)
+        else:
+            raise ValueError(
+                f"a cache of {type(layer).__name__} cannot select rows: this model can write, but not choose"
+            )
 
 
 def selected_copy(cache: DynamicCache, rows: Rows, device: torch.device) -> DynamicCache:

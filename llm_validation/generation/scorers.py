@@ -88,7 +88,8 @@ class ScorerError(RuntimeError):
 def checked_scores(scorer: Scorer, batch: Batch) -> Array:
     """Scores (B,) in float64; ScorerError for a wrong shape or a number that is not finite."""
     returned = scorer(batch)
-    detached = returned.detach().cpu() if hasattr(returned, "detach") else returned
+    # numpy knows no bf16
+    detached = returned.detach().cpu().double() if hasattr(returned, "detach") else returned
     scores = np.asarray(detached, dtype=np.float64)
     if scores.shape != batch.rows.shape:
         raise ScorerError(f"shape {scores.shape} instead of {batch.rows.shape}", batch.names)

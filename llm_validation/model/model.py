@@ -28,6 +28,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
+from llm_validation.model.checks import check_weights, refuse_adapter
 from llm_validation.model.fetch import fetched
 from llm_validation.model.folders import replacing, without_bars, write
 
@@ -146,7 +147,8 @@ def load(name_or_path: str | Path) -> Loaded:
     Raises
     ------
     ValueError
-        Nothing can be loaded; the tokenizer has no end-of-text token or is not one of the tokenizers library.
+        Nothing can be loaded; weights are missing, not used or no numbers; a LoRA adapter without its model; the
+        tokenizer has no end-of-text token or is not one of the tokenizers library.
 
     Examples
     --------
@@ -162,15 +164,17 @@ def load(name_or_path: str | Path) -> Loaded:
     """
     name = str(fetched(name_or_path))
     here = Path(name).is_dir()
+    refuse_adapter(name)
     try:
         with _LOADING, without_bars() if here else contextlib.nullcontext():  # a download shows how far it is
             tokenizer = AutoTokenizer.from_pretrained(name)
-            model = AutoModelForCausalLM.from_pretrained(
-                name, dtype=torch.float32, use_safetensors=True, attn_implementation="sdpa"
+            model, report = AutoModelForCausalLM.from_pretrained(  # attention as the architecture has it by default
+                name, dtype=torch.float32, use_safetensors=True, output_loading_info=True
             )
     except (OSError, ValueError) as error:
         what = "the folder holds no model that can be read" if here else "no such folder, and no model of that name"
         raise ValueError(f"cannot load a causal language model from {name!r}: {what}: {error}") from error
+    check_weights(name, model, report)
     if not isinstance(tokenizer, PreTrainedTokenizerFast):
         raise ValueError(
             f"the tokenizer of {name!r} is a {type(tokenizer).__name__}, not one of the tokenizers library"

@@ -1,32 +1,24 @@
-"""Preference data of a user's own: a jsonl file of pairs or of labelled examples, in tokens, in shuffled batches.
+"""Preference data of a user's own in tokens: pairs or labelled examples, in shuffled batches.
 
-    {"prompt": …, "chosen": …, "rejected": …}          pairs: two completions of one prompt
-    {"prompt": …, "completion": …, "label": true}      examples: one completion, good or bad
-
-Prompt and completion are tokenised apart, so that a completion begins at a token boundary. A text is the tokenizer's
-beginning-of-text token (if it has one), the prompt, the completion and end-of-text; special tokens that a chat template
-wrote into the texts are read as such, and none of the two is added where it stands already. Nothing is cut off.
+What a file may look like is `llm_validation.preferences.files`, where a text begins and ends
+`llm_validation.model.text_boundaries`. Nothing is cut off.
 
 Shapes: C chosen and R rejected examples, N = C + R.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from llm_validation.text.corpus import json_objects, read_text
+from llm_validation.model.text_boundaries import TextBoundaries, Tokens
+from llm_validation.preferences.files import LabelledText, PairOfTexts, read_texts
 from simulate.montecarlo import generator
 
 Index = NDArray[np.int64]
-
-PAIR_FIELDS = {"prompt": str, "chosen": str, "rejected": str}
-EXAMPLE_FIELDS = {"prompt": str, "completion": str, "label": bool}
 
 
 @dataclass(frozen=True)
@@ -71,88 +63,51 @@ class Preferences:
 # reading
 
 
-def read_preferences(path: str | Path, tokenizer: Any, context: int) -> Preferences:
-    """Pairs or labelled examples of a jsonl file (UTF-8, plain or .gz, blank lines passed over), in tokens.
+def read_preferences(path: str | Path, texts: TextBoundaries, context: int) -> Preferences:
+    """Pairs or labelled examples of a file, in tokens; `llm_validation.preferences.files` says what it may look like.
 
+    texts    where a text begins and ends, of the model that will read it
     context  longest text in tokens, all included
-    The first line decides whether the file holds pairs or examples. FileNotFoundError names a file that is not there;
-    ValueError the line and the field: not JSON, a field that is missing, unknown to the format or of another type, a
-    prompt without tokens, an empty completion, two equal completions, a text longer than the context; and a file
-    without lines or without one of the two classes.
+    FileNotFoundError names a file that is not there; ValueError the line and the field: what `files.read_texts`
+    refuses, a prompt without tokens, an empty completion, two equal completions, a token without an embedding, a text
+    longer than the context; and a file without lines or without one of the two classes.
     """
-    source = Path(path)
-    if not source.is_file():
-        raise FileNotFoundError(f"no such file of preferences: {source}")
-    records = list(json_objects(source, read_text(source)))
-    if not records:
-        raise ValueError(f"{source} holds no preferences")
-    paired = "label" not in records[0][1] and "completion" not in records[0][1]
-    for line, record in records:
-        _check(record, PAIR_FIELDS if paired else EXAMPLE_FIELDS, f"{source}, line {line}")
-    encode = _Encoder(source, tokenizer, context, records)
-    if paired:
-        chosen, rejected = encode("chosen"), encode("rejected")
-        for one, other in zip(chosen, rejected, strict=True):
-            if one.completion == other.completion:
-                raise ValueError(f"{source}, line {one.line}: chosen and rejected are the same")
-        return Preferences(str(source), chosen, rejected, paired=True)
-    every = encode("completion")
-    good = [record["label"] for _, record in records]
-    chosen, rejected = (
-        tuple(example for example, label in zip(every, good, strict=True) if label is side) for side in (True, False)
-    )
-    return Preferences(str(source), chosen, rejected, paired=False)
-
-
-def _check(record: Mapping[str, Any], fields: Mapping[str, type], place: str) -> None:
-    """Every field is there with its type; further fields are left alone, but not those of the other format."""
-    for field, kind in fields.items():
-        if field not in record:
-            there = ", ".join(map(repr, record)) or "no field"
-            raise ValueError(f"{place}: no field {field!r} (this file has {', '.join(fields)}); the line has {there}")
-        if not isinstance(record[field], kind):
-            wanted = "a string" if kind is str else "true or false"
-            raise ValueError(f"{place}: field {field!r} must be {wanted}, got {type(record[field]).__name__}")
-    other = PAIR_FIELDS if fields is EXAMPLE_FIELDS else EXAMPLE_FIELDS
-    if foreign := sorted(record.keys() & (other.keys() - fields.keys())):
-        raise ValueError(
-            f"{place}: field {foreign[0]!r} in a file of {', '.join(fields)}: pairs and examples are mixed"
+    records = read_texts(path, texts)
+    if isinstance(records[0], PairOfTexts):
+        pairs = [_pair(record, texts, context) for record in records if isinstance(record, PairOfTexts)]
+        chosen, rejected = zip(*pairs, strict=True)
+        return Preferences(str(path), chosen, rejected, paired=True)
+    good = [record for record in records if isinstance(record, LabelledText)]
+    classes = (
+        tuple(
+            _example(record.place, record.line, *texts.split(record.prompt, record.completion, record.place), context)
+            for record in good if record.label is label
         )
+        for label in (True, False)
+    )  # fmt: skip
+    return Preferences(str(path), *classes, paired=False)
 
 
-class _Encoder:
-    """One column of completions in tokens, each with its prompt; prompts are tokenised once."""
+def _pair(record: PairOfTexts, texts: TextBoundaries, context: int) -> tuple[Example, Example]:
+    """Both completions after one prompt, which ends at the last border of tokens that the two texts share."""
+    sides = [texts.split(record.prompt, text, record.place) for text in (record.chosen, record.rejected)]
+    prompts = [prompt for prompt, _ in sides]
+    shared = next((i for i, (a, b) in enumerate(zip(*prompts, strict=False)) if a != b), min(map(len, prompts)))
+    if shared == 0:
+        raise ValueError(f"{record.place}: chosen and rejected share no token of their prompt")
+    one, other = (
+        _example(record.place, record.line, prompt[:shared], (*prompt[shared:], *completion), context)
+        for prompt, completion in sides
+    )
+    if one.completion == other.completion:
+        raise ValueError(f"{record.place}: chosen and rejected are the same")
+    return one, other
 
-    def __init__(
-        self, source: Path, tokenizer: Any, context: int, records: Sequence[tuple[int, dict[str, Any]]]
-    ) -> None:
-        if tokenizer.eos_token_id is None:
-            raise ValueError("the tokenizer has no end-of-text token: completions would have no end")
-        self.source, self.tokenizer, self.context, self.records = source, tokenizer, context, records
-        self.prompts = self._column("prompt")
 
-    def __call__(self, field: str) -> tuple[Example, ...]:
-        columns = zip(self.records, self.prompts, self._column(field), strict=True)
-        return tuple(self._example(line, prompt, ids, field) for (line, _), prompt, ids in columns)
-
-    def _column(self, field: str) -> list[list[int]]:
-        texts = [record[field] for _, record in self.records]
-        ids: list[list[int]] = self.tokenizer(texts, add_special_tokens=False)["input_ids"]
-        return ids
-
-    def _example(self, line: int, prompt: list[int], completion: list[int], field: str) -> Example:
-        place, begin, end = f"{self.source}, line {line}", self.tokenizer.bos_token_id, self.tokenizer.eos_token_id
-        if not completion:
-            raise ValueError(f"{place}: field {field!r} is empty")
-        if begin is not None and prompt[:1] != [begin]:
-            prompt = [begin, *prompt]
-        if not prompt:
-            raise ValueError(f"{place}: field 'prompt' is empty, and the tokenizer has no beginning-of-text token")
-        if completion[-1] != end:
-            completion = [*completion, end]
-        if (size := len(prompt) + len(completion)) > self.context:
-            raise ValueError(f"{place}: prompt and {field} have {size} tokens, the context {self.context}")
-        return Example(tuple(prompt), tuple(completion), line)
+def _example(place: str, line: int, prompt: Tokens, completion: Tokens, context: int) -> Example:
+    if (size := len(prompt) + len(completion)) > context:
+        raise ValueError(f"{place}: prompt and completion have {size} tokens, the context {context}")
+    return Example(prompt, completion, line)
 
 
 # the order of training

@@ -36,6 +36,11 @@ Shift = Literal["zero", "mismatched", "running_mean"]
 SHIFTS: dict[str, Shift] = {"kto": "mismatched", "bco": "running_mean"}
 
 
+Batch = tuple[Index, Index]
+#: How far policy and reference may be apart at step 0, nats per 100 of a text's own: float32, and bf16 on a GPU.
+_AGREE = (1e-4, 5e-2)
+
+
 @dataclass(frozen=True)
 class PreferenceTraining:
     """How to train.
@@ -172,6 +177,7 @@ def train_on_preferences(
     started = time.perf_counter()
     reference = _references(model, forward, data, others, min(config.batch, config.portion or config.batch))
     reference_seconds = time.perf_counter() - started
+    check_reference(model, data, forward, reference, plan[: -(-len(plan) // config.epochs)])
     schedule = Schedule(len(plan), config.rate, int(config.warmup * len(plan)), config.clip)
     batch_loss = _BatchLoss(model, data, others, forward, reference, how, config.portion)
     history = minimise(
@@ -266,6 +272,32 @@ def _references(
         logs = _in_rows(model, forward, data.examples, batch)
         chosen, rejected = logs[: len(data.chosen)], logs[len(data.chosen) :]
     return _Reference(chosen, rejected, _in_rows(model, forward, others, batch))
+
+
+@torch.no_grad()
+def check_reference(
+    model: Any, data: Preferences, forward: CompletionForward, reference: _Reference, batches: Sequence[Batch]
+) -> None:
+    """Policy and reference are the same before the first step, on every text of a pass, whatever its batch.
+
+    ValueError names the text whose log-probability depends on what else is in its batch (positions that are scaled by
+    the longest text, say): its log-ratio would not be 0 at the start, and mean nothing after.
+    """
+    for chosen, rejected in batches:
+        with autocast(forward.device):
+            policy = forward(model, *_both(data, chosen, rejected))
+        sides = zip(policy, (reference.chosen, reference.rejected), (chosen, rejected), strict=True)
+        for side, (now, all_before, rows) in zip((data.chosen, data.rejected), sides, strict=True):
+            before = all_before[torch.as_tensor(rows, device=all_before.device)]
+            room = _AGREE[forward.device.type == "cuda"] * (1.0 + before.abs() / 100.0)
+            off = (now - before).abs() > room
+            if bool(off.any()):
+                k = int(off.nonzero()[0])
+                raise ValueError(
+                    f"{data.source}, line {side[int(rows[k])].line}: its log-probability is {float(before[k]):.4f} "
+                    f"nats in one batch and {float(now[k]):.4f} in another: a {type(model).__name__} whose texts "
+                    "depend on each other cannot be its own reference"
+                )
 
 
 def _in_rows(model: Any, forward: CompletionForward, examples: Sequence[Example], batch: int) -> Tensor:

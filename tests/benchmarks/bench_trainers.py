@@ -39,6 +39,7 @@ from transformers.utils import logging
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # runs without the package installed, too
 
 from llm_validation.model.model import build, device
+from llm_validation.model.text_boundaries import TextBoundaries
 from llm_validation.preferences.data import Preferences, read_preferences
 from llm_validation.preferences.train import PreferenceTraining, train_on_preferences
 
@@ -91,7 +92,7 @@ class Bench:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "data.jsonl"
             path.write_text("\n".join(map(json.dumps, rows)))
-            self.data: Preferences = read_preferences(path, self.tokenizer, options.context)
+            self.data: Preferences = read_preferences(path, TextBoundaries.of(self.tokenizer), options.context)
         self.tokens = sum(map(len, self.data.examples))
 
     def model(self) -> Any:

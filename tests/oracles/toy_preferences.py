@@ -47,8 +47,8 @@ def naive(net: torch.nn.Module, example: Example) -> torch.Tensor:
     return sum((logs[first + k - 1, token] for k, token in enumerate(example.completion)), torch.zeros(()))
 
 
-PAIR = {"prompt": "w2 w3", "chosen": "w4", "rejected": "w5 w6"}
-GOOD, BAD = ({"prompt": "w2", "completion": "w7", "label": label} for label in (True, False))
+PAIR = {"prompt": "w2 w3", "chosen": " w4", "rejected": " w5 w6"}
+GOOD, BAD = ({"prompt": "w2", "completion": " w7", "label": label} for label in (True, False))
 
 
 def written(tmp_path: Path, *records: object) -> Path:

@@ -7,6 +7,7 @@ import pytest
 import torch
 from transformers import MistralConfig, MistralForCausalLM
 
+from llm_validation.model.text_boundaries import TextBoundaries
 from llm_validation.preferences.data import Example, Preferences, epoch_batches, mismatched, read_preferences
 from llm_validation.preferences.sequences import (
     TokenBatch,
@@ -23,7 +24,7 @@ CPU = torch.device("cpu")
 
 @pytest.fixture(scope="module")
 def tokenizer():
-    return word_tokenizer()
+    return TextBoundaries.of(word_tokenizer())
 
 
 # --- log-probabilities ------------------------------------------------------------------------------------------------
@@ -156,7 +157,7 @@ def test_pairs_and_examples_are_read(tmp_path, tokenizer):
     assert pairs.paired
     assert pairs.chosen == (Example((2, 3), (4, 0), 1), Example((2, 3), (4, 0), 3))
     assert pairs.rejected[0].completion == (5, 6, 0)
-    ended = {**GOOD, "completion": "w7 <end>"}  # a text that has its end already gets no second one
+    ended = {**GOOD, "completion": " w7 <end>"}  # a text that has its end already gets no second one
     examples = read_preferences(written(tmp_path, BAD, ended), tokenizer, CONTEXT)
     assert not examples.paired
     assert examples.chosen == (Example((2,), (7, 0), 2),)
@@ -166,15 +167,15 @@ def test_pairs_and_examples_are_read(tmp_path, tokenizer):
 BAD_INPUT = {
     "not json": ([PAIR, "{"], "line 2: not JSON"),
     "no object": (["[1]"], "line 1: not an object but list"),
-    "missing": ([{"prompt": "w2", "chosen": "w3"}], "line 1: no field 'rejected'.*the line has 'prompt', 'chosen'"),
-    "type": ([{**PAIR, "chosen": 3}], "line 1: field 'chosen' must be a string, got int"),
-    "label": ([GOOD, {**BAD, "label": 0}], "line 2: field 'label' must be true or false, got int"),
-    "mixed": ([PAIR, GOOD], "line 2: no field 'chosen'"),
+    "missing": ([{"prompt": "w2", "chosen": " w3"}], "line 1: no field 'rejected'.*the line has 'prompt', 'chosen'"),
+    "type": ([{**PAIR, "chosen": 3}], "line 1: field 'chosen' must be a string, or messages.*got 3"),
+    "label": ([GOOD, {**BAD, "label": 0}], "line 2: field 'label' must be true or false, got 0"),
+    "mixed": ([PAIR, GOOD], "line 2: field 'completion' in a file of prompt, chosen, rejected"),
     "both": ([{**PAIR, **GOOD}], "line 1: field 'chosen' in a file of prompt, completion, label"),
-    "same": ([PAIR, {**PAIR, "rejected": "w4"}], "line 2: chosen and rejected are the same"),
-    "empty completion": ([{**PAIR, "rejected": " "}], "line 1: field 'rejected' is empty"),
-    "empty prompt": ([{**PAIR, "prompt": ""}], "line 1: field 'prompt' is empty"),
-    "long": ([PAIR, {**PAIR, "rejected": "w5 " * 31}], "line 2: prompt and rejected have 34 tokens, the context 32"),
+    "same": ([PAIR, {**PAIR, "rejected": " w4"}], "line 2: chosen and rejected are the same"),
+    "empty completion": ([{**PAIR, "rejected": " "}], "line 1 has a completion without tokens"),
+    "empty prompt": ([{**PAIR, "prompt": ""}], "line 1 has an empty prompt"),
+    "long": ([PAIR, {**PAIR, "rejected": " w5" * 31}], "line 2: prompt and completion have 34 tokens, the context 32"),
     "one class": ([GOOD, GOOD], "has no rejected examples"),
     "nothing": ([" "], "holds no preferences"),
 }

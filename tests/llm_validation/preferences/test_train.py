@@ -12,6 +12,7 @@ import torch
 from llm_validation import losses
 from llm_validation.commands.align import align_main
 from llm_validation.model.model import load, save
+from llm_validation.model.text_boundaries import TextBoundaries
 from llm_validation.preferences.data import Preferences, epoch_batches, mismatched, read_preferences
 from llm_validation.preferences.train import PreferenceTraining, train_on_preferences, trainable
 from llm_validation.training.loop import TrainingDiverged
@@ -226,7 +227,7 @@ def test_the_command_trains_and_writes_a_model(tmp_path, capsys):
     assert record["options"] == {"kl_beta": 0.5}
     assert len(record["loss"]) == 4
     trained = load(tmp_path / "out").model
-    pair = read_preferences(data, tokenizer, CONTEXT)
+    pair = read_preferences(data, TextBoundaries.of(tokenizer), CONTEXT)
     gap = [naive(net, pair.chosen[0]) - naive(net, pair.rejected[0]) for net in (trained, model())]
     assert gap[0] > gap[1]
     assert align_main(["--method", "dpo", *arguments]) == 2

@@ -1,0 +1,124 @@
+"""Where a text begins and ends: one answer for training, generating and scoring, given by the tokenizer and the model.
+
+    begin   what the tokenizer itself puts before a text: <s>, <bos>, or nothing
+    border  prompt and completion are tokenised as one text; a token that reaches over the border belongs to the
+            completion, so that no text gains a blank or loses a merge at it
+    end     every token that the generation config or the tokenizer calls an end ends a response; training puts the
+            tokenizer's own where a completion has none
+    chat    messages become text by the tokenizer's own template, and nothing is added to what it writes
+
+Examples
+--------
+>>> from llm_validation.text.corpus import train_tokenizer
+>>> texts = TextBoundaries.of(train_tokenizer(["to be or not to be"], vocab_size=260))
+>>> prompt, completion = texts.split("to ", "be")
+>>> texts.tokenizer.decode(prompt), texts.tokenizer.decode(completion)
+('<|endoftext|>to ', 'be<|endoftext|>')
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+Tokens = tuple[int, ...]
+Message = Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class TextBoundaries:
+    """How a tokenizer, and the model it belongs to, begin and end a text.
+
+    tokenizer  of the tokenizers library, with offsets
+    begin      tokens before every text, () for none
+    ends       tokens that end a response; the first is what training puts there
+    size       rows of the model's embedding: tokens from there on cannot be read; None: not known
+    """
+
+    tokenizer: Any
+    begin: Tokens
+    ends: Tokens
+    size: int | None = None
+
+    @classmethod
+    def of(cls, tokenizer: Any, model: Any = None) -> TextBoundaries:
+        """Those of a tokenizer, and of a model where one is given. ValueError without any end-of-text token."""
+        plain, whole = (tokenizer("a", add_special_tokens=added)["input_ids"] for added in (False, True))
+        place = next((i for i in range(len(whole)) if whole[i : i + len(plain)] == plain), 0)
+        config = getattr(model, "generation_config", None)
+        said = getattr(config, "eos_token_id", None)
+        listed = [] if said is None else [said] if isinstance(said, int) else list(said)
+        ends = dict.fromkeys(end for end in (tokenizer.eos_token_id, *listed) if end is not None)
+        if not ends:
+            raise ValueError("the tokenizer has no end-of-text token: completions would have no end")
+        embedding = None if model is None else model.get_input_embeddings()
+        size = None if embedding is None else embedding.weight.shape[0]
+        return cls(tokenizer, tuple(whole[:place]), tuple(ends), size)
+
+    def prompt(self, text: str, place: str = "the prompt") -> Tokens:
+        """A prompt in tokens, its beginning included; ValueError, naming `place`, for one without tokens."""
+        tokens = self._begun(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+        return self._readable(tokens, place) if tokens else _refuse(place, "is empty, and the tokenizer begins no text")
+
+    def split(self, prompt: str, completion: str, place: str = "the text") -> tuple[Tokens, Tokens]:
+        """(prompt, completion) in tokens, each at least one: the text prompt + completion, cut at their border.
+
+        ValueError, naming `place`: an empty completion; a prompt without a token before the border; a token that the
+        model has no embedding of.
+        """
+        if not completion:
+            _refuse(place, "has an empty completion")
+        whole = self.tokenizer(prompt + completion, add_special_tokens=False, return_offsets_mapping=True)
+        ids, ends_at = whole["input_ids"], [end for _, end in whole["offset_mapping"]]
+        border = next((i for i, end in enumerate(ends_at) if end > len(prompt)), len(ids))
+        first = self._begun(ids[:border])
+        if not first:
+            _refuse(place, "has an empty prompt, and the tokenizer begins no text")
+        rest = tuple(ids[border:])
+        if not rest:
+            _refuse(place, "has a completion without tokens")
+        rest = rest if rest[-1] in self.ends else (*rest, self.ends[0])
+        self._readable((*first, *rest), place)
+        return first, rest
+
+    def chat(self, messages: Sequence[Message], completion: Sequence[Message] = ()) -> tuple[str, str]:
+        """(prompt, completion) as texts by the chat template; of a prompt alone the completion is ''.
+
+        ValueError: a tokenizer without a template, or one that writes a conversation and its beginning differently.
+        """
+        if not getattr(self.tokenizer, "chat_template", None):
+            raise ValueError("the tokenizer has no chat template: messages cannot become a text")
+        before = self._render(messages, add_generation_prompt=True)
+        if not completion:
+            return before, ""
+        whole = self._render([*messages, *completion], add_generation_prompt=False)
+        if not whole.startswith(before):
+            before = self._render(messages, add_generation_prompt=False)
+        if not whole.startswith(before):
+            raise ValueError("the chat template writes a prompt differently when its answer follows")
+        return before, self._ended(whole[len(before) :])
+
+    def _render(self, messages: Sequence[Message], **options: Any) -> str:
+        text: str = self.tokenizer.apply_chat_template(list(messages), tokenize=False, **options)
+        return text
+
+    def _ended(self, text: str) -> str:
+        """Without the blanks that a template writes after an end token."""
+        bare = text.rstrip()
+        marks = tuple(self.tokenizer.convert_ids_to_tokens(list(self.ends)))
+        return bare if bare.endswith(marks) else text
+
+    def _begun(self, ids: Sequence[int]) -> Tokens:
+        """With the tokenizer's beginning, where a template has not written it already."""
+        begun = tuple(ids[: len(self.begin)]) == self.begin
+        return tuple(ids) if begun else (*self.begin, *ids)
+
+    def _readable(self, tokens: Tokens, place: str) -> Tokens:
+        if self.size is not None and max(tokens) >= self.size:
+            _refuse(place, f"has token {max(tokens)}, beyond the model's {self.size} embeddings")
+        return tokens
+
+
+def _refuse(place: str, what: str) -> Tokens:
+    raise ValueError(f"{place} {what}")

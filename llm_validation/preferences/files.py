@@ -1,0 +1,184 @@
+"""Files of preferences as people have them: pairs or labelled examples, as texts or as messages.
+
+    {"prompt": …, "chosen": …, "rejected": …}     pairs: two completions of one prompt
+    {"chosen": …, "rejected": …}                  whole texts: what both begin with is the prompt
+    {"prompt": …, "completion": …, "label": true} examples: one completion, good or bad
+
+A text is a string or a list of messages {"role", "content"}, which the tokenizer's chat template turns into one; of
+messages without a prompt of their own the prompt is what comes before the last answer. Further fields are left alone.
+The form is that of the first line, for all lines: .jsonl or .json (.gz too), .csv, .parquet.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from llm_validation.model.text_boundaries import Message, TextBoundaries
+from llm_validation.text.corpus import json_objects, read_text
+
+#: A line of a transcript after which the assistant speaks: the prompt ends there at the latest.
+ANSWERS = "\n\nAssistant:"
+PAIRS, EXAMPLES = ("prompt", "chosen", "rejected"), ("prompt", "completion", "label")
+
+
+@dataclass(frozen=True)
+class PairOfTexts:
+    """Two completions of a prompt; `place` is the file and line, for messages."""
+
+    place: str
+    line: int
+    prompt: str
+    chosen: str
+    rejected: str
+
+
+@dataclass(frozen=True)
+class LabelledText:
+    """A completion of a prompt, and whether it is good."""
+
+    place: str
+    line: int
+    prompt: str
+    completion: str
+    label: bool
+
+
+def read_texts(path: str | Path, texts: TextBoundaries) -> list[PairOfTexts | LabelledText]:
+    """All records of a file, in order, at least one.
+
+    FileNotFoundError; ValueError names file, line and field: not JSON, a field that is missing or of another type,
+    pairs and examples mixed, messages without a chat template or that do not share their prompt, a file without lines.
+    """
+    source = Path(path)
+    if not source.is_file():
+        raise FileNotFoundError(f"no such file of preferences: {source}")
+    records = records_of(source)
+    if not records:
+        raise ValueError(f"{source} holds no preferences")
+    paired = "label" not in records[0][1] and "completion" not in records[0][1]
+    read = _pair if paired else _example
+    return [read(record, texts, f"{source}, line {line}", line) for line, record in records]
+
+
+def records_of(source: Path) -> list[tuple[int, dict[str, Any]]]:
+    """(line, record) of a table or of JSON objects; of a table the header is line 1. ValueError names what is wrong."""
+    suffixes = [suffix for suffix in source.suffixes if suffix != ".gz"]
+    if suffixes[-1:] in ([".csv"], [".parquet"]):
+        import pandas as pd
+
+        try:
+            table = pd.read_csv(source, keep_default_na=False) if suffixes[-1] == ".csv" else pd.read_parquet(source)
+        except (ValueError, OSError, ImportError) as error:
+            raise ValueError(f"{source} cannot be read as a table: {error}") from None
+        return [(line, dict(record)) for line, record in enumerate(table.to_dict("records"), start=2)]
+    text = read_text(source)
+    if suffixes[-1:] == [".json"] and text.lstrip().startswith("["):
+        try:
+            listed = json.loads(text)
+        except ValueError as error:
+            raise ValueError(f"{source} is not JSON: {error}") from None
+        odd = [number for number, record in enumerate(listed, start=1) if not isinstance(record, dict)]
+        if odd:
+            raise ValueError(f"{source}, entry {odd[0]}: an object is expected")
+        return list(enumerate(listed, start=1))
+    return list(json_objects(source, text))
+
+
+def _pair(record: Mapping[str, Any], texts: TextBoundaries, place: str, line: int) -> PairOfTexts:
+    _refuse_foreign(record, EXAMPLES, PAIRS, place)
+    chosen, rejected = (_text_of(record, field, place) for field in ("chosen", "rejected"))
+    if isinstance(chosen, str) != isinstance(rejected, str):
+        raise ValueError(f"{place}: one of 'chosen' and 'rejected' is a text and the other is messages")
+    if isinstance(chosen, str) and isinstance(rejected, str):
+        if "prompt" not in record:
+            prompt = _common(chosen, rejected)
+            return PairOfTexts(place, line, prompt, chosen[len(prompt) :], rejected[len(prompt) :])
+        return PairOfTexts(place, line, _prompt_text(record, texts, place), chosen, rejected)
+    before, sides = _conversation(record, [chosen, rejected], place)  # type: ignore[list-item]
+    one, other = (_chat(texts, before, side, place) for side in sides)
+    return PairOfTexts(place, line, one[0], one[1], other[1])
+
+
+def _example(record: Mapping[str, Any], texts: TextBoundaries, place: str, line: int) -> LabelledText:
+    _refuse_foreign(record, PAIRS, EXAMPLES, place)
+    if not isinstance(record.get("label"), bool):
+        there = f"got {record['label']!r}" if "label" in record else "there is none"
+        raise ValueError(f"{place}: field 'label' must be true or false, {there}")
+    completion = _text_of(record, "completion", place)
+    if isinstance(completion, str):
+        return LabelledText(place, line, _prompt_text(record, texts, place), completion, record["label"])
+    before, (side,) = _conversation(record, [completion], place)
+    prompt, answer = _chat(texts, before, side, place)
+    return LabelledText(place, line, prompt, answer, record["label"])
+
+
+def _refuse_foreign(record: Mapping[str, Any], other: Sequence[str], own: Sequence[str], place: str) -> None:
+    """Pairs and examples in one file are a mistake somewhere."""
+    foreign = sorted(set(record) & (set(other) - set(own)))
+    if foreign:
+        raise ValueError(f"{place}: field {foreign[0]!r} in a file of {', '.join(own)}: pairs and examples are mixed")
+
+
+def _text_of(record: Mapping[str, Any], field: str, place: str) -> str | list[Message]:
+    """A field that is a string or messages."""
+    if field not in record:
+        raise ValueError(f"{place}: no field {field!r}; the line has {', '.join(map(repr, record)) or 'no field'}")
+    value = record[field]
+    if isinstance(value, str):
+        return value
+    turns = isinstance(value, Sequence) and len(value) > 0 and all(isinstance(turn, Mapping) for turn in value)
+    if not turns or not all(isinstance(turn.get(name), str) for turn in value for name in ("role", "content")):
+        raise ValueError(
+            f"{place}: field {field!r} must be a string, or messages with role and content, got {_shown(value)}"
+        )
+    return list(value)
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}…"
+
+
+def _prompt_text(record: Mapping[str, Any], texts: TextBoundaries, place: str) -> str:
+    """A prompt beside completions that are strings."""
+    prompt = _text_of(record, "prompt", place)
+    return prompt if isinstance(prompt, str) else _chat(texts, prompt, [], place)[0]
+
+
+def _conversation(
+    record: Mapping[str, Any], sides: list[list[Message]], place: str
+) -> tuple[list[Message], list[list[Message]]]:
+    """(messages before, the answers) of one or two conversations that begin alike."""
+    prompt = record.get("prompt")
+    if isinstance(prompt, str) or prompt is None:
+        before = sides[0][:-1]
+        if not before:
+            raise ValueError(f"{place}: the messages hold an answer and no prompt")
+        if any(side[:-1] != before for side in sides):
+            raise ValueError(f"{place}: the conversations differ before their last message")
+        if isinstance(prompt, str) and prompt not in (turn["content"] for turn in before):
+            raise ValueError(f"{place}: field 'prompt' is none of the messages before the answer")
+        return before, [side[-1:] for side in sides]
+    listed = _text_of(record, "prompt", place)
+    assert not isinstance(listed, str)
+    return listed, [side[len(listed) :] if side[: len(listed)] == listed else side for side in sides]
+
+
+def _chat(texts: TextBoundaries, before: Sequence[Message], side: Sequence[Message], place: str) -> tuple[str, str]:
+    try:
+        return texts.chat(before, side)
+    except ValueError as error:
+        raise ValueError(f"{place}: {error}") from None
+
+
+def _common(one: str, other: str) -> str:
+    """What two texts begin with, up to the last answer's beginning, else to the last blank."""
+    same = next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
+    shared = one[:same]
+    if ANSWERS in shared:
+        return shared[: shared.rindex(ANSWERS) + len(ANSWERS)]
+    return shared[: max(shared.rfind(" "), shared.rfind("\n")) + 1].rstrip(" ")
