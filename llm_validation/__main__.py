@@ -16,6 +16,7 @@ commands (each says more with --help):
     python -m llm_validation conform MODULE:FUNCTION LOSS  what another loss does differently from ours
     python -m llm_validation generate …                    Best-of-N and Speculative Rejection on a model of yours
     python -m llm_validation merge INTO PART…              bring the rows of slices together
+    python -m llm_validation real                          a model that others trained, and real people
 
 A plan is printed first: what is to be done, and how long that took where it was recorded. Rows go to
 llm_validation/results/PROFILE, or PROFILE-SIZE at another size than the profile's own (or --results DIR). Finished jobs
@@ -43,6 +44,7 @@ COMMANDS = {
     "conform": ("llm_validation.commands.conform", "conform_main"),
     "generate": ("llm_validation.commands.generate", "generate_main"),
     "merge": ("simulate.rows.merge", "merge_main"),
+    "real": ("llm_validation.commands.real", "real_main"),
 }
 
 

@@ -112,7 +112,7 @@ def train_stacked(tasks: Sequence[Task]) -> list[Trained]:
         raise ValueError(f"{first.name}: tasks of different shapes cannot be stacked")
     readers = [task.reader for task in tasks]
     stack = Stacked(readers) if len(tasks) > 1 else None
-    trained = _minimise(stack or readers[0], readers, tasks)
+    trained = minimise_tasks(stack or readers[0], readers, tasks)
     if stack is not None:
         stack.write_back()
     del stack
@@ -134,7 +134,7 @@ def train_sharded(task: Task) -> Trained:
     divided = replace(task, model=copy.deepcopy(task.model), head=None if task.head is None else task.head.clone())
     reader = divided.reader
     shard(reader, divided.model.base_model)
-    trained = _minimise(reader, [reader], [divided], alone=False)[0]
+    trained = minimise_tasks(reader, [reader], [divided], alone=False)[0]
     reshard(reader)
     with torch.no_grad():
         own = dict(task.reader.named_parameters())
@@ -143,7 +143,7 @@ def train_sharded(task: Task) -> Trained:
     return trained
 
 
-def _minimise(
+def minimise_tasks(
     module: nn.Module, readers: Sequence[Reader], tasks: Sequence[Task], *, alone: bool = True
 ) -> list[Trained]:
     """Train a module that reads the trees of all tasks at once; not `alone`: other processes take part."""

@@ -183,13 +183,17 @@ def states_at(base: Any, tokens: Tensor, positions: Tensor, visible: Tensor, nod
 
     tokens, positions (P, L) and visible (P, L, L) as in `PrefixTrie`.
     """
-    dtype = next(base.parameters()).dtype
-    mask = torch.zeros(visible.shape, dtype=dtype, device=visible.device)
-    mask = mask.masked_fill(~visible, torch.finfo(dtype).min)
+    mask = additive_mask(visible, next(base.parameters()).dtype)
     states: Tensor = base(
-        input_ids=tokens, attention_mask=mask[:, None], position_ids=positions, use_cache=False
+        input_ids=tokens, attention_mask=mask, position_ids=positions, use_cache=False
     ).last_hidden_state
     return states[node[:, 0], node[:, 1]]
+
+
+def additive_mask(visible: Tensor, dtype: torch.dtype) -> Tensor:
+    """(P, 1, L, L) what attention adds to its scores: nothing where a position is seen, the least number elsewhere."""
+    mask = torch.zeros(visible.shape, dtype=dtype, device=visible.device)
+    return mask.masked_fill(~visible, torch.finfo(dtype).min)[:, None]
 
 
 def last_nodes(trie: PrefixTrie) -> Tensor:

@@ -34,10 +34,10 @@ def tiny_tokenizer():
 def write_gguf(path: Path, seed: int = 0):
     """Write it; the model and the tokenizer that it holds."""
     tokenizer = tiny_tokenizer()
-    model = build("smoke", len(tokenizer), context=64, seed=seed)
+    model = build("smoke", len(tokenizer), context=256, seed=seed)
     config, writer = model.config, gguf.GGUFWriter(path, "llama")
     writer.add_block_count(config.num_hidden_layers)
-    writer.add_context_length(64)
+    writer.add_context_length(256)
     writer.add_embedding_length(config.hidden_size)
     writer.add_feed_forward_length(config.intermediate_size)
     writer.add_head_count(config.num_attention_heads)

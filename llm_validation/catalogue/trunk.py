@@ -1,0 +1,167 @@
+"""Training a part of a large model on a catalogue: its top blocks, low-rank additions, or all weights.
+
+A catalogue is the whole batch in every step, so the activations below the trained blocks are constants: the trunk runs
+once over the packed trees, and a step costs the top blocks and the output head on the trees' inner nodes. It is the
+same gradient as through the whole model, exactly.
+
+Every way here copies what it trains; the model itself is left as it is.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from llm_validation.catalogue.train import Task, Trained, Trainer, minimise_tasks, train_one
+from llm_validation.catalogue.trie import PrefixTrie, additive_mask, last_nodes, log_policy_of_logits, node_states
+from llm_validation.model.sharding import decoder_layers
+
+#: Largest difference, relative to the largest state, between a trunk with its top blocks and the model as a whole.
+SAME_STATES = 1e-4
+
+
+def trainer_of(how: str) -> Trainer:
+    """The trainer for `all`, `top:K` (the top K blocks and the last norm) or `lora:R` (rank R on all linear layers).
+
+    ValueError for other words, or a number that is not at least one.
+    """
+    name, _, number = how.partition(":")
+    if how == "all":
+        return train_copy
+    if name not in ("top", "lora") or not number.isdigit() or int(number) < 1:
+        raise ValueError(f"{how!r} is not a way to train: it is all, top:K or lora:R, K and R at least 1")
+    return Top(int(number)) if name == "top" else partial(train_lora, rank=int(number))
+
+
+def train_copy(task: Task) -> Trained:
+    """Train all weights of a copy."""
+    return train_one(replace(task, model=copy.deepcopy(task.model)))
+
+
+def train_lora(task: Task, rank: int) -> Trained:
+    """Train low-rank additions to all linear layers but the output head (Hu et al., arXiv 2106.09685), by peft."""
+    try:
+        import peft
+    except ImportError as error:
+        raise ValueError("lora needs the package peft: pip install 'alignment-theory[real]'") from error
+    model = copy.deepcopy(task.model).requires_grad_(False)
+    with torch.random.fork_rng(devices=[]):  # its first matrices come from the global state
+        torch.manual_seed(0)
+        peft.inject_adapter_in_model(
+            peft.LoraConfig(r=rank, lora_alpha=2 * rank, target_modules="all-linear", exclude_modules="lm_head"), model
+        )
+    return train_one(replace(task, model=model))
+
+
+class TopBlocks(nn.Module):
+    """The last K blocks and the norm above them, as copies; states (N, H) at nodes from the trunk's states."""
+
+    def __init__(self, base: Any, k: int, trunk: Tensor) -> None:
+        super().__init__()
+        self.blocks = copy.deepcopy(nn.ModuleList(decoder_layers(base)[-k:])).requires_grad_(True)
+        self.norm = copy.deepcopy(base.norm).requires_grad_(True)
+        self.fixed = (base.rotary_emb, trunk)  # a tuple: nothing of it is trained
+
+    def forward(self, rows: Tensor, positions: Tensor, visible: Tensor, node: Tensor) -> Tensor:
+        """rows (P, L) number the trunk's states; the others as in `PrefixTrie`."""
+        rotary, trunk = self.fixed
+        states = trunk[rows]
+        mask, turned = additive_mask(visible, states.dtype), rotary(states, positions)
+        for block in self.blocks:
+            states = block(
+                states, attention_mask=mask, position_ids=positions, position_embeddings=turned, use_cache=False
+            )
+        result: Tensor = self.norm(states)[node[:, 0], node[:, 1]]
+        return result
+
+
+class TopPolicy(nn.Module):
+    """A `passes.Reader` of log π (P, A + 1): top blocks, then the model's own output head, which stays as it is."""
+
+    def __init__(self, top: TopBlocks, head: Tensor) -> None:
+        super().__init__()
+        self.top, self.head = top, (head.detach(),)
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        return (self.top(*inputs) @ self.head[0].T).float()
+
+    def nodes(self, trie: PrefixTrie) -> Tensor:
+        return trie.node
+
+    def finish(self, outputs: Tensor, trie: PrefixTrie) -> Tensor:
+        return log_policy_of_logits(outputs, trie)
+
+
+class TopReward(nn.Module):
+    """A `passes.Reader` of rewards (P, A): top blocks, then a trained scalar head."""
+
+    def __init__(self, top: TopBlocks, head: Tensor) -> None:
+        super().__init__()
+        self.top, self.head = top, nn.Parameter(head)
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        return (self.top(*inputs).float() * self.head).sum(-1, keepdim=True)
+
+    def nodes(self, trie: PrefixTrie) -> Tensor:
+        return trie.node[last_nodes(trie).flatten()]
+
+    def finish(self, outputs: Tensor, trie: PrefixTrie) -> Tensor:
+        return outputs.view(trie.n_prompts, trie.n_responses)
+
+
+class Top:
+    """The trainer of `top:K`. It keeps the last trunk that it ran: the next run on the same trees begins at once."""
+
+    def __init__(self, k: int) -> None:
+        self.k = k
+        self.kept: tuple[Any, Tensor, Tensor] | None = None
+
+    def __call__(self, task: Task) -> Trained:
+        top = TopBlocks(task.model.base_model, self.k, self.trunk(task.model, task.trie))
+        if task.head is None:
+            reader: Any = TopPolicy(top, task.model.get_output_embeddings().weight)
+        else:
+            reader = TopReward(top, task.head)
+        rows = torch.arange(task.trie.tokens.numel(), device=task.trie.tokens.device).view(task.trie.tokens.shape)
+        return minimise_tasks(reader, [reader], [replace(task, trie=replace(task.trie, tokens=rows))])[0]
+
+    def trunk(self, model: Any, trie: PrefixTrie) -> Tensor:
+        """(P·L, H) states below the trained blocks. ValueError for a model that is not built as this needs it."""
+        if self.kept is not None and self.kept[0] is model and torch.equal(self.kept[1], trie.tokens):
+            return self.kept[2]
+        base, layers = model.base_model, decoder_layers(model.base_model)
+        if not hasattr(base, "norm") or not hasattr(base, "rotary_emb") or self.k > len(layers):
+            raise ValueError(
+                f"top:{self.k} needs a model of Llama's build with that many blocks, and {type(model).__name__} has "
+                f"{len(layers)}; train all or lora:R"
+            )
+        seen: list[Tensor] = []
+        with torch.no_grad(), _noting(layers[-self.k], seen):
+            whole = node_states(model, trie)
+            trunk = seen[0].flatten(0, 1)
+            rows = torch.arange(len(trunk), device=trunk.device).view(trie.tokens.shape)
+            apart = TopBlocks(base, self.k, trunk)(rows, trie.positions, trie.visible, trie.node) - whole
+        if not float(apart.abs().max()) <= SAME_STATES * float(whole.abs().max()):
+            raise ValueError(f"the top {self.k} blocks of {type(model).__name__} on its trunk are not the whole model")
+        self.kept = (model, trie.tokens, trunk)
+        return trunk
+
+
+class _noting:
+    """Note the states that go into a block while the context is open."""
+
+    def __init__(self, block: nn.Module, into: list[Tensor]) -> None:
+        take: Callable[..., None] = lambda _, args, kwargs: into.append(args[0] if args else kwargs["hidden_states"])
+        self.hook = block.register_forward_pre_hook(take, with_kwargs=True)
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, *_: object) -> None:
+        self.hook.remove()

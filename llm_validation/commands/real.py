@@ -1,0 +1,235 @@
+"""The command that measures a model that others trained, SmolLM2-135M-Instruct where no other is named.
+
+    python -m llm_validation real                       all of it; run it again to go on
+    python -m llm_validation real --minutes 9           start nothing new after nine minutes
+    python -m llm_validation real --first-part          two prompts, one seed, five methods: some minutes
+    python -m llm_validation real --ratings FILE        other people's ratings as responses
+
+Rows go to llm_validation/results/smollm2 (or --results DIR), job by job; finished jobs are skipped. In the end every
+check that has rows is printed with its verdict.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from llm_validation.catalogue.measured import item_answers, measured, own_answers
+from llm_validation.catalogue.reference import Reference
+from llm_validation.catalogue.texts import Encoded
+from llm_validation.catalogue.trunk import trainer_of
+from llm_validation.claims.real import REAL
+from llm_validation.model.fetch import CannotFetch
+from llm_validation.model.model import Loaded, device, load
+from llm_validation.recorded import pool
+from llm_validation.runs.people import check_people
+from llm_validation.runs.real import RUNS, people
+from llm_validation.training.schedule import Schedule
+from simulate.options import add_people_options
+from simulate.people.population import People, chosen_people
+from simulate.rows.grid import Execution, Job, in_time, run_jobs
+from simulate.rows.measurement import Measurement
+from simulate.rows.merge import check_folder
+from simulate.rows.reach import ROOT
+from simulate.rows.store import locked, make_stamp, read_rows
+from theory.claim import parse_setting, verdict
+
+#: Asked in the model's own chat template: questions with short answers.
+PROMPTS = (
+    "Suggest a name for a small cat.",
+    "Describe the sea in three words.",
+    "Give me a short motto for a school.",
+    "What should I cook tonight? Answer in three words.",
+    "Say good morning in a friendly way.",
+    "Name a good present for a child.",
+    "What colour suits a quiet room?",
+    "Who was a great painter? Just the name.",
+)
+#: Asked before a list of items, one for each bt_beta: the same words would have the same law.
+QUESTIONS = (
+    "Which of these would you choose?", "Which one of these do you like best?", "Pick one of these, please:",
+    "What is your favourite among these?", "If you had to take one of these, which would it be?",
+)  # fmt: skip
+FIRST_PART = ("pro", "rdro", "kldo", "dpo one pair", "nlhf")
+#: What a job's rows depend on.
+MODULES = ("llm_validation.runs.real", "llm_validation.catalogue.measured", "llm_validation.catalogue.trunk")
+PACKAGES = ("numpy", "scipy", "torch", "transformers", "tokenizers", "gguf")
+BETAS = (1.0, 5.0, 10.0)
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much is trained: prompts, responses and their most tokens, seeds, steps and rate, what is trained, runs."""
+
+    prompts: int
+    responses: int
+    tokens: int
+    seeds: int
+    schedule: Schedule
+    train: str
+    runs: tuple[str, ...]
+
+
+@dataclass(eq=False)
+class Workshop:
+    """The model, and the references measured on it, each when it is first asked for; the last one is kept."""
+
+    loaded: Loaded
+    size: Size
+    folder: Path
+    crowd: People
+    about: dict[str, str | int]
+    betas: tuple[float, ...]
+    kept: dict[str, Reference] = field(default_factory=dict)
+
+    def own(self, seed: int) -> Reference:
+        """The reference of the model's own answers of a seed; the answers are kept in the folder."""
+        path = self.folder / "answers" / f"{self.size.prompts}x{self.size.responses}-{self.size.tokens}-{seed}.json"
+        if not path.exists():
+            found = own_answers(self.loaded, PROMPTS[: self.size.prompts], self.size.responses, self.size.tokens, seed)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps({"prompts": found.prompts, "responses": found.responses}) + "\n")
+        return self._measured(f"own {seed}", seed, lambda: _read_encoded(path))
+
+    def items(self, seed: int) -> Reference:
+        """The reference of the people's items."""
+        questions = QUESTIONS[: len(self.betas)]
+        return self._measured("items", seed, lambda: item_answers(self.loaded, questions, self.crowd.rated.items))
+
+    def _measured(self, name: str, seed: int, encoded: Callable[[], Encoded]) -> Reference:
+        if name not in self.kept:
+            self.kept.clear()
+            self.kept[name] = measured(
+                self.loaded, encoded(), seed=seed, schedule=self.size.schedule, trainer=trainer_of(self.size.train)
+            )
+        return self.kept[name]
+
+    def jobs(self) -> list[Job]:
+        """All jobs, a seed after another."""
+        found = []
+        for seed in range(self.size.seeds):
+            for name in self.size.runs:
+                call = partial(self._people, seed) if name == "people" else partial(self._run, name, seed)
+                found.append(Job(name, seed, call, MODULES, self.crowd.rated.name if name == "people" else ""))
+        return found
+
+    def _run(self, name: str, seed: int) -> Iterable[Measurement]:
+        return RUNS[name](self.own(seed))
+
+    def _people(self, seed: int) -> Iterable[Measurement]:
+        return people(self.items(seed), self.crowd, self.about, self.betas)
+
+
+def _read_encoded(path: Path) -> Encoded:
+    kept = json.loads(path.read_text())
+    responses = tuple(tuple(tuple(tokens) for tokens in own) for own in kept["responses"])
+    return Encoded(tuple(tuple(tokens) for tokens in kept["prompts"]), responses)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m llm_validation real", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--model", default="smollm2", help="name, folder or .gguf file of a causal language model")
+    parser.add_argument("--train", help="top:K blocks, lora:R or all; top:2 by default, all on a GPU")
+    parser.add_argument("--prompts", type=int, default=len(PROMPTS), help=f"at most {len(PROMPTS)}")
+    parser.add_argument("--responses", type=int, default=6, help="the model's own answers to each prompt, at least 5")
+    parser.add_argument("--tokens", type=int, default=8, help="most tokens of an answer, its end included")
+    parser.add_argument("--seeds", type=int, help="3 by default, 5 on a GPU")
+    parser.add_argument("--steps", type=int, default=100, help="of every training")
+    parser.add_argument("--rate", type=float, default=3e-4, help="largest learning rate")
+    parser.add_argument("--minutes", type=float, help="start no job after so many minutes")
+    parser.add_argument("--results", type=Path, help="folder for rows")
+    parser.add_argument("--commit", help="the commit to note where there is no git")
+    parser.add_argument("--first-part", action="store_true", help="two prompts, one seed, five methods; where the "
+                        "model cannot be had this is said, and is no error")  # fmt: skip
+    add_people_options(parser, None)
+    return parser
+
+
+def size_of(options: argparse.Namespace) -> Size:
+    """What the options ask for. ValueError names what there is not."""
+    on_gpu = device().type == "cuda"
+    if not 1 <= options.prompts <= len(PROMPTS):
+        raise ValueError(f"--prompts {options.prompts} must be between 1 and {len(PROMPTS)}")
+    if options.responses < 5:
+        raise ValueError(f"--responses {options.responses} must be at least 5: four are paired, others are not")
+    schedule = Schedule(steps=options.steps, rate=options.rate, record=max(1, options.steps // 10))
+    train = options.train or ("all" if on_gpu else "top:2")
+    trainer_of(train)
+    if options.first_part:
+        return Size(2, options.responses, options.tokens, 1, schedule, train, FIRST_PART)
+    seeds = options.seeds or (5 if on_gpu else 3)
+    return Size(options.prompts, options.responses, options.tokens, seeds, schedule, train, (*RUNS, "people"))
+
+
+def measure(options: argparse.Namespace) -> int:
+    """Run what is left, and print what there is; how many jobs are left. ValueError or OSError for bad input."""
+    started, size = time.monotonic(), size_of(options)
+    crowd, about = chosen_people(options, 0)
+    betas = tuple(options.bt_beta or BETAS)
+    check_people(crowd)
+    if len(betas) > len(QUESTIONS):
+        raise ValueError(f"--bt-beta has {len(betas)} values, and there are {len(QUESTIONS)} questions")
+    loaded = load(options.model)
+    model: Any = loaded.model
+    model.to(device()).requires_grad_(False)
+    name = "smollm2-first" if options.first_part else "smollm2"
+    folder = options.results or ROOT / "llm_validation" / "results" / name
+    config: dict[str, object] = {"base": str(options.model), "betas": betas, **_plain(size)}
+    where = torch.cuda.get_device_name() if device().type == "cuda" else None
+    stamp = make_stamp("real", config, packages=PACKAGES, device=where, commit=options.commit)
+    check_folder(folder, stamp, recompute=True)
+    shop = Workshop(loaded, size, folder, crowd, about, betas)
+    deadline = None if options.minutes is None else started + 60.0 * options.minutes
+    with locked(folder):
+        left = run_jobs(shop.jobs(), folder, stamp, Execution(may_start=in_time(deadline)), label="real")
+    for line in verdicts(folder):
+        print(line)
+    print(f"rows in {folder}, {time.monotonic() - started:.0f} s{f'; {left} jobs are left' if left else ''}")
+    return left
+
+
+def _plain(size: Size) -> dict[str, object]:
+    return {**vars(size), "schedule": vars(size.schedule)}
+
+
+def verdicts(folder: Path) -> list[str]:
+    """Every check with rows, in a line: estimate, prediction, verdict."""
+    rows, lines = read_rows(folder), []
+    for claim, checks in REAL.items():
+        for check in checks:
+            own = [row for row in rows if (row.claim, row.check) == (claim, check.name)]
+            for key in sorted({row.setting for row in own}):
+                here = [row for row in own if row.setting == key]
+                estimate, error = pool([row.estimate for row in here], [row.stderr for row in here])
+                predicted = check.predict(parse_setting(key))
+                said = verdict(check, predicted, estimate, error)
+                seeds = f"{len(here)} seed{'s' if len(here) > 1 else ''}"
+                lines.append(f"{claim}.{check.name} {key}: {estimate:.4g} (theory {predicted:.4g}, {seeds}) {said}")
+    return lines
+
+
+def real_main(arguments: Sequence[str]) -> int:
+    """The command line; returns the exit status: 2 for bad input, which is said on standard error."""
+    options = _parser().parse_args(arguments)
+    try:
+        measure(options)
+    except CannotFetch as error:
+        print(f"real: {error}", file=sys.stderr)
+        if not options.first_part:
+            return 2
+        print("the model that others trained cannot be had here: its recorded rows stand for it", file=sys.stderr)
+    except (ValueError, OSError) as error:
+        print(f"real: {error}", file=sys.stderr)
+        return 2
+    return 0

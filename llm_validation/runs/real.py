@@ -1,0 +1,268 @@
+"""What is measured on a model that others trained: the methods' laws, predicted from its measured reference.
+
+Off the catalogue takes up the normalisation: where responses have e^−10 and less, a policy's constraint Σπ = 1 does not
+bind and the minimisers over all functions are attained as they stand. Predictions are the constrained optima on
+responses and off all the same, which covers both cases. RLHF, NLHF and DPO on comparisons are judged as a choice among
+the catalogue's answers (`measured.on_the_catalogue`).
+
+Shapes: P prompts, A responses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from llm_validation.catalogue.measured import on_the_catalogue, one_word_apart
+from llm_validation.catalogue.reference import Reference, conditional, measure_reference, total_variation
+from llm_validation.catalogue.train import Trained
+from llm_validation.claims.real import DIFFERENCE, DISPLACED, PAIR, RATIO_CLAIM, WEIGHT
+from llm_validation.claims.settings import POOLED_SHARE, RDRO_ALPHA
+from llm_validation.losses import pairs
+from llm_validation.runs.comparisons import Situation, dpo_objective
+from llm_validation.runs.proximal import Table, merge
+from llm_validation.runs.unpaired import Classes, expectation
+from simulate.montecarlo import generator
+from simulate.people.population import People
+from simulate.rows.measurement import Measurement, measurement
+from simulate.users import sample_comparisons
+from theory.bradley_terry import Population, fit_rewards, product_pairs
+from theory.density_ratio.policies import constrained_optimum
+from theory.distortion.measure import distortion
+from theory.divergences.policies import fixed_constant_optimum
+from theory.policy import nash, rewards
+from theory.validate import Array
+
+#: Draws per prompt and class; comparisons per prompt; users of a drawn population.
+DRAWS, COMPARISONS, USERS = 10**6, 10**6, 5
+
+
+def level_rows(claim: str, method: str, reached: Array, predicted: Array) -> list[Measurement]:
+    """Largest error of log-ratios (P, A), nats, and the slope of the measured on the predicted ones."""
+    error = np.abs(reached - predicted)
+    p, y = np.unravel_index(int(error.argmax()), error.shape)
+    x, z = (v.ravel() - v.mean() for v in (predicted, reached))
+    at = {"method": method}
+    return [
+        measurement(claim, "real_error", at, float(error.max()), n=error.size, note=f"prompt {p}, response {y}"),
+        measurement(claim, "real_mean_error", at, float(error.mean()), n=error.size),
+        measurement(claim, "real_slope", at, float(x @ z / (x @ x)), n=error.size),
+    ]
+
+
+def _ratio(reference: Reference, trained: Trained) -> Array:
+    return (trained.log_policy - reference.log_law)[:, :-1]
+
+
+def pro(reference: Reference) -> list[Measurement]:
+    """PRO-P on one pair per prompt: where chosen, rejected and H go (P12)."""
+    alpha, kl_beta = PAIR
+    ref = merge(reference.logs, (0, 1))
+
+    def objective(_: int, logs: Tensor) -> Tensor:
+        m = merge(logs, (0, 1))
+        return pairs.pro_pairwise(
+            m[:, 0], m[:, 1], ref[:, 0], ref[:, 1], kl_beta=kl_beta, alpha=alpha,
+            policy_hyper=m[:, 2], reference_hyper=ref[:, 2],
+        )  # fmt: skip
+
+    trained = reference.train(objective, "pro", schedule=reference.schedule.slower(2.0 / 3.0))
+    table = Table((0, 1), np.array([0.125, -0.125, 0.0]), np.full(3, 1 / 3))
+    optima = [table.optimum(law, alpha, kl_beta) for law in reference.log_law]
+    predicted = np.stack([optimum.log_ratio for optimum in optima])
+    reached = _ratio(reference, trained)[:, :2]
+    relative = np.abs(reached / predicted - 1.0)
+    return [
+        *(
+            measurement("P12", "real_levels", {"response": name}, float(relative[:, y].max()), n=len(relative))
+            for y, name in enumerate(("chosen", "rejected"))
+        ),
+        measurement("P12", "real_slope", {"method": "pro"}, level_rows("P12", "pro", reached, predicted)[2].value),
+    ]
+
+
+def random_classes(reference: Reference) -> Classes:
+    """Laws of chosen and rejected responses that have nothing to do with the reference, and draws from them."""
+    rng, (P, A) = generator(reference.seed, "real classes"), (len(reference.log_law), reference.n_responses)
+    p, q = (0.3 / A + 0.7 * rng.dirichlet(np.full(A, 4.0), P) for _ in range(2))
+    return Classes(p, q, *(rng.multinomial(DRAWS, law) / DRAWS for law in (p, q)))
+
+
+def predicted_ratios(reference: Reference, classes: Classes, name: str) -> Array:
+    """log π/π_ref (P, A) at the constrained optimum from the measured law; of KLDO less a constant of the prompt."""
+    if name == "kldo":
+        return np.log(classes.chosen / classes.rejected)
+    found = []
+    for p, q, law in zip(classes.chosen, classes.rejected, reference.log_law, strict=True):
+        with_off = np.append(p, 0.0), np.append(q, 0.0)
+        if name in ("ddro", "rdro", "rdro_pooled"):
+            optimum = constrained_optimum(
+                *with_off, alpha=None if name == "ddro" else RDRO_ALPHA, log_reference=law,
+                chosen_fraction=POOLED_SHARE if name == "rdro_pooled" else None,
+            ).policy  # fmt: skip
+        else:
+            optimum = fixed_constant_optimum(name, *with_off, None, 1.0, log_reference=law).policy
+        found.append(np.log(optimum) - law)
+    return np.stack(found)[:, :-1]
+
+
+def ratios(reference: Reference, name: str) -> list[Measurement]:
+    """One loss of single responses at kl_beta 1, from classes unlike the reference."""
+    classes = random_classes(reference)
+    seen, a = classes, POOLED_SHARE
+    if name == "rdro_pooled":
+        seen = Classes(
+            classes.chosen_law, classes.rejected_law, 2.0 * a * classes.chosen, 2.0 * (1.0 - a) * classes.rejected
+        )
+    trained = reference.train(expectation(reference, seen, name, 1.0), f"real {name}")
+    reached, predicted = _ratio(reference, trained), predicted_ratios(reference, classes, name)
+    if name == "kldo":  # its loss leaves one constant per prompt open
+        reached, predicted = (v - v.mean(axis=1, keepdims=True) for v in (reached, predicted))
+    return level_rows(RATIO_CLAIM[name], name, reached, predicted)
+
+
+def displacement(reference: Reference, kind: str) -> list[Measurement]:
+    """DPO on one pair per prompt, or on all pairs of four responses: where everything goes that it was not told of.
+
+    kind  of the pairs, `DISPLACED`: "one pair", "many pairs", "one word" (the last response is the first but for one
+          word, and is the rejected one)
+    """
+    if kind == "one word":
+        apart = one_word_apart(reference.model(), reference.encoded)
+        law = measure_reference(reference.model(), apart.trie().to(reference.device))
+        reference = replace(reference, encoded=apart, log_law=law)
+    A = reference.n_responses
+    drawn = {"one pair": [(0, 1)], "one word": [(0, A - 1)], "many pairs": [(i, j) for i in range(4) for j in range(i)]}
+    chosen, rejected = (list(side) for side in zip(*drawn[kind], strict=True))
+    ref = reference.logs
+
+    def objective(_: int, logs: Tensor) -> Tensor:
+        return pairs.dpo(logs[:, chosen], logs[:, rejected], ref[:, chosen], ref[:, rejected], kl_beta=PAIR[1])
+
+    trained = reference.train(objective, f"real dpo {kind}", schedule=reference.schedule.slower(2.0 / 3.0))
+    moved = trained.log_policy - reference.log_law
+    rest = [y for y in range(A) if y not in {*chosen, *rejected}]
+    at, groups = {"pairs": kind}, {"chosen": moved[:, chosen], "rejected": moved[:, rejected],
+                                   "unlabelled": moved[:, rest], "off": moved[:, -1:]}  # fmt: skip
+    rows = [
+        measurement("P5", "real_moved", {**at, "response": name}, float(value.mean()), n=value.size)
+        for name, value in groups.items()
+    ]
+    for step, law in zip(trained.step, trained.path, strict=True):
+        path = law - reference.log_law
+        rows += [
+            measurement("P5", "real_path", {**at, "response": name, "step": int(step)}, float(path[:, own].mean()))
+            for name, own in (("chosen", chosen), ("rejected", rejected), ("unlabelled", rest))
+        ]
+    return [
+        *rows,
+        measurement("P5", "real_loss", at, float(trained.loss[-1])),
+        measurement("P5", "real_unlabelled", at, float(np.abs(moved[:, rest]).mean()), n=moved[:, rest].size),
+    ]
+
+
+def natural(reference: Reference, payoff: Callable[[Tensor], Tensor]) -> Callable[[int, Tensor], Tensor]:
+    """E_π[payoff] − KL(π‖π_ref) by the exact natural policy gradient (Kakade, 2001), mean over prompts.
+
+    payoff  law (P, A) ↦ payoffs over λ (P, A), without gradient. The plain gradient moves a response in proportion to
+    its probability and leaves rare ones where they are; this one moves log π along the advantage, and both vanish
+    where the advantage is the same for all responses.
+    """
+    ref = reference.logs[:, :-1]
+
+    def objective(_: int, logs: Tensor) -> Tensor:
+        on = logs[:, :-1]
+        with torch.no_grad():
+            advantage = payoff(on.exp()) - (on - ref)
+            value = (on.exp() * advantage).sum(-1).mean()
+            step = advantage - advantage.mean(-1, keepdim=True)
+        surrogate = -(step * on).sum(-1).mean()
+        return surrogate - surrogate.detach() - value
+
+    return objective
+
+
+def train_choices(reference: Reference, prompts: list[Situation], method: str, weight: float) -> tuple[Array, Array]:
+    """The law (P, A) among the catalogue's answers that RLHF, DPO or NLHF reaches, and the one predicted."""
+    chosen = on_the_catalogue(reference)
+    rates = reference.tensor(np.stack([s.win_rates for s in prompts]) - 0.5)
+    fitted = np.stack([fit_rewards(s.win_rates, s.pair_weights).rewards for s in prompts])
+    scaled = reference.tensor(fitted / weight)
+    objective = {
+        "rlhf": lambda: natural(chosen, lambda _: scaled),
+        "nlhf": lambda: natural(chosen, lambda law: torch.einsum("pxy,py->px", rates, law) / weight),
+        "dpo": lambda: dpo_objective(chosen, prompts, np.full(len(prompts), weight)),
+    }[method]()
+    trained = chosen.train(objective, f"real {method}")
+    target = []
+    for s, r, law in zip(prompts, fitted, chosen.log_law[:, :-1], strict=True):
+        if method == "nlhf":
+            target.append(nash.nlhf_regularized(s.win_rates, None, weight, log_reference=law).policy)
+        else:
+            target.append(rewards.rlhf_penalty(r, None, weight, log_reference=law))
+    return conditional(trained.policy), np.stack(target)
+
+
+def _situation(population: Population, name: str, bt_beta: float, rng: np.random.Generator) -> Situation:
+    """Comparisons of uniform pairs by a population."""
+    A = population.utilities.shape[1]
+    drawn = sample_comparisons(population, bt_beta, product_pairs(np.full(A, 1.0 / A)), COMPARISONS, rng=rng)
+    return Situation(name, population, bt_beta, drawn.win_rates(), drawn.pair_weights(), np.inf)
+
+
+def users(reference: Reference, method: str) -> list[Measurement]:
+    """RLHF, NLHF or DPO on the comparisons of a drawn population over the model's own answers."""
+    rng, prompts = generator(reference.seed, "real users"), []
+    for p in range(len(reference.log_law)):
+        crowd = Population(rng.beta(0.5, 0.5, (USERS, reference.n_responses)), rng.dirichlet(np.ones(USERS)))
+        prompts.append(_situation(crowd, str(p), 5.0, rng))
+    reached, target = train_choices(reference, prompts, method, WEIGHT[method])
+    distance, claim = total_variation(reached, target), "D9" if method == "nlhf" else "D12"
+    return [
+        measurement(claim, "real_tv", {"method": method}, float(distance.max()), n=distance.size),
+        measurement(claim, "real_mean_tv", {"method": method}, float(distance.mean()), n=distance.size),
+    ]
+
+
+def people(
+    reference: Reference, crowd: People, about: dict[str, str | int], betas: tuple[float, ...]
+) -> list[Measurement]:
+    """Distortion that each method reaches on rated items, beside its tabular value; one prompt per bt_beta."""
+    everyone, prompts = Population(crowd.rated.utilities), []
+    for beta in betas:
+        prompts.append(_situation(everyone, str(beta), beta, generator(reference.seed, "real people", beta)))
+    rows: list[Measurement] = []
+    for method in DIFFERENCE:
+        reached, target = train_choices(reference, prompts, method, WEIGHT[method])
+        for p, s in enumerate(prompts):
+            at = {**about, "method": method, "bt_beta": s.bt_beta}
+            value, predicted = distortion(everyone, reached[p]), distortion(everyone, target[p])
+            spread = _over_users(everyone, reached[p], generator(reference.seed, "real bootstrap", method, s.bt_beta))
+            rows += [
+                measurement("D17", "trained", at, value / predicted - 1.0),
+                measurement("D17", "trained_distortion", at, value, stderr=spread, n=crowd.n_users),
+                measurement("D17", "tabular_distortion", at, predicted, n=crowd.n_users),
+            ]
+    return rows
+
+
+def _over_users(population: Population, law: Array, rng: np.random.Generator, replicates: int = 200) -> float:
+    """Standard error of a policy's distortion over users, by the bootstrap."""
+    n = len(population.utilities)
+    counts = rng.multinomial(n, np.full(n, 1.0 / n), replicates) / n
+    means = counts @ population.utilities
+    return float((means.max(axis=1) / (means @ law)).std(ddof=1))
+
+
+#: name → what it measures of a reference with the model's own answers. In the order in which they are run.
+RUNS: dict[str, Callable[[Reference], Iterable[Measurement]]] = {
+    "pro": pro,
+    **{name: partial(ratios, name=name) for name in RATIO_CLAIM},
+    **{f"dpo {kind}": partial(displacement, kind=kind) for kind in DISPLACED},
+    **{method: partial(users, method=method) for method in DIFFERENCE},
+}
