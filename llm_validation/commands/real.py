@@ -2,6 +2,7 @@
 
     python -m llm_validation real                       all of it; run it again to go on
     python -m llm_validation real --minutes 9           start nothing new after nine minutes
+    python -m llm_validation real rdro "dpo one pair"   these runs
     python -m llm_validation real --first-part          two prompts, one seed, five methods: some minutes
     python -m llm_validation real --ratings FILE        other people's ratings as responses
 
@@ -139,6 +140,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m llm_validation real", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("runs", nargs="*", choices=[*RUNS, "people", []], metavar="RUN",
+                        help=f"{', '.join([*RUNS, 'people'])}; all of them by default")  # fmt: skip
     parser.add_argument("--model", default="smollm2", help="name, folder or .gguf file of a causal language model")
     parser.add_argument("--train", help="top:K blocks, lora:R or all; top:2 by default, all on a GPU")
     parser.add_argument("--prompts", type=int, default=len(PROMPTS), help=f"at most {len(PROMPTS)}")
@@ -169,7 +172,15 @@ def size_of(options: argparse.Namespace) -> Size:
     if options.first_part:
         return Size(2, options.responses, options.tokens, 1, schedule, train, FIRST_PART)
     seeds = options.seeds or (5 if on_gpu else 3)
-    return Size(options.prompts, options.responses, options.tokens, seeds, schedule, train, (*RUNS, "people"))
+    return Size(
+        options.prompts,
+        options.responses,
+        options.tokens,
+        seeds,
+        schedule,
+        train,
+        tuple(options.runs) or (*RUNS, "people"),
+    )
 
 
 def measure(options: argparse.Namespace) -> int:
@@ -185,7 +196,7 @@ def measure(options: argparse.Namespace) -> int:
     model.to(device()).requires_grad_(False)
     name = "smollm2-first" if options.first_part else "smollm2"
     folder = options.results or ROOT / "llm_validation" / "results" / name
-    config: dict[str, object] = {"base": str(options.model), "betas": betas, **_plain(size)}
+    config: dict[str, object] = {"base": str(options.model), "size": "given", "betas": betas, **_plain(size)}
     where = torch.cuda.get_device_name() if device().type == "cuda" else None
     stamp = make_stamp("real", config, packages=PACKAGES, device=where, commit=options.commit)
     check_folder(folder, stamp, recompute=True)
@@ -200,7 +211,9 @@ def measure(options: argparse.Namespace) -> int:
 
 
 def _plain(size: Size) -> dict[str, object]:
-    return {**vars(size), "schedule": vars(size.schedule)}
+    """What rows depend on, whichever of the runs are asked for."""
+    return {**{name: value for name, value in vars(size).items() if name not in ("runs", "seeds")},
+            "schedule": vars(size.schedule)}  # fmt: skip
 
 
 def verdicts(folder: Path) -> list[str]:
