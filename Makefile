@@ -1,7 +1,9 @@
 # make reproduce   set up, simulate, train, draw, write the ledger (twenty to thirty minutes on two cores)
 # make test        set up, run the tests                           (about ten minutes on two cores)
 #
-# Both need python3 (3.11 or newer), make and a Python package registry, and install into .venv alone.
+# make real        a real language model and real people, in full  (fifty minutes on two cores; run again to go on)
+#
+# All need python3 (3.11 or newer), make and a Python package registry, and install into .venv alone.
 
 PYTHON ?= python3
 VENV   ?= .venv
@@ -13,17 +15,24 @@ JOBS   ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu 2>/dev/null || echo 2)
 export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 
-.PHONY: reproduce gpu test test-fast reference check figures paper page benchmark clean
+.PHONY: reproduce real gpu test test-fast reference check figures paper page benchmark clean
 
 reproduce: $(VENV)/.reproduce
 	$(RUN) -m theory --quiet
 	$(RUN) -m simulate --profile $(PROFILE) --jobs $(JOBS)
 	$(RUN) -m llm_validation --profile $(PROFILE) --jobs $(JOBS)
+	@# a first part of what `make real` does; where the model cannot be had its recorded rows stand for it
+	@test $(PROFILE) != cpu || $(RUN) -m llm_validation real --first-part
 	$(RUN) -m figures --profile $(PROFILE)
 	$(RUN) -m paper --profile $(PROFILE)
 	@# rows that differ are listed, not fatal: another processor or BLAS rounds otherwise, and a search may part ways
 	@test $(PROFILE) != cpu || $(RUN) -m simulate compare simulate/results/cpu simulate/results/reference || true
 	$(RUN) -m paper page --profile $(PROFILE)
+
+# SmolLM2-135M-Instruct, and people: of the survey that comes along, or of RATINGS=FILE. In slices: MINUTES=9.
+real: $(VENV)/.reproduce
+	$(RUN) -m llm_validation real --jobs $(JOBS) $(if $(RATINGS),--ratings $(RATINGS) $(RATINGS_OPTIONS)) \
+	  $(if $(MINUTES),--minutes $(MINUTES))
 
 # The larger models, on a machine with a GPU: sizes small and base, or SIZES="base". In slices: MINUTES=9 starts no job
 # after nine minutes, run it again to go on.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 
-from llm_validation.claims.table import llm_checks
+from llm_validation.claims.table import trained_checks
 from llm_validation.recorded import MODELS, Model
 from paper.ledger import Entry, Line, Pooled, filled
 from simulate.rows.populations import by_population
@@ -111,7 +111,7 @@ SEVERITY = ("disagrees", "inconclusive", "not run", "cited", "agrees")
 
 def of_language_model(ledger: Sequence[Entry]) -> list[Entry]:
     """The entries that a trained language model is judged by."""
-    return [entry for entry in ledger if entry.check in llm_checks(entry.claim.id)]
+    return [entry for entry in ledger if entry.check in trained_checks(entry.claim.id)]
 
 
 def tightest(ledger: Sequence[Entry]) -> Entry:
@@ -166,7 +166,7 @@ def _language_model_cells(entry: Entry, models: Iterable[str], settings: int = 1
 
 def _quantity(entry: Entry) -> str:
     """What a check measures; "the same" of the check before it is spelt out."""
-    quantity, checks = entry.check.quantity, list(llm_checks(entry.claim.id))
+    quantity, checks = entry.check.quantity, list(trained_checks(entry.claim.id))
     before = checks.index(entry.check)
     while quantity.startswith("the same") and before > 0:
         before -= 1
@@ -219,7 +219,7 @@ def latex_numbers(ledger: Sequence[Entry]) -> str:
             for column, value in values.items()
         ]
     for column in MODELS:
-        pooled = [entry.trained[column] for entry in of_language_model(ledger)]
+        pooled = [e.trained[column] for e in ledger if e.check in trained_checks(e.claim.id, column)]
         counts = {verdict: sum(m.verdict == verdict for m in pooled) for verdict in SEVERITY}
         counts["settings"] = len(pooled)
         counts["seeds"] = max((m.seeds for m in pooled), default=0)

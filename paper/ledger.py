@@ -19,7 +19,7 @@ from pathlib import Path
 import pandas as pd
 
 from llm_validation import recorded
-from llm_validation.claims.table import llm_checks
+from llm_validation.claims.table import trained_checks
 from llm_validation.recorded import MODELS, Model
 from simulate.rows.pool import pooled
 from simulate.rows.reach import ROOT
@@ -103,14 +103,15 @@ def entries(claims: Iterable[Claim], simulation: Sequence[Row], *trained: Sequen
     columns = [_by_check(rows) for rows in (simulation, *trained, *([()] * (len(MODELS) - len(trained))))]
     found = []
     for claim in claims:
-        for check in (*claim.checks, *llm_checks(claim.id)):
+        for check in (*claim.checks, *trained_checks(claim.id)):
             mine = [column.get((claim.id, check.name), []) for column in columns]
             declared = [setting_key(setting) for setting in check.settings]
             extra = sorted({row.setting for rows in mine for row in rows} - set(declared))
             for key in declared + extra:
                 predicted = check.predict(parse_setting(key))
                 first, *others = [judged(check, predicted, [r for r in rows if r.setting == key]) for rows in mine]
-                simulated = NOT_MEANT if check.kind == "cited" or check in llm_checks(claim.id) else first
+                own = check in trained_checks(claim.id)
+                simulated = NOT_MEANT if check.kind == "cited" or own else first
                 found.append(Entry(claim, check, key, predicted, simulated, dict(zip(MODELS, others, strict=True))))
     return found
 
@@ -169,7 +170,7 @@ def lines(ledger: Sequence[Entry]) -> list[Line]:
         mine = [entry for entry in ledger if entry.claim is claim]
         measured = [check for check in claim.checks if check.kind != "cited"]
         simulation = combine([entry.simulation.verdict for entry in mine if entry.check in measured])
-        trained = {name: _column(claim, [(entry.check, entry.trained[name]) for entry in mine]) for name in MODELS}
+        trained = {name: _column(name, claim, mine) for name in MODELS}
         run: list[Verdict] = [verdict for verdict in trained.values() if verdict != "not run"]
         only_cited: list[Verdict] = ["cited" for check in claim.checks if check.kind == "cited"]
         # some claims are the language model's own
@@ -178,11 +179,12 @@ def lines(ledger: Sequence[Entry]) -> list[Line]:
     return result
 
 
-def _column(claim: Claim, cells: Sequence[tuple[Check, Pooled]]) -> Verdict:
+def _column(name: str, claim: Claim, own: Sequence[Entry]) -> Verdict:
     """Verdict of a language-model column: `not run` without rows, else its own checks and whatever else has rows."""
+    cells, meant = [(entry.check, entry.trained[name]) for entry in own], trained_checks(claim.id, name)
     if not any(pooled.seeds for _, pooled in cells):
         return "not run"
-    found = combine([pooled.verdict for check, pooled in cells if pooled.seeds or check in llm_checks(claim.id)])
+    found = combine([pooled.verdict for check, pooled in cells if pooled.seeds or check in meant])
     return "inconclusive" if found == "not run" else found  # part of it was run, and not enough to say
 
 

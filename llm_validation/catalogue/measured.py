@@ -31,7 +31,7 @@ from theory.validate import Array
 #: log π(off) of a law conditional on the catalogue: a constant that no prediction and no gradient can see.
 NO_MASS = -60.0
 #: Answers drawn at a time for each prompt, and how often, before a prompt is given up.
-DRAWN, ROUNDS = 16, 12
+DRAWN, ROUNDS = 32, 20
 
 
 @dataclass(frozen=True, eq=False)

@@ -46,7 +46,7 @@ REAL: dict[str, tuple[Check, ...]] = {
     "D9": _choice("nlhf"),
     "D12": _choice("rlhf", "dpo"),
     "D17": (
-        equal("trained", "distortion of the trained model over its plug-in prediction, less one", 0.0, within=0.02,
+        equal("real", "distortion of the trained model over its plug-in prediction, less one", 0.0, within=0.02,
               at=grid(population=PEOPLE_NAME, method=DIFFERENCE, bt_beta=PEOPLE_BETAS),
               measured=("items", "missing", "scale"), because=TARGET),
     ),
@@ -61,8 +61,3 @@ REAL: dict[str, tuple[Check, ...]] = {
     ),
     **{claim: _levels(name) for name, claim in RATIO_CLAIM.items()},
 }  # fmt: skip
-
-
-def real_checks(claim_id: str) -> tuple[Check, ...]:
-    """What a model that others trained should show of a claim; empty where nothing is measured on one."""
-    return REAL.get(claim_id, ())

@@ -8,6 +8,7 @@ from llm_validation.claims.density_ratio import DENSITY_RATIO
 from llm_validation.claims.distortion import DISTORTION
 from llm_validation.claims.divergences import DIVERGENCES
 from llm_validation.claims.proximal import PROXIMAL
+from llm_validation.claims.real import REAL
 from theory.claim import Check
 from theory.claims import find_claim
 
@@ -27,9 +28,19 @@ def llm_checks(claim_id: str) -> tuple[Check, ...]:
     return LLM_CHECKS.get(claim_id, ())
 
 
+def trained_checks(claim_id: str, model: str | None = None) -> tuple[Check, ...]:
+    """What the trained models of the ledger should show of a claim: all of them, or one by its name in `recorded`.
+
+    A model that others trained (`smollm2`) has checks of its own.
+    """
+    if model is not None:
+        return REAL.get(claim_id, ()) if model == "smollm2" else llm_checks(claim_id)
+    return (*llm_checks(claim_id), *REAL.get(claim_id, ()))
+
+
 def find_check(claim_id: str, name: str) -> Check:
     """The check of that name, of simulation or of the language model; KeyError lists the names there are."""
-    both = {check.name: check for check in (*find_claim(claim_id).checks, *llm_checks(claim_id))}
+    both = {check.name: check for check in (*find_claim(claim_id).checks, *trained_checks(claim_id))}
     if name not in both:
         raise KeyError(f"{claim_id} has no check {name!r}, only {list(both)}")
     return both[name]

