@@ -48,7 +48,7 @@ REAL: dict[str, tuple[Check, ...]] = {
     "D17": (
         equal("real", "distortion of the trained model over its plug-in prediction, less one", 0.0, within=0.02,
               at=grid(population=PEOPLE_NAME, method=DIFFERENCE, bt_beta=PEOPLE_BETAS),
-              measured=("items", "missing", "scale"), because=TARGET),
+              measured=("data", "items", "missing", "scale"), because=TARGET),
     ),
     "P5": (
         greater("real_unlabelled", "mean |log π/π_ref| under DPO of responses in no pair, nats", 0.0,

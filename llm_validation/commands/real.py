@@ -4,7 +4,8 @@
     python -m llm_validation real --minutes 9           start nothing new after nine minutes
     python -m llm_validation real rdro "dpo one pair"   these runs
     python -m llm_validation real --first-part          two prompts, one seed, five methods: some minutes
-    python -m llm_validation real --ratings FILE        other people's ratings as responses
+    python -m llm_validation real --ratings FILE        other people's ratings as responses; where cells are missing
+                                                        the rated pairs count, unless --missing says otherwise
 
 Rows go to llm_validation/results/smollm2 (or --results DIR), job by job; finished jobs are skipped. In the end every
 check that has rows is printed with its verdict.
@@ -32,17 +33,18 @@ from llm_validation.catalogue.trunk import trainer_of
 from llm_validation.claims.real import REAL
 from llm_validation.model.fetch import CannotFetch
 from llm_validation.model.model import Loaded, device, load
-from llm_validation.runs.people import check_people
 from llm_validation.runs.real import RUNS, people
 from llm_validation.training.schedule import Schedule
 from simulate.options import add_people_options
-from simulate.people.population import People, chosen_people
+from simulate.people.data import People
+from simulate.people.population import chosen_people
 from simulate.rows.grid import Execution, Job, in_time, run_jobs
 from simulate.rows.measurement import Measurement
 from simulate.rows.merge import check_folder
+from simulate.rows.pool import judge, pooled
 from simulate.rows.reach import ROOT
 from simulate.rows.store import locked, make_stamp, read_rows, replace_file
-from theory.claim import parse_setting, verdict
+from theory.claim import parse_setting
 
 #: Asked in the model's own chat template: questions with short answers.
 PROMPTS = (
@@ -110,7 +112,7 @@ class Workshop:
         """All jobs, a seed after another."""
         return [
             Job(
-                name, seed, partial(self.run, name, seed), MODULES, self.crowd.rated.name if name == "people" else ""
+                name, seed, partial(self.run, name, seed), MODULES, self.crowd.digest if name == "people" else ""
             )
             for seed in range(self.size.seeds)
             for name in self.size.runs
@@ -197,9 +199,10 @@ def size_of(options: argparse.Namespace) -> Size:
 def measure(options: argparse.Namespace) -> int:
     """Run what is left, and print what there is; how many jobs are left. ValueError or OSError for bad input."""
     started, size = time.monotonic(), size_of(options)
-    crowd, about = chosen_people(options, 0)
+    if options.ratings and not options.missing:
+        options.missing = "pairs"  # its rows say so
+    crowd, about = chosen_people(options)
     betas = tuple(options.bt_beta or BETAS)
-    check_people(crowd)
     if len(betas) > len(QUESTIONS):
         raise ValueError(f"--bt-beta has {len(betas)} values, and there are {len(QUESTIONS)} questions")
     loaded(options.model)  # what cannot be loaded is said before any work
@@ -234,9 +237,9 @@ def verdicts(folder: Path) -> list[str]:
             own = [row for row in rows if (row.claim, row.check) == (claim, check.name)]
             for key in sorted({row.setting for row in own}):
                 here = [row for row in own if row.setting == key]
-                estimate, error = pool([row.estimate for row in here], [row.stderr for row in here])
+                estimate = pooled(check, here).estimate
                 predicted = check.predict(parse_setting(key))
-                said = verdict(check, predicted, estimate, error)
+                said = judge(check, here)
                 seeds = f"{len(here)} seed{'s' if len(here) > 1 else ''}"
                 lines.append(f"{claim}.{check.name} {key}: {estimate:.4g} (theory {predicted:.4g}, {seeds}) {said}")
     return lines

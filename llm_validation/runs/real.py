@@ -28,18 +28,19 @@ from llm_validation.runs.comparisons import Situation, dpo_objective
 from llm_validation.runs.proximal import Table, merge
 from llm_validation.runs.unpaired import Classes, expectation
 from simulate.montecarlo import generator
-from simulate.people.population import People
+from simulate.people.data import People
 from simulate.rows.measurement import Measurement, measurement
 from simulate.users import sample_comparisons
 from theory.bradley_terry import Population, fit_rewards, product_pairs
 from theory.density_ratio.policies import constrained_optimum
-from theory.distortion.measure import distortion
 from theory.divergences.policies import fixed_constant_optimum
 from theory.policy import nash, rewards
 from theory.validate import Array
 
 #: Draws per prompt and class; comparisons per prompt; users of a drawn population.
 DRAWS, COMPARISONS, USERS = 10**6, 10**6, 5
+#: Of the users, behind the standard error of a distortion.
+RESAMPLES = 200
 
 
 def level_rows(claim: str, method: str, reached: Array, predicted: Array) -> list[Measurement]:
@@ -232,31 +233,48 @@ def users(reference: Reference, method: str) -> list[Measurement]:
 def people(
     reference: Reference, crowd: People, about: dict[str, str | int], betas: tuple[float, ...]
 ) -> list[Measurement]:
-    """Distortion that each method reaches on rated items, beside its tabular value; one prompt per bt_beta."""
-    everyone, prompts = Population(crowd.rated.utilities), []
-    for beta in betas:
-        prompts.append(_situation(everyone, str(beta), beta, generator(reference.seed, "real people", beta)))
+    """Distortion that each method reaches on rated items, beside its tabular value; one prompt per bt_beta.
+
+    Of an item whom not all rated, the average utility is its raters', and so are the comparisons of a pair.
+    """
+    prompts = [crowd_compares(crowd, beta, generator(reference.seed, "real people", beta)) for beta in betas]
+    n = crowd.n_users
+    weights = generator(reference.seed, "real bootstrap").multinomial(n, np.full(n, 1.0 / n), RESAMPLES) / n
+    utilities = crowd.rated.average_utilities(np.vstack([np.full(n, 1.0 / n), weights]))
     rows: list[Measurement] = []
     for method in DIFFERENCE:
         reached, target = train_choices(reference, prompts, method, WEIGHT[method])
         for p, s in enumerate(prompts):
             at = {**about, "method": method, "bt_beta": s.bt_beta}
-            value, predicted = distortion(everyone, reached[p]), distortion(everyone, target[p])
-            spread = _over_users(everyone, reached[p], generator(reference.seed, "real bootstrap", method, s.bt_beta))
+            value, *draws = utilities.max(axis=1) / (utilities @ reached[p])
+            predicted = float(utilities[0].max() / (utilities[0] @ target[p]))
             rows += [
                 measurement("D17", "real", at, value / predicted - 1.0),
-                measurement("D17", "real_distortion", at, value, stderr=spread, n=crowd.n_users),
-                measurement("D17", "real_tabular", at, predicted, n=crowd.n_users),
+                measurement("D17", "real_distortion", at, value, stderr=float(np.nanstd(draws, ddof=1)), n=n),
+                measurement("D17", "real_tabular", at, predicted, n=n),
             ]
     return rows
 
 
-def _over_users(population: Population, law: Array, rng: np.random.Generator, replicates: int = 200) -> float:
-    """Standard error of a policy's distortion over users, by the bootstrap."""
-    n = len(population.utilities)
-    counts = rng.multinomial(n, np.full(n, 1.0 / n), replicates) / n
-    means = counts @ population.utilities
-    return float((means.max(axis=1) / (means @ law)).std(ddof=1))
+def crowd_compares(crowd: People, bt_beta: float, rng: np.random.Generator) -> Situation:
+    """Drawn comparisons of all pairs, equally often, each by the users who rated both of its items.
+
+    ValueError names a pair that nobody rated both of: no method here could know who would win.
+    """
+    if missing := crowd.rated.unrated_pairs():
+        raise ValueError(
+            f"{crowd.name}: nobody rated both {' and '.join(missing[0])}; leave one of them out by --items"
+        )
+    rates = crowd.rated.win_rates(np.full((1, crowd.n_users), 1.0 / crowd.n_users), bt_beta)[0]
+    A = crowd.n_items
+    x, y = np.triu_indices(A, k=1)
+    each = COMPARISONS // x.size
+    drawn = np.full((A, A), 0.5)
+    drawn[x, y] = rng.binomial(each, rates[x, y]) / each
+    drawn[y, x] = 1.0 - drawn[x, y]
+    pairs_ = product_pairs(np.full(A, 1.0 / A)) * (1.0 - np.eye(A))
+    nobody = Population(np.ones((1, A)))  # the comparisons are what is given here
+    return Situation(str(bt_beta), nobody, bt_beta, drawn, pairs_ / pairs_.sum(), np.inf)
 
 
 #: name → what it measures of a reference with the model's own answers. In the order in which they are run.
