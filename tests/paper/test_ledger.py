@@ -172,7 +172,7 @@ def test_both_sizes_on_a_gpu_have_a_column(recorded):
         root = recorded(folder, value)
     ledger = load("cpu", root)
     (line,) = lines(ledger)
-    assert line.trained == {"llm": "agrees", "gpu": "agrees", "gpu_base": "disagrees"}
+    assert line.trained == {"llm": "agrees", "gpu": "agrees", "gpu_base": "disagrees", "smollm2": "not run"}
     table = as_table(ledger).query("check == 'trained'")
     for model, value in (("llm", 0.001), ("gpu", 0.002), ("gpu_base", 0.9)):
         assert set(table[model]) == {value}
@@ -187,14 +187,14 @@ def test_both_sizes_on_a_gpu_have_a_column(recorded):
     assert "agrees & agrees & disagrees" in latex.latex_ledger([line])
     # of profile gpu these are all the models there are
     (line,) = lines(load("gpu", root))
-    assert line.trained == {"llm": "not run", "gpu": "agrees", "gpu_base": "disagrees"}
+    assert line.trained == {"llm": "not run", "gpu": "agrees", "gpu_base": "disagrees", "smollm2": "not run"}
 
 
 def test_a_size_that_was_not_run_does_not_count_and_its_command_is_named(recorded):
     recorded("cpu", 0.001)
     ledger = load("cpu", recorded("gpu-base", 0.002))
     (line,) = lines(ledger)
-    assert line.trained == {"llm": "agrees", "gpu": "not run", "gpu_base": "agrees"}
+    assert line.trained == {"llm": "agrees", "gpu": "not run", "gpu_base": "agrees", "smollm2": "not run"}
     assert {entry.verdict for entry in ledger if entry.check in llm_checks(entry.claim.id)} == {"agrees"}
     text = markdown.overview([line], ledger)
     assert "| claim | title | simulation | LLM | LLM (GPU, base) | verdict |" in text  # no column without a row
@@ -204,8 +204,8 @@ def test_a_size_that_was_not_run_does_not_count_and_its_command_is_named(recorde
 
 
 def test_more_columns_than_models_are_refused():
-    with pytest.raises(ValueError, match="4 lists of rows for 3 models: llm, gpu, gpu_base"):
-        entries([find_claim("R8")], [], [], [], [], [])
+    with pytest.raises(ValueError, match="5 lists of rows for 4 models: llm, gpu, gpu_base, smollm2"):
+        entries([find_claim("R8")], [], [], [], [], [], [])
 
 
 def test_every_claim_has_the_language_model_checks_asked_of_it():
