@@ -198,7 +198,7 @@ def test_a_size_that_was_not_run_does_not_count_and_its_command_is_named(recorde
     assert {entry.verdict for entry in ledger if entry.check in llm_checks(entry.claim.id)} == {"agrees"}
     text = markdown.overview([line], ledger)
     assert "| claim | title | simulation | LLM | LLM (GPU, base) | verdict |" in text  # no column without a row
-    assert "LLM (GPU, small), filled by `make gpu` or `python -m llm_validation --profile gpu`." in text
+    assert "LLM (GPU, small), filled by `make gpu` or `python -m llm_validation --profile gpu`;" in text
     assert "| 0.001 | 0.002 | agrees |" in markdown.details([line], ledger)
     assert "GPU, small" not in latex.latex_language_model(ledger) + latex.latex_ledger([line])
 
