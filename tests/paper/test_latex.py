@@ -16,6 +16,7 @@ from simulate.rows.reach import ROOT
 from simulate.rows.store import Row
 from theory.claim import setting_key
 from theory.claims import CLAIMS, find_claim
+from theory.sources import bibliography
 
 SECTIONS = sorted((ROOT / "paper" / "sections").glob("*.tex"))
 
@@ -57,6 +58,19 @@ def test_labels_that_sections_refer_to_exist():
     labels = re.findall(r"\\label\{(.*?)\}", text)
     assert len(labels) == len(set(labels))
     assert set(re.findall(r"\\(?:eq)?ref\{(.*?)\}", text)) <= set(labels)
+
+
+def test_every_key_that_the_paper_or_a_claim_cites_is_in_the_bibliography():
+    texts = [(ROOT / "paper" / "main.tex").read_text(), *(path.read_text() for path in SECTIONS)]
+    texts += [latex.cite(claim.source) for claim in CLAIMS]
+    keys = {
+        key.strip()
+        for text in texts
+        for found in re.findall(r"\\cite(?:\[.*?\])?\{(.*?)\}", text)
+        for key in found.split(",")
+    }
+    assert {"beirami2024", "golz2025"} <= keys <= set(bibliography())
+    assert not [source.title for source in bibliography().values() if "cited by number" in source.title]
 
 
 def test_latex_knows_every_character_of_the_checks():
