@@ -4,31 +4,40 @@
 
 FILE holds pairs {"prompt", "chosen", "rejected"} or examples {"prompt", "completion", "label"}, texts or messages
 (.jsonl, .json, .csv, .parquet; `llm_validation.preferences.files`). FOLDER gets
-the trained model with its tokenizer (safetensors) and `alignment.json`: the settings, every step's loss, tokens/s.
+the trained model with its tokenizer (safetensors), `alignment.json` (the settings, every step's loss, tokens/s),
+`trace.csv` (what moved on held-out prompts: log-ratios of chosen, rejected and the model's own answers, margins,
+gradient norms, KL) and `report.txt`, which is printed at the end too. A run that is killed goes on where it was kept.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import sys
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import torch
 from tqdm import tqdm
 
 from llm_validation.losses.options import check_options
 from llm_validation.model.folders import replacing, write
-from llm_validation.model.model import device, load
+from llm_validation.model.model import Loaded, device, load
 from llm_validation.model.text_boundaries import TextBoundaries
 from llm_validation.preferences.data import Preferences, read_preferences
+from llm_validation.preferences.report import report
+from llm_validation.preferences.resume import Checkpoint, digest
+from llm_validation.preferences.trace import Mean, Moved, Watch, split
 from llm_validation.preferences.train import PreferenceRun, PreferenceTraining, train_on_preferences, trainable
 from llm_validation.training.loop import TrainingDiverged
-from simulate.numbers import Parser, count, positive, seed
+from llm_validation.training.parts import check_part, choose_part
+from simulate.numbers import Parser, count, positive, seed, share
 
-RECORD = "alignment.json"
+RECORD, TRACE, REPORT = "alignment.json", "trace.csv", "report.txt"
 
 
 def align_main(arguments: list[str]) -> int:
@@ -67,8 +76,32 @@ def _parser() -> argparse.ArgumentParser:
                         help="weights of the two classes; 1 and 1 by default")  # fmt: skip
     parser.add_argument("--anyway", action="store_true", help="train below a loss's threshold")
     parser.add_argument("--no-sharing", action="store_true", help="do not run a pair's prompt once for both")
+    parser.add_argument(
+        "--train", default="all", metavar="PART", help="all, top:K (the last K blocks) or lora:R (peft)"
+    )
+    parser.add_argument("--held-out", type=share, default=0.1, metavar="SHARE",
+                        help="prompts held out, to be measured on; 0: on what is trained on (%(default)s)")  # fmt: skip
+    parser.add_argument("--trace-every", type=count, metavar="STEPS", help="steps between measurements; a tenth of all")
+    parser.add_argument("--answers", type=count, default=32, help="answers of the model's own at each (%(default)s)")
+    parser.add_argument("--answer-tokens", type=count, default=32, help="most tokens of one (%(default)s)")
+    parser.add_argument("--keep-every", type=count, default=50, metavar="STEPS",
+                        help="steps after which the run is kept, to go on after a kill (%(default)s)")  # fmt: skip
     parser.add_argument("--seed", type=seed, default=0, help="order of the batches (%(default)s)")
     return parser
+
+
+@dataclass(frozen=True, eq=False)
+class _Job:
+    """What is to be done, all of it checked: the data, what is held out of them, settings of training and loss."""
+
+    method: str
+    train: Preferences
+    held: Preferences
+    watch: Watch
+    config: PreferenceTraining
+    options: dict[str, Any]
+    context: int
+    checkpoint: Checkpoint
 
 
 def _align(options: argparse.Namespace) -> None:
@@ -88,19 +121,60 @@ def _align(options: argparse.Namespace) -> None:
     given = {name: getattr(options, name) for name in ("kl_beta", "alpha", "generator")}
     loss_options = {name: value for name, value in given.items() if value is not None}
     check_options(options.method, loss_options, anyway=options.anyway)
+    check_part(options.train)
     loaded = load(options.model)
+    job = _job(options, loaded, config, loss_options)
+    if done := job.checkpoint.check():
+        print(f"align: goes on after step {done}, kept in {job.checkpoint.folder}", file=sys.stderr)
+    model: Any = loaded.model.to(device())  # type: ignore[arg-type]
+    merge = choose_part(model, options.train, options.seed)
+    run = _train(model, job)
+    merge()
+    said = report(run.trace, job.method, job.options, job.train, job.held)
+    with replacing(options.out) as partial:
+        write(loaded.model, loaded.tokenizer, partial)
+        (partial / RECORD).write_text(json.dumps(_record(options, job, run), indent=1) + "\n")
+        trace_table(run).to_csv(partial / TRACE, index=False)
+        (partial / REPORT).write_text("\n".join(said) + "\n")
+    shutil.rmtree(job.checkpoint.folder, ignore_errors=True)
+    print(
+        f"{options.method}: loss {run.loss[0]:.4f} at the first step, {run.loss[-1]:.4f} at the last of "
+        f"{len(run.loss)}; {run.tokens_per_second:.0f} tokens/s; {options.out}"
+    )
+    for sentence in said:
+        print(f"- {sentence}")
+
+
+def _job(options: argparse.Namespace, loaded: Loaded, config: PreferenceTraining, loss: dict[str, Any]) -> _Job:
     context = _context(options, loaded.model)
-    data = read_preferences(options.data, TextBoundaries.of(loaded.tokenizer, loaded.model), context)
-    run = _train(loaded.model.to(device()), data, options.method, config, loss_options, context)  # type: ignore[arg-type]
-    record = {
+    boundaries = TextBoundaries.of(loaded.tokenizer, loaded.model)
+    data = read_preferences(options.data, boundaries, context)
+    train, held = split(data, options.held_out, options.seed) if options.held_out else (data, data)
+    watch = Watch(held, boundaries.ends, options.trace_every, options.answers, options.answer_tokens)
+    settings = {
+        "model": str(options.model), "data": digest(data), "method": options.method, "options": loss,
+        "context": context, "train": options.train, "held_out": options.held_out, **asdict(config),
+        **{name: getattr(watch, name) for name in ("every", "answers", "tokens")},
+    }  # fmt: skip
+    out = options.out.absolute()
+    checkpoint = Checkpoint(out.with_name(f".{out.name}.run"), settings, options.keep_every)
+    return _Job(options.method, train, held, watch, config, loss, context, checkpoint)
+
+
+def _record(options: argparse.Namespace, job: _Job, run: PreferenceRun) -> dict[str, Any]:
+    return {
         "method": options.method,
         "model": options.model,
         "data": str(options.data),
-        "chosen": len(data.chosen),
-        "rejected": len(data.rejected),
-        "context": context,
-        "options": loss_options,
-        **asdict(config),
+        "chosen": len(job.train.chosen),
+        "rejected": len(job.train.rejected),
+        "held_out_chosen": len(job.held.chosen),
+        "held_out_rejected": len(job.held.rejected),
+        "held_out": options.held_out,
+        "train": options.train,
+        "context": job.context,
+        "options": job.options,
+        **asdict(job.config),
         "layout": run.layout,
         "tokens_per_second": run.tokens_per_second,
         "seconds": run.seconds,
@@ -108,27 +182,40 @@ def _align(options: argparse.Namespace) -> None:
         "loss": run.loss.tolist(),
         "grad_norm": run.grad_norm.tolist(),
     }
-    with replacing(options.out) as partial:
-        write(loaded.model, loaded.tokenizer, partial)
-        (partial / RECORD).write_text(json.dumps(record, indent=1) + "\n")
-    print(
-        f"{options.method}: loss {run.loss[0]:.4f} at the first step, {run.loss[-1]:.4f} at the last of "
-        f"{len(run.loss)}; {run.tokens_per_second:.0f} tokens/s; {options.out}"
-    )
 
 
-def _train(
-    model: Any, data: Preferences, method: str, config: PreferenceTraining, options: dict[str, Any], context: int
-) -> PreferenceRun:
+def trace_table(run: PreferenceRun) -> pd.DataFrame:
+    """A row per step: loss and gradient norm of the step; what was measured before it, with standard errors.
+
+    The last row, after the last step, has no loss; cells where nothing was measured are empty.
+    """
+    rows: list[dict[str, float]] = [{"step": step} for step in range(len(run.loss) + 1)]
+    for row, loss, norm in zip(rows, run.loss, run.grad_norm, strict=False):
+        row |= {"loss": float(loss), "grad_norm": float(norm)}
+    for moved in run.trace:
+        for name, mean in _means(moved):
+            rows[moved.step] |= {name: mean.value, f"{name}_se": mean.stderr, f"{name}_n": mean.n}
+    return pd.DataFrame(rows)
+
+
+def _means(moved: Moved) -> Sequence[tuple[str, Mean]]:
+    named = ((field.name, getattr(moved, field.name)) for field in fields(moved))
+    return [(name, value) for name, value in named if isinstance(value, Mean)]
+
+
+def _train(model: Any, job: _Job) -> PreferenceRun:
     """Train with a progress bar on stderr."""
-    with tqdm(desc=method, unit="step", disable=None) as bar:
+    with tqdm(desc=job.method, unit="step", disable=None) as bar:
 
         def on_step(step: int, steps: int, loss: float) -> None:
             bar.total = steps
             bar.set_postfix(loss=f"{loss:.4f}", refresh=False)
             bar.update()
 
-        return train_on_preferences(model, data, method, config, options=options, context=context, on_step=on_step)
+        return train_on_preferences(
+            model, job.train, job.method, job.config, options=job.options, context=job.context, on_step=on_step,
+            watch=job.watch, checkpoint=job.checkpoint,
+        )  # fmt: skip
 
 
 def _context(options: argparse.Namespace, model: torch.nn.Module) -> int:

@@ -24,6 +24,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from llm_validation.model.model import autocast
 from llm_validation.preferences.data import Example
 
 Pair = tuple[Example, Example]
@@ -198,3 +199,17 @@ def completion_forward(
         if bool(((mine - oracle).abs() <= 1e-3 + 1e-4 * oracle.abs()).all()):
             return forward
     return CompletionForward("all positions", device)
+
+
+@torch.no_grad()
+def log_probabilities(model: Any, forward: CompletionForward, examples: Sequence[Example], batch: int) -> Tensor:
+    """log π (N,) of any number of examples, `batch` at a time; texts of like length together, so that little is padded.
+
+    An empty sequence of examples has an empty result.
+    """
+    logs = torch.zeros(len(examples), device=forward.device)
+    order = np.argsort([len(example) for example in examples], kind="stable")
+    for rows in np.split(order, range(batch, len(order), batch)) if len(order) else []:
+        with autocast(forward.device):
+            logs[torch.as_tensor(rows, device=forward.device)] = forward.rows(model, [examples[i] for i in rows])
+    return logs

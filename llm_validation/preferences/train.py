@@ -25,8 +25,10 @@ from llm_validation.losses.table import LOSSES
 from llm_validation.losses.unpaired import kto_reference_point
 from llm_validation.model.model import autocast
 from llm_validation.preferences.data import Example, Index, Preferences, epoch_batches, mismatched
-from llm_validation.preferences.sequences import CompletionForward, Layout, completion_forward
-from llm_validation.training.loop import minimise, of_loss
+from llm_validation.preferences.resume import Checkpoint, Course
+from llm_validation.preferences.sequences import CompletionForward, Layout, completion_forward, log_probabilities
+from llm_validation.preferences.trace import Moved, Tracer, Watch
+from llm_validation.training.loop import adamw, minimise, of_loss
 from llm_validation.training.schedule import Schedule
 from theory.validate import Array
 
@@ -74,27 +76,28 @@ class PreferenceTraining:
     anyway: bool = False
 
     def __post_init__(self) -> None:
-        rate, portion, weights = 0 < self.rate < math.inf, self.portion, self.class_weights or (1.0, 1.0)
+        portion, weights = self.portion, self.class_weights or (1.0, 1.0)
         bad = {
             "epochs": self.epochs < 1,
-            "rate": not rate,
+            "rate": not 0 < self.rate < math.inf,
             "portion": portion is not None and portion < 1,
             "class_weights": not all(0 < w < math.inf for w in weights),
             "warmup": not 0 <= self.warmup < 1,
         }
-        for field in (name for name, wrong in {**bad, "clip": not self.clip > 0}.items() if wrong):
-            raise ValueError(f"{field} = {getattr(self, field)} is out of range")
+        for name in (name for name, wrong in {**bad, "clip": not self.clip > 0}.items() if wrong):
+            raise ValueError(f"{name} = {getattr(self, name)} is out of range")
 
 
 @dataclass(frozen=True, eq=False)
 class PreferenceRun:
-    """What a run leaves, besides the trained model.
+    """What a run leaves besides the model.
 
     loss, grad_norm    (S,) of every batch, the norm before clipping
     tokens_per_second  tokens of the batches' examples (prompt, completion and end; no padding, mismatched
                        completions not counted), per second of training
     seconds            of training; reference_seconds of the passes for the reference before it
     layout             how the model was run: `llm_validation.preferences.sequences`
+    trace              what moved, where it was watched: before the first step first, after the last one last
     """
 
     loss: Array
@@ -103,6 +106,7 @@ class PreferenceRun:
     seconds: float
     reference_seconds: float
     layout: Layout
+    trace: tuple[Moved, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,6 +127,8 @@ def train_on_preferences(
     options: Mapping[str, Any] | None = None,
     context: int | None = None,
     on_step: Callable[[int, int, float], None] | None = None,
+    watch: Watch | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> PreferenceRun:
     """Train `model` in place on preferences, on the device it is on; `align` on the package's page.
 
@@ -131,7 +137,7 @@ def train_on_preferences(
     model
         Any causal language model of transformers; as it stands it is also the reference.
     data : Preferences
-        Pairs, or labelled examples of two classes, in tokens; see `read_preferences`.
+        Pairs, or labelled examples of two classes; see `read_preferences`.
     loss : str or callable
         A name of `llm_validation.losses.LOSSES` with pairs or two classes, or a function of (policy_chosen,
         policy_rejected, reference_chosen, reference_rejected) like those; a function is taken to want two classes.
@@ -143,6 +149,10 @@ def train_on_preferences(
         Longest text in tokens, which mismatched completions keep to; by default the longest of the data.
     on_step : callable, optional
         Called after each step with (step, steps, loss).
+    watch : Watch, optional
+        Held-out examples, on which is measured what moves: `llm_validation.preferences.trace`.
+    checkpoint : Checkpoint, optional
+        Where the run is kept on its way; one that is there already goes on from it.
 
     Returns
     -------
@@ -180,15 +190,21 @@ def train_on_preferences(
     check_reference(model, data, forward, reference, plan[: -(-len(plan) // config.epochs)])
     schedule = Schedule(len(plan), config.rate, int(config.warmup * len(plan)), config.clip)
     batch_loss = _BatchLoss(model, data, others, forward, reference, how, config.portion)
-    history = minimise(
-        model, plan, batch_loss.in_portions if config.portion else of_loss(batch_loss), schedule, name="training",
-        on_step=lambda step, so_far: on_step(step, len(plan), so_far.losses[-1][0]) if on_step else None,
-        guard=batch_loss.lines,
+    size = config.portion or config.batch
+    tracer = Tracer.of(model, forward, watch, batch=size, seed=config.seed, context=longest) if watch else None
+    course = Course(model, adamw(model, schedule), how, len(plan), tracer, checkpoint, on_step)
+    history = course.begin()
+    minimise(
+        model, plan[len(history.losses):], batch_loss.in_portions if config.portion else of_loss(batch_loss), schedule,
+        name="training", optimiser=course.optimiser, history=history, on_step=course, guard=batch_loss.lines,
     )  # fmt: skip
     sizes = [np.array([len(example) for example in side]) for side in (data.chosen, data.rejected)]
     tokens = sum(int(sizes[0][chosen].sum() + sizes[1][rejected].sum()) for chosen, rejected in plan)
     losses, norms = (np.array(values)[:, 0] for values in (history.losses, history.norms))
-    return PreferenceRun(losses, norms, tokens / history.seconds, history.seconds, reference_seconds, forward.layout)
+    seconds = history.seconds
+    return PreferenceRun(
+        losses, norms, tokens / seconds, seconds, reference_seconds, forward.layout, tuple(course.trace)
+    )
 
 
 @dataclass(eq=False)
@@ -269,9 +285,9 @@ def _references(
             with autocast(forward.device):
                 chosen[index], rejected[index] = forward(model, *_both(data, rows, rows))
     else:
-        logs = _in_rows(model, forward, data.examples, batch)
+        logs = log_probabilities(model, forward, data.examples, batch)
         chosen, rejected = logs[: len(data.chosen)], logs[len(data.chosen) :]
-    return _Reference(chosen, rejected, _in_rows(model, forward, others, batch))
+    return _Reference(chosen, rejected, log_probabilities(model, forward, others, batch))
 
 
 @torch.no_grad()
@@ -298,15 +314,6 @@ def check_reference(
                     f"nats in one batch and {float(now[k]):.4f} in another: a {type(model).__name__} whose texts "
                     "depend on each other cannot be its own reference"
                 )
-
-
-def _in_rows(model: Any, forward: CompletionForward, examples: Sequence[Example], batch: int) -> Tensor:
-    logs = torch.zeros(len(examples), device=forward.device)
-    order = np.argsort([len(example) for example in examples], kind="stable")
-    for rows in np.split(order, range(batch, len(order), batch)) if len(order) else []:
-        with autocast(forward.device):
-            logs[torch.as_tensor(rows, device=forward.device)] = forward.rows(model, [examples[i] for i in rows])
-    return logs
 
 
 def _both(data: Preferences, chosen: Index, rejected: Index) -> tuple[list[Example], list[Example]]:

@@ -74,6 +74,7 @@ HEAVY = {
     "tokenizers",
     "accelerate",
     "safetensors",
+    "peft",
     "cvxpy",
     "pandas",
     "matplotlib",

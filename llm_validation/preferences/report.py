@@ -1,0 +1,78 @@
+"""What a training moved, in sentences: each a number with its error, or a claim by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from llm_validation.losses.options import THRESHOLDS
+from llm_validation.preferences.data import Preferences
+from llm_validation.preferences.trace import Mean, Moved
+from theory.proximal.closed_forms import pair_log_ratio
+
+#: A change is told from noise where it is beyond so many standard errors (99 %).
+SURE = 2.576
+
+
+def report(
+    trace: Sequence[Moved], method: str, options: Mapping[str, Any], data: Preferences, held: Preferences
+) -> list[str]:
+    """Sentences on the first and the last measurement of a run.
+
+    options  of the loss, all that are not its defaults left out;  data  what was trained on;  held  what was measured
+    """
+    start, end = trace[0], trace[-1]
+    said = [
+        f"chosen {_change(end.chosen)}, rejected {_change(end.rejected)}, the model's own answers {_change(end.off)} "
+        f"(log π, {end.chosen.n} and {end.rejected.n} examples of {held.source}, {end.off.n} answers)",
+        f"margin {_shown(end.margin)} nats"
+        + (f", accuracy {_shown(end.accuracy)}" if end.accuracy else "")
+        + f"; KL from the reference {_shown(end.kl)} nats, of {start.kl.n} answers' first tokens",
+    ]
+    if _fell(end.chosen) and data.paired and method == "dpo":
+        said.append(
+            "the chosen fell although the loss did too: DPO's loss does not change when all labelled likelihoods fall "
+            "together, so it does not determine where they end (claim P5); pro_pairwise does (claim P7)"
+        )
+    elif _fell(end.chosen):
+        said.append("the chosen fell: what they lost went to responses that are in no example")
+    return [*said, *threshold(method, options, data)]
+
+
+def threshold(method: str, options: Mapping[str, Any], data: Preferences) -> list[str]:
+    """Has the loss a minimum with these options on these data? One sentence, where a claim says so."""
+    if method == "dpo" and separable(data):
+        return ["no response is chosen in one pair and rejected in another of its prompt: DPO has no optimum on such "
+                "data, and margins grow for as long as it is trained (claim P5)"]  # fmt: skip
+    if method == "pro_pairwise":
+        alpha, least = options.get("alpha", 2.25), THRESHOLDS[method][0]
+        if alpha <= least:
+            return [f"alpha = {alpha:g} is not above the threshold {least:g}: no policy is optimal (claim P7)"]
+        return [f"alpha = {alpha:g} is above the threshold {least:g}, so an optimum exists (claim P7): on one pair, "
+                f"rewards of chosen and rejected at ± {pair_log_ratio(alpha):.3g} from that of everything else "
+                "(claim P9)"]  # fmt: skip
+    if method == "kldo" and separable(data):
+        return ["no response is in both classes: KLDO has no minimum, whatever the batch (claim V9)"]
+    if method == "kto" and separable(data):
+        return ["KTO's infimum is approached as rewards go to ±∞, and not attained (claim V2)"]
+    return []
+
+
+def separable(data: Preferences) -> bool:
+    """Is no response both chosen and rejected?"""
+    sides = ({(e.prompt, e.completion) for e in side} for side in (data.chosen, data.rejected))
+    return not set.intersection(*sides)
+
+
+def _fell(mean: Mean) -> bool:
+    return mean.value < -SURE * mean.stderr
+
+
+def _change(mean: Mean) -> str:
+    if not abs(mean.value) > SURE * mean.stderr:
+        return f"cannot be told from where it was ({mean.value:+.3g} ± {mean.stderr:.2g} nats)"
+    return f"{'rose' if mean.value > 0 else 'fell'} by {abs(mean.value):.3g} ± {mean.stderr:.2g} nats"
+
+
+def _shown(mean: Mean) -> str:
+    return f"{mean.value:.3g} ± {mean.stderr:.2g}"

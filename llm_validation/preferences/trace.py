@@ -1,0 +1,195 @@
+"""What training moves: log-ratios of chosen, rejected and the model's own answers, on a held-out split.
+
+A loss falls whatever becomes of the chosen responses; this measures what becomes of them. At the start, every few
+steps and at the end, on prompts that are not trained on:
+
+    chosen, rejected  mean of log π(y|x) − log π_ref(y|x) over the held-out examples
+    off               the same for answers that the reference wrote itself before the first step: everything else
+    margin, accuracy  of pairs: chosen less rejected, and how often it is positive (a tie counts half)
+    kl                mean log-ratio of answers that the policy writes at that step: KL(π‖π_ref) of the first tokens
+
+All in nats, each with the standard error over examples.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from llm_validation.generation.decode import best_of_n
+from llm_validation.generation.engine import Sampling
+from llm_validation.generation.scorers import Batch
+from llm_validation.model.model import autocast
+from llm_validation.preferences.data import Example, Preferences
+from llm_validation.preferences.sequences import CompletionForward, log_probabilities
+from llm_validation.training.loop import trainable
+from simulate.montecarlo import generator
+from theory.validate import Array
+
+
+@dataclass(frozen=True)
+class Mean:
+    """A mean with its standard error, and of how many."""
+
+    value: float
+    stderr: float
+    n: int
+
+    @classmethod
+    def of(cls, values: Array) -> Mean:
+        spread = float(np.std(values, ddof=1)) if values.size > 1 else math.nan
+        return cls(float(np.mean(values)), spread / math.sqrt(values.size), int(values.size))
+
+
+@dataclass(frozen=True)
+class Moved:
+    """Where a training is after `step` steps; None where there is no such number (accuracy of unpaired data)."""
+
+    step: int
+    chosen: Mean
+    rejected: Mean
+    off: Mean
+    margin: Mean
+    accuracy: Mean | None
+    kl: Mean
+
+
+@dataclass(frozen=True)
+class Watch:
+    """What is watched, and how often.
+
+    held     examples that are not trained on
+    end      tokens that end an answer of the model's own
+    every    steps between two measurements; None: ten times in the run
+    answers  prompts whose answers the model writes, at most;  tokens  most tokens of an answer
+    """
+
+    held: Preferences
+    end: tuple[int, ...]
+    every: int | None = None
+    answers: int = 32
+    tokens: int = 32
+
+    def __post_init__(self) -> None:
+        for name in ("every", "answers", "tokens"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"{name} = {value} must be at least 1")
+
+
+def split(data: Preferences, share: float, seed: int) -> tuple[Preferences, Preferences]:
+    """(training, held-out) examples, the share `share` of the prompts held out and at least one; no prompt is in both.
+
+    ValueError where one of the two would lack a class.
+    """
+    if not 0.0 < share < 1.0:
+        raise ValueError(f"held_out = {share} must be in (0, 1)")
+    prompts = sorted({example.prompt for example in data.examples})
+    if len(prompts) < 2:
+        raise ValueError(
+            f"{data.source}: all examples have one prompt, and none is left to hold out (0 holds out none)"
+        )
+    order = generator(seed, "held out").permutation(len(prompts))
+    count = min(len(prompts) - 1, max(1, round(share * len(prompts))))
+    held = {prompts[i] for i in order[:count]}
+
+    def part(name: str, inside: bool) -> Preferences:
+        chosen, rejected = (
+            tuple(e for e in side if (e.prompt in held) is inside) for side in (data.chosen, data.rejected)
+        )
+        return Preferences(f"{data.source} ({name})", chosen, rejected, paired=data.paired)
+
+    return part("training prompts", False), part("held-out prompts", True)
+
+
+@dataclass(frozen=True, eq=False)
+class Tracer:
+    """Measures a model that is being trained; made while the model still is the reference.
+
+    weights    of the reference, those that are trained;  own  its answers
+    reference  log π_ref of chosen, rejected and own answers;  batch  examples run at a time
+    """
+
+    model: Any
+    forward: CompletionForward
+    watch: Watch
+    batch: int
+    seed: int
+    context: int
+    weights: tuple[Tensor, ...]
+    own: tuple[Example, ...]
+    reference: tuple[Array, Array, Array]
+
+    @classmethod
+    def of(cls, model: Any, forward: CompletionForward, watch: Watch, *, batch: int, seed: int, context: int) -> Tracer:
+        weights = tuple(weight.detach().clone() for weight in trainable(model))
+        own = answers(model, watch, seed, "reference", context)
+        first, second, third = (
+            _logs(model, forward, side, batch) for side in (watch.held.chosen, watch.held.rejected, own)
+        )
+        return cls(model, forward, watch, batch, seed, context, weights, own, (first, second, third))
+
+    def __call__(self, step: int) -> Moved:
+        """Where the model is now."""
+        held = self.watch.held
+        chosen, rejected, off = (
+            _logs(self.model, self.forward, side, self.batch) - before
+            for side, before in zip((held.chosen, held.rejected, self.own), self.reference, strict=True)
+        )
+        if held.paired:
+            margins = chosen - rejected
+            margin, accuracy = Mean.of(margins), Mean.of(0.5 * (1.0 + np.sign(margins)))
+        else:
+            one, other = Mean.of(chosen), Mean.of(rejected)
+            error = math.hypot(one.stderr, other.stderr)
+            margin, accuracy = Mean(one.value - other.value, error, min(one.n, other.n)), None
+        return Moved(step, Mean.of(chosen), Mean.of(rejected), Mean.of(off), margin, accuracy, self._kl(step))
+
+    def _kl(self, step: int) -> Mean:
+        """KL(π‖π_ref) of the first tokens of answers, from answers that the policy writes now."""
+        written = answers(self.model, self.watch, self.seed, str(step), self.context)
+        now = _logs(self.model, self.forward, written, self.batch)
+        with _put(trainable(self.model), self.weights):
+            before = _logs(self.model, self.forward, written, self.batch)
+        return Mean.of(now - before)
+
+
+def answers(model: Any, watch: Watch, seed: int, name: str, context: int) -> tuple[Example, ...]:
+    """An answer of the model's own to every held-out prompt, `watch.answers` of them at most; ended or cut off."""
+    prompts = list(dict.fromkeys(example.prompt for example in watch.held.examples))[: watch.answers]
+    length = min(watch.tokens, context - max(map(len, prompts)))
+    draws = int(generator(seed, "answers", name).integers(2**31))
+    with autocast(next(model.parameters()).device):
+        outcome = best_of_n(model, prompts, 1, _nothing, Sampling(length, watch.end), seed=draws)
+    rows = zip(prompts, outcome.tokens.tolist(), outcome.lengths.tolist(), strict=True)
+    return tuple(Example(prompt, tuple(tokens[:size]), 0) for prompt, tokens, size in rows)
+
+
+def _nothing(batch: Batch) -> Array:
+    return np.zeros(batch.rows.size)
+
+
+def _logs(model: Any, forward: CompletionForward, examples: Sequence[Example], batch: int) -> Array:
+    found: Array = log_probabilities(model, forward, examples, batch).double().cpu().numpy()
+    return found
+
+
+@contextlib.contextmanager
+@torch.no_grad()
+def _put(weights: Sequence[Tensor], values: Sequence[Tensor]) -> Iterator[None]:
+    """Other values in the weights for as long as the block runs."""
+    now = [weight.detach().clone() for weight in weights]
+    try:
+        for weight, value in zip(weights, values, strict=True):
+            weight.copy_(value)
+        yield
+    finally:
+        for weight, value in zip(weights, now, strict=True):
+            weight.copy_(value)

@@ -1,0 +1,64 @@
+"""Which weights of a model are trained: all, those of the last blocks, or adapters of low rank (peft).
+
+all      every weight
+top:K    the last K decoder blocks; what is below them, the embeddings and the output layer stay as they are
+lora:R   matrices of rank R beside every linear layer of the blocks, merged into it at the end
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from llm_validation.model.sharding import decoder_layers
+
+
+def check_part(what: str) -> tuple[str, int]:
+    """("all", 0), ("top", K) or ("lora", R). ValueError for anything else."""
+    if what == "all":
+        return "all", 0
+    found = re.fullmatch(r"(top|lora):([1-9]\d*)", what)
+    if not found:
+        raise ValueError(f"train = {what!r} must be all, top:K or lora:R, with K and R at least 1")
+    return found[1], int(found[2])
+
+
+def choose_part(model: Any, what: str, seed: int) -> Callable[[], None]:
+    """Leave a gradient to that part of the weights alone; what is returned merges adapters, and is called at the end.
+
+    seed   of the adapters' first values; with them the model computes what it computed before
+    ValueError: more blocks than there are, or lora without the package peft.
+    """
+    kind, number = check_part(what)
+    if kind == "lora":
+        return _adapters(model, number, seed)
+    if kind == "top":
+        layers = decoder_layers(model)
+        if number > len(layers):
+            raise ValueError(f"train = {what!r}, but the model has {len(layers)} blocks")
+        model.requires_grad_(False)
+        layers[-number:].requires_grad_(True)
+    return lambda: None
+
+
+def _adapters(model: Any, rank: int, seed: int) -> Callable[[], None]:
+    try:
+        from peft import LoraConfig, inject_adapter_in_model
+        from peft.tuners.lora import LoraLayer
+    except ImportError as error:
+        raise ValueError(f"train = 'lora:{rank}' needs the package peft (the extra `real`): {error}") from error
+    config = LoraConfig(r=rank, lora_alpha=2 * rank, target_modules="all-linear")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        inject_adapter_in_model(config, model)
+
+    def merge() -> None:
+        for name, layer in [named for named in model.named_modules() if isinstance(named[1], LoraLayer)]:
+            layer.merge()
+            parent, _, own = name.rpartition(".")
+            setattr(model.get_submodule(parent), own, layer.get_base_layer())
+
+    return merge
