@@ -7,7 +7,9 @@ import math
 from pathlib import Path
 
 from simulate.numbers import positive, seed
-from simulate.people.readers import KINDS
+
+#: What a file of people says: numbers, orders, votes −1/0/1, comparisons.
+KINDS = ("ratings", "rankings", "votes", "pairs")
 
 
 def add_people_options(parser: argparse.ArgumentParser, betas: list[float] | None) -> None:

@@ -47,7 +47,7 @@ _B10 = of_topic("best_of_n")(
     not_sharp="seconds are compared, not predicted",
 )
 
-CLAIMS: tuple[Claim, ...] = (
+_FILES: tuple[Claim, ...] = (
     *DISTORTION_CLAIMS,
     *BALL_CLAIMS,
     *FEW_CLAIMS,
@@ -61,6 +61,10 @@ CLAIMS: tuple[Claim, ...] = (
     *BEST_OF_N_CLAIMS,
     _B10,
     *PROXY_CLAIMS,
+)
+#: All claims, topic by topic, in the order of their numbers.
+CLAIMS: tuple[Claim, ...] = tuple(
+    sorted(_FILES, key=lambda claim: ([own.id[0] for own in _FILES].index(claim.id[0]), int(claim.id[1:])))
 )
 
 

@@ -79,7 +79,7 @@ check("1.1", L_of_10)
 # β = 5. (Many users who hardly care; a few who care a lot.)
 
 # %% tags=["answer"]
-my_users = Population([[1.0, 0.0, 0.0], [0.0, 0.08, 0.0], [0.0, 0.08, 0.01]], weights=[0.12, 0.44, 0.44])
+my_users = Population([[1.0, 0.0, 0.0], [0.0, 0.06, 0.0], [0.0, 0.06, 0.0]], weights=[0.13, 0.435, 0.435])
 
 # %%
 check("1.2", my_users)

@@ -21,6 +21,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
+from simulate.options import KINDS
 from simulate.people.data import Cells, People, RatedItems, from_rankings, from_ratings, from_votes
 from simulate.people.preflib import is_preflib, read_preflib
 from simulate.people.suspects import refuse_suspects
@@ -28,7 +29,6 @@ from simulate.people.table import Table, listed, read_table, shown
 
 Kind = Literal["ratings", "rankings", "votes", "pairs"]
 Missing = Literal["drop", "pairs"]
-KINDS = ("ratings", "rankings", "votes", "pairs")
 
 #: Names that the columns of a pairwise log and of a long table go by.
 USER = re.compile(r"(user|rater|voter|judge|annotator|worker|respondent|customer|reviewer)([_ ]?(id|name))?", re.I)

@@ -35,7 +35,8 @@ def test_no_check_disagrees_at_its_first_setting(key):
     setting = CHECKS[key].settings[0]
     estimate = measure(key, setting)
     assert not math.isnan(estimate.value) or key == "D14.fixed"
-    allowed = ("agrees",) if key[0] == "A" else ("agrees", "inconclusive")
+    certain = key[0] == "A" and key != "A7.who"  # whose smoke draws are few
+    allowed = ("agrees",) if certain else ("agrees", "inconclusive")
     assert judged(CHECKS[key], setting, estimate) in allowed
 
 

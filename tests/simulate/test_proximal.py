@@ -21,7 +21,7 @@ from simulate.proximal.losses import (
 )
 from simulate.proximal.tables import threshold_over_subsets
 from tests.oracles.experiments import CHECKS, broken, judge, judged, measure
-from theory.proximal import claims
+from theory.proximal import claims, descent
 from theory.proximal.losses import dpo_loss, edpo_loss, pro_binary_loss, pro_pairwise_loss, pro_scalar_loss
 
 # Every loss: value as in theory, gradient as by differences.
@@ -117,7 +117,8 @@ def test_a_wrong_score_is_caught(monkeypatch):
         scores, empirical = right(n_responses, pairs)
         return 2 * scores, empirical
 
-    monkeypatch.setattr(claims, "empirical_scores", doubled)
+    for module in (claims, descent):
+        monkeypatch.setattr(module, "empirical_scores", doubled)
     assert first("P5.path") == first("P12.path") == first("P7.one_pair") == "disagrees"
 
 

@@ -15,7 +15,7 @@ from scipy.optimize import brentq, minimize_scalar
 from scipy.stats import beta as beta_law
 
 from theory.distortion.factors import linear_factor
-from theory.validate import Array, check_bt_beta
+from theory.validate import Array, check_bt_beta, check_finite, check_whole
 
 #: Grid on which a maximum over (0, 1) is bracketed before it is refined.
 GRID = np.linspace(0.0, 1.0, 2001)
@@ -85,7 +85,7 @@ def minimax_beta(n_alternatives: int = 3) -> float:
     Returns
     -------
     float
-        inf at A = 2; nan for A ≥ 4, where there is none: m* > ½ ≥ 2/A.
+        inf at A = 2; 0 for A ≥ 4, where there is none: m* > ½ ≥ 2/A.
 
     Raises
     ------
@@ -102,10 +102,9 @@ def minimax_beta(n_alternatives: int = 3) -> float:
     >>> round(minimax_beta(3), 4)
     5.8254
     """
-    if n_alternatives < 2:
-        raise ValueError(f"n_alternatives = {n_alternatives} must be >= 2")
-    if n_alternatives != 3:
-        return math.inf if n_alternatives == 2 else math.nan
+    size = check_whole("n_alternatives", n_alternatives, least=2)
+    if size != 3:
+        return math.inf if size == 2 else 0.0
     return float(brentq(lambda beta: minimax_mass(beta) - 2.0 / 3.0, 3.0, 9.0, xtol=1e-10))
 
 
@@ -188,7 +187,7 @@ def audit_pair(margin: float, bt_beta: float) -> float:
     >>> [round(audit_pair(margin, 5.0), 4) for margin in (0.0, 0.02, 0.1)]
     [2.5339, 2.0698, 1.2229]
     """
-    beta = check_bt_beta(bt_beta)
+    beta, margin = check_bt_beta(bt_beta), check_finite("margin", margin)
     B = float(_phi(beta, 1.0))
     if not abs(margin) <= B:
         raise ValueError(f"margin = {margin} must be within ±{B:.6g}, what users of bt_beta = {beta:g} can show")
@@ -229,12 +228,13 @@ def safe_margin(distortion: float, bt_beta: float) -> float:
     >>> round(safe_margin(2.0, 5.0), 4)
     0.0245
     """
+    beta, distortion = check_bt_beta(bt_beta), check_finite("distortion", distortion)
     if not distortion > 1.0:
         raise ValueError(f"distortion = {distortion} must be > 1")
-    if distortion >= linear_factor(bt_beta):
+    if distortion >= linear_factor(beta):
         return 0.0
-    top = float(_phi(bt_beta, 1.0))
-    return float(brentq(lambda margin: audit_pair(margin, bt_beta) - distortion - 1e-12, 0.0, top, xtol=1e-12))
+    top = float(_phi(beta, 1.0))
+    return float(brentq(lambda margin: audit_pair(margin, beta) - distortion - 1e-12, 0.0, top, xtol=1e-12))
 
 
 def comparisons_needed(distortion: float, win_rate: float, bt_beta: float, confidence: float = 0.95) -> int:
@@ -272,6 +272,7 @@ def comparisons_needed(distortion: float, win_rate: float, bt_beta: float, confi
     >>> comparisons_needed(2.0, 0.6, 5.0), comparisons_needed(2.0, 0.53, 5.0)
     (112, 22667)
     """
+    confidence, win_rate = check_finite("confidence", confidence), check_finite("win_rate", win_rate)
     if not 0.0 < confidence < 1.0:
         raise ValueError(f"confidence = {confidence} must be in (0, 1)")
     needed = 0.5 + safe_margin(distortion, bt_beta)

@@ -193,7 +193,6 @@ def test_people_with_gaps_are_refused():
         (["--corpus", "nowhere.txt"], "no such corpus file: nowhere.txt"),
         (["--ratings", "nowhere.csv"], "nowhere.csv"),
         (["--model", "/nowhere/model"], "/nowhere/model"),
-        (["--seeds", "0"], "--seeds 0 must be at least 1"),
     ],
 )
 def test_bad_input_is_named(words, named, tmp_path, capsys):
