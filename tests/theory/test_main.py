@@ -41,7 +41,7 @@ def test_every_claim_says_who_predicts_measures_and_draws_it():
             ), claim.id
             assert predictors(claim), claim.id
     for place in ("proof", "figure", "model"):
-        assert sum(bool(about(claim)[place]) for claim in CLAIMS) > 0.6 * len(CLAIMS), place
+        assert sum(bool(about(claim)[place]) for claim in CLAIMS) > 0.5 * len(CLAIMS), place
 
 
 def test_a_place_that_is_found_is_there():

@@ -19,10 +19,12 @@ from numpy.typing import ArrayLike
 from scipy.special import betaincc, logsumexp
 
 from theory.best_of_n.order_statistics import check_count, expected_max
-from theory.validate import Array, as_vector, check_distribution, check_positive
+from theory.validate import Array, as_vector, check_distribution, check_finite, check_positive
 
 #: Least points of the trapezoidal rule in log t, its longest step, and how far below its mass it begins, nats.
 POINTS, STEP, REACH = 4001, 0.05, 45.0
+#: Largest range of rewards in units of the temperature: beyond it the integral has millions of points.
+LARGEST_GAP = 1e4
 
 
 def proxy_best_of_n(n: float, correlation: float) -> float:
@@ -55,6 +57,7 @@ def proxy_best_of_n(n: float, correlation: float) -> float:
     >>> round(proxy_best_of_n(64, 0.6), 4)
     1.4062
     """
+    correlation = check_finite("correlation", correlation)
     if not -1.0 <= correlation <= 1.0:
         raise ValueError(f"correlation = {correlation} must be in [-1, 1]")
     return correlation * expected_max(n)
@@ -104,6 +107,8 @@ def soft_best_of_n_law(policy: ArrayLike, rewards: ArrayLike, n: int, temperatur
     # u = log t: a_y t = e^{u + scaled}. From where the largest a is not yet seen to where the smallest is used up.
     if count == 1:
         return pi
+    if scaled.min() < -LARGEST_GAP:
+        raise ValueError(f"temperature = {temperature} is below 1/{LARGEST_GAP:g} of the range of the rewards")
     low, high = -REACH - math.log(count), 8.0 - float(scaled.min())
     u, step = np.linspace(low, high, max(POINTS, math.ceil((high - low) / STEP)), retstep=True)
     with np.errstate(divide="ignore", over="ignore"):
@@ -159,6 +164,7 @@ def free_rejection_survival(
     >>> round(free_rejection_survival(0.3, 0.3, "gamma", shape=2.0), 4), free_rejection_survival(0.3, 0.9, "regular")
     (0.4168, 0.3)
     """
+    v, a = check_finite("v", v), check_finite("a", a)
     for name, share in (("v", v), ("a", a)):
         if not 0.0 < share < 1.0:
             raise ValueError(f"{name} = {share} must lie strictly between 0 and 1")

@@ -17,7 +17,7 @@ from scipy.special import expit
 
 from theory.density_ratio.estimates import expected_total_variation, multinomial_covariance, policy_covariance
 from theory.density_ratio.ratios import mixture
-from theory.validate import Array, check_distribution
+from theory.validate import Array, check_distribution, check_finite, check_positive, check_whole
 
 #: Grid on which the best α is bracketed, and the ends that it may not leave.
 ALPHAS = expit(np.linspace(-9.0, 14.0, 231))
@@ -58,8 +58,8 @@ def estimated_reference_covariance(
     >>> estimated_reference_covariance([0.6, 0.4], [0.3, 0.7], 1000, 1000, 0.5, 10**4).round(6)[0, 0]
     np.float64(0.000164)
     """
-    if not n_unlabelled >= 1:
-        raise ValueError(f"n_unlabelled = {n_unlabelled} must be >= 1")
+    n_unlabelled = check_whole("n_unlabelled", n_unlabelled)
+    n_p, n_q, alpha = check_whole("n_p", n_p), check_whole("n_q", n_q), check_finite("alpha", alpha)
     labelled = policy_covariance("rdro", p, q, n_p, n_q, alpha)
     p, q = check_distribution("p", p), check_distribution("q", q)
     reference = mixture(p, q, alpha)
@@ -97,8 +97,7 @@ def best_alpha(p: ArrayLike, q: ArrayLike, unlabelled_per_labelled: float) -> fl
     >>> [round(best_alpha([0.6, 0.3, 0.1], [0.2, 0.3, 0.5], ratio), 2) for ratio in (0.3, 1.0, 10.0)]
     [0.95, 0.98, 1.0]
     """
-    if not unlabelled_per_labelled > 0:
-        raise ValueError(f"unlabelled_per_labelled = {unlabelled_per_labelled} must be > 0")
+    unlabelled_per_labelled = check_positive("unlabelled_per_labelled", unlabelled_per_labelled)
     n = 10**9
 
     def distance(alpha: float) -> float:

@@ -143,8 +143,7 @@ def uniform_borda_factor(bt_beta: float, n_alternatives: int) -> float:
     [5.0, 5.257, 5.762, 7.477]
     """
     beta = check_bt_beta(bt_beta)
-    if n_alternatives < 2:
-        raise ValueError(f"n_alternatives = {n_alternatives} must be >= 2")
+    n_alternatives = check_whole("n_alternatives", n_alternatives, least=2)
     B, each = float(_phi(beta, 1.0)), 1.0 / n_alternatives
 
     def gain(z: Array) -> Array:

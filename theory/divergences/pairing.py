@@ -12,6 +12,9 @@ from numpy.typing import ArrayLike
 
 from theory.validate import Array, check_distribution
 
+#: Products of two masses below it underflow.
+SMALLEST_MASS = 1e-100
+
 
 def pair_covariance(p: ArrayLike, q: ArrayLike) -> Array:
     """n·Cov of DPO's log R on contrasts (A, A), from n pairs of a winner ~ p and a loser ~ q: the inverse of
@@ -129,4 +132,6 @@ def _full(p: ArrayLike, q: ArrayLike) -> tuple[Array, Array]:
     for name, law in zip("pq", laws, strict=True):
         if (law == 0).any():
             raise ValueError(f"{name}[{int(law.argmin())}] = 0: log R needs every outcome in both classes")
+        if law.min() < SMALLEST_MASS:
+            raise ValueError(f"{name}[{int(law.argmin())}] = {law.min():.3g} must be at least {SMALLEST_MASS:g}")
     return laws
