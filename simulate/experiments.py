@@ -19,7 +19,7 @@ from simulate.montecarlo import Experiment, Experiments, generator
 from simulate.people.data import People
 from simulate.people.people import methods_for, people_distortion
 from simulate.profiles import Profile
-from simulate.proximal import existence, labels, optima
+from simulate.proximal import existence, labels, optima, runs
 from simulate.rows.grid import Job
 from simulate.rows.measurement import Measurement
 from simulate.rows.reach import defining
@@ -29,7 +29,7 @@ TABLES = [
     module.EXPERIMENTS
     for module in (
         *(win_rates, balls, few, kl_ball, clipped, audit, rankings, samples),
-        *(optima, existence, labels),
+        *(optima, existence, labels, runs),
         *(losses, policies, divergence_samples, data, kl_estimators, pairing),
         *(ratios, flow, ratio_samples, reference, welfare),
         *(channels, bootstrap, correctors),

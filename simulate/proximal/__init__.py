@@ -1,8 +1,9 @@
-"""PRO and DPO trained on tables (claims P1 – P13).
+"""PRO and DPO trained on tables (claims P1 – P14).
 
     optima     softmax policies trained to the optimum; feedback sampled and counted        P1 – P4, P9 – P11, P13
     existence  thresholds by subsets, linear programs and bisection; what DPO leaves open   P5, P7
     labels     the hyper response, minibatches, absolute likelihoods                        P6, P8, P12
+    runs       the same losses trained in many ways                                         P14
     losses     the losses in rewards, with gradients; descent on them
     tables     random tables, and what is counted from them by hand
 

@@ -99,6 +99,10 @@ def first(key):
         ("binary_threshold", ["P13.threshold"]),
         ("existence_threshold", ["P7.one_pair"]),
         ("proximal_optimum", ["P1.policy"]),
+        ("irreproducible_dimension", ["P14.dimension"]),
+        ("start_spread", ["P14.start"]),
+        ("coupled_direction", ["P14.direction"]),
+        ("run_range", ["P14.dpo"]),
     ],
 )
 def test_a_formula_off_by_a_millionth_is_caught(monkeypatch, name, keys):

@@ -1,4 +1,4 @@
-"""Claims P1–P13: DPO decomposed, what its samples leave open, and the optimum of proximal preference optimisation.
+"""Claims P1–P14: DPO decomposed, what its samples leave open, and the optimum of proximal preference optimisation.
 
 `response` counts from 0; "H" is the hyper response.
 
@@ -33,6 +33,7 @@ from theory.proximal.existence import (
 from theory.proximal.feedback import empirical_scores, mixture_weights, population_scores
 from theory.proximal.losses import edpo_loss
 from theory.proximal.optimum import Optimum, hyper_optimum, proximal_optimum, solve_rewards
+from theory.proximal.reproducibility import coupled_direction, irreproducible_dimension, run_range, start_spread
 from theory.proximal.settings import LABELLED, SCALAR_SCORES, SHORTCUT, STEPS, TRIPLES
 
 #: alpha at which the labelled examples are optimised: above each of their thresholds.
@@ -318,5 +319,25 @@ PROXIMAL_CLAIMS: tuple[Claim, ...] = (
                 because="the triples as the paper rounds them"),
         equal("balance", "curvature of the regulariser over slope of the linear term in log-likelihood, at the "
               "reference", balance, at=_TRIPLES, relative=1e-6, because="central differences"),
+    ),
+    claim(
+        "P14", "Underdetermined means irreproducible",
+        ("DPO", "PRO", "reproducibility", "underdetermination", "optimiser", "learning rate"),
+        "Start, rate, optimiser, order of batches and number of steps move log-likelihoods trained by DPO along the "
+        "flat directions of its loss and nowhere else, by tens of nats on separable data; PRO's they do not move.",
+        "ours, on the losses of @guo2025", "equality",
+        equal("dimension", "rank of the differences of log-ratios between 12 runs that converged, noisy starts",
+              irreproducible_dimension, at=grid(method=("dpo", "pro"), data=tuple(COMPARISONS)), because="an integer"),
+        equal("margins", "largest range of a compared margin between those runs", 0.0, within=1e-8, scale=0.5,
+              at=grid(method=("dpo", "pro"), data=tuple(COMPARISONS)), because="gradients below 1e-11 at the ends"),
+        equal("start", "movement of the end, root of the summed squares, if each feature's start moves by 1",
+              start_spread, at=grid(method=("dpo", "pro"), data=tuple(COMPARISONS)), within=1e-7,
+              because="gradients below 1e-11 at the ends"),
+        equal("direction", "slope of log π(y)/π(0) on the margin log π(0)/π(1) over runs on one separable pair",
+              coupled_direction, at=grid(response=2), within=1e-9, because="rounding of 10000 steps"),
+        equal("dpo", "range of log π/π_ref over rates and numbers of steps, DPO on one separable pair, nats", run_range,
+              at=grid(response=(0, 1)), within=1e-8, because="rounding of 10000 steps"),
+        equal("pro", "the same range of PRO-P", 0.0, at=grid(response=(0, 1)), within=1e-3, scale=1.0,
+              because="the slowest run has not quite converged"),
     ),
 )  # fmt: skip
