@@ -11,6 +11,7 @@
     torchrun --nproc-per-node 2 -m llm_validation --shard  the model divided among them
 
 commands (each says more with --help):
+    python -m llm_validation advise …                      what your preferences and your model allow
     python -m llm_validation align …                       one loss on a file of your preferences
     python -m llm_validation compare A B                   which verdicts differ between two folders of rows
     python -m llm_validation conform MODULE:FUNCTION LOSS  what another loss does differently from ours
@@ -39,6 +40,7 @@ from simulate.profiles import PROFILES
 
 #: Commands of their own: the module and the function of its words. Loaded when they are called.
 COMMANDS = {
+    "advise": ("llm_validation.commands.advise", "advise_main"),
     "align": ("llm_validation.commands.align", "align_main"),
     "compare": ("llm_validation.commands.compare", "compare_main"),
     "conform": ("llm_validation.commands.conform", "conform_main"),
