@@ -9,9 +9,11 @@ import numpy as np
 
 from paper.lessons.answers import Number, Property, check_in
 from simulate.judge import judge
+from simulate.rows.reach import ROOT
+from simulate.rows.store import read_rows
 from theory.best_of_n.order_statistics import expected_max
 from theory.bradley_terry import Population
-from theory.claim import Claim, equal, grid
+from theory.claim import Claim, equal, grid, parse_setting
 from theory.distortion.measure import distortion
 from theory.social_choice.pairwise import borda
 
@@ -86,6 +88,40 @@ def _noisy_experiment(answer: Any) -> str | None:
         verdicts.append(row.verdict)
     common = max(set(verdicts), key=verdicts.count)
     return None if common == "inconclusive" else f"with 20 seeds the verdict is mostly {common!r}"
+
+
+def _recorded_ends() -> dict[str, float]:
+    """Response → log π/π_ref at the last recorded step of DPO on SmolLM2, one pair per prompt."""
+    ends: dict[str, tuple[int, float]] = {}
+    for row in read_rows(ROOT / "llm_validation" / "results" / "reference-smollm2"):
+        if (row.claim, row.check, row.seed) == ("P5", "real_path", 0):
+            at = parse_setting(row.setting)
+            if at["pairs"] == "one pair":
+                name, step = str(at["response"]), int(at["step"])
+                ends[name] = max(ends.get(name, (-1, 0.0)), (step, row.estimate))
+    return {name: value for name, (_, value) in ends.items()}
+
+
+def _gap_under_dpo(answer: Any) -> str | None:
+    ends = _recorded_ends()
+    right = ends["chosen"] - ends["rejected"]
+    try:
+        value = float(answer)
+    except (TypeError, ValueError):
+        return f"a number is asked for, got {type(answer).__name__}"
+    if abs(value - right) <= 0.01 * abs(right):
+        return None
+    return "the sign: chosen minus rejected" if abs(value + right) <= 0.01 * abs(right) else "not the last step's gap"
+
+
+def _moved_most(answer: Any) -> str | None:
+    ends = {name: value for name, value in _recorded_ends().items() if name not in ("chosen", "rejected")}
+    name, value = max(ends.items(), key=lambda item: abs(item[1]))
+    if not isinstance(answer, tuple) or len(answer) != 2:
+        return "a name and a number are asked for"
+    if answer[0] != name:
+        return f"{answer[0]!r} did not move most"
+    return None if abs(float(answer[1]) - value) <= 0.01 * abs(value) else "right name, another number"
 
 
 EXERCISES: dict[str, Number | Property] = {
@@ -256,6 +292,12 @@ EXERCISES: dict[str, Number | Property] = {
         "b707ee40eeaeb7c4",
         {"2399ddc77d0f6610": "both sides count", "8a101391c4d2c04e": "that is at two standard errors"},
     ),
+    "13.1": Number(
+        4, "5cce97b13fb975e1", {"a46bed8d934de049": "that is chosen above everything else; rejected lies as far below"}
+    ),
+    "13.2": Property(_gap_under_dpo),
+    "13.3": Number(3, "730ce3b389c576c4", {"1e26c0ecdff3e1f8": "that is the loss; solve −log σ(Δ) for Δ"}),
+    "13.4": Property(_moved_most),
 }
 
 
