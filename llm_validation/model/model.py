@@ -160,7 +160,7 @@ def load(name_or_path: str | Path) -> Loaded:
     ...     save(build("smoke", len(tokenizer), context=32, seed=0), tokenizer, folder)
     ...     loaded = load(folder)
     >>> loaded.model.config.hidden_size, loaded.tokenizer.decode(loaded.tokenizer.encode("not"))
-    (32, 'not')
+    (32, '<|endoftext|>not')
     """
     name = str(fetched(name_or_path))
     here = Path(name).is_dir()
