@@ -109,8 +109,11 @@ def in_every_ball(rows: Sequence[Row]) -> Figure:
     finish(left, TEMPERATURE, "distortion in the ball", "mismatch is what is exponential", legend=2, log="y")
     for look, beta in enumerate((2.0, 5.0, 10.0)):
         line(right, look, [0.005, 2.0], [linear_factor_over(beta, 1.03)] * 2, rf"$L/\xi$, $\beta = {beta:g}$")
-        apart = (("D9", "attained", {}, 1.0), ("D19", "rules", {"method": "rlhf"}, 1.15),
-                 ("D19", "rules", {"method": "ipo"}, 1.3))  # fmt: skip
+        apart: tuple[tuple[str, str, dict[str, str], float], ...] = (
+            ("D9", "attained", {}, 1.0),
+            ("D19", "rules", {"method": "rlhf"}, 1.15),
+            ("D19", "rules", {"method": "ipo"}, 1.3),
+        )
         for shape, (claim, check, at, shift) in enumerate(apart, start=3):
             name = ("NLHF", "RLHF", "IPO")[shape - 3] if look == 0 else None
             points(right, shape, select(rows, claim, check, bt_beta=beta, **at), style.entry("tau", shift), name)

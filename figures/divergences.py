@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import get_args
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -23,6 +24,7 @@ from theory.divergences.policies import aligned_policy
 from theory.divergences.safety_data import data_gap, example_pair, example_safety
 from theory.divergences.samples import minibatch_threshold
 from theory.divergences.separation import expected_silhouette
+from theory.policy.kl_estimators import Estimator
 
 #: Losses of `estimated_against_exact` and the divergence that each stands for.
 ESTIMATES = {
@@ -173,7 +175,7 @@ def kl_estimators(rows: Sequence[Row]) -> Figure:
     uses = (("as_reward", predict.gradient_as_reward), ("as_loss", predict.gradient_as_loss))
     separations = np.linspace(0.0, 2.5, 40)
     for ax, (check, gradient) in zip(axes, uses, strict=True):
-        for look, estimator in enumerate(("k1", "k2", "k3")):
+        for look, estimator in enumerate(get_args(Estimator)):
             line(ax, look, separations, [gradient(estimator, float(s), 0) for s in separations], f"$k_{look + 1}$")
             points(ax, look, select(rows, "V13", check, estimator=estimator, outcome=0), "separation")
         finish(ax, "separation", "gradient in one logit", check.replace("_", " a "), legend=2)

@@ -54,7 +54,7 @@ def latex(text: str, *, outside: bool = False) -> str:
 
 def _letter(character: str) -> str:
     """A letter with an accent, or the number of a character."""
-    letter, *accents = unicodedata.normalize("NFD", character)
+    letter, *accents = list(unicodedata.normalize("NFD", character))
     if len(accents) == 1 and letter.isascii() and accents[0] in ACCENTS:
         return f"{ACCENTS[accents[0]]}{{{letter}}}"
     return f"U+{ord(character):04X}"

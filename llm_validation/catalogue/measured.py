@@ -78,7 +78,7 @@ def own_answers(loaded: Loaded, prompts: Sequence[str], n: int, longest: int, se
     for number in range(ROUNDS):
         open_ = [p for p, own in enumerate(found) if len(own) < n]
         if not open_:
-            return Encoded(tuple(encoded), tuple(tuple(own)[:n] for own in found))  # type: ignore[arg-type]
+            return Encoded(tuple(encoded), tuple(tuple(own)[:n] for own in found))
         drawn = best_of_n(
             loaded.model, [encoded[p] for p in open_], DRAWN, _no_reward, sampling, seed=1000 * seed + number
         )
@@ -104,7 +104,7 @@ def item_answers(loaded: Loaded, questions: Sequence[str], items: Sequence[str])
     answers = tuple((*tokenizer.encode(item, add_special_tokens=False), end) for item in items)
     listed = ", ".join(items)
     prompts = tuple(chat_tokens(tokenizer, f"{question} {listed}.") for question in questions)
-    encoded = Encoded(prompts, tuple(answers for _ in prompts))  # type: ignore[arg-type]
+    encoded = Encoded(prompts, tuple(answers for _ in prompts))
     encoded.trie()  # says which items are equal, or a prefix of another, in tokens
     return encoded
 

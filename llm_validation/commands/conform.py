@@ -62,4 +62,4 @@ def _function(place: str) -> Callable[..., Any]:
         sys.path.pop(0)
     if not callable(function):
         raise ValueError(f"module {module!r} has no function {name!r}")
-    return function  # type: ignore[no-any-return]
+    return function

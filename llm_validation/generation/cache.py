@@ -13,7 +13,7 @@ import copy
 import inspect
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -117,7 +117,7 @@ def select_rows(cache: DynamicCache, rows: Rows, device: torch.device) -> None:
         if hasattr(layer, "batch_select_indices"):
             layer.batch_select_indices(indices)
         elif hasattr(layer, "reorder_cache"):  # states of a recurrence: one per row, beams reorder them
-            layer.reorder_cache(indices)
+            layer.reorder_cache(cast(torch.LongTensor, indices))
         else:
             raise ValueError(
                 f"a cache of {type(layer).__name__} cannot select rows: this model can write, but not choose"

@@ -146,7 +146,7 @@ def _convert(file: Path, folder: Path) -> None:
     """A .gguf file as plain float32 weights with tokenizer. ValueError for a file that transformers cannot read."""
     where, name = str(file.parent), file.name
     try:
-        tokenizer = AutoTokenizer.from_pretrained(where, gguf_file=name)
+        tokenizer: Any = AutoTokenizer.from_pretrained(where, gguf_file=name)
         model: Any = AutoModelForCausalLM.from_pretrained(where, gguf_file=name, dtype=torch.float32)
     except (ImportError, KeyError, OSError, ValueError, RuntimeError, struct.error) as error:
         raise ValueError(f"cannot read {file} as a model: {error}") from error

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -168,12 +169,13 @@ def load(name_or_path: str | Path) -> Loaded:
     try:
         with _LOADING, without_bars() if here else contextlib.nullcontext():  # a download shows how far it is
             tokenizer = AutoTokenizer.from_pretrained(name)
-            model, report = AutoModelForCausalLM.from_pretrained(  # attention as the architecture has it by default
+            loaded: Any = AutoModelForCausalLM.from_pretrained(  # attention as the architecture has it by default
                 name, dtype=torch.float32, use_safetensors=True, output_loading_info=True
             )
     except (OSError, ValueError) as error:
         what = "the folder holds no model that can be read" if here else "no such folder, and no model of that name"
         raise ValueError(f"cannot load a causal language model from {name!r}: {what}: {error}") from error
+    model, report = loaded
     check_weights(name, model, report)
     if not isinstance(tokenizer, PreTrainedTokenizerFast):
         raise ValueError(

@@ -78,14 +78,14 @@ def read_preferences(path: str | Path, texts: TextBoundaries, context: int) -> P
         chosen, rejected = zip(*pairs, strict=True)
         return Preferences(str(path), chosen, rejected, paired=True)
     good = [record for record in records if isinstance(record, LabelledText)]
-    classes = (
+    chosen, rejected = (
         tuple(
             _example(record.place, record.line, *texts.split(record.prompt, record.completion, record.place), context)
             for record in good if record.label is label
         )
         for label in (True, False)
     )  # fmt: skip
-    return Preferences(str(path), *classes, paired=False)
+    return Preferences(str(path), chosen, rejected, paired=False)
 
 
 def _pair(record: PairOfTexts, texts: TextBoundaries, context: int) -> tuple[Example, Example]:

@@ -74,7 +74,8 @@ def records_of(source: Path) -> list[tuple[int, dict[str, Any]]]:
             table = pd.read_csv(source, keep_default_na=False) if suffixes[-1] == ".csv" else pd.read_parquet(source)
         except (ValueError, OSError, ImportError) as error:
             raise ValueError(f"{source} cannot be read as a table: {error}") from None
-        return [(line, dict(record)) for line, record in enumerate(table.to_dict("records"), start=2)]
+        records: list[dict[str, Any]] = [{str(k): v for k, v in row.items()} for row in table.to_dict("records")]
+        return list(enumerate(records, start=2))
     text = read_text(source)
     if suffixes[-1:] == [".json"] and text.lstrip().startswith("["):
         try:

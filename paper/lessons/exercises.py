@@ -68,7 +68,10 @@ def _claim_on_the_best(answer: Any) -> str | None:
         return "a resolution of at most 0.05 is asked for: a claim that cannot fail says nothing"
     if {setting["n"] for setting in best.settings} != {4, 64}:
         return "n = 4 and n = 64 are asked for"
-    off = [setting["n"] for setting in best.settings if abs(best.predict(setting) - expected_max(setting["n"])) > 0.02]
+    off = [
+        setting["n"] for setting in best.settings
+        if abs(best.predict(setting) - expected_max(float(setting["n"]))) > 0.02
+    ]  # fmt: skip
     return f"its prediction at n = {off[0]} is wrong" if off else None
 
 

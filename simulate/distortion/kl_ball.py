@@ -23,9 +23,9 @@ Rng = np.random.Generator
 def rlhf_in_small_balls(bt_beta: float, tau: float, *, rng: Rng, profile: Profile) -> Estimate:
     """D8: RLHF on I6 with a budget that does not reach from {a, b} to one of them."""
     instance = rlhf_instance(bt_beta)
-    at = {"tau": tau, "log_reference": instance.log_reference}
-    policy = rlhf(instance.win_rates, instance.pair_weights, **at)
-    return Estimate(distortion(instance.population, policy, **at))
+    log_ref = instance.log_reference
+    policy = rlhf(instance.win_rates, instance.pair_weights, tau=tau, log_reference=log_ref)
+    return Estimate(distortion(instance.population, policy, tau=tau, log_reference=log_ref))
 
 
 def unbeaten(bt_beta: float, tau: float, *, rng: Rng, profile: Profile) -> Estimate:

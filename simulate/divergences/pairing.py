@@ -29,7 +29,11 @@ def _whitened(separation: float, n_outcomes: int, draws: int, rng: Rng) -> tuple
     scale = np.linalg.cholesky(np.linalg.inv(contrasts @ np.diag(1.0 / p + 1.0 / q) @ contrasts.T))
     truth = np.log(p / q)
     unpaired = np.log(pairs.sum(axis=2) / pairs.sum(axis=1))
-    return tuple(np.sqrt(PAIRS) * (found - truth) @ contrasts.T @ scale for found in (fit_pairs(pairs), unpaired))  # type: ignore[return-value]
+
+    def whitened(found: Array) -> Array:
+        return np.sqrt(PAIRS) * (found - truth) @ contrasts.T @ scale
+
+    return whitened(fit_pairs(pairs.astype(np.float64))), whitened(unpaired)
 
 
 def unpaired_variance(separation: float, n_outcomes: int, *, rng: Rng, profile: Profile) -> Estimate:

@@ -126,9 +126,10 @@ def read_people(
     """
     path = Path(path)
     how = _checked(kind, items, id, na, long, scale, missing, min_raters, per_user_scale)
+    ignored: tuple[str, ...] = ()
     if is_preflib(path):
         cells, notes = read_preflib(path, encoding)
-        how, ignored, kind = how, (), "rankings"
+        kind = "rankings"
         cells = _chosen(cells, how)
     else:
         table = read_table(path, encoding=encoding, separator=separator, header=header)
@@ -298,7 +299,7 @@ def _enough_raters(cells: Cells, least: int) -> tuple[Cells, tuple[str, ...]]:
         raise ValueError(f"{cells.path}: {int(keep.sum())} items have {max(least, 1)} raters, two are needed")
     items = tuple(name for name, kept in zip(cells.items, keep, strict=True) if kept)
     chosen = Cells(cells.path, cells.values[:, keep], cells.lines, items)
-    someone = ~np.isnan(chosen.values).all(axis=1)
+    someone = np.asarray(~np.isnan(chosen.values).all(axis=1))
     notes = []
     if not keep.all():
         out = [name for name, kept in zip(cells.items, keep, strict=True) if not kept]
@@ -311,7 +312,7 @@ def _enough_raters(cells: Cells, least: int) -> tuple[Cells, tuple[str, ...]]:
 def _handle_missing(cells: Cells, missing: Missing | None) -> tuple[Cells, int, tuple[str, ...]]:
     """The users kept, how many were dropped, and what is to be said; ValueError for gaps that no choice covers."""
     holes = np.isnan(cells.values)
-    users, path = holes.any(axis=1), cells.path
+    users, path = np.asarray(holes.any(axis=1)), cells.path
     if not users.any():
         return cells, 0, ()
     if missing is None:

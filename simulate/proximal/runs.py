@@ -66,7 +66,7 @@ def _ends(method: str, data: str, rng: Rng) -> Array:
     loss, batches, features = _data(method, data)
     ends = []
     for optimiser, rate, steps in itertools.product(OPTIMISERS, (0.3, 2.0), (30, 200)):
-        phi = 0.5 * rng.normal(size=features.shape[1])
+        phi = 0.5 * np.asarray(rng.normal(size=features.shape[1]))
         for batch in rng.permutation(len(batches)):
             phi = trained(batches[batch], features, phi, optimiser, rate, 1)
         ends.append(converged(loss, features, trained(loss, features, phi, optimiser, rate, steps)))
@@ -88,7 +88,7 @@ def margins(method: str, data: str, *, rng: Rng, profile: Profile) -> Estimate:
 def start_noise(method: str, data: str, *, rng: Rng, profile: Profile) -> Estimate:
     """P14: how far the end moves, root of the summed squares, if each feature's start is moved by 1 in turn."""
     loss, _, features = _data(method, data)
-    here = rng.normal(size=features.shape[1])
+    here = np.asarray(rng.normal(size=features.shape[1]))
     end = converged(loss, features, here)
     moved = [converged(loss, features, here + one) - end for one in np.eye(here.size)]
     return Estimate(float(np.linalg.norm(moved)), n=here.size)

@@ -54,7 +54,7 @@ def pair_covariance(p: ArrayLike, q: ArrayLike) -> Array:
     won = np.outer(p, q)
     h = won * won.T / (won + won.T)
     information = np.diag(h.sum(axis=1)) - h
-    return np.linalg.pinv(information, hermitian=True)
+    return np.asarray(np.linalg.pinv(information, hermitian=True), dtype=np.float64)
 
 
 def unpaired_covariance(p: ArrayLike, q: ArrayLike) -> Array:
