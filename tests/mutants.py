@@ -144,6 +144,11 @@ def survives(mutant: Mutant) -> bool:
         return ran.returncode == 0
 
 
+def _told(mutant: Mutant, lives: bool) -> bool:
+    print(f"{'lives ' if lives else 'killed'} {mutant.name}", file=sys.stderr, flush=True)
+    return lives
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Command line; exit status 1 if a mutant survives that is not known to be equivalent."""
     parser = argparse.ArgumentParser(description="Break one formula at a time; does a test notice?")
@@ -155,7 +160,10 @@ def main(arguments: list[str] | None = None) -> int:
     left = 0
     for folder in options.folders:
         mutants = chosen(folder, options.number, options.seed)
-        alive = Parallel(n_jobs=options.jobs, prefer="threads")(delayed(survives)(mutant) for mutant in mutants)
+        found = Parallel(n_jobs=options.jobs, prefer="threads", return_as="generator")(
+            delayed(survives)(mutant) for mutant in mutants
+        )
+        alive = [_told(mutant, lives) for mutant, lives in zip(mutants, found, strict=True)]
         survivors = [mutant for mutant, lives in zip(mutants, alive, strict=True) if lives]
         known = [mutant for mutant in survivors if f"{mutant.path}:{mutant.after}" in EQUIVALENT]
         counted = len(mutants) - len(known)

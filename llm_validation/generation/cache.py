@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from transformers.cache_utils import DynamicCache, DynamicLayer
+from transformers.cache_utils import DynamicCache, DynamicLayer, LinearAttentionCacheLayerMixin
 
 Rows = NDArray[np.intp]
 
@@ -95,13 +95,31 @@ def _arguments(function: Callable[..., Any]) -> frozenset[str]:
     return frozenset(inspect.signature(function).parameters)
 
 
+def is_recurrent(cache: DynamicCache) -> bool:
+    """Does a layer keep the state of a recurrence?"""
+    return any(isinstance(layer, LinearAttentionCacheLayerMixin) for layer in cache.layers)
+
+
 def forward(model: Any, tokens: Tensor, cache: DynamicCache, positions: Tensor, mask: Tensor | None) -> Tensor:
     """Run the model on new tokens (B, t) after those in `cache`, which is extended.
 
     positions  (B or 1, t) place of each token in its text, from 0
     mask       (B, L + t) 1 where a cached or new token is text and 0 where it is padding; None: no padding
     Returns the logits (B, 1, V) of the last token, or the hidden states (B, t, hidden) of a backbone without a head.
+
+    After its first tokens a recurrence gets the others one by one: given several, some architectures begin anew.
     """
+    if is_recurrent(cache):
+        held = 0 if mask is None else mask.shape[1] - tokens.shape[1]
+        if tokens.shape[1] > 1 and cache.has_previous_state():
+            masks = [None if mask is None else mask[:, : held + k + 1] for k in range(tokens.shape[1])]
+            steps = [
+                forward(model, tokens[:, k : k + 1], cache, positions[:, k : k + 1], masks[k])
+                for k in range(len(masks))
+            ]
+            return steps[-1] if model.get_output_embeddings() is not None else torch.cat(steps, dim=1)
+        if mask is not None and all(cache.is_linear):  # it is multiplied with the new tokens alone
+            mask = mask[:, held:]
     accepted = _arguments(type(model).forward)
     extra: dict[str, Any] = {"cache" if "cache" in accepted else "past_key_values": cache}
     if "logits_to_keep" in accepted:
@@ -114,10 +132,10 @@ def select_rows(cache: DynamicCache, rows: Rows, device: torch.device) -> None:
     """Keep these rows of the cache, by their places in it. ValueError for a layer whose states cannot be selected."""
     indices = torch.as_tensor(rows, dtype=torch.long, device=device)
     for layer in cache.layers:
-        if hasattr(layer, "batch_select_indices"):
-            layer.batch_select_indices(indices)
-        elif hasattr(layer, "reorder_cache"):  # states of a recurrence: one per row, beams reorder them
+        if isinstance(layer, LinearAttentionCacheLayerMixin):  # states of a recurrence, and keys if it has any
             layer.reorder_cache(cast(torch.LongTensor, indices))
+        elif hasattr(layer, "batch_select_indices"):
+            layer.batch_select_indices(indices)
         else:
             raise ValueError(
                 f"a cache of {type(layer).__name__} cannot select rows: this model can write, but not choose"
@@ -128,6 +146,9 @@ def selected_copy(cache: DynamicCache, rows: Rows, device: torch.device) -> Dyna
     """A cache of these rows that can be extended while `cache` stays as it is."""
     part = copy.copy(cache)
     part.layers = [copy.copy(layer) for layer in cache.layers]  # selecting makes new buffers for the copies
+    for layer in part.layers:
+        if isinstance(layer, LinearAttentionCacheLayerMixin):  # which are held in dictionaries here
+            vars(layer).update({name: dict(held) for name, held in vars(layer).items() if isinstance(held, dict)})
     select_rows(part, rows, device)
     return part
 

@@ -22,6 +22,7 @@ from torch import Tensor
 from transformers.cache_utils import DynamicCache
 
 from llm_validation.generation.cache import Rows, forward, left_padded, new_cache, select_rows
+from llm_validation.generation.checks import check_cache, check_positions
 from llm_validation.generation.scorers import Batch, IncrementalScorer, Scorer, checked_scores
 from llm_validation.generation.uniforms import uniforms
 from theory.validate import Array
@@ -107,6 +108,8 @@ class Run:
         self.n = int(n)
         self.prompts = _check_prompts(prompts, sampling.max_new_tokens, model.config)
         self.longest = max(len(prompt) for prompt in self.prompts)
+        check_positions(model.config, min(map(len, self.prompts)), self.longest + sampling.max_new_tokens - 1)
+        check_cache(model)
         self.device = next(model.parameters()).device
         total = len(self.prompts) * self.n
         self.tokens = np.full((total, sampling.max_new_tokens), -1, dtype=np.int64)

@@ -30,6 +30,7 @@ from torch.nn.functional import logsigmoid
 from transformers import AutoConfig, AutoModel
 
 from llm_validation.generation.cache import Rows
+from llm_validation.generation.checks import check_positions
 from llm_validation.generation.scorers import Batch
 from llm_validation.model.folders import replacing
 from llm_validation.model.model import autocast
@@ -73,6 +74,7 @@ class RewardModel(nn.Module):
         """Scores after 1 … length tokens of each text."""
         found: list[Array] = []
         longest = max(map(len, texts), default=1)
+        check_positions(self.backbone.config, min(map(len, texts), default=1), longest)
         size = max(1, TOKENS_AT_ONCE // longest)
         for first in range(0, len(texts), size):
             part = texts[first : first + size]
@@ -218,6 +220,7 @@ def _epochs(count: int, how: RewardTraining, rng: np.random.Generator) -> list[R
 def _batch_loss(model: RewardModel, batch: Sequence[Comparison]) -> Tensor:
     device = model.device
     texts = [c.winner for c in batch] + [c.loser for c in batch]
+    check_positions(model.backbone.config, min(map(len, texts)), max(map(len, texts)))
     with autocast(device):
         scores = model(right_padded(texts, device))
     sizes = torch.tensor([[len(c.winner) for c in batch], [len(c.loser) for c in batch]], device=device)

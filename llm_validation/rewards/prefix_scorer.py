@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from llm_validation.generation.cache import Rows, forward, left_padded, new_cache, select_rows, selected_copy
+from llm_validation.generation.checks import check_cache, check_positions
 from llm_validation.generation.scorers import Batch
 from llm_validation.model.model import autocast
 from llm_validation.rewards.comparisons import Text
@@ -29,6 +30,7 @@ class PrefixScorer:
     """
 
     def __init__(self, model: RewardModel) -> None:
+        check_cache(model.backbone)
         self.model = model
         self._clear()
 
@@ -77,6 +79,8 @@ class PrefixScorer:
     def _extend(self, texts: Sequence[Text], cache: Any, padding: Counts) -> tuple[Array, int]:
         """Read what `cache` does not hold yet of each text; scores (B,) at their ends, and the cache's new width."""
         before, device = self.read, self.model.device
+        first = [before - pad if before else len(text) for text, pad in zip(texts, padding.tolist(), strict=True)]
+        check_positions(self.model.backbone.config, min(first), max(map(len, texts)))
         new = [
             (0,) * max(0, pad - before) + text[max(0, before - pad) :]
             for text, pad in zip(texts, padding.tolist(), strict=True)

@@ -87,6 +87,10 @@ KINDS: dict[str, tuple[Callable[[], PreTrainedTokenizerFast], str, dict[str, Any
     "gpt2": (gpt2_style, "GPT2Config", {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 128}),
     "bloom": (gpt2_style, "BloomConfig", {"n_layer": 2, "n_head": 4}),
     "mamba": (gpt2_style, "MambaConfig", {"state_size": 8}),
+    "falcon_h1": (qwen_style, "FalconH1Config", {
+        "mamba_d_ssm": 64, "mamba_d_state": 8, "mamba_n_heads": 8, "mamba_d_head": 8, "mamba_n_groups": 1,
+        "mamba_chunk_size": 4, "eos_token_id": 2,
+    }),
 }  # fmt: skip
 
 

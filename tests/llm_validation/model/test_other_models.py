@@ -7,17 +7,21 @@ import json
 import numpy as np
 import pytest
 import torch
+import transformers
 from safetensors.torch import load_file, save_file
 
 from llm_validation.commands.align import align_main
 from llm_validation.commands.generate import generate_main, read_prompts
-from llm_validation.generation.decode import best_of_n
+from llm_validation.generation.decode import best_of_n, speculative_rejection
 from llm_validation.generation.engine import Sampling
 from llm_validation.generation.scorers import Batch, checked_scores
 from llm_validation.model.model import load
 from llm_validation.model.text_boundaries import TextBoundaries
 from llm_validation.preferences.data import read_preferences
 from llm_validation.preferences.train import PreferenceTraining, train_on_preferences
+from llm_validation.rewards.comparisons import Comparison
+from llm_validation.rewards.model import RewardTraining, from_language_model, train_reward_model
+from llm_validation.rewards.prefix_scorer import PrefixScorer
 from tests.oracles.other_models import KINDS, gpt2_style, llama3_style, on_disk, other_model, qwen_style, sentence_piece
 
 STYLES = {"gpt2": gpt2_style, "llama2": sentence_piece, "llama3": llama3_style, "qwen": qwen_style}
@@ -138,7 +142,7 @@ def test_a_step_of_dpo_equals_a_plain_loop(kind, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["gemma2", "bloom", "llama3", "lfm2"])
+@pytest.mark.parametrize("kind", ["gemma2", "bloom", "llama3", "lfm2", "mamba", "falcon_h1"])
 def test_generation_is_exact(kind, folder, tmp_path):
     """The greedy answer is that of the model's own forward pass, whatever rows it shares a cache with."""
     path = on_disk(folder, kind)
@@ -156,12 +160,82 @@ def test_generation_is_exact(kind, folder, tmp_path):
         assert list(response.tokens) == tokens[len(prompt) :]
 
 
+SCALED = {
+    "rope_type": "longrope", "rope_theta": 1e4, "original_max_position_embeddings": 8, "factor": 16.0,
+    "short_factor": [1.0] * 4, "long_factor": [4.0] * 4,
+}  # fmt: skip
+LONGROPE = {"original_max_position_embeddings": 8, "rope_parameters": SCALED}
+
+
+@pytest.mark.parametrize("kind", ["lfm2", "mamba", "falcon_h1", "gemma2"])
+def test_a_cached_reward_is_that_of_the_whole_text(kind):
+    """Several tokens between decisions, rows that leave, rows that end: a state is neither lost nor shared."""
+    model, tokenizer = other_model(kind)
+    texts = TextBoundaries.of(tokenizer, model)
+    prompts = [texts.prompt("How are you"), texts.prompt("The cat sat on the mat and looked at the")]
+    reward = from_language_model(model)
+    with torch.no_grad():
+        reward.head.weight.copy_(torch.linspace(-1, 1, 32)[None])
+    sampling, options = Sampling(9, tuple(range(3, 30))), {"seed": 0, "times": (3, 7)}
+    plain, cached = (
+        speculative_rejection(model, prompts, 8, 0.4, score, sampling, **options)
+        for score in (reward.score, PrefixScorer(reward))
+    )
+    assert (plain.lengths[plain.finished] < 7).any(), "rows that end between decisions"
+    np.testing.assert_array_equal(cached.tokens, plain.tokens)
+    np.testing.assert_allclose(cached.rewards, plain.rewards, atol=1e-4)
+    for ours, right in zip(cached.decisions, plain.decisions, strict=True):
+        np.testing.assert_allclose(ours.scores, right.scores, atol=1e-4)
+
+
+@pytest.mark.parametrize(("config", "message"), [
+    ("RecurrentGemmaConfig", "RecurrentGemma.* does not read on from a cache as it reads a whole text"),
+    ("RwkvConfig", "Rwkv.* does not read on from a cache"),
+    ("xLSTMConfig", "xLSTM.* keeps its state in a way that rows cannot share"),
+])  # fmt: skip
+def test_a_state_that_no_cache_holds_is_refused(config, message):
+    options = {"num_hidden_layers": 3, "hidden_size": 32, "vocab_size": 40, "lru_width": 32, "num_heads": 2}
+    torch.manual_seed(0)
+    configuration = getattr(transformers, config)(**options, num_attention_heads=4, attention_window_size=16)
+    model = transformers.AutoModelForCausalLM.from_config(configuration).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.ndim == 2:
+                parameter.normal_(0, 0.25)
+    with pytest.raises(ValueError, match=message):
+        best_of_n(model, [(3, 4)], 2, lambda batch: np.zeros(len(batch.rows)), Sampling(4, ()), seed=0)
+    with pytest.raises(ValueError, match=message):
+        PrefixScorer(from_language_model(model))
+
+
+def test_positions_that_are_rescaled_on_the_way_are_refused():
+    """Within the length, and beyond it from the start, a model with longrope factors writes exactly."""
+    model, _ = other_model("phi3", **LONGROPE)
+    zero = lambda batch: np.zeros(len(batch.rows))
+    sampling = Sampling(4, (), temperature=1e-4)
+    for prompt in ((9, 8, 7, 6, 5), tuple(range(9, 20))):
+        written = list(prompt)
+        for _ in range(4):
+            written.append(int(model(input_ids=torch.tensor([written]), use_cache=False).logits[0, -1].argmax()))
+        found = best_of_n(model, [prompt], 2, zero, sampling, seed=0)
+        assert list(prompt + found.returned[0].tokens) == written
+    for prompts in ([(9, 8, 7, 6, 5, 4)], [(9,), tuple(range(9, 20))]):
+        with pytest.raises(ValueError, match="goes beyond 8, where this model's longrope factors change"):
+            best_of_n(model, prompts, 2, zero, sampling, seed=0)
+    reward = from_language_model(model)
+    with pytest.raises(ValueError, match="a text of 9 tokens goes beyond 8"):
+        reward.last_scores([(3,) * 9, (3, 4)])
+    with pytest.raises(ValueError, match="a text of 9 tokens goes beyond 8"):
+        train_reward_model(model, [Comparison((3,) * 9, (3, 4), 1)], RewardTraining(steps=1, batch=1), seed=0)
+    scorer, rows, names = PrefixScorer(reward), np.arange(1), ((0, 0),)
+    scorer(Batch(rows, names, ((3, 4),), ((5,),), False))
+    with pytest.raises(ValueError, match="a text of 9 tokens goes beyond 8"):
+        scorer(Batch(rows, names, ((3, 4),), ((5,) * 7,), False))
+
+
 def test_a_text_must_not_depend_on_its_batch(tmp_path):
     """Positions scaled by the longest text of a batch: the reference of a text is then no number."""
-    factors = {"rope_type": "longrope", "short_factor": [1.0] * 4, "long_factor": [4.0] * 4}
-    scaled = {"rope_theta": 1e4, "original_max_position_embeddings": 8, "factor": 16.0, **factors}
-    changes = {"original_max_position_embeddings": 8, "rope_parameters": scaled}
-    model, tokenizer = other_model("phi3", **changes)
+    model, tokenizer = other_model("phi3", **LONGROPE)
     long = {"prompt": "The cat sat on the mat and looked", "chosen": " at the dog and a fox", "rejected": " no"}
     short = [{"prompt": prompt, "chosen": "o", "rejected": "u"} for prompt in "HTAO"]
     records = [record for one in short for record in (one, long)]
