@@ -13,6 +13,7 @@
 commands (each says more with --help):
     python -m llm_validation advise …                      what your preferences and your model allow
     python -m llm_validation align …                       one loss on a file of your preferences
+    python -m llm_validation audit FILE --bt-beta 5        users behind comparisons: interval, which pair to ask next
     python -m llm_validation compare A B                   which verdicts differ between two folders of rows
     python -m llm_validation conform MODULE:FUNCTION LOSS  what another loss does differently from ours
     python -m llm_validation generate …                    Best-of-N and Speculative Rejection on a model of yours
@@ -42,6 +43,7 @@ from simulate.profiles import PROFILES
 COMMANDS = {
     "advise": ("llm_validation.commands.advise", "advise_main"),
     "align": ("llm_validation.commands.align", "align_main"),
+    "audit": ("simulate.people.audit", "audit_main"),
     "compare": ("llm_validation.commands.compare", "compare_main"),
     "conform": ("llm_validation.commands.conform", "conform_main"),
     "generate": ("llm_validation.commands.generate", "generate_main"),

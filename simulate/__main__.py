@@ -4,6 +4,7 @@
     python -m simulate D4 D8 --profile smoke        two claims, seconds
     python -m simulate --minutes 9                  in slices: run it again to go on
     python -m simulate D17 --ratings FILE           every rule and method on real people's ratings
+    python -m simulate audit FILE --bt-beta 5       comparisons of your own: interval, witness, which pair to ask next
     python -m simulate merge INTO PART…             bring the rows of slices together
     python -m simulate compare A B                  are the rows of two results folders the same?
 
@@ -23,6 +24,7 @@ from pathlib import Path
 from simulate.experiments import jobs, people_jobs
 from simulate.numbers import Parser, count, not_negative, seed
 from simulate.options import add_people_options
+from simulate.people.audit import audit_main
 from simulate.people.population import chosen_people
 from simulate.profiles import PROFILES, Profile
 from simulate.rows.compare import compare_folders
@@ -40,6 +42,8 @@ def main(arguments: list[str] | None = None) -> int:
     words = sys.argv[1:] if arguments is None else arguments
     if words[:1] == ["compare"]:
         return compare_folders(words[1:])
+    if words[:1] == ["audit"]:
+        return audit_main(words[1:])
     if words[:1] == ["merge"]:
         return merge_main(words[1:])
     options = _parser().parse_args(words)

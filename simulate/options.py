@@ -27,7 +27,7 @@ def add_people_options(parser: argparse.ArgumentParser, betas: list[float] | Non
     people.add_argument("--per-user-scale", action="store_true", help="min–max each user's ratings, not the file's")
     people.add_argument("--missing", choices=("drop", "pairs"), help="leave out users with gaps, or use rated pairs")
     people.add_argument("--min-raters", type=seed, default=0, metavar="N", help="leave out items with fewer raters")
-    people.add_argument("--header", type=_yes, metavar="yes|no", help="is the first line a header?")
+    people.add_argument("--header", type=yes_or_no, metavar="yes|no", help="is the first line a header?")
     people.add_argument("--separator", metavar="MARK", help="comma, semicolon, tab, bar, or the character itself")
     people.add_argument("--encoding", help="of the file, say latin-1")
     people.add_argument("--bt-beta", type=positive, nargs="+", default=betas, metavar="β")
@@ -44,7 +44,8 @@ def finite(text: str) -> float:
     return value
 
 
-def _yes(text: str) -> bool:
+def yes_or_no(text: str) -> bool:
+    """True for yes, False for no."""
     if text not in ("yes", "no"):
         raise argparse.ArgumentTypeError(f"{text!r} must be yes or no")
     return text == "yes"

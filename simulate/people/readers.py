@@ -250,6 +250,22 @@ def _from_pairs(table: Table, how: Reading) -> tuple[Cells, tuple[str, ...]]:
     columns = how.long if isinstance(how.long, tuple) else _named(table, (USER, LEFT, RIGHT, WINNER), wanted)
     table.require(columns)
     user, a, b, winner = columns
+    first, tie = judged(table, a, b, winner)
+    left, right = table.cells[a], table.cells[b]
+    share = np.where(tie, 0.5, first.astype(float))
+    users, people = pd.factorize(table.cells[user])
+    both, items = pd.factorize(pd.concat([left, right], ignore_index=True))
+    wins, met = np.zeros((len(people), len(items))), np.zeros((len(people), len(items)))
+    for place, points in ((both[: len(left)], share), (both[len(left) :], 1.0 - share)):
+        np.add.at(wins, (users, place), points)
+        np.add.at(met, (users, place), 1.0)
+    values = np.divide(wins, met, out=np.full(wins.shape, np.nan), where=met > 0)
+    lines = table.lines[np.unique(users, return_index=True)[1]]
+    return Cells(table.path, values, lines, tuple(map(str, items))), columns
+
+
+def judged(table: Table, a: str, b: str, winner: str) -> tuple[np.ndarray, np.ndarray]:
+    """(did the left one win?, is it a tie?) of every comparison; ValueError for a winner that is neither."""
     left, right, won = (table.cells[name] for name in (a, b, winner))
     first = (won.eq(left) | (won.isin([a, "a", "A", "left"]) & ~won.eq(right))).to_numpy()
     second = (won.eq(right) | (won.isin([b, "b", "B", "right"]) & ~won.eq(left))).to_numpy()
@@ -261,16 +277,7 @@ def _from_pairs(table: Table, how: Reading) -> tuple[Cells, tuple[str, ...]]:
             raise ValueError(
                 f"{table.path}, line {table.lines[row]}, column {shown(winner)}: {shown(won.iloc[row])}: {what}"
             )
-    share = np.where(tie, 0.5, first.astype(float))
-    users, people = pd.factorize(table.cells[user])
-    both, items = pd.factorize(pd.concat([left, right], ignore_index=True))
-    wins, met = np.zeros((len(people), len(items))), np.zeros((len(people), len(items)))
-    for place, points in ((both[: len(left)], share), (both[len(left) :], 1.0 - share)):
-        np.add.at(wins, (users, place), points)
-        np.add.at(met, (users, place), 1.0)
-    values = np.divide(wins, met, out=np.full(wins.shape, np.nan), where=met > 0)
-    lines = table.lines[np.unique(users, return_index=True)[1]]
-    return Cells(table.path, values, lines, tuple(map(str, items))), columns
+    return first, tie
 
 
 def _named(table: Table, patterns: Sequence[re.Pattern[str]], wanted: str) -> tuple[str, ...]:

@@ -4,6 +4,7 @@
     observed  win rates, or counts with their confidence box;  averages  what win rates say of average utilities
     types     candidate user types, a linear program over them;  columns  search for the type that hurts most
     boxes     branch and bound over boxes of types;  ball  policies in a KL ball
+    questions which pair to ask users about next
 
 Examples
 --------
@@ -16,5 +17,6 @@ from __future__ import annotations
 
 from theory.distortion.audit.interval import audit
 from theory.distortion.audit.progress import Audit
+from theory.distortion.audit.questions import Question, next_questions
 
-__all__ = ["Audit", "audit"]
+__all__ = ["Audit", "Question", "audit", "next_questions"]

@@ -1,0 +1,197 @@
+"""Files of comparisons as counts for the audit: logs of answers, tables of wins, square tables.
+
+    log      a row per answer: user (may be missing), a, b, winner
+    wins     a row per pair and direction: winner, loser, count
+    square   a row and a column per item: how often the row's item beat the column's
+
+A tie is no answer of a Bradley–Terry user; it is refused unless the caller leaves ties out.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from simulate.people.readers import LEFT, RIGHT, USER, WINNER, judged
+from simulate.people.table import Table, listed, read_table, shown
+from theory.validate import Array
+
+Index = NDArray[np.int64]
+LOSER = re.compile(r"(loser|rejected)", re.I)
+COUNT = re.compile(r"(counts?|n|wins|times)", re.I)
+
+
+@dataclass(frozen=True, eq=False)
+class Comparisons:
+    """Who won against whom.
+
+    items          names (A,)
+    winner, loser  (N,) items by number, and count (N,): how often
+    user           (N,) numbers of users, None where the file does not say who answered
+    notes          what was taken for what
+    """
+
+    items: tuple[str, ...]
+    winner: Index
+    loser: Index
+    count: Index
+    user: Index | None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def counts(self) -> Array:
+        """(A, A) how often x beat y."""
+        table = np.zeros((len(self.items), len(self.items)))
+        np.add.at(table, (self.winner, self.loser), self.count)
+        return table
+
+    @property
+    def n_users(self) -> int | None:
+        """How many users the audit may take to have answered; None where nobody answered twice, or none is named.
+
+        `observed.user_half_width` lets each of n users answer ⌈total/n⌉ comparisons; this is the largest n at which
+        that is at least what the busiest user answered, so that its bound holds for users of unequal zeal.
+        """
+        if self.user is None:
+            return None
+        most = int(np.bincount(self.user, weights=self.count).max())
+        return None if most == 1 else max(1, -(-int(self.count.sum()) // (most - 1)) - 1)
+
+
+def read_comparisons(
+    path: Path | str,
+    *,
+    columns: Sequence[str] | None = None,
+    drop_ties: bool = False,
+    header: bool | None = None,
+    separator: str | None = None,
+    encoding: str | None = None,
+) -> Comparisons:
+    """Read a log of answers, a table of wins, or a square table.
+
+    Parameters
+    ----------
+    path : str or Path
+        Separated values, .gz or not.
+    columns : sequence of str, optional
+        Of a log, by name: user, a, b, winner, or a, b, winner. None: told from the header.
+    drop_ties : bool
+        Leave out ties, which are counted in the notes.
+    header, separator, encoding
+        As in `read_people`.
+
+    Returns
+    -------
+    Comparisons
+
+    Raises
+    ------
+    FileNotFoundError
+        No such file.
+    ValueError
+        One sentence that names the file, the line and the column.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     path = Path(folder) / "log.csv"
+    ...     _ = path.write_text("user,a,b,winner\\n1,tea,milk,tea\\n1,milk,tea,milk\\n2,tea,milk,a\\n")
+    ...     found = read_comparisons(path)
+    >>> found.items, found.counts.tolist(), found.n_users
+    (('milk', 'tea'), [[0.0, 1.0], [2.0, 0.0]], 2)
+    """
+    table = read_table(Path(path), encoding=encoding, separator=separator, header=header)
+    names = [_of(table, pattern) for pattern in (WINNER, LOSER, COUNT, LEFT, RIGHT, USER)]
+    winner, loser, count, left, right, user = names
+    if columns is not None:
+        if len(columns) not in (3, 4):
+            raise ValueError(f"columns = {tuple(columns)} must name user, a, b, winner, or a, b, winner")
+        table.require(columns)
+        user = columns[0] if len(columns) == 4 else None
+        left, right, winner = columns[-3:]
+    if left and right and winner:
+        return _log(table, user, left, right, winner, drop_ties)
+    if winner and loser:
+        return _wins(table, user, winner, loser, count)
+    if len(table.header) == len(table.lines) + 1 and set(table.header[1:]) == set(table.cells[table.header[0]]):
+        return _square(table)
+    raise ValueError(
+        f"{table.path} has columns {listed(table.header)}: comparisons are a log (user, a, b, winner), a table of wins "
+        "(winner, loser, count), or a square table of wins; name a log's columns with --long"
+    )
+
+
+def _of(table: Table, pattern: re.Pattern[str]) -> str | None:
+    """The one column that a pattern matches; None where it is none or several."""
+    found = [name for name in table.header if pattern.fullmatch(name)]
+    return found[0] if len(found) == 1 else None
+
+
+def _log(table: Table, user: str | None, left: str, right: str, winner: str, drop_ties: bool) -> Comparisons:
+    first, tie = judged(table, left, right, winner)
+    if tie.any() and not drop_ties:
+        raise ValueError(
+            f"{table.path}, line {table.lines[int(tie.argmax())]}: {int(tie.sum())} comparisons are ties, which no "
+            "win rate counts; leave them out with --drop-ties"
+        )
+    a, b = (table.cells[name][~tie] for name in (left, right))
+    won = first[~tie]
+    used = [name for name in (user, left, right, winner) if name]
+    notes = [*table.notes, f"a log of answers: columns {', '.join(used)}"]
+    notes += [f"{int(tie.sum())} ties left out"] if tie.any() else []
+    notes += [] if user else ["no column of users: every answer is taken to be of a user of its own"]
+    who = None if user is None else table.cells[user][~tie]
+    return _made(table, a.where(won, b), b.where(won, a), np.ones(len(a)), who, notes)
+
+
+def _wins(table: Table, user: str | None, winner: str, loser: str, count: str | None) -> Comparisons:
+    times = table.numbers([count], ())[:, 0] if count else np.ones(len(table.lines))
+    bad = ~(times >= 0) | (times != np.floor(times))
+    same = table.cells[winner].eq(table.cells[loser]).to_numpy()
+    for wrong, what in ((bad, "is not a number of times"), (same, "an item is compared with itself")):
+        if wrong.any():
+            raise ValueError(f"{table.path}, line {table.lines[int(wrong.argmax())]}: {what}")
+    notes = [*table.notes, f"wins: columns {', '.join(filter(None, (user, winner, loser, count)))}"]
+    notes += [] if user else ["no column of users: every answer is taken to be of a user of its own"]
+    who = None if user is None else table.cells[user]
+    return _made(table, table.cells[winner], table.cells[loser], times, who, notes)
+
+
+def _square(table: Table) -> Comparisons:
+    rows, names = table.cells[table.header[0]].tolist(), table.header[1:]
+    wins = table.numbers(names, ())
+    own = np.array([[row == name for name in names] for row in rows])
+    bad = ~own & (~(wins >= 0) | (wins != np.floor(wins)))
+    if bad.any():
+        row, column = np.argwhere(bad)[0]
+        raise ValueError(f"{table.path}, line {table.lines[row]}, column {shown(names[column])}: not a number of wins")
+    if (wins[own & ~np.isnan(wins)] != 0).any():
+        raise ValueError(f"{table.path}: an item has wins against itself")
+    x, y = np.nonzero(~own & (wins > 0))
+    notes = [*table.notes, "a square table: the row's item beat the column's"]
+    notes += ["no column of users: every answer is taken to be of a user of its own"]
+    won, lost = pd.Series([rows[i] for i in x], dtype=str), pd.Series([names[j] for j in y], dtype=str)
+    return _made(table, won, lost, wins[x, y], None, notes)
+
+
+def _made(
+    table: Table, winner: pd.Series, loser: pd.Series, count: Array, user: pd.Series | None, notes: list[str]
+) -> Comparisons:
+    if not count.sum() > 0:
+        raise ValueError(f"{table.path} holds no comparison")
+    if winner.eq("").any() or loser.eq("").any():
+        raise ValueError(f"{table.path}: an item without a name")
+    both, items = pd.factorize(pd.concat([winner, loser], ignore_index=True), sort=True)
+    who = None if user is None else np.asarray(pd.factorize(user)[0], dtype=np.int64)
+    places = np.asarray(both, dtype=np.int64)
+    n = len(winner)
+    return Comparisons(
+        tuple(map(str, items)), places[:n], places[n:], np.asarray(count, dtype=np.int64), who, tuple(notes)
+    )
