@@ -9,7 +9,6 @@ Shapes: C comparisons.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,6 +18,8 @@ from typing import Any
 import numpy as np
 from scipy.special import expit
 
+from llm_validation.model.text_boundaries import TextBoundaries
+from llm_validation.preferences.data import Preferences, read_preferences
 from llm_validation.text.language import ADJECTIVES, ANIMALS, FEELINGS, OBJECTS, PLACES, STORIES, VERBS, Language
 from theory.validate import Array
 
@@ -90,35 +91,21 @@ def compare(
     ]
 
 
-def read_comparisons(path: str | Path, tokenizer: Any, context: int) -> list[Comparison]:
-    """Comparisons from a jsonl file, one {"prompt": …, "chosen": …, "rejected": …} a line; blank lines are passed over.
+def read_comparisons(path: str | Path, texts: TextBoundaries, context: int) -> list[Comparison]:
+    """Comparisons of a file of pairs, in tokens: what `llm_validation.preferences.data.read_preferences` reads.
 
-    Each side is end-of-text, prompt, response, end-of-text. ValueError names the line: no object, a field that is
-    missing or no text, two equal responses, or a side of more than `context` tokens (nothing is cut off silently).
+    texts    where a text begins and ends, of the model that will score it
+    context  longest text in tokens; nothing is cut off
+    FileNotFoundError; ValueError names the line, as for `read_preferences`, or a file of labelled examples.
     """
-    found = []
-    for number, line in enumerate(Path(path).read_text().splitlines(), 1):
-        if line.strip():
-            found.append(_read_line(line, f"{path}, line {number}", tokenizer, context))
-    if not found:
-        raise ValueError(f"{path} holds no comparison")
-    return found
+    return comparisons_of(read_preferences(path, texts, context))
 
 
-def _read_line(line: str, place: str, tokenizer: Any, context: int) -> Comparison:
-    try:
-        entry = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{place} is not json: {error}") from error
-    fields = ("prompt", "chosen", "rejected")
-    if not isinstance(entry, dict) or not all(isinstance(entry.get(field), str) for field in fields):
-        raise ValueError(f"{place} must be an object with the texts prompt, chosen and rejected")
-    if entry["chosen"] == entry["rejected"]:
-        raise ValueError(f"{place}: chosen and rejected are the same text")
-    end = tokenizer.eos_token_id
-    prompt, *sides = (tokenizer(entry[field], add_special_tokens=False)["input_ids"] for field in fields)
-    texts = [(end, *prompt, *side, end) for side in sides]
-    for field, text in zip(fields[1:], texts, strict=True):
-        if len(text) > context:
-            raise ValueError(f"{place}: prompt and {field} have {len(text)} tokens, the context {context}")
-    return Comparison(texts[0], texts[1], 1 + len(prompt))
+def comparisons_of(data: Preferences) -> list[Comparison]:
+    """Pairs as comparisons. ValueError for examples that are not compared with each other."""
+    if not data.paired:
+        raise ValueError(f"{data.source} has labelled examples: a reward model learns from pairs")
+    return [
+        Comparison(one.prompt + one.completion, other.prompt + other.completion, len(one.prompt))
+        for one, other in zip(data.chosen, data.rejected, strict=True)
+    ]

@@ -12,6 +12,7 @@ import torch
 from llm_validation.generation.decode import best_of_n, speculative_rejection
 from llm_validation.generation.engine import Sampling
 from llm_validation.model.model import build
+from llm_validation.model.text_boundaries import TextBoundaries
 from llm_validation.rewards.comparisons import BT_BETA, Comparison, compare, read_comparisons, streams, utility
 from llm_validation.rewards.model import (
     RewardTraining,
@@ -80,7 +81,7 @@ def test_users_choose_by_bradley_terry():
 def test_comparisons_are_read_from_a_file(tmp_path, tokenizer):
     path = tmp_path / "pairs.jsonl"
     path.write_text(json.dumps({"prompt": "Mia the fox", "chosen": " felt glad.", "rejected": " felt sad."}) + "\n\n")
-    (pair,) = read_comparisons(path, tokenizer, 64)
+    (pair,) = read_comparisons(path, TextBoundaries.of(tokenizer), 64)
     assert tokenizer.decode(pair.winner[1:-1]) == "Mia the fox felt glad."
     assert tokenizer.decode(pair.loser[: pair.prompt]) == tokenizer.eos_token + "Mia the fox"
 
@@ -88,21 +89,21 @@ def test_comparisons_are_read_from_a_file(tmp_path, tokenizer):
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("{", "line 2 is not json"),
-        ('{"prompt": "a", "chosen": "b"}', "line 2 must be an object with the texts"),
-        ('{"prompt": "a", "chosen": 3, "rejected": "b"}', "line 2 must be"),
+        ("{", "line 2: not JSON"),
+        ('{"prompt": "a", "chosen": "b"}', "line 2: no field 'rejected'"),
+        ('{"prompt": "a", "chosen": 3, "rejected": "b"}', "line 2: field 'chosen' must be a string"),
         ('{"prompt": "a", "chosen": "b", "rejected": "b"}', "line 2: chosen and rejected are the same"),
-        (json.dumps({"prompt": "a", "chosen": "b" * 90, "rejected": "c"}), "line 2: prompt and chosen have 93 tokens"),
+        (json.dumps({"prompt": "a", "chosen": "b" * 90, "rejected": "c"}), "line 2: prompt and completion have 93"),
     ],
 )
 def test_a_bad_file_is_named_by_line(tmp_path, tokenizer, line, message):
     path = tmp_path / "pairs.jsonl"
     path.write_text('{"prompt": "a", "chosen": "b", "rejected": "c"}\n' + line)
     with pytest.raises(ValueError, match=message):
-        read_comparisons(path, tokenizer, 64)
+        read_comparisons(path, TextBoundaries.of(tokenizer), 64)
     path.write_text("\n")
-    with pytest.raises(ValueError, match="no comparison"):
-        read_comparisons(path, tokenizer, 64)
+    with pytest.raises(ValueError, match="holds no preferences"):
+        read_comparisons(path, TextBoundaries.of(tokenizer), 64)
 
 
 # the loss and the training
