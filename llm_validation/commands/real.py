@@ -31,7 +31,8 @@ from llm_validation.catalogue.reference import Reference
 from llm_validation.catalogue.texts import Encoded
 from llm_validation.catalogue.trunk import trainer_of
 from llm_validation.claims.real import REAL
-from llm_validation.model.fetch import CannotFetch
+from llm_validation.model.content import content_digest
+from llm_validation.model.fetch import WHEELS, CannotFetch
 from llm_validation.model.model import Loaded, device, load
 from llm_validation.runs.real import RUNS, people
 from llm_validation.training.schedule import Schedule
@@ -84,7 +85,10 @@ class Size:
 
 @dataclass(frozen=True, eq=False)
 class Workshop:
-    """What the jobs share; a process loads the model, and measures a reference, when a job first asks for it."""
+    """What the jobs share; a process loads the model, and measures a reference, when a job first asks for it.
+
+    content  digest of the model, "" of one that is pinned by its name
+    """
 
     base: str
     size: Size
@@ -92,11 +96,13 @@ class Workshop:
     crowd: People
     about: dict[str, str | int]
     betas: tuple[float, ...]
+    content: str = ""
 
     def own(self, seed: int) -> Reference:
         """The reference of the model's own answers of a seed; the answers are kept in the folder."""
         size = self.size
-        path = self.folder / "answers" / f"{size.prompts}x{size.responses}-{size.tokens}-{seed}.json"
+        own = f"{self.content}-" if self.content else ""
+        path = self.folder / "answers" / f"{own}{size.prompts}x{size.responses}-{size.tokens}-{seed}.json"
         if not path.exists():
             found = own_answers(loaded(self.base), PROMPTS[: size.prompts], size.responses, size.tokens, seed)
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -209,10 +215,13 @@ def measure(options: argparse.Namespace) -> int:
     name = "smollm2-first" if options.first_part else "smollm2"
     folder = options.results or ROOT / "llm_validation" / "results" / name
     config: dict[str, object] = {"base": str(options.model), "size": "given", "betas": betas, **_plain(size)}
+    content = "" if options.model in WHEELS else content_digest(options.model)
+    if content:
+        config["content"] = content
     where = torch.cuda.get_device_name() if device().type == "cuda" else None
     stamp = make_stamp("real", config, packages=PACKAGES, device=where, commit=options.commit)
     check_folder(folder, stamp, recompute=True)
-    shop = Workshop(options.model, size, folder, crowd, about, betas)
+    shop = Workshop(options.model, size, folder, crowd, about, betas, content)
     deadline = None if options.minutes is None else started + 60.0 * options.minutes
     with locked(folder):
         how = Execution(1 if device().type == "cuda" else options.jobs, may_start=in_time(deadline))

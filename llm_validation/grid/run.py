@@ -22,6 +22,7 @@ from llm_validation.catalogue.train import train_one, train_sharded
 from llm_validation.grid.jobs import train_together
 from llm_validation.grid.plan import DEVICE, make_plan, render
 from llm_validation.grid.processes import Share, share, wait_for_everyone
+from llm_validation.model.content import content_digest
 from llm_validation.model.model import device, use_tensor_cores
 from llm_validation.model.sharding import shards_wanted
 from llm_validation.pretraining.base_model import OutOfTime, base_folder, pretrained
@@ -107,11 +108,13 @@ def make_setup(options: argparse.Namespace, size: str | None, folder: Path, star
     people, about = chosen_people(options)
     check_people(people)
     documents = read_documents(options.corpus, options.field) if options.corpus else None
+    content = content_digest(options.model) if options.model else ""
     stamp = make_stamp(
         options.profile,
         {
             "base": options.model or [str(path) for path in options.corpus or ["generated language"]],
             "size": "given" if options.model else profile.pretraining.size,
+            **({"content": content} if content else {}),
             **asdict(profile),
         },
         packages=PACKAGES,
@@ -123,7 +126,7 @@ def make_setup(options: argparse.Namespace, size: str | None, folder: Path, star
     base, code = Path(options.model) if options.model else base_folder(folder, documents), fingerprint(table.FITS)
     stacked = where.type == "cuda" if options.stack_seeds is None else options.stack_seeds
     return Setup(
-        context=Context(base, folder, profile, people, about, where, measure_rates(where), code, mine.writes),
+        context=Context(base, folder, profile, people, about, where, measure_rates(where), code, mine.writes, content),
         profile=options.profile,
         given=options.model is not None,
         runs=runs,
@@ -157,7 +160,9 @@ def show_plan(setup: Setup, minutes: float | None) -> dict[str, float]:
     print(f"{rates.name}: {rates.flops / 1e12:.3g} TFLOP/s in {rates.dtype}, {rates.copy / 1e9:.3g} GB/s copied")
     if setup.profile == "gpu" and context.device.type != "cuda":
         print("there is no GPU here: profile gpu is meant for one, and the plan says how long this machine would take")
-    cells = make_plan(context, setup.profile, setup.runs, Results(folder).done(), pretrains=not setup.given)
+    cells = make_plan(
+        context, setup.profile, setup.runs, table.done(context, setup.runs, Results(folder)), pretrains=not setup.given
+    )
     folder.mkdir(parents=True, exist_ok=True)
     rates.save(folder / DEVICE)
     workers = 1 if setup.mine.divided else setup.mine.size * (1 if setup.stacked else setup.processes)

@@ -116,7 +116,7 @@ def fit_catalogue(context: Context, name: str, seed: int, trainer: Trainer = tra
         with replacing(_folder(context, name, seed)) as partial_folder:
             write(model.cpu(), loaded.tokenizer, partial_folder)
             np.save(partial_folder / LAW, law)
-            (partial_folder / RECORD).write_text(json.dumps(_made_from(context)) + "\n")
+            (partial_folder / RECORD).write_text(json.dumps(made_from(context)) + "\n")
     distance, at = total_variation(conditional(np.exp(law)), target), {"catalogue": name}
     return [
         measurement("D12", "reference_tv", at, float(distance.max()), n=distance.size),
@@ -127,7 +127,7 @@ def fit_catalogue(context: Context, name: str, seed: int, trainer: Trainer = tra
 def fitted(context: Context, name: str, seed: int) -> bool:
     """Is there a reference that this context would make again as it is?"""
     record = _folder(context, name, seed) / RECORD
-    return record.is_file() and json.loads(record.read_text()) == _made_from(context)
+    return record.is_file() and json.loads(record.read_text()) == made_from(context)
 
 
 def open_reference(context: Context, name: str, seed: int, trainer: Trainer = train_one) -> Reference:
@@ -143,6 +143,8 @@ def _folder(context: Context, name: str, seed: int) -> Path:
     return context.folder / "checkpoints" / f"{name}-{seed}"
 
 
-def _made_from(context: Context) -> dict[str, Any]:
+def made_from(context: Context) -> dict[str, Any]:
+    """What a reference depends on besides its catalogue and seed."""
     fit = json.loads(json.dumps(asdict(context.profile.fit)))  # as it comes back from a file: lists for tuples
-    return {"base": str(context.base), "fit": fit, "people": context.people.digest, "code": context.code}
+    base = {"base": str(context.base), "content": context.content}
+    return {**base, "fit": fit, "people": context.people.digest, "code": context.code}

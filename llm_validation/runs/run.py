@@ -35,6 +35,7 @@ class Context:
     rates      what the device can do, if that was measured
     code       fingerprint of the code: a reference that other code fitted is fitted again
     writes     False in a process that shares its jobs with another one, which writes what they leave
+    content    digest of a base model that is given
     """
 
     base: Path
@@ -46,6 +47,7 @@ class Context:
     rates: DeviceRates | None = None
     code: str = ""
     writes: bool = True
+    content: str = ""
 
 
 @dataclass(frozen=True, eq=False)

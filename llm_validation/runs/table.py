@@ -23,6 +23,7 @@ from llm_validation.runs.run import PEOPLE, Context, Run
 from simulate.rows.grid import Job
 from simulate.rows.measurement import Measurement
 from simulate.rows.reach import defining
+from simulate.rows.store import Results
 
 #: The module that fits references: the code that a kept one depends on, and every run that starts from it.
 FITS = "llm_validation.runs.catalogues"
@@ -58,14 +59,23 @@ def fits(context: Context, runs: Sequence[Run]) -> list[Job]:
     ]
 
 
-def jobs(context: Context, runs: Sequence[Run]) -> list[Job]:
-    """All runs whose reference is there."""
+def jobs(context: Context, runs: Sequence[Run], *, fitted_only: bool = True) -> list[Job]:
+    """All runs; `fitted_only`: whose reference is there."""
     return [
-        Job(run.name, seed, partial(_measure, context, run, seed), code_of(run), trains=run.catalogue is not None)
+        Job(
+            run.name, seed, partial(_measure, context, run, seed), code_of(run),
+            context.people.digest if run.catalogue == PEOPLE else "", trains=run.catalogue is not None,
+        )
         for run in runs
         for seed in range(context.profile.seeds)
-        if run.catalogue is None or fitted(context, run.catalogue, seed)
-    ]
+        if run.catalogue is None or not fitted_only or fitted(context, run.catalogue, seed)
+    ]  # fmt: skip
+
+
+def done(context: Context, runs: Sequence[Run], results: Results) -> set[str]:
+    """Keys of the jobs that a folder holds as this context would do them again."""
+    every = jobs(context, runs, fitted_only=False)
+    return {job.key for job in every if results.jobs.get(job.key) == job.code}
 
 
 def code_of(run: Run) -> tuple[str, ...]:

@@ -188,11 +188,6 @@ class Results:
         other = {stamp_id for stamp_id, stamp in self.stamps.items() if not is_current(stamp)}
         return [row for row in self.rows.values() if row.stamp in other]
 
-    def done(self) -> set[str]:
-        """Keys of finished jobs whose code is what it was."""
-        codes = {stamp.get("fingerprint") for stamp in self.stamps.values() if is_current(stamp)}
-        return {job for job, code in self.jobs.items() if code.split()[0] in codes}
-
     def drop(self, rows: Iterable[Row]) -> None:
         """Forget rows, and that the jobs of their code are done."""
         codes = {self.stamps[row.stamp].get("fingerprint") for row in rows}

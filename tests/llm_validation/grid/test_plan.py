@@ -9,8 +9,9 @@ import pytest
 
 from llm_validation.grid.plan import DEVICE, Cell, make_plan, render
 from llm_validation.profiles import PROFILES
+from llm_validation.runs.catalogues import RECORD, fitted, made_from
 from llm_validation.runs.run import Context
-from llm_validation.runs.table import fit_of, runs_of
+from llm_validation.runs.table import done, fit_of, jobs, runs_of
 from llm_validation.training.device import DeviceRates
 from simulate.rows.store import Results, Row
 from tests.oracles.people import few_people
@@ -52,6 +53,20 @@ def test_seconds_are_recorded_ones_at_the_ratio_of_the_devices(context):
         Cell("catalogue", "pro_binary seed 0", False, 15.0),
         Cell("catalogue", "pro_binary seed 1", True, 15.0),
     ]
+
+
+def test_what_was_done_on_other_data_or_from_another_base_is_not_done(context):
+    """Whatever it is called: other people, other weights."""
+    runs, results = runs_of(["D17", "P10"]), Results(context.folder)
+    results.jobs = {job.key: job.code for job in jobs(context, runs, fitted_only=False)}
+    assert done(context, runs, results) == {f"{name} seed {s}" for name in ("people", "pro_binary") for s in (0, 1)}
+    others = replace(context, people=replace(few_people(seed=1), name=context.people.name))
+    assert done(others, runs, results) == {"pro_binary seed 0", "pro_binary seed 1"}
+    folder = context.folder / "checkpoints" / "catalogue-0"
+    folder.mkdir(parents=True)
+    (folder / RECORD).write_text(json.dumps(made_from(context)))
+    assert fitted(context, "catalogue", 0)
+    assert not fitted(replace(context, content="other weights"), "catalogue", 0)
 
 
 @pytest.mark.parametrize("other", [{"profile": "cpu"}, {"size": "tiny"}])

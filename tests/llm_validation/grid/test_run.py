@@ -12,10 +12,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from safetensors.torch import load_file, save_file
 
-from llm_validation.__main__ import main
+from llm_validation.__main__ import _parser, main
 from llm_validation.grid.jobs import train_together
 from llm_validation.grid.processes import Share
+from llm_validation.grid.run import make_setup
 from llm_validation.model.model import build, load, save
 from llm_validation.pretraining.base_model import OutOfTime, base_folder, pretrained
 from llm_validation.pretraining.config import PRESETS
@@ -26,7 +28,8 @@ from llm_validation.training.schedule import Schedule
 from simulate.montecarlo import generator
 from simulate.rows.grid import Execution, Job, run_jobs
 from simulate.rows.measurement import measurement
-from simulate.rows.store import Results, read_rows
+from simulate.rows.reach import fingerprint
+from simulate.rows.store import Results, Row, read_rows
 
 STAMP: dict[str, object] = {
     "profile": "gpu", "commit": "c", "config": {"size": "small", "seeds": 3, "fit": {"rate": 0.1}},
@@ -98,6 +101,20 @@ def test_a_model_without_an_end_is_refused_before_anything_is_done(model, tmp_pa
     assert main(words) == 2
     assert "has no end-of-text token" in capsys.readouterr().err
     assert not read_rows(tmp_path / "rows")
+
+
+def test_other_weights_under_the_same_name_are_another_model(model, tmp_path, capsys):
+    mine, rows = tmp_path / "model", tmp_path / "rows"
+    shutil.copytree(model, mine)
+    words = ["P10", "--profile", "smoke", "--model", str(mine), "--results", str(rows), "--plan"]
+    stamp = make_setup(_parser().parse_args(words), None, rows, 0.0).stamp
+    row = Row("P10", "trained", "n=1", 0, 0.0, 0.0, 1, 0.0, 0.0, 1.0, "", "s")
+    Results(rows).add([row], "s", {**stamp, "modules": ["theory.claim"], "fingerprint": fingerprint("theory.claim")})
+    assert main(words) == 0
+    whole = load_file(mine / "model.safetensors")
+    save_file({name: 1.01 * values for name, values in whole.items()}, mine / "model.safetensors", {"format": "pt"})
+    assert main(words) == 2
+    assert "holds rows with config.content = " in capsys.readouterr().err
 
 
 # The whole command
