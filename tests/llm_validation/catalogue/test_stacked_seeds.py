@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 import threading
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -24,6 +20,7 @@ from llm_validation.training.loop import TrainingDiverged
 from llm_validation.training.memory import TooLittleMemory
 from llm_validation.training.schedule import Schedule
 from simulate.montecarlo import generator
+from tests.processes import two_processes
 
 SHORT = Schedule(steps=12, rate=1e-3, record=4)
 #: Nats: float32, batched products against single ones, after a dozen steps. AdamW's first steps have the same size
@@ -289,12 +286,12 @@ DIVIDED = """
 import torch.distributed as dist
 from llm_validation.grid.processes import end
 from llm_validation.catalogue.train import train_one, train_sharded
-from test_stacked_seeds import assert_same, policy_task, reward_task, train_tokenizer, STORIES, generator
+from tests.llm_validation.catalogue import test_stacked_seeds as tasks
 dist.init_process_group("gloo")
-tokenizer = train_tokenizer(STORIES.sample(generator(0, "documents"), 500), 300)
-for make in (policy_task, reward_task):
+tokenizer = tasks.train_tokenizer(tasks.STORIES.sample(tasks.generator(0, "documents"), 500), 300)
+for make in (tasks.policy_task, tasks.reward_task):
     alone, divided = make(tokenizer, 0), make(tokenizer, 0)
-    assert_same(train_one(alone), train_sharded(divided))
+    tasks.assert_same(train_one(alone), train_sharded(divided))
     for mine, theirs in zip(alone.model.parameters(), divided.model.parameters(), strict=True):
         assert (mine - theirs).abs().max() < 1e-3
 print("the same on process", dist.get_rank())
@@ -304,9 +301,7 @@ end(0)
 
 @pytest.mark.slow
 def test_a_model_divided_among_processes_trains_the_same(tmp_path):
-    (tmp_path / "divided.py").write_text(DIVIDED)
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": f"{Path(__file__).parent}:{Path.cwd()}"}
-    ran = subprocess.run([*launch, str(tmp_path / "divided.py")], env=environment, capture_output=True, text=True)
-    assert ran.returncode == 0, ran.stderr
-    assert ran.stdout.count("the same on process") == 2
+    script = tmp_path / "divided.py"
+    script.write_text(DIVIDED)
+    said = two_processes(str(script), out=tmp_path)
+    assert said.count("the same on process") == 2

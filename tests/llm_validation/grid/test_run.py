@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -30,6 +27,7 @@ from simulate.rows.grid import Execution, Job, run_jobs
 from simulate.rows.measurement import measurement
 from simulate.rows.reach import fingerprint
 from simulate.rows.store import Results, Row, read_rows
+from tests.processes import two_processes
 
 STAMP: dict[str, object] = {
     "profile": "gpu", "commit": "c", "config": {"size": "small", "seeds": 3, "fit": {"rate": 0.1}},
@@ -120,14 +118,6 @@ def test_other_weights_under_the_same_name_are_another_model(model, tmp_path, ca
 # The whole command
 
 
-def divided(words: list[str]) -> None:
-    """The command in two processes that share the model."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    ran = subprocess.run([*launch, "-m", "llm_validation", *words, "--shard"], env=environment, capture_output=True)
-    assert ran.returncode == 0, ran.stderr
-
-
 @pytest.mark.slow
 def test_a_given_model_in_one_process_stacked_and_divided(model, tmp_path, capsys):
     """From the same references the rows agree: a stack and a divided model differ from one alone by rounding."""
@@ -140,7 +130,7 @@ def test_a_given_model_in_one_process_stacked_and_divided(model, tmp_path, capsy
     for name in ("stacked", "divided"):
         shutil.copytree(tmp_path / "one" / "checkpoints", tmp_path / name / "checkpoints")
         if name == "divided":
-            divided([*words, str(tmp_path / name)])
+            two_processes("llm_validation", *words, str(tmp_path / name), "--shard", out=tmp_path)
         else:
             assert main([*words, str(tmp_path / name), "--stack-seeds"]) == 0
         found = {row.cell: row.estimate for row in read_rows(tmp_path / name)}

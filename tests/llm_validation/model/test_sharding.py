@@ -1,15 +1,12 @@
 """Several processes: they train as one, with the whole model in each or divided among them, and resume in any number.
 
-`torchrun` and not `accelerate launch`, which without MPI starts one process on a CPU, however many are asked for.
+As `torchrun` starts them: `accelerate launch` without MPI starts one process on a CPU, however many are asked for.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -24,8 +21,8 @@ from llm_validation.model.sharding import decoder_layers, full_weights, is_shard
 from llm_validation.pretraining.config import Pretraining
 from llm_validation.pretraining.pretrain import pretrain
 from llm_validation.text.language import STORIES
+from tests.processes import two_processes
 
-ROOT = Path(__file__).resolve().parents[3]
 #: A second of work, with a checkpoint before the half.
 SHORT = Pretraining(
     "smoke",
@@ -168,11 +165,7 @@ def runs(tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("runs")
     script = out / "two.py"
     script.write_text(SCRIPT.format(config=dataclasses.asdict(SHORT), out=str(out)))
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(script)]
-    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
-    environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(launch, cwd=out, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    two_processes(str(script), out=out)
     pretrain(SHORT, STORIES, out / "one", progress=False)
     pretrain(SHORT, STORIES, out / "alone", progress=False)
     return out
