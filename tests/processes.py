@@ -1,4 +1,4 @@
-"""Two processes as `torchrun` starts them, forked from one that has already imported what they need.
+"""Processes of the project, forked from one that has already imported what they need.
 
 A process spends nine seconds on its imports; a fork of one that is done with them spends none. `torchrun` itself is
 tested once, in `tests/llm_validation/grid/test_processes.py`.
@@ -11,51 +11,46 @@ import os
 import runpy
 import socket
 import sys
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 IMPORTED = ["accelerate", "torch.distributed.fsdp", "llm_validation.grid.run"]
 
 
-def _environment(rank: int, port: int) -> dict[str, str]:
-    """What `torchrun --nproc-per-node 2` tells a process."""
-    place = {name: str(rank) for name in ("RANK", "LOCAL_RANK")} | dict.fromkeys(
-        ("WORLD_SIZE", "LOCAL_WORLD_SIZE"), "2"
-    )
-    return {**place, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1"}
-
-
-def _process(rank: int, port: int, program: str, words: list[str], log: str) -> None:
-    """A process: a script if there is a file of that name, else a module, with its output in a file."""
+def _run(program: str, words: list[str], log: str, environment: dict[str, str]) -> None:
+    """A script if there is a file of that name, else a module, with its output in a file."""
     written = os.open(log, os.O_WRONLY | os.O_CREAT)
     os.dup2(written, 1)
     os.dup2(written, 2)
-    os.environ.update(_environment(rank, port))
+    os.environ.update(environment)
     sys.argv = [program, *words]
     if Path(program).exists():
-        sys.path.insert(0, str(Path(program).parent))
         runpy.run_path(program, run_name="__main__")
     else:
         runpy.run_module(program, run_name="__main__", alter_sys=True)
 
 
-def two_processes(program: str, *words: str, out: Path) -> str:
-    """A script or a module, run in two processes that know of each other; what they printed."""
+def started(program: str, *words: str, log: Path, **environment: str) -> BaseProcess:
+    """A process that runs a script or a module with this command line."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(IMPORTED)
+    process = context.Process(target=_run, args=(program, list(words), str(log), environment))
+    process.start()
+    return process
+
+
+def two_processes(program: str, *words: str, out: Path) -> str:
+    """A script or a module, run in two processes that know of each other as under `torchrun`; what they printed."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    logs = [out / f"process {rank}.txt" for rank in range(2)]
-    processes = [
-        context.Process(target=_process, args=(rank, port, program, list(words), str(log)))
-        for rank, log in enumerate(logs)
-    ]
-    for process in processes:
-        process.start()
+        port = str(free.getsockname()[1])
+    group = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    logs = [out / f"process {rank}.txt" for rank in "01"]
+    ranks = zip("01", logs, strict=True)
+    processes = [started(program, *words, log=log, RANK=rank, LOCAL_RANK=rank, **group) for rank, log in ranks]
     for process in processes:
         process.join(300)
-    said = "\n".join(log.read_text() for log in logs)
-    for process in processes:
         process.kill()
+    said = "\n".join(log.read_text() for log in logs)
     assert [process.exitcode for process in processes] == [0, 0], said[-4000:]
     return said

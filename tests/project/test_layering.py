@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 import subprocess
 import sys
@@ -21,9 +22,20 @@ name = lambda path: path.relative_to(ROOT).as_posix()
 folder_of = lambda path: path.relative_to(ROOT).parts[0]
 
 
+@functools.cache
+def text_of(path: Path) -> str:
+    return path.read_text()
+
+
+@functools.cache
+def tree_of(path: Path) -> ast.Module:
+    return ast.parse(text_of(path))
+
+
+@functools.cache
 def imports(path: Path, *, top_level_only: bool = False) -> set[str]:
     """Names of the packages that a file imports."""
-    tree = ast.parse(path.read_text())
+    tree = tree_of(path)
     nodes = tree.body if top_level_only else list(ast.walk(tree))
     found: set[str] = set()
     for node in nodes:
@@ -41,7 +53,7 @@ def test_imports_point_left(path):
     right = set(FOLDERS[own + 1 :]) & imports(path)
     assert not right, f"{path} imports {right}, to its right"
     if folder_of(path) in ("figures", "paper") and path.parent.name != "lessons":  # exercises are marked by measuring
-        read = set(re.findall(r"from (simulate\.\w+)", path.read_text()))
+        read = set(re.findall(r"from (simulate\.\w+)", text_of(path)))
         assert read <= {"simulate.rows", "simulate.montecarlo", "simulate.people"}, "figures and paper only read"
 
 
@@ -51,7 +63,7 @@ def test_heavy_packages_stay_where_they_belong(path):
         assert not imports(path) & {"torch", "transformers", "accelerate"}
     assert "cvxpy" not in imports(path, top_level_only=True), "cvxpy is imported where it is used"
     if folder_of(path) == "theory":
-        text = path.read_text()
+        text = text_of(path)
         assert "np.random" not in text, "theory is deterministic"
         assert "default_rng" not in text, "theory is deterministic"
 
@@ -61,7 +73,7 @@ def test_randomness_is_an_argument(path):
     allowed = {"Generator", "SeedSequence", "default_rng"}
     if path.name == "uniforms.py":
         allowed.add("Philox")  # counter-based, its key from a generator of simulate/montecarlo.py
-    used = set(re.findall(r"np\.random\.(\w+)", path.read_text()))
+    used = set(re.findall(r"np\.random\.(\w+)", text_of(path)))
     assert used <= allowed, f"{path}: global randomness {used - allowed}"
     if "default_rng" in used:
         assert path.name == "montecarlo.py", "generators are made in one place, simulate/montecarlo.py"
@@ -91,15 +103,16 @@ CIRCLES: set[str] = set()
 ALL_FILES = [*SOURCES, *sorted((ROOT / "tests").rglob("*.py"))]
 
 
+@functools.cache
 def functions(path: Path) -> list[tuple[str, ast.FunctionDef | ast.AsyncFunctionDef]]:
     """(file:function, node) of every function, methods and inner ones too."""
-    nodes = ast.walk(ast.parse(path.read_text()))
+    nodes = ast.walk(tree_of(path))
     return [(f"{name(path)}:{n.name}", n) for n in nodes if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)]
 
 
 def test_files_are_short_and_documented():
-    assert {name(path) for path in ALL_FILES if len(path.read_text().splitlines()) > 400} == LONG_FILES
-    assert not [name(path) for path in ALL_FILES if not ast.get_docstring(ast.parse(path.read_text()))]
+    assert {name(path) for path in ALL_FILES if len(text_of(path).splitlines()) > 400} == LONG_FILES
+    assert not [name(path) for path in ALL_FILES if not ast.get_docstring(tree_of(path))]
 
 
 def test_functions_are_short():
@@ -133,7 +146,7 @@ def test_no_function_swallows_settings():
 
 
 def test_public_names_are_documented():
-    silent = {f"{name(path)}:{node.name}" for path in SOURCES for node in ast.parse(path.read_text()).body
+    silent = {f"{name(path)}:{node.name}" for path in SOURCES for node in tree_of(path).body
               if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_")
               and not ast.get_docstring(node)}  # fmt: skip
     assert silent == WITHOUT_DOCSTRING
@@ -180,6 +193,6 @@ def test_a_package_page_holds_names_and_no_code(path):
     # the pages of stages import their names when they are used, and `theory.distortion` can be called
     if name(path) in {*(f"{stage}/__init__.py" for stage in FOLDERS[:3]), "theory/distortion/__init__.py"}:
         return
-    for node in ast.parse(path.read_text()).body[1:]:
+    for node in tree_of(path).body[1:]:
         listed = isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__"
         assert listed or isinstance(node, ast.Import | ast.ImportFrom), f"{path}: {ast.unparse(node)[:60]}"

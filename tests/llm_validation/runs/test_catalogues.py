@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -30,6 +26,7 @@ from llm_validation.training.schedule import Schedule
 from simulate.montecarlo import generator
 from simulate.people.data import People, RatedItems
 from simulate.rows.store import Results, read_rows
+from tests.processes import started
 
 CPU = torch.device("cpu")
 
@@ -209,13 +206,12 @@ def test_a_killed_run_goes_on_to_the_same_rows(tmp_path):
     """Pretraining, fits and runs of two claims: once in one go, once killed as soon as a job is finished."""
     words = ["P10", "P13", "--profile", "smoke", "--jobs", "1", "--results"]
     assert main([*words, str(tmp_path / "whole")]) == 0
-    command = [sys.executable, "-m", "llm_validation", *words, str(tmp_path / "cut")]
-    killed = subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, stderr=subprocess.DEVNULL)
+    killed = started("llm_validation", *words, str(tmp_path / "cut"), log=tmp_path / "log.txt")
     deadline = time.monotonic() + 120
-    while len(Results(tmp_path / "cut").jobs) < 2 and killed.poll() is None and time.monotonic() < deadline:
+    while len(Results(tmp_path / "cut").jobs) < 2 and killed.is_alive() and time.monotonic() < deadline:
         time.sleep(0.02)
-    killed.send_signal(signal.SIGKILL)
-    killed.wait()
+    killed.kill()
+    killed.join()
     before = len(Results(tmp_path / "cut").jobs)
     assert before >= 1
     assert main([*words, str(tmp_path / "cut")]) == 0
