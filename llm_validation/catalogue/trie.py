@@ -208,13 +208,17 @@ def log_policy_of_logits(logits: Tensor, trie: PrefixTrie) -> Tensor:
     """`log_policy` from the logits (N, V) of the inner nodes."""
     log_total = torch.logsumexp(logits, -1)
     parent, token = trie.edge[:, 0], trie.edge[:, 1]
-    zero = torch.zeros(1, dtype=logits.dtype, device=logits.device)
-    log_edge = torch.cat([logits[parent, token] - log_total[parent], zero])  # the extra one stands for "no edge"
-    on = log_edge[trie.response].sum(-1).view(trie.n_prompts, trie.n_responses)
     stays = torch.zeros(logits.shape, dtype=torch.bool, device=logits.device)
     stays[parent, token] = True
     leaves = torch.logsumexp(logits.masked_fill(stays, -torch.inf), -1) - log_total
-    nothing = torch.full((1,), -torch.inf, dtype=logits.dtype, device=logits.device)
+    return log_policy_of_edges(logits[parent, token] - log_total[parent], leaves, trie)
+
+
+def log_policy_of_edges(edge: Tensor, leaves: Tensor, trie: PrefixTrie) -> Tensor:
+    """`log_policy` from the log-probabilities of the edges (E,) and of leaving the tree at the inner nodes (N,)."""
+    zero, nothing = edge.new_zeros(1), edge.new_full((1,), -torch.inf)
+    log_edge = torch.cat([edge, zero])  # the extra one stands for "no edge"
+    on = log_edge[trie.response].sum(-1).view(trie.n_prompts, trie.n_responses)
     off = torch.logsumexp(torch.cat([log_edge[trie.path].sum(-1) + leaves, nothing])[trie.leaving], -1)
     return torch.cat([on, off[:, None]], dim=1)
 

@@ -17,13 +17,16 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from transformers.models.llama.modeling_llama import LlamaDecoderLayer, apply_rotary_pos_emb
 
 from llm_validation.catalogue.train import Task, Trained, Trainer, minimise_tasks, train_one
-from llm_validation.catalogue.trie import PrefixTrie, additive_mask, last_nodes, log_policy_of_logits, node_states
+from llm_validation.catalogue.trie import PrefixTrie, additive_mask, last_nodes, log_policy_of_edges, node_states
 from llm_validation.model.sharding import decoder_layers
 
 #: Largest difference, relative to the largest state, between a trunk with its top blocks and the model as a whole.
 SAME_STATES = 1e-4
+#: Rows of the output head at a time: their logits at a few hundred nodes stay in a processor's cache.
+ROWS = 4096
 
 
 def trainer_of(how: str) -> Trainer:
@@ -60,42 +63,126 @@ def train_lora(task: Task, rank: int) -> Trained:
 
 
 class TopBlocks(nn.Module):
-    """The last K blocks and the norm above them, as copies; states (N, H) at nodes from the trunk's states."""
+    """The last K blocks and the norm above them, as copies; states (N, H) at nodes from the trunk's states.
 
-    def __init__(self, base: Any, k: int, trunk: Tensor) -> None:
+    first  the first position at which there is a node
+    """
+
+    def __init__(self, base: Any, k: int, trunk: Tensor, first: int) -> None:
         super().__init__()
         self.blocks = copy.deepcopy(nn.ModuleList(decoder_layers(base)[-k:])).requires_grad_(True)
         self.norm = copy.deepcopy(base.norm).requires_grad_(True)
         self.fixed = (base.rotary_emb, trunk)  # a tuple: nothing of it is trained
+        self.first = first
 
     def forward(self, rows: Tensor, positions: Tensor, visible: Tensor, node: Tensor) -> Tensor:
         """rows (P, L) number the trunk's states; the others as in `PrefixTrie`."""
         rotary, trunk = self.fixed
         states = trunk[rows]
         mask, turned = additive_mask(visible, states.dtype), rotary(states, positions)
-        for block in self.blocks:
-            states = block(
-                states, attention_mask=mask, position_ids=positions, position_embeddings=turned, use_cache=False
-            )
-        result: Tensor = self.norm(states)[node[:, 0], node[:, 1]]
+        *lower, last = self.blocks
+        for block in lower:
+            states = _whole(block, states, positions, mask, turned)
+        if isinstance(last, LlamaDecoderLayer):
+            states = _at_nodes(last, states, mask, turned, node, self.first)
+        else:
+            states = _whole(last, states, positions, mask, turned)[node[:, 0], node[:, 1]]
+        result: Tensor = self.norm(states)
         return result
 
 
-class TopPolicy(nn.Module):
-    """A `passes.Reader` of log π (P, A + 1): top blocks, then the model's own output head, which stays as it is."""
+def _whole(block: Any, states: Tensor, positions: Tensor, mask: Tensor, turned: tuple[Tensor, Tensor]) -> Tensor:
+    """States (P, L, H) above a block, at all positions."""
+    above: Tensor = block(
+        states, attention_mask=mask, position_ids=positions, position_embeddings=turned, use_cache=False
+    )
+    return above
 
-    def __init__(self, top: TopBlocks, head: Tensor) -> None:
+
+def _at_nodes(
+    block: Any, states: Tensor, mask: Tensor, turned: tuple[Tensor, Tensor], node: Tensor, first: int
+) -> Tensor:
+    """States (N, H) above a block of Llama's at the nodes alone: the prompts' other positions are only attended to."""
+    attention, normed, (cos, sin) = block.self_attn, block.input_layernorm(states), turned
+
+    def heads(projection: Any, x: Tensor) -> Tensor:
+        projected: Tensor = projection(x)
+        return projected.unflatten(-1, (-1, attention.head_dim)).transpose(1, 2)
+
+    query = heads(attention.q_proj, normed[:, first:])
+    key, value = heads(attention.k_proj, normed), heads(attention.v_proj, normed)
+    query = apply_rotary_pos_emb(query, query, cos[:, first:], sin[:, first:])[0]
+    key = apply_rotary_pos_emb(key, key, cos, sin)[0]
+    seen = nn.functional.scaled_dot_product_attention(
+        query, key, value, attn_mask=mask[:, :, first:], scale=attention.scaling, enable_gqa=True
+    )
+    own = seen.transpose(1, 2).flatten(2)[node[:, 0], node[:, 1] - first]
+    above = states[node[:, 0], node[:, 1]] + attention.o_proj(own)
+    result: Tensor = above + block.mlp(block.post_attention_layernorm(above))
+    return result
+
+
+class TopPolicy(nn.Module):
+    """A `passes.Reader` of log π (P, A + 1): top blocks, then the model's own output head, which stays as it is.
+
+    Its outputs (N, C + 1) are the log-probabilities of the C or fewer edges below each node, and of leaving the tree.
+    """
+
+    def __init__(self, top: TopBlocks, head: Tensor, trie: PrefixTrie) -> None:
         super().__init__()
+        parent = trie.edge[:, 0].cpu()
+        self.slot = torch.tensor([int((parent[:e] == parent[e]).sum()) for e in range(len(parent))]).to(
+            trie.edge.device
+        )
+        below = trie.edge.new_full((len(trie.node), int(self.slot.max()) + 1), -1)
+        below[trie.edge[:, 0], self.slot] = trie.edge[:, 1]
+        place = trie.node[:, 0] * trie.tokens.shape[1] + trie.node[:, 1]
+        self.below = trie.edge.new_full((trie.tokens.numel(), below.shape[1]), -1)
+        self.below[place] = below
         self.top, self.head = top, (head.detach(),)
 
-    def forward(self, *inputs: Tensor) -> Tensor:
-        return (self.top(*inputs) @ self.head[0].T).float()
+    def forward(self, rows: Tensor, positions: Tensor, visible: Tensor, node: Tensor) -> Tensor:
+        states, below = self.top(rows, positions, visible, node).float(), self.below[rows[node[:, 0], node[:, 1]]]
+        edges = (states[:, None] * self.head[0][below]).sum(-1).masked_fill(below < 0, -torch.inf)
+        others: Tensor = LogSumOfOthers.apply(states, self.head[0], below)  # type: ignore[no-untyped-call]
+        return torch.log_softmax(torch.cat([edges, others[:, None]], dim=1), dim=1)
 
     def nodes(self, trie: PrefixTrie) -> Tensor:
         return trie.node
 
     def finish(self, outputs: Tensor, trie: PrefixTrie) -> Tensor:
-        return log_policy_of_logits(outputs, trie)
+        return log_policy_of_edges(outputs[trie.edge[:, 0], self.slot], outputs[:, -1], trie)
+
+
+class LogSumOfOthers(torch.autograd.Function):
+    """log Σ e^{s·w} (N,) over the rows w of a head (V, H) but those numbered `below` (N, C; −1: none); states s (N, H).
+
+    The head is not trained, so the gradient is the mean row under that law, and is summed along with the law itself:
+    some rows at a time, and never are all logits (N, V) in memory, nor read again for a backward pass.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, states: Tensor, head: Tensor, below: Tensor) -> Tensor:
+        most, total = states.new_full((len(states), 1), -torch.inf), states.new_zeros(len(states), 1)
+        mean = torch.zeros_like(states) if ctx.needs_input_grad[0] else None
+        for first in range(0, len(head), ROWS):
+            rows = head[first : first + ROWS].to(states.dtype)
+            logits, place = states @ rows.T, below - first
+            here = (place >= 0) & (place < len(rows))
+            away = torch.zeros_like(place, dtype=states.dtype).masked_fill_(here, -torch.inf)
+            logits.scatter_add_(1, place.clamp_(0, len(rows) - 1), away)
+            higher = torch.maximum(most, logits.amax(1, keepdim=True))
+            kept, weight = torch.exp(most - higher), logits.sub_(higher).exp_()
+            most, total = higher, total * kept + weight.sum(1, keepdim=True)
+            if mean is not None:
+                mean = torch.addmm(mean * kept, weight, rows)
+        if mean is not None:
+            ctx.save_for_backward(mean / total)
+        return (most + total.log())[:, 0]
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:  # type: ignore[override]
+        return gradient[:, None] * ctx.saved_tensors[0], None, None
 
 
 class TopReward(nn.Module):
@@ -123,9 +210,10 @@ class Top:
         self.kept: tuple[Any, Tensor, Tensor] | None = None
 
     def __call__(self, task: Task) -> Trained:
-        top = TopBlocks(task.model.base_model, self.k, self.trunk(task.model, task.trie))
+        trunk, first = self.trunk(task.model, task.trie), int(task.trie.node[:, 1].min())
+        top = TopBlocks(task.model.base_model, self.k, trunk, first)
         if task.head is None:
-            reader: Any = TopPolicy(top, task.model.get_output_embeddings().weight)
+            reader: Any = TopPolicy(top, task.model.get_output_embeddings().weight, task.trie)
         else:
             reader = TopReward(top, task.head)
         rows = torch.arange(task.trie.tokens.numel(), device=task.trie.tokens.device).view(task.trie.tokens.shape)
@@ -146,7 +234,8 @@ class Top:
             whole = node_states(model, trie)
             trunk = seen[0].flatten(0, 1)
             rows = torch.arange(len(trunk), device=trunk.device).view(trie.tokens.shape)
-            apart = TopBlocks(base, self.k, trunk)(rows, trie.positions, trie.visible, trie.node) - whole
+            top = TopBlocks(base, self.k, trunk, int(trie.node[:, 1].min()))
+            apart = top(rows, trie.positions, trie.visible, trie.node) - whole
         if not float(apart.abs().max()) <= SAME_STATES * float(whole.abs().max()):
             raise ValueError(f"the top {self.k} blocks of {type(model).__name__} on its trunk are not the whole model")
         self.kept = (model, trie.tokens, trunk)

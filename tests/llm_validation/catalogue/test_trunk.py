@@ -8,9 +8,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from transformers import Qwen3Config, Qwen3ForCausalLM
 
+from llm_validation.catalogue import trunk
 from llm_validation.catalogue.measured import measured, on_the_catalogue, one_word_apart, own_answers
 from llm_validation.catalogue.train import Task, train_one
+from llm_validation.catalogue.trie import build_trie, log_policy
 from llm_validation.catalogue.trunk import trainer_of
 from llm_validation.model.model import Loaded, build
 from llm_validation.runs.real import natural, predicted_ratios, random_classes, ratios
@@ -33,7 +36,8 @@ def objective(_, logs):
     return (logs[:, 0] - logs[:, 1]).sum() - 0.1 * logs[:, 2].sum()
 
 
-def test_top_blocks_on_a_trunk_train_as_in_the_whole_model(reference):
+def test_top_blocks_on_a_trunk_train_as_in_the_whole_model(reference, monkeypatch):
+    monkeypatch.setattr(trunk, "ROWS", 37)  # of a head of some hundred rows
     before = {name: value.clone() for name, value in reference.source.state_dict().items()}
     apart = reference.train(objective, "apart")
     whole = copy.deepcopy(reference.source)
@@ -43,6 +47,17 @@ def test_top_blocks_on_a_trunk_train_as_in_the_whole_model(reference):
     np.testing.assert_allclose(apart.path, together.path, atol=2e-5)
     assert np.abs(apart.path[-1] - apart.path[0]).max() > 0.1
     assert all(torch.equal(value, before[name]) for name, value in reference.source.state_dict().items())
+
+
+def test_top_blocks_of_another_architecture_are_the_whole_model_on_its_trunk():
+    config = Qwen3Config(
+        vocab_size=64, hidden_size=32, intermediate_size=48, num_hidden_layers=3, num_attention_heads=4,
+        num_key_value_heads=2, head_dim=8, max_position_embeddings=64,
+    )  # fmt: skip
+    model = Qwen3ForCausalLM(config).eval().requires_grad_(False)
+    trie = build_trie([(3, 4, 5), (6,)], [[(7, 8, 1), (7, 9, 1), (10, 1)], [(11, 1), (12, 13, 1), (12, 1)]])
+    task = Task(model, trie, lambda _, logs: logs[:, 0].sum(), replace(SCHEDULE, steps=1, record=1))
+    np.testing.assert_allclose(trainer_of("top:2")(task).path[0], log_policy(model, trie).numpy(), atol=1e-5)
 
 
 def test_low_rank_additions_train_and_leave_the_model_alone(reference):
