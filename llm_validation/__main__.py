@@ -38,6 +38,7 @@ from llm_validation.pretraining.config import PRESETS
 from simulate.numbers import Parser, count, positive
 from simulate.options import add_people_options
 from simulate.profiles import PROFILES
+from simulate.rows.backends import add_on
 
 #: Commands of their own: the module and the function of its words. Loaded when they are called.
 COMMANDS = {
@@ -88,6 +89,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--stack-seeds", action=argparse.BooleanOptionalAction, help="train the seeds of a run as one "
                         "stack; the default on a GPU")  # fmt: skip
     parser.add_argument("--shard", action="store_true", help="divide the model among the processes of a launcher")
+    add_on(parser)
     base = parser.add_argument_group("base model")
     base.add_argument("--model", help="a causal language model by name or path, in place of a pretrained one")
     base.add_argument("--corpus", nargs="+", type=Path, metavar="FILE", help="text to pretrain on: plain, .gz, .jsonl")

@@ -5,6 +5,7 @@
     python -m simulate --minutes 9                  in slices: run it again to go on
     python -m simulate D17 --ratings FILE           every rule and method on real people's ratings
     python -m simulate audit FILE --bt-beta 5       comparisons of your own: interval, witness, which pair to ask next
+    python -m simulate --on dask:tcp://HOST:8786    on a cluster: the same rows
     python -m simulate merge INTO PART…             bring the rows of slices together
     python -m simulate compare A B                  are the rows of two results folders the same?
 
@@ -27,6 +28,7 @@ from simulate.options import add_people_options
 from simulate.people.audit import audit_main
 from simulate.people.population import chosen_people
 from simulate.profiles import PROFILES, Profile
+from simulate.rows.backends import add_on, check_minutes
 from simulate.rows.compare import compare_folders
 from simulate.rows.grid import Execution, Job, in_time, run_jobs
 from simulate.rows.merge import check_folder, merge_main
@@ -52,10 +54,12 @@ def main(arguments: list[str] | None = None) -> int:
     profile = PROFILES[options.profile]
     stamp = make_stamp(options.profile, {**asdict(profile), "seed": options.seed})
     try:
+        check_minutes(options.on, options.minutes)
         cells = _cells(options, profile)
         with locked(folder, drop_stale=True):
             check_folder(folder, stamp)
-            how = Execution(options.jobs, may_start=in_time(deadline), on_rows=announcing(cells, folder))
+            how = Execution(options.jobs, may_start=in_time(deadline), on_rows=announcing(cells, folder),
+                            on=options.on)  # fmt: skip
             left = run_jobs(cells, folder, stamp, how)
     except (ValueError, OSError) as error:
         notes = "".join(f" ({note})" for note in getattr(error, "__notes__", ()))
@@ -84,6 +88,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=seed, default=0, help="first seed; the profile says how many")
     parser.add_argument("--jobs", type=count, default=os.cpu_count() or 1, help="cells measured at a time")
     parser.add_argument("--minutes", type=not_negative, help="start no new cell after so many minutes")
+    add_on(parser)
     add_people_options(parser, list(BETAS))
     return parser
 

@@ -33,6 +33,7 @@ from llm_validation.runs.run import Context, Run
 from llm_validation.text.corpus import read_documents
 from llm_validation.training.device import measure_rates
 from simulate.people.population import chosen_people
+from simulate.rows.backends import Backend, check_minutes
 from simulate.rows.grid import Execution, Job, run_jobs
 from simulate.rows.merge import check_folder
 from simulate.rows.reach import ROOT, fingerprint
@@ -55,7 +56,7 @@ class Setup:
     stamp         what rows note of the run
     deadline      a value of time.monotonic(), or None;  whole  seconds from the start to there
     mine          this process's place among several
-    stacked       the seeds of a run as one stack;  processes  jobs at a time otherwise
+    stacked       the seeds of a run as one stack;  processes  jobs at a time otherwise;  on  which machines
     """
 
     context: Context
@@ -69,6 +70,7 @@ class Setup:
     mine: Share
     stacked: bool
     processes: int
+    on: Backend
 
 
 def run_sizes(options: argparse.Namespace, started: float) -> None:
@@ -104,7 +106,10 @@ def make_setup(options: argparse.Namespace, size: str | None, folder: Path, star
     profile, runs = _profile(options, size), table.runs_of([claim.id for claim in find_claims(options.claims)])
     for run in runs:  # of the code as it is now: an edit during the run changes no fingerprint
         fingerprint(*table.code_of(run))
+    check_minutes(options.on, options.minutes)
     mine, where = share(divided=shards_wanted(options.shard)), device()
+    if not options.on.is_local and mine.size > 1:
+        raise ValueError(f"--on {options.on.kind} is for one process, and a launcher started {mine.size}")
     people, about = chosen_people(options)
     check_people(people)
     documents = read_documents(options.corpus, options.field) if options.corpus else None
@@ -137,6 +142,7 @@ def make_setup(options: argparse.Namespace, size: str | None, folder: Path, star
         mine=mine,
         stacked=stacked and not mine.divided,
         processes=1 if mine.divided else min(options.jobs, ON_A_GPU) if where.type == "cuda" else options.jobs,
+        on=options.on,
     )
 
 
@@ -227,12 +233,13 @@ def _executions(setup: Setup, own: Sequence[Job]) -> list[tuple[list[Job], Execu
         together=partial(train_together, trainer=train_sharded if setup.mine.divided else train_one),
         may_start=setup.mine.in_time(setup.deadline, setup.whole),
         keep=setup.mine.writes,
+        on=setup.on,
     )
     if not setup.stacked:
         return [(list(own), how)]
     timed = {run.name for run in setup.runs if run.timed}
     return [
-        ([job for job in own if job.name in timed], replace(how, workers=1)),
+        ([job for job in own if job.name in timed], replace(how, workers=1, on=Backend())),
         ([job for job in own if not job.trains and job.name not in timed], how),
         ([job for job in own if job.trains], replace(how, by_name=True)),
     ]

@@ -12,15 +12,17 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache, cached_property
 from pathlib import Path
+from typing import Any
 
 import joblib
 from tqdm import tqdm
 
+from simulate.rows.backends import Backend, Call, check_worker, engine
 from simulate.rows.measurement import Measurement
 from simulate.rows.reach import defining, fingerprint
 from simulate.rows.store import Results, Row, Stamp
@@ -50,7 +52,7 @@ class Job:
         return f"{self.name} seed {self.seed}"
 
     @cached_property
-    def stamp(self) -> dict[str, object]:
+    def stamp(self) -> dict[str, Any]:
         """The part of its rows' stamp that is its own."""
         modules = self.modules or (defining(self.measure),)
         return {"modules": list(modules), "fingerprint": fingerprint(*modules)}
@@ -110,6 +112,7 @@ class Execution:
     may_start  asked before each job, with its expected seconds: is there time?
     keep       False where another process writes down what is done
     on_rows    told the rows of every job that is done
+    on         where the workers are: this machine, or a cluster
     """
 
     workers: int = 1
@@ -118,6 +121,7 @@ class Execution:
     may_start: Callable[[float], bool] = always
     keep: bool = True
     on_rows: Callable[[Job, Sequence[Row]], None] = lambda job, rows: None
+    on: Backend = field(default_factory=Backend)
 
 
 def run_jobs(
@@ -132,10 +136,9 @@ def run_jobs(
     """Run the jobs that `folder` does not hold yet, noting each as it is done; how many are left undone.
 
     again     run them whether or not they are noted as done (a checkpoint they left is gone)
-    Workers are joblib's default backend (loky processes on one machine; wrap the call in
-    `joblib.parallel_backend("dask")` or `"ray"` for a cluster). A job that fails stops the run with its name; what was
-    finished is kept. What may be in the folder is `simulate.rows.merge.check_folder`'s business, and that nobody else
-    writes to it is `simulate.rows.store.locked`'s.
+    Workers are processes of this machine, or where `how.on` says (`simulate.rows.backends`). A job that fails stops the
+    run with its name; what was finished is kept. What may be in the folder is `simulate.rows.merge.check_folder`'s
+    business, and that nobody else writes to it is `simulate.rows.store.locked`'s.
     """
     how, results = how or Execution(), Results(folder)
     todo = [job for job in jobs if again or results.jobs.get(job.key) != job.code]
@@ -144,19 +147,19 @@ def run_jobs(
     units = by_name(todo) if how.by_name else [[job] for job in todo]
     started = 0
 
-    def due() -> Iterator[Callable[[], tuple[int, list[Outcome]]]]:
+    def due() -> Iterator[Call]:
         nonlocal started
         for number, unit in enumerate(units):
             if not how.may_start(sum(job.work for job in unit)):
                 return
             started += len(unit)
-            yield joblib.delayed(_numbered)(number, how.together, unit, os.getpid())
+            yield joblib.delayed(_numbered)(number, how.together, unit, home)
 
-    workers = 1 if how.by_name else max(1, min(how.workers, len(units)))
-    parallel = joblib.Parallel(n_jobs=workers, return_as="generator_unordered", pre_dispatch="n_jobs")
+    home = os.getpid() if how.on.is_local else stamp.get("versions", {})
+    workers = 1 if how.by_name and how.on.is_local else max(1, min(how.on.workers or how.workers, len(units)))
     bar = tqdm(total=len(todo), desc=f"{label} → {folder.name}", unit="job", disable=not todo)
-    with closing(results), bar:
-        for number, outcomes in parallel(due()):
+    with closing(results), bar, engine(how.on, workers, folder) as run:
+        for number, outcomes in run(due()):
             failed = None
             for job, outcome in zip(units[number], outcomes, strict=True):
                 if isinstance(outcome, Exception):
@@ -194,10 +197,18 @@ def rows_of(seed: int, measured: Sequence[Measurement], seconds: float, stamp_id
 
 
 def _numbered(
-    number: int, together: Callable[[Sequence[Job]], list[Outcome]], jobs: list[Job], parent: int
+    number: int, together: Callable[[Sequence[Job]], list[Outcome]], jobs: list[Job], home: int | Mapping[str, str]
 ) -> tuple[int, list[Outcome]]:
-    if os.getpid() != parent:
-        _end_with(parent)
+    """What a worker does. `home` is the process that asked, or, where that is on another machine, its versions."""
+    if isinstance(home, int):
+        if os.getpid() != home:
+            _end_with(home)
+        return number, together(jobs)
+    try:
+        for job in jobs:
+            check_worker(tuple(job.stamp["modules"]), job.stamp["fingerprint"], home)
+    except ValueError as error:
+        return number, [error for _ in jobs]
     return number, together(jobs)
 
 

@@ -1,0 +1,213 @@
+"""Where jobs run: processes of this machine, a Dask or Ray cluster, or an array of SLURM.
+
+An engine takes calls and gives back what they return, in any order. Everything random is named by (seed, words) and
+rows are written by the process that asked, so that every engine leads to the same rows.
+"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from importlib.util import find_spec
+from itertools import count, islice
+from pathlib import Path
+from typing import Any
+
+import joblib
+
+from simulate.rows.reach import fingerprint
+
+#: Engine → the packages that it needs; the extra of the same name installs them.
+NEEDS = {"local": (), "dask": ("dask", "distributed"), "ray": ("ray",), "slurm": ("submitit",)}
+#: Most tasks of an array of SLURM, whose own limit is 1001 unless a site says otherwise.
+LONGEST_ARRAY = 1000
+#: How often a task is sent again whose worker died.
+RETRIES = 2
+#: What joblib.delayed returns: a function with its arguments.
+Call = tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Backend:
+    """An engine by name, and where it is.
+
+    kind     local, dask, ray or slurm
+    address  of a scheduler (dask), of a cluster (ray; "" starts one on this machine)
+    workers  of local; 0: as many as --jobs
+    """
+
+    kind: str = "local"
+    address: str = ""
+    workers: int = 0
+
+    @property
+    def is_local(self) -> bool:
+        """Do workers share this machine and this checkout, and end with this process?"""
+        return self.kind == "local"
+
+
+def backend(text: str) -> Backend:
+    """`local[:N]`, `dask:ADDRESS`, `ray[:ADDRESS]` or `slurm`, a type of argparse.
+
+    Raises
+    ------
+    argparse.ArgumentTypeError
+        Another word, an address that is missing or not taken, or a package that is not installed.
+
+    Examples
+    --------
+    >>> backend("local:4")
+    Backend(kind='local', address='', workers=4)
+    """
+    kind, colon, rest = text.partition(":")
+    if kind not in NEEDS:
+        raise argparse.ArgumentTypeError(f"{text!r} is none of local:N, dask:ADDRESS, ray[:ADDRESS], slurm")
+    if bool(colon) != bool(rest) or (kind == "dask" and not rest) or (kind == "slurm" and rest):
+        form = {"local": "local or local:N", "dask": "dask:ADDRESS", "ray": "ray or ray:ADDRESS", "slurm": "slurm"}
+        raise argparse.ArgumentTypeError(f"{text!r} must be {form[kind]}")
+    if kind == "local" and rest and not (rest.isdecimal() and int(rest) >= 1):
+        raise argparse.ArgumentTypeError(f"{text!r} needs a whole number of workers, at least 1")
+    missing = [package for package in NEEDS[kind] if find_spec(package) is None]
+    if missing:
+        how = f"pip install 'alignment-theory[{kind}]'"
+        raise argparse.ArgumentTypeError(f"{text!r} needs the package {missing[0]}, which is not here: {how}")
+    return Backend("local", workers=int(rest or 0)) if kind == "local" else Backend(kind, rest)
+
+
+def add_on(parser: argparse.ArgumentParser) -> None:
+    """The option --on."""
+    parser.add_argument("--on", type=backend, default=Backend(), metavar="ENGINE", help="local[:N] (the default), "
+                        "dask:ADDRESS, ray[:ADDRESS] or slurm")  # fmt: skip
+
+
+def check_minutes(where: Backend, minutes: float | None) -> None:
+    """ValueError for a slice of minutes where all jobs are queued at once."""
+    if where.kind == "slurm" and minutes is not None:
+        raise ValueError("--minutes is not for --on slurm, which queues all at once: set SBATCH_TIMELIMIT")
+
+
+@contextmanager
+def engine(where: Backend, workers: int, folder: Path) -> Iterator[Callable[[Iterable[Call]], Iterable[Any]]]:
+    """Call what it yields with calls (`joblib.delayed`); it gives what they return, as they end.
+
+    workers  at a time, of local and slurm, and of a Ray cluster that is started; others say how many they have
+    folder   where SLURM's tasks are written down, seen from its nodes too
+
+    Raises
+    ------
+    ValueError
+        A scheduler or cluster that does not answer, or a task that its workers died of.
+    """
+    if where.kind == "dask":
+        with _dask(where.address) as run:
+            yield run
+    elif where.kind == "ray":
+        with _ray(where.address, workers) as run:
+            yield run
+    elif where.kind == "slurm":
+        yield lambda calls: _array(calls, workers, folder / "slurm")
+    else:
+        yield joblib.Parallel(n_jobs=workers, return_as="generator_unordered", pre_dispatch="n_jobs")
+
+
+@contextmanager
+def _dask(address: str) -> Iterator[Callable[[Iterable[Call]], Iterable[Any]]]:
+    import distributed
+
+    try:
+        client = distributed.Client(address, timeout=10)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"no Dask scheduler answers at {address}: {error}") from None
+    try:
+        with client, joblib.parallel_config(backend="dask", client=client):
+            yield joblib.Parallel(n_jobs=-1, return_as="generator_unordered", pre_dispatch="2 * n_jobs")
+    except distributed.KilledWorker as error:
+        raise ValueError(f"Dask workers died of a job, what was finished is kept: {error}") from None
+
+
+@contextmanager
+def _ray(address: str, workers: int) -> Iterator[Callable[[Iterable[Call]], Iterable[Any]]]:
+    """Ray's own tasks: its backend of joblib gives nothing back before all is done, and a kill would lose it."""
+    import ray
+
+    try:
+        ray.init(address=address or "local", num_cpus=None if address else workers, log_to_driver=False)
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        raise ValueError(f"no Ray cluster answers at {address or 'this machine'}: {error}") from None
+    send = ray.remote(max_retries=RETRIES)(_one)
+    at_a_time = max(1, int(ray.cluster_resources().get("CPU", 1)))
+
+    def run(calls: Iterable[Call]) -> Iterator[Any]:
+        due = iter(calls)
+        waiting = [send.remote(call) for call in islice(due, at_a_time)]
+        while waiting:
+            (ended, *_), waiting = ray.wait(waiting)
+            waiting += [send.remote(call) for call in islice(due, 1)]
+            yield ray.get(ended)
+
+    try:
+        yield run
+    except ray.exceptions.WorkerCrashedError:
+        raise ValueError("Ray workers died of a job, what was finished is kept: run again to go on") from None
+    finally:
+        ray.shutdown()
+
+
+def _array(
+    calls: Iterable[Call], workers: int, folder: Path, cluster: str = "slurm", seconds: float = 5.0
+) -> Iterator[Any]:
+    """The calls as one array, several in a task where there are more than it may hold; a task that dies goes again.
+
+    cluster  `local` runs the tasks as processes of this machine;  seconds  between two looks at the queue
+    Time, partition and account are SLURM's own: SBATCH_TIMELIMIT, SBATCH_PARTITION, SBATCH_ACCOUNT.
+    """
+    import submitit
+
+    due = list(calls)
+    share = -(-len(due) // LONGEST_ARRAY) or 1
+    waiting = [due[start : start + share] for start in range(0, len(due), share)]
+    try:
+        executor = submitit.AutoExecutor(folder, cluster=cluster)
+    except RuntimeError as error:
+        raise ValueError(f"no SLURM here: {error}") from None
+    executor.update_parameters(timeout_min=60, slurm_array_parallelism=workers)
+    for sent in count():
+        if not waiting:
+            return
+        if sent > RETRIES:
+            raise ValueError(f"{len(waiting)} tasks died {sent} times, see {folder}; what was finished is kept")
+        tasks = dict(zip(executor.map_array(_all, waiting), waiting, strict=True))
+        waiting = []
+        for task in submitit.helpers.as_completed(list(tasks), poll_frequency=seconds):
+            if task.exception() is None:
+                yield from task.result()
+            else:
+                waiting.append(tasks[task])
+
+
+def _all(calls: list[Call]) -> list[Any]:
+    return [_one(call) for call in calls]
+
+
+def _one(call: Call) -> Any:
+    function, arguments, named = call
+    return function(*arguments, **named)
+
+
+def check_worker(modules: tuple[str, ...], code: object, versions: Mapping[str, str]) -> None:
+    """Of a worker elsewhere: has it the code and the packages that its rows' stamp will say?
+
+    Raises
+    ------
+    ValueError
+        Names the worker and what differs.
+    """
+    if fingerprint(*modules) != code:
+        raise ValueError(f"the worker on {platform.node()} has other code of {', '.join(modules)}")
+    for package, wanted in versions.items():
+        if version(package) != wanted:
+            raise ValueError(f"the worker on {platform.node()} has {package} {version(package)}, not {wanted}")

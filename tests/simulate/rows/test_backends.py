@@ -1,0 +1,167 @@
+"""Engines: each leads to the rows that one process writes; a worker that dies loses nothing; bad words are refused."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+import joblib
+import pytest
+
+from simulate.__main__ import main
+from simulate.montecarlo import Estimate, generator
+from simulate.rows import backends
+from simulate.rows.backends import Backend, backend, check_worker
+from simulate.rows.grid import Execution, Job, _numbered, one_by_one, run_jobs
+from simulate.rows.measurement import Measurement
+from simulate.rows.reach import ROOT, fingerprint
+from simulate.rows.store import make_stamp, read_rows
+
+MODULES = ("theory.distortion.factors",)
+STAMP = make_stamp("smoke", {"seed": 0})
+
+
+def jobs(n: int, die_once: Path | None = None) -> list[Job]:
+    """Jobs of which the third kills its worker the first time, if it can leave a mark."""
+
+    # inner, so that it is pickled by value: workers elsewhere need not have the tests
+    def measure(i: int) -> list[Measurement]:
+        if i == 2 and die_once is not None and not die_once.exists():
+            die_once.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        value = float(generator(0, f"i={i}").normal())
+        return [Measurement("D1", "violation", {"i": i}, Estimate(value, 0.1, 7))]
+
+    return [Job(f"D1.violation at i={i}", 0, partial(measure, i), MODULES) for i in range(n)]
+
+
+def numbers(folder: Path) -> list[tuple]:
+    """Everything in the rows but their seconds, to the last bit; the stamp too."""
+    return [(r.cell, r.estimate, r.stderr, r.n, r.low, r.high, r.witness, r.stamp) for r in read_rows(folder)]
+
+
+@pytest.fixture
+def expected(tmp_path):
+    """The rows of eight jobs by one process."""
+    run_jobs(jobs(8), tmp_path / "one", STAMP)
+    return numbers(tmp_path / "one")
+
+
+@contextmanager
+def dask_cluster(folder: Path, workers: int):
+    """A scheduler and workers, processes of their own, over loopback; its address. Nannies start dead workers again."""
+    started = []
+
+    def start(*words: str) -> None:
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": f"{ROOT}:{os.environ.get('PYTHONPATH', '')}"}
+        with (folder / "dask.log").open("a") as log:
+            started.append(
+                subprocess.Popen([sys.executable, "-m", *words], stdout=log, stderr=log, env=environment, cwd=folder)
+            )
+
+    file = folder / "scheduler.json"
+    start("distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard",
+          "--scheduler-file", str(file))  # fmt: skip
+    try:
+        deadline = time.monotonic() + 30
+        while not file.exists() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        start("distributed.cli.dask_worker", "--scheduler-file", str(file), "--nworkers", str(workers), "--nthreads",
+              "1", "--no-dashboard", "--host", "127.0.0.1")  # fmt: skip
+        import distributed
+
+        with distributed.Client(scheduler_file=str(file)) as client:
+            client.wait_for_workers(workers, timeout=30)
+            address = client.scheduler.address
+        yield address
+    finally:
+        for process in reversed(started):
+            process.terminate()
+            process.wait(timeout=20)
+
+
+@pytest.mark.filterwarnings("default")
+def test_dask_writes_the_same_rows_and_a_worker_that_dies_loses_nothing(tmp_path, expected):
+    pytest.importorskip("distributed", reason="the extra `dask` is not installed")
+    mark = tmp_path / "died"
+    with dask_cluster(tmp_path, 2) as address:
+        left = run_jobs(jobs(8, mark), tmp_path / "dask", STAMP, Execution(on=backend(f"dask:{address}")))
+        words = ["D1", "--profile", "smoke", "--results"]
+        assert main([*words, str(tmp_path / "there"), "--on", f"dask:{address}"]) == 0
+        assert main([*words, str(tmp_path / "here"), "--jobs", "1"]) == 0
+    assert mark.exists(), "no worker died"
+    assert left == 0
+    assert numbers(tmp_path / "dask") == expected
+    assert numbers(tmp_path / "there") == numbers(tmp_path / "here") != []
+
+
+@pytest.mark.filterwarnings("default")
+def test_an_array_writes_the_same_rows_and_a_task_that_dies_goes_again(tmp_path, expected, monkeypatch):
+    submitit = pytest.importorskip("submitit", reason="the extra `slurm` is not installed")
+    monkeypatch.setattr(submitit.Job, "_results_timeout_s", 1)  # how long a dead task's result is waited for
+    monkeypatch.setattr(backends, "_array", partial(backends._array, cluster="local", seconds=0.05))
+    monkeypatch.setattr(backends, "LONGEST_ARRAY", 2)  # so that a task holds four jobs
+    mark = tmp_path / "died"
+    assert run_jobs(jobs(8, mark), tmp_path / "array", STAMP, Execution(2, on=Backend("slurm"))) == 0
+    assert mark.exists(), "no task died"
+    assert numbers(tmp_path / "array") == expected
+
+
+@pytest.mark.filterwarnings("default")
+def test_ray_writes_the_same_rows_and_a_worker_that_dies_loses_nothing(tmp_path, expected, monkeypatch):
+    pytest.importorskip("ray", reason="the extra `ray` is not installed")
+    monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(tmp_path / "token"))  # not one in the home of who tests
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    mark = tmp_path / "died"
+    assert run_jobs(jobs(8, mark), tmp_path / "ray", STAMP, Execution(2, on=Backend("ray"))) == 0
+    assert mark.exists(), "no worker died"
+    assert numbers(tmp_path / "ray") == expected
+
+
+def test_a_worker_of_other_code_or_packages_is_refused():
+    code = fingerprint(*MODULES)
+    check_worker(MODULES, code, {"joblib": joblib.__version__})
+    with pytest.raises(ValueError, match=r"has other code of theory\.distortion\.factors"):
+        check_worker(MODULES, "another", {})
+    with pytest.raises(ValueError, match=rf"has joblib {joblib.__version__}, not 0\.1"):
+        check_worker(MODULES, code, {"joblib": "0.1"})
+    _, outcomes = _numbered(0, one_by_one, jobs(2), {"joblib": "0.1"})  # what a worker elsewhere does
+    assert all("has joblib" in str(outcome) for outcome in outcomes)
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("spark", "is none of local:N, dask:ADDRESS"),
+        ("dask", "must be dask:ADDRESS"),
+        ("ray:", "must be ray or ray:ADDRESS"),
+        ("slurm:here", "must be slurm"),
+        ("local:0", "at least 1"),
+        ("local:two", "at least 1"),
+    ],
+)
+def test_a_wrong_engine_is_refused(text, complaint):
+    with pytest.raises(argparse.ArgumentTypeError, match=complaint):
+        backend(text)
+
+
+def test_a_missing_package_is_one_sentence_with_status_2(monkeypatch, capsys):
+    monkeypatch.setattr(backends, "find_spec", lambda name: None)
+    with pytest.raises(SystemExit) as ended:
+        main(["D1", "--on", "ray"])
+    said = capsys.readouterr().err
+    assert (ended.value.code, said.count("\n")) == (2, 1)
+    assert "needs the package ray, which is not here: pip install 'alignment-theory[ray]'" in said
+
+
+def test_minutes_are_not_for_an_array(monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr(backends, "find_spec", lambda name: name)
+    assert main(["D1", "--on", "slurm", "--minutes", "1", "--results", str(tmp_path)]) == 2
+    assert "set SBATCH_TIMELIMIT" in capsys.readouterr().err
