@@ -25,12 +25,13 @@ from theory.distortion import factors
 from theory.distortion.audit.interval import audit
 from theory.distortion.ball_claims import linear_factor_over
 from theory.distortion.ball_instances import ipo_factor
-from theory.distortion.claims import correlated_ratio, rlhf_in_a_ball
+from theory.distortion.claims import rlhf_in_a_ball
 from theory.distortion.few import audit_pair, minimax_mass, uniform_borda_factor
 from theory.distortion.instance import Instance
 from theory.distortion.instances import borda_instance
 from theory.distortion.measure import distortion
 from theory.distortion.methods import METHODS
+from theory.distortion.penalty_claims import correlated_ratio
 from theory.markup import mathtext
 from theory.policy.nash import maximal_lottery
 from theory.social_choice.pairwise import borda

@@ -12,7 +12,7 @@ from simulate.correction import bootstrap, channels
 from simulate.correction import users as correctors
 from simulate.density_ratio import flow, ratios, reference, welfare
 from simulate.density_ratio import samples as ratio_samples
-from simulate.distortion import audit, balls, clipped, few, kl_ball, methods, rankings, samples, win_rates
+from simulate.distortion import audit, balls, clipped, few, kl_ball, methods, penalty, rankings, samples, win_rates
 from simulate.divergences import data, kl_estimators, losses, pairing, policies
 from simulate.divergences import samples as divergence_samples
 from simulate.montecarlo import Experiment, Experiments, generator
@@ -28,7 +28,7 @@ from theory.claim import Claim, Setting, setting_key
 TABLES = [
     module.EXPERIMENTS
     for module in (
-        *(win_rates, balls, few, kl_ball, clipped, audit, rankings, samples),
+        *(win_rates, balls, few, kl_ball, penalty, clipped, audit, rankings, samples),
         *(optima, existence, labels, runs),
         *(losses, policies, divergence_samples, data, kl_estimators, pairing),
         *(ratios, flow, ratio_samples, reference, welfare),

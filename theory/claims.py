@@ -18,6 +18,7 @@ from theory.density_ratio.welfare_claims import WELFARE_CLAIMS
 from theory.distortion.ball_claims import BALL_CLAIMS
 from theory.distortion.claims import DISTORTION_CLAIMS
 from theory.distortion.few_claims import FEW_CLAIMS
+from theory.distortion.penalty_claims import PENALTY_CLAIMS
 from theory.divergences.claims import DIVERGENCES_CLAIMS
 from theory.divergences.pairing_claims import PAIRING_CLAIMS
 from theory.proximal.claims import PROXIMAL_CLAIMS
@@ -51,6 +52,7 @@ _FILES: tuple[Claim, ...] = (
     *DISTORTION_CLAIMS,
     *BALL_CLAIMS,
     *FEW_CLAIMS,
+    *PENALTY_CLAIMS,
     *PROXIMAL_CLAIMS,
     *DIVERGENCES_CLAIMS,
     *PAIRING_CLAIMS,

@@ -1,9 +1,9 @@
-"""What a trained language model should show of D1–D17."""
+"""What a trained language model should show of D1–D23."""
 
 from __future__ import annotations
 
 from llm_validation.claims.settings import INSTANCE_BETAS, INSTANCES, PEOPLE_BETAS, PEOPLE_METHODS
-from llm_validation.claims.targets import PAIRED, SAMPLED, TRAINED, near
+from llm_validation.claims.targets import PAIRED, SAMPLED, TRAINED, follows, near
 from theory.claim import Check, Setting, at_most, equal, greater, grid
 from theory.distortion.factors import borda_factor, linear_factor
 
@@ -70,4 +70,5 @@ DISTORTION: dict[str, tuple[Check, ...]] = {
               at=grid(population="starwars", method=PEOPLE_METHODS, bt_beta=PEOPLE_BETAS),
               measured=("data", "items", "missing", "scale"), because=TRAINED),
     ),
+    "D23": follows(),
 }  # fmt: skip

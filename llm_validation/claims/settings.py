@@ -33,6 +33,8 @@ NLHF_WEIGHTS = (0.1, 0.1, 0.0, 0.1, 0.1, 0.1)
 BALL, CLONE_MASS = 0.3, 0.01
 #: Instances whose DPO and RLHF share a weight of 0.1 and more: there DPO's log-ratios stay within float32 (D12).
 DPO_INSTANCES = ("I3", "I9", "I9_product", "random")
+#: D23: kl_beta of IPO.
+IPO_WEIGHT = 0.1
 #: D15: clip level of rewards, as a share of the largest centred reward.
 CLIP_SHARE = 0.5
 #: D17: weights of the KL term on real people.

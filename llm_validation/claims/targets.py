@@ -6,11 +6,15 @@ average where expectations are sampled or batches are small.
 
 from __future__ import annotations
 
-from theory.claim import Check, Setting, at_most
+from theory.claim import Check, Setting, at_least, at_most, equal
 
 MEAN, WORST, SAMPLED = 0.01, 0.03, 0.03
 #: Resolution of log-ratios between responses.
 GAP = 0.02
+#: Of the slope of measured on predicted log-ratios: 2 % of a log-ratio of a nat moves about 0.01 of total variation.
+SLOPE = 0.02
+#: How far a reference that was not trained must be, or `near` would mean little.
+UNTRAINED = 5 * MEAN
 TRAINED = "what a few hundred steps of a small transformer leave"
 PAIRED = "paired: the same seed and reference"
 TARGET = "the target, written before training"
@@ -23,4 +27,15 @@ def near(settings: tuple[Setting, ...] = ({},)) -> tuple[Check, Check]:
         at_most("mean_tv", "total variation to the plug-in optimum, mean over prompts", MEAN, at=settings,
                 because=TARGET),
         at_most("worst_tv", "the same at the worst prompt", WORST, at=settings, because="likewise"),
+    )  # fmt: skip
+
+
+def follows(settings: tuple[Setting, ...] = ({},)) -> tuple[Check, ...]:
+    """`near`, and what shows that it could have failed: the slope, and a model that has learnt nothing."""
+    return (
+        *near(settings),
+        equal("slope", "slope of measured on predicted log π/π_ref, prompts and responses by their mass", 1.0,
+              at=settings, within=SLOPE, because=TARGET),
+        at_least("untrained_tv", "mean total variation to the plug-in optimum of the reference, not trained", UNTRAINED,
+                 at=settings, because="five times what a trained policy may have"),
     )  # fmt: skip

@@ -4,6 +4,7 @@ A sequence's log-probability is the sum over its completion tokens (EOS included
 mean over tokens. With lr = log π(y|x) − log π_ref(y|x) the implicit reward is r = kl_beta·lr; sp(x) = log(1 + eˣ).
 
     dpo           −E log σ(r_w − r_l)
+    ipo           E (lr_w − lr_l − 1/(2·kl_beta))²
     pro_pairwise  −(r_w − r_l)/8 + (α/9)(klB(r_w − r_l) + klB(r_w − r(H)) + klB(r_l − r(H)))
     pro_binary    −s(r(y) − r(H)) + α klB(r(y) − r(H))
     pro_scalar    −(1/N) Σ s_i (r_i − r(H)) + α · mean over the pairs of Y_H of klB
@@ -32,12 +33,12 @@ Examples
 
 from llm_validation.losses.density_ratio import ddro, rdro
 from llm_validation.losses.generators import GENERATORS
-from llm_validation.losses.pairs import dpo, pro, pro_binary, pro_pairwise, pro_scalar
+from llm_validation.losses.pairs import dpo, ipo, pro, pro_binary, pro_pairwise, pro_scalar
 from llm_validation.losses.parts import LossEntry
 from llm_validation.losses.table import LOSSES
 from llm_validation.losses.unpaired import bco, fdo, kldo, kto, kto_reference_point
 
 __all__ = [
-    "GENERATORS", "LOSSES", "LossEntry", "bco", "ddro", "dpo", "fdo", "kldo", "kto",
+    "GENERATORS", "LOSSES", "LossEntry", "bco", "ddro", "dpo", "fdo", "ipo", "kldo", "kto",
     "kto_reference_point", "pro", "pro_binary", "pro_pairwise", "pro_scalar", "rdro",
 ]  # fmt: skip

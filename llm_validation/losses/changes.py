@@ -87,7 +87,7 @@ def changes_of(ours: OurLoss, tokens: bool) -> list[Change]:
                               options=lambda case, x: case.weights(True, "pooled")))  # fmt: skip
     else:
         said = "the references of chosen and rejected are exchanged"
-        if name == "dpo":  # a difference of two log-ratios cannot tell the two
+        if name in ("dpo", "ipo"):  # a difference of two log-ratios cannot tell the two
             changes = [change for change in changes if "added" not in change.says]
             said += ", or added, not taken off"
         changes.append(Change("reference", said, lambda case, s, b, x: (s[0], s[1], s[3], s[2])))

@@ -1,4 +1,4 @@
-"""Losses of pairs, and of responses with scores: DPO and PRO. Shapes: B pairs or responses, N responses of a prompt."""
+"""Losses of pairs, and of responses with scores: DPO, IPO and PRO. B pairs or responses, N responses of a prompt."""
 
 from __future__ import annotations
 
@@ -53,6 +53,50 @@ def dpo(
     check_sides(policy_chosen, policy_rejected, reference_chosen, reference_rejected, pairs=True)
     margin = kl_beta * ((policy_chosen - reference_chosen) - (policy_rejected - reference_rejected))
     return expect(-logsigmoid(margin), weight, "pairs")
+
+
+def ipo(
+    policy_chosen: Tensor,
+    policy_rejected: Tensor,
+    reference_chosen: Tensor,
+    reference_rejected: Tensor,
+    *,
+    kl_beta: Number = 0.1,
+    weight: Tensor | None = None,
+) -> Tensor:
+    """IPO, E[(lr_w − lr_l − 1/(2β))²] over pairs; 1/(4β²) at π = π_ref.
+
+    Parameters
+    ----------
+    policy_chosen, policy_rejected, reference_chosen, reference_rejected : Tensor (B,)
+        log π and log π_ref of the chosen and the rejected response of each pair, nats.
+    kl_beta : float or Tensor
+        τ of the paper: a pair that always ends the same way moves 1/(2β) nats apart.
+    weight : Tensor (B,), optional
+        Masses in place of the batch mean.
+
+    Returns
+    -------
+    Tensor ()
+
+    Raises
+    ------
+    ValueError
+        An empty batch, sides that would be broadcast.
+
+    References
+    ----------
+    .. [1] Azar et al., arXiv 2310.12036, eq. 17.
+
+    Examples
+    --------
+    >>> zero = torch.zeros(2)
+    >>> ipo(zero, zero, zero, zero, kl_beta=0.5).item()
+    1.0
+    """
+    check_sides(policy_chosen, policy_rejected, reference_chosen, reference_rejected, pairs=True)
+    margin = (policy_chosen - reference_chosen) - (policy_rejected - reference_rejected)
+    return expect((margin - 0.5 / kl_beta) ** 2, weight, "pairs")
 
 
 def pro_pairwise(
@@ -312,6 +356,13 @@ _PRO = "Guo, Li, Chen (arXiv 2505.23316)"
 #: name → loss, with source, reduction and declared departures.
 ENTRIES: dict[str, LossEntry] = {
     "dpo": LossEntry(dpo, "pairs", "mean over pairs", "Rafailov et al. (arXiv 2305.18290), eq. 7"),
+    "ipo": LossEntry(
+        ipo,
+        "pairs",
+        "mean over pairs",
+        "Azar et al. (arXiv 2310.12036), eq. 17",
+        "log-ratios of sequences, not of tokens",
+    ),
     "pro_pairwise": LossEntry(
         pro_pairwise, "pairs", "mean over pairs", f"{_PRO}, Thm 4.3", "r(H) is exact, not 0, unless hyper='zero'"
     ),

@@ -10,8 +10,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import torch
 
+from llm_validation.catalogue.reference import total_variation
 from llm_validation.profiles import Profile
 from llm_validation.training.device import DeviceRates
 from simulate.people.data import People
@@ -88,4 +90,22 @@ def tv_rows(claim: str, setting: Setting, distance: Array) -> list[Measurement]:
     return [
         measurement(claim, "mean_tv", setting, float(distance.mean()), n=distance.size),
         measurement(claim, "worst_tv", setting, float(distance[worst]), n=distance.size, note=f"prompt {worst}"),
+    ]
+
+
+def law_rows(claim: str, setting: Setting, reference: Array, reached: Array, target: Array) -> list[Measurement]:
+    """How near trained laws (P, K) come to their predictions, and whether that could have failed.
+
+    Total variation on average and at the worst; the slope of measured on predicted log π/π_ref over all prompts and
+    responses, each weighted by its mass under reference and prediction; and the total variation of the reference, which
+    is what a model would show that had learnt nothing.
+    """
+    mass = 0.5 * (reference + target)
+    moved, predicted = (np.log(np.maximum(law, np.finfo(float).tiny) / reference) for law in (reached, target))
+    x, y = (values - (mass * values).sum() / mass.sum() for values in (predicted, moved))
+    untrained = float(total_variation(reference, target).mean())
+    return [
+        *tv_rows(claim, setting, total_variation(reached, target)),
+        measurement(claim, "slope", setting, float((mass * x * y).sum() / (mass * x * x).sum()), n=x.size),
+        measurement(claim, "untrained_tv", setting, untrained, n=len(target)),
     ]

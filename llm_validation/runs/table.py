@@ -13,6 +13,7 @@ from llm_validation.runs import (
     density_ratio,
     distortion,
     divergences,
+    identity,
     people,
     proximal,
     separation,
@@ -28,7 +29,7 @@ from simulate.rows.store import Results
 #: The module that fits references: the code that a kept one depends on, and every run that starts from it.
 FITS = "llm_validation.runs.catalogues"
 #: In the order in which they are started: the longest first, so that workers end together.
-TOPICS = (best_of_n, correction, separation, people, distortion, proximal, divergences, density_ratio)
+TOPICS = (best_of_n, correction, separation, people, distortion, identity, proximal, divergences, density_ratio)
 RUNS: tuple[Run, ...] = tuple(run for topic in TOPICS for run in topic.RUNS)
 
 

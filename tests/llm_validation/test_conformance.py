@@ -15,7 +15,7 @@ from llm_validation.conformance import check_loss
 from llm_validation.losses.table import LOSSES
 
 BETA = {name: 1.0 if name in ("ddro", "rdro") else 0.1 for name in LOSSES}
-PAIRED = ("dpo", "pro_pairwise", "pro_binary", "pro_scalar")
+PAIRED = ("dpo", "ipo", "pro_pairwise", "pro_binary", "pro_scalar")
 
 
 def klb(x):
@@ -29,7 +29,8 @@ def terms(name, c, d, rest):
             return ((-0.5 * (c - rest[0]) + 2.5 * klb(c - rest[0]) + 0.5 * (d - rest[1]) + 2.5 * klb(d - rest[1])) / 2,)
         h = rest[0] if rest else 0.0
         three = klb(c - d) + klb(c - h) + klb(d - h)
-        return {"dpo": (softplus(d - c),), "pro_pairwise": ((d - c) / 8 + 2.25 / 9 * three,),
+        return {"dpo": (softplus(d - c),), "ipo": (((c - d - 0.5) / BETA["ipo"]) ** 2,),
+                "pro_pairwise": ((d - c) / 8 + 2.25 / 9 * three,),
                 "pro_scalar": ((d - c) / 4 + 2.5 / 3 * three,)}[name]  # fmt: skip
     both = {
         "kto": (torch.sigmoid(-c), torch.sigmoid(d)),
@@ -106,15 +107,19 @@ FAULTS = {
 
 
 def applies(name, fault):
-    """Not where a fault is no fault: KLDO is blind to offsets, PRO has no reward without its reference's mass …"""
+    """Not where a fault is no fault: KLDO is blind to offsets, PRO has no reward without its reference's mass …
+
+    Of IPO kl_beta is but where the square has its least value, so that an offset is another kl_beta.
+    """
     pro = name.startswith("pro_")
     return {
         "swapped references": name in PAIRED,
         "pooled": name not in (*PAIRED, "kldo"),
         "hyper": pro,
         "hyper detached": pro,
-        "beta out": BETA[name] != 1.0,
-        "offset": name != "kldo" and not pro,
+        "beta out": BETA[name] != 1.0 and name != "ipo",
+        "beta": name != "ipo",
+        "offset": name not in ("kldo", "ipo") and not pro,
         "tokens": not pro,
         "no reference": not pro,
         "chosen detached": not pro,

@@ -14,6 +14,7 @@ from llm_validation.losses.generators import GENERATORS
 from llm_validation.losses.table import LOSSES
 from theory.density_ratio import losses as density_ratio
 from theory.divergences import losses as divergence_losses
+from theory.policy.identity import ipo_loss
 from theory.proximal import losses as proximal_losses
 from theory.proximal.feedback import empirical_scores
 
@@ -95,6 +96,18 @@ def test_dpo_is_the_population_loss(tables):
     assert float(at_start) == pytest.approx(np.log(2.0))
 
 
+def test_ipo_is_the_population_loss(tables):
+    wins, loses = torch.where(~torch.eye(A, dtype=torch.bool))
+    pairs = np.outer(tables["p"], tables["p"])
+    off = pairs * (1 - np.eye(A))
+    P = 0.5 + 0.4 * np.sign(np.subtract.outer(np.arange(A), np.arange(A)))
+    weight = torch.tensor(2.0 * off * P / off.sum())[wins, loses]
+    policy, reference = sides(tables)[0], sides(tables)[2]
+    mine = losses.ipo(policy[wins], policy[loses], reference[wins], reference[loses], kl_beta=KL_BETA, weight=weight)
+    lr = (tables["policy"] - tables["reference"])[:A]
+    assert float(mine) == pytest.approx(ipo_loss(lr, P, pairs / pairs.sum(), KL_BETA), rel=1e-12)
+
+
 def test_pro_on_one_pair_is_edpo_with_a_hyper_response(tables):
     policy, reference = tables["policy"], tables["reference"]
     merged = [np.append(x[:2], np.logaddexp.reduce(x[2:])) for x in (policy, reference)]
@@ -129,6 +142,7 @@ def test_pro_binary_scalar_and_tables_agree(tables):
 
 
 PAIRS = {
+    "ipo": lambda x, y, a, b: losses.ipo(x, y, a, b, kl_beta=KL_BETA),
     "dpo": lambda x, y, a, b: losses.dpo(x, y, a, b, kl_beta=KL_BETA),
     "pro_pairwise": lambda x, y, a, b: losses.pro_pairwise(x, y, a, b, kl_beta=KL_BETA),
     "pro_binary": lambda x, y, a, b: losses.pro_binary(x, a, torch.full_like(x, 0.5), kl_beta=KL_BETA),
@@ -152,7 +166,7 @@ def test_every_loss_has_an_example_that_runs(module):
     public = [name for name in losses.__all__ if getattr(getattr(losses, name), "__module__", "") == module.__name__]
     assert found.failed == 0
     assert all("Examples" in getattr(losses, name).__doc__ for name in public)
-    assert len(public) == {"pairs": 5, "unpaired": 5, "density_ratio": 2}[module.__name__.split(".")[-1]]
+    assert len(public) == {"pairs": 6, "unpaired": 5, "density_ratio": 2}[module.__name__.split(".")[-1]]
 
 
 @pytest.mark.parametrize(

@@ -60,8 +60,8 @@ from llm_validation.claims import llm_checks
 from simulate.rows.store import read_rows
 from theory.claim import parse_setting, verdict
 from theory.claims import find_claim
-for folder, checks in (("simulated", find_claim("D23").checks), ("trained", llm_checks("D23"))):
-    rows = [row for row in read_rows(Path(folder)) if row.claim == "D23"]
+for folder, checks in (("simulated", find_claim("D40").checks), ("trained", llm_checks("D40"))):
+    rows = [row for row in read_rows(Path(folder)) if row.claim == "D40"]
     for check in checks:
         for row in rows:
             print(folder, verdict(check, check.predict(parse_setting(row.setting)), row.estimate, row.stderr))
@@ -73,10 +73,10 @@ def test_a_claim_takes_four_files(tmp_path):
     touched = perform("Adding a claim", tmp_path)
     assert len(touched) == 4
     runs = tmp_path / "llm_validation/runs/distortion.py"
-    runs.write_text(runs.read_text().replace('"D13", "D15"),', '"D13", "D15", "D23"),', 1))
-    assert "1/m" in python(tmp_path, "-m", "theory", "D23")
-    python(tmp_path, "-m", "simulate", "D23", "--profile", "smoke", "--results", "simulated", "--jobs", "1")
-    python(tmp_path, "-m", "llm_validation", "D23", "--profile", "smoke", "--results", "trained", "--jobs", "1")
+    runs.write_text(runs.read_text().replace('"D13", "D15"),', '"D13", "D15", "D40"),', 1))
+    assert "1/m" in python(tmp_path, "-m", "theory", "D40")
+    python(tmp_path, "-m", "simulate", "D40", "--profile", "smoke", "--results", "simulated", "--jobs", "1")
+    python(tmp_path, "-m", "llm_validation", "D40", "--profile", "smoke", "--results", "trained", "--jobs", "1")
     assert set(python(tmp_path, "-c", VERDICTS).splitlines()) == {"simulated agrees", "trained agrees"}
 
 

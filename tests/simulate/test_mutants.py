@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from simulate.distortion import clipped, kl_ball
+from simulate.distortion import clipped, kl_ball, penalty
 from tests.oracles.experiments import CHECKS, judged, measure
 from theory.distortion import factors
 from theory.policy.kl_ball import maximize_in_kl_ball
@@ -50,7 +50,18 @@ def heavier(right: Solver) -> Solver:
     return lambda values, reference, weight: right(values, reference, 1.05 * weight)
 
 
+def gentler(right: dict[str, Solver]) -> dict[str, Solver]:
+    """DPO and IPO at a kl_beta 5 % too large."""
+    return {
+        name: lambda P, pairs, reference, beta, run=run, **more: run(P, pairs, reference, 1.05 * beta, **more)
+        for name, run in right.items()
+    }
+
+
 MUTANTS = [
+    ("D8.dpo", 0, penalty, "METHODS", gentler),
+    ("D11.dpo", 1, penalty, "METHODS", gentler),
+    ("D23.same", 0, penalty, "borda_scores", lambda right: lambda P, mu: 1.05 * right(P, mu)),
     ("D8.small_balls", -3, kl_ball, "rlhf", blind_to_tau),
     ("D9.unbeaten", 3, kl_ball, "nlhf", borda_in_the_ball),
     ("D9.unbeaten", 3, kl_ball, "nlhf", the_reference),

@@ -20,9 +20,9 @@ from scipy.special import xlogy
 from theory.claim import Check, Claim, at_least, at_most, cited, equal, greater, grid, of_topic, rate
 from theory.distortion.ball_claims import TAUS, linear_factor_over
 from theory.distortion.factors import borda_factor, borda_lower_factor, linear_factor
-from theory.distortion.instances import correlated_instance
 from theory.distortion.measure import distortion
 from theory.distortion.methods import METHODS
+from theory.distortion.penalty_claims import PENALTY_CHECKS, correlated_ratio
 from theory.distortion.settings import BETAS
 from theory.social_choice.rankings import plurality_veto, veto_family, veto_lower_factor
 
@@ -108,12 +108,6 @@ def rlhf_lower_factor(bt_beta: float) -> float:
     return math.exp(bt_beta) / (44.0 * bt_beta)
 
 
-def correlated_ratio(bt_beta: float, n_alternatives: int) -> float:
-    """D11: u(y₁)/u(y_A), the loss of a method that goes to the end of the chain I9."""
-    u = correlated_instance(bt_beta, n_alternatives, n_alternatives**-3.0).population.average_utility
-    return float(u.max() / u[-1])
-
-
 def local_family_constant(bt_beta: float) -> float:
     """D14: lim √n·sup_c E[utility loss] when one pair with margin c/√n decides.
 
@@ -194,6 +188,7 @@ DISTORTION_CLAIMS: tuple[Claim, ...] = (
               at=grid(bt_beta=(2.0, 5.0, 10.0, 20.0, 50.0)), relative=1e-3, because="ε = 1e-5 in place of its limit"),
         greater("above_L", "distortion of Borda on I5 minus that of the maximal lottery on I3", 0.0,
                 at=grid(bt_beta=(2.0, 5.0, 10.0, 20.0, 50.0)), because="a difference of limits"),
+        *PENALTY_CHECKS["D5"],
     ),
     claim(
         "D6", "Copeland's exact factor", ("Copeland", "exact factor", "clones"),
@@ -239,6 +234,7 @@ DISTORTION_CLAIMS: tuple[Claim, ...] = (
               because="η = 1e-9 in place of its limit"),
         at_least("exponential", "distortion of RLHF on I6 for β ≥ 10", rlhf_lower_factor, measured=("eta",),
                  at=grid(bt_beta=(10.0, 12.0, 15.0, 20.0), eta=1e-9), because="the paper's bound has room"),
+        *PENALTY_CHECKS["D8"],
     ),
     claim(
         "D9", "NLHF keeps L(β) in every KL ball", ("NLHF", "KL ball", "Nash learning", "upper bound"),
@@ -279,6 +275,7 @@ DISTORTION_CLAIMS: tuple[Claim, ...] = (
               at=grid(bt_beta=(5.0, 10.0), n_alternatives=(5, 20, 100, 300)), relative=1e-6, because=FIXED_POLICY),
         rate("growth", "exponent of A in the distortion of RLHF on I9, A = 100 … 630", 0.5,
              at=grid(bt_beta=(5.0, 10.0)), within=0.03, because="lower-order terms at A ≤ 630"),
+        *PENALTY_CHECKS["D11"],
     ),
     claim(
         "D12", "DPO is RLHF with a penalty", ("DPO", "RLHF", "KL penalty", "equivalence"),

@@ -17,7 +17,7 @@ Examples
 
 from __future__ import annotations
 
-from theory.policy.identity import ipo
+from theory.policy.identity import ipo, ipo_loss, ipo_penalty, ipo_scores
 from theory.policy.kl_ball import kl, maximize_in_kl_ball, tilt
 from theory.policy.nash import maximal_lottery, nlhf, nlhf_regularized
 from theory.policy.rewards import clip_rewards, dpo, dpo_loss, rlhf, rlhf_penalty
@@ -29,6 +29,9 @@ __all__ = [
     "dpo",
     "dpo_loss",
     "ipo",
+    "ipo_loss",
+    "ipo_penalty",
+    "ipo_scores",
     "kl",
     "maximal_lottery",
     "maximize_in_kl_ball",
