@@ -70,6 +70,8 @@ def minimax_mass(bt_beta: float) -> float:
     [0.645, 0.589, 0.622, 0.8]
     """
     beta = check_bt_beta(bt_beta)
+    if beta < 1e-4:  # third-order terms decide: (1 + z)/3 at z = 1, up to β², where φ(z) − Bz has no digits left
+        return 2.0 / 3.0
     B = float(_phi(beta, 1.0))
     return _largest(lambda z: (_phi(beta, z) - B * z) / (_phi(beta, z) + _phi(beta, 1.0 - z) - B))
 

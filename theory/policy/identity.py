@@ -108,12 +108,14 @@ def ipo_scores(win_rates: ArrayLike, pair_weights: ArrayLike) -> Array:
     P = check_win_rates(win_rates)
     A = len(P)
     Q = check_pair_weights(pair_weights, A) * (1.0 - np.eye(A))
+    if A == 1:
+        return np.zeros(1)
     reached, new = np.zeros(A, dtype=bool), np.arange(A) == 0
     while new.any():
         reached |= new
         new = (Q[new] > 0.0).any(axis=0) & ~reached
     if not reached.all():
-        raise ValueError(f"no chain of compared pairs joins alternatives 0 and {int(reached.argmin())}")
+        raise ValueError(f"pair_weights joins alternatives 0 and {int(reached.argmin())} by no chain of compared pairs")
     # each row by its own mass: a class that is hardly compared weighs 1/N
     mass = Q.sum(axis=1)
     rows = np.eye(A) - Q / mass[:, None]
@@ -211,7 +213,7 @@ def ipo_loss(log_ratio: ArrayLike, win_rates: ArrayLike, pair_weights: ArrayLike
     Q = check_pair_weights(pair_weights, A) * (1.0 - np.eye(A))
     if not Q.any():
         raise ValueError("pair_weights puts no mass on pairs of different alternatives")
-    lr = as_vector("log_ratio", log_ratio)
+    lr = as_vector("log_ratio", log_ratio, A)
     h = lr[:, None] - lr[None, :]
     # Σ over ordered pairs of Q P is half of the informative mass
     return 2.0 * float(np.sum(Q * P * (h - 0.5 / check_positive("kl_beta", kl_beta)) ** 2)) / float(Q.sum())

@@ -93,7 +93,7 @@ def coupled_path(method: str, steps: int) -> Array:
     >>> coupled_path("dpo", 3000)[-1].round(2), coupled_path("pro", 3000)[-1, 0].round(2)
     (array([-32.29, -42.04,   0.22]), np.float64(1.27))
     """
-    if method not in ("dpo", "pro"):
+    if not isinstance(method, str) or method not in ("dpo", "pro"):
         raise ValueError(f"method = {method!r} must be 'dpo' or 'pro'")
     c = COUPLED
     scores, empirical = empirical_scores(3, [(0, 1)])
