@@ -60,7 +60,7 @@ def gentler(right: dict[str, Solver]) -> dict[str, Solver]:
 
 MUTANTS = [
     ("D8.dpo", 0, penalty, "METHODS", gentler),
-    ("D11.dpo", 1, penalty, "METHODS", gentler),
+    ("D11.dpo", 1, penalty, "METHODS", lambda right: right | {"dpo": right["ipo"]}),
     ("D23.same", 0, penalty, "borda_scores", lambda right: lambda P, mu: 1.05 * right(P, mu)),
     ("D8.small_balls", -3, kl_ball, "rlhf", blind_to_tau),
     ("D9.unbeaten", 3, kl_ball, "nlhf", borda_in_the_ball),
