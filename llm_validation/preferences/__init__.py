@@ -1,8 +1,9 @@
 """Your own preferences: files of pairs or labelled examples, and the losses trained on them.
 
-    files      what people's files look like: texts, messages, transcripts, labels
+    files      what people's files look like: texts, messages, transcripts, labels, scores, rankings
     data       examples in tokens, batches, mismatched pairs
     sequences  log-probabilities of completions, prompts shared within a batch
+    objectives, listed   what is minimised: a loss, PRO on scores, NLHF on the win rates of listed responses
     train      `align`: one loss on one file, with checkpoints
 
 Examples

@@ -1,4 +1,4 @@
-"""Preference data of a user's own in tokens: pairs or labelled examples, in shuffled batches.
+"""Preference data of a user's own in tokens: pairs, or examples with labels or scores, in shuffled batches.
 
 What a file may look like is `llm_validation.preferences.files`, where a text begins and ends
 `llm_validation.model.text_boundaries`. Nothing is cut off.
@@ -8,26 +8,35 @@ Shapes: C chosen and R rejected examples, N = C + R.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from llm_validation.model.text_boundaries import TextBoundaries, Tokens
 from llm_validation.preferences.files import LabelledText, PairOfTexts, read_texts
 from simulate.montecarlo import generator
+from theory.validate import Array
 
 Index = NDArray[np.int64]
+#: Numbers of a batch's chosen and of its rejected examples.
+Batch = tuple[Index, Index]
 
 
 @dataclass(frozen=True)
 class Example:
-    """A prompt and one completion, in tokens, end-of-text included; at least one token each. `line` of the file."""
+    """A prompt and one completion, in tokens, end-of-text included; at least one token each. `line` of the file.
+
+    score   the number that the file gives it, where it gives numbers
+    """
 
     prompt: tuple[int, ...]
     completion: tuple[int, ...]
     line: int
+    score: float | None = None
 
     def __len__(self) -> int:
         return len(self.prompt) + len(self.completion)
@@ -64,7 +73,10 @@ class Preferences:
 
 
 def read_preferences(path: str | Path, texts: TextBoundaries, context: int) -> Preferences:
-    """Pairs or labelled examples of a file, in tokens; `llm_validation.preferences.files` says what it may look like.
+    """Preferences of a file, in tokens; `llm_validation.preferences.files` says what it may look like.
+
+    Examples with scores are chosen where the score is above the mean: that of the prompt's own scores where it has
+    several completions, else that of all scores.
 
     texts    where a text begins and ends, of the model that will read it
     context  longest text in tokens, all included
@@ -77,15 +89,38 @@ def read_preferences(path: str | Path, texts: TextBoundaries, context: int) -> P
         pairs = [_pair(record, texts, context) for record in records if isinstance(record, PairOfTexts)]
         chosen, rejected = zip(*pairs, strict=True)
         return Preferences(str(path), chosen, rejected, paired=True)
-    good = [record for record in records if isinstance(record, LabelledText)]
-    chosen, rejected = (
-        tuple(
-            _example(record.place, record.line, *texts.split(record.prompt, record.completion, record.place), context)
-            for record in good if record.label is label
-        )
-        for label in (True, False)
-    )  # fmt: skip
+    examples = [
+        (record.label, _example(record.place, record.line, *texts.split(record.prompt, record.completion, record.place),
+                                context))
+        for record in records if isinstance(record, LabelledText)
+    ]  # fmt: skip
+    if not isinstance(examples[0][0], bool):
+        examples = _above_the_mean([replace(example, score=float(score)) for score, example in examples])
+    chosen, rejected = (tuple(e for label, e in examples if bool(label) is side) for side in (True, False))
     return Preferences(str(path), chosen, rejected, paired=False)
+
+
+def _above_the_mean(examples: Sequence[Example]) -> list[tuple[bool | float, Example]]:
+    return [(bool(value > 0.0), e) for value, e in zip(centred(examples, _scores(examples)), examples, strict=True)]
+
+
+def centred(examples: Sequence[Example], feedback: Sequence[float]) -> Array:
+    """Feedback (N,) less its mean over the prompt's examples; where a prompt has one, less the mean of all (N,)."""
+    table = pd.DataFrame({"prompt": [e.prompt for e in examples], "feedback": np.asarray(feedback, dtype=float)})
+    groups = table.groupby("prompt", sort=False)["feedback"]
+    alone = groups.transform("size") == 1
+    return np.array(table["feedback"] - groups.transform("mean").where(~alone, table["feedback"].mean()))
+
+
+def _scores(examples: Sequence[Example]) -> list[float]:
+    return [e.score for e in examples if e.score is not None]
+
+
+def feedback_of(data: Preferences) -> list[float]:
+    """The feedback (N,) on `data.examples`: scores where the file has them, else 1 for chosen and 0 for rejected."""
+    if data.examples[0].score is not None:
+        return _scores(data.examples)
+    return [1.0] * len(data.chosen) + [0.0] * len(data.rejected)
 
 
 def _pair(record: PairOfTexts, texts: TextBoundaries, context: int) -> tuple[Example, Example]:
@@ -113,7 +148,7 @@ def _example(place: str, line: int, prompt: Tokens, completion: Tokens, context:
 # the order of training
 
 
-def epoch_batches(data: Preferences, batch: int, seed: int, epoch: int) -> list[tuple[Index, Index]]:
+def epoch_batches(data: Preferences, batch: int, seed: int, epoch: int) -> list[Batch]:
     """The batches of one epoch, (indices into chosen, indices into rejected) each: a function of (seed, epoch) alone.
 
     batch  pairs, or examples of both classes together; every example comes once in an epoch
@@ -137,6 +172,24 @@ def epoch_batches(data: Preferences, batch: int, seed: int, epoch: int) -> list[
     chosen, rejected = (generator(seed, "preferences", epoch, side).permutation(n) for side, n in (("+", C), ("-", R)))
     # the larger parts of one class come first and those of the other last: no batch has more than `batch`
     return list(zip(np.array_split(chosen, K), np.array_split(rejected, K)[::-1], strict=True))
+
+
+def example_batches(data: Preferences, batch: int, seed: int, epoch: int) -> list[Batch]:
+    """Batches of any examples, of either class alone too; every example comes once in an epoch."""
+    if batch < 1:
+        raise ValueError(f"batch = {batch} must be at least 1")
+    order, C = generator(seed, "preferences", epoch).permutation(len(data.examples)), len(data.chosen)
+    return [(rows[rows < C], rows[rows >= C] - C) for rows in np.split(order, range(batch, len(order), batch))]
+
+
+def prompt_batches(prompt: Index, chosen: int, batch: int, seed: int, epoch: int) -> list[Batch]:
+    """Batches of whole prompts: all examples (N,) of `batch` prompts, the first `chosen` of which are chosen."""
+    if batch < 1:
+        raise ValueError(f"batch = {batch} must be at least 1")
+    rank = generator(seed, "preferences", epoch).permutation(prompt.max() + 1)[prompt] // batch
+    order = np.argsort(rank, kind="stable")
+    groups = np.split(order, np.flatnonzero(np.diff(rank[order])) + 1)
+    return [(rows[rows < chosen], rows[rows >= chosen] - chosen) for rows in groups]
 
 
 def mismatched(data: Preferences, context: int, seed: int) -> tuple[Example, ...]:

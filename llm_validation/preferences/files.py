@@ -1,8 +1,11 @@
-"""Files of preferences as people have them: pairs or labelled examples, as texts or as messages.
+"""Files of preferences as people have them: pairs, rankings, examples with labels or scores, as texts or as messages.
 
-    {"prompt": …, "chosen": …, "rejected": …}     pairs: two completions of one prompt
-    {"chosen": …, "rejected": …}                  whole texts: what both begin with is the prompt
-    {"prompt": …, "completion": …, "label": true} examples: one completion, good or bad
+    {"prompt": …, "chosen": …, "rejected": …}           pairs: two completions of one prompt
+    {"chosen": …, "rejected": …}                        whole texts: what both begin with is the prompt
+    {"prompt": …, "ranking": [best, …, worst]}          every pair of a list, the earlier one chosen
+    {"prompt": …, "completion": …, "label": true}       examples: one completion, good or bad
+    {"prompt": …, "completion": …, "score": 0.7}        one completion with a number
+    {"prompt": …, "completions": […], "scores": […]}    several of one prompt
 
 A text is a string or a list of messages {"role", "content"}, which the tokenizer's chat template turns into one; of
 messages without a prompt of their own the prompt is what comes before the last answer. Further fields are left alone.
@@ -11,8 +14,10 @@ The form is that of the first line, for all lines: .jsonl or .json (.gz too), .c
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +28,9 @@ from llm_validation.text.corpus import json_objects, read_text
 #: A line of a transcript after which the assistant speaks: the prompt ends there at the latest.
 ANSWERS = "\n\nAssistant:"
 PAIRS, EXAMPLES = ("prompt", "chosen", "rejected"), ("prompt", "completion", "label")
+SCORED, SEVERAL, RANKED = ("prompt", "completion", "score"), ("prompt", "completions", "scores"), ("prompt", "ranking")
+#: Fields by which a form is known; further fields are left alone.
+FORMS = (PAIRS, EXAMPLES, SCORED, SEVERAL, RANKED)
 
 
 @dataclass(frozen=True)
@@ -38,16 +46,19 @@ class PairOfTexts:
 
 @dataclass(frozen=True)
 class LabelledText:
-    """A completion of a prompt, and whether it is good."""
+    """A completion of a prompt, and whether it is good, or a number that says how good."""
 
     place: str
     line: int
     prompt: str
     completion: str
-    label: bool
+    label: bool | float
 
 
-def read_texts(path: str | Path, texts: TextBoundaries) -> list[PairOfTexts | LabelledText]:
+Record = PairOfTexts | LabelledText
+
+
+def read_texts(path: str | Path, texts: TextBoundaries) -> list[Record]:
     """All records of a file, in order, at least one.
 
     FileNotFoundError; ValueError names file, line and field: not JSON, a field that is missing or of another type,
@@ -59,9 +70,22 @@ def read_texts(path: str | Path, texts: TextBoundaries) -> list[PairOfTexts | La
     records = records_of(source)
     if not records:
         raise ValueError(f"{source} holds no preferences")
-    paired = "label" not in records[0][1] and "completion" not in records[0][1]
-    read = _pair if paired else _example
-    return [read(record, texts, f"{source}, line {line}", line) for line, record in records]
+    form = _form(records[0][1])
+    read: list[Record] = []
+    for line, record in records:
+        place = f"{source}, line {line}"
+        _refuse_foreign(record, form, place)
+        read += _READ[form](record, texts, place, line)
+    return read
+
+
+def _form(record: Mapping[str, Any]) -> tuple[str, ...]:
+    """Of the first line, for all."""
+    if "ranking" in record or "completions" in record:
+        return RANKED if "ranking" in record else SEVERAL
+    if "label" in record or "completion" in record:
+        return SCORED if "score" in record and "label" not in record else EXAMPLES
+    return PAIRS
 
 
 def records_of(source: Path) -> list[tuple[int, dict[str, Any]]]:
@@ -74,7 +98,8 @@ def records_of(source: Path) -> list[tuple[int, dict[str, Any]]]:
             table = pd.read_csv(source, keep_default_na=False) if suffixes[-1] == ".csv" else pd.read_parquet(source)
         except (ValueError, OSError, ImportError) as error:
             raise ValueError(f"{source} cannot be read as a table: {error}") from None
-        records: list[dict[str, Any]] = [{str(k): v for k, v in row.items()} for row in table.to_dict("records")]
+        plain = lambda value: value.tolist() if hasattr(value, "tolist") else value  # lists in .parquet are arrays
+        records = [{str(k): plain(v) for k, v in row.items()} for row in table.to_dict("records")]
         return list(enumerate(records, start=2))
     text = read_text(source)
     if suffixes[-1:] == [".json"] and text.lstrip().startswith("["):
@@ -89,37 +114,80 @@ def records_of(source: Path) -> list[tuple[int, dict[str, Any]]]:
     return list(json_objects(source, text))
 
 
-def _pair(record: Mapping[str, Any], texts: TextBoundaries, place: str, line: int) -> PairOfTexts:
-    _refuse_foreign(record, EXAMPLES, PAIRS, place)
+def _pair(record: Mapping[str, Any], texts: TextBoundaries, place: str, line: int) -> list[Record]:
     chosen, rejected = (_text_of(record, field, place) for field in ("chosen", "rejected"))
     if isinstance(chosen, str) != isinstance(rejected, str):
         raise ValueError(f"{place}: one of 'chosen' and 'rejected' is a text and the other is messages")
     if isinstance(chosen, str) and isinstance(rejected, str):
         if "prompt" not in record:
             prompt = _common(chosen, rejected)
-            return PairOfTexts(place, line, prompt, chosen[len(prompt) :], rejected[len(prompt) :])
-        return PairOfTexts(place, line, _prompt_text(record, texts, place), chosen, rejected)
+            return [PairOfTexts(place, line, prompt, chosen[len(prompt) :], rejected[len(prompt) :])]
+        return [PairOfTexts(place, line, _prompt_text(record, texts, place), chosen, rejected)]
     before, sides = _conversation(record, [chosen, rejected], place)  # type: ignore[list-item]
     one, other = (_chat(texts, before, side, place) for side in sides)
-    return PairOfTexts(place, line, one[0], one[1], other[1])
+    return [PairOfTexts(place, line, one[0], one[1], other[1])]
 
 
-def _example(record: Mapping[str, Any], texts: TextBoundaries, place: str, line: int) -> LabelledText:
-    _refuse_foreign(record, PAIRS, EXAMPLES, place)
+def _example(record: Mapping[str, Any], texts: TextBoundaries, place: str, line: int) -> list[Record]:
     if not isinstance(record.get("label"), bool):
         there = f"got {record['label']!r}" if "label" in record else "there is none"
         raise ValueError(f"{place}: field 'label' must be true or false, {there}")
-    completion = _text_of(record, "completion", place)
+    return [LabelledText(place, line, *_completed(record, "completion", texts, place), record["label"])]
+
+
+def _scored(record: Mapping[str, Any], texts: TextBoundaries, place: str, line: int) -> list[Record]:
+    prompt, completion = _completed(record, "completion", texts, place)
+    return [LabelledText(place, line, prompt, completion, _number(record.get("score"), "score", place))]
+
+
+def _several(record: Mapping[str, Any], texts: TextBoundaries, place: str, line: int) -> list[Record]:
+    listed, scores = (_list_of(record, field, place) for field in ("completions", "scores"))
+    if len(listed) != len(scores):
+        raise ValueError(f"{place}: {len(listed)} completions and {len(scores)} scores")
+    whole = [_completed({**record, "completion": text}, "completion", texts, place) for text in listed]
+    numbers = [_number(score, "scores", place) for score in scores]
+    return [LabelledText(place, line, *text, score) for text, score in zip(whole, numbers, strict=True)]
+
+
+def _ranked(record: Mapping[str, Any], texts: TextBoundaries, place: str, line: int) -> list[Record]:
+    listed = _list_of(record, "ranking", place)
+    if len(listed) < 2:
+        raise ValueError(f"{place}: field 'ranking' lists {len(listed)} completion, and two are compared")
+    whole = [_completed({**record, "completion": text}, "completion", texts, place) for text in listed]
+    return [PairOfTexts(place, line, a[0], a[1], b[1]) for a, b in itertools.combinations(whole, 2)]
+
+
+#: form → its reader.
+_READ: dict[tuple[str, ...], Callable[[Mapping[str, Any], TextBoundaries, str, int], list[Record]]] = {
+    PAIRS: _pair, EXAMPLES: _example, SCORED: _scored, SEVERAL: _several, RANKED: _ranked,
+}  # fmt: skip
+
+
+def _completed(record: Mapping[str, Any], field: str, texts: TextBoundaries, place: str) -> tuple[str, str]:
+    """(prompt, completion) as texts."""
+    completion = _text_of(record, field, place)
     if isinstance(completion, str):
-        return LabelledText(place, line, _prompt_text(record, texts, place), completion, record["label"])
+        return _prompt_text(record, texts, place), completion
     before, (side,) = _conversation(record, [completion], place)
-    prompt, answer = _chat(texts, before, side, place)
-    return LabelledText(place, line, prompt, answer, record["label"])
+    return _chat(texts, before, side, place)
 
 
-def _refuse_foreign(record: Mapping[str, Any], other: Sequence[str], own: Sequence[str], place: str) -> None:
+def _list_of(record: Mapping[str, Any], field: str, place: str) -> list[Any]:
+    value = record.get(field)
+    if not isinstance(value, Sequence) or isinstance(value, str) or not value:
+        raise ValueError(f"{place}: field {field!r} must be a list, got {_shown(value)}")
+    return list(value)
+
+
+def _number(value: Any, field: str, place: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ValueError(f"{place}: field {field!r} must be a finite number, got {_shown(value)}")
+    return float(value)
+
+
+def _refuse_foreign(record: Mapping[str, Any], own: Sequence[str], place: str) -> None:
     """Pairs and examples in one file are a mistake somewhere."""
-    foreign = sorted(set(record) & (set(other) - set(own)))
+    foreign = sorted(set(record) & ({*PAIRS, *EXAMPLES} - set(own)))
     if foreign:
         raise ValueError(f"{place}: field {foreign[0]!r} in a file of {', '.join(own)}: pairs and examples are mixed")
 

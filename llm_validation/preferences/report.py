@@ -7,9 +7,13 @@ from typing import Any
 
 from llm_validation.losses.options import THRESHOLDS
 from llm_validation.preferences.data import Preferences
+from llm_validation.preferences.listed import KL_BETA, listed, listed_threshold
+from llm_validation.preferences.objectives import binary_scores_threshold
 from llm_validation.preferences.trace import Mean, Moved
 from theory.proximal.closed_forms import pair_log_ratio
 
+#: method → (α at or below which no policy is optimal on these data, the line of the scores that set it).
+SCORE_THRESHOLDS = {"pro_binary": binary_scores_threshold, "pro_scalar": listed_threshold}
 #: A change is told from noise where it is beyond so many standard errors (99 %).
 SURE = 2.576
 
@@ -51,6 +55,18 @@ def threshold(method: str, options: Mapping[str, Any], data: Preferences) -> lis
         return [f"alpha = {alpha:g} is above the threshold {least:g}, so an optimum exists (claim P7): on one pair, "
                 f"rewards of chosen and rejected at ± {pair_log_ratio(alpha):.3g} from that of everything else "
                 "(claim P9)"]  # fmt: skip
+    if method in SCORE_THRESHOLDS:
+        alpha, (least, line) = options.get("alpha", 2.5), SCORE_THRESHOLDS[method](data)
+        side = "above" if alpha > least else "not above"
+        said = "an optimum exists" if alpha > least else "no policy is optimal"
+        return [f"alpha = {alpha:g} is {side} the threshold {least:.4g}, which the scores of line {line} set: {said} "
+                "(claims P7, P13)"]  # fmt: skip
+    if method == "nlhf":
+        groups = listed(data)
+        once = sum(len(group.judged) == 1 for group in groups)
+        return [f"on {once} of {len(groups)} prompts the win rate rests on one comparison, where the equilibrium's "
+                f"margin is that of IPO, {0.5 / options.get('kl_beta', KL_BETA):.3g} nats; what the listed responses "
+                "have together is left open, as by every loss of pairs (claim P5)"]  # fmt: skip
     if method == "kldo" and separable(data):
         return ["no response is in both classes: KLDO has no minimum, whatever the batch (claim V9)"]
     if method == "kto" and separable(data):

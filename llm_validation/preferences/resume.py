@@ -112,6 +112,7 @@ def _moved(row: Mapping[str, Any]) -> Moved:
 
 
 def digest(data: Preferences) -> str:
-    """Of the tokens of all examples."""
-    tokens = json.dumps([(e.prompt, e.completion) for e in data.examples] + [len(data.chosen), data.paired])
+    """Of the tokens and scores of all examples."""
+    listed = [(e.prompt, e.completion) if e.score is None else (e.prompt, e.completion, e.score) for e in data.examples]
+    tokens = json.dumps([*listed, len(data.chosen), data.paired])
     return hashlib.sha256(tokens.encode()).hexdigest()[:12]

@@ -9,83 +9,29 @@ Shapes: C chosen and R rejected examples of the data set, S steps.
 
 from __future__ import annotations
 
-import inspect
-import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from llm_validation.losses.options import check_options
 from llm_validation.losses.table import LOSSES
-from llm_validation.losses.unpaired import kto_reference_point
 from llm_validation.model.model import autocast
-from llm_validation.preferences.data import Example, Index, Preferences, epoch_batches, mismatched
+from llm_validation.preferences.data import Batch, Example, Index, Preferences, mismatched
+from llm_validation.preferences.listed import nash_objective, pro_scalar_objective
+from llm_validation.preferences.objectives import Loss, Objective, PreferenceTraining, objective_of_loss
 from llm_validation.preferences.resume import Checkpoint, Course
 from llm_validation.preferences.sequences import CompletionForward, Layout, completion_forward, log_probabilities
 from llm_validation.preferences.trace import Moved, Tracer, Watch
-from llm_validation.training.loop import adamw, minimise, of_loss
+from llm_validation.training.loop import Gradient, History, adamw, minimise, of_loss
 from llm_validation.training.schedule import Schedule
 from theory.validate import Array
 
-Loss = Callable[..., Tensor]
-Shift = Literal["zero", "mismatched", "running_mean"]
-#: What the public trainers put in place of a loss's constant; every other loss has shift zero.
-SHIFTS: dict[str, Shift] = {"kto": "mismatched", "bco": "running_mean"}
-
-
-Batch = tuple[Index, Index]
 #: How far policy and reference may be apart at step 0, nats per 100 of a text's own: float32, and bf16 on a GPU.
 _AGREE = (1e-4, 5e-2)
-
-
-@dataclass(frozen=True)
-class PreferenceTraining:
-    """How to train.
-
-    seed     names the order of batches and the mismatched completions
-    epochs   passes over the data
-    batch    pairs, or examples of both classes, per step
-    rate     peak learning rate; linear warm-up over the share `warmup` of all steps, then a cosine to a hundredth
-    clip     largest gradient norm, over all parameters
-    shift    the constant of a loss that has one: "zero"; "mismatched", KTO's z₀ (one more pass without gradient, over
-             prompts with completions of other prompts); "running_mean" of all rewards so far, BCO's δ. None: as
-             published for the loss
-    share    pairs share one pass over their prompt, where the model allows it. It needs a mask of (length)² numbers
-             per pair: switch it off for contexts of many thousand tokens
-    portion  pairs, or examples, that are run at a time. The gradient is the whole batch's, for every loss: one pass
-             without gradient gives log-probabilities, the loss their derivatives, a second pass those of the weights
-    class_weights  of chosen and rejected in an unpaired loss, in place of 1 and 1
-    anyway   train with options below a loss's threshold
-    """
-
-    seed: int
-    epochs: int = 1
-    batch: int = 16
-    rate: float = 5e-6
-    warmup: float = 0.1
-    clip: float = 1.0
-    shift: Shift | None = None
-    share: bool = True
-    portion: int | None = None
-    class_weights: tuple[float, float] | None = None
-    anyway: bool = False
-
-    def __post_init__(self) -> None:
-        portion, weights = self.portion, self.class_weights or (1.0, 1.0)
-        bad = {
-            "epochs": self.epochs < 1,
-            "rate": not 0 < self.rate < math.inf,
-            "portion": portion is not None and portion < 1,
-            "class_weights": not all(0 < w < math.inf for w in weights),
-            "warmup": not 0 <= self.warmup < 1,
-        }
-        for name in (name for name, wrong in {**bad, "clip": not self.clip > 0}.items() if wrong):
-            raise ValueError(f"{name} = {getattr(self, name)} is out of range")
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,7 +67,7 @@ class _Reference:
 def train_on_preferences(
     model: Any,
     data: Preferences,
-    loss: str | Loss,
+    loss: str | Loss | Objective,
     config: PreferenceTraining,
     *,
     options: Mapping[str, Any] | None = None,
@@ -139,8 +85,9 @@ def train_on_preferences(
     data : Preferences
         Pairs, or labelled examples of two classes; see `read_preferences`.
     loss : str or callable
-        A name of `llm_validation.losses.LOSSES` with pairs or two classes, or a function of (policy_chosen,
-        policy_rejected, reference_chosen, reference_rejected) like those; a function is taken to want two classes.
+        A name of `llm_validation.losses.LOSSES`, "nlhf", or a function of (policy_chosen, policy_rejected,
+        reference_chosen, reference_rejected) like those losses; a function is taken to want two classes. Scores of
+        PRO-B and PRO-S and the program of NLHF: `llm_validation.preferences.listed`.
     config : PreferenceTraining
         Seed, epochs, batch, rate.
     options : mapping, optional
@@ -178,8 +125,8 @@ def train_on_preferences(
     >>> round(float(run.loss[0]), 4), bool(run.loss[-1] < 0.6)  # log 2 at the reference
     (0.6931, True)
     """
-    how = _Objective.of(loss, data, dict(options or {}), config)
-    plan = [rows for epoch in range(config.epochs) for rows in epoch_batches(data, config.batch, config.seed, epoch)]
+    how = loss if isinstance(loss, Objective) else objective_of(loss, data, dict(options or {}), config)
+    data, plan = how.data, how.plan(config)
     longest = max(map(len, data.examples)) if context is None else context
     others = mismatched(data, longest, config.seed) if how.shift == "mismatched" else ()
     model.eval()
@@ -188,86 +135,64 @@ def train_on_preferences(
     reference = _references(model, forward, data, others, min(config.batch, config.portion or config.batch))
     reference_seconds = time.perf_counter() - started
     check_reference(model, data, forward, reference, plan[: -(-len(plan) // config.epochs)])
-    schedule = Schedule(len(plan), config.rate, int(config.warmup * len(plan)), config.clip)
+    how.at(reference.chosen, reference.rejected)
     batch_loss = _BatchLoss(model, data, others, forward, reference, how, config.portion)
     size = config.portion or config.batch
     tracer = Tracer.of(model, forward, watch, batch=size, seed=config.seed, context=longest) if watch else None
-    course = Course(model, adamw(model, schedule), how, len(plan), tracer, checkpoint, on_step)
-    history = course.begin()
-    minimise(
-        model, plan[len(history.losses):], batch_loss.in_portions if config.portion else of_loss(batch_loss), schedule,
-        name="training", optimiser=course.optimiser, history=history, on_step=course, guard=batch_loss.lines,
+    gradient = batch_loss.in_portions if config.portion else of_loss(batch_loss)
+    history, trace = descend(
+        model, plan, gradient, config, how, tracer, checkpoint, on_step, guard=batch_loss.lines
     )  # fmt: skip
     sizes = [np.array([len(example) for example in side]) for side in (data.chosen, data.rejected)]
     tokens = sum(int(sizes[0][chosen].sum() + sizes[1][rejected].sum()) for chosen, rejected in plan)
+    return run_of(history, trace, tokens, reference_seconds, forward.layout)
+
+
+def descend(
+    model: Any,
+    plan: Sequence[Any],
+    gradient: Gradient[Any],
+    config: PreferenceTraining,
+    kept: Any,
+    tracer: Tracer | None,
+    checkpoint: Checkpoint | None,
+    on_step: Callable[[int, int, float], None] | None,
+    guard: Callable[[Any], str],
+) -> tuple[History, Sequence[Moved]]:
+    """The steps of a plan that are left, with measurements and checkpoints; `kept` has the state `total`, `count`."""
+    schedule = Schedule(len(plan), config.rate, int(config.warmup * len(plan)), config.clip)
+    course = Course(model, adamw(model, schedule), kept, len(plan), tracer, checkpoint, on_step)
+    history = course.begin()
+    minimise(
+        model, plan[len(history.losses):], gradient, schedule, name="training", optimiser=course.optimiser,
+        history=history, on_step=course, guard=guard,
+    )  # fmt: skip
+    return history, course.trace
+
+
+def run_of(
+    history: History, trace: Sequence[Moved], tokens: int, reference_seconds: float, layout: Layout
+) -> PreferenceRun:
+    """What a training did."""
     losses, norms = (np.array(values)[:, 0] for values in (history.losses, history.norms))
     seconds = history.seconds
-    return PreferenceRun(
-        losses, norms, tokens / seconds, seconds, reference_seconds, forward.layout, tuple(course.trace)
-    )
+    return PreferenceRun(losses, norms, tokens / seconds, seconds, reference_seconds, layout, tuple(trace))
 
 
-@dataclass(eq=False)
-class _Objective:
-    """A loss with its options and its shift; the running mean is its only state."""
-
-    function: Loss
-    options: dict[str, Any]
-    shift: Shift
-    kl_beta: float
-    class_weights: tuple[float, float] | None = None
-    total: float = 0.0
-    count: int = 0
-
-    @classmethod
-    def of(cls, loss: str | Loss, data: Preferences, options: dict[str, Any], config: PreferenceTraining) -> _Objective:
-        name = loss if isinstance(loss, str) else getattr(loss, "__name__", "loss")
-        function = _function(loss, data) if isinstance(loss, str) else loss
-        known = inspect.signature(function).parameters
-        if unknown := sorted(options.keys() - known.keys()):
-            named = [key for key, parameter in known.items() if parameter.kind is inspect.Parameter.KEYWORD_ONLY]
-            raise ValueError(f"{name} has no option {unknown[0]!r}; it has {', '.join(named) or 'none'}")
-        check_options(name, options, anyway=config.anyway)
-        if config.class_weights and ("chosen_weight" not in known or name == "kldo"):
-            raise ValueError(f"class_weights: {name} has no weights of its classes")
-        fixed = bool(options.keys() & {"chosen_shift", "rejected_shift"})
-        shift = config.shift or ("zero" if fixed or not isinstance(loss, str) else SHIFTS.get(loss, "zero"))
-        if shift != "zero" and (fixed or "chosen_shift" not in known):
-            raise ValueError(f"shift = {shift!r}, but {name} has " + ("shifts by option" if fixed else "no shift"))
-        beta = options.get("kl_beta", known["kl_beta"].default if "kl_beta" in known else 1.0)
-        return cls(function, options, shift, beta, config.class_weights)
-
-    def __call__(self, policy: Sequence[Tensor], reference: Sequence[Tensor], other: Tensor | None) -> Tensor:
-        """The loss of a batch; `other` are log-ratios of mismatched pairs."""
-        options = self.options
-        if self.class_weights:
-            names = zip(("chosen_weight", "rejected_weight"), policy, self.class_weights, strict=True)
-            options = options | {name: torch.full_like(logs, w / len(logs)).detach() for name, logs, w in names}
-        if self.shift == "zero":
-            return self.function(*policy, *reference, **options)
-        if self.shift == "mismatched":
-            assert other is not None
-            shift = kto_reference_point(other, self.kl_beta)
-        else:  # every reward so far counts alike, those of this batch included
-            ratios = torch.cat([p.detach() - q for p, q in zip(policy, reference, strict=True)])
-            self.total, self.count = self.total + self.kl_beta * float(ratios.sum()), self.count + ratios.numel()
-            shift = torch.full((), self.total / self.count, device=ratios.device)
-        return self.function(*policy, *reference, chosen_shift=shift, rejected_shift=shift, **options)
-
-
-def _function(name: str, data: Preferences) -> Loss:
-    if name not in LOSSES:
-        raise ValueError(f"no loss {name!r}; there are {', '.join(trainable())}")
-    if name not in trainable():
-        raise ValueError(f"{name} learns from scores; losses of preferences are {', '.join(trainable())}")
-    if LOSSES[name].feedback == "pairs" and not data.paired:
-        raise ValueError(f"{name} needs pairs of chosen and rejected, and {data.source} has labelled examples")
-    return LOSSES[name].function
+def objective_of(
+    loss: str | Loss, data: Preferences, options: Mapping[str, Any], config: PreferenceTraining
+) -> Objective:
+    """What a training on these data minimises. ValueError for a loss, an option or data that it cannot have."""
+    if loss == "pro_scalar":
+        return pro_scalar_objective(data, options, config)
+    if loss == "nlhf":
+        return nash_objective(data, options, config)
+    return objective_of_loss(loss, data, options, config)
 
 
 def trainable() -> list[str]:
     """Names of the losses that preferences can train."""
-    return [name for name, entry in LOSSES.items() if entry.feedback in ("pairs", "unpaired")]
+    return [*LOSSES, "nlhf"]
 
 
 @torch.no_grad()
@@ -329,7 +254,7 @@ class _BatchLoss:
     others: Sequence[Example]
     forward: CompletionForward
     reference: _Reference
-    objective: _Objective
+    objective: Objective
     portion: int | None = None
 
     def __call__(self, batch: tuple[Index, Index]) -> Tensor:
@@ -374,7 +299,7 @@ class _BatchLoss:
             other = self._mismatched(*batch)
         sides = zip((self.reference.chosen, self.reference.rejected), batch, strict=True)
         reference = [logs[torch.as_tensor(rows, device=logs.device)] for logs, rows in sides]
-        return self.objective(policy, reference, other)
+        return self.objective(policy, reference, other, batch)
 
     @torch.no_grad()
     def _mismatched(self, chosen: Index, rejected: Index) -> Tensor | None:

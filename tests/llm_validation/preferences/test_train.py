@@ -32,6 +32,9 @@ AT_START = {
     "fdo": np.exp(-1.0),
     "ddro": 2 * np.log(2.0),
     "rdro": 2 * np.log(2.0),
+    "pro_binary": 0.0,
+    "pro_scalar": 0.0,
+    "nlhf": 12.5,  # half the square of the margin (1 − ½)/0.1
 }
 
 
@@ -43,7 +46,7 @@ def test_the_values_at_the_start_cover_all_losses():
 @pytest.mark.parametrize("name", AT_START)
 def test_every_loss_starts_at_its_value_and_falls(name, paired):
     data = replace(preferences(8), paired=paired)
-    if not paired and losses.LOSSES[name].feedback == "pairs":
+    if not paired and (name == "nlhf" or losses.LOSSES[name].feedback == "pairs"):
         with pytest.raises(ValueError, match=f"{name} needs pairs"):
             train_on_preferences(model(), data, name, FAST)
         return
@@ -51,7 +54,7 @@ def test_every_loss_starts_at_its_value_and_falls(name, paired):
     run = train_on_preferences(model(), data, name, config)
     assert run.loss[0] == pytest.approx(AT_START[name], abs=1e-4)
     assert (np.diff(run.loss) < 0).all()
-    assert run.layout == ("shared" if paired else "rows")
+    assert run.layout == ("shared" if paired and name not in ("pro_scalar", "nlhf") else "rows")
     assert run.tokens_per_second > 0
 
 
@@ -182,7 +185,9 @@ def test_what_cannot_be_trained_is_said_before():
     before = [parameter.clone() for parameter in net.parameters()]
     for arguments, message in (
         (("ppo", FAST), "no loss 'ppo'"),
-        (("pro_scalar", FAST), "pro_scalar learns from scores"),
+        (("pro_scalar", FAST, {"beta": 0.1}), "pro_scalar has no option 'beta'; it has alpha, hyper, kl_beta"),
+        (("pro_binary", FAST, {"alpha": 1.0}), "alpha = 1 for pro_binary: no policy is optimal at or below 1"),
+        (("pro_scalar", FAST, {"alpha": 0.37}), "alpha = 0.37 for pro_scalar: no policy is optimal at or below 0.375"),
         (("dpo", FAST, {"beta": 0.1}), "dpo has no option 'beta'; it has kl_beta, weight"),
         (("dpo", replace(FAST, shift="mismatched")), "dpo has no shift"),
         (("kto", replace(FAST, shift="running_mean"), {"chosen_shift": 1.0}), "kto has shifts by option"),
