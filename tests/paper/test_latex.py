@@ -70,7 +70,15 @@ def test_every_key_that_the_paper_or_a_claim_cites_is_in_the_bibliography():
         for key in found.split(",")
     }
     assert {"beirami2024", "golz2025"} <= keys <= set(bibliography())
-    assert not [source.title for source in bibliography().values() if "cited by number" in source.title]
+
+
+def test_the_bibliography_spells_out_its_sources():
+    sources = bibliography()
+    assert not [key for key, source in sources.items() if "cited by number" in source.title]
+    assert not [key for key, source in sources.items() if {"others", "Others"} & set(source.authors)]
+    numbers = [source.arxiv for source in sources.values() if source.arxiv]
+    assert len(set(numbers)) == len(numbers)
+    assert not [number for number in numbers if not re.fullmatch(r"\d{4}\.\d{4,5}", number)]
 
 
 def test_latex_knows_every_character_of_the_checks():
