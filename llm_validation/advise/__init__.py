@@ -1,7 +1,14 @@
-"""What your preferences and your model allow: counts, which losses have an optimum, where the reference stands.
+"""What your preferences and your model allow, and which method to use: sentences with their numbers and claims.
 
-    findings  sentences with their numbers and claims, from data alone
-    report    log-probabilities of the reference; the findings as HTML and JSON
+    findings    counts, lengths, label noise, thresholds: from data alone
+    optima      which losses have an optimum on the data, the only one, with absolute levels
+    whose       are users of one kind; the audit of responses that were compared often
+    trunk       a model whose lower blocks run once per text
+    pilot       every method trained for a few steps, and what it moved on held-out examples, until the clock stops it
+    accuracy    how often held-out chosen are told from rejected; can two methods be told apart?
+    divergence  D⁺‖D⁻ from losses on held-out examples
+    recommend   a method, with reasons and a command to paste, or none
+    sections    what of a model goes into the report;  report  HTML and JSON
 
 Examples
 --------

@@ -1,54 +1,90 @@
-"""Where the reference stands, and the report: every line a number with its error or its claim."""
+"""The report: sections of findings, every line a number with its error or a sentence with its claim."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
-import numpy as np
-import torch
-
 from llm_validation.advise.findings import Finding
-from llm_validation.preferences.data import Preferences
-from llm_validation.preferences.sequences import completion_forward
 from theory.markup import html
 
-_BATCH = 8
-_STYLE = "body{font:16px sans-serif;max-width:60em;margin:2em auto}td,th{padding:.2em .8em;text-align:left}"
+_STYLE = (
+    "body{font:16px sans-serif;max-width:64em;margin:2em auto}td,th{padding:.2em .8em;text-align:left;"
+    "vertical-align:top}pre{background:#eee;padding:1em;white-space:pre-wrap}"
+)
 
 
-@torch.no_grad()
-def reference(model: Any, data: Preferences) -> list[Finding]:
-    """log π_ref of chosen and rejected completions, nats a text, means with standard errors."""
-    model.eval()
-    forward = completion_forward(model, data.chosen, data.rejected, share=False)
-    found = []
-    for name, side in (("chosen", data.chosen), ("rejected", data.rejected)):
-        parts = [forward.rows(model, side[i : i + _BATCH]) for i in range(0, len(side), _BATCH)]
-        logs = torch.cat(parts).double().cpu().numpy()
-        error = float(logs.std(ddof=1) / np.sqrt(logs.size)) if logs.size > 1 else None
-        text = f"log-probability of {name} completions under the model, nats a text, mean"
-        found.append(Finding(f"reference_{name}", text, float(logs.mean()), error))
-    return found
+@dataclass(frozen=True)
+class Grid:
+    """A table of text: names of its columns, and its rows."""
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
 
 
-def as_json(findings: Sequence[Finding], model: str, data: str) -> str:
+@dataclass(frozen=True)
+class Section:
+    """A title, lines, and a table where there is one; `command` is to be pasted."""
+
+    title: str
+    findings: tuple[Finding, ...]
+    table: Grid | None = None
+    command: str = ""
+
+
+def as_json(sections: Sequence[Section], about: Mapping[str, Any]) -> str:
     """Strict JSON; an infinite value is the string "inf"."""
-    rows = [asdict(f) | ({} if math.isfinite(f.value) else {"value": "inf"}) for f in findings]
-    return json.dumps({"model": model, "data": data, "findings": rows}, indent=1, allow_nan=False) + "\n"
+    parts = [
+        {
+            "title": section.title,
+            "findings": [_plain(finding) for finding in section.findings],
+            **({"table": asdict(section.table)} if section.table else {}),
+            **({"command": section.command} if section.command else {}),
+        }
+        for section in sections
+    ]
+    return json.dumps({**about, "sections": parts}, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
 
 
-def as_html(findings: Sequence[Finding], model: str, data: str) -> str:
-    """One table; names from outside are escaped."""
-    lines = []
-    for f in findings:
-        error = "" if f.error is None else f" ± {f.error:.2g}"
-        lines.append(f"<tr><td>{html(f.text)}</td><td>{f.value:.6g}{error}</td><td>{f.claim or ''}</td></tr>")
-    title = f"{html(data)} and {html(model)}"
-    return (
-        f'<!doctype html><meta charset="utf-8"><title>{title}</title><style>{_STYLE}</style><h1>{title}</h1>'
-        f"<table><tr><th></th><th>value</th><th>claim</th></tr>{''.join(lines)}</table>\n"
+def _plain(finding: Finding) -> dict[str, Any]:
+    """Numbers that JSON has not are words, those that are none are null."""
+    row = asdict(finding)
+    for name in ("value", "error"):
+        if row[name] is not None and not math.isfinite(row[name]):
+            row[name] = None if math.isnan(row[name]) else "inf"
+    return row
+
+
+def as_html(sections: Sequence[Section], about: Mapping[str, Any]) -> str:
+    """A page; names from outside are escaped."""
+    title = f"{html(str(about['data']))} and {html(str(about['model']))}"
+    body = "".join(map(_section, sections))
+    return f'<!doctype html><meta charset="utf-8"><title>{title}</title><style>{_STYLE}</style><h1>{title}</h1>{body}\n'
+
+
+def _section(section: Section) -> str:
+    lines = "".join(
+        f"<tr><td>{html(f.text)}</td><td>{html(number(f))}</td><td>{f.claim or ''}</td></tr>" for f in section.findings
     )
+    parts = [f"<h2>{html(section.title)}</h2>", f"<table><tr><th></th><th>value</th><th>claim</th></tr>{lines}</table>"]
+    if section.table:
+        cells = [_row("th", section.table.columns), *(_row("td", row) for row in section.table.rows)]
+        parts.append(f"<table>{''.join(cells)}</table>")
+    if section.command:
+        parts.append(f"<pre>{html(section.command)}</pre>")
+    return "".join(parts)
+
+
+def _row(tag: str, cells: Sequence[str]) -> str:
+    return f"<tr>{''.join(f'<{tag}>{html(cell)}</{tag}>' for cell in cells)}</tr>"
+
+
+def number(finding: Finding) -> str:
+    """Value ± error; nothing for a sentence."""
+    if finding.value is None:
+        return ""
+    known = finding.error is not None and math.isfinite(finding.error)
+    return f"{finding.value:.6g}" + (f" ± {finding.error:.2g}" if known else "")

@@ -1,51 +1,169 @@
-"""The command that says what preferences and a model allow, before anything is trained.
+"""The command that says what preferences and a model allow, and which method to use, with reasons.
 
-    python -m llm_validation advise --model PATH_OR_NAME --data FILE --out REPORT
+    python -m llm_validation advise --model PATH_OR_NAME --data FILE --out REPORT --minutes 5
 
-REPORT, a new folder, gets report.html and report.json.
+REPORT, a new folder, gets report.html and report.json: what is in the data, which losses have an optimum on them, where
+the model stands, what a pilot of every method moved on held-out examples, divergences, whose preferences they are,
+cost, and a recommendation with a command to paste.
 """
 
 from __future__ import annotations
 
+import argparse
 import sys
+import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from llm_validation.advise.findings import counts, existence
-from llm_validation.advise.report import as_html, as_json, reference
+import numpy as np
+
+from llm_validation.advise.findings import Finding, counts, existence
+from llm_validation.advise.optima import optima
+from llm_validation.advise.pilot import Pilot, PilotPlan, run_pilot
+from llm_validation.advise.recommend import recommend
+from llm_validation.advise.report import Section, as_html, as_json, number
+from llm_validation.advise.sections import cost, displacement, divergence_lines, reference_lines, table_of_optima
+from llm_validation.advise.whose import users_of, whose
+from llm_validation.losses.table import LOSSES
 from llm_validation.model.folders import replacing
 from llm_validation.model.model import device, load
+from llm_validation.model.sharding import decoder_layers
 from llm_validation.model.text_boundaries import TextBoundaries
-from llm_validation.preferences.data import read_preferences
-from simulate.numbers import Parser, count
+from llm_validation.preferences.data import Example, Preferences, read_preferences
+from llm_validation.preferences.sequences import completion_forward, log_probabilities
+from llm_validation.preferences.train import trainable
+from llm_validation.training.parts import check_part
+from simulate.numbers import Parser, count, positive, seed, share
+from theory.validate import Array
+
+#: Blocks that the pilot trains by default, of a model that has more.
+TOP = 2
+#: Share of the minutes that is used: a run that was begun in time may be slower than those before it.
+USED = 0.92
+#: Methods that labelled examples cannot train.
+OF_PAIRS = {name for name, entry in LOSSES.items() if entry.feedback == "pairs"} | {"nlhf"}
+#: Characters of a response that name it.
+NAMED = 30
 
 
 def advise_main(arguments: list[str]) -> int:
     """Command line; exit status 0, or 2 for input that cannot be used."""
-    parser = Parser(prog="python -m llm_validation advise", description="What preferences and a model allow.")
-    parser.add_argument("--model", required=True, help="a causal language model by name or path")
-    parser.add_argument("--data", required=True, type=Path, metavar="FILE", help="pairs or labelled examples")
-    parser.add_argument("--out", required=True, type=Path, metavar="REPORT", help="a new folder for the report")
-    parser.add_argument("--context", type=count, help="longest text in tokens; by default what the model says")
-    options = parser.parse_args(arguments)
+    started = time.monotonic() - time.process_time()  # what was loaded until here has taken time too
+    options = _parser().parse_args(arguments)
     try:
-        _advise(options.model, options.data, options.out, options.context)
+        _advise(options, started + USED * 60.0 * options.minutes)
     except (ValueError, OSError) as error:
         print(f"advise: {error}", file=sys.stderr)
         return 2
     return 0
 
 
-def _advise(name: str, path: Path, out: Path, context: int | None) -> None:
-    if out.exists():
-        raise ValueError(f"{out} exists already: name a folder that does not")
-    loaded = load(name)
-    context = context or getattr(loaded.model.config, "max_position_embeddings", None)
+def _parser() -> argparse.ArgumentParser:
+    preset = PilotPlan(())
+    parser = Parser(prog="python -m llm_validation advise", description="What preferences and a model allow.")
+    parser.add_argument("--model", required=True, help="a causal language model by name or path")
+    parser.add_argument("--data", required=True, type=Path, metavar="FILE", help="pairs or labelled examples")
+    parser.add_argument("--out", required=True, type=Path, metavar="REPORT", help="a new folder for the report")
+    parser.add_argument("--minutes", type=positive, default=5.0, help="time for all of it (%(default)s)")
+    parser.add_argument("--bt-beta", type=positive, nargs="+", default=[], metavar="β", help="how sharply users "
+                        "choose, for the audit of responses that were compared often")  # fmt: skip
+    parser.add_argument("--methods", nargs="+", choices=trainable(), metavar="METHOD", help="those of the pilot; all")
+    parser.add_argument("--rates", type=positive, nargs="+", default=list(preset.rates), metavar="RATE",
+                        help="peak learning rates of the pilot, in turn")  # fmt: skip
+    parser.add_argument("--train", metavar="PART", help=f"all, top:K or lora:R; top:{TOP}, where there are more blocks")
+    parser.add_argument("--epochs", type=count, default=preset.epochs, help="passes of the pilot (%(default)s)")
+    parser.add_argument("--batch", type=count, default=preset.batch, help="pairs, or examples, a step (%(default)s)")
+    parser.add_argument("--held-out", type=share, default=preset.held, metavar="SHARE", help="of prompts (%(default)s)")
+    parser.add_argument(
+        "--answers", type=count, default=preset.answers, help="answers of the model's own (%(default)s)"
+    )
+    parser.add_argument("--answer-tokens", type=count, default=preset.tokens, help="most tokens of one (%(default)s)")
+    parser.add_argument("--context", type=count, help="longest text in tokens; by default what the model says")
+    parser.add_argument("--seed", type=seed, default=0)
+    return parser
+
+
+def _advise(options: argparse.Namespace, deadline: float) -> None:
+    if options.out.exists():
+        raise ValueError(f"{options.out} exists already: name a folder that does not")
+    if options.train is not None:
+        check_part(options.train)
+    loaded = load(options.model)
+    context = options.context or getattr(loaded.model.config, "max_position_embeddings", None)
     if context is None:
-        raise ValueError(f"{name} does not say how long its context is: give --context")
-    data = read_preferences(path, TextBoundaries.of(loaded.tokenizer, loaded.model), context)
-    model = loaded.model.to(device())  # type: ignore[arg-type]
-    findings = [*counts(data), *existence(data), *reference(model, data)]
-    with replacing(out) as partial:
-        (partial / "report.html").write_text(as_html(findings, name, str(path)))
-        (partial / "report.json").write_text(as_json(findings, name, str(path)))
-    print(f"{len(findings)} findings in {out / 'report.html'}")
+        raise ValueError(f"{options.model} does not say how long its context is: give --context")
+    texts = TextBoundaries.of(loaded.tokenizer, loaded.model)
+    data = read_preferences(options.data, texts, context)
+    users = users_of(options.data, data)
+    model: Any = loaded.model.to(device())  # type: ignore[arg-type]
+
+    def text(example: Example) -> str:
+        said = " ".join(texts.tokenizer.decode(example.completion, skip_special_tokens=True).split())
+        return said if len(said) <= NAMED else said[: NAMED - 1] + "…"
+
+    known = optima(data, options.batch)
+    sections = [
+        Section("The data", tuple(counts(data))),
+        Section("Does each loss have an optimum here?", tuple(existence(data)), table_of_optima(known)),
+    ]
+    asked = tuple(whose(data, users, options.bt_beta, text, lambda some: _law(model, some)))
+    pilot, why = _pilot(model, data, options, texts.ends, context, deadline)
+    if pilot is None:
+        sides = [(name, side, _logs(model, data, side)) for name, side in _named(data)]
+        sections += [Section("The reference", tuple(reference_lines(sides, data.paired))),
+                     Section("Whose preferences?", asked),
+                     Section("Displacement, measured", (Finding("left_out", f"not done: {why}", None),))]  # fmt: skip
+    else:
+        advice = recommend(pilot, known, str(options.model), str(options.data))
+        sides = [(name, side, logs) for (name, side), logs in zip(
+            (*_named(pilot.held), ("own", pilot.own)), pilot.reference, strict=True)]  # fmt: skip
+        sections += [
+            Section("The reference", tuple(reference_lines(sides, data.paired))),
+            Section("Displacement, measured", *displacement(pilot)),
+            Section("Divergences of chosen and rejected", *divergence_lines(pilot)),
+            Section("Whose preferences?", asked),
+            Section("Cost", tuple(cost(pilot, advice))),
+            Section("Recommendation", advice.reasons, command=advice.command),
+        ]
+    about = {"model": str(options.model), "data": str(options.data), "minutes": options.minutes, "seed": options.seed}
+    with replacing(options.out) as partial:
+        (partial / "report.html").write_text(as_html(sections, about))
+        (partial / "report.json").write_text(as_json(sections, about))
+    for finding in sections[-1].findings:
+        print(f"- {finding.text}" + (f": {number(finding)}" if finding.value is not None else ""))
+    print(sections[-1].command or "no command", f"\n{options.out / 'report.html'}", sep="\n")
+
+
+def _named(data: Preferences) -> tuple[tuple[str, Sequence[Example]], ...]:
+    return ("chosen", data.chosen), ("rejected", data.rejected)
+
+
+def _pilot(
+    model: Any, data: Preferences, options: argparse.Namespace, ends: tuple[int, ...], context: int, deadline: float
+) -> tuple[Pilot | None, str]:
+    """The pilot, or why there is none."""
+    methods = options.methods or [m for m in trainable() if data.paired or m not in OF_PAIRS]
+    part = options.train or (f"top:{TOP}" if len(decoder_layers(model)) > TOP else "all")
+    plan = PilotPlan(
+        tuple(methods), tuple(options.rates), part, options.epochs, options.batch, options.held_out, options.answers,
+        options.answer_tokens, options.seed,
+    )  # fmt: skip
+    if len({example.prompt for example in data.examples}) < 2:
+        return None, "all examples have one prompt, and none can be held out"
+    say = lambda what: print(f"advise: {what}", file=sys.stderr)
+    return run_pilot(model, data, plan, ends, context, deadline, say), ""
+
+
+def _logs(model: Any, data: Preferences, examples: Sequence[Example]) -> Array:
+    model.eval()
+    forward = completion_forward(model, data.chosen, data.rejected, share=False)
+    found: Array = log_probabilities(model, forward, examples, 8).double().cpu().numpy()
+    return found
+
+
+def _law(model: Any, responses: Sequence[Example]) -> Array:
+    """What the model gives the responses of a prompt, in proportion."""
+    logs = _logs(model, Preferences("responses", tuple(responses), tuple(responses), paired=False), responses)
+    masses = np.exp(logs - logs.max())
+    return np.asarray(masses / masses.sum())

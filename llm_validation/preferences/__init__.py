@@ -2,6 +2,7 @@
 
     files      what people's files look like: texts, messages, transcripts, labels, scores, rankings
     data       examples in tokens, batches, mismatched pairs
+    graphs     who was compared with whom, prompt by prompt; the laws of chosen and rejected
     sequences  log-probabilities of completions, prompts shared within a batch
     objectives, listed   what is minimised: a loss, PRO on scores, NLHF on the win rates of listed responses
     train      `align`: one loss on one file, with checkpoints

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from llm_validation.losses.options import THRESHOLDS
 from llm_validation.preferences.data import Preferences
+from llm_validation.preferences.graphs import dpo_attained_on, laws
 from llm_validation.preferences.listed import KL_BETA, listed, listed_threshold
 from llm_validation.preferences.objectives import binary_scores_threshold
 from llm_validation.preferences.trace import Mean, Moved
+from theory.divergences.samples import minibatch_threshold
 from theory.proximal.closed_forms import pair_log_ratio
 
 #: method → (α at or below which no policy is optimal on these data, the line of the scores that set it).
@@ -39,15 +44,18 @@ def report(
             "together, so it does not determine where they end (claim P5); pro_pairwise does (claim P7)"
         )
     elif _fell(end.chosen):
-        said.append("the chosen fell: what they lost went to responses that are in no example")
+        said.append("the chosen fell; where their likelihood went is measured on rejected and own answers alone")
     return [*said, *threshold(method, options, data)]
 
 
 def threshold(method: str, options: Mapping[str, Any], data: Preferences) -> list[str]:
     """Has the loss a minimum with these options on these data? One sentence, where a claim says so."""
-    if method == "dpo" and separable(data):
-        return ["no response is chosen in one pair and rejected in another of its prompt: DPO has no optimum on such "
-                "data, and margins grow for as long as it is trained (claim P5)"]  # fmt: skip
+    if method == "dpo" and data.paired:
+        attained, prompts = dpo_attained_on(data)
+        if attained < prompts:
+            short = prompts - attained
+            return [f"on {short} of {prompts} prompts some responses win every comparison with the others: "
+                    "DPO has no optimum there, and margins grow for as long as it is trained (claim P5)"]  # fmt: skip
     if method == "pro_pairwise":
         alpha, least = options.get("alpha", 2.25), THRESHOLDS[method][0]
         if alpha <= least:
@@ -67,17 +75,13 @@ def threshold(method: str, options: Mapping[str, Any], data: Preferences) -> lis
         return [f"on {once} of {len(groups)} prompts the win rate rests on one comparison, where the equilibrium's "
                 f"margin is that of IPO, {0.5 / options.get('kl_beta', KL_BETA):.3g} nats; what the listed responses "
                 "have together is left open, as by every loss of pairs (claim P5)"]  # fmt: skip
-    if method == "kldo" and separable(data):
-        return ["no response is in both classes: KLDO has no minimum, whatever the batch (claim V9)"]
-    if method == "kto" and separable(data):
-        return ["KTO's infimum is approached as rewards go to ±∞, and not attained (claim V2)"]
+    if method in ("kldo", "kto"):
+        chosen, rejected = laws(data)
+        if method == "kldo" and math.isinf(minibatch_threshold(chosen, rejected)):
+            return ["a response is in one class only: KLDO has no minimum, whatever the batch (claim V9)"]
+        if method == "kto" and not np.allclose(chosen, rejected):
+            return ["KTO's infimum is approached as rewards go to ±∞, and not attained (claim V2)"]
     return []
-
-
-def separable(data: Preferences) -> bool:
-    """Is no response both chosen and rejected?"""
-    sides = ({(e.prompt, e.completion) for e in side} for side in (data.chosen, data.rejected))
-    return not set.intersection(*sides)
 
 
 def _fell(mean: Mean) -> bool:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -56,7 +56,7 @@ class PreferenceRun:
 
 
 @dataclass(frozen=True, eq=False)
-class _Reference:
+class Reference:
     """Reference log-probabilities of chosen (C,), rejected (R,) and mismatched (C + R,) examples; the last may be 0."""
 
     chosen: Tensor
@@ -75,6 +75,7 @@ def train_on_preferences(
     on_step: Callable[[int, int, float], None] | None = None,
     watch: Watch | None = None,
     checkpoint: Checkpoint | None = None,
+    reference: Reference | None = None,
 ) -> PreferenceRun:
     """Train `model` in place on preferences, on the device it is on; `align` on the package's page.
 
@@ -100,6 +101,9 @@ def train_on_preferences(
         Held-out examples, on which is measured what moves: `llm_validation.preferences.trace`.
     checkpoint : Checkpoint, optional
         Where the run is kept on its way; one that is there already goes on from it.
+    reference : Reference, optional
+        log π_ref of the examples, by a caller who has it (several runs from one model) and has checked it; not used by
+        objectives that list the data's responses anew.
 
     Returns
     -------
@@ -126,18 +130,21 @@ def train_on_preferences(
     (0.6931, True)
     """
     how = loss if isinstance(loss, Objective) else objective_of(loss, data, dict(options or {}), config)
-    data, plan = how.data, how.plan(config)
+    data, plan, known = how.data, how.plan(config), reference if how.data is data else None
     longest = max(map(len, data.examples)) if context is None else context
     others = mismatched(data, longest, config.seed) if how.shift == "mismatched" else ()
     model.eval()
     forward = completion_forward(model, data.chosen, data.rejected, share=config.share and data.paired)
     started = time.perf_counter()
-    reference = _references(model, forward, data, others, min(config.batch, config.portion or config.batch))
+    size = config.portion or config.batch
+    if known:
+        reference = replace(known, other=log_probabilities(model, forward, others, size))
+    else:
+        reference = _references(model, forward, data, others, min(config.batch, size))
+        check_reference(model, data, forward, reference, plan[: -(-len(plan) // config.epochs)])
     reference_seconds = time.perf_counter() - started
-    check_reference(model, data, forward, reference, plan[: -(-len(plan) // config.epochs)])
     how.at(reference.chosen, reference.rejected)
     batch_loss = _BatchLoss(model, data, others, forward, reference, how, config.portion)
-    size = config.portion or config.batch
     tracer = Tracer.of(model, forward, watch, batch=size, seed=config.seed, context=longest) if watch else None
     gradient = batch_loss.in_portions if config.portion else of_loss(batch_loss)
     history, trace = descend(
@@ -198,7 +205,7 @@ def trainable() -> list[str]:
 @torch.no_grad()
 def _references(
     model: Any, forward: CompletionForward, data: Preferences, others: Sequence[Example], batch: int
-) -> _Reference:
+) -> Reference:
     """All reference log-probabilities; texts of like length go together, so that little is padded."""
     if forward.layout == "shared":
         chosen, rejected = (torch.zeros(len(data.chosen), device=forward.device) for _ in range(2))
@@ -212,12 +219,12 @@ def _references(
     else:
         logs = log_probabilities(model, forward, data.examples, batch)
         chosen, rejected = logs[: len(data.chosen)], logs[len(data.chosen) :]
-    return _Reference(chosen, rejected, log_probabilities(model, forward, others, batch))
+    return Reference(chosen, rejected, log_probabilities(model, forward, others, batch))
 
 
 @torch.no_grad()
 def check_reference(
-    model: Any, data: Preferences, forward: CompletionForward, reference: _Reference, batches: Sequence[Batch]
+    model: Any, data: Preferences, forward: CompletionForward, reference: Reference, batches: Sequence[Batch]
 ) -> None:
     """Policy and reference are the same before the first step, on every text of a pass, whatever its batch.
 
@@ -253,7 +260,7 @@ class _BatchLoss:
     data: Preferences
     others: Sequence[Example]
     forward: CompletionForward
-    reference: _Reference
+    reference: Reference
     objective: Objective
     portion: int | None = None
 

@@ -58,8 +58,8 @@ def kinds_of_users(user: Index, pair: Index, won: Array, rng: np.random.Generato
     cell = user * pairs + pair
 
     def table(values: Array) -> Array:
-        sums: Array = np.bincount(cell, values, minlength=users * pairs).reshape(users, pairs)
-        return sums
+        sums = np.bincount(cell, values, minlength=users * pairs)
+        return np.asarray(sums.reshape(users, pairs), dtype=np.float64)
 
     def statistic(values: Array) -> float:
         R = table(values)

@@ -1,28 +1,47 @@
-"""Planted truths in small data are named; the report is strict JSON and escaped HTML."""
+"""What was planted in small data is named; numbers of the pilot against loops; nothing is recommended on noise."""
 
 from __future__ import annotations
 
 import json
+import math
+import shlex
+import time
+from dataclasses import replace
 
+import numpy as np
 import pytest
+import torch
 
+from llm_validation.advise.accuracy import Right, difference
+from llm_validation.advise.divergence import bounds
 from llm_validation.advise.findings import Finding, counts, existence
-from llm_validation.advise.report import as_html, as_json, reference
+from llm_validation.advise.optima import optima
+from llm_validation.advise.pilot import Pilot, PilotPlan, Tried, run_pilot
+from llm_validation.advise.recommend import recommend
+from llm_validation.advise.report import Section, as_html, as_json
+from llm_validation.advise.sections import reference_lines
+from llm_validation.advise.trunk import TrunkOnce, piloted
+from llm_validation.advise.whose import whose
+from llm_validation.commands.advise import advise_main
+from llm_validation.commands.align import align_main
+from llm_validation.model.model import save
 from llm_validation.preferences.data import Example, Preferences
-from tests.oracles.toy_preferences import model, naive, preferences
+from llm_validation.preferences.objectives import PreferenceTraining
+from llm_validation.preferences.sequences import CompletionForward
+from llm_validation.preferences.trace import Mean, Watch, answers
+from llm_validation.preferences.train import train_on_preferences
+from llm_validation.training.parts import choose_part
+from tests.oracles.toy_preferences import CONTEXT, model, naive, preferences, word_tokenizer, written
+from theory.divergences import jensen_shannon, kl, squared_hellinger, total_variation
 
 
-def planted(judgements):
-    sides = [tuple(Example((2,), (3 + j[side],) * (1 + 2 * (side == 0)), 1) for j in judgements) for side in (0, 1)]
+def pairs(*judgements, prompt=2, longer=0):
+    sides = [tuple(Example((prompt,), (3 + j[s],) * (1 + longer * (s == 0)), k) for k, j in enumerate(judgements))
+             for s in (0, 1)]  # fmt: skip
     return Preferences("planted", *sides, paired=True)
 
 
-def pairs(*judgements):
-    sides = [tuple(Example((2,), (3 + j[s],), k) for k, j in enumerate(judgements)) for s in (0, 1)]
-    return Preferences("planted", *sides, paired=True)
-
-
-def named(findings):
+def values(findings):
     return {f.name: f.value for f in findings}
 
 
@@ -33,40 +52,253 @@ def named(findings):
         (pairs((0, 1), (1, 0), (0, 1)), 1, 1, 1, 1),
         (pairs((0, 1), (1, 0), (2, 3), (3, 2)), 1, 2, 2, 0),  # two islands
         (pairs((0, 1), (1, 2), (2, 0)), 1, 1, 0, 0),  # a cycle
+        (pairs((0, 1), (1, 0), (0, 2)), 0, 1, 1, 0),  # connected, and 2 never wins: though 0 and 1 are in both classes
     ],
 )
 def test_comparison_graphs(data, attained, flat, conflicts, duplicates):
-    found = named([*counts(data), *existence(data)])
+    found = values([*counts(data), *existence(data)])
     assert (found["dpo"], found["flat"]) == (attained, flat)
     assert (found["conflicts"], found["duplicates"]) == (conflicts, duplicates)
+    exists = {o.method: o.exists for o in optima(data, batch=4)}
+    assert exists["dpo"] is (attained == 1)
+    assert exists["pro_pairwise"]
+    assert exists["bco"] is (data.chosen != data.rejected and len(data.chosen) > 2 and attained == 1)
 
 
 def test_thresholds():
-    assert named(existence(pairs((0, 1))))["pro"] == pytest.approx(9 / 8)  # P9
-    assert named(existence(pairs((0, 1), (1, 0))))["pro"] == 0
+    assert values(existence(pairs((0, 1))))["pro"] == pytest.approx(9 / 8)  # P9
+    assert values(existence(pairs((0, 1), (1, 0))))["pro"] == 0
     rejected = tuple(Example((2,), (4,), k) for k in range(100))
-    found = named(existence(Preferences("planted", (Example((2,), (3,), 0),), rejected, paired=False)))
+    found = values(existence(Preferences("planted", (Example((2,), (3,), 0),), rejected, paired=False)))
     assert found["pro_binary"] == pytest.approx(200 / 101)
     assert found["kldo"] == float("inf")  # a chosen response that is never rejected
 
 
-def test_lengths():
-    found = {f.name: f for f in counts(planted([(0, 1), (2, 3), (4, 5)]))}
-    assert (found["length"].value, found["length"].error) == (2.0, 0.0)
-    assert {f.name: f for f in counts(planted([(0, 1)]))}["length"].error is None
+@pytest.mark.parametrize("flipped", [0.1, 0.3])
+def test_label_noise_of_repeated_judgements(flipped):
+    rng = np.random.default_rng(0)
+    judged = [(2 * k, 2 * k + 1)[:: -1 if rng.random() < flipped else 1] for k in range(150) for _ in range(4)]
+    found = {f.name: f for f in counts(pairs(*judged))}["noise"]
+    assert abs(found.value - flipped) < 2.6 * found.error < 0.1
+    labels = [rng.random() < flipped for _ in range(600)]
+    sides = [tuple(Example((2,), (3 + k // 4,), k) for k in range(600) if (labels[k] ^ (k % 8 < 4)) is side)
+             for side in (True, False)]  # fmt: skip
+    found = {f.name: f for f in counts(Preferences("planted", *sides, paired=False))}["noise"]
+    assert abs(found.value - flipped) < 2.6 * found.error < 0.1
+    assert "cannot be told" in {f.name: f for f in counts(pairs((0, 1), (2, 3)))}["noise"].text
 
 
-def test_reference_is_the_models_own():
-    net, data = model(), preferences(10)
-    values = named(reference(net, data))
-    for name, side in (("chosen", data.chosen), ("rejected", data.rejected)):
-        expected = sum(float(naive(net, e).detach()) for e in side) / 10
-        assert values[f"reference_{name}"] == pytest.approx(expected, rel=1e-4)
+def test_chosen_that_are_longer_are_named():
+    long, short = (
+        {f.name: f for f in counts(pairs(*[(2 * k, 2 * k + 1) for k in range(20)], longer=n))} for n in (2, 0)
+    )
+    assert (long["length"].value, long["length"].error) == (2.0, 0.0)
+    assert long["length_rule"].value == 1.0
+    assert "a method may learn just that" in long["length_rule"].text
+    assert "a method may learn just that" not in short["length_rule"].text
+    assert {f.name: f for f in counts(pairs((0, 1)))}["length"].error is None
+
+
+@pytest.mark.parametrize("types", [1, 2])
+def test_two_kinds_of_users_are_named_and_their_responses_audited(types):
+    rng = np.random.default_rng(3)
+    users, judged = [], []
+    for user in range(40):
+        for one, other in ((0, 1), (0, 2), (1, 2)):
+            likes_first = (rng.random() < 0.9) ^ (types == 2 and user % 2 == 1)
+            judged.append((one, other) if likes_first else (other, one))
+            users.append(user)
+    law = lambda some: np.full(len(some), 1 / len(some))
+    said = [f.text for f in whose(pairs(*judged), np.array(users), [3.0], lambda e: f"w{e.completion[0]}", law)]
+    assert ("users are of more than one kind" in said[0]) is (types == 2)
+    assert "the model gives 1 (w3) 0.333" in "".join(said)
+    assert any(line.startswith("ask next: ") for line in said)
+    assert any("give --bt-beta" in f.text for f in whose(pairs(*judged), None, [], lambda e: "", law))
+
+
+def test_a_reference_far_from_the_data_is_named():
+    net, data = model(), preferences(40)
+    train_on_preferences(net, data, "dpo", PreferenceTraining(seed=0, epochs=6, batch=8, rate=1e-2))
+    own = answers(net, Watch(data, (0,), answers=40, tokens=8), 0, "own", CONTEXT)
+    logs = {name: np.array([naive(net, e).item() for e in side])
+            for name, side in (("chosen", data.chosen), ("rejected", data.rejected), ("own", own))}  # fmt: skip
+    near = reference_lines([("chosen", data.chosen, logs["chosen"]), ("rejected", data.rejected, logs["rejected"]),
+                            ("own", own, logs["own"])], paired=True)  # fmt: skip
+    far = reference_lines([("chosen", data.rejected, logs["rejected"]), ("rejected", data.chosen, logs["chosen"]),
+                           ("own", own, logs["own"])], paired=True)  # fmt: skip
+    assert "fine_tune" not in values(near)
+    assert "fine_tune" in values(far)
+    assert values(near)["reference_chosen"] == logs["chosen"].mean()
+    assert "nearer to the chosen" in next(f.text for f in near if f.name == "reference_side")
+
+
+def test_the_trunk_once_is_the_whole_model():
+    data = preferences(24)
+    trained = []
+    for once in (True, False):
+        net = model()
+        choose_part(net, "top:1", 0)
+        runs = piloted(net, "top:1", data.chosen, data.rejected) if once else net
+        assert isinstance(runs, TrunkOnce) is once
+        config = PreferenceTraining(seed=0, epochs=2, batch=8, rate=1e-2, share=False)
+        trained.append((train_on_preferences(runs, data, "kto", config).loss, naive(net, data.chosen[0]).item()))
+    np.testing.assert_allclose(trained[0][0], trained[1][0], atol=2e-5)
+    assert trained[0][1] == pytest.approx(trained[1][1], abs=1e-3)
+    assert piloted(model(), "top:2", data.chosen, data.rejected).__class__ is model().__class__, "all blocks: no trunk"
+
+
+def test_a_token_0_at_the_end_of_a_text_is_not_padding():
+    net = model()
+    short, long = Example((5, 6), (7, 3), 1), Example((5, 6), (7, 0, 0, 3), 2)
+    runs = piloted(net, "top:1", [short], [Example((5, 6), (8, 3), 1)])
+    for example in (short, long, short):
+        runs.announce([example])
+        found = CompletionForward("rows", torch.device("cpu")).rows(runs, [example, preferences(1).chosen[0]])
+        assert found[0].item() == pytest.approx(naive(net, example).item(), abs=1e-4)
+
+
+NOISE = 0.2
+PLAN = PilotPlan(("dpo", "pro_pairwise", "bco"), rates=(1e-2,), part="top:1", epochs=2, held=0.5, answers=6, tokens=6)
+
+
+def noisy(n, flipped, seed=0):
+    """Toy pairs, a share of them the other way round."""
+    data, rng = preferences(n, seed), np.random.default_rng(seed + 1)
+    flip = rng.random(n) < flipped
+    sides = [tuple(b if f else a for a, b, f in zip(one, other, flip, strict=True))
+             for one, other in ((data.chosen, data.rejected), (data.rejected, data.chosen))]  # fmt: skip
+    return Preferences("noisy", *sides, paired=True)
+
+
+@pytest.fixture(scope="module")
+def piloted_on_noise() -> tuple[torch.nn.Module, Preferences, Pilot]:
+    net, data = model(), noisy(240, NOISE)
+    return net, data, run_pilot(net, data, PLAN, (0,), CONTEXT, time.monotonic() + 120)
+
+
+def test_the_pilots_accuracy_is_one_less_the_noise(piloted_on_noise):
+    net, data, pilot = piloted_on_noise
+    assert [run.method for run in pilot.tried] == list(PLAN.methods)
+    assert all(torch.equal(a, b) for a, b in zip(net.parameters(), model().parameters(), strict=True))
+    for run in pilot.tried:
+        accuracy = Right.of(run.chosen, run.rejected, paired=True).mean
+        assert abs(accuracy.value - (1 - NOISE)) < 2 * accuracy.stderr
+    advice = recommend(pilot, optima(data, 8), "m", "d")
+    assert advice.best.method == "pro_pairwise", "the only one with an optimum on separable pairs"
+    assert "cannot be told apart from it on" in advice.reasons[0].text
+    assert "P7" in {reason.claim for reason in advice.reasons}
+
+
+def test_the_pilot_measures_what_a_loop_over_tokens_says(piloted_on_noise):
+    _, _, pilot = piloted_on_noise
+    net, run = model(), pilot.tried[0]
+    choose_part(net, "top:1", 0)
+    config = PreferenceTraining(seed=0, epochs=2, batch=8, rate=1e-2)
+    train_on_preferences(net, pilot.trained_on, "dpo", config)
+    for found, examples in ((run.chosen, pilot.held.chosen), (run.off, pilot.own)):
+        for value, example in list(zip(found, examples, strict=True))[:6]:
+            assert value == pytest.approx(naive(net, example).item() - naive(model(), example).item(), abs=5e-3)
+
+
+def test_nothing_is_recommended_on_noise(piloted_on_noise):
+    pilot = run_pilot(model(), noisy(60, 0.5), replace(PLAN, methods=("dpo",)), (0,), CONTEXT, time.monotonic() + 60)
+    advice = recommend(pilot, [], "m", "d")
+    assert (advice.best, advice.command) == (None, "")
+    assert "nothing is recommended" in advice.reasons[0].text
+    late = run_pilot(model(), noisy(60, 0.5), PLAN, (0,), CONTEXT, time.monotonic() - 1)
+    assert not late.tried
+    assert sum("the time was over" in sentence for sentence in late.left) == 3
+    assert "no method was tried" in recommend(late, [], "m", "d").reasons[0].text
+    rare = Preferences("rare", noisy(8, 0).chosen[:2], preferences(50, 5).rejected, paired=False)
+    tiny = run_pilot(
+        model(), rare, replace(PLAN, methods=("bco", "dpo"), held=0.5), (0,), CONTEXT, time.monotonic() + 60
+    )
+    assert [run.method for run in tiny.tried] == ["bco"]
+    assert "dpo at rate 0.01 was not run: dpo needs pairs" in "".join(tiny.left)
+
+
+def made(name, right, of=40, kl=0.0):
+    """A run that is right on the first `right` of its pairs."""
+    chosen = np.where(np.arange(of) < right, 1.0, -1.0)
+    return Tried(name, 1e-3, 5, 1.0, chosen, np.zeros(of), np.zeros(3), kl + np.array([-0.1, 0.0, 0.1]))
+
+
+@pytest.mark.parametrize(
+    ("runs", "best", "said"),
+    [
+        ((("dpo", 36, 0.0), ("bco", 35, 0.0)), "dpo",
+         "bco at rate 0.001 cannot be told apart from it on 40 held-out pairs"),
+        ((("dpo", 36, 0.0), ("bco", 20, 0.0)), "dpo", "bco at rate 0.001 are less accurate on the same examples"),
+        ((("dpo", 36, 0.9), ("bco", 35, 0.0)), "bco", "nearest to the reference"),
+        ((("dpo", 24, 0.0), ("bco", 22, 0.0)), None, "nothing is recommended"),
+    ],
+)  # fmt: skip
+def test_two_that_cannot_be_told_apart(piloted_on_noise, runs, best, said):
+    _, _, pilot = piloted_on_noise
+    held = Preferences("held", *(side[:40] for side in (pilot.held.chosen, pilot.held.rejected)), paired=True)
+    advice = recommend(
+        replace(pilot, held=held, tried=tuple(made(name, right, kl=d) for name, right, d in runs)), [], "m", "d"
+    )
+    assert (advice.best and advice.best.method) == best
+    assert said in " ".join(reason.text for reason in advice.reasons)
+
+
+def test_accuracy_of_classes_is_the_area_under_the_curve():
+    rng = np.random.default_rng(0)
+    draws = [(rng.normal(0.7, 1, 30), rng.normal(0, 1, 20)) for _ in range(300)]
+    found = [Right.of(*draw, paired=False).mean for draw in draws]
+    assert np.mean([mean.value for mean in found]) == pytest.approx(0.69, abs=0.02)  # Φ(0.7/√2)
+    spread = np.std([mean.value for mean in found])
+    assert np.mean([mean.stderr for mean in found]) == pytest.approx(spread, rel=0.15)
+    one, other = (Right.of(*draw, paired=False) for draw in ((draws[0][0], draws[0][1]), (-draws[0][0], draws[0][1])))
+    assert difference(one, one) == (Mean(0.0, 0.0, 20), 1.0)
+    assert difference(one, other)[1] < 0.01
+
+
+@pytest.mark.parametrize("paired", [True, False])
+def test_divergences_from_held_out_losses(paired):
+    rng = np.random.default_rng(0)
+    p, q = np.array([0.5, 0.3, 0.15, 0.05]), np.array([0.05, 0.15, 0.3, 0.5])
+    ratio = 3 * np.log(p / q) + 2  # rewards off by a factor and a constant
+    exact = {"JS": jensen_shannon(p, q), "TV": total_variation(p, q), "KL": kl(p, q), "H²": squared_hellinger(p, q)}
+    for bound in bounds(ratio[rng.choice(4, 4000, p=p)], ratio[rng.choice(4, 4000, p=q)], paired):
+        assert abs(bound.mean.value - exact[bound.divergence]) < 3 * bound.mean.stderr < 0.15
+    noise = bounds(rng.normal(size=200), rng.normal(size=200), paired)
+    assert all(bound.low == 0 for bound in noise)
+    assert bounds(np.zeros(3), np.zeros(3), paired) == []
 
 
 def test_report():
-    findings = [Finding("kldo", "B", float("inf"), claim="V9")]
-    page = as_html(findings, "<b>m", "d&")
+    findings = (Finding("kldo", "B", float("inf"), claim="V9"), Finding("x", "no error", 1.0, math.nan))
+    section, about = Section("S", findings), {"model": "<b>m", "data": "d&"}
+    page = as_html([section], about)
     assert "<b>" not in page
     assert "V9" in page
-    assert json.loads(as_json(findings, "m", "d"))["findings"][0]["value"] == "inf"
+    assert "nan" not in page
+    assert json.loads(as_json([section], about))["sections"][0]["findings"][0]["value"] == "inf"
+
+
+def test_the_command_and_the_command_to_paste(tmp_path, capsys, monkeypatch):
+    save(model(), word_tokenizer(), tmp_path / "base")
+    records = []
+    for chosen, rejected in zip(*(noisy(80, 0.0).chosen, noisy(80, 0.0).rejected), strict=True):
+        prompt, good, bad = (" ".join(f"w{t}" for t in tokens if t >= 2)
+                             for tokens in (chosen.prompt, chosen.completion, rejected.completion))  # fmt: skip
+        records.append({"prompt": prompt, "chosen": f" {good}", "rejected": f" {bad}", "user": len(records) % 5})
+    monkeypatch.chdir(tmp_path)
+    data = written(tmp_path, *records)
+    words = ["--model", "base", "--data", str(data), "--out", "report", "--methods", "dpo", "pro_pairwise", "--rates",
+             "1e-2", "--answers", "4", "--answer-tokens", "4", "--held-out", "0.5", "--minutes", "2"]  # fmt: skip
+    assert advise_main(words) == 0
+    said = capsys.readouterr().out
+    report = json.loads((tmp_path / "report" / "report.json").read_text())
+    assert [section["title"] for section in report["sections"]][-1] == "Recommendation"
+    for section in report["sections"]:
+        for finding in section["findings"]:
+            assert finding["value"] is not None or finding["claim"] or finding["name"] in ("reason", "left_out")
+    command = report["sections"][-1]["command"]
+    assert command in said
+    assert command.startswith("python -m llm_validation align --method pro_pairwise --model base")
+    assert align_main(shlex.split(command)[4:]) == 0
+    assert advise_main(words) == 2
+    assert "exists already" in capsys.readouterr().err

@@ -89,12 +89,12 @@ def test_a_killed_run_goes_on_to_the_same_rows(name, tmp_path):
 def test_only_the_part_is_trained(part):
     net, base = model(), dict(model().named_parameters())
     merge = choose_part(net, part, seed=0)
-    run = train_on_preferences(net, TRAIN, "dpo", FAST, watch=WATCH)
+    run = train_on_preferences(net, TRAIN, "dpo", replace(FAST, rate=1e-2), watch=WATCH)
     before = naive(net, HELD.chosen[0]).item()
     merge()
     assert naive(net, HELD.chosen[0]).item() == pytest.approx(before, abs=1e-4)
     assert run.trace[0].chosen.value == pytest.approx(0.0, abs=1e-5)
-    assert run.loss[-1] < 0.69
+    assert run.loss[-1] < 0.66
     moved = {name for name, weight in net.named_parameters() if not torch.equal(weight, base[name])}
     assert net.state_dict().keys() == model().state_dict().keys()
     if part == "top:1":
@@ -103,7 +103,7 @@ def test_only_the_part_is_trained(part):
         assert moved == {name for name in base if name.endswith("_proj.weight")}
         name = "model.layers.0.self_attn.q_proj.weight"
         change = dict(net.named_parameters())[name] - base[name]
-        assert torch.linalg.matrix_rank(change, rtol=1e-3) <= 2
+        assert torch.linalg.matrix_rank(change, rtol=1e-5) == 2
 
 
 @pytest.mark.parametrize(
@@ -125,7 +125,7 @@ def test_the_report_names_what_fell_and_the_claim():
     said = "\n".join(report([trace[0], fallen], "dpo", {}, TRAIN, HELD))
     assert "chosen fell by 14 ± 0.5 nats, rejected fell by 31 ± 0.6 nats" in said
     assert "does not determine where they end (claim P5)" in said
-    assert "DPO has no optimum on such data" in said
+    assert "on 11 of 11 prompts some responses win every comparison" in said
     noise = replace(trace[-1], chosen=Mean(-0.1, 0.5, 5))
     assert (
         "chosen cannot be told from where it was (-0.1 ± 0.5 nats)"

@@ -1,0 +1,75 @@
+"""How often a method tells held-out chosen from rejected, and whether two methods can be told apart by it.
+
+Of pairs: the share whose chosen log-ratio is the larger, a tie half. Of labelled examples: the share of all pairs of a
+chosen and a rejected example (the area under the curve), with the error of its placements (DeLong). Two methods are
+compared on the same examples: pairs by an exact sign test on those that they decide differently.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import binomtest, norm
+
+from llm_validation.preferences.trace import Mean
+from theory.validate import Array
+
+#: Two things are told apart where chance would do it less often than this.
+CHANCE = 0.01
+
+
+@dataclass(frozen=True, eq=False)
+class Right:
+    """How right a method is: a value in [0, 1] per chosen example, and per rejected one where they are no pairs."""
+
+    chosen: Array
+    rejected: Array | None
+
+    @classmethod
+    def of(cls, chosen: Array, rejected: Array, paired: bool) -> Right:
+        """From log-ratios, or any scores."""
+        if paired:
+            return cls(0.5 * (1.0 + np.sign(chosen - rejected)), None)
+        wins = 0.5 * (1.0 + np.sign(chosen[:, None] - rejected))
+        return cls(wins.mean(axis=1), wins.mean(axis=0))
+
+    @property
+    def mean(self) -> Mean:
+        """The accuracy with its standard error."""
+        return _mean(self.chosen, self.rejected)
+
+    @property
+    def by_chance(self) -> float:
+        """How likely so much or more, or so little or less, is of a method that tells nothing."""
+        if self.rejected is None:
+            return _sign_test(int((self.chosen > 0.5).sum()), int((self.chosen < 0.5).sum()))
+        found = self.mean
+        return _normal(found.value - 0.5, found.stderr)
+
+
+def difference(one: Right, other: Right) -> tuple[Mean, float]:
+    """(accuracy of one less the other's, how likely so large a difference is by chance)."""
+    gap = one.chosen - other.chosen
+    if one.rejected is None or other.rejected is None:
+        return _mean(gap, None), _sign_test(int((gap > 0).sum()), int((gap < 0).sum()))
+    found = _mean(gap, one.rejected - other.rejected)
+    return found, _normal(found.value, found.stderr)
+
+
+def _mean(chosen: Array, rejected: Array | None) -> Mean:
+    found = Mean.of(chosen)
+    if rejected is None:
+        return found
+    return Mean(found.value, math.hypot(found.stderr, Mean.of(rejected).stderr), min(chosen.size, rejected.size))
+
+
+def _sign_test(more: int, fewer: int) -> float:
+    return float(binomtest(more, more + fewer).pvalue) if more + fewer else 1.0
+
+
+def _normal(gap: float, error: float) -> float:
+    if not error > 0:
+        return 1.0 if gap == 0 else 0.0 if error == 0 else 1.0
+    return float(2.0 * norm.sf(abs(gap) / error))

@@ -1,0 +1,142 @@
+"""What to do, with reasons: by what was measured where it can be told from noise, by claims where it cannot.
+
+Of the methods tried, those stay that cannot be told from the most accurate one; of those, in turn, the ones whose loss
+has an optimum on the data, under which held-out chosen responses did not fall, that stay nearest to the reference. A
+step that would leave none, or rest on noise, is left out.
+"""
+
+from __future__ import annotations
+
+import math
+import shlex
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from scipy.stats import norm
+
+from llm_validation.advise.accuracy import CHANCE, Right, difference
+from llm_validation.advise.findings import Finding
+from llm_validation.advise.optima import Optimum
+from llm_validation.advise.pilot import Pilot, Tried
+from llm_validation.preferences.report import SURE
+from llm_validation.preferences.trace import Mean
+
+
+@dataclass(frozen=True)
+class Advice:
+    """The method recommended, None for none, with reasons and the command to paste ("" for none)."""
+
+    best: Tried | None
+    reasons: tuple[Finding, ...]
+    command: str
+
+
+def recommend(pilot: Pilot, known: Sequence[Optimum], model: str, data: str) -> Advice:
+    """From a pilot and what is known of the losses' optima; model and data are those of the command to paste."""
+    paired = pilot.held.paired
+    what = f"{len(pilot.held.chosen)} held-out " + ("pairs" if paired else "chosen and rejected examples")
+    if not pilot.tried:
+        return Advice(None, (_reason("no method was tried in the time: nothing is recommended"),), "")
+    right = {run: Right.of(run.chosen, run.rejected, paired) for run in pilot.tried}
+    best = max(pilot.tried, key=lambda run: right[run].mean.value)
+    top = right[best]
+    if not (top.mean.value > 0.5 and top.by_chance * len(pilot.tried) < CHANCE):
+        said = (
+            f"no method tells chosen from rejected on {what} better than chance would let the best of "
+            f"{len(pilot.tried)} runs do (accuracy {_shown(top.mean)}): nothing is recommended. More pairs, more steps "
+            "or a higher rate may tell"
+        )
+        return Advice(None, (_reason(said),), "")
+    stay = [run for run in pilot.tried if difference(top, right[run])[1] >= CHANCE]
+    out = [run for run in pilot.tried if run not in stay]
+    reasons = [_level(best, stay, out, top.mean, what)]
+    exists = {optimum.method: optimum for optimum in known}
+    steps: list[tuple[Callable[[Tried], bool], Callable[[list[Tried]], Finding]]] = [
+        (lambda run: run.method in exists and exists[run.method].exists, lambda runs: _optimum(runs, exists)),
+        (lambda run: not _fell(Mean.of(run.chosen)), _kept),
+        (lambda run: run.method in exists and exists[run.method].levels, lambda runs: _levels(runs, exists)),
+    ]
+    for keeps, says in steps:
+        if 0 < len(kept := [run for run in stay if keeps(run)]) < len(stay):
+            stay = kept
+            reasons.append(says(stay))
+    if nearer := _nearest(stay):
+        stay = nearer
+        reasons.append(_reason(f"nearest to the reference: KL {_shown(Mean.of(stay[0].kl))} nats a text", "P8"))
+    chosen = stay[0]
+    if len(stay) > 1:
+        reasons.append(_reason(f"{_names(stay)} cannot be told apart on {what}: the command is for the first, and any "
+                               "of them would do"))  # fmt: skip
+    return Advice(chosen, tuple(reasons), command(pilot, chosen, model, data))
+
+
+def command(pilot: Pilot, run: Tried, model: str, data: str) -> str:
+    """The command that trains on everything as the pilot did on a part."""
+    plan = pilot.plan
+    words = ["--method", run.method, "--model", model, "--data", data, "--out", f"aligned-{run.method}",
+             "--rate", f"{run.rate:g}", "--batch", str(pilot.batch), "--epochs", str(plan.epochs),
+             "--train", plan.part, "--held-out", f"{plan.held:g}"]  # fmt: skip
+    if pilot.batch > plan.batch:
+        words += ["--portion", str(plan.batch)]
+    return "python -m llm_validation align " + " ".join(map(shlex.quote, words))
+
+
+def _level(best: Tried, stay: list[Tried], out: list[Tried], accuracy: Mean, what: str) -> Finding:
+    said = f"most accurate: {_name(best)}, {_shown(accuracy)}"
+    others = [run for run in stay if run is not best]
+    if others:
+        said += f"; {_names(others)} cannot be told apart from it on {what}"
+    if out:
+        said += f"; {_names(out)} are less accurate on the same examples"
+    return Finding("accuracy", said, accuracy.value, accuracy.stderr)
+
+
+def _optimum(stay: list[Tried], exists: dict[str, Optimum]) -> Finding:
+    entry = exists[stay[0].method]
+    return _reason(f"their loss has an optimum on these data: {_names(stay)} ({entry.why})", entry.claim)
+
+
+def _levels(stay: list[Tried], exists: dict[str, Optimum]) -> Finding:
+    entry = exists[stay[0].method]
+    return _reason(f"their optimum says where absolute likelihoods end: {_names(stay)} ({entry.why})", "P12")
+
+
+def _kept(stay: list[Tried]) -> Finding:
+    moved = Mean.of(stay[0].chosen)
+    said = (
+        f"held-out chosen did not fall under {_names(stay)} ({moved.value:+.3g} ± {moved.stderr:.2g} nats, the first)"
+    )
+    return _reason(said, "P5")
+
+
+def _nearest(stay: list[Tried]) -> list[Tried]:
+    """Runs that cannot be told from the one of least KL; [] where that leaves all."""
+    least = min(stay, key=lambda run: Mean.of(run.kl).value)
+    near = [run for run in stay if run is least or not _farther(run, least)]
+    return near if len(near) < len(stay) else []
+
+
+def _farther(run: Tried, least: Tried) -> bool:
+    one, other = Mean.of(run.kl), Mean.of(least.kl)
+    error = math.hypot(one.stderr, other.stderr)
+    return bool(error > 0 and norm.sf((one.value - other.value) / error) < CHANCE / 2)
+
+
+def _fell(mean: Mean) -> bool:
+    return mean.value < -SURE * mean.stderr
+
+
+def _reason(text: str, claim: str | None = None) -> Finding:
+    return Finding("reason", text, None, claim=claim)
+
+
+def _name(run: Tried) -> str:
+    return f"{run.method} at rate {run.rate:g}"
+
+
+def _names(runs: Sequence[Tried]) -> str:
+    return ", ".join(map(_name, runs))
+
+
+def _shown(mean: Mean) -> str:
+    return f"{mean.value:.3g} ± {mean.stderr:.2g}"
