@@ -34,6 +34,7 @@ AT_START = {
     "rdro": 2 * np.log(2.0),
     "pro_binary": 0.0,
     "pro_scalar": 0.0,
+    "ipo": 25.0,  # the square of the margin 1/(2·0.1)
     "nlhf": 12.5,  # half the square of the margin (1 − ½)/0.1
 }
 
