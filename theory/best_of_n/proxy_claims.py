@@ -66,7 +66,7 @@ PROXY_CLAIMS: tuple[Claim, ...] = (
         "@aminian2025 (soft Best-of-N); closed forms ours", "equality",
         equal("gaussian", "true reward of the row of best proxy reward, drawn rows", proxy_best_of_n, within=0.02,
               at=grid(n=(4, 64, 512), correlation=(0.3, 0.8)), because="Monte Carlo over samples"),
-        equal("soft", "true reward of soft Best-of-N by the proxy of a table, drawn rows", soft_truth, within=0.02,
-              at=grid(n=(4, 64, 512), temperature=(0.05, 1.0)), because="Monte Carlo over samples"),
+        equal("soft", "true reward of soft Best-of-N by the proxy of a table, drawn rows", soft_truth, within=0.01,
+              at=grid(n=(4, 64, 512), temperature=(0.05, 1.0)), because="200 000 draws of a deviation below 1.5"),
     ),
 )  # fmt: skip

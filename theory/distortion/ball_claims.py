@@ -47,7 +47,7 @@ BALL_CLAIMS: tuple[Claim, ...] = (
                 at=grid(bt_beta=(2.0, 5.0)), relative=1e-9, because=SEARCH),
         equal("mismatch", "distortion where all opponents lie outside the ball, samples of 10¹⁸ users",
               ipo_factor_over, at=grid(method=("ipo", "rlhf"), bt_beta=(1.0, 2.0, 5.0), xi=1.01),
-              measured=("method",), relative=0.01, because="ε = 3e-3 in place of its limit"),
+              measured=("method",), relative=0.01, because="ε = 3e-3 in place of its limit: βε/2 at β = 5"),
         equal("mismatch_limit", "the same in the population limit", ipo_factor, measured=("method",),
               at=grid(method=("ipo", "rlhf"), bt_beta=(5.0, 8.0, 10.0, 12.0)), relative=5e-3,
               because="ξ = 1.001 and ε = 1e-4 in place of their limits"),

@@ -20,7 +20,8 @@ FEW_CLAIMS: tuple[Claim, ...] = (
         "Borda's winner c loses at most L(β) against the best a if and only if the pair law has μ(a) + μ(c) ≥ m*(β); "
         "with uniform pairs always at A = 2, at A = 3 for β ≤ 5.8255, never from A = 4 on.", "ours", "equality",
         equal("threshold", "least μ(a) + μ(c) at which no population of a linear program exceeds L(β)", minimax_mass,
-              at=grid(bt_beta=(1.0, 2.0, 5.0, 10.0, 20.0)), within=0.01, because=PROGRAM),
+              at=grid(bt_beta=(1.0, 2.0, 5.0, 10.0, 20.0)), within=4e-3,
+              because="programs that exceed L(β) by 2e-6 count as equal: 0.0032 of the mass at β = 1"),
         equal("three", "largest β at which the program over three alternatives, uniform pairs, stays at L(β)",
               minimax_beta, at=grid(n_alternatives=3), within=0.05, because=PROGRAM),
         equal("uniform", "worst distortion of Borda with uniform pairs, linear program over clones",
@@ -34,6 +35,7 @@ FEW_CLAIMS: tuple[Claim, ...] = (
         equal("exact", "upper end of the audit's certified interval for x", audit_pair, relative=2e-3,
               at=grid(bt_beta=(2.0, 5.0, 10.0), margin=(0.0, 0.02, 0.1)), because="width of the audit's interval"),
         at_most("coverage", "share of samples at a margin that is just not safe whose bound calls x safe", 0.05,
-                at=grid(bt_beta=(2.0, 5.0), n_comparisons=(200, 2000)), within=0.01, because="a share of samples"),
+                at=grid(bt_beta=(2.0, 5.0), n_comparisons=(200, 2000)), seeds=4,
+                because="a share of samples; the bound is exact, and no room is left"),
     ),
 )  # fmt: skip
