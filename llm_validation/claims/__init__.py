@@ -5,7 +5,7 @@ Where the optimum depends on the measured reference and the drawn data, the run 
 the distance between the trained policy and that optimum: the check then says how large it may be.
 
 >>> [check.name for check in llm_checks("D9")]
-['trained', 'excess', 'mean_tv', 'worst_tv', 'sampled_tv']
+['trained', 'excess', 'mean_tv', 'worst_tv', 'slope', 'untrained_tv', 'sampled_tv']
 >>> round(find_check("D9", "trained").predict({"bt_beta": 5.0}), 4)
 2.5339
 """

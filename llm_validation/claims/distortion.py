@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from llm_validation.claims.settings import INSTANCE_BETAS, INSTANCES, PEOPLE_BETAS, PEOPLE_METHODS
-from llm_validation.claims.targets import PAIRED, SAMPLED, TRAINED, follows, near
+from llm_validation.claims.targets import PAIRED, SAMPLED, TRAINED, near
 from theory.claim import Check, Setting, at_most, equal, greater, grid
 from theory.distortion.factors import borda_factor, linear_factor
 
@@ -70,5 +70,5 @@ DISTORTION: dict[str, tuple[Check, ...]] = {
               at=grid(population="starwars", method=PEOPLE_METHODS, bt_beta=PEOPLE_BETAS),
               measured=("data", "items", "missing", "scale"), because=TRAINED),
     ),
-    "D23": follows(),
+    "D23": near(),
 }  # fmt: skip

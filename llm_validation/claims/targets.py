@@ -21,19 +21,13 @@ TARGET = "the target, written before training"
 NOISE = "a few standard errors of some thousand rows, pooled over seeds"
 
 
-def near(settings: tuple[Setting, ...] = ({},)) -> tuple[Check, Check]:
-    """The trained policy lies within a total variation of its plug-in optimum, on average and at the worst prompt."""
+def near(settings: tuple[Setting, ...] = ({},)) -> tuple[Check, ...]:
+    """The trained policy lies within a total variation of its plug-in optimum, on average and at the worst prompt; and
+    what shows that it could have failed: the slope of its log-ratios, and a model that has learnt nothing."""
     return (
         at_most("mean_tv", "total variation to the plug-in optimum, mean over prompts", MEAN, at=settings,
                 because=TARGET),
         at_most("worst_tv", "the same at the worst prompt", WORST, at=settings, because="likewise"),
-    )  # fmt: skip
-
-
-def follows(settings: tuple[Setting, ...] = ({},)) -> tuple[Check, ...]:
-    """`near`, and what shows that it could have failed: the slope, and a model that has learnt nothing."""
-    return (
-        *near(settings),
         equal("slope", "slope of measured on predicted log π/π_ref, prompts and responses by their mass", 1.0,
               at=settings, within=SLOPE, because=TARGET),
         at_least("untrained_tv", "mean total variation to the plug-in optimum of the reference, not trained", UNTRAINED,

@@ -16,7 +16,7 @@ from llm_validation.catalogue.reference import Reference, conditional, total_var
 from llm_validation.catalogue.train import Trained
 from llm_validation.claims.settings import POOLED_SHARE, RDRO_ALPHA, UNPAIRED
 from llm_validation.runs.comparisons import Situation, dpo_objective
-from llm_validation.runs.run import Run, tv_rows
+from llm_validation.runs.run import Run, law_rows
 from llm_validation.runs.unpaired import UNPAIRED_PROMPTS, Classes, cycle, draw, expectation
 from simulate.rows.measurement import Measurement, measurement
 from theory.bradley_terry import Population, product_pairs
@@ -68,8 +68,9 @@ def ratios(reference: Reference) -> list[Measurement]:
         ("R2", "rdro", rdro, RDRO_ALPHA, None),
         ("R5", "pooled", pooled, RDRO_ALPHA, a),
     ):
-        distance = total_variation(trained.policy, predicted(reference, classes, alpha, fraction))
-        rows += tv_rows(claim, {"method": name}, distance)
+        target = predicted(reference, classes, alpha, fraction)
+        rows += law_rows(claim, {"method": name}, np.exp(reference.log_law), trained.policy, target)
+        distance = total_variation(trained.policy, target)
         if fraction is None:
             rows.append(measurement("R8", "trained", {"method": name}, float(distance[PLACE["far"]])))
     rows += _consistency(reference, classes, ddro, rdro)

@@ -26,6 +26,7 @@ from llm_validation.claims.settings import (
     NLHF_WEIGHTS,
     RLHF_WEIGHTS,
 )
+from llm_validation.claims.targets import near
 from llm_validation.runs.comparisons import (
     Situation,
     boundary_weight,
@@ -39,7 +40,7 @@ from llm_validation.runs.comparisons import (
     with_off,
 )
 from llm_validation.runs.reward_fit import RewardModel, fit_reward_model
-from llm_validation.runs.run import Run, tv_rows
+from llm_validation.runs.run import Run, law_rows
 from simulate.montecarlo import generator
 from simulate.rows.measurement import Measurement, measurement
 from simulate.users import sample_comparisons
@@ -153,7 +154,7 @@ def aligned(reference: Reference) -> list[Measurement]:
         ("D9", "nlhf", nlhf, predicted_nlhf, nash),
     ):
         target = np.stack([predict(s, *law) for s, *law in zip(prompts, reference.log_law, at, strict=True)])
-        rows += tv_rows(claim, {"method": method}, total_variation(trained.policy, target))
+        rows += law_rows(claim, {"method": method}, np.exp(reference.log_law), trained.policy, target)
         rows += _distortion_rows(prompts, trained, target, method)
     rows += _instance_claims(prompts, rlhf, nlhf, model)
     return [*rows, *_clipped(reference, prompts, model, weights), *_dpo(reference, prompts, weights, rlhf)]
@@ -204,7 +205,7 @@ def _clipped(reference: Reference, prompts: list[Situation], model: RewardModel,
     moved = [kl(law, np.exp(ref)) for law, ref in zip(trained.policy, reference.log_law, strict=True)]
     free = [kl(predicted_rlhf(s, reference.log_law[p], weights[p]), np.exp(reference.log_law[p]))
             for p, s in enumerate(prompts)]  # fmt: skip
-    rows = tv_rows("D15", {"method": "rlhf_clipped"}, total_variation(trained.policy, target))
+    rows = law_rows("D15", {"method": "rlhf_clipped"}, np.exp(reference.log_law), trained.policy, target)
     return [*rows, measurement("D15", "trained", {}, float(np.mean(free) - np.mean(moved)))]
 
 
@@ -218,10 +219,9 @@ def _dpo(reference: Reference, prompts: list[Situation], weights: Array, rlhf: T
         policy.dpo(prompts[p].win_rates, prompts[p].pair_weights, None, weights[p],
                    log_reference=np.log(reference.on_catalogue[p])) for p in chosen
     ])  # fmt: skip
-    distance, apart = total_variation(law, target), total_variation(law, conditional(rlhf.policy)[chosen])
+    apart = total_variation(law, conditional(rlhf.policy)[chosen])
     return [
-        measurement("D12", "mean_tv", {"method": "dpo"}, float(distance.mean()), n=len(chosen)),
-        measurement("D12", "worst_tv", {"method": "dpo"}, float(distance.max()), n=len(chosen)),
+        *law_rows("D12", {"method": "dpo"}, part.on_catalogue, law, target),
         measurement("D12", "apart", {}, float(apart.mean()), n=len(chosen)),
         measurement("D12", "dpo_off", {}, float(trained.policy[:, -1].mean()), n=len(chosen)),
     ]
@@ -255,12 +255,16 @@ def sampled(reference: Reference) -> list[Measurement]:
     ]
 
 
+def _near(claim: str) -> tuple[str, ...]:
+    return tuple(f"{claim}.{check.name}" for check in near())
+
+
 RUNS = (
     Run(
         "distortion",
         aligned,
-        ("D3", "D4", "D5", "D8", "D9.trained", "D9.excess", "D9.mean_tv", "D9.worst_tv", "D11", "D12.mean_tv",
-         "D12.worst_tv", "D12.apart", "D13", "D15"),
+        ("D3", "D4", "D5", "D8", "D9.trained", "D9.excess", *_near("D9"), "D11", *_near("D12"), "D12.apart", "D13",
+         "D15"),
         prompts=slice(0, 6),
         also=("D8.reached", "D8.predicted", "D9.reached", "D9.predicted", "D12.dpo_off"),
     ),

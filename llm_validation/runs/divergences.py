@@ -19,7 +19,7 @@ from llm_validation.catalogue.reference import Reference, conditional, total_var
 from llm_validation.catalogue.train import Trained
 from llm_validation.claims.settings import CLAIM_OF_LOSS, FITTED_BETA, FIXED, MINIBATCHED, RDRO_ALPHA, UNPAIRED
 from llm_validation.losses import pairs, unpaired
-from llm_validation.runs.run import Run, tv_rows
+from llm_validation.runs.run import Run, law_rows
 from llm_validation.runs.unpaired import (
     HELD_OUT,
     UNPAIRED_PROMPTS,
@@ -61,8 +61,8 @@ def fitted(reference: Reference, name: str) -> list[Measurement]:
         aligned_policy(name, classes.chosen[p], classes.rejected[p], part.on_catalogue[p], FITTED_BETA[name]).policy
         for p in range(len(PROMPTS))
     ])  # fmt: skip
-    distance = total_variation(conditional(trained.policy), target)
-    return [*rows, *tv_rows("V7", {"name": name, "constant": "fitted"}, distance)]
+    reached = conditional(trained.policy)
+    return [*rows, *law_rows("V7", {"name": name, "constant": "fitted"}, part.on_catalogue, reached, target)]
 
 
 def _kto_support(classes: Classes, trained: Trained) -> Measurement:
@@ -80,7 +80,7 @@ def fixed(reference: Reference, name: str) -> list[Measurement]:
         fixed_constant_optimum(name, *_with_off(classes, p), None, 1.0, log_reference=part.log_law[p]).policy
         for p in range(len(PROMPTS))
     ])  # fmt: skip
-    return tv_rows("V7", {"name": name, "constant": "fixed"}, total_variation(trained.policy, target))
+    return law_rows("V7", {"name": name, "constant": "fixed"}, np.exp(part.log_law), trained.policy, target)
 
 
 def _with_off(classes: Classes, p: int) -> tuple[Array, Array]:
@@ -176,7 +176,7 @@ def _within_prompts(side: Array, P: int, A: int, rng: np.random.Generator) -> Ar
     return np.concatenate([rng.permutation(np.flatnonzero(side // A == p)) for p in range(P)])
 
 
-_TV = ("V7.mean_tv", "V7.worst_tv")
+_TV = ("V7.mean_tv", "V7.worst_tv", "V7.slope", "V7.untrained_tv")
 RUNS = (
     *(Run(f"{name}_fitted", partial(fitted, name=name), prompts=UNPAIRED_PROMPTS,
           at={"name": name, "constant": "fitted"},

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from llm_validation.catalogue.reference import Reference, total_variation
+from llm_validation.catalogue.reference import Reference
 from llm_validation.catalogue.train import Trained
 from llm_validation.claims.settings import (
     BINARY_RUNS,
@@ -29,7 +29,7 @@ from llm_validation.claims.settings import (
     TABLE_SHARE,
 )
 from llm_validation.losses import pairs, parts
-from llm_validation.runs.run import Run
+from llm_validation.runs.run import Run, law_rows
 from simulate.rows.measurement import Measurement, measurement
 from theory.claim import Setting
 from theory.proximal import optimum as proximal
@@ -254,18 +254,15 @@ def _full_objective(reference: Reference) -> Callable[[int, Tensor], Tensor]:
 def _against_optimum(
     reference: Reference, trained: Trained, claim: str, setting: dict[str, str], betas: Sequence[float], alpha: float
 ) -> list[Measurement]:
-    """Mean and worst total variation to PRO's optimum on Y_H."""
-    distances = []
+    """Distance and slope to PRO's optimum on Y_H."""
+    reached, targets, start = [], [], []
     for p in range(N_PROMPTS):
         table = _table(TABLE_KINDS[p] if claim == "P6" else "pairs")
         optimum = table.optimum(reference.log_law[p], alpha, betas[p])
-        target = np.exp(np.append(optimum.log_policy, optimum.hyper_policy))
-        reached = np.exp(_merged(trained.log_policy[p], table.labelled))
-        distances.append(float(total_variation(reached[None], target[None])[0]))
-    return [
-        measurement(claim, "mean_tv", setting, float(np.mean(distances)), n=N_PROMPTS),
-        measurement(claim, "worst_tv", setting, float(np.max(distances)), n=N_PROMPTS),
-    ]
+        targets.append(np.exp(np.append(optimum.log_policy, optimum.hyper_policy)))
+        reached.append(np.exp(_merged(trained.log_policy[p], table.labelled)))
+        start.append(np.exp(_merged(reference.log_law[p], table.labelled)))
+    return law_rows(claim, setting, np.stack(start), np.stack(reached), np.stack(targets))
 
 
 def _order_and_constant(reference: Reference, trained: Trained) -> list[Measurement]:

@@ -84,28 +84,23 @@ class Run:
         return {claim.partition(".")[0] for claim in self.claims}
 
 
-def tv_rows(claim: str, setting: Setting, distance: Array) -> list[Measurement]:
-    """Mean and worst total variation (P,) of trained policies to their predictions."""
-    worst = int(distance.argmax())
-    return [
-        measurement(claim, "mean_tv", setting, float(distance.mean()), n=distance.size),
-        measurement(claim, "worst_tv", setting, float(distance[worst]), n=distance.size, note=f"prompt {worst}"),
-    ]
-
-
 def law_rows(claim: str, setting: Setting, reference: Array, reached: Array, target: Array) -> list[Measurement]:
-    """How near trained laws (P, K) come to their predictions, and whether that could have failed.
+    """How near trained laws (P, K) come to their predictions, and whether that could have failed (`targets.near`).
 
     Total variation on average and at the worst; the slope of measured on predicted log π/π_ref over all prompts and
     responses, each weighted by its mass under reference and prediction; and the total variation of the reference, which
     is what a model would show that had learnt nothing.
     """
-    mass = 0.5 * (reference + target)
-    moved, predicted = (np.log(np.maximum(law, np.finfo(float).tiny) / reference) for law in (reached, target))
-    x, y = (values - (mass * values).sum() / mass.sum() for values in (predicted, moved))
+    distance = total_variation(reached, target)
+    worst = int(distance.argmax())
+    held = (target > 0.0) & (reached > 0.0)
+    mass = 0.5 * (reference + target) * held
+    x, y = (np.log(np.where(held, law, 1.0) / np.where(held, reference, 1.0)) for law in (target, reached))
+    x, y = (values - (mass * values).sum() / mass.sum() for values in (x, y))
     untrained = float(total_variation(reference, target).mean())
     return [
-        *tv_rows(claim, setting, total_variation(reached, target)),
-        measurement(claim, "slope", setting, float((mass * x * y).sum() / (mass * x * x).sum()), n=x.size),
+        measurement(claim, "mean_tv", setting, float(distance.mean()), n=distance.size),
+        measurement(claim, "worst_tv", setting, float(distance[worst]), n=distance.size, note=f"prompt {worst}"),
+        measurement(claim, "slope", setting, float((mass * x * y).sum() / (mass * x * x).sum()), n=int(held.sum())),
         measurement(claim, "untrained_tv", setting, untrained, n=len(target)),
     ]

@@ -102,7 +102,7 @@ BEST_OF_N_CLAIMS: tuple[Claim, ...] = (
                 at=tuple(s for s in SCHEDULES if int(s["n"]) <= 256), because="the closure overstates"),
         equal("process", "mean best reward: early or late revelation, noisy or biased scorers, not Gaussian",
               predict.process_reward, at=grid(process=tuple(EXAMPLES), n=(8, 64), keep=0.5), relative=8e-3,
-              seeds=4, because="320 000 runs of a deviation of at most one tell 0.0046, seven per mille of the smallest"),
+              seeds=4, because="320 000 runs of deviation ≤ 1 tell 0.0046, seven per mille of the smallest"),
         equal("survivors", "share of a decision's survivors (4: of the final rewards) with a score of at most s",
               predict.survivors, at=SURVIVORS, within=3e-3, seeds=5, because="20 000 runs"),
     ),
