@@ -47,10 +47,12 @@ def on_i9(method: str, bt_beta: float, n_alternatives: int, kl_beta: float) -> E
 
 
 def dpo_on_i9(bt_beta: float, n_alternatives: int, kl_beta: float, *, rng: Rng, profile: Profile) -> Estimate:
+    """D11: DPO on I9."""
     return on_i9("dpo", bt_beta, n_alternatives, kl_beta)
 
 
 def ipo_on_i9(bt_beta: float, n_alternatives: int, *, rng: Rng, profile: Profile) -> Estimate:
+    """D11: IPO's loss on I9 with next to no penalty."""
     return on_i9("ipo", bt_beta, n_alternatives, 1e-9)
 
 
