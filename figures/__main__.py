@@ -1,19 +1,23 @@
-"""Draw the figures: PDF and PNG into figures/out.
+"""Draw the figures: PDF and PNG into figures/out, each with its caption beside it.
 
 python -m figures                    all figures, from the rows of profile cpu
 python -m figures D8 d11 correction  those that show these claims (topics too)
 python -m figures --results DIR      rows from another folder (real people's ratings, say)
+python -m figures D4 --format svg --width 3.4 --style FILE   one kind of file, inches, a matplotlib style file
 
 Rows of trained language models, of the same profile and of the GPU runs, are drawn beside those of simulation; a figure
-whose rows do not exist is skipped, and said to be. One figure compares the sizes of model, where two have rows.
+whose rows do not exist is skipped, and said to be. Where nothing of profile cpu has been run, the recorded rows
+are drawn, and said to be. One figure compares the sizes of model, where two have rows.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +26,7 @@ from tqdm import tqdm
 
 from figures import best_of_n, correction, density_ratio, distortion, divergences, proximal, sizes
 from figures.model_points import language_model_rows
-from figures.style import Drawing, look, save
+from figures.style import FORMATS, USUAL, Drawing, caption, look, read_style, save, widen
 from simulate.rows.reach import ROOT
 from simulate.rows.store import read_rows
 from theory.claims import find_claims
@@ -35,6 +39,8 @@ FIGURES = {
 }
 #: So many figures are worth a process of their own.
 MANY = 10
+#: Inches that a figure may be wide.
+WIDTHS = (1.0, 40.0)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -45,15 +51,23 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--results", type=Path, help="folder of rows; simulate/results/PROFILE by default")
     parser.add_argument("--llm-results", type=Path, help="folder of a language model's rows, in place of the recorded")
     parser.add_argument("--out", type=Path, default=ROOT / "figures" / "out")
+    parser.add_argument("--format", help=f"{', '.join(FORMATS)}; {' and '.join(USUAL)} by default")
+    parser.add_argument("--width", help=f"inches, {WIDTHS[0]:g} to {WIDTHS[1]:g}; each figure's own by default")
+    parser.add_argument("--style", type=Path, help="matplotlib style file, over the figures' own look")
     options = parser.parse_args(arguments)
     try:
+        paper = _paper(options.format, options.width, options.style)
         claims = {claim.id for claim in find_claims(options.claims)}
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         print(f"figures: {error}", file=sys.stderr)
         return 2
     folder = options.results or ROOT / "simulate" / "results" / options.profile
     try:
         rows = read_rows(folder)
+        if not rows and options.results is None and options.profile == "cpu":
+            folder = ROOT / "simulate" / "results" / "reference"
+            rows = read_rows(folder)
+            print(f"figures: nothing has been run; drawn from the recorded rows in {folder}", file=sys.stderr)
         options.out.mkdir(parents=True, exist_ok=True)
     except (ValueError, OSError) as error:
         print(f"figures: {error}", file=sys.stderr)
@@ -61,7 +75,12 @@ def main(arguments: list[str] | None = None) -> int:
     if not rows:
         print(f"figures: no rows in {folder}; run python -m simulate first", file=sys.stderr)
         return 2
-    rows += language_model_rows(options.profile, options.llm_results)
+    trained = language_model_rows(options.profile, options.llm_results)
+    if not trained and options.llm_results is None and options.profile == "cpu":
+        recorded = ROOT / "llm_validation" / "results" / "reference"
+        trained = language_model_rows(options.profile, recorded)
+        print(f"figures: no model has been trained; drawn from the recorded rows in {recorded}", file=sys.stderr)
+    rows += trained
     shown = {name: drawing for name, drawing in FIGURES.items() if not claims or claims & set(drawing.claims)}
     found: list[sizes.Size] = []
     if options.llm_results is None:
@@ -69,7 +88,9 @@ def main(arguments: list[str] | None = None) -> int:
         print("".join(f"figures: {message}\n" for message in messages), end="", file=sys.stderr)
     else:  # a folder of one's own is one model, not one of the recorded sizes
         shown = {name: drawing for name, drawing in shown.items() if not drawing.of_sizes}
-    work = (joblib.delayed(_drawn)(name, d, found if d.of_sizes else rows, options.out) for name, d in shown.items())
+    work = (
+        joblib.delayed(_drawn)(name, d, found if d.of_sizes else rows, options.out, paper) for name, d in shown.items()
+    )
     workers = joblib.Parallel(n_jobs=min(os.cpu_count() or 1, 1 + len(shown) // MANY), return_as="generator")
     drawn = list(tqdm(workers(work), total=len(shown), desc="figures", unit="figure"))
     skipped = [name for name, done in zip(shown, drawn, strict=True) if not done]
@@ -81,12 +102,38 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def _drawn(name: str, drawing: Drawing, source: Sequence[Any], out: Path) -> bool:
-    """Draw one figure and save it; False where it has no rows."""
-    with look():
+@dataclass(frozen=True)
+class Paper:
+    """What figures are drawn for: kinds of file, width in inches (None: each figure's own), settings of matplotlib."""
+
+    formats: tuple[str, ...]
+    width: float | None
+    style: dict[str, Any]
+
+
+def _paper(kind: str | None, width: str | None, style: Path | None) -> Paper:
+    """The three options, checked before anything is drawn."""
+    if kind is not None and kind not in FORMATS:
+        raise ValueError(f"--format: {kind!r} is none of {', '.join(FORMATS)}")
+    try:
+        inches = None if width is None else float(width)
+    except ValueError:
+        inches = math.nan
+    if inches is not None and not WIDTHS[0] <= inches <= WIDTHS[1]:
+        raise ValueError(f"--width: {width!r} is no number of inches from {WIDTHS[0]:g} to {WIDTHS[1]:g}")
+    return Paper((kind,) if kind else USUAL, inches, read_style(style) if style else {})
+
+
+def _drawn(name: str, drawing: Drawing, source: Sequence[Any], out: Path, paper: Paper) -> bool:
+    """Draw one figure and save it with its caption; False where it has no rows."""
+    with look(paper.style):
         figure = drawing.draw(source)
         if figure is not None:
-            save(figure, name, out, f"{drawing.draw.__module__.replace('.', '/')}.py")
+            if paper.width is not None:
+                widen(figure, paper.width)
+            save(figure, name, out, f"{drawing.draw.__module__.replace('.', '/')}.py", paper.formats)
+            rows = [row for size in source for row in size.rows.values()] if drawing.of_sizes else source
+            (out / f"{name}.txt").write_text(caption(drawing, rows) + "\n", encoding="utf-8")
     return figure is not None
 
 

@@ -7,7 +7,8 @@ always a line, simulation always a filled point with its 95 % interval, a langua
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -43,6 +44,10 @@ LOOKS: tuple[tuple[str, str | tuple[int, tuple[int, ...]], str], ...] = (
 
 #: Width of a text column and of a page, inches.
 COLUMN, PAGE = 3.4, 7.0
+#: The least width of a panel beside another, inches.
+PANEL = 2.0
+#: Kinds of file, and those that are written unless asked otherwise.
+FORMATS, USUAL = ("pdf", "png", "svg"), ("pdf", "png")
 
 SETTINGS: dict[Any, Any] = {
     "font.family": "serif",
@@ -66,6 +71,9 @@ SETTINGS: dict[Any, Any] = {
     "svg.hashsalt": "figures",
 }
 
+#: A line of a style file and the comment behind it: matplotlib lets a # stand between double quotes.
+COMMENT = re.compile(r'^((?:"[^"]*"|[^"#])*)#.*$')
+
 #: Where a row stands along the axis that is not its value's: an entry of its setting, or a function of the row.
 Place = str | Callable[[Row], float]
 
@@ -82,9 +90,39 @@ class Drawing:
     of_sizes: bool = False
 
 
-def look() -> AbstractContextManager[None]:
-    """The one look, as a context: draw and save inside it; the caller's own matplotlib settings stay as they are."""
-    return plt.rc_context(SETTINGS)
+def look(style: Mapping[str, Any] | None = None) -> AbstractContextManager[None]:
+    """The one look, as a context, a user's `style` over it; the caller's matplotlib settings stay as they are."""
+    return plt.rc_context({**SETTINGS, **(style or {})})
+
+
+def read_style(path: Path) -> dict[str, Any]:
+    """The settings of a matplotlib style file; ValueError names the line that is none, OSError a missing file."""
+    found: dict[str, Any] = {}
+    for number, text in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        name, colon, value = (part.strip() for part in COMMENT.sub(r"\1", text).partition(":"))
+        if name and (not colon or name not in matplotlib.rcParams):
+            raise ValueError(f"{path}, line {number}: {name!r} is no setting of matplotlib")
+        if name:
+            try:
+                found[name] = matplotlib.RcParams({name: value.strip('"')})[name]
+            except ValueError as error:
+                raise ValueError(f"{path}, line {number}: {' '.join(str(error).split())}") from error
+    return found
+
+
+def widen(figure: Figure, width: float) -> None:
+    """Make a figure so many inches wide; panels that would be narrower than `PANEL` go below one another."""
+    axes, (_, height) = figure.axes, figure.get_size_inches()
+    grid = axes[0].get_subplotspec()
+    before = grid.get_gridspec().ncols if grid else 1
+    columns = max(1, min(before, int(width / PANEL)))
+    if columns < before:
+        was, rows = -(-len(axes) // before), -(-len(axes) // columns)
+        places = figure.add_gridspec(rows, columns)
+        for i, ax in enumerate(axes):
+            ax.set_subplotspec(places[i // columns, i % columns])
+        height *= rows / was
+    figure.set_size_inches(width, height)
 
 
 def panels(columns: int = 1, width: float = COLUMN, height: float = 2.6) -> tuple[Figure, list[Axes]]:
@@ -183,15 +221,31 @@ def finish(ax: Axes, xlabel: str, ylabel: str, title: str = "", *, legend: int =
         ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=legend)  # there it hides nothing
 
 
-def save(figure: Figure, name: str, folder: Path, script: str) -> list[Path]:
-    """NAME.pdf and NAME.png in `folder`, the drawing script named in their metadata; the figure is closed."""
+def save(figure: Figure, name: str, folder: Path, script: str, formats: Sequence[str] = USUAL) -> list[Path]:
+    """NAME.pdf, NAME.png… in `folder`, the drawing script named in their metadata; the figure is closed."""
     folder.mkdir(parents=True, exist_ok=True)
-    paths = [folder / f"{name}.pdf", folder / f"{name}.png"]
+    paths = [folder / f"{name}.{kind}" for kind in formats]
     # no dates in the files: the same rows give the same bytes
-    figure.savefig(paths[0], metadata={"Title": name, "Creator": script, "CreationDate": None})
-    figure.savefig(paths[1], metadata={"Title": name, "Software": script})
+    metadata: dict[str, dict[str, Any]] = {
+        "pdf": {"Title": name, "Creator": script, "CreationDate": None},
+        "png": {"Title": name, "Software": script},
+        "svg": {"Title": name, "Creator": script, "Date": None},
+    }
+    for kind, path in zip(formats, paths, strict=True):
+        figure.savefig(path, metadata=metadata[kind])
     plt.close(figure)
     return paths
+
+
+def caption(drawing: Drawing, rows: Sequence[Row]) -> str:
+    """What a figure shows, as its function's first line says, and the seeds and sizes of its claims' rows."""
+    said = (drawing.draw.__doc__ or "").splitlines()[0].partition("; None ")[0].rstrip(".")
+    mine = [row for row in rows if row.claim in drawing.claims]
+    if not mine:
+        return f"{said}. Claims {', '.join(drawing.claims)}; no rows."
+    seeds, sizes = sorted({row.seed for row in mine}), [row.n for row in mine]
+    drawn = f"{min(sizes)}" if min(sizes) == max(sizes) else f"{min(sizes)} to {max(sizes)}"
+    return f"{said}. Rows of {', '.join(drawing.claims)}: seeds {', '.join(map(str, seeds))}; n = {drawn} a row."
 
 
 def select(rows: Sequence[Row], claim: str, check: str, **setting: float | str) -> list[Row]:
