@@ -25,10 +25,10 @@ import joblib
 from tqdm import tqdm
 
 from figures import best_of_n, correction, density_ratio, distortion, divergences, proximal, sizes
-from figures.model_points import language_model_rows
+from figures.model_points import language_model_rows, model_of
 from figures.style import FORMATS, USUAL, Drawing, caption, look, read_style, save, widen
 from simulate.rows.reach import ROOT
-from simulate.rows.store import read_rows
+from simulate.rows.store import Row, read_rows
 from theory.claims import find_claims
 
 #: Every figure: those of each topic, and the comparison of sizes.
@@ -45,16 +45,7 @@ WIDTHS = (1.0, 40.0)
 
 def main(arguments: list[str] | None = None) -> int:
     """Command line; exit status 2 for an unknown claim or a folder without rows."""
-    parser = argparse.ArgumentParser(prog="python -m figures", description="Draw the figures.")
-    parser.add_argument("claims", nargs="*", metavar="CLAIM", help="draw only what shows these: ids or topics")
-    parser.add_argument("--profile", choices=("smoke", "cpu", "gpu"), default="cpu")
-    parser.add_argument("--results", type=Path, help="folder of rows; simulate/results/PROFILE by default")
-    parser.add_argument("--llm-results", type=Path, help="folder of a language model's rows, in place of the recorded")
-    parser.add_argument("--out", type=Path, default=ROOT / "figures" / "out")
-    parser.add_argument("--format", help=f"{', '.join(FORMATS)}; {' and '.join(USUAL)} by default")
-    parser.add_argument("--width", help=f"inches, {WIDTHS[0]:g} to {WIDTHS[1]:g}; each figure's own by default")
-    parser.add_argument("--style", type=Path, help="matplotlib style file, over the figures' own look")
-    options = parser.parse_args(arguments)
+    options = _parser().parse_args(arguments)
     try:
         paper = _paper(options.format, options.width, options.style)
         claims = {claim.id for claim in find_claims(options.claims)}
@@ -75,12 +66,7 @@ def main(arguments: list[str] | None = None) -> int:
     if not rows:
         print(f"figures: no rows in {folder}; run python -m simulate first", file=sys.stderr)
         return 2
-    trained = language_model_rows(options.profile, options.llm_results)
-    if not trained and options.llm_results is None and options.profile == "cpu":
-        recorded = ROOT / "llm_validation" / "results" / "reference"
-        trained = language_model_rows(options.profile, recorded)
-        print(f"figures: no model has been trained; drawn from the recorded rows in {recorded}", file=sys.stderr)
-    rows += trained
+    rows += _trained(options.profile, options.llm_results)
     shown = {name: drawing for name, drawing in FIGURES.items() if not claims or claims & set(drawing.claims)}
     found: list[sizes.Size] = []
     if options.llm_results is None:
@@ -100,6 +86,30 @@ def main(arguments: list[str] | None = None) -> int:
         if names:
             print(f"skipped, {reason}: {', '.join(names)}")
     return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    """The options."""
+    parser = argparse.ArgumentParser(prog="python -m figures", description="Draw the figures.")
+    parser.add_argument("claims", nargs="*", metavar="CLAIM", help="draw only what shows these: ids or topics")
+    parser.add_argument("--profile", choices=("smoke", "cpu", "gpu"), default="cpu")
+    parser.add_argument("--results", type=Path, help="folder of rows; simulate/results/PROFILE by default")
+    parser.add_argument("--llm-results", type=Path, help="folder of a language model's rows, in place of the recorded")
+    parser.add_argument("--out", type=Path, default=ROOT / "figures" / "out")
+    parser.add_argument("--format", help=f"{', '.join(FORMATS)}; {' and '.join(USUAL)} by default")
+    parser.add_argument("--width", help=f"inches, {WIDTHS[0]:g} to {WIDTHS[1]:g}; each figure's own by default")
+    parser.add_argument("--style", type=Path, help="matplotlib style file, over the figures' own look")
+    return parser
+
+
+def _trained(profile: str, folder: Path | None) -> list[Row]:
+    """Rows of trained models; the recorded ones, said to be, where profile cpu has trained none."""
+    rows = language_model_rows(profile, folder)
+    if folder is None and profile == "cpu" and not any(model_of(row) == "llm" for row in rows):
+        recorded = ROOT / "llm_validation" / "results" / "reference"
+        rows += language_model_rows(profile, recorded)
+        print(f"figures: no model has been trained; drawn from the recorded rows in {recorded}", file=sys.stderr)
+    return rows
 
 
 @dataclass(frozen=True)
