@@ -4,6 +4,7 @@
     sizes         does a prediction hold better or worse as the model grows?
     model_points  rows of trained models, pooled over seeds
     style         looks, axes, and how a row becomes a point
+    layout        where panels, legends and text stand, at any width
 
 Examples
 --------

@@ -26,7 +26,7 @@ from tqdm import tqdm
 
 from figures import best_of_n, correction, density_ratio, distortion, divergences, proximal, sizes
 from figures.model_points import language_model_rows, model_of
-from figures.style import FORMATS, USUAL, Drawing, caption, look, read_style, save, widen
+from figures.style import FORMATS, USUAL, Drawing, caption, look, read_style, save
 from simulate.rows.reach import ROOT
 from simulate.rows.store import Row, read_rows
 from theory.claims import find_claims
@@ -40,7 +40,7 @@ FIGURES = {
 #: So many figures are worth a process of their own.
 MANY = 10
 #: Inches that a figure may be wide.
-WIDTHS = (1.0, 40.0)
+WIDTHS = (2.5, 40.0)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -139,11 +139,9 @@ def _drawn(name: str, drawing: Drawing, source: Sequence[Any], out: Path, paper:
     with look(paper.style):
         figure = drawing.draw(source)
         if figure is not None:
-            if paper.width is not None:
-                widen(figure, paper.width)
-            save(figure, name, out, f"{drawing.draw.__module__.replace('.', '/')}.py", paper.formats)
+            save(figure, name, out, f"{drawing.draw.__module__.replace('.', '/')}.py", paper.formats, paper.width)
             rows = [row for size in source for row in size.rows.values()] if drawing.of_sizes else source
-            (out / f"{name}.txt").write_text(caption(drawing, rows) + "\n", encoding="utf-8")
+            (out / f"{name}.txt").write_text(caption(drawing, figure, rows) + "\n", encoding="utf-8")
     return figure is not None
 
 

@@ -7,13 +7,14 @@ own texts, and lines join predictions that were made from the model's reward law
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cache
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from figures.model_points import in_a_row, mark, of_models, pooled
-from figures.style import BLACK, GREY, PAGE, Drawing, entry, finish, line, panels, points, select
+from figures.style import BLACK, GREY, Drawing, entry, finish, line, panels, points, select
 from llm_validation.recorded import MODELS
 from simulate.rows.store import Row
 from theory.best_of_n import cost, order_statistics, processes, rejection, schedule
@@ -25,6 +26,18 @@ from theory.best_of_n.proxy_claims import gamma_survival, soft_truth
 KEEP, LENGTH, BUDGET = float(FULL["keep"]), int(FULL["length"]), int(FULL["budget"])
 
 
+@cache
+def _speedup(n: int, area: float) -> float:
+    """Of keeping a half while the budget is full."""
+    return profile_speedup(n, area, KEEP, LENGTH, BUDGET)
+
+
+@cache
+def _reward(n: int, area: float) -> float:
+    return profile_reward(n, area, KEEP, LENGTH, BUDGET)
+
+
+@cache
 def _information(n: int, area: float) -> tuple[float, float]:
     """n^{1−v} rows at the times at which keeping a half would fill the budget: mean reward, and responses spent."""
     times = full_times(n, KEEP, LENGTH, BUDGET)
@@ -41,33 +54,35 @@ def _information_speedup(n: int, area: float) -> float:
 
 def speedup_phases(rows: Sequence[Row]) -> Figure:
     """Speed-up against what a partial response reveals: two schedules, and the phase diagram of keeping a half."""
-    figure, (left, right) = panels(2, PAGE, 3.9)
-    areas = np.linspace(0.15, 0.95, 13)
+    figure, (left, right) = panels(2)
+    areas = np.linspace(0.15, 0.95, 9)
     for look, n in enumerate((64, 256, 1024)):
-        fixed = [profile_speedup(n, float(area), KEEP, LENGTH, BUDGET) for area in areas]
+        fixed = [_speedup(n, float(area)) for area in areas]
         line(left, look, areas, fixed, rf"keep $\frac{{1}}{{2}}$, $n = {n}$")
         points(left, look, select(rows, "B6", "speedup", n=n), "area")
     points(left, 2, select(rows, "B6", "area"), "target", across=True)  # the inverse question
     line(left, 5, areas, lambda area: _information_speedup(256, area), "keep $n^{1-v}$, $n = 256$")
     left.axhline(1.0, color=GREY, linewidth=0.8)
-    finish(left, r"area $\int_0^1 v$ under the explained variance", "speed-up at equal reward", legend=2, log="y")
+    finish(left, r"area $\int_0^1 v$ under the explained variance", "speed-up at equal reward", log="y")
 
     sizes = 2 ** np.arange(3, 11)
     areas = areas[::2]
-    table = [[profile_speedup(int(n), float(area), KEEP, LENGTH, BUDGET) for area in areas] for n in sizes]
+    table = [[_speedup(int(n), float(area)) for area in areas] for n in sizes]
+    right.set_yscale("log", base=2)
     levels = [0.5, 1, 2, 4, 8, 16, 32, 64]
     shades = right.contourf(areas, sizes, table, [0.0, *levels, 128], cmap="Greys", norm="symlog", alpha=0.6)
     lines = right.contour(areas, sizes, table, levels, colors=BLACK, linewidths=0.8)
-    right.clabel(lines, fmt="%g")
+    right.clabel(lines, levels[:-1], fmt="%g")  # the last lies in a corner
     shades.set_rasterized(True)
-    right.set_yscale("log", base=2)
-    finish(right, r"area $\int_0^1 v$", "rows $n$", r"speed-up, keep $\frac{1}{2}$, budget of two responses", legend=0)
+    finish(
+        right, r"area $\int_0^1 v$", "rows $n$", r"speed-up, keep $\frac{1}{2}$, budget of two responses", legend=False
+    )
     return figure
 
 
 def survivor_laws(rows: Sequence[Row]) -> Figure:
     """Left: law of the survivors' scores, decision by decision. Right: mean best reward for few rows."""
-    figure, (left, right) = panels(2, PAGE, 3.6)
+    figure, (left, right) = panels(2)
     v = vector(SCHEDULES[0]["v"])
     process = processes.gaussian_process(v)
     counts = survivor_counts(int(SCHEDULES[0]["n"]), keep_of(SCHEDULES[0]["keep"]), v.size)
@@ -79,7 +94,7 @@ def survivor_laws(rows: Sequence[Row]) -> Figure:
         points(left, look, select(rows, "B4", "survivors", decision=look + 1), "score")
     left.set_xlim(-0.5, 3.5)
     words = ", ".join(f"{x:g}" for x in v)
-    finish(left, "score", "share at most", f"$n = {counts[0]}$, $v = ({words})$, half kept", legend=2)
+    finish(left, "score", "share at most", f"$n = {counts[0]}$, $v = ({words})$, half kept")
 
     sizes = np.unique(np.geomspace(2, 128, 25).astype(int))
     line(right, 0, sizes, lambda n: rejection.speculative_reward(n, v, KEEP), "exact law")
@@ -90,23 +105,23 @@ def survivor_laws(rows: Sequence[Row]) -> Figure:
     few = [row for row in select(rows, "B3", "normal") if entry("n")(row) <= 128]
     points(right, 7, few, "n", "Best-of-N, simulated")
     right.set_xscale("log", base=2)
-    finish(right, "rows $n$", "mean best reward", "the same schedule for few rows", legend=2)
+    finish(right, "rows $n$", "mean best reward", "the same schedule for few rows")
     return figure
 
 
 def reward_against_compute(rows: Sequence[Row]) -> Figure:
     """Mean best reward against generated tokens, in responses: Best-of-N and Speculative Rejection."""
-    figure, (ax,) = panels(height=3.4)
+    figure, (ax,) = panels()
     line(ax, 0, np.geomspace(1.0, 1100.0, 60), order_statistics.expected_max, "Best-of-N")
     points(ax, 0, select(rows, "B3", "normal"), "n")
     sizes = [2**k for k in range(2, 11)]
     spent = [_responses(n) for n in sizes]
     for look, (area, name) in enumerate(((0.8, "early-revealing"), (0.3, "late-revealing")), start=1):
-        line(ax, look, spent, [profile_reward(n, area, KEEP, LENGTH, BUDGET) for n in sizes], f"keep half, {name}")
+        line(ax, look, spent, [_reward(n, area) for n in sizes], f"keep half, {name}")
         points(ax, look, select(rows, "B6", "reward", area=area), lambda row: _responses(int(entry("n")(row))))
         rewards, responses = zip(*(_information(n, area) for n in sizes), strict=True)
         line(ax, look + 2, responses, rewards, f"keep $n^{{1-v}}$, {name}")
-    finish(ax, "generated tokens, in responses", "mean best reward", legend=2, log="x")
+    finish(ax, "generated tokens, in responses", "mean best reward", log="x")
     return figure
 
 
@@ -169,17 +184,17 @@ def best_of_n_on_models(rows: Sequence[Row]) -> Figure | None:
     mine = of_models(rows, ON_MODELS)
     costs = {"tokens": "tokens generated", "seconds": "seconds", "peak": "cached tokens at most"}
     draws = (*(reward_against(cost, label) for cost, label in costs.items()), information, errors)
-    return in_a_row(mine, draws, 3.0, PAGE * 1.6) if select(mine, "B10", "reward") else None
+    return in_a_row(mine, draws) if select(mine, "B10", "reward") else None
 
 
 def proxies_and_tails(rows: Sequence[Row]) -> Figure:
     """The true reward of soft Best-of-N by a proxy that is wrong at its top; whether free rejections keep the best."""
-    figure, (left, right) = panels(2, PAGE, 2.8)
+    figure, (left, right) = panels(2)
     sizes = np.unique(np.geomspace(1, 1024, 40).astype(int))
     for look, temperature in enumerate((0.05, 1.0)):
         line(left, look, sizes, lambda n, t=temperature: soft_truth(int(n), t), rf"theory, $T = {temperature:g}$")
         points(left, look, select(rows, "B12", "soft", temperature=temperature), "n", rf"drawn, $T = {temperature:g}$")
-    finish(left, "$N$", "true reward", "a proxy that is wrong at its top", legend=2, log="x")
+    finish(left, "$N$", "true reward", "a proxy that is wrong at its top", log="x")
     shares = np.linspace(0.02, 0.98, 97)
     for look, v in enumerate((0.3, 0.55)):
         line(right, look, shares, lambda a, v=v: gamma_survival(v, a, 2.0), rf"Gamma, $v = {v:g}$")
@@ -187,7 +202,7 @@ def proxies_and_tails(rows: Sequence[Row]) -> Figure:
         line(right, look + 2, shares, [v] * shares.size, rf"regular, $v = {v:g}$")
         points(right, look + 2, select(rows, "B11", "regular", v=v), "a")
     line(right, 4, [0.0, 0.3, 0.3, 1.0], [1.0, 1.0, 0.0, 0.0], "Gaussian, $v = 0.3$")
-    finish(right, "$a$: kept are $N^{1-a}$ of $N$", "chance that the best survives", "free rejections", legend=2)
+    finish(right, "$a$: kept are $N^{1-a}$ of $N$", "chance that the best survives", "free rejections")
     return figure
 
 

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from figures.model_points import at, in_a_row, mark, of_models, pooled
-from figures.style import BLACK, GREY, PAGE, Drawing, categories, dots, entry, finish, line, panels, points, select
+from figures.style import BLACK, GREY, Drawing, categories, dots, entry, finish, line, panels, points, select
 from llm_validation.claims.settings import UPSTREAMS
 from llm_validation.recorded import MODELS
 from simulate.rows.store import Row
@@ -25,7 +25,7 @@ Habit = Literal["favourite", "step"]
 
 def rounds(rows: Sequence[Row]) -> Figure:
     """Utility after k rounds, and its distance from the limit: straight lines of slope log|λ₂|."""
-    figure, (left, right) = panels(2, PAGE, 3.2)
+    figure, (left, right) = panels(2)
     k = np.arange(17)
     for look, name in enumerate(SHOWN):
         r = examples.ROUNDS[name]
@@ -37,15 +37,15 @@ def rounds(rows: Sequence[Row]) -> Figure:
         points(left, look, mine, "k")
         line(right, look, k, np.abs(predicted - limit), rf"{name}, $|\lambda_2| = {rate:.3g}$")
         dots(right, look, [(entry("k")(row), abs(row.estimate - limit)) for row in mine])
-    finish(left, "rounds of correction $k$", r"utility $u(\pi K^k)$", legend=4)
-    finish(right, "rounds of correction $k$", "distance from the limit", legend=2, log="y")
+    finish(left, "rounds of correction $k$", r"utility $u(\pi K^k)$")
+    finish(right, "rounds of correction $k$", "distance from the limit", log="y")
     right.set_ylim(1e-5, 2.0)
     return figure
 
 
 def floors(rows: Sequence[Row]) -> Figure:
     """What SFT and the Aligner can reach on the same corrections, against the edit rate."""
-    figure, (ax,) = panels(height=3.2)
+    figure, (ax,) = panels()
     rates = np.linspace(0.001, 0.75, 150)
     floors_at = [examples.edit_floors(float(rate)) for rate in rates]
     curves = (
@@ -62,7 +62,7 @@ def floors(rows: Sequence[Row]) -> Figure:
 
 def gains(rows: Sequence[Row]) -> Figure:
     """Predicted against estimated gain on upstream policies, and the gain against how good they are already."""
-    figure, (left, right) = panels(2, PAGE, 3.2)
+    figure, (left, right) = panels(2)
     predicted = {
         name: composition.gain(policy, examples.CORRECTOR, examples.UTILITIES)
         for name, policy in examples.UPSTREAM.items()
@@ -77,21 +77,21 @@ def gains(rows: Sequence[Row]) -> Figure:
         right.annotate(name, (utility, predicted[name]), (4, 4), textcoords="offset points")
     for ax in (left, right):
         ax.axhline(0.0, color=GREY, linewidth=0.6)
-    finish(left, "predicted gain", "estimated gain", "one corrector, six upstream policies", legend=0)
-    finish(right, r"utility of the upstream policy $u(\pi)$", "estimated gain", "better ones gain less", legend=0)
+    finish(left, "predicted gain", "estimated gain", "one corrector, six upstream policies", legend=False)
+    finish(right, r"utility of the upstream policy $u(\pi)$", "estimated gain", "better ones gain less", legend=False)
     return figure
 
 
 def copying(rows: Sequence[Row]) -> Figure:
     """Unchanged answers against the share of identity pairs, and how a warm-up is forgotten."""
-    figure, (left, right) = panels(2, PAGE, 3.2)
+    figure, (left, right) = panels(2)
     shares = np.linspace(0.0, 0.95, 60)
     pairs = [(laws, upstream) for laws in examples.IDENTITY_LAWS for upstream in ("weak", "expert")]
     for look, (laws, upstream) in enumerate(pairs):
         curve = [predictions.unchanged(float(q), laws, upstream) for q in shares]
         line(left, look, shares, curve, f"{upstream} upstream, {laws} laws")
         points(left, look, select(rows, "A5", "unchanged", laws=laws, upstream=upstream), "share")
-    finish(left, "share of identity pairs $q$", "unchanged answers", "joint training", legend=2)
+    finish(left, "share of identity pairs $q$", "unchanged answers", "joint training")
     times = np.geomspace(0.3, 300.0, 120)
     for look, copy in enumerate((0.3, 0.0)):
         left_over = copying_left(copy, examples.N_EDITS, examples.WARM_UP, times)
@@ -99,13 +99,13 @@ def copying(rows: Sequence[Row]) -> Figure:
         forgotten = select(rows, "A5", "forgotten", copy=copy)
         points(right, look, [row for row in forgotten if entry("time")(row) > 0], "time")
     title = "after a warm-up on identity pairs"
-    finish(right, "time on corrections alone", "probability of copying", title, legend=2, log="x")
+    finish(right, "time on corrections alone", "probability of copying", title, log="x")
     return figure
 
 
 def bootstrapping(rows: Sequence[Row]) -> Figure:
     """Where DPO ends on the pairs of a reversible corrector, against its weight; one round and all rounds beside it."""
-    figure, (ax,) = panels(height=3.2)
+    figure, (ax,) = panels()
     p = examples.PAIRS["reversible"]
     ends = {
         r"upstream $\pi$": p.policy,
@@ -118,13 +118,13 @@ def bootstrapping(rows: Sequence[Row]) -> Figure:
     dpo = lambda beta: bootstrap.dpo_limit(p.policy, p.kernel, beta)[0]
     line(ax, 0, weights, dpo, r"DPO: $\pi^{1-1/\beta}\nu^{1/\beta}$")
     points(ax, 0, select(rows, "A6", "dpo", pairs="reversible", answer=0), "kl_beta", "DPO, trained")
-    finish(ax, r"DPO's weight $\beta$", "probability of the first answer", legend=2)
+    finish(ax, r"DPO's weight $\beta$", "probability of the first answer")
     return figure
 
 
 def users(rows: Sequence[Row]) -> Figure:
     """Distortion by who corrects, with its suprema; and small edits against favourites on a line."""
-    figure, (left, right) = panels(2, PAGE, 3.4)
+    figure, (left, right) = panels(2)
     shares, uniform = np.linspace(0.015, 0.95, 200), np.full(4, 0.25)
     minority = shares[shares <= 0.5]
     habits: tuple[Habit, ...] = get_args(Habit)
@@ -134,7 +134,7 @@ def users(rows: Sequence[Row]) -> Figure:
         line(left, look + 2, minority, worst, f"{habit}, supremum")
         points(left, look, select(rows, "A7", "who", habit=habit), "minority")
     label = "share of the corrections that the minority makes"
-    finish(left, label, "distortion", "a minority with much at stake", legend=2, log="y")
+    finish(left, label, "distortion", "a minority with much at stake", log="y")
 
     edits = select(rows, "A7", "edits")
     n_answers = int(entry("n_answers")(edits[0])) if edits else 9
@@ -179,7 +179,7 @@ def trained_gains(ax: Axes, rows: Sequence[Row]) -> None:
                 mark(ax, look, sampled, at(predicted.estimate), upstream)
     if ends:
         ax.plot([min(ends), max(ends)], [min(ends), max(ends)], color=BLACK, linewidth=0.8)
-    finish(ax, "predicted gain", "sampled gain of mean utility", "unseen upstream models", legend=2)
+    finish(ax, "predicted gain", "sampled gain of mean utility", "unseen upstream models")
 
 
 def trained_rounds(ax: Axes, rows: Sequence[Row]) -> None:
@@ -208,7 +208,7 @@ def correction_on_models(rows: Sequence[Row]) -> Figure | None:
     """Losses at their floors, gains on unseen upstream models, rounds, and bootstrapping by pairs."""
     mine = of_models(rows, ON_MODELS)
     draws = (trained_floors, trained_gains, trained_rounds, trained_pairs)
-    return in_a_row(mine, draws, 3.0, PAGE * 1.3) if select(mine, "A1", "loss") else None
+    return in_a_row(mine, draws) if select(mine, "A1", "loss") else None
 
 
 #: name of the file → what draws it, and the claims it shows

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from figures.model_points import at, in_a_row, mark, of_models, targets
-from figures.style import BLACK, GREY, LOOKS, PAGE, Drawing, categories, dots, finish, line, panels, points, select
+from figures.style import BLACK, GREY, LOOKS, Drawing, categories, dots, finish, line, panels, points, select
 from llm_validation.claims.settings import RDRO_ALPHA
 from simulate.rows.store import Row
 from theory.density_ratio import predictions as predict
@@ -25,14 +25,14 @@ METHODS = ("ddro", "rdro")
 
 def variance_and_cap(rows: Sequence[Row]) -> Figure:
     """Variance of the estimated ratio as p⁻ → 0, and the largest ratio against α, DDRO beside RDRO."""
-    figure, (left, right) = panels(2, PAGE, 3.2)
+    figure, (left, right) = panels(2)
     rejected = np.geomspace(3e-6, 0.6, 200)
     for look, alpha in enumerate((0.0, 0.1, 0.3)):
         variances = [ratio_variance([0.4, 0.6], [q, 1.0 - q], 1, 1, alpha)[0] for q in rejected]
         line(left, look, rejected, variances, "DDRO" if alpha == 0 else rf"RDRO, $\alpha = {alpha:g}$")
         points(left, look, select(rows, "R6", "rare", alpha=alpha), "rejected")
     label = r"$n\,\mathrm{Var}\,\hat\rho(y)$"
-    finish(left, r"$p^-(y)$, at $p^+(y) = 0.4$", label, "variance of the ratio", legend=3, log="xy")
+    finish(left, r"$p^-(y)$, at $p^+(y) = 0.4$", label, "variance of the ratio", log="xy")
 
     alphas = np.linspace(0.08, 0.95, 100)
     line(right, 1, alphas, lambda a: math.exp(log_ratio_cap(a)), r"cap $1/\alpha$ of RDRO")
@@ -41,13 +41,13 @@ def variance_and_cap(rows: Sequence[Row]) -> Figure:
         line(right, look, alphas, ratios, rf"RDRO, $p^+/p^- = {0.4 / q:g}$")
         right.axhline(0.4 / q, color=LOOKS[look][0], linewidth=0.8, alpha=0.6)
     points(right, 1, select(rows, "R2", "cap"), "alpha", "largest found")
-    finish(right, r"$\alpha$", r"$\rho(y)$ (horizontal: DDRO)", "largest ratio", legend=2, log="y")
+    finish(right, r"$\alpha$", r"$\rho(y)$ (horizontal: DDRO)", "largest ratio", log="y")
     return figure
 
 
 def drift_and_cap(rows: Sequence[Row]) -> Figure:
     """Log-ratio of a never rejected response over training time: free, and of a normalised policy."""
-    figure, (left, right) = panels(2, PAGE, 3.2)
+    figure, (left, right) = panels(2)
     times = np.geomspace(0.5, 2e5, 200)
     for look, method in enumerate(METHODS):
         for dash, rejected in enumerate((0.0, 0.02)):
@@ -56,7 +56,7 @@ def drift_and_cap(rows: Sequence[Row]) -> Figure:
             points(left, 2 * look + dash, select(rows, "R4", "flow", method=method, rejected=rejected), "time")
     left.axhline(log_ratio_cap(0.3), color=GREY, linewidth=0.8)
     title = r"free; horizontal: $\log(1/\alpha)$"
-    finish(left, "time (1 / learning rate)", r"$\log\rho(y)$", title, legend=2, log="x")
+    finish(left, "time (1 / learning rate)", r"$\log\rho(y)$", title, log="x")
 
     times = np.geomspace(0.5, 300.0, 80)
     for look, (table, label) in enumerate((("partly_apart", "four responses"), ("opposite", "two responses"))):
@@ -74,7 +74,7 @@ def drift_and_cap(rows: Sequence[Row]) -> Figure:
 
 def pooled_bias(rows: Sequence[Row]) -> Figure:
     """What averaging a batch does: the policy's distance from p⁺ over α and the chosen fraction, and the ratio."""
-    figure, (left, right) = panels(2, PAGE, 3.2)
+    figure, (left, right) = panels(2)
     fractions = np.linspace(0.1, 0.9, 81)
     for look, alpha in enumerate((0.2, 0.3, 0.5, 0.7)):
         curve = [predict.pooled_distance("six", alpha, float(a)) for a in fractions]
@@ -82,20 +82,20 @@ def pooled_bias(rows: Sequence[Row]) -> Figure:
         points(left, look, select(rows, "R5", "policy", alpha=alpha), "chosen_fraction")
     left.axvline(0.5, color=GREY, linewidth=0.8)
     left.set_ylim(bottom=0.0)
-    finish(left, "share $a$ of chosen examples", TO_PLUS, r"pooled RDRO from $p_\alpha$", legend=4)
+    finish(left, "share $a$ of chosen examples", TO_PLUS, r"pooled RDRO from $p_\alpha$")
 
     alphas, (p, q) = np.linspace(0.05, 0.95, 120), (np.array([0.5, 0.5]), np.array([0.2, 0.8]))
     line(right, 0, alphas, lambda a: relative_ratio(p, q, a)[0], r"class means: $p^+/p_\alpha$")
     line(right, 1, alphas, lambda a: pooled_ratio(p, q, a, a)[0], r"pooled, $a = \alpha$")
     for look, reduction in enumerate(("class_mean", "pooled")):
         points(right, look, select(rows, "R5", "ratio", reduction=reduction), "alpha")
-    finish(right, r"$\alpha$", r"$\rho(y)$", r"ratio at $p^+ = .5$, $p^- = .2$", legend=2)
+    finish(right, r"$\alpha$", r"$\rho(y)$", r"ratio at $p^+ = .5$, $p^- = .2$")
     return figure
 
 
 def distance_constants(rows: Sequence[Row]) -> Figure:
     """√n·E TV(π̂, p⁺): SFT, DDRO and RDRO with their references known exactly, and the bound of that knowledge."""
-    figure, axes = panels(2, PAGE, 3.2)
+    figure, axes = panels(2)
     alphas = np.linspace(0.03, 0.8, 78)
     free, trained = predict.free_distance, predict.trained_distance
     for ax, table in zip(axes, ("three", "rare"), strict=True):
@@ -108,27 +108,27 @@ def distance_constants(rows: Sequence[Row]) -> Figure:
             points(ax, 3, select(rows, "R7", "trained", method="rdro"), "alpha")
             points(ax, 4, select(rows, "R7", "trained", method="mle"), "alpha")
         ax.set_ylim(bottom=0.0)
-        finish(ax, r"$\alpha$", r"$\sqrt{n}\;\mathrm{E\,TV}(\hat\pi, p^+)$", f"table “{table}”", legend=2)
+        finish(ax, r"$\alpha$", r"$\sqrt{n}\;\mathrm{E\,TV}(\hat\pi, p^+)$", f"table “{table}”")
     return figure
 
 
 def limits_of_methods(rows: Sequence[Row]) -> Figure:
     """Distance from the winners' law of what each method converges to, per kind of preference."""
-    figure, axes = panels(len(PREFERENCES), PAGE, 2.2)
+    figure, axes = panels(len(PREFERENCES))
     for ax, preferences in zip(axes, PREFERENCES, strict=True):
         for position, method in enumerate(LIMITS):
             value = predict.distance_of_limit(preferences, method)
             ax.plot([0.0, value], [-position, -position], color=BLACK, linewidth=1.2)
             mine = select(rows, "R3", "limit", preferences=preferences, method=method)
             dots(ax, 1, [(row.estimate, -position) for row in mine])
-        categories(ax, [method.upper() if ax is axes[0] else "" for method in LIMITS])
-        finish(ax, TO_PLUS, "", preferences.replace("_", " "), legend=0)
+        categories(ax, [method.upper() for method in LIMITS])
+        finish(ax, TO_PLUS, "", preferences.replace("_", " "), legend=False)
     return figure
 
 
 def other_references(rows: Sequence[Row]) -> Figure:
     """Where DDRO, RDRO and their Bregman members end from the reference share·p⁺ + (1−share)·p⁻."""
-    figure, axes = panels(2, PAGE, 3.2)
+    figure, axes = panels(2)
     shares = np.linspace(0.0, 0.95, 77)
     titles = {"ddro": "DDRO", "rdro": r"RDRO, $\alpha = 0.3$"}
     for ax, (method, title) in zip(axes, titles.items(), strict=True):
@@ -138,7 +138,7 @@ def other_references(rows: Sequence[Row]) -> Figure:
             )
             points(ax, look, select(rows, "R8", "distance", method=method, member=member, table="six"), "share")
         ax.set_ylim(bottom=0.0)
-        finish(ax, r"share of $p^+$ in the reference", TO_PLUS, title, legend=3)
+        finish(ax, r"share of $p^+$ in the reference", TO_PLUS, title)
     return figure
 
 
@@ -187,19 +187,19 @@ def biases(ax: Axes, rows: Sequence[Row]) -> None:
 
 def ratios_on_models(rows: Sequence[Row]) -> Figure | None:
     """The cap of RDRO, distances of policies, and the biases that theory predicts."""
-    return in_a_row(of_models(rows, ON_MODELS), (never_rejected, distances, biases), 3.6)
+    return in_a_row(of_models(rows, ON_MODELS), (never_rejected, distances, biases))
 
 
 def estimated_references(rows: Sequence[Row]) -> Figure:
     """R10: the distance to p⁺ against α, the reference estimated from fewer, as many and more draws."""
-    figure, (ax,) = panels(height=2.8)
+    figure, (ax,) = panels()
     alphas = np.linspace(0.02, 0.995, 80)
     for look, ratio in enumerate((0.3, 1.0, 10.0)):
         line(ax, look, alphas, lambda a, r=ratio: estimated_distance("three", a, r), f"theory, $m = {ratio:g}n$")
         points(ax, look, select(rows, "R10", "constant", table="three", unlabelled=ratio), "alpha", f"$m = {ratio:g}n$")
     known = [predict.free_distance("rdro", "three", float(a)) for a in alphas]
     line(ax, 3, alphas, known, "reference known")
-    finish(ax, r"$\alpha$", r"$\sqrt{n}\,\mathrm{E}$ " + TO_PLUS, "RDRO, estimated reference", legend=2)
+    finish(ax, r"$\alpha$", r"$\sqrt{n}\,\mathrm{E}$ " + TO_PLUS, "RDRO, estimated reference")
     return figure
 
 

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 from figures import style
 from figures.model_points import mark, model_of, of_models, pooled
-from figures.style import PAGE, Drawing, finish, line, panels, points, select
+from figures.style import Drawing, finish, line, panels, points, select
 from llm_validation.claims.settings import INSTANCE_BETAS, INSTANCES, PEOPLE_METHODS
 from llm_validation.claims.table import find_check
 from llm_validation.recorded import MODELS
@@ -42,7 +42,7 @@ TEMPERATURE = r"users' temperature $\beta$"
 
 def factors_against_beta(rows: Sequence[Row]) -> Figure:
     """Distortion against bt_beta: the constants as curves, every rule's worst estimate as points."""
-    figure, (left, right) = panels(2, PAGE, 3.9)
+    figure, (left, right) = panels(2)
     betas, tail = np.linspace(0.2, 22.0, 200), np.linspace(5.0, 20.0, 100)
     line(left, 0, betas, factors.linear_factor, "$L$: lottery, NLHF (tight)")
     line(left, 1, betas, factors.borda_factor, "$K^*$: Borda, Copeland, RLHF (tight)")
@@ -53,7 +53,7 @@ def factors_against_beta(rows: Sequence[Row]) -> Figure:
     points(left, 1, select(rows, "D4", "attained"), "bt_beta", "Borda on I5")
     points(left, 2, select(rows, "D6", "attained"), "bt_beta", "Copeland on I5")
     left.set_ylim(0, 26)
-    finish(left, TEMPERATURE, "worst-case distortion", "bounds, and instances that attain them", legend=2)
+    finish(left, TEMPERATURE, "worst-case distortion", "bounds, and instances that attain them")
 
     line(right, 0, betas, factors.linear_factor, "$L$")
     line(right, 1, betas, factors.borda_factor, "$K^*$")
@@ -65,13 +65,13 @@ def factors_against_beta(rows: Sequence[Row]) -> Figure:
     veto = select(rows, "D7", "veto", n_alternatives=1000, rule="plain")
     points(right, 3, veto, "bt_beta", "plurality veto, $A = 1000$")
     points(right, 4, select(rows, "D7", "random_dictator", n_alternatives=100), "bt_beta", "random dictator, $A = 100$")
-    finish(right, TEMPERATURE, "distortion", "every rule on its worst instance", legend=2, log="y")
+    finish(right, TEMPERATURE, "distortion", "every rule on its worst instance", log="y")
     return figure
 
 
 def search_for_violations(rows: Sequence[Row]) -> Figure:
     """What an adversary that searches populations finds, beside the bound it cannot pass."""
-    figure, axes = panels(3, PAGE, 2.6)
+    figure, axes = panels(3)
     searches = (
         ("D3", "maximal lottery", factors.linear_factor, "$L$"),
         ("D4", "Borda", factors.borda_factor, "$K^*$"),
@@ -80,13 +80,13 @@ def search_for_violations(rows: Sequence[Row]) -> Figure:
     for ax, (claim, rule, bound, name) in zip(axes, searches, strict=True):
         line(ax, 0, np.linspace(0.5, 21.0, 100), bound, name)
         points(ax, 1, select(rows, claim, "bound"), "bt_beta", "worst found")
-        finish(ax, r"$\beta$", "distortion", rule, legend=2)
+        finish(ax, r"$\beta$", "distortion", rule)
     return figure
 
 
 def rlhf_against_nlhf(rows: Sequence[Row]) -> Figure:
     """RLHF and NLHF on I6 in the same ball: e^β against a constant."""
-    figure, (ax,) = panels(height=3.2)
+    figure, (ax,) = panels()
     betas = np.linspace(5.0, 30.0, 120)
     line(ax, 0, betas, lambda b: rlhf_in_a_ball(b, 1e-17), r"RLHF, limit $e^\beta/(10\beta)$")
     line(ax, 1, betas, factors.linear_factor, "NLHF, bound $L$")
@@ -99,7 +99,7 @@ def rlhf_against_nlhf(rows: Sequence[Row]) -> Figure:
 
 def in_every_ball(rows: Sequence[Row]) -> Figure:
     """What IPO and RLHF lose in a ball, with pairs from the reference or not; what every method loses at any budget."""
-    figure, (left, right) = panels(2, PAGE, 3.0)
+    figure, (left, right) = panels(2)
     betas = np.linspace(1.0, 12.0, 100)
     line(left, 2, betas, ipo_factor, r"$\cosh^2(\beta/2)$: IPO, any pairs (tight); RLHF, at least")
     line(left, 1, betas, factors.borda_factor, "$K^*$: IPO, pairs from the reference (tight)")
@@ -107,7 +107,7 @@ def in_every_ball(rows: Sequence[Row]) -> Figure:
     points(left, 2, select(rows, "D18", "mismatch_limit", method="ipo"), "bt_beta", "IPO")
     points(left, 5, select(rows, "D18", "mismatch_limit", method="rlhf"), style.entry("bt_beta", 1.03), "RLHF")
     points(left, 1, select(rows, "D18", "attained"), "bt_beta", "IPO on I5, sampled")
-    finish(left, TEMPERATURE, "distortion in the ball", "mismatch is what is exponential", legend=2, log="y")
+    finish(left, TEMPERATURE, "distortion in the ball", "mismatch is what is exponential", log="y")
     for look, beta in enumerate((2.0, 5.0, 10.0)):
         line(right, look, [0.005, 2.0], [linear_factor_over(beta, 1.03)] * 2, rf"$L/\xi$, $\beta = {beta:g}$")
         apart: tuple[tuple[str, str, dict[str, str], float], ...] = (
@@ -118,39 +118,39 @@ def in_every_ball(rows: Sequence[Row]) -> Figure:
         for shape, (claim, check, at, shift) in enumerate(apart, start=3):
             name = ("NLHF", "RLHF", "IPO")[shape - 3] if look == 0 else None
             points(right, shape, select(rows, claim, check, bt_beta=beta, **at), style.entry("tau", shift), name)
-    finish(right, r"KL budget $\tau$ (nats)", "distortion", "every budget, every method", legend=2, log="x")
+    finish(right, r"KL budget $\tau$ (nats)", "distortion", "every budget, every method", log="x")
     return figure
 
 
 def few_alternatives(rows: Sequence[Row]) -> Figure:
     """Where Borda is minimax optimal, what uniform pairs over A alternatives cost it, and the audit of two."""
-    figure, (left, middle, right) = panels(3, PAGE, 2.6)
+    figure, (left, middle, right) = panels(3)
     line(left, 0, np.geomspace(0.5, 50.0, 60), minimax_mass, "$m^*$")
     points(left, 0, select(rows, "D20", "threshold"), "bt_beta", "linear programs")
     left.axhline(2 / 3, color=style.GREY, linewidth=0.8, label="$A = 3$, uniform pairs")
-    finish(left, TEMPERATURE, r"mass $\mu(a) + \mu(c)$", "Borda loses $L$, no more, above", legend=2, log="x")
+    finish(left, TEMPERATURE, r"mass $\mu(a) + \mu(c)$", "Borda loses $L$, no more, above", log="x")
     sizes = np.array([2, 3, 4, 5, 6, 8, 10, 15, 20, 40, 80, 200])
     line(middle, 1, sizes, lambda A: uniform_borda_factor(10.0, int(A)), r"theory, $\beta = 10$")
     points(middle, 1, select(rows, "D20", "uniform", bt_beta=10.0), "n_alternatives", "linear program")
     middle.axhline(factors.borda_factor(10.0), color=style.GREY, linewidth=0.8, label="$K^*$")
-    finish(middle, "alternatives $A$", "distortion of Borda", "uniform pairs", legend=2, log="x")
+    finish(middle, "alternatives $A$", "distortion of Borda", "uniform pairs", log="x")
     margins = np.linspace(0.0, 0.2, 60)
     for look, beta in enumerate((2.0, 5.0, 10.0)):
         line(right, look, margins, lambda m, b=beta: audit_pair(m, b), rf"theory, $\beta = {beta:g}$")
         points(right, look, select(rows, "D21", "exact", bt_beta=beta), "margin", "audit" if look == 0 else None)
-    finish(right, r"margin $P(x\succ y) - \frac{1}{2}$", "worst distortion of $x$", "two alternatives", legend=2)
+    finish(right, r"margin $P(x\succ y) - \frac{1}{2}$", "worst distortion of $x$", "two alternatives")
     return figure
 
 
 def correlated_growth(rows: Sequence[Row]) -> Figure:
     """RLHF under correlated pairs: distortion against the number of alternatives."""
-    figure, (ax,) = panels(height=3.2)
+    figure, (ax,) = panels()
     sizes = np.unique(np.geomspace(3, 1000, 60).astype(int))
     for look, beta in enumerate((5.0, 10.0)):
         line(ax, look, sizes, [correlated_ratio(beta, int(A)) for A in sizes], rf"theory, $\beta = {beta:g}$")
         points(ax, look, select(rows, "D11", "chain", bt_beta=beta), "n_alternatives", rf"sampled, $\beta = {beta:g}$")
     line(ax, 3, sizes, 0.7 * np.sqrt(sizes), r"slope $\frac{1}{2}$")
-    finish(ax, "alternatives $A$", "distortion on I9", legend=2, log="xy")
+    finish(ax, "alternatives $A$", "distortion on I9", log="xy")
     return figure
 
 
@@ -164,17 +164,17 @@ def finite_samples(rows: Sequence[Row]) -> Figure | None:
     fits = [row for check in checks for row in select(rows, "D14", check)]
     if not fits:
         return None
-    figure, (ax,) = panels(1, PAGE, 2.0)
+    figure, (ax,) = panels()
     points(ax, 1, fits, lambda row: -float(fits.index(row)), across=True)
     ax.axvline(-0.5, color=style.BLACK, linestyle="-")
     style.categories(ax, [f"{checks[row.check]} ({row.setting.replace(';', ', ')})" for row in fits])
-    finish(ax, "fitted exponent of $n$ (line: predicted)", "", legend=0)
+    finish(ax, "fitted exponent of $n$ (line: predicted)", "", legend=False)
     return figure
 
 
 def audit_example(rows: Sequence[Row]) -> Figure:
     """The audit's interval for Borda's winner, the lottery and the uniform policy on I5, with the truth inside."""
-    figure, (ax,) = panels(height=3.2)
+    figure, (ax,) = panels()
     betas = np.array([1.0, 2.0, 4.0, 6.0, 8.0])
     instances = [borda_instance(float(beta), 0.05) for beta in betas]
     policies: dict[str, Callable[[Instance], Array]] = {
@@ -192,19 +192,19 @@ def audit_example(rows: Sequence[Row]) -> Figure:
                     capsize=3, label=f"{label}: audit")  # fmt: skip
         ax.plot(places, truth, linestyle="none", marker=marker, color=colour, label=f"{label}: truth")
     line(ax, 0, betas, factors.linear_factor, "$L$")
-    finish(ax, TEMPERATURE, "distortion", "all populations with I5's win rates", legend=2)
+    finish(ax, TEMPERATURE, "distortion", "all populations with I5's win rates")
     return figure
 
 
-def _by_population(rows: Sequence[Row], height: float, draw: Callable[[Axes, list[Row]], None]) -> Figure | None:
+def _by_population(rows: Sequence[Row], draw: Callable[[Axes, list[Row]], None]) -> Figure | None:
     """A panel per population that has rows, with the methods along y; None without rows."""
     populations = by_population(rows)
     if not populations:
         return None
-    figure, axes = panels(len(populations), max(PAGE, 2.2 * len(populations)), height)
+    figure, axes = panels(len(populations))
     for ax, (population, mine) in zip(axes, populations.items(), strict=True):
+        style.categories(ax, [method.label for method in METHODS.values()])
         draw(ax, mine)
-        style.categories(ax, [method.label if ax is axes[0] else "" for method in METHODS.values()])
         ax.set_title(mathtext(population))
     return figure
 
@@ -217,9 +217,9 @@ def people(rows: Sequence[Row]) -> Figure | None:
     def draw(ax: Axes, raters: list[Row]) -> None:
         points(ax, 1, raters, lambda row: _method(row.check.removesuffix("_on_rated_pairs")), across=True)
         ax.axvline(1.0, color=style.GREY, linewidth=0.8)
-        finish(ax, r"distortion at $\beta = 5$", "", legend=0)
+        finish(ax, r"distortion at $\beta = 5$", "", legend=False)
 
-    return _by_population(mine, 3.0, draw)
+    return _by_population(mine, draw)
 
 
 def _method(name: str) -> float:
@@ -237,12 +237,9 @@ def methods_on_samples(rows: Sequence[Row]) -> Figure | None:
             place = lambda row, shift=0.2 * (look - 1.5): _method(row.check.removeprefix("sampled_")) + shift
             label = f"$n = 10^{{{math.log10(size):.0f}}}$"
             points(ax, look, of_size, place, label, filled=look > 1, across=True)
-        finish(ax, "distortion", "", legend=0)
+        finish(ax, "distortion", "")
 
-    figure = _by_population(mine, 3.0, draw)
-    if figure is not None:
-        figure.axes[0].legend(loc="upper right", bbox_to_anchor=(0.0, -0.05))
-    return figure
+    return _by_population(mine, draw)
 
 
 # --- trained language models -----------------------------------------------------------------------------------------
@@ -261,6 +258,10 @@ def _instance(row: Row) -> float:
     return TRAINED[style.text(row, "method")][2] - INSTANCES.index(style.text(row, "instance"))
 
 
+def _instances() -> list[str]:
+    return [f"{LABELS[n]}, $\\beta={b:g}$" for n, b in zip(INSTANCES, INSTANCE_BETAS, strict=True)]
+
+
 def _bounds(ax: Axes) -> None:
     """L(β) and K*(β) on the instances where they bound NLHF and RLHF."""
     bounded = {str(setting["instance"]) for setting in find_check("D4", "trained").settings}
@@ -275,7 +276,7 @@ def reached_and_predicted(rows: Sequence[Row]) -> Figure | None:
     """Per instance: the distortion predicted (line) and reached (point) with its bound, and by how much they differ."""
     if not select(of_models(rows, ("D8", "D9")), "D8", "reached"):
         return None
-    figure, (left, right) = panels(2, PAGE, 3.6)
+    figure, (left, right) = panels(2)
     for method, (claim, look, _) in TRAINED.items():
         colour = style.LOOKS[look][0]
         for row in pooled(of_models(select(rows, claim, "predicted"), (claim,))):
@@ -288,11 +289,11 @@ def reached_and_predicted(rows: Sequence[Row]) -> Figure | None:
         right.axvspan(-resolution, resolution, color=style.BLACK, alpha=0.04, linewidth=0)
     _bounds(left)
     right.axvline(0.0, color=style.BLACK, linewidth=1.0)
-    style.categories(left, [f"{LABELS[n]}, $\\beta={b:g}$" for n, b in zip(INSTANCES, INSTANCE_BETAS, strict=True)])
-    style.categories(right, [""] * len(INSTANCES))
-    finish(left, "distortion", "", "predicted, reached, bounded", legend=2, log="x")
+    style.categories(left, _instances())
+    style.categories(right, _instances())
+    finish(left, "distortion", "", "predicted, reached, bounded", log="x")
     style.ticks(left.xaxis, 1, 1.5, 2, 3, 4, 6, 8)
-    finish(right, "reached over predicted, less one (%)", "", "shaded: the resolution", legend=2)
+    finish(right, "reached over predicted, less one (%)", "", "shaded: the resolution")
     return figure
 
 
@@ -302,7 +303,7 @@ def trained_on_people(rows: Sequence[Row]) -> Figure | None:
     populations = by_population(mine)
     if not populations:
         return None
-    figure, axes = panels(len(populations), 3.4 * min(2, len(populations)), 3.2)
+    figure, axes = panels(len(populations))
     for ax, (population, own) in zip(axes, populations.items(), strict=True):
         for look, method in enumerate(PEOPLE_METHODS):
             reached = select(own, "D17", "trained_distortion", method=method)
@@ -310,7 +311,7 @@ def trained_on_people(rows: Sequence[Row]) -> Figure | None:
                 _predicted_line(ax, look, method, rows, select(reached, "D17", "trained_distortion", model=model))
             apart = 1.05 ** (look - 1)  # RLHF and DPO share a prediction
             mark(ax, look, reached, style.entry("bt_beta", apart), NAMES[method])
-        finish(ax, TEMPERATURE, "distortion", f"raters: {mathtext(population)}", legend=2, log="x")
+        finish(ax, TEMPERATURE, "distortion", f"raters: {mathtext(population)}", log="x")
         style.ticks(ax.xaxis, *sorted({style.entry("bt_beta")(row) for row in mine}))
     return figure
 

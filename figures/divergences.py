@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import cache
 from typing import get_args
 
 import numpy as np
@@ -12,7 +13,7 @@ from matplotlib.figure import Figure
 
 from figures import style
 from figures.model_points import along, in_a_row, mark, of_models, targets
-from figures.style import PAGE, Drawing, finish, line, panels, points, select
+from figures.style import Drawing, finish, line, panels, points, select
 from llm_validation.claims.settings import FITTED_BETA, MINIBATCHED, SAFETY_LOSSES
 from llm_validation.claims.table import find_check
 from simulate.rows.store import Row
@@ -20,7 +21,7 @@ from theory.claim import parse_setting
 from theory.divergences import predictions as predict
 from theory.divergences.examples import fixed_instance
 from theory.divergences.pairing import pairing_cost
-from theory.divergences.policies import aligned_policy
+from theory.divergences.policies import aligned_policy, fixed_constant_optimum
 from theory.divergences.safety_data import data_gap, example_pair, example_safety
 from theory.divergences.samples import minibatch_threshold
 from theory.divergences.separation import expected_silhouette
@@ -42,7 +43,7 @@ TEMPERATURE = r"$\beta_{\mathrm{KL}}$"
 
 def estimated_against_exact(rows: Sequence[Row]) -> Figure:
     """Divergence read off the minimised loss on samples against the exact one; bias of the minimum, times n."""
-    figure, (left, right) = panels(2, PAGE, 4.2)
+    figure, (left, right) = panels(2)
     exact = []
     for look, (name, label) in enumerate(ESTIMATES.items()):
         mine = select(rows, "V9", "estimate", name=name)
@@ -55,13 +56,13 @@ def estimated_against_exact(rows: Sequence[Row]) -> Figure:
             points(right, look, bias, style.fixed(predicted), filled=filled)
     ends = [0.6 * min(exact, default=0.01), 1.7 * max(exact, default=10.0)]
     line(left, 7, ends, ends)
-    finish(left, "exact divergence", "estimated divergence", "the loss minimised on samples", legend=2, log="xy")
+    finish(left, "exact divergence", "estimated divergence", "the loss minimised on samples", log="xy")
 
     biases = [-predict.scaled_bias(name, 1) for name in predict.SMOOTH]
     ends = [0.8 * min(biases), 1.25 * max(biases)]
     line(right, 7, ends, ends)
     title = "open: $n = 1000$, filled: $n = 4000$"
-    finish(right, r"predicted $-n\cdot$bias", r"estimated $-n\cdot$bias", title, legend=0, log="xy")
+    finish(right, r"predicted $-n\cdot$bias", r"estimated $-n\cdot$bias", title, legend=False, log="xy")
     for axis in (right.xaxis, right.yaxis):
         style.ticks(axis, 2, 5, 10, 20, 50)
     return figure
@@ -69,7 +70,7 @@ def estimated_against_exact(rows: Sequence[Row]) -> Figure:
 
 def minibatches(rows: Sequence[Row]) -> Figure:
     """KLDO's log-mean-exp in minibatches: bias of the value, with and without leave-one-out, and of the optimum."""
-    figure, (left, right) = panels(2, PAGE, 3.4)
+    figure, (left, right) = panels(2)
     sizes = np.unique(np.geomspace(1, 700, 60).astype(int))
     line(left, 0, sizes, lambda B: -predict.mean_exp_bias(B) / B, r"$\mathrm{Var}(e^r)/(2B(\mathrm{E}e^r)^2)$")
     line(left, 1, np.arange(1, 17), lambda B: -predict.exact_mean_exp_bias(B), "exact, all batches listed")
@@ -81,7 +82,7 @@ def minibatches(rows: Sequence[Row]) -> Figure:
         left, 2, style.scaled(select(rows, "V9", "leave_one_out"), lambda row: batch(row) ** -2), batch, "leave-one-out"
     )
     title = r"bias of $\log\frac{1}{B}\sum e^{r}$ (downwards)"
-    finish(left, "rejected responses per batch $B$", "|bias|", title, legend=2, log="xy")
+    finish(left, "rejected responses per batch $B$", "|bias|", title, log="xy")
 
     line(right, 0, [3, 4, 5, 6, 8, 12, 16, 24, 32], predict.minibatch_range, "optimum of minibatch KLDO")
     points(right, 0, select(rows, "V9", "minibatch_optimum"), "batch", "trained on minibatches")
@@ -90,14 +91,14 @@ def minibatches(rows: Sequence[Row]) -> Figure:
         minibatch_threshold(*example_pair(4, 1.0)), color=style.GREY, linestyle=":", label="$B^*$: none to its left"
     )
     title = "where minibatch KLDO leads"
-    finish(right, "rejected responses per batch $B$", "range of the rewards", title, legend=2, log="x")
+    finish(right, "rejected responses per batch $B$", "range of the rewards", title, log="x")
     style.ticks(right.xaxis, 3, 4, 6, 8, 16, 32)
     return figure
 
 
 def kinds_of_data(rows: Sequence[Row]) -> Figure:
     """What compliance–refusal data separate more than preference data, against how often refusals answer after all."""
-    figure, axes = panels(3, PAGE, 2.8)
+    figure, axes = panels(3)
     names = {"kl": "KL", "jensen_shannon": "JS", "total_variation": "TV"}
     for look, (ax, (name, label)) in enumerate(zip(axes, names.items(), strict=True)):
         overlaps = np.linspace(0.01 if name == "kl" else 0.0, 0.95, 80)
@@ -106,13 +107,23 @@ def kinds_of_data(rows: Sequence[Row]) -> Figure:
         points(ax, look, [row for row in mine if math.isfinite(row.estimate)], "overlap", "sampled")
         ax.axhline(0.0, color=style.GREY, linewidth=0.8)
         gap = r"$D_{\mathrm{CR}} - D_{\mathrm{pref}}$" if look == 0 else ""
-        finish(ax, "overlap of refusals", gap, label, legend=2)
+        finish(ax, "overlap of refusals", gap, label)
     return figure
+
+
+@cache
+def _far_branch(kl_beta: float) -> tuple[float, ...]:
+    """π/π_ref of BCO with its constant fixed, at every outcome."""
+    p, q, reference = fixed_instance("far branch")
+    return tuple(fixed_constant_optimum("bco", p, q, reference, kl_beta).policy / reference)
+
+
+_silhouette = cache(expected_silhouette)
 
 
 def fixed_constants(rows: Sequence[Row]) -> Figure:
     """π/π_ref against R: a curve h(R) if the constant is fitted, no function of R if it is fixed."""
-    figure, (left, right) = panels(2, PAGE, 3.2)
+    figure, (left, right) = panels(2)
     p, q, reference = fixed_instance("two ratios")
     ratios = p / q
     for look, (name, label) in enumerate({"hellinger": "Hellinger", "bco": "BCO", "kl": "KL-FDO"}.items()):
@@ -123,28 +134,28 @@ def fixed_constants(rows: Sequence[Row]) -> Figure:
     order = np.argsort(ratios)
     line(left, 7, ratios[order], aligned[order], r"constant fitted: $\propto h(R)$")
     title = r"constant fixed at 0, $\beta_{\mathrm{KL}} = 1$"
-    finish(left, r"$R = D^+/D^-$", r"$\pi/\pi_{\mathrm{ref}}$", title, legend=2)
+    finish(left, r"$R = D^+/D^-$", r"$\pi/\pi_{\mathrm{ref}}$", title)
 
     p, q, reference = fixed_instance("far branch")
-    betas = np.concatenate([np.linspace(0.25, 0.47, 10), np.linspace(0.472, 0.5, 15), np.linspace(0.52, 0.9, 10)])
+    betas = [0.25, 0.3, 0.35, 0.4, 0.44, *np.linspace(0.47, 0.5, 11).round(3).tolist(), 0.52, 0.6, 0.7, 0.8, 0.9]
     for look, outcome in enumerate((0, 2)):
         mass = float(reference[outcome])
-        curve = [mass * predict.fixed_ratio("bco", "far branch", outcome, float(b)) for b in betas]
+        curve = [mass * _far_branch(b)[outcome] for b in betas]
         line(right, look, betas, curve, rf"$\pi(y_{outcome})$, $R = {p[outcome] / q[outcome]:.2f}$")
         points(right, look, style.scaled(select(rows, "V7", "branches", name="bco", outcome=outcome), mass), "kl_beta")
-    finish(right, TEMPERATURE, r"$\pi$", "BCO, constant fixed: the optimum jumps", legend=2)
+    finish(right, TEMPERATURE, r"$\pi$", "BCO, constant fixed: the optimum jumps")
     return figure
 
 
 def several_prompts(rows: Sequence[Row]) -> Figure:
     """The gap that normalisation leaves to global KLDO: estimated, and its bound."""
-    figure, axes = panels(2, PAGE, 2.9)
+    figure, axes = panels(2)
     betas = np.geomspace(0.3, 4.0, 40)
     titles = {"no": "prompt laws differ", "yes": "$D^+$ and $D^-$ share the prompt law"}
     for ax, (shared, title) in zip(axes, titles.items(), strict=True):
         for look, n in enumerate((2, 3)):
             bounds = [predict.prompts_bound(n, float(b), shared) for b in betas]
-            line(ax, look, betas, bounds, rf"bound $\log \mathrm{{E}}_+e^{{c_x}} - \mathrm{{E}}_+c_x$, {n} prompts")
+            line(ax, look, betas, bounds, rf"bound $\log \mathrm{{E}}_+\exp c_x - \mathrm{{E}}_+c_x$, {n} prompts")
             points(ax, look, select(rows, "V8", "gap", n_prompts=n, shared=shared), "kl_beta", f"gap, {n} prompts")
         finish(ax, TEMPERATURE, r"loss $+\,\mathrm{KL}(D^+\|D^-)$", title, log="x")
         style.ticks(ax.xaxis, 0.3, 0.5, 1, 2, 4)
@@ -153,32 +164,32 @@ def several_prompts(rows: Sequence[Row]) -> Figure:
 
 def separation_metrics(rows: Sequence[Row]) -> Figure:
     """Separation of representations: silhouette, and what principal axes keep of the Bhattacharyya distance."""
-    figure, (left, right) = panels(2, PAGE, 3.0)
-    shifts = np.linspace(0.0, 4.0, 25)
+    figure, (left, right) = panels(2)
+    shifts = np.linspace(0.0, 4.0, 17)
     for look, d in enumerate((1, 2, 8)):
-        line(left, look, shifts, [expected_silhouette(float(s), d) for s in shifts], f"{d} dimension{'s' * (d > 1)}")
+        line(left, look, shifts, [_silhouette(float(s), d) for s in shifts], f"{d} dimension{'s' * (d > 1)}")
         points(left, look, select(rows, "V11", "silhouette", dimension=d), "separation")
-    finish(left, r"Mahalanobis distance $\delta$", "silhouette", "two spherical Gaussians", legend=3)
+    finish(left, r"Mahalanobis distance $\delta$", "silhouette", "two spherical Gaussians")
 
     variances = np.concatenate([np.linspace(0.1, 1.7, 30), np.linspace(1.8, 6.0, 30)])
     line(right, 0, variances, predict.distance_before_pca, "all coordinates")
     line(right, 1, variances, predict.distance_after_pca, "two principal axes")
     points(right, 1, select(rows, "V11", "after_pca"), "class_axis", "sampled")
     right.set_ylim(-0.1, 5.0)
-    finish(right, "variance along the class axis", "Bhattacharyya distance", "means three units apart", legend=3)
+    finish(right, "variance along the class axis", "Bhattacharyya distance", "means three units apart")
     return figure
 
 
 def kl_estimators(rows: Sequence[Row]) -> Figure:
     """Where k1, k2 and k3 lead: the gradient in one logit, as a reward and as a loss."""
-    figure, axes = panels(2, PAGE, 2.9)
+    figure, axes = panels(2)
     uses = (("as_reward", predict.gradient_as_reward), ("as_loss", predict.gradient_as_loss))
     separations = np.linspace(0.0, 2.5, 40)
     for ax, (check, gradient) in zip(axes, uses, strict=True):
         for look, estimator in enumerate(get_args(Estimator)):
             line(ax, look, separations, [gradient(estimator, float(s), 0) for s in separations], f"$k_{look + 1}$")
             points(ax, look, select(rows, "V13", check, estimator=estimator, outcome=0), "separation")
-        finish(ax, "separation", "gradient in one logit", check.replace("_", " a "), legend=2)
+        finish(ax, "separation", "gradient in one logit", check.replace("_", " a "))
     return figure
 
 
@@ -254,14 +265,14 @@ def separation(ax: Axes, rows: Sequence[Row]) -> None:
 
 def cost_of_pairs(rows: Sequence[Row]) -> Figure:
     """V14: the variance of DPO's log R over the unpaired one, against the separation of the classes."""
-    figure, (ax,) = panels(height=2.8)
+    figure, (ax,) = panels()
     separations = np.linspace(0.0, 4.0, 60)
     for look, size in enumerate((3, 5)):
         label = f"{size} outcomes"
         line(ax, look, separations, lambda s, A=size: pairing_cost(*example_pair(A, s)).mean(), f"theory, {label}")
         points(ax, look, select(rows, "V14", "cost", n_outcomes=size), "separation", f"DPO, {label}")
     points(ax, 2, select(rows, "V14", "unpaired", n_outcomes=5), "separation", "unpaired")
-    finish(ax, "separation of the classes", "variance over the unpaired one", "what pairing costs", legend=2)
+    finish(ax, "separation of the classes", "variance over the unpaired one", "what pairing costs")
     return figure
 
 
@@ -270,7 +281,7 @@ ON_MODELS = ("V1", "V2", "V3", "V4", "V5", "V6", "V7", "V11")
 
 def estimates_and_policies(rows: Sequence[Row]) -> Figure | None:
     """Divergences read off held-out draws; the policies' distance from their optima; separation of prompts."""
-    return in_a_row(of_models(rows, ON_MODELS), (held_out, distances, separation), 4.4)
+    return in_a_row(of_models(rows, ON_MODELS), (held_out, distances, separation))
 
 
 #: name of the file → what draws it, and the claims it shows

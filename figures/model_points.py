@@ -14,7 +14,7 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from figures.style import BLACK, GREY, LOOKS, PAGE, Place, entry, intervals, panels, text
+from figures.style import BLACK, GREY, LOOKS, Place, entry, intervals, panels, text
 from llm_validation.claims.targets import MEAN, WORST
 from llm_validation.recorded import MODELS, recorded_rows
 from simulate.rows.pool import pool
@@ -106,13 +106,11 @@ def targets(ax: Axes, also: str = "") -> None:
     ax.minorticks_off()
 
 
-def in_a_row(
-    rows: Sequence[Row], draws: Sequence[Callable[[Axes, Sequence[Row]], None]], height: float, width: float = PAGE
-) -> Figure | None:
+def in_a_row(rows: Sequence[Row], draws: Sequence[Callable[[Axes, Sequence[Row]], None]]) -> Figure | None:
     """A panel for each function, all from the same rows; None without rows."""
     if not rows:
         return None
-    figure, axes = panels(len(draws), width, height)
+    figure, axes = panels(len(draws))
     for ax, draw in zip(axes, draws, strict=True):
         draw(ax, rows)
     return figure

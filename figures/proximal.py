@@ -11,7 +11,7 @@ from matplotlib.colors import BoundaryNorm
 from matplotlib.figure import Figure
 
 from figures.model_points import mark, model_legend, of_models, pooled
-from figures.style import BLACK, GREY, LOOKS, PAGE, Drawing, entry, finish, line, panels, points, scaled, select, ticks
+from figures.style import BLACK, GREY, LOOKS, Drawing, entry, finish, line, panels, points, scaled, select, ticks
 from llm_validation.claims.settings import IMBALANCE_RUNS, PAIR_RUNS
 from llm_validation.recorded import MODELS
 from simulate.rows.store import Row
@@ -26,7 +26,7 @@ LOG_RATIO, REWARD = r"$\log\,\pi_t/\pi_{\mathrm{ref}}$ (nats)", r"$r^*(y)-r^*(H)
 
 def likelihoods(rows: Sequence[Row]) -> Figure:
     """Log-likelihood of chosen, rejected and third response along training, the same features under DPO and PRO."""
-    figure, axes = panels(2, PAGE, 3.2)
+    figure, axes = panels(2)
     steps = np.arange(1, max(STEPS) + 1)
     methods = (("dpo", "P5", "DPO"), ("pro", "P12", "PRO-P, same features and data"))
     for ax, (method, claim, title) in zip(axes, methods, strict=True):
@@ -35,7 +35,7 @@ def likelihoods(rows: Sequence[Row]) -> Figure:
             line(ax, response, steps, path[1:, response], name)
             points(ax, response, select(rows, claim, "path", response=response), "step")
         ax.axhline(0.0, color=GREY, linewidth=0.6)
-        finish(ax, "step", LOG_RATIO, title, legend=3, log="x")
+        finish(ax, "step", LOG_RATIO, title, log="x")
     return figure
 
 
@@ -51,12 +51,12 @@ def _ratio_map(negatives: np.ndarray, alphas: np.ndarray) -> np.ndarray:
 
 def existence(rows: Sequence[Row]) -> Figure:
     """Where an optimum exists: over α and the imbalance of binary labels, and over α and η for one pair."""
-    figure, (left, right) = panels(2, PAGE, 3.4)
+    figure, (left, right) = panels(2)
     negatives, alphas = np.geomspace(1.0, 200.0, 160), np.linspace(0.6, 4.0, 170)
     levels = [0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 10.0]
     ratio, norm = _ratio_map(negatives, alphas), BoundaryNorm(levels, 200)
     shades = left.pcolormesh(negatives, alphas, ratio, cmap="Greys", norm=norm, rasterized=True, zorder=0)
-    figure.colorbar(shades, ax=left, label=f"{REWARD} of a positive response")
+    figure.colorbar(shades, cax=left.inset_axes((1.03, 0.0, 0.05, 1.0)), label=f"{REWARD} of a positive response")
     line(
         left,
         1,
@@ -67,7 +67,7 @@ def existence(rows: Sequence[Row]) -> Figure:
     points(left, 1, select(rows, "P13", "threshold", kl_beta=0.1), "negatives", "bisection")
     left.text(0.05, 0.06, "no optimum", transform=left.transAxes)
     left.grid(visible=False)
-    finish(left, "negatives per positive $n$", r"$\alpha$", "binary feedback, centred", legend=2, log="x")
+    finish(left, "negatives per positive $n$", r"$\alpha$", "binary feedback, centred", log="x")
 
     shares = np.linspace(0.25, 0.99, 120)
     scores, empirical = empirical_scores(3, [(0, 1)])
@@ -82,19 +82,19 @@ def existence(rows: Sequence[Row]) -> Figure:
     line(right, 1, shares, thresholds.mixture_threshold, r"$1/\eta^2$")
     line(right, 2, shares, [thresholds.paper_threshold(scores, empirical, mu) for mu in weights], r"$\alpha_0$")
     points(right, 0, select(rows, "P7", "one_pair"), "share", "all subsets")
-    finish(right, r"$\eta$, share of $\mu$ on the pair", r"$\alpha$", "one pair and $H$", legend=2, log="y")
+    finish(right, r"$\eta$, share of $\mu$ on the pair", r"$\alpha$", "one pair and $H$", log="y")
     return figure
 
 
 def closed_forms(rows: Sequence[Row]) -> Figure:
     """Rewards of the optimum against α, and what the printed form and r(H) = 0 do to them."""
-    figure, (left, right) = panels(2, PAGE, 3.4)
+    figure, (left, right) = panels(2)
     alphas = np.geomspace(1.01, 20.0, 200)
     line(left, 0, alphas, lambda a: binary_log_ratio(0.5, a), "one response, $s=1/2$")
     line(left, 1, alphas[alphas > 1.126], pair_log_ratio, "winner of one pair")
     points(left, 0, select(rows, "P10", "gap", score=0.5), "alpha", "PRO-B, trained")
     points(left, 1, select(rows, "P9", "gap", response=0, kl_beta=1.0), "alpha", "PRO-P, trained")
-    finish(left, r"$\alpha$", REWARD, "", legend=2, log="xy")
+    finish(left, r"$\alpha$", REWARD, "", log="xy")
 
     references = np.geomspace(1e-6, 0.99, 400)
     alpha, kl_beta = SHORTCUT
@@ -107,7 +107,7 @@ def closed_forms(rows: Sequence[Row]) -> Figure:
     right.axvline(limit, color=LOOKS[2][0], linewidth=0.6)
     right.set_ylim(0.0, 1.2)
     title = rf"$s=1/2,\ \alpha={alpha:g},\ \beta_{{\mathrm{{KL}}}}={kl_beta:g}$"
-    finish(right, r"$\pi_{\mathrm{ref}}(y)$", REWARD, title, legend=2, log="x")
+    finish(right, r"$\pi_{\mathrm{ref}}(y)$", REWARD, title, log="x")
     return figure
 
 
@@ -169,7 +169,7 @@ def rewards_and_levels(rows: Sequence[Row]) -> Figure | None:
     """Left: rewards against α, theory, tables and models. Then likelihoods along training, PRO and DPO on one pair."""
     if not of_models(rows, ("P9", "P10", "P12", "P13")):
         return None
-    figure, axes = panels(3, PAGE, 3.6)
+    figure, axes = panels(3)
     _gaps(axes[0], rows)
     for ax, method, title in zip(axes[1:], ("pro", "dpo"), ("PRO-P", "DPO, the same pair"), strict=True):
         _levels(ax, rows, method)

@@ -15,13 +15,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from figures.style import GREY, LOOKS, PAGE, Drawing, finish
+from figures.style import GREY, LOOKS, Drawing, finish, panels
 from llm_validation.claims.settings import SAFETY_LOSSES, SIZES
 from llm_validation.claims.table import find_check, llm_checks
 from llm_validation.recorded import MODELS
@@ -290,7 +289,6 @@ QUANTITIES: tuple[Quantity, ...] = (
 
 # --- the figure ------------------------------------------------------------------------------------------------------
 
-COLUMNS = 4
 #: Markers of the sizes that a GPU trains; a size without one here is drawn with its line's.
 MARKERS = {"small": MODELS["gpu"], "base": MODELS["gpu_base"]}
 
@@ -345,12 +343,9 @@ def predictions_across_sizes(sizes: Sequence[Size]) -> Figure | None:
     ]
     if len(sizes) < 2 or not titles:
         return None
-    rows = -(-len(titles) // COLUMNS)
-    figure, grid = plt.subplots(rows, COLUMNS, figsize=(PAGE * 1.3, 2.7 * rows), squeeze=False)
-    for ax, title in zip(grid.flat, titles, strict=False):
+    figure, axes = panels(len(titles))
+    for ax, title in zip(axes, titles, strict=True):
         panel(ax, title, sizes)
-    for ax in grid.flat[len(titles) :]:
-        ax.remove()
     _marker_legend(figure, sizes)
     return figure
 
@@ -364,7 +359,7 @@ def _marker_legend(figure: Figure, sizes: Sequence[Size]) -> None:
         for name, model in shown
     ]  # fmt: skip
     if handles:
-        figure.legend(handles=handles, loc="outside upper center", ncols=len(handles))
+        figure.legend(handles=handles, loc="upper center", ncols=len(handles))
 
 
 #: name of the file → what draws it from sizes, and the claims it shows

@@ -16,16 +16,14 @@ from typing import Any
 
 import matplotlib
 import numpy as np
-
-matplotlib.use("Agg")  # files only: figures are drawn where there is no screen
-
-import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from numpy.typing import ArrayLike
 
+from figures.layout import arrange
 from simulate.rows.store import Row
 from theory.claim import parse_setting
 
@@ -42,21 +40,23 @@ LOOKS: tuple[tuple[str, str | tuple[int, tuple[int, ...]], str], ...] = (
     (GREY, (0, (1, 2)), "*"),
 )
 
-#: Width of a text column and of a page, inches.
-COLUMN, PAGE = 3.4, 7.0
-#: The least width of a panel beside another, inches.
-PANEL = 2.0
+#: Half the width of a page's text, and all of it, inches: printed as they are.
+COLUMN, PAGE = 3.2, 6.5
 #: Kinds of file, and those that are written unless asked otherwise.
 FORMATS, USUAL = ("pdf", "png", "svg"), ("pdf", "png")
 
 SETTINGS: dict[Any, Any] = {
-    "font.family": "serif",
-    "font.size": 8,
-    "axes.titlesize": 8,
-    "axes.labelsize": 8,
-    "legend.fontsize": 7,
-    "xtick.labelsize": 7,
-    "ytick.labelsize": 7,
+    "font.family": "STIXGeneral",
+    "mathtext.fontset": "stix",
+    "font.size": 9,  # an exponent is 0.7 times as large, and nothing may be below 6 points
+    "axes.titlesize": 9,
+    "axes.labelsize": 9,
+    "legend.fontsize": 8.6,
+    "xtick.labelsize": 8.6,
+    "ytick.labelsize": 8.6,
+    "legend.columnspacing": 1.2,
+    "legend.labelspacing": 0.3,
+    "legend.handlelength": 1.8,
     "axes.grid": True,
     "grid.alpha": 0.25,
     "grid.linewidth": 0.5,
@@ -65,7 +65,6 @@ SETTINGS: dict[Any, Any] = {
     "lines.linewidth": 1.2,
     "lines.markersize": 4,
     "legend.frameon": False,
-    "figure.constrained_layout.use": True,
     "savefig.dpi": 200,
     "pdf.fonttype": 42,  # real fonts in the PDF, not outlines
     "svg.hashsalt": "figures",
@@ -92,7 +91,7 @@ class Drawing:
 
 def look(style: Mapping[str, Any] | None = None) -> AbstractContextManager[None]:
     """The one look, as a context, a user's `style` over it; the caller's matplotlib settings stay as they are."""
-    return plt.rc_context({**SETTINGS, **(style or {})})
+    return matplotlib.rc_context({**SETTINGS, **(style or {})})
 
 
 def read_style(path: Path) -> dict[str, Any]:
@@ -110,25 +109,11 @@ def read_style(path: Path) -> dict[str, Any]:
     return found
 
 
-def widen(figure: Figure, width: float) -> None:
-    """Make a figure so many inches wide; panels that would be narrower than `PANEL` go below one another."""
-    axes, (_, height) = figure.axes, figure.get_size_inches()
-    grid = axes[0].get_subplotspec()
-    before = grid.get_gridspec().ncols if grid else 1
-    columns = max(1, min(before, int(width / PANEL)))
-    if columns < before:
-        was, rows = -(-len(axes) // before), -(-len(axes) // columns)
-        places = figure.add_gridspec(rows, columns)
-        for i, ax in enumerate(axes):
-            ax.set_subplotspec(places[i // columns, i % columns])
-        height *= rows / was
-    figure.set_size_inches(width, height)
-
-
-def panels(columns: int = 1, width: float = COLUMN, height: float = 2.6) -> tuple[Figure, list[Axes]]:
-    """A row of axes."""
-    figure, axes = plt.subplots(1, columns, figsize=(width, height), squeeze=False)
-    return figure, list(axes[0])
+def panels(number: int = 1) -> tuple[Figure, list[Axes]]:
+    """A figure of so many panels; where they stand is decided when it is saved (`figures.layout.arrange`)."""
+    figure = Figure(figsize=(COLUMN if number == 1 else PAGE, 3.0))
+    FigureCanvasAgg(figure)  # files only: figures are drawn where there is no screen
+    return figure, list(figure.subplots(1, number, squeeze=False)[0])
 
 
 def line(ax: Axes, look: int, x: ArrayLike, y: ArrayLike | Callable[..., Any], label: str | None = None) -> None:
@@ -195,7 +180,7 @@ def scaled(rows: Sequence[Row], factor: float | Callable[[Row], float]) -> list[
 
 
 def categories(ax: Axes, names: Sequence[str]) -> None:
-    """Names along y, the first on top at 0, the next at −1."""
+    """Names along y, the first on top at 0, the next at −1; said once where panels beside one another have the same."""
     ax.set_yticks([-float(i) for i in range(len(names))], list(names))
     ax.set_ylim(0.6 - len(names), 0.6)
     ax.grid(axis="y", visible=False)
@@ -208,8 +193,8 @@ def ticks(axis: Axis, *values: float) -> None:
     axis.set_minor_locator(NullLocator())
 
 
-def finish(ax: Axes, xlabel: str, ylabel: str, title: str = "", *, legend: int = 1, log: str = "") -> None:
-    """Labels, title, logarithmic axes ("x", "y", "xy"), the legend below the panel in `legend` columns (0: none)."""
+def finish(ax: Axes, xlabel: str, ylabel: str, title: str = "", *, legend: bool = True, log: str = "") -> None:
+    """Labels, title, logarithmic axes ("x", "y", "xy"), and a legend of what has a label."""
     if "x" in log and ax.get_xscale() == "linear":
         ax.set_xscale("log")
     if "y" in log:
@@ -218,12 +203,18 @@ def finish(ax: Axes, xlabel: str, ylabel: str, title: str = "", *, legend: int =
     ax.set_ylabel(ylabel)
     ax.set_title(title)
     if legend and ax.get_legend_handles_labels()[1]:
-        ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=legend)  # there it hides nothing
+        ax.legend(loc="upper center").set_in_layout(False)  # `arrange` puts it below the panel
 
 
-def save(figure: Figure, name: str, folder: Path, script: str, formats: Sequence[str] = USUAL) -> list[Path]:
-    """NAME.pdf, NAME.png… in `folder`, the drawing script named in their metadata; the figure is closed."""
+def save(
+    figure: Figure, name: str, folder: Path, script: str, formats: Sequence[str] = USUAL, width: float | None = None
+) -> list[Path]:
+    """NAME.pdf, NAME.png… in `folder`, the drawing script named in their metadata.
+
+    width  inches; the figure's own without
+    """
     folder.mkdir(parents=True, exist_ok=True)
+    arrange(figure, width or figure.get_figwidth())
     paths = [folder / f"{name}.{kind}" for kind in formats]
     # no dates in the files: the same rows give the same bytes
     metadata: dict[str, dict[str, Any]] = {
@@ -233,13 +224,17 @@ def save(figure: Figure, name: str, folder: Path, script: str, formats: Sequence
     }
     for kind, path in zip(formats, paths, strict=True):
         figure.savefig(path, metadata=metadata[kind])
-    plt.close(figure)
     return paths
 
 
-def caption(drawing: Drawing, rows: Sequence[Row]) -> str:
-    """What a figure shows, as its function's first line says, and the seeds and sizes of its claims' rows."""
+def caption(drawing: Drawing, figure: Figure, rows: Sequence[Row]) -> str:
+    """What a figure shows (its function's first line), its panels, and the seeds and sizes of its claims' rows."""
     said = (drawing.draw.__doc__ or "").splitlines()[0].partition("; None ")[0].rstrip(".")
+    shown = [ax.get_title() or f"{ax.get_ylabel()} against {ax.get_xlabel()}" for ax in figure.axes]
+    parts = [
+        f"({ax.get_title(loc='left')}) {' '.join(name.split())}" for ax, name in zip(figure.axes, shown, strict=True)
+    ]
+    said += f". {'; '.join(parts)}" if len(parts) > 1 else ""
     mine = [row for row in rows if row.claim in drawing.claims]
     if not mine:
         return f"{said}. Claims {', '.join(drawing.claims)}; no rows."

@@ -18,6 +18,7 @@ from urllib.parse import quote
 from matplotlib import pyplot as plt
 
 from figures.__main__ import FIGURES
+from figures.layout import arrange
 from figures.model_points import language_model_rows
 from figures.style import look
 from llm_validation.recorded import Model
@@ -148,9 +149,9 @@ def _figure(name: str, rows: Sequence[object]) -> str:
         drawn = FIGURES[name].draw(rows)
         if drawn is None:
             return ""
+        arrange(drawn, drawn.get_figwidth())
         stream = io.StringIO()
         drawn.savefig(stream, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
-        plt.close(drawn)
     text = re.sub(r"(\d+\.\d)\d+", r"\1", stream.getvalue()).replace('"', "'")
     image = quote(re.sub(r"\s+", " ", text), safe=" /:;,.=()<>'-+*!?@[]{}|^~$")
     return (

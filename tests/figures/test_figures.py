@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
-import matplotlib.pyplot as plt
 import pytest
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.mathtext import MathTextParser
+from matplotlib.text import Text
 
 from figures.__main__ import FIGURES, main
+from figures.layout import arrange
 from figures.model_points import model_of, pooled, tagged
-from figures.style import LOOKS, look, save, select
+from figures.style import COLUMN, LOOKS, PAGE, look, save, select
 from llm_validation.claims.settings import INSTANCES, MINIBATCHED, PEOPLE_BETAS, PEOPLE_METHODS, UPSTREAMS
 from llm_validation.claims.table import LLM_CHECKS
 from llm_validation.recorded import MODELS
@@ -83,16 +90,29 @@ def rows() -> list[Row]:
     return found + [row for model in MODELS for row in tagged(language_model_rows(model), model)]
 
 
+@pytest.fixture(scope="module")
+def drawn(rows) -> Callable[[str], Figure]:
+    """A figure of these rows, drawn once."""
+    found: dict[str, Figure] = {}
+
+    def draw(name: str) -> Figure:
+        if name not in found:
+            with look():
+                found[name] = FIGURES[name].draw(rows)
+        return found[name]
+
+    return draw
+
+
 @pytest.mark.parametrize("name", OF_ROWS)
-def test_figures_are_drawn_from_rows(name, rows, tmp_path):
+def test_figures_are_drawn_from_rows(name, drawn, tmp_path):
+    figure = drawn(name)
+    for ax in figure.axes:
+        assert ax.get_xlabel() or ax.get_ylabel(), name
     with look():
-        figure = FIGURES[name].draw(rows)
-        assert figure is not None
-        for ax in figure.axes:
-            assert ax.get_xlabel() or ax.get_ylabel(), name
-        paths = save(figure, name, tmp_path, "test")
-    assert {path.suffix for path in paths} == {".pdf", ".png"}
-    assert all(path.stat().st_size > 1000 for path in paths)
+        (path,) = save(figure, name, tmp_path, "test", ["pdf"])
+    assert path.stat().st_size > 1000
+    assert figure.get_figwidth() in (COLUMN, PAGE)
     assert FIGURES[name].claims
     assert all(find_claim(claim_id) for claim_id in FIGURES[name].claims)
 
@@ -104,7 +124,69 @@ def test_figures_of_simulation_need_no_rows(name):
     assert figure is not None or name in ("distortion_people", "distortion_methods", "distortion_samples")
     if figure is not None:
         assert all(ax.get_xlabel() for ax in figure.axes if ax.has_data() and ax.lines)
-        plt.close(figure)
+
+
+# --- layout ----------------------------------------------------------------------------------------------------------
+
+
+def written(ax: Axes) -> Iterator[Text]:
+    """Everything that is written at a panel, its legend and its colour bar included."""
+    for axis in (ax.xaxis, ax.yaxis):
+        low, high = sorted(axis.get_view_interval())
+        ticks = [*axis.get_major_ticks(), *axis.get_minor_ticks()]
+        yield from (label for tick in ticks if low <= tick.get_loc() <= high
+                    for label in (tick.label1, tick.label2) if label.get_visible())  # fmt: skip
+        yield axis.label
+    yield from (child for child in ax.get_children() if isinstance(child, Text))
+    yield from (ax.get_legend().get_texts() if ax.get_legend() else ())
+    for child in ax.child_axes:
+        yield from written(child)
+
+
+def least_size(text: Text) -> float:
+    """Points of the smallest letter, exponents and indices included."""
+    formulas = [row for row in text.get_text().splitlines() if "$" in row]
+    parsed = [MathTextParser("path").parse(row, 72, text.get_fontproperties()) for row in formulas]
+    return min([text.get_fontsize(), *(size for found in parsed for _, size, *_ in found.glyphs)])
+
+
+def inside(box: Any, outer: Any) -> bool:
+    """Whether a box is inside another, a pixel left open."""
+    return outer.x0 - 1 <= box.x0 and outer.y0 - 1 <= box.y0 and box.x1 <= outer.x1 + 1 and box.y1 <= outer.y1 + 1
+
+
+def check_layout(figure: Figure) -> None:
+    """No text below 6 points, beyond the figure, over another or over a point; no legend over data."""
+    renderer = figure.canvas.get_renderer()
+    figure.draw_without_rendering()
+    texts = [text for ax in figure.axes for text in written(ax) if text.get_text()]
+    texts += [text for legend in figure.legends for text in legend.get_texts()]
+    boxes = [(text.get_text(), text.get_window_extent(renderer)) for text in texts]
+    for text in {(text.get_text(), text.get_fontsize()): text for text in texts}.values():
+        assert least_size(text) >= 6.0, text
+    for text, box in boxes:
+        assert inside(box, figure.bbox), text
+    for (one, box), (other, second) in itertools.combinations(boxes, 2):
+        assert not box.padded(-1).overlaps(second.padded(-1)), (one, other)
+    legends = [*figure.legends, *(ax.get_legend() for ax in figure.axes if ax.get_legend())]
+    for legend, ax in itertools.product(legends, figure.axes):
+        assert not legend.get_window_extent(renderer).overlaps(ax.bbox), (legend.get_texts(), ax.get_title())
+    for ax in figure.axes:
+        marked = [line for line in ax.lines if line.get_marker() not in ("None", "none", "", None)]
+        places = [place for line in marked for place in ax.transData.transform(line.get_xydata())]
+        for label in ax.texts:
+            box = label.get_window_extent(renderer)
+            assert not any(box.contains(*place) for place in places), label
+
+
+@pytest.mark.parametrize("name", OF_ROWS)
+@pytest.mark.parametrize("width", [None, 3.4])
+def test_nothing_is_too_small_cut_off_or_over_something_else(name, width, drawn):
+    figure = drawn(name)
+    with look():
+        arrange(figure, width or figure.get_figwidth())
+        check_layout(figure)
+    assert width is None or figure.get_figwidth() == width
 
 
 def test_estimates_are_where_the_rows_are(rows):
@@ -163,7 +245,7 @@ def test_seeds_are_pooled_within_a_model():
 def test_the_same_rows_give_the_same_file(rows, tmp_path):
     for folder in ("a", "b"):
         with look():
-            save(FIGURES["distortion_correlated"].draw(rows), "figure", tmp_path / folder, "test")
+            save(FIGURES["distortion_people"].draw(rows), "figure", tmp_path / folder, "test")
     assert (tmp_path / "a" / "figure.pdf").read_bytes() == (tmp_path / "b" / "figure.pdf").read_bytes()
     assert (tmp_path / "a" / "figure.png").read_bytes() == (tmp_path / "b" / "figure.png").read_bytes()
 

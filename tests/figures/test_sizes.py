@@ -10,12 +10,14 @@ from pathlib import Path
 
 import pytest
 
+from figures.layout import arrange
 from figures.sizes import PLACES, QUANTITIES, Point, Quantity, Size, predictions_across_sizes, read_sizes
 from figures.style import look
 from llm_validation.claims.targets import GAP, MEAN, SAMPLED, WORST
 from llm_validation.recorded import MODELS
 from paper.tables import SizeTable, latex_numbers, latex_sizes, markdown, size_table, trend
 from simulate.rows.store import Results, Row
+from tests.figures.test_figures import check_layout
 
 #: folder → size and parameters that its stamps say.
 RECORDED = {
@@ -286,6 +288,15 @@ def test_sizes_without_rows_are_absent_from_the_figure(tmp_path):
     assert {place for place, _ in points_of(sizes)} == {80_000.0, 400_000.0}
     assert predictions_across_sizes(sizes[:1]) is None
     assert predictions_across_sizes([]) is None
+
+
+@pytest.mark.parametrize("width", [6.5, 3.4])
+def test_the_layout_of_the_figure(width, tmp_path):
+    with look():
+        figure = predictions_across_sizes(record(tmp_path, made_up(-0.3)))
+        assert figure is not None
+        arrange(figure, width)
+        check_layout(figure)
 
 
 def test_the_figure_shows_values_and_targets(tmp_path):
