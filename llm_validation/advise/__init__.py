@@ -8,6 +8,7 @@
     accuracy    how often held-out chosen are told from rejected; can two methods be told apart?
     divergence  D⁺‖D⁻ from losses on held-out examples
     recommend   a method, with reasons and a command to paste, or none
+    selection   Best-of-N by a reward, beside the method recommended
     sections    what of a model goes into the report;  report  HTML and JSON
 
 Examples

@@ -56,7 +56,7 @@ class PilotPlan:
 class Tried:
     """A method at a rate: log π − log π_ref of held-out chosen (C,), rejected (R,), the reference's answers (O,).
 
-    kl  (K,) the same of answers that it writes itself
+    kl  (K,) the same of answers that it writes itself, `written`
     """
 
     method: str
@@ -67,6 +67,7 @@ class Tried:
     rejected: Array
     off: Array
     kl: Array
+    written: tuple[Example, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -187,7 +188,7 @@ class _Runs:
                 reference=self.shared,
             )  # fmt: skip
             chosen, rejected, off = (now - before for now, before in zip(self._measured(), self.reference, strict=True))
-            kl = self._kl(name)
+            kl, written = self._kl(name)
         except (_OutOfTime, TrainingDiverged) as error:
             self.left.append(str(error))
         except ValueError as error:
@@ -195,7 +196,7 @@ class _Runs:
         else:
             seconds = time.monotonic() - began
             self.slowest = max(self.slowest, seconds)
-            self.tried.append(Tried(method, rate, len(run.loss), seconds, chosen, rejected, off, kl))
+            self.tried.append(Tried(method, rate, len(run.loss), seconds, chosen, rejected, off, kl, written))
         finally:
             self._put(self.start)
 
@@ -208,14 +209,14 @@ class _Runs:
     def _measured(self) -> tuple[Array, Array, Array]:
         return self._logs(self.held.chosen), self._logs(self.held.rejected), self._logs(self.own)
 
-    def _kl(self, name: str) -> Array:
-        """Log-ratios of answers that the policy writes now: their mean is KL(π‖π_ref) of the first tokens."""
+    def _kl(self, name: str) -> tuple[Array, tuple[Example, ...]]:
+        """Log-ratios of answers that the policy writes now (their mean is KL(π‖π_ref) of first tokens), and these."""
         written = answers(self.model, self.watch, self.plan.seed, name, self.context)
         now, trained = self._logs(written), [weight.detach().clone() for weight in trainable(self.model)]
         self._put(self.start)
         before = self._logs(written)
         self._put(trained)
-        return now - before
+        return now - before, written
 
     @torch.no_grad()
     def _put(self, values: Sequence[torch.Tensor]) -> None:

@@ -141,12 +141,14 @@ def divergence_lines(pilot: Pilot) -> tuple[list[Finding], Grid | None]:
     return lines, Grid(("rewards of", "rate", "JS", "TV", "KL", "H²"), tuple(rows))
 
 
-def cost(pilot: Pilot, advice: Advice) -> list[Finding]:
-    """What training costs, from the pilot's own seconds, and Best-of-N at the same distance from the reference."""
+def cost(pilot: Pilot, advice: Advice, priced: list[Finding] | None = None) -> list[Finding]:
+    """What training costs, from the pilot's own seconds, and Best-of-N: `priced` by a reward, else by its KL."""
     run = advice.best
     if run is None:
         return [Finding("cost", "nothing is recommended, so nothing is priced", None, claim="B6")]
     found = [Finding("seconds", f"seconds of {run.method} on {len(pilot.trained_on.examples)} examples", run.seconds)]
+    if priced is not None:
+        return found + priced
     kl = Mean.of(run.kl)
     n = max(1, math.floor(_same_kl(max(kl.value, 0.0))))
     found += [

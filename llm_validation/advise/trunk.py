@@ -59,7 +59,7 @@ class TrunkOnce(nn.Module):
             if key in self._kept and len(self._kept[key]) < len(row):
                 self._room += self._kept.pop(key).nbytes
 
-    def base_model(self, input_ids: Tensor, **_: Any) -> Any:
+    def base_model(self, input_ids: Tensor, use_cache: bool = False) -> Any:
         """Last hidden states (R, L, H) of rows that are padded by 0 on the right."""
         keys = [_stripped(row) for row in input_ids.tolist()]
         new = [i for i, key in enumerate(keys) if key not in self._kept]
@@ -74,7 +74,7 @@ class TrunkOnce(nn.Module):
         for i, key in enumerate(keys):
             own = rows[i] if i in rows else self._kept[key]
             below[i, : own.shape[0]] = own[:L]
-        return self._above[0](inputs_embeds=below, use_cache=False)
+        return self._above[0](inputs_embeds=below, use_cache=use_cache)
 
     @torch.no_grad()
     def _run(self, tokens: Tensor) -> Tensor:

@@ -12,19 +12,22 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from llm_validation.advise.findings import Finding, counts, existence
-from llm_validation.advise.optima import optima
+from llm_validation.advise.optima import Optimum, optima
 from llm_validation.advise.pilot import Pilot, PilotPlan, run_pilot
-from llm_validation.advise.recommend import recommend
+from llm_validation.advise.recommend import Advice, recommend
 from llm_validation.advise.report import Section, as_html, as_json, number
 from llm_validation.advise.sections import cost, displacement, divergence_lines, reference_lines, table_of_optima
+from llm_validation.advise.selection import selection
 from llm_validation.advise.whose import users_of, whose
+from llm_validation.commands.conform import function_at
 from llm_validation.losses.table import LOSSES
 from llm_validation.model.folders import replacing
 from llm_validation.model.model import device, load
@@ -35,12 +38,15 @@ from llm_validation.preferences.sequences import completion_forward, log_probabi
 from llm_validation.preferences.train import trainable
 from llm_validation.training.parts import check_part
 from simulate.numbers import Parser, count, positive, seed, share
+from theory.proximal.feedback import Index
 from theory.validate import Array
 
 #: Blocks that the pilot trains by default, of a model that has more.
 TOP = 2
 #: Share of the minutes that is used: a run that was begun in time may be slower than those before it.
 USED = 0.92
+#: Share of the time that is left to price Best-of-N by a reward.
+FOR_REWARD = 0.35
 #: Methods that labelled examples cannot train.
 OF_PAIRS = {name for name, entry in LOSSES.items() if entry.feedback == "pairs"} | {"nlhf"}
 #: Characters of a response that name it.
@@ -79,53 +85,67 @@ def _parser() -> argparse.ArgumentParser:
         "--answers", type=count, default=preset.answers, help="answers of the model's own (%(default)s)"
     )
     parser.add_argument("--answer-tokens", type=count, default=preset.tokens, help="most tokens of one (%(default)s)")
+    parser.add_argument("--reward", metavar="MODULE:FUNCTION", help="of a prompt and an answer, two strings: a number, "
+                        "by which Best-of-N is priced")  # fmt: skip
     parser.add_argument("--context", type=count, help="longest text in tokens; by default what the model says")
     parser.add_argument("--seed", type=seed, default=0)
     return parser
 
 
-def _advise(options: argparse.Namespace, deadline: float) -> None:
+@dataclass(frozen=True, eq=False)
+class _Case:
+    """What was read: the options, a model with its text boundaries, the preferences, who gave them, when to end."""
+
+    options: argparse.Namespace
+    model: Any
+    texts: TextBoundaries
+    data: Preferences
+    users: Index | None
+    reward: Callable[[str, str], float] | None
+    context: int
+    deadline: float
+
+    def said(self, tokens: Sequence[int]) -> str:
+        """Tokens as a text."""
+        text: str = self.texts.tokenizer.decode(list(tokens), skip_special_tokens=True)
+        return text
+
+    def name(self, example: Example) -> str:
+        """A response in one line."""
+        said = " ".join(self.said(example.completion).split())
+        return said if len(said) <= NAMED else said[: NAMED - 1] + "…"
+
+    def rewarded(self, example: Example) -> float:
+        """What the user's reward says of a prompt and a completion."""
+        assert self.reward is not None
+        return self.reward(self.said(example.prompt), self.said(example.completion))
+
+
+def _read(options: argparse.Namespace, deadline: float) -> _Case:
     if options.out.exists():
         raise ValueError(f"{options.out} exists already: name a folder that does not")
     if options.train is not None:
         check_part(options.train)
+    reward = function_at(options.reward) if options.reward else None
     loaded = load(options.model)
     context = options.context or getattr(loaded.model.config, "max_position_embeddings", None)
     if context is None:
         raise ValueError(f"{options.model} does not say how long its context is: give --context")
     texts = TextBoundaries.of(loaded.tokenizer, loaded.model)
     data = read_preferences(options.data, texts, context)
-    users = users_of(options.data, data)
     model: Any = loaded.model.to(device())  # type: ignore[arg-type]
+    return _Case(options, model, texts, data, users_of(options.data, data), reward, context, deadline)
 
-    def text(example: Example) -> str:
-        said = " ".join(texts.tokenizer.decode(example.completion, skip_special_tokens=True).split())
-        return said if len(said) <= NAMED else said[: NAMED - 1] + "…"
 
-    known = optima(data, options.batch)
+def _advise(options: argparse.Namespace, deadline: float) -> None:
+    case = _read(options, deadline)
+    data, known = case.data, optima(case.data, options.batch)
     sections = [
         Section("The data", tuple(counts(data))),
         Section("Does each loss have an optimum here?", tuple(existence(data)), table_of_optima(known)),
     ]
-    asked = tuple(whose(data, users, options.bt_beta, text, lambda some: _law(model, some)))
-    pilot, why = _pilot(model, data, options, texts.ends, context, deadline)
-    if pilot is None:
-        sides = [(name, side, _logs(model, data, side)) for name, side in _named(data)]
-        sections += [Section("The reference", tuple(reference_lines(sides, data.paired))),
-                     Section("Whose preferences?", asked),
-                     Section("Displacement, measured", (Finding("left_out", f"not done: {why}", None),))]  # fmt: skip
-    else:
-        advice = recommend(pilot, known, str(options.model), str(options.data))
-        sides = [(name, side, logs) for (name, side), logs in zip(
-            (*_named(pilot.held), ("own", pilot.own)), pilot.reference, strict=True)]  # fmt: skip
-        sections += [
-            Section("The reference", tuple(reference_lines(sides, data.paired))),
-            Section("Displacement, measured", *displacement(pilot)),
-            Section("Divergences of chosen and rejected", *divergence_lines(pilot)),
-            Section("Whose preferences?", asked),
-            Section("Cost", tuple(cost(pilot, advice))),
-            Section("Recommendation", advice.reasons, command=advice.command),
-        ]
+    asked = whose(data, case.users, options.bt_beta, case.name, lambda some: _law(case.model, some))
+    sections += _of_the_model(case, known, Section("Whose preferences?", tuple(asked)))
     about = {"model": str(options.model), "data": str(options.data), "minutes": options.minutes, "seed": options.seed}
     with replacing(options.out) as partial:
         (partial / "report.html").write_text(as_html(sections, about))
@@ -135,24 +155,53 @@ def _advise(options: argparse.Namespace, deadline: float) -> None:
     print(sections[-1].command or "no command", f"\n{options.out / 'report.html'}", sep="\n")
 
 
+def _of_the_model(case: _Case, known: Sequence[Optimum], asked: Section) -> list[Section]:
+    """The sections that a pilot fills; without one, where the reference stands."""
+    data, options = case.data, case.options
+    if len({example.prompt for example in data.examples}) < 2:
+        sides = [(name, side, _logs(case.model, data, side)) for name, side in _named(data)]
+        left = Finding("left_out", "not done: all examples have one prompt, and none can be held out", None)
+        return [Section("The reference", tuple(reference_lines(sides, data.paired))),
+                asked, Section("Displacement, measured", (left,))]  # fmt: skip
+    pilot = _pilot(case)
+    advice = recommend(pilot, known, str(options.model), str(options.data))
+    own = (*_named(pilot.held), ("own", pilot.own))
+    sides = [(name, side, logs) for (name, side), logs in zip(own, pilot.reference, strict=True)]
+    return [
+        Section("The reference", tuple(reference_lines(sides, data.paired))),
+        Section("Displacement, measured", *displacement(pilot)),
+        Section("Divergences of chosen and rejected", *divergence_lines(pilot)),
+        asked,
+        Section("Cost", tuple(cost(pilot, advice, _priced(case, pilot, advice)))),
+        Section("Recommendation", advice.reasons, command=advice.command),
+    ]
+
+
+def _priced(case: _Case, pilot: Pilot, advice: Advice) -> list[Finding] | None:
+    """Best-of-N by the user's reward; None without one."""
+    if case.reward is None or advice.best is None:
+        return None
+    if time.monotonic() > case.deadline:
+        return [Finding("best_of_n", "Best-of-N was not priced: the time was over", None, claim="B3")]
+    return selection(case.model, pilot, advice.best, case.rewarded, case.texts.ends)
+
+
 def _named(data: Preferences) -> tuple[tuple[str, Sequence[Example]], ...]:
     return ("chosen", data.chosen), ("rejected", data.rejected)
 
 
-def _pilot(
-    model: Any, data: Preferences, options: argparse.Namespace, ends: tuple[int, ...], context: int, deadline: float
-) -> tuple[Pilot | None, str]:
-    """The pilot, or why there is none."""
+def _pilot(case: _Case) -> Pilot:
+    options, data = case.options, case.data
     methods = options.methods or [m for m in trainable() if data.paired or m not in OF_PAIRS]
-    part = options.train or (f"top:{TOP}" if len(decoder_layers(model)) > TOP else "all")
+    part = options.train or (f"top:{TOP}" if len(decoder_layers(case.model)) > TOP else "all")
     plan = PilotPlan(
         tuple(methods), tuple(options.rates), part, options.epochs, options.batch, options.held_out, options.answers,
         options.answer_tokens, options.seed,
     )  # fmt: skip
-    if len({example.prompt for example in data.examples}) < 2:
-        return None, "all examples have one prompt, and none can be held out"
-    say = lambda what: print(f"advise: {what}", file=sys.stderr)
-    return run_pilot(model, data, plan, ends, context, deadline, say), ""
+    left = case.deadline - time.monotonic()
+    until = case.deadline - (left * FOR_REWARD if case.reward else 0.0)
+    return run_pilot(case.model, data, plan, case.texts.ends, case.context, until,
+                     lambda what: print(f"advise: {what}", file=sys.stderr))  # fmt: skip
 
 
 def _logs(model: Any, data: Preferences, examples: Sequence[Example]) -> Array:

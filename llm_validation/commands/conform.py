@@ -24,7 +24,7 @@ def conform_main(arguments: Sequence[str]) -> int:
     options = _parser().parse_args(arguments)
     given = {name: getattr(options, name) for name in ("kl_beta", "alpha", "generator")}
     try:
-        function = _function(options.function)
+        function = function_at(options.function)
         own = {name: value for name, value in given.items() if value is not None}
         found = check_loss(function, options.loss, tokens=options.tokens, **own)
     except ValueError as error:
@@ -48,7 +48,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _function(place: str) -> Callable[..., Any]:
+def function_at(place: str) -> Callable[..., Any]:
     """The function at module:name. ValueError for one that is not there."""
     module, colon, name = place.partition(":")
     if not colon:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import shlex
@@ -20,6 +21,7 @@ from llm_validation.advise.pilot import Pilot, PilotPlan, Tried, run_pilot
 from llm_validation.advise.recommend import recommend
 from llm_validation.advise.report import Section, as_html, as_json
 from llm_validation.advise.sections import reference_lines
+from llm_validation.advise.selection import expected_best, selection
 from llm_validation.advise.trunk import TrunkOnce, piloted
 from llm_validation.advise.whose import whose
 from llm_validation.commands.advise import advise_main
@@ -302,3 +304,31 @@ def test_the_command_and_the_command_to_paste(tmp_path, capsys, monkeypatch):
     assert align_main(shlex.split(command)[4:]) == 0
     assert advise_main(words) == 2
     assert "exists already" in capsys.readouterr().err
+
+
+def test_best_of_n_is_priced_by_a_reward(piloted_on_noise):
+    net, _, pilot = piloted_on_noise
+    low = lambda e: float(np.mean([2 <= t < 20 for t in e.completion]))
+    best = max(pilot.tried, key=lambda run: run.chosen.mean())
+    found = {f.name: f for f in selection(net, pilot, best, low, (0,))}
+    rewards = [low(e) for e in best.written]
+    own = [low(e) for e in pilot.own]
+    assert found["gain"].value == pytest.approx(np.mean(rewards) - np.mean(own), abs=4 * found["gain"].error)
+    assert "known" in found["explained"].text
+    assert found["best_of_n"].claim == "B3"
+    made = replace(best, written=tuple(replace(e, completion=(5, 25, 5)) for e in best.written))
+    found = {f.name: f for f in selection(net, pilot, made, low, (0,))}
+    n = found["best_of_n"].value
+    assert 1 < n < 8
+    assert found["speculative"].value > 0
+    short = replace(best, written=tuple(replace(e, completion=(5,)) for e in best.written))
+    assert "falls short" in {f.name: f for f in selection(net, pilot, short, low, (0,))}["best_of_n"].text
+    with pytest.raises(ValueError, match="the reward of a text is nan"):
+        selection(net, pilot, best, lambda e: math.nan, (0,))
+
+
+def test_the_expected_best_of_a_few_is_that_of_all_choices():
+    final = np.random.default_rng(0).normal(size=(3, 6))
+    for n in (1, 2, 5, 6):
+        exact = np.mean([final[:, list(some)].max(axis=1) for some in itertools.combinations(range(6), n)], axis=0)
+        np.testing.assert_allclose(expected_best(final, n), exact)

@@ -1,0 +1,117 @@
+"""Best-of-N as the alternative to training, where a reward of texts is given: at which N is it as good, at what cost?
+
+A few answers of the reference to each held-out prompt, with rewards of their beginnings and of the wholes, give v(t),
+the share of the reward that is known after t tokens, and the expected best of N. The policy's own answers, which the
+pilot wrote, say what training reached.
+
+Shapes: P prompts, n answers of each.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from scipy.special import gammaln
+
+from llm_validation.advise.findings import Finding
+from llm_validation.advise.pilot import Pilot, Tried
+from llm_validation.generation.decode import best_of_n
+from llm_validation.generation.engine import Sampling
+from llm_validation.model.model import autocast
+from llm_validation.preferences.data import Example
+from llm_validation.preferences.report import SURE
+from llm_validation.preferences.trace import Mean
+from llm_validation.rewards.model import Explained, explained_variance
+from simulate.montecarlo import generator
+from theory.best_of_n.cost import speedup
+from theory.validate import Array
+
+#: Answers of each prompt; shares of their longest length at which beginnings are scored; what a decision keeps.
+ANSWERS, SHARES, KEEP = 8, (0.25, 0.5), 0.5
+
+Reward = Callable[[Example], float]
+
+
+def selection(model: Any, pilot: Pilot, run: Tried, reward: Reward, end: Sequence[int]) -> list[Finding]:
+    """Lines on the method recommended and Best-of-N; `reward` of a prompt and a completion."""
+    prompts = [example.prompt for example in pilot.own]
+    sampling = Sampling(pilot.plan.tokens, tuple(end))
+    with autocast(next(model.parameters()).device):
+        outcome = best_of_n(
+            model, prompts, ANSWERS, lambda batch: np.zeros(batch.rows.size), sampling, seed=pilot.plan.seed
+        )
+    rows = [tokens[:size] for tokens, size in zip(outcome.tokens.tolist(), outcome.lengths.tolist(), strict=True)]
+    whole = [Example(prompts[k // ANSWERS], tuple(row), 0) for k, row in enumerate(rows)]
+    final = np.array([_checked(reward, example) for example in whole]).reshape(len(prompts), ANSWERS)
+    lengths = np.array([len(row) for row in rows], dtype=float)
+    times = sorted({max(1, round(share * lengths.max())) for share in SHARES})
+    begun = [Example(example.prompt, example.completion[:t], 0) for t in times for example in whole]
+    prefix = np.array([_checked(reward, example) for example in begun]).reshape(len(times), *final.shape)
+    reached = np.array([_checked(reward, example) for example in run.written])
+    found = [_known(prefix, final, times, pilot.plan.seed), *_gain(run, final, reached)]
+    return found + _priced(run, final, reached, prefix, times, lengths, pilot.plan.seed)
+
+
+def _checked(reward: Reward, example: Example) -> float:
+    value = float(reward(example))
+    if not math.isfinite(value):
+        raise ValueError(f"the reward of a text is {value}")
+    return value
+
+
+def _known(prefix: Array, final: Array, times: Sequence[int], seed: int) -> Finding:
+    v = explained(prefix, final, seed)
+    said = ", ".join(f"{x:.2f} [{a:.2f}, {b:.2f}] after {t} tokens" for x, a, b, t in zip(v.value, v.low, v.high, times,
+                                                                                         strict=True))  # fmt: skip
+    return Finding("explained", f"v(t), the share of the reward that is known: {said}", None, claim="B6")
+
+
+def explained(prefix: Array, final: Array, seed: int) -> Explained:
+    """v at every beginning, prompts' means taken out: selection is among the answers of a prompt."""
+    table = (prefix - prefix.mean(axis=-1, keepdims=True)).reshape(len(prefix), -1).T
+    return explained_variance(table, (final - final.mean(axis=1, keepdims=True)).ravel(), generator(seed, "v"))
+
+
+def _gain(run: Tried, final: Array, reached: Array) -> list[Finding]:
+    gain = Mean.of(reached - final.mean(axis=1))
+    return [Finding("gain", f"reward of {run.method}'s answers less that of the reference's, {gain.n} prompts",
+                    gain.value, gain.stderr)]  # fmt: skip
+
+
+def _priced(
+    run: Tried, final: Array, reached: Array, prefix: Array, times: Sequence[int], lengths: Array, seed: int
+) -> list[Finding]:
+    """The least N whose expected best is the policy's reward, and its tokens."""
+    gain = Mean.of(reached - final.mean(axis=1))
+    if not gain.value > SURE * gain.stderr:
+        return [Finding("best_of_n", "the gain of training cannot be told from none, so any N of Best-of-N is as good: "
+                        "nothing is priced", None, claim="B3")]  # fmt: skip
+    bests = [Mean.of(expected_best(final, n) - reached) for n in range(1, ANSWERS + 1)]
+    n = next((k for k, mean in enumerate(bests, start=1) if mean.value >= 0), None)
+    if n is None:
+        return [Finding("best_of_n", f"Best-of-{ANSWERS} falls short of {run.method} by", -bests[-1].value,
+                        bests[-1].stderr, "B3")]  # fmt: skip
+    found = [
+        Finding("best_of_n", f"Best-of-N reaches the reward of {run.method} at this N (it is then ahead by "
+                f"{bests[n - 1].value:.3g} ± {bests[n - 1].stderr:.2g})", n, claim="B3"),
+        Finding("tokens", "tokens that it writes for a prompt", n * float(lengths.mean()),
+                n * float(lengths.std(ddof=1)) / math.sqrt(lengths.size)),
+    ]  # fmt: skip
+    rounds = [(t, v) for t, v in zip(times, explained(prefix, final, seed).value, strict=True) if t < lengths.max()]
+    if n > 1 and rounds:
+        at, v = zip(*rounds, strict=True)
+        faster = speedup(max(n, 4), v, at, KEEP, float(lengths.max()))
+        found.append(Finding("speculative", "speed-up in tokens that v(t) allows Speculative Rejection from "
+                             f"{max(n, 4)} rows, half of them kept at each time", faster, claim="B6"))  # fmt: skip
+    return found
+
+
+def expected_best(final: Array, n: int) -> Array:
+    """E of the best of n of a prompt's answers (P,), without bias: Σ C(k − 1, n − 1)/C(K, n) of the k-th smallest."""
+    K = final.shape[1]
+    k = np.arange(n, K + 1)
+    log = gammaln(k) - gammaln(n) - gammaln(k - n + 1) - (gammaln(K + 1) - gammaln(n + 1) - gammaln(K - n + 1))
+    return np.asarray(np.sort(final, axis=1)[:, n - 1 :] @ np.exp(log))
