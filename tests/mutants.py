@@ -12,17 +12,19 @@ from __future__ import annotations
 
 import argparse
 import ast
+import importlib
 import os
 import random
-import shutil
-import subprocess
+import signal
 import sys
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.machinery import SourceFileLoader
+from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
-from joblib import Parallel, delayed
+import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = ("theory", "simulate", "llm_validation")
@@ -35,8 +37,10 @@ TURNED = {ast.Lt: ast.Gt, ast.Gt: ast.Lt, ast.LtE: ast.GtE, ast.GtE: ast.LtE}
 EQUIVALENT: dict[str, str] = {
     "theory/best_of_n/gaussian.py:np.arange(points) - 0.5": "another start of the same evenly spread sequence"
 }
-#: Seconds until a mutant's tests are given up: a loop that no longer ends is noticed too.
-LIMIT = 240
+#: Seconds of a processor until a test is given up: a loop that no longer ends is noticed too.
+LIMIT = 120
+#: Imported once, and not again for every mutant.
+HEAVY = ("scipy.stats", "pandas", "torch", "transformers")
 
 
 @dataclass(frozen=True)
@@ -128,20 +132,65 @@ def tests_of(path: str) -> list[str]:
     return [str(test.relative_to(ROOT)) for test in dict.fromkeys(found)]
 
 
-def survives(mutant: Mutant) -> bool:
-    """Do all its tests pass? On a copy of the tree, so that mutants run side by side."""
-    with tempfile.TemporaryDirectory() as folder:
-        tree = Path(folder) / "tree"
-        ignored = shutil.ignore_patterns(".git", ".venv", "out", "tables", "__pycache__", "build", "*.egg-info", "cpu")
-        shutil.copytree(ROOT, tree, ignore=ignored)
-        (tree / mutant.path).write_text(mutant.source)
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
-        command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *tests_of(mutant.path)]
+class Matching:
+    """A plugin of pytest: of the experiments those that reach the file, the nearest first; a test that hangs fails."""
+
+    def __init__(self, path: str) -> None:
+        self.path = Path(path)
+
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        from simulate.experiments import EXPERIMENTS
+        from simulate.rows.reach import defining, reach
+
+        sizes = {key: reach(defining(function)) for key, function in EXPERIMENTS.items()}
+        place: dict[pytest.Item, int] = {}
+        for item in items:
+            key = item.callspec.params.get("key") if hasattr(item, "callspec") else None
+            if item.path.name == "test_experiments.py" and key in sizes:
+                if self.path not in sizes[key]:
+                    continue
+                place[item] = len(sizes[key])
+            else:
+                place[item] = 0
+        items[:] = sorted(place, key=lambda item: place[item])
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_call(self, item: pytest.Item) -> Iterator[None]:
+        def stop(*_: object) -> None:
+            raise TimeoutError(f"{item.name} takes more than {LIMIT} s of a processor")
+
+        signal.signal(signal.SIGVTALRM, stop)
+        signal.setitimer(signal.ITIMER_VIRTUAL, LIMIT)
         try:
-            ran = subprocess.run(command, cwd=tree, env=environment, capture_output=True, timeout=LIMIT)
-        except subprocess.TimeoutExpired:
-            return False
-        return ran.returncode == 0
+            return (yield)
+        finally:
+            signal.setitimer(signal.ITIMER_VIRTUAL, 0.0)
+
+
+def run_tests(mutant: Mutant) -> None:
+    """Of a forked process: read the mutant where its file is imported, run the tests, end with pytest's status."""
+    os.setsid()
+    quiet = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(quiet, 1)
+    os.dup2(quiet, 2)
+    compile_source = SourceFileLoader.get_code
+
+    def get_code(loader: SourceFileLoader, name: str) -> Any:
+        if loader.path == str(ROOT / mutant.path):
+            return compile(mutant.source, loader.path, "exec")
+        return compile_source(loader, name)
+
+    SourceFileLoader.get_code = get_code  # type: ignore[method-assign]
+    words = ["-x", "-q", "-m", "not slow", "-p", "no:cacheprovider", *tests_of(mutant.path)]
+    os._exit(pytest.main(words, plugins=[Matching(mutant.path)]))
+
+
+def survives(mutant: Mutant) -> bool:
+    """Do all its tests pass? In a process of its own, which starts with what is imported here already."""
+    process = get_context("fork").Process(target=run_tests, args=(mutant,))
+    process.start()
+    process.join()
+    return process.exitcode == 0
 
 
 def _told(mutant: Mutant, lives: bool) -> bool:
@@ -155,15 +204,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("folders", nargs="*", default=FOLDERS, metavar="FOLDER")
     parser.add_argument("--number", type=int, default=50, help="mutants of each folder")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--jobs", type=int, default=2)
     options = parser.parse_args(arguments)
     left = 0
     for folder in options.folders:
         mutants = chosen(folder, options.number, options.seed)
-        found = Parallel(n_jobs=options.jobs, prefer="threads", return_as="generator")(
-            delayed(survives)(mutant) for mutant in mutants
-        )
-        alive = [_told(mutant, lives) for mutant, lives in zip(mutants, found, strict=True)]
+        for package in HEAVY[: 2 if folder != "llm_validation" else None]:
+            importlib.import_module(package)
+        alive = [_told(mutant, survives(mutant)) for mutant in mutants]
         survivors = [mutant for mutant, lives in zip(mutants, alive, strict=True) if lives]
         known = [mutant for mutant in survivors if f"{mutant.path}:{mutant.after}" in EQUIVALENT]
         counted = len(mutants) - len(known)
