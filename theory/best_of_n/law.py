@@ -42,7 +42,7 @@ class _Levels:
         """log(F^n − F₋^n) (L,); −inf for a level without mass."""
         held = self.mass > 0
         share = np.divide(self.mass, np.exp(self.log_upper), out=np.zeros_like(self.mass), where=held)  # 1 − F₋/F
-        with np.errstate(divide="ignore"):  # F₋ = 0: log1p(−1) = −∞; no mass: log 0 = −∞
+        with np.errstate(divide="ignore", over="ignore"):  # F₋ = 0, no mass, or n beyond numbers: −∞
             below = n * np.log1p(-np.minimum(share, 1.0))
             return n * np.where(held, self.log_upper, 0.0) + np.log(-np.expm1(below))
 

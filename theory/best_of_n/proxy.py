@@ -113,8 +113,8 @@ def soft_best_of_n_law(policy: ArrayLike, rewards: ArrayLike, n: int, temperatur
     u, step = np.linspace(low, high, max(POINTS, math.ceil((high - low) / STEP)), retstep=True)
     with np.errstate(divide="ignore", over="ignore"):
         exponents = np.exp(u[:, None] + scaled)  # (points, A); inf where nothing is left
-        log_laplace = logsumexp(np.log(pi) - exponents, axis=1)
-    integrand = np.exp(u[:, None] + scaled - exponents + (count - 1) * log_laplace[:, None])
+        log_laplace = (count - 1) * logsumexp(np.log(pi) - exponents, axis=1)
+    integrand = np.exp(u[:, None] + scaled - exponents + log_laplace[:, None])
     return count * pi * integrand.sum(axis=0) * step
 
 

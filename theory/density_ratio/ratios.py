@@ -140,7 +140,7 @@ def pooled_ratio(p: ArrayLike, q: ArrayLike, alpha: float, chosen_fraction: floa
     p, q = check_laws(p, q)
     _require_some_mass(p, q)
     numerator, denominator = measures(p, q, check_share("alpha", alpha), chosen_fraction)
-    return numerator / denominator
+    return np.divide(numerator, denominator, out=np.full(p.shape, 1.0 / alpha), where=q > 0)
 
 
 def pooled_reference_weight(alpha: float, chosen_fraction: float) -> float:

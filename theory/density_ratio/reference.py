@@ -99,6 +99,8 @@ def best_alpha(p: ArrayLike, q: ArrayLike, unlabelled_per_labelled: float) -> fl
     """
     unlabelled_per_labelled = check_positive("unlabelled_per_labelled", unlabelled_per_labelled)
     n = 10**9
+    if not np.isfinite(unlabelled_per_labelled * n):
+        raise ValueError(f"unlabelled_per_labelled = {unlabelled_per_labelled} is too large")
 
     def distance(alpha: float) -> float:
         m = max(1, round(unlabelled_per_labelled * n))

@@ -46,12 +46,18 @@ def consistency_factor(bt_beta: float) -> float:
     [1.0138, 1.0473, 1.1052, 1.2241, 1.3517]
     """
     beta = check_bt_beta(bt_beta)
+    slope = np.tanh(beta / 2)
 
-    def negative_gain(logs: np.ndarray) -> float:
+    def log_loss(logs: np.ndarray) -> float:
+        """log of what stands below 1/(…), over (e + t²)(1 + t): a sum of positive parts, of any size."""
         e, t = np.exp(np.minimum(logs, 0.0))
-        margin = t**2 * 0.5 * np.tanh(beta * e / 2) - e * 0.5 * np.tanh(beta / 2)
-        return float(-2.0 * margin * (1.0 - t) / ((e + t**2) * (1.0 + t)))
+        if e + t**2 == 0.0:
+            return 0.0  # both types have left the range of numbers
+        with np.errstate(over="ignore"):
+            short = 2.0 / (1.0 + np.exp(beta * e))  # 1 − 2φ(e)
+        kept = e * (1.0 + t + slope * (1.0 - t)) + t**2 * (short + t * (2.0 - short))
+        return float(np.log(kept) - np.log(e + t**2) - np.log1p(t))
 
     options = {"xatol": 1e-10, "fatol": 1e-15, "maxiter": 2000}
-    best = min(minimize(negative_gain, start, method="Nelder-Mead", options=options).fun for start in STARTS)
-    return float(1.0 / (1.0 + min(0.0, best)))
+    best = min(minimize(log_loss, start, method="Nelder-Mead", options=options).fun for start in STARTS)
+    return float(np.exp(-min(0.0, best)))

@@ -19,6 +19,8 @@ from theory.validate import Array, check_bt_beta, check_finite, check_whole
 
 #: Grid on which a maximum over (0, 1) is bracketed before it is refined.
 GRID = np.linspace(0.0, 1.0, 2001)
+#: Below this bt_beta the series of φ gives six digits, and what cancels in its differences fewer.
+FAINT = 0.05
 #: Most comparisons that `comparisons_needed` looks at.
 MOST_COMPARISONS = 10**12
 
@@ -70,8 +72,11 @@ def minimax_mass(bt_beta: float) -> float:
     [0.645, 0.589, 0.622, 0.8]
     """
     beta = check_bt_beta(bt_beta)
-    if beta < 1e-4:  # third-order terms decide: (1 + z)/3 at z = 1, up to β², where φ(z) − Bz has no digits left
-        return 2.0 / 3.0
+    if beta < FAINT:  # the series of φ: its linear part cancels, and β³z(1 − z)/48 is common to both sides
+        square = beta * beta
+        return _largest(
+            lambda z: (1 + z) * (1 - square * (1 + z * z) / 10) / (3 - square * (1 - z + z * z) / 2), 0.0, 1.0
+        )
     B = float(_phi(beta, 1.0))
     return _largest(lambda z: (_phi(beta, z) - B * z) / (_phi(beta, z) + _phi(beta, 1.0 - z) - B))
 
@@ -146,6 +151,8 @@ def uniform_borda_factor(bt_beta: float, n_alternatives: int) -> float:
     """
     beta = check_bt_beta(bt_beta)
     n_alternatives = check_whole("n_alternatives", n_alternatives, least=2)
+    if beta < 1e-8:  # what is lost beyond L is of order β²
+        return linear_factor(beta)
     B, each = float(_phi(beta, 1.0)), 1.0 / n_alternatives
 
     def gain(z: Array) -> Array:

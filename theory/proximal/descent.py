@@ -22,7 +22,15 @@ from numpy.typing import ArrayLike
 
 from theory.proximal.examples import COUPLED
 from theory.proximal.feedback import check_signal, empirical_scores
-from theory.validate import Array, as_vector, check_distribution, check_positive, check_square, require_reference
+from theory.validate import (
+    Array,
+    as_vector,
+    check_distribution,
+    check_positive,
+    check_square,
+    check_word,
+    require_reference,
+)
 
 
 def loss_gradient(rewards: Array, signal: Array, weights: Array, alpha: float) -> Array:
@@ -93,8 +101,7 @@ def coupled_path(method: str, steps: int) -> Array:
     >>> coupled_path("dpo", 3000)[-1].round(2), coupled_path("pro", 3000)[-1, 0].round(2)
     (array([-32.29, -42.04,   0.22]), np.float64(1.27))
     """
-    if not isinstance(method, str) or method not in ("dpo", "pro"):
-        raise ValueError(f"method = {method!r} must be 'dpo' or 'pro'")
+    check_word("method", method, ("dpo", "pro"))
     c = COUPLED
     scores, empirical = empirical_scores(3, [(0, 1)])
     weights, alpha = (empirical, 1.0) if method == "dpo" else (np.full(3, 1.0 / 3.0), c.alpha)
