@@ -114,7 +114,7 @@ def soft_best_of_n_law(policy: ArrayLike, rewards: ArrayLike, n: int, temperatur
     with np.errstate(divide="ignore", over="ignore"):
         exponents = np.exp(u[:, None] + scaled)  # (points, A); inf where nothing is left
         log_laplace = (count - 1) * logsumexp(np.log(pi) - exponents, axis=1)
-    integrand = np.exp(u[:, None] + scaled - exponents + log_laplace[:, None])
+        integrand = np.exp(u[:, None] + scaled - exponents + log_laplace[:, None])
     return count * pi * integrand.sum(axis=0) * step
 
 

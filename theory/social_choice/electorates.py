@@ -27,7 +27,7 @@ NEGLIGIBLE = -33.0
 #: z from which on z e^{−z} is nothing.
 LATE = 37.0
 #: Electorates that are taken through the veto process side by side.
-TOGETHER = 50
+TOGETHER = 128
 
 
 def first_places(utilities: Array, weights: Array, bt_beta: float, standing: Mask | None = None) -> Array:
@@ -102,12 +102,12 @@ class LastPlaces:
         rates, label = np.unique(self._log_rates[:, columns], axis=1, return_inverse=True)
         self._rates, self._label = rates - rates.min(axis=1, keepdims=True), label.ravel()
         each = np.bincount(self._label)
-        self._step = min(0.25, 0.75 / (1.5 + np.log(columns.size))) / 2**halvings
+        self._step = min(0.25, 1.05 / (1.5 + np.log(columns.size))) / 2**halvings
         high = low = float(np.log(np.log(columns.size) + 45.0))
         while (np.minimum(0.0, self._rates + low) @ each).max() > NEGLIGIBLE:  # log(1 − e^{−z}) ≤ min(0, log z)
             low -= 1.0
         self._nodes = np.arange(high, low - slack, -self._step)[::-1]
-        users = max(1, BLOCK // (self._nodes.size * each.size))
+        users = max(1, BLOCK // (self._nodes.size * max(each.size, len(self._weights))))
         self._slices = [slice(at, at + users) for at in range(0, len(self._rates), users)]
         self._counts = self._counted(standing)
         self._kept = [self._block(self._slices[0])] if len(self._slices) == 1 else None
