@@ -85,7 +85,7 @@ $(VENV)/.reproduce: pyproject.toml constraints.txt | $(VENV)/bin/python
 	touch $@
 
 $(VENV)/.test: pyproject.toml constraints.txt | $(VENV)/bin/python
-	$(RUN) -m pip install --quiet --editable ".[llm,real,test,lessons,dask,slurm]" -c constraints.txt
+	$(RUN) -m pip install --quiet --editable ".[llm,real,test,lessons,dask,slurm,sweep]" -c constraints.txt
 	touch $@ $(VENV)/.reproduce
 
 clean:

@@ -6,6 +6,7 @@
     python -m simulate D17 --ratings FILE           every rule and method on real people's ratings
     python -m simulate audit FILE --bt-beta 5       comparisons of your own: interval, witness, which pair to ask next
     python -m simulate --on dask:tcp://HOST:8786    on a cluster: the same rows
+    python -m simulate sweep FILE.toml              a grid of settings, population families and seeds, into parquet
     python -m simulate merge INTO PART…             bring the rows of slices together
     python -m simulate compare A B                  are the rows of two results folders the same?
 
@@ -35,6 +36,7 @@ from simulate.rows.merge import check_folder, merge_main
 from simulate.rows.reach import ROOT
 from simulate.rows.store import locked, make_stamp, read_rows
 from simulate.rows.verdicts import announcing
+from simulate.sweep import sweep_main
 from theory.claims import CLAIMS, find_claims
 from theory.distortion.settings import BETAS
 
@@ -46,6 +48,8 @@ def main(arguments: list[str] | None = None) -> int:
         return compare_folders(words[1:])
     if words[:1] == ["audit"]:
         return audit_main(words[1:])
+    if words[:1] == ["sweep"]:
+        return sweep_main(words[1:])
     if words[:1] == ["merge"]:
         return merge_main(words[1:])
     options = _parser().parse_args(words)

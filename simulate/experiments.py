@@ -62,7 +62,7 @@ def jobs(claims: Sequence[Claim], profile: Profile, first_seed: int) -> list[Job
             for setting in settings[: profile.settings]:
                 bound = bind(key, experiment, setting)
                 for seed in range(first_seed, first_seed + profile.seeds * times.get(key, 1)):
-                    cells.append(_cell(key, setting, seed, (key, setting_key(setting)), bound, profile))
+                    cells.append(cell(key, setting, seed, (key, setting_key(setting)), bound, profile))
     return cells
 
 
@@ -78,7 +78,7 @@ def people_jobs(
     # the same resamples of users for every method and bt_beta, so that methods compare pair by pair
     words = ("D17", str(about["population"]))
     return [
-        _cell(f"D17.{method}{suffix}", {**about, "bt_beta": beta}, seed, words,
+        cell(f"D17.{method}{suffix}", {**about, "bt_beta": beta}, seed, words,
               partial(people_distortion, people, method, beta), profile, people.digest)
         for method in methods_for(people) for beta in betas[: profile.settings]
     ]  # fmt: skip
@@ -97,9 +97,10 @@ def bind(key: str, experiment: Experiment, setting: Setting) -> Experiment:
     return partial(experiment, **setting)
 
 
-def _cell(
+def cell(
     key: str, setting: Setting, seed: int, words: tuple[str, ...], bound: Experiment, profile: Profile, inputs: str = ""
 ) -> Job:
+    """The job that measures one check, `bound` to a setting, at one seed; `words` name its draws."""
     measure = partial(_measure, key, setting, seed, words, bound, profile)
     return Job(f"{key} at {setting_key(setting)}", seed, measure, (defining(bound),), inputs)
 

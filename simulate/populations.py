@@ -13,6 +13,10 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from theory.bradley_terry import Population
+from theory.validate import check_whole
+
+#: Shapes of utilities: uniform; Beta(0.3, 0.3); small ones, where noise rules; each type values few alternatives.
+FAMILIES = ("uniform", "extreme", "faint", "sparse")
 
 
 def random_population(rng: np.random.Generator, max_types: int = 6, max_alternatives: int = 7) -> Population:
@@ -38,16 +42,23 @@ def random_population(rng: np.random.Generator, max_types: int = 6, max_alternat
     """
     V = int(rng.integers(1, max_types + 1))
     A = int(rng.integers(2, max_alternatives + 1))
-    shape = rng.integers(4)
-    if shape == 0:
-        U = rng.random((V, A))
-    elif shape == 1:
-        U = rng.beta(0.3, 0.3, (V, A))
-    elif shape == 2:
-        U = rng.random((V, A)) * 10.0 ** rng.uniform(-3, 0, (V, 1))
+    return population_of(FAMILIES[rng.integers(4)], V, A, rng)
+
+
+def population_of(family: str, n_types: int, n_alternatives: int, rng: np.random.Generator) -> Population:
+    """A random population of one of `FAMILIES`; ValueError for another name, or for no types or alternatives."""
+    shape = (check_whole("n_types", n_types), check_whole("n_alternatives", n_alternatives))
+    if family == "uniform":
+        U = rng.random(shape)
+    elif family == "extreme":
+        U = rng.beta(0.3, 0.3, shape)
+    elif family == "faint":
+        U = rng.random(shape) * 10.0 ** rng.uniform(-3, 0, (n_types, 1))
+    elif family == "sparse":
+        U = rng.random(shape) * (rng.random(shape) < 0.4)
     else:
-        U = rng.random((V, A)) * (rng.random((V, A)) < 0.4)
-    return Population(_not_all_zero(U, rng), rng.dirichlet(np.full(V, rng.choice([0.3, 1.0, 5.0]))))
+        raise ValueError(f"family = {family!r} must be one of {', '.join(FAMILIES)}")
+    return Population(_not_all_zero(U, rng), rng.dirichlet(np.full(n_types, rng.choice([0.3, 1.0, 5.0]))))
 
 
 def adversary(

@@ -11,13 +11,15 @@ from functools import partial
 
 import numpy as np
 
-from simulate.montecarlo import Estimate, generator, ratio_to_mean
+from simulate.montecarlo import Estimate, Experiments, generator, mean, ratio_to_mean
+from simulate.populations import population_of
 from simulate.profiles import Profile
 from simulate.users import sample_comparisons
 from theory.bradley_terry import Population
 from theory.claim import Setting, grid
 from theory.distortion.instance import Instance
 from theory.distortion.instances import borda_instance, condorcet_instance, correlated_instance, uniform_instance
+from theory.distortion.measure import distortion
 from theory.distortion.methods import METHODS, Situation
 from theory.policy.kl_ball import maximize_in_kl_ball
 
@@ -65,5 +67,23 @@ def sampled_method(
     return ratio_to_mean(best, utilities)
 
 
+def on_family(
+    method: str, family: str, n_types: int, n_alternatives: int, bt_beta: float, *, rng: Rng, profile: Profile
+) -> Estimate:
+    """Mean distortion of one method over random populations of a family, population limit."""
+    entry, distortions = METHODS[method], []
+    tau = TAU if entry.ball else math.inf
+    for _ in range(max(profile.repeats, 2)):
+        users = population_of(family, n_types, n_alternatives, rng)
+        instance = uniform_instance(users, bt_beta)
+        seen = Situation(
+            instance.win_rates, bt_beta, instance.pair_weights, instance.log_reference, TAU, instance.population
+        )
+        distortions.append(distortion(users, entry.run(seen), tau=tau, log_reference=instance.log_reference))
+    return mean(distortions)
+
+
 #: Rows that no claim judges: `claim.name` → what measures them, and at which settings. Tables and figures show them.
 MEASUREMENTS = {f"D14.sampled_{method}": (partial(sampled_method, method), SETTINGS) for method in METHODS}
+#: For sweeps: `methods.METHOD` → its distortion on families of populations.
+ON_FAMILIES: Experiments = {f"methods.{method}": partial(on_family, method) for method in METHODS}

@@ -12,7 +12,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import cache, cached_property
@@ -145,28 +145,16 @@ def run_jobs(
     if len(todo) < len(jobs):
         print(f"{len(jobs) - len(todo)} of {len(jobs)} jobs are done, {len(todo)} to go", file=sys.stderr)
     units = by_name(todo) if how.by_name else [[job] for job in todo]
-    started = 0
-
-    def due() -> Iterator[Call]:
-        nonlocal started
-        for number, unit in enumerate(units):
-            if not how.may_start(sum(job.work for job in unit)):
-                return
-            started += len(unit)
-            yield joblib.delayed(_numbered)(number, how.together, unit, home)
-
-    home = os.getpid() if how.on.is_local else stamp.get("versions", {})
-    workers = 1 if how.by_name and how.on.is_local else max(1, min(how.on.workers or how.workers, len(units)))
+    left = len(todo)
     bar = tqdm(total=len(todo), desc=f"{label} → {folder.name}", unit="job", disable=not todo)
-    with closing(results), bar, engine(how.on, workers, folder) as run:
-        for number, outcomes in run(due()):
-            failed = None
+    with closing(results), bar, closing(outcomes_of(units, how, len(units), folder, stamp)) as running:
+        for number, outcomes in running:
+            failed, left = None, left - len(outcomes)
             for job, outcome in zip(units[number], outcomes, strict=True):
                 if isinstance(outcome, Exception):
                     failed = failed or outcome
                     continue
-                made = {**stamp, **job.stamp}
-                stamp_id = hashlib.sha256(json.dumps(made, sort_keys=True).encode()).hexdigest()[:12]
+                stamp_id, made = stamped(stamp, job)
                 rows = rows_of(job.seed, outcome[0], outcome[1], stamp_id)
                 if how.keep:
                     results.append(job.key, job.code, rows, stamp_id, made)
@@ -175,7 +163,33 @@ def run_jobs(
                 bar.update()
             if failed is not None:
                 raise failed
-    return len(todo) - started
+    return left
+
+
+def outcomes_of(
+    units: Iterable[list[Job]], how: Execution, most: int, folder: Path, stamp: Stamp
+) -> Generator[tuple[int, list[Outcome]], None, None]:
+    """Run units of jobs, those of a unit together: the number of each that there is time for, with its outcomes.
+
+    most    how many units there are;  folder  where an engine may note tasks
+    """
+    home = os.getpid() if how.on.is_local else stamp.get("versions", {})
+    workers = 1 if how.by_name and how.on.is_local else max(1, min(how.on.workers or how.workers, most))
+
+    def due() -> Iterator[Call]:
+        for number, unit in enumerate(units):
+            if not how.may_start(sum(job.work for job in unit)):
+                return
+            yield joblib.delayed(_numbered)(number, how.together, unit, home)
+
+    with engine(how.on, workers, folder) as run:
+        yield from run(due())
+
+
+def stamped(stamp: Stamp, job: Job) -> tuple[str, dict[str, Any]]:
+    """The stamp of a job's rows in a run of `stamp`, with its id."""
+    made = {**stamp, **job.stamp}
+    return hashlib.sha256(json.dumps(made, sort_keys=True).encode()).hexdigest()[:12], made
 
 
 def by_name(jobs: Sequence[Job]) -> list[list[Job]]:
@@ -205,8 +219,8 @@ def _numbered(
             _end_with(home)
         return number, together(jobs)
     try:
-        for job in jobs:
-            check_worker(tuple(job.stamp["modules"]), job.stamp["fingerprint"], home)
+        for modules, code in {(tuple(job.stamp["modules"]), job.stamp["fingerprint"]) for job in jobs}:
+            check_worker(modules, code, home)
     except ValueError as error:
         return number, [error for _ in jobs]
     return number, together(jobs)

@@ -323,12 +323,12 @@ def _as_json(entries: Mapping[str, object]) -> str:
     return json.dumps(entries, indent=1, sort_keys=True) + "\n"
 
 
-def replace_file(path: Path, text: str) -> None:
+def replace_file(path: Path, content: str | bytes) -> None:
     """Write a file so that a reader, or a kill, sees the old one or the new one and nothing between."""
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.partial")
     try:
-        with temporary.open("x") as stream:  # a name that nobody can lay a link under
-            stream.write(text)
+        with temporary.open("xb") as stream:  # a name that nobody can lay a link under
+            stream.write(content.encode() if isinstance(content, str) else content)
             stream.flush()
             os.fsync(stream.fileno())
         temporary.replace(path)
