@@ -52,16 +52,22 @@ def cite(source: str) -> str:
     return "; ".join(cells)
 
 
+#: A column of text that is not justified, which in a narrow one stretches or overflows.
+LEFT = r">{\raggedright\arraybackslash}p"
+#: Verdicts in narrow columns; a model without rows has nothing to be judged.
+SHORT = {"inconclusive": "inconcl.", "not run": "---"}
+
+
 def latex_ledger(claims: Sequence[Line]) -> str:
     """ledger.tex: the claims as a longtable."""
     models = [name for name in MODELS if any(line.trained[name] != "not run" for line in claims)]
     rows = [
-        [c.claim.id, latex(c.claim.statement), cite(c.claim.source), c.simulation,
-         *(c.trained[name] for name in models), c.verdict]
+        [c.claim.id, latex(c.claim.statement), cite(c.claim.source),
+         *(SHORT.get(word, word) for word in (c.simulation, *(c.trained[name] for name in models), c.verdict))]
         for c in claims
     ]  # fmt: skip
     head = ["claim", "statement", "source", "simulation", *(MODELS[name].short for name in models), "verdict"]
-    columns = rf"@{{}}lp{{.23\textwidth}}p{{.13\textwidth}}l{'l' * len(models)}l@{{}}"
+    columns = rf"@{{}}l{LEFT}{{.47\textwidth}}{LEFT}{{.16\textwidth}}l{'l' * len(models)}l@{{}}"
     return table("longtable", columns, [head], rows)
 
 
@@ -133,11 +139,16 @@ def _excess(entry: Entry) -> float:
 def latex_language_model(ledger: Sequence[Entry]) -> str:
     """language_model.tex: every check on a language model on one line, at the setting that says the least for it."""
     checks = dict.fromkeys((entry.claim, entry.check) for entry in of_language_model(ledger))
-    models, rows = filled(ledger), []
+    models, rows, without = filled(ledger), [], 0
     for claim, check in checks:
         mine = [entry for entry in ledger if entry.claim is claim and entry.check is check]
-        rows.append(_language_model_cells(tightest(mine), models, len(mine)))
-    caption = "Every check on a trained language model, at the setting that says the least for it."
+        measured = [entry for entry in mine if entry.verdict != "not run"]
+        without += not measured
+        if measured:
+            rows.append(_language_model_cells(tightest(measured), models, len(measured)))
+    caption = "Every check on a trained language model that has rows, at the setting that says the least for it."
+    if without:
+        caption += f" For {without} more, of larger models, no rows are recorded; the ledger lists them."
     return _language_model_table(models, rows, caption, "tab:language-model")
 
 
@@ -157,9 +168,9 @@ def _language_model_cells(entry: Entry, models: Iterable[str], settings: int = 1
     cells = [
         entry.claim.id,
         _quantity(entry) + (f" ({where})" if where else ""),
-        f"{RELATION[entry.check.kind]}{number(entry.predicted, 4)}",
-        *(estimate(entry.trained[name], 4) for name in models),
-        entry.verdict,
+        f"{RELATION[entry.check.kind]}{number(entry.predicted, 3)}",
+        *(estimate(entry.trained[name], 3) if entry.trained[name].seeds > 0 else "—" for name in models),
+        SHORT.get(entry.verdict, entry.verdict),
     ]
     return [latex(cell, outside=True) for cell in cells]
 
@@ -176,7 +187,7 @@ def _quantity(entry: Entry) -> str:
 
 def _language_model_table(models: Mapping[str, Model], rows: Sequence[Sequence[str]], caption: str, label: str) -> str:
     head = ["claim", "quantity (setting)", "theory", *(model.short for model in models.values()), "verdict"]
-    text = table("longtable", rf"@{{}}lp{{.21\textwidth}}l{'l' * len(models)}l@{{}}", [head], rows)
+    text = table("longtable", rf"@{{}}l{LEFT}{{.46\textwidth}}l{'l' * len(models)}l@{{}}", [head], rows)
     begin, rest = text.split("\n", 1)
     top, body = rest.split(r"\midrule\endhead", 1)
     first = rf"\caption{{{caption}}}\label{{{label}}}\\" + f"\n{top}" + r"\midrule\endfirsthead"  # the label once only

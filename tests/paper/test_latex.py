@@ -57,7 +57,15 @@ def test_labels_that_sections_refer_to_exist():
     text = "\n".join([main, *generated, *(path.read_text() for path in SECTIONS)])
     labels = re.findall(r"\\label\{(.*?)\}", text)
     assert len(labels) == len(set(labels))
-    assert set(re.findall(r"\\(?:eq)?ref\{(.*?)\}", text)) <= set(labels)
+    cited = set(re.findall(r"\\(?:eq)?ref\{(.*?)\}", text))
+    assert cited <= set(labels)
+    shown = {label for label in labels if label.startswith(("fig:", "tab:"))}
+    assert shown <= cited  # a figure that nothing points to is not discussed
+
+
+def test_every_section_is_in_the_paper_once():
+    main = (ROOT / "paper" / "main.tex").read_text()
+    assert sorted(re.findall(r"\\input\{sections/(\w+)\}", main)) == [path.stem for path in SECTIONS]
 
 
 def test_every_key_that_the_paper_or_a_claim_cites_is_in_the_bibliography():
