@@ -26,10 +26,10 @@ def row(claim: str, check: str, setting: str, estimate: float, seed: int = 0) ->
 
 
 def table_of(claim_id: str, **values: float) -> list[Entry]:
-    """Entries of R1 and the like with one language-model value per check, 0 where none is given."""
+    """Entries of R1 and the like with one language-model value per check, its own prediction where none is given."""
     claim = find_claim(claim_id)
     rows = [
-        row(claim_id, check.name, setting_key(setting), values.get(check.name, 0.0))
+        row(claim_id, check.name, setting_key(setting), values.get(check.name, check.predict(setting)))
         for check in llm_checks(claim.id)
         for setting in check.settings
     ]
