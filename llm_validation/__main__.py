@@ -16,6 +16,7 @@ commands (each says more with --help):
     python -m llm_validation audit FILE --bt-beta 5        users behind comparisons: interval, which pair to ask next
     python -m llm_validation compare A B                   which verdicts differ between two folders of rows
     python -m llm_validation conform MODULE:FUNCTION LOSS  what another loss does differently from ours
+    python -m llm_validation correct …                     an Aligner on a model or on a file of answers
     python -m llm_validation generate …                    Best-of-N and Speculative Rejection on a model of yours
     python -m llm_validation merge INTO PART…              bring the rows of slices together
     python -m llm_validation real                          a model that others trained, and real people
@@ -47,6 +48,7 @@ COMMANDS = {
     "audit": ("simulate.people.audit", "audit_main"),
     "compare": ("llm_validation.commands.compare", "compare_main"),
     "conform": ("llm_validation.commands.conform", "conform_main"),
+    "correct": ("llm_validation.commands.correct", "correct_main"),
     "generate": ("llm_validation.commands.generate", "generate_main"),
     "merge": ("simulate.rows.merge", "merge_main"),
     "real": ("llm_validation.commands.real", "real_main"),

@@ -1,6 +1,7 @@
 """Commands on models and files of one's own.
 
-    align     one loss on a file of preferences
+    align     one method on a file of preferences
+    correct   an Aligner, stacked on a model or on a file of answers
     generate  Best-of-N and Speculative Rejection on prompts of a file
     conform   what another loss does differently from ours
     compare   which verdicts differ between two folders of rows

@@ -27,7 +27,6 @@ from llm_validation.advise.report import Section, as_html, as_json, number
 from llm_validation.advise.sections import cost, displacement, divergence_lines, reference_lines, table_of_optima
 from llm_validation.advise.selection import selection
 from llm_validation.advise.whose import users_of, whose
-from llm_validation.commands.conform import function_at
 from llm_validation.losses.table import LOSSES
 from llm_validation.model.folders import replacing
 from llm_validation.model.model import device, load
@@ -36,6 +35,7 @@ from llm_validation.model.text_boundaries import TextBoundaries
 from llm_validation.preferences.data import Example, Preferences, read_preferences
 from llm_validation.preferences.sequences import completion_forward, log_probabilities
 from llm_validation.preferences.train import trainable
+from llm_validation.rewards.sources import function_at
 from llm_validation.training.parts import check_part
 from simulate.numbers import Parser, count, positive, seed, share
 from theory.proximal.feedback import Index

@@ -2,9 +2,15 @@
 
     python -m llm_validation align --method dpo --model PATH_OR_NAME --data FILE.jsonl --out FOLDER
 
-FILE holds pairs {"prompt", "chosen", "rejected"} or examples {"prompt", "completion", "label"}, texts or messages
-(.jsonl, .json, .csv, .parquet; `llm_validation.preferences.files`). FOLDER gets
-the trained model with its tokenizer (safetensors), `alignment.json` (the settings, every step's loss, tokens/s),
+--method is a loss of the table (`llm_validation.losses`), or
+
+    nlhf      the equilibrium on the win rates of listed responses (`llm_validation.preferences.listed`)
+    rlhf      a reward model of the pairs, then the policy (`llm_validation.preferences.policy_gradient`)
+    aligner   a model that corrects answers, for `correct` (`llm_validation.aligner.texts`)
+
+FILE holds pairs, rankings, or examples with labels or scores, texts or messages (.jsonl, .json, .csv, .parquet;
+`llm_validation.preferences.files`), for the Aligner answers and corrections. FOLDER gets the trained model with its
+tokenizer (safetensors), `alignment.json` (the settings, every step's loss, tokens/s),
 `trace.csv` (what moved on held-out prompts: log-ratios of chosen, rejected and the model's own answers, margins,
 gradient norms, KL) and `report.txt`, which is printed at the end too. A run that is killed goes on where it was kept.
 """
@@ -24,11 +30,22 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
+from llm_validation.aligner.texts import Template, corrections_objective, read_corrections
+from llm_validation.commands.align_methods import (
+    Reward,
+    add_options,
+    check_own,
+    corrector_said,
+    own_settings,
+    reward_for,
+    sampled,
+)
 from llm_validation.losses.options import check_options
 from llm_validation.model.folders import replacing, write
 from llm_validation.model.model import Loaded, device, load
 from llm_validation.model.text_boundaries import TextBoundaries
 from llm_validation.preferences.data import Preferences, read_preferences
+from llm_validation.preferences.policy_gradient import Sampled, train_rlhf
 from llm_validation.preferences.report import report
 from llm_validation.preferences.resume import Checkpoint, digest
 from llm_validation.preferences.trace import Mean, Moved, Watch, split
@@ -37,6 +54,7 @@ from llm_validation.training.loop import TrainingDiverged
 from llm_validation.training.parts import check_part, choose_part
 from simulate.numbers import Parser, count, positive, seed, share
 
+METHODS = [*trainable(), "rlhf", "aligner"]
 RECORD, TRACE, REPORT = "alignment.json", "trace.csv", "report.txt"
 
 
@@ -57,9 +75,9 @@ def align_main(arguments: list[str]) -> int:
 def _parser() -> argparse.ArgumentParser:
     preset = PreferenceTraining(seed=0)
     parser = Parser(prog="python -m llm_validation align", description="Train a causal language model on preferences.")
-    parser.add_argument("--method", required=True, choices=trainable())
+    parser.add_argument("--method", required=True, choices=METHODS)
     parser.add_argument("--model", required=True, help="a causal language model by name or path")
-    parser.add_argument("--data", required=True, type=Path, metavar="FILE", help="jsonl of pairs or labelled examples")
+    parser.add_argument("--data", required=True, type=Path, metavar="FILE", help="pairs, rankings, labels or scores")
     parser.add_argument("--out", required=True, type=Path, metavar="FOLDER", help="a new folder for the trained model")
     parser.add_argument("--kl-beta", type=positive, metavar="β", help="weight of the log-ratio in the reward")
     parser.add_argument("--alpha", type=float, metavar="α", help="of PRO and RDRO")
@@ -87,6 +105,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--keep-every", type=count, default=50, metavar="STEPS",
                         help="steps after which the run is kept, to go on after a kill (%(default)s)")  # fmt: skip
     parser.add_argument("--seed", type=seed, default=0, help="order of the batches (%(default)s)")
+    add_options(parser)
     return parser
 
 
@@ -102,6 +121,9 @@ class _Job:
     options: dict[str, Any]
     context: int
     checkpoint: Checkpoint
+    template: Template | None
+    sampled: Sampled | None
+    warm_up: int
 
 
 def _align(options: argparse.Namespace) -> None:
@@ -122,21 +144,29 @@ def _align(options: argparse.Namespace) -> None:
     loss_options = {name: value for name, value in given.items() if value is not None}
     check_options(options.method, loss_options, anyway=options.anyway)
     check_part(options.train)
+    check_own(options)
     loaded = load(options.model)
     job = _job(options, loaded, config, loss_options)
     if done := job.checkpoint.check():
         print(f"align: goes on after step {done}, kept in {job.checkpoint.folder}", file=sys.stderr)
     model: Any = loaded.model.to(device())  # type: ignore[arg-type]
+    reward = reward_for(options, loaded, job.train, job.held) if job.sampled else None
     merge = choose_part(model, options.train, options.seed)
-    run = _train(model, job)
+    run, more = _train(model, job, reward)
     merge()
-    said = report(run.trace, job.method, job.options, job.train, job.held)
+    said = [*report(run.trace, job.method, job.options, job.train, job.held), *more]
     with replacing(options.out) as partial:
         write(loaded.model, loaded.tokenizer, partial)
         (partial / RECORD).write_text(json.dumps(_record(options, job, run), indent=1) + "\n")
         trace_table(run).to_csv(partial / TRACE, index=False)
         (partial / REPORT).write_text("\n".join(said) + "\n")
+        if job.template:
+            job.template.write(partial)
+        if reward:
+            reward.move(partial)
     shutil.rmtree(job.checkpoint.folder, ignore_errors=True)
+    if reward:
+        reward.forget()
     print(
         f"{options.method}: loss {run.loss[0]:.4f} at the first step, {run.loss[-1]:.4f} at the last of "
         f"{len(run.loss)}; {run.tokens_per_second:.0f} tokens/s; {options.out}"
@@ -148,17 +178,25 @@ def _align(options: argparse.Namespace) -> None:
 def _job(options: argparse.Namespace, loaded: Loaded, config: PreferenceTraining, loss: dict[str, Any]) -> _Job:
     context = _context(options, loaded.model)
     boundaries = TextBoundaries.of(loaded.tokenizer, loaded.model)
-    data = read_preferences(options.data, boundaries, context)
+    template = Template.of(boundaries, options.template) if options.method == "aligner" else None
+    if template and loss:
+        raise ValueError(f"aligner has no option {min(loss)!r}: it is trained on cross-entropy")
+    if template:
+        data = read_corrections(options.data, boundaries, template, context)
+    else:
+        data = read_preferences(options.data, boundaries, context)
+    sampling = sampled(options, boundaries.ends, loss) if options.method == "rlhf" else None
     train, held = split(data, options.held_out, options.seed) if options.held_out else (data, data)
     watch = Watch(held, boundaries.ends, options.trace_every, options.answers, options.answer_tokens)
     settings = {
         "model": str(options.model), "data": digest(data), "method": options.method, "options": loss,
         "context": context, "train": options.train, "held_out": options.held_out, **asdict(config),
-        **{name: getattr(watch, name) for name in ("every", "answers", "tokens")},
+        **{name: getattr(watch, name) for name in ("every", "answers", "tokens")}, **own_settings(options),
     }  # fmt: skip
     out = options.out.absolute()
     checkpoint = Checkpoint(out.with_name(f".{out.name}.run"), settings, options.keep_every)
-    return _Job(options.method, train, held, watch, config, loss, context, checkpoint)
+    warm_up = 10 if options.warm_up is None else options.warm_up
+    return _Job(options.method, train, held, watch, config, loss, context, checkpoint, template, sampling, warm_up)
 
 
 def _record(options: argparse.Namespace, job: _Job, run: PreferenceRun) -> dict[str, Any]:
@@ -174,6 +212,7 @@ def _record(options: argparse.Namespace, job: _Job, run: PreferenceRun) -> dict[
         "train": options.train,
         "context": job.context,
         "options": job.options,
+        **own_settings(options),
         **asdict(job.config),
         "layout": run.layout,
         "tokens_per_second": run.tokens_per_second,
@@ -203,8 +242,8 @@ def _means(moved: Moved) -> Sequence[tuple[str, Mean]]:
     return [(name, value) for name, value in named if isinstance(value, Mean)]
 
 
-def _train(model: Any, job: _Job) -> PreferenceRun:
-    """Train with a progress bar on stderr."""
+def _train(model: Any, job: _Job, reward: Reward | None) -> tuple[PreferenceRun, list[str]]:
+    """Train with a progress bar on stderr; the run, and what the report is to say besides."""
     with tqdm(desc=job.method, unit="step", disable=None) as bar:
 
         def on_step(step: int, steps: int, loss: float) -> None:
@@ -212,10 +251,17 @@ def _train(model: Any, job: _Job) -> PreferenceRun:
             bar.set_postfix(loss=f"{loss:.4f}", refresh=False)
             bar.update()
 
-        return train_on_preferences(
-            model, job.train, job.method, job.config, options=job.options, context=job.context, on_step=on_step,
-            watch=job.watch, checkpoint=job.checkpoint,
-        )  # fmt: skip
+        kept: Any = {
+            "context": job.context, "on_step": on_step, "watch": job.watch, "checkpoint": job.checkpoint
+        }  # fmt: skip
+        if reward and job.sampled:
+            run, earned = train_rlhf(model, job.train, reward.scorer, job.config, job.sampled, **kept)
+            return run, reward.said(earned)
+        if job.template:
+            objective = corrections_objective(job.train, job.warm_up)
+            said = [corrector_said(job.template)]
+            return train_on_preferences(model, job.train, objective, job.config, **kept), said
+        return train_on_preferences(model, job.train, job.method, job.config, options=job.options, **kept), []
 
 
 def _context(options: argparse.Namespace, model: torch.nn.Module) -> int:

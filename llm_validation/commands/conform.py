@@ -8,14 +8,12 @@
 from __future__ import annotations
 
 import argparse
-import importlib
 import sys
-from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
 
 from llm_validation.conformance import check_loss
 from llm_validation.losses.table import LOSSES
+from llm_validation.rewards.sources import function_at
 from simulate.numbers import Parser, positive
 
 
@@ -46,20 +44,3 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--generator", help="of FDO")
     parser.add_argument("--tokens", action="store_true", help="the function also takes the numbers of tokens of both")
     return parser
-
-
-def function_at(place: str) -> Callable[..., Any]:
-    """The function at module:name. ValueError for one that is not there."""
-    module, colon, name = place.partition(":")
-    if not colon:
-        raise ValueError(f"{place!r} must be MODULE:FUNCTION")
-    sys.path.insert(0, str(Path.cwd()))
-    try:
-        function = getattr(importlib.import_module(module), name, None)
-    except ImportError as error:
-        raise ValueError(f"module {module!r} cannot be imported: {error}") from error
-    finally:
-        sys.path.pop(0)
-    if not callable(function):
-        raise ValueError(f"module {module!r} has no function {name!r}")
-    return function

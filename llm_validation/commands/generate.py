@@ -2,7 +2,10 @@
 
     python -m llm_validation generate --model PATH --prompts FILE --reward PATH --method speculative --n 64 --alpha 0.5
 
-writes one line of json per prompt: what was returned, and at the end what it cost.
+writes one line of json per prompt: what was returned, and at the end what it cost. A text is asked in the model's chat
+template where it has one, a response ends with any of the model's end tokens, and rewards are as in
+`llm_validation.rewards.sources`. With --out a run that is killed goes on where it stopped, to the same lines. With
+--pilot Speculative Rejection is told how far its decisions could have gone: `llm_validation.generation.pilot`.
 """
 
 from __future__ import annotations
@@ -10,25 +13,21 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from llm_validation.commands.lines import Lines, content
+from llm_validation.commands.prompts import Writer, read_prompts, writer
 from llm_validation.generation.decode import Outcome, Response, best_of_n, speculative_rejection
-from llm_validation.generation.engine import Sampling
-from llm_validation.generation.scorers import Scorer, TextScorer
-from llm_validation.model.model import autocast, device, load
-from llm_validation.model.text_boundaries import Message, TextBoundaries
-from llm_validation.preferences.files import records_of
-from llm_validation.rewards.comparisons import utility
-from llm_validation.rewards.model import load_reward_model
-from llm_validation.rewards.prefix_scorer import PrefixScorer
+from llm_validation.generation.pilot import allowed
+from llm_validation.generation.scorers import Scorer, ScorerError
+from llm_validation.model.model import autocast, device
+from llm_validation.model.text_boundaries import Message, Tokens
+from llm_validation.rewards.sources import TEXT_REWARDS, scorer_of
 from simulate.montecarlo import generator
 from simulate.numbers import Parser, count, positive, seed, share
-
-#: Named rewards of texts, for --reward.
-TEXT_REWARDS: dict[str, Callable[[str], float]] = {"utility": utility, "length": lambda text: float(len(text))}
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -38,8 +37,9 @@ def _parser() -> argparse.ArgumentParser:
         "--prompts", required=True, type=Path, help="text file, one prompt a line, or .jsonl with a field prompt"
     )
     parser.add_argument(
-        "--reward", required=True, help=f"folder of a reward model, or one of {', '.join(TEXT_REWARDS)}"
-    )
+        "--reward", required=True, help="folder of a reward model, folder or name of a sequence classifier, "
+        f"MODULE:FUNCTION of prompts and responses, or one of {', '.join(TEXT_REWARDS)}"
+    )  # fmt: skip
     parser.add_argument("--method", choices=("best-of-n", "speculative"), default="best-of-n")
     parser.add_argument("--n", type=count, help="responses per prompt; speculative: left to --budget by default")
     parser.add_argument("--alpha", type=share, help="fraction rejected at a decision, in [0, 1)")
@@ -49,47 +49,18 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--budget", type=positive, help="cached tokens allowed")
     parser.add_argument("--tokens", type=count, default=64, help="most tokens of a response")
     parser.add_argument("--temperature", type=positive, default=1.0)
+    parser.add_argument("--top-p", type=positive, default=1.0, help="mass of the tokens that may be written, at most 1")
+    parser.add_argument("--stop", nargs="+", default=[], metavar="TEXT", help="texts that end a response")
+    parser.add_argument("--raw", action="store_true", help="prompts as they are, without the model's chat template")
     parser.add_argument("--seed", type=seed, default=0)
     parser.add_argument("--allow-unfinished", action="store_true", help="a response cut off at --tokens may win")
     parser.add_argument("--together", action="store_true", help="all prompts in one batch, not one after another")
-    parser.add_argument("--out", type=Path, help="file for the json lines; default: standard output")
+    parser.add_argument("--pilot", type=count, metavar="ROWS", help="responses that nothing is rejected of, for v(t)")
+    parser.add_argument("--out", type=Path, help="a new file for the json lines; default: standard output")
     return parser
 
 
-def _scorer(reward: str, tokenizer: Any) -> Callable[[], Scorer]:
-    """A fresh scorer for each run: a reward model with a cache, or a function of the text prompt + response."""
-    if reward in TEXT_REWARDS:
-        value = TEXT_REWARDS[reward]
-        pairs = lambda prompts, texts: [value(p + t) for p, t in zip(prompts, texts, strict=True)]
-        return lambda: TextScorer(tokenizer, pairs)
-    model = load_reward_model(reward).to(device())
-    return lambda: PrefixScorer(model)
-
-
-def read_prompts(path: Path) -> list[tuple[int, str | list[Message]]]:
-    """(line, prompt) of a text file, a prompt a line, or of .jsonl, the field "prompt": a text or messages.
-
-    ValueError, naming file and line: no prompt, or an object without that field.
-    """
-    if ".jsonl" not in path.suffixes:
-        lines = list(enumerate(path.read_text(encoding="utf-8").splitlines(), start=1))
-        found: list[tuple[int, str | list[Message]]] = [(number, line) for number, line in lines if line.strip()]
-    else:
-        found = []
-        for number, record in records_of(path):
-            prompt = record.get("prompt")
-            if not isinstance(prompt, str | list) or not prompt:
-                there = ", ".join(map(repr, record)) or "no field"
-                raise ValueError(f"{path}, line {number}: no text or messages in field 'prompt'; the line has {there}")
-            found.append((number, prompt))
-    if not found:
-        raise ValueError(f"{path} holds no prompt")
-    return found
-
-
-def generate(options: argparse.Namespace) -> tuple[list[Outcome], Any]:
-    """Run the method on every prompt, and return the outcomes with the tokenizer. ValueError for bad options."""
-    asked = read_prompts(options.prompts)
+def _check(options: argparse.Namespace) -> None:
     if options.method == "best-of-n" and (options.n is None or options.alpha is not None or options.times):
         raise ValueError("best-of-n needs --n, and takes neither --alpha nor --times")
     if options.method == "speculative" and (options.alpha is None or (not options.times and options.budget is None)):
@@ -97,55 +68,90 @@ def generate(options: argparse.Namespace) -> tuple[list[Outcome], Any]:
     times = options.times or []
     if sorted(set(times)) != times or (times and times[-1] >= options.tokens):
         raise ValueError(f"--times {' '.join(map(str, times))} must rise, and end before --tokens {options.tokens}")
-    loaded = load(options.model)
-    model: Any = loaded.model
-    model, tokenizer = model.to(device()), loaded.tokenizer
-    texts = TextBoundaries.of(tokenizer, model)
-    prompts = [
-        texts.prompt(text if isinstance(text, str) else texts.chat(text)[0], f"{options.prompts}, line {line},")
-        for line, text in asked
-    ]
-    fresh, sampling = _scorer(options.reward, tokenizer), Sampling(options.tokens, texts.ends, options.temperature)
-    outcomes = []
-    for number, batch in enumerate([prompts] if options.together else [[prompt] for prompt in prompts]):
-        draws = int(generator(options.seed, "prompts from", number).integers(2**31))
-        common = {"seed": draws, "budget": options.budget, "allow_unfinished": options.allow_unfinished}
-        with autocast(device()):
-            if options.method == "best-of-n":
-                outcomes.append(best_of_n(model, batch, options.n, fresh(), sampling, **common))
-            else:
-                outcomes.append(
-                    speculative_rejection(
-                        model, batch, options.n, options.alpha, fresh(), sampling, times=options.times, **common
-                    )
-                )
-    return outcomes, tokenizer
+    if options.pilot is not None and (options.method != "speculative" or options.pilot < 8):
+        raise ValueError("--pilot is of --method speculative, and of at least 8 responses")
 
 
-def _line(prompt: int, response: Response | None, truncated: Response | None, tokenizer: Any) -> str:
+Prompts = list[tuple[int, str | list[Message]]]
+
+
+def generate(options: argparse.Namespace) -> None:
+    """Run the method on every prompt that is left, and write the lines. ValueError for bad options."""
+    asked = read_prompts(options.prompts)
+    _check(options)
+    writes = writer(options.model, options.tokens, options.temperature, top_p=options.top_p, stop=options.stop)
+    prompts = [writes.asked(text, options.raw, f"{options.prompts}, line {line},") for line, text in asked]
+    fresh = scorer_of(options.reward, writes.texts.tokenizer)
+    lines = None
+    if options.out is not None:
+        own = {name: value for name, value in vars(options).items() if name not in ("out", "prompts", "pilot")}
+        lines = Lines(options.out, {**own, "prompts": content(options.prompts)})
+    done = lines.begin() if lines else 0
+    groups = [range(len(prompts))] if options.together else [range(p, p + 1) for p in range(len(prompts))]
+    decided: list[tuple[int, ...]] = []
+    for number, group in enumerate(groups):
+        if group.stop <= done:
+            continue
+        outcome = _run(options, writes, [prompts[p] for p in group], fresh, number)
+        decided.append(tuple(dict.fromkeys(decision.token for decision in outcome.decisions)))
+        rows = [_line(p, asked[p][1], outcome, p - group.start, writes) for p in group][max(0, done - group.start) :]
+        if lines:
+            lines.add(rows)
+        else:
+            print("\n".join(map(json.dumps, rows)))
+        print(json.dumps(asdict(outcome.spent)), file=sys.stderr)
+    if lines:
+        lines.end()
+    for sentence in _pilot(options, writes, prompts, fresh, decided):
+        print(f"- {sentence}", file=sys.stderr)
+
+
+def _run(
+    options: argparse.Namespace, writes: Writer, batch: Sequence[Tokens], fresh: Callable[[], Scorer], number: int
+) -> Outcome:
+    common: dict[str, Any] = {
+        "seed": int(generator(options.seed, "prompts from", number).integers(2**31)), "budget": options.budget,
+        "allow_unfinished": options.allow_unfinished,
+    }  # fmt: skip
+    with autocast(device()):
+        if options.method == "best-of-n":
+            return best_of_n(writes.model, batch, options.n, fresh(), writes.sampling, **common)
+        return speculative_rejection(
+            writes.model, batch, options.n, options.alpha, fresh(), writes.sampling, times=options.times, **common
+        )
+
+
+def _pilot(
+    options: argparse.Namespace, writes: Writer, prompts: Sequence[Tokens], fresh: Callable[[], Scorer],
+    decided: Sequence[tuple[int, ...]],
+) -> Iterator[str]:  # fmt: skip
+    """What v(t) would have allowed, where a pilot is asked for and something was decided."""
+    times = max(decided, key=len, default=())
+    if not options.pilot or not times:
+        return
+    seed_ = int(generator(options.seed, "pilot").integers(2**31))
+    with autocast(device()):
+        yield from allowed(writes.model, prompts, fresh, writes.sampling, options.pilot, times,
+                           options.n or options.pilot, 1.0 - options.alpha, seed_)  # fmt: skip
+
+
+def _line(number: int, asked: str | list[Message], outcome: Outcome, place: int, writes: Writer) -> dict[str, Any]:
     def shown(response: Response | None) -> dict[str, Any] | None:
         if response is None:
             return None
-        text = tokenizer.decode(list(response.tokens), skip_special_tokens=True)
+        text = writes.text(response.tokens)
         return {"text": text, "reward": response.reward, "row": response.row, "finished": response.finished}
 
-    return json.dumps({"prompt": prompt, "response": shown(response), "truncated": shown(truncated)})
+    response, truncated = shown(outcome.returned[place]), shown(outcome.truncated[place])
+    return {"prompt": number, "asked": asked, "response": response, "truncated": truncated}
 
 
 def generate_main(arguments: Sequence[str]) -> int:
     """The command line; returns the exit status: 2 for bad input, which is said on standard error."""
     options = _parser().parse_args(arguments)
     try:
-        outcomes, tokenizer = generate(options)
-    except (ValueError, OSError) as error:
+        generate(options)
+    except (ValueError, OSError, ScorerError) as error:
         print(f"generate: {error}", file=sys.stderr)
         return 2
-    pairs = [pair for o in outcomes for pair in zip(o.returned, o.truncated, strict=True)]
-    lines = [_line(p, response, cut, tokenizer) for p, (response, cut) in enumerate(pairs)]
-    if options.out is None:
-        print("\n".join(lines))
-    else:
-        options.out.write_text("\n".join(lines) + "\n")
-    for outcome in outcomes:
-        print(json.dumps(asdict(outcome.spent)), file=sys.stderr)
     return 0

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,14 +23,12 @@ from transformers.cache_utils import DynamicCache
 
 from llm_validation.generation.cache import Rows, forward, left_padded, new_cache, select_rows
 from llm_validation.generation.checks import check_cache, check_positions
+from llm_validation.generation.quantiles import sample
 from llm_validation.generation.scorers import Batch, IncrementalScorer, Scorer, checked_scores
 from llm_validation.generation.uniforms import uniforms
 from theory.validate import Array
 
 log = logging.getLogger(__name__)
-#: Entries of the distribution functions that `sample` holds at a time: on a CPU those that stay in its cache, on a GPU
-#: a share of its memory.
-ENTRIES = {"cpu": 1 << 18, "cuda": 1 << 26}
 
 
 @dataclass(frozen=True)
@@ -40,33 +38,23 @@ class Sampling:
     max_new_tokens  T ≥ 1, tokens after the prompt
     eos             tokens that end a response and belong to it; () makes responses of exactly T tokens, all finished
     temperature     > 0; logits are divided by it
+    top_p           in (0, 1]: the most probable tokens that have this mass together, the others are never written
+    stop            responses (B) in tokens ↦ which of them have ended, besides those that an eos ends
     """
 
     max_new_tokens: int
     eos: tuple[int, ...]
     temperature: float = 1.0
+    top_p: float = 1.0
+    stop: Callable[[Sequence[Sequence[int]]], NDArray[np.bool_]] | None = None
 
     def __post_init__(self) -> None:
         if self.max_new_tokens < 1:
             raise ValueError(f"max_new_tokens = {self.max_new_tokens} must be >= 1")
         if not 0.0 < self.temperature < np.inf:
             raise ValueError(f"temperature = {self.temperature} must be a finite number > 0")
-
-
-def sample(logits: Tensor, temperature: float, u: Tensor) -> Tensor:
-    """Tokens (B,) at the quantiles u (B,) of softmax(logits/temperature); V where the logits are NaN.
-
-    The first token whose cumulative probability exceeds u: never one of probability zero. Some rows at a time, which
-    changes none of them.
-    """
-    rows = max(1, ENTRIES.get(logits.device.type, ENTRIES["cpu"]) // logits.shape[1])
-    parts = zip(logits.split(rows), u.split(rows), strict=True)
-    return torch.cat([_sample(some, temperature, own) for some, own in parts])
-
-
-def _sample(logits: Tensor, temperature: float, u: Tensor) -> Tensor:
-    cumulative = torch.softmax(logits.float() / temperature, dim=-1).cumsum(dim=-1, dtype=torch.float64)
-    return torch.searchsorted(cumulative, (u * cumulative[:, -1])[:, None], right=True)[:, 0]
+        if not 0.0 < self.top_p <= 1.0:
+            raise ValueError(f"top_p = {self.top_p} must be in (0, 1]")
 
 
 @dataclass
@@ -190,7 +178,7 @@ class Run:
         cut = self.running_rows()
         self.groups = []
         if cut.size:
-            self.finished[cut] = not self.sampling.eos
+            self.finished[cut] = not (self.sampling.eos or self.sampling.stop)
             self.rewards[cut] = self.score(cut)
         self._forget()
 
@@ -229,7 +217,7 @@ class Run:
     def _step(self, group: Group) -> None:
         """One token for every row of the group; rows that end leave it."""
         logits = self._encode(group) if group.cache is None else self._go_on(group)
-        chosen = sample(logits, self.sampling.temperature, self._uniforms(group)).cpu().numpy()
+        chosen = sample(logits, self.sampling.temperature, self._uniforms(group), self.sampling.top_p).cpu().numpy()
         broken = np.flatnonzero(chosen >= logits.shape[1])
         if broken.size:
             names = [divmod(int(row), self.n) for row in group.rows[broken]]
@@ -240,9 +228,14 @@ class Run:
         self.lengths[rows] = group.written
         self.generated += rows.size
         self.peak = max(self.peak, group.cached_tokens())
-        if self.sampling.eos and (ended := np.isin(chosen, self.sampling.eos)).any():
+        if (ended := self._ended(rows, chosen)).any():
             self.finished[rows[ended]] = True
             self._keep(group, ~ended)
+
+    def _ended(self, rows: Rows, chosen: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Which of the rows (B,) end with the token they have just written."""
+        ended = np.isin(chosen, self.sampling.eos)
+        return ended if self.sampling.stop is None else ended | self.sampling.stop([self.response(r) for r in rows])
 
     def _uniforms(self, group: Group) -> Tensor:
         """Quantiles (B,) of the group's rows at its next position."""

@@ -86,7 +86,7 @@ def read_preferences(path: str | Path, texts: TextBoundaries, context: int) -> P
     """
     records = read_texts(path, texts)
     if isinstance(records[0], PairOfTexts):
-        pairs = [_pair(record, texts, context) for record in records if isinstance(record, PairOfTexts)]
+        pairs = [pair_of(record, texts, context) for record in records if isinstance(record, PairOfTexts)]
         chosen, rejected = zip(*pairs, strict=True)
         return Preferences(str(path), chosen, rejected, paired=True)
     examples = [
@@ -123,8 +123,11 @@ def feedback_of(data: Preferences) -> list[float]:
     return [1.0] * len(data.chosen) + [0.0] * len(data.rejected)
 
 
-def _pair(record: PairOfTexts, texts: TextBoundaries, context: int) -> tuple[Example, Example]:
-    """Both completions after one prompt, which ends at the last border of tokens that the two texts share."""
+def pair_of(record: PairOfTexts, texts: TextBoundaries, context: int, *, same: bool = False) -> tuple[Example, Example]:
+    """Both completions after one prompt, which ends at the last border of tokens that the two texts share.
+
+    same   whether the two may be the same;  ValueError as for `read_preferences`
+    """
     sides = [texts.split(record.prompt, text, record.place) for text in (record.chosen, record.rejected)]
     prompts = [prompt for prompt, _ in sides]
     shared = next((i for i, (a, b) in enumerate(zip(*prompts, strict=False)) if a != b), min(map(len, prompts)))
@@ -134,7 +137,7 @@ def _pair(record: PairOfTexts, texts: TextBoundaries, context: int) -> tuple[Exa
         _example(record.place, record.line, prompt[:shared], (*prompt[shared:], *completion), context)
         for prompt, completion in sides
     )
-    if one.completion == other.completion:
+    if one.completion == other.completion and not same:
         raise ValueError(f"{record.place}: chosen and rejected are the same")
     return one, other
 

@@ -156,7 +156,7 @@ class Tracer:
         """KL(π‖π_ref) of the first tokens of answers, from answers that the policy writes now."""
         written = answers(self.model, self.watch, self.seed, str(step), self.context)
         now = _logs(self.model, self.forward, written, self.batch)
-        with _put(trainable(self.model), self.weights):
+        with put(trainable(self.model), self.weights):
             before = _logs(self.model, self.forward, written, self.batch)
         return Mean.of(now - before)
 
@@ -183,7 +183,7 @@ def _logs(model: Any, forward: CompletionForward, examples: Sequence[Example], b
 
 @contextlib.contextmanager
 @torch.no_grad()
-def _put(weights: Sequence[Tensor], values: Sequence[Tensor]) -> Iterator[None]:
+def put(weights: Sequence[Tensor], values: Sequence[Tensor]) -> Iterator[None]:
     """Other values in the weights for as long as the block runs."""
     now = [weight.detach().clone() for weight in weights]
     try:

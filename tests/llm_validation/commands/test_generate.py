@@ -9,10 +9,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from llm_validation.commands import generate
 from llm_validation.commands.generate import generate_main
 from llm_validation.generation.decode import Spent
-from llm_validation.model.model import build, save
+from llm_validation.model.model import build, load, save
 from llm_validation.profiles import PROFILES
 from llm_validation.rewards.model import explained_variance, from_language_model
 from llm_validation.runs import best_of_n, correction
@@ -171,7 +170,7 @@ def test_speed_is_reported_with_its_share_of_the_copy_rate(measured, folder):
     assert (rows["rows_at_once"].value, rows["cached_tokens"].value) == (128, 128 * 25)
     assert rows["tokens_per_second"].estimate.witness == "128 rows at once, 3200 cached tokens at most"
     profile = PROFILES["smoke"].best_of_n
-    writer = SimpleNamespace(length=24, profile=profile, model=generate.load(folder).model)
+    writer = SimpleNamespace(length=24, profile=profile, model=load(folder).model)
     spent = [Spent(generated=1500, scored=0, prefill=0, peak=peak, splits=0, seconds=2.0, scoring=0.5)
              for peak in (3000, 3200)]  # fmt: skip
     run = SimpleNamespace(n=16, rewards=np.zeros((8, 16)), batches=spent)
@@ -214,7 +213,7 @@ def test_the_command_line_writes_a_line_per_prompt(folder, prompts, tmp_path, me
 
 
 def test_the_command_line_takes_a_reward_model(folder, prompts, tmp_path, capsys):
-    model = generate.load(folder).model
+    model = load(folder).model
     from_language_model(model).save(tmp_path / "reward")
     arguments = [
         "--model",
@@ -238,7 +237,7 @@ def test_the_command_line_takes_a_reward_model(folder, prompts, tmp_path, capsys
         (["--n", "2", "--alpha", "0.5"], "neither --alpha nor --times"),
         (["--method", "speculative", "--alpha", "0.5"], "--times or --budget"),
         (["--n", "2", "--budget", "5"], "too small for one row"),
-        (["--n", "2", "--reward", "nowhere"], "holds no reward model"),
+        (["--n", "2", "--reward", "nowhere"], "'nowhere' is no reward"),
         (["--n", "2", "--model", "/no/such/folder"], "cannot load"),
         (["--n", "2", "--prompts", "/no/such/file"], "No such file"),
     ],

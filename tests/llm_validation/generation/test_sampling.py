@@ -7,9 +7,10 @@ import pytest
 import torch
 from scipy.stats import kstest
 
-from llm_validation.generation import engine
+from llm_validation.generation import quantiles
 from llm_validation.generation.cache import forward, new_cache
-from llm_validation.generation.engine import Sampling, sample
+from llm_validation.generation.engine import Sampling
+from llm_validation.generation.quantiles import sample
 from llm_validation.generation.uniforms import BELOW_ONE, uniforms
 from llm_validation.model.model import build
 from simulate.montecarlo import generator
@@ -41,7 +42,7 @@ def test_sampling_some_rows_at_a_time_changes_none(monkeypatch):
     logits, u = torch.randn(50, 7, generator=torch.Generator().manual_seed(0)), torch.linspace(0, 0.99, 50).double()
     whole = sample(logits, 0.7, u)
     for entries in (1, 20, 7 * 49):
-        monkeypatch.setitem(engine.ENTRIES, "cpu", entries)
+        monkeypatch.setitem(quantiles.ENTRIES, "cpu", entries)
         assert torch.equal(sample(logits, 0.7, u), whole)
 
 

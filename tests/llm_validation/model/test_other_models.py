@@ -11,7 +11,8 @@ import transformers
 from safetensors.torch import load_file, save_file
 
 from llm_validation.commands.align import align_main
-from llm_validation.commands.generate import generate_main, read_prompts
+from llm_validation.commands.generate import generate_main
+from llm_validation.commands.prompts import read_prompts
 from llm_validation.generation.decode import best_of_n, speculative_rejection
 from llm_validation.generation.engine import Sampling
 from llm_validation.generation.scorers import Batch, checked_scores

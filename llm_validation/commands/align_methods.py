@@ -1,0 +1,125 @@
+"""What `align` does for the methods that are more than a loss: RLHF's reward model and policy, the Aligner's texts."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from llm_validation.aligner.texts import Template
+from llm_validation.generation.scorers import Scorer
+from llm_validation.model.model import Loaded, device
+from llm_validation.preferences.data import Preferences
+from llm_validation.preferences.policy_gradient import Earned, Sampled, fit_reward
+from llm_validation.preferences.resume import digest
+from llm_validation.preferences.trace import Mean
+from llm_validation.rewards.model import RewardTraining, load_reward_model
+from llm_validation.rewards.prefix_scorer import PrefixScorer
+from llm_validation.rewards.sources import scorer_of
+
+#: method → its own options.
+OWN = {"rlhf": ("reward", "reward_rate", "reward_epochs", "samples"), "aligner": ("warm_up", "template")}
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """The options of these methods."""
+    rlhf = parser.add_argument_group("rlhf")
+    rlhf.add_argument("--reward", help="a reward that is there (folder, name, MODULE:FUNCTION) in place of one trained "
+                      "on the pairs")  # fmt: skip
+    rlhf.add_argument("--reward-rate", type=float, metavar="RATE", help="peak learning rate of the reward model; 5e-5")
+    rlhf.add_argument("--reward-epochs", type=int, metavar="N", help="its passes over the pairs; 2")
+    rlhf.add_argument("--samples", type=int, metavar="K", help="answers to a prompt in a step; 4")
+    aligner = parser.add_argument_group("aligner")
+    aligner.add_argument("--warm-up", type=int, metavar="STEPS", help="steps on answers copied, before corrections; 10")
+    aligner.add_argument("--template", metavar="TEXT", help="what the corrector reads, with {prompt} and {answer}")
+
+
+def check_own(options: argparse.Namespace) -> None:
+    """ValueError for an option of another method, or out of range."""
+    for method, names in OWN.items():
+        for name in names:
+            value, flag = getattr(options, name), f"--{name.replace('_', '-')}"
+            if value is not None and options.method != method:
+                raise ValueError(f"{flag} is of --method {method}, not of {options.method}")
+            if isinstance(value, int | float) and not 0 <= value < float("inf"):
+                raise ValueError(f"{flag} {value} is out of range")
+    if options.method == "rlhf" and options.reward and (options.reward_rate or options.reward_epochs):
+        raise ValueError("--reward is a reward that is there: --reward-rate and --reward-epochs train one")
+
+
+def own_settings(options: argparse.Namespace) -> dict[str, object]:
+    """The options of the method that its rows depend on."""
+    return {name: getattr(options, name) for name in OWN.get(options.method, ())}
+
+
+@dataclass(frozen=True, eq=False)
+class Reward:
+    """What RLHF maximises: a scorer, the name of a given one, or the accuracy and the folder of one trained here."""
+
+    scorer: Scorer
+    name: str | None = None
+    accuracy: Mean | None = None
+    folder: Path | None = None
+
+    def said(self, earned: Earned) -> list[str]:
+        """Sentences for the report."""
+        source = f"the reward {self.name}" if self.accuracy is None else (
+            f"the reward model of the pairs, right on {self.accuracy.value:.3g} ± {self.accuracy.stderr:.2g} of "
+            f"{self.accuracy.n} held-out pairs")  # fmt: skip
+        before, after = earned.before, earned.after
+        return [f"{source}, gives the model's answers to {before.n} held-out prompts {before.value:.4g} ± "
+                f"{before.stderr:.2g} before and {after.value:.4g} ± {after.stderr:.2g} after"]  # fmt: skip
+
+    def move(self, folder: Path) -> None:
+        """A trained reward model into the folder of the run."""
+        if self.folder:
+            shutil.copytree(self.folder, folder / "reward")
+
+    def forget(self) -> None:
+        """What is kept for a run that is killed."""
+        if self.folder:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def reward_for(options: argparse.Namespace, loaded: Loaded, train: Preferences, held: Preferences) -> Reward:
+    """The reward of --reward, or a model trained on the pairs; one that a killed run has trained is read again."""
+    if options.reward:
+        return Reward(scorer_of(options.reward, loaded.tokenizer)(), name=options.reward)
+    how = RewardTraining(
+        steps=-(-len(train.chosen) // options.batch) * (options.reward_epochs or 2),
+        batch=options.batch,
+        rate=options.reward_rate or 5e-5,
+    )
+    said = json.dumps([str(options.model), digest(train), digest(held), options.seed, repr(how)])
+    out = options.out.absolute()
+    folder = out.with_name(f".{out.name}.reward-{hashlib.sha256(said.encode()).hexdigest()[:12]}")
+    record = folder / "accuracy.json"
+    if not record.is_file():
+        print(f"align: a reward model of {len(train.chosen)} pairs, {how.steps} steps", file=sys.stderr)
+        model: Any = loaded.model
+        model.to(device())
+        fitted, accuracy = fit_reward(model, train, held, how, options.seed)
+        fitted.save(folder)
+        record.write_text(json.dumps(vars(accuracy)) + "\n")
+    accuracy = Mean(**json.loads(record.read_text()))
+    return Reward(PrefixScorer(load_reward_model(folder).to(device())), accuracy=accuracy, folder=folder)
+
+
+def sampled(options: argparse.Namespace, ends: tuple[int, ...], loss: dict[str, Any]) -> Sampled:
+    """How RLHF's answers are sampled and weighed. ValueError for an option it does not have."""
+    if unknown := sorted(loss.keys() - {"kl_beta"}):
+        raise ValueError(f"rlhf has no option {unknown[0]!r}; it has kl_beta")
+    return Sampled(ends, loss.get("kl_beta", 0.1), options.samples or 4, options.answer_tokens)
+
+
+def corrector_said(template: Template) -> str:
+    """A sentence for the report."""
+    return (
+        "chosen are corrections and rejected the answers copied, after the corrector's text; "
+        f"`correct` reads {template.text!r}" + (" in the chat template" if template.chat else "")
+    )

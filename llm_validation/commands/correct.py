@@ -1,0 +1,142 @@
+"""The command that corrects answers: an Aligner stacked on a model, or on a file of answers of any.
+
+    python -m llm_validation correct --aligner FOLDER --answers FILE.jsonl --out CORRECTED.jsonl
+    python -m llm_validation correct --aligner FOLDER --model PATH --prompts FILE --out CORRECTED.jsonl
+
+FOLDER is what `align --method aligner` wrote. FILE has lines {"prompt", "answer"}, texts or messages, or those that
+`generate` wrote. One line of json comes out for each: prompt, answer, correction. A run that is killed goes on where it
+stopped, with the same lines.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from llm_validation.aligner.texts import Template, plain
+from llm_validation.commands.lines import Lines, content
+from llm_validation.commands.prompts import Writer, read_prompts, writer
+from llm_validation.generation.decode import best_of_n
+from llm_validation.generation.scorers import Batch
+from llm_validation.model.model import autocast, device
+from llm_validation.model.text_boundaries import Message, Tokens
+from llm_validation.preferences.files import records_of
+from simulate.montecarlo import generator
+from simulate.numbers import Parser, count, positive, seed
+from theory.validate import Array
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A prompt, and the answer to be corrected; None: the model is to write one."""
+
+    line: int
+    prompt: str | list[Message]
+    answer: str | None
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = Parser(prog="python -m llm_validation correct", description="Correct answers with an Aligner.")
+    parser.add_argument("--aligner", required=True, type=Path, metavar="FOLDER", help="of align --method aligner")
+    parser.add_argument("--answers", type=Path, metavar="FILE", help="jsonl of prompts and answers")
+    parser.add_argument("--model", help="folder or name of the model that answers, with --prompts")
+    parser.add_argument("--prompts", type=Path, metavar="FILE", help="text file, a prompt a line, or .jsonl")
+    parser.add_argument("--out", required=True, type=Path, metavar="FILE", help="a new file for the json lines")
+    parser.add_argument("--raw", action="store_true", help="prompts as they are, without the model's chat template")
+    parser.add_argument(
+        "--tokens", type=count, default=128, help="most tokens of an answer, a correction (%(default)s)"
+    )
+    parser.add_argument("--temperature", type=positive, default=1.0)
+    parser.add_argument("--batch", type=count, default=16, help="answers corrected at a time (%(default)s)")
+    parser.add_argument("--seed", type=seed, default=0)
+    return parser
+
+
+def read_answers(path: Path) -> list[Asked]:
+    """Lines of prompts and answers. ValueError names file, line and field."""
+    found = []
+    for line, record in records_of(path):
+        place = f"{path}, line {line}"
+        written = record.get("response")
+        text = written.get("text") if isinstance(written, dict) else None
+        prompt, answer = (record["asked"], text) if text is not None and "asked" in record else (
+            record.get("prompt"), record.get("answer"))  # fmt: skip
+        for name, value in (("prompt", prompt), ("answer", answer)):
+            if not value:
+                raise ValueError(f"{place}: no text in field {name!r}; the line has {', '.join(map(repr, record))}")
+        plain(prompt, "prompt", place)
+        found.append(Asked(line, prompt, plain(answer, "answer", place)))
+    if not found:
+        raise ValueError(f"{path} holds no answers")
+    return found
+
+
+def correct(options: argparse.Namespace) -> int:
+    """Correct what is left; the number of lines written now. ValueError or OSError for what cannot be used."""
+    if (options.answers is None) == (options.model is None) or (options.model is None) != (options.prompts is None):
+        raise ValueError("give either --answers, or --model with --prompts")
+    file = options.answers or options.prompts
+    asked = read_answers(file) if options.answers else [Asked(n, p, None) for n, p in read_prompts(file)]
+    template = Template.read(options.aligner)
+    names = ("tokens", "temperature", "batch", "seed", "raw")
+    lines = Lines(options.out, {
+        "aligner": str(options.aligner), "model": options.model, "file": content(file),
+        **{name: getattr(options, name) for name in names},
+    })  # fmt: skip
+    corrector = writer(str(options.aligner), options.tokens, options.temperature)
+    upstream = None if options.model is None else writer(options.model, options.tokens, options.temperature)
+    done = lines.begin()
+    for first in range(done - done % options.batch, len(asked), options.batch):
+        rows = list(_corrected(asked[first : first + options.batch], template, corrector, upstream, options, first))
+        lines.add(rows[max(0, done - first) :])
+    lines.end()
+    return len(asked) - done
+
+
+def _corrected(
+    asked: Sequence[Asked], template: Template, corrector: Writer, upstream: Writer | None,
+    options: argparse.Namespace, first: int,
+) -> Iterator[dict[str, Any]]:  # fmt: skip
+    """The lines of a batch, which begins at number `first`: a function of that number and the seed."""
+    if upstream is None:
+        answers = [row.answer or "" for row in asked]
+    else:
+        prompts = [upstream.asked(row.prompt, options.raw, f"{options.prompts}, line {row.line},") for row in asked]
+        answers = _write(upstream, prompts, options.seed, "answers", first)
+    texts = [
+        template.render(corrector.texts, plain(row.prompt, "prompt", f"line {row.line}"), answer)
+        for row, answer in zip(asked, answers, strict=True)
+    ]
+    read = [corrector.texts.prompt(text, f"line {row.line}") for row, text in zip(asked, texts, strict=True)]
+    corrections = _write(corrector, read, options.seed, "corrections", first)
+    for row, answer, correction in zip(asked, answers, corrections, strict=True):
+        yield {"prompt": row.prompt, "answer": answer, "correction": correction}
+
+
+def _write(writes: Writer, prompts: Sequence[Tokens], seed_: int, name: str, first: int) -> list[str]:
+    draws = int(generator(seed_, "correct", name, first).integers(2**31))
+    with autocast(device()):
+        found = best_of_n(writes.model, prompts, 1, _nothing, writes.sampling, seed=draws)
+    return [writes.text(row[:size]) for row, size in zip(found.tokens.tolist(), found.lengths.tolist(), strict=True)]
+
+
+def _nothing(batch: Batch) -> Array:
+    return np.zeros(batch.rows.size)
+
+
+def correct_main(arguments: Sequence[str]) -> int:
+    """The command line; returns the exit status: 2 for bad input, which is said on standard error."""
+    options = _parser().parse_args(arguments)
+    try:
+        written = correct(options)
+    except (ValueError, OSError) as error:
+        print(f"correct: {error}", file=sys.stderr)
+        return 2
+    print(f"{written} answers corrected; {options.out}")
+    return 0

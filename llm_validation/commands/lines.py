@@ -1,0 +1,70 @@
+"""A file of JSON lines that is written as answers come, and goes on where it stopped.
+
+While it is being written, `.NAME.settings` beside it says with which settings: another run does not add to it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Lines:
+    """Where the lines go, and JSON values that they depend on."""
+
+    path: Path
+    settings: Mapping[str, object]
+
+    @property
+    def beside(self) -> Path:
+        """What says that the file is not complete."""
+        return self.path.with_name(f".{self.path.name}.settings")
+
+    def begin(self) -> int:
+        """How many whole lines are there; what a kill left of another is cut off.
+
+        ValueError for a file that is complete or of nobody's, and for one of other settings, which are named.
+        """
+        new = json.loads(json.dumps(dict(self.settings)))
+        if self.beside.is_file():
+            old = json.loads(self.beside.read_text())
+            for name in sorted(old.keys() | new.keys()):
+                if old.get(name) != new.get(name):
+                    raise ValueError(
+                        f"{self.path} was begun with {name} = {old.get(name)!r}, and this run has {new.get(name)!r}: "
+                        "end that one with its own settings, or remove both"
+                    )
+        elif self.path.exists():
+            raise ValueError(f"{self.path} exists already: name a file that does not")
+        else:
+            self.beside.write_text(json.dumps(new) + "\n")
+        data = self.path.read_bytes() if self.path.exists() else b""
+        whole = data[: data.rfind(b"\n") + 1]
+        if whole != data:
+            with self.path.open("r+b") as file:
+                file.truncate(len(whole))
+        return whole.count(b"\n")
+
+    def add(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Some lines, on the disk when this returns."""
+        with self.path.open("a", encoding="utf-8") as file:
+            file.writelines(json.dumps(row) + "\n" for row in rows)
+            file.flush()
+            os.fsync(file.fileno())
+
+    def end(self) -> None:
+        """All lines are there."""
+        self.path.touch()
+        self.beside.unlink(missing_ok=True)
+
+
+def content(path: Path) -> str:
+    """A digest of a file, for settings."""
+    import hashlib
+
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:12]
