@@ -5,6 +5,7 @@ While it is being written, `.NAME.settings` beside it says with which settings: 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Iterable, Mapping
@@ -65,6 +66,4 @@ class Lines:
 
 def content(path: Path) -> str:
     """A digest of a file, for settings."""
-    import hashlib
-
     return hashlib.sha256(path.read_bytes()).hexdigest()[:12]
