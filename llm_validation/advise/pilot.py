@@ -26,8 +26,12 @@ from llm_validation.training.parts import choose_part
 from simulate.montecarlo import generator
 from theory.validate import Array
 
-#: Backward passes cost so many forward passes; a run also measures what it moved.
-_STEP, _SAFE = 3.0, 1.3
+#: A step costs so many forward passes, an answer so many passes over a text; what estimates of time are multiplied by.
+_STEP, _ANSWER, _SAFE = 3.0, 4.0, 1.3
+#: Shares of the time for the reference's numbers on held-out examples, its answers, and the answers of all policies.
+_HELD, _OWN, _KL = 0.15, 0.08, 0.2
+#: Answers at least.
+_FEW = 4
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,6 @@ class PilotPlan:
     methods  names of losses;  rates  peak learning rates, tried in turn
     part     what is trained: all, top:K or lora:R
     held     share of prompts held out;  answers, tokens  of the model's own, as in `Watch`
-    most     pairs, or examples, of a run at most; None: as many as there are
     """
 
     methods: tuple[str, ...]
@@ -49,7 +52,6 @@ class PilotPlan:
     answers: int = 24
     tokens: int = 24
     seed: int = 0
-    most: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,7 +108,7 @@ def run_pilot(
     started = time.monotonic()
     train, held = split(data, plan.held, plan.seed)
     choose_part(model, plan.part, plan.seed)
-    run = _Runs(model, plan, held, Watch(held, end, answers=plan.answers, tokens=plan.tokens), context, deadline)
+    run = _Runs(model, plan, held, end, context, deadline)
     run.begin(train)
     for rate in plan.rates:
         for method in plan.methods:
@@ -114,7 +116,7 @@ def run_pilot(
             run.attempt(method, rate)
     assert run.trained_on is not None
     return Pilot(
-        run.trained_on, held, plan, run.batch, run.own, run.reference, tuple(run.tried), tuple(run.left),
+        run.trained_on, run.held, plan, run.batch, run.own, run.reference, tuple(run.tried), tuple(run.left),
         time.monotonic() - started,
     )  # fmt: skip
 
@@ -126,7 +128,7 @@ class _Runs:
     model: Any
     plan: PilotPlan
     held: Preferences
-    watch: Watch
+    end: tuple[int, ...]
     context: int
     deadline: float
     tried: list[Tried] = field(default_factory=list)
@@ -138,22 +140,22 @@ class _Runs:
         """What all runs share: the reference's numbers, its own answers, and how many examples fit into the time."""
         self.model.eval()
         self.start = [weight.detach().clone() for weight in trainable(self.model)]
-        self.own = answers(self.model, self.watch, self.plan.seed, "reference", self.context)
         self.runs = piloted(self.model, self.plan.part, self.held.chosen, self.held.rejected)
         self.forward = completion_forward(self.runs, self.held.chosen, self.held.rejected, share=False)
-        began = time.monotonic()
+        first = self.held.examples[: self.plan.batch]
+        cold, warm = (self._seconds(first) / len(first) for _ in range(2))
+        left = (self.deadline - time.monotonic()) / _SAFE
+        self.held = self._part(self.held, _HELD * left / cold, "were measured on", "held out")
+        self.watch = self._watch(_OWN * left / (_ANSWER * cold))
+        self.own = answers(self.model, self.watch, self.plan.seed, "reference", self.context)
         self.reference = self._measured()
-        cold = (time.monotonic() - began) / (len(self.held.examples) + len(self.own))
-        began = time.monotonic()
-        again = self.held.examples[: self.plan.batch]
-        self._logs(again)
-        warm = (time.monotonic() - began) / len(again)
-        texts = self._affordable(cold, warm)
-        self.trained_on = _some(train, texts // 2 if train.paired else texts, self.plan)
-        if len(self.trained_on.examples) < len(train.examples):
-            what = "pairs" if train.paired else "examples"
-            whole, part = (len(d.chosen) if d.paired else len(d.examples) for d in (train, self.trained_on))
-            self.left.append(f"each run saw {part} of the {whole} {what} that are not held out")
+        runs = len(self.plan.methods)
+        self.watch = self._watch(_KL * left / (runs * (_ANSWER + 2.0) * cold))
+        texts = len(self.held.examples) + len(self.own)
+        left = (self.deadline - time.monotonic()) / _SAFE
+        left -= runs * (warm * texts + cold * (_ANSWER + 2.0) * self.watch.answers)
+        seen = left / (cold + runs * warm * _STEP * self.plan.epochs)
+        self.trained_on = self._part(train, max(0.0, seen), "were trained on", "left for training")
         self.batch = _batch_of(self.trained_on, self.plan.batch)
         if isinstance(self.runs, TrunkOnce):
             self.runs.announce(self.trained_on.examples)
@@ -163,11 +165,25 @@ class _Runs:
         batches = epoch_batches(self.trained_on, config.batch, config.seed, 0)[:1]
         check_reference(self.runs, self.trained_on, self.forward, self.shared, batches)
 
-    def _affordable(self, cold: float, warm: float) -> float:
-        """Texts per run with which every method's first run ends in time, at so many seconds a text."""
-        runs, texts = len(self.plan.methods), len(self.held.examples) + len(self.own)
-        left = (self.deadline - time.monotonic()) / _SAFE - runs * (warm * texts + cold * self.plan.answers)
-        return max(0.0, left / (cold + runs * warm * _STEP * self.plan.epochs))
+    def _seconds(self, examples: Sequence[Example]) -> float:
+        """How long it takes to run these."""
+        began = time.monotonic()
+        self._logs(examples)
+        return time.monotonic() - began
+
+    def _part(self, data: Preferences, texts: float, did: str, are: str) -> Preferences:
+        """As much of the data as is affordable, so many texts; what is left out is said."""
+        part = _some(data, texts // 2 if data.paired else texts, self.plan)
+        if len(part.examples) < len(data.examples):
+            what = "pairs" if data.paired else "examples"
+            some, whole = (len(d.chosen) if d.paired else len(d.examples) for d in (part, data))
+            self.left.append(f"{some} of the {whole} {what} that are {are} {did}: the time allows no more")
+        return part
+
+    def _watch(self, affordable: float) -> Watch:
+        """Prompts whose answers are written, as many as are affordable."""
+        count = max(_FEW, int(min(affordable, self.plan.answers)))
+        return Watch(self.held, self.end, answers=count, tokens=self.plan.tokens)
 
     def attempt(self, method: str, rate: float) -> None:
         """One run, or a sentence why not."""
@@ -237,7 +253,7 @@ class _Runs:
 def _some(data: Preferences, count: float, plan: PilotPlan) -> Preferences:
     """At most `count` of the pairs, or of the examples in the classes' own proportion; at least a batch."""
     size = len(data.chosen) if data.paired else len(data.examples)
-    count = max(plan.batch, int(min(count, size if plan.most is None else plan.most)))
+    count = max(plan.batch, int(min(count, size)))
     if count >= size:
         return data
     draw = generator(plan.seed, "pilot")
