@@ -12,14 +12,26 @@ from simulate.correction import bootstrap, channels
 from simulate.correction import users as correctors
 from simulate.density_ratio import flow, ratios, reference, welfare
 from simulate.density_ratio import samples as ratio_samples
-from simulate.distortion import audit, balls, clipped, few, kl_ball, methods, penalty, rankings, samples, win_rates
+from simulate.distortion import (
+    audit,
+    balls,
+    clipped,
+    few,
+    kl_ball,
+    methods,
+    penalty,
+    rankings,
+    regimes,
+    samples,
+    win_rates,
+)
 from simulate.divergences import data, kl_estimators, losses, pairing, policies
 from simulate.divergences import samples as divergence_samples
 from simulate.montecarlo import Experiment, Experiments, generator
 from simulate.people.data import People
 from simulate.people.people import methods_for, people_distortion
 from simulate.profiles import Profile
-from simulate.proximal import existence, labels, optima, runs
+from simulate.proximal import existence, held_out, labels, optima, runs
 from simulate.rows.grid import Job
 from simulate.rows.measurement import Measurement
 from simulate.rows.reach import defining
@@ -28,8 +40,8 @@ from theory.claim import Claim, Setting, setting_key
 TABLES = [
     module.EXPERIMENTS
     for module in (
-        *(win_rates, balls, few, kl_ball, penalty, clipped, audit, rankings, samples),
-        *(optima, existence, labels, runs),
+        *(win_rates, balls, few, kl_ball, penalty, regimes, clipped, audit, rankings, samples),
+        *(optima, existence, labels, runs, held_out),
         *(losses, policies, divergence_samples, data, kl_estimators, pairing),
         *(ratios, flow, ratio_samples, reference, welfare),
         *(channels, bootstrap, correctors),

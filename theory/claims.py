@@ -19,9 +19,11 @@ from theory.distortion.ball_claims import BALL_CLAIMS
 from theory.distortion.claims import DISTORTION_CLAIMS
 from theory.distortion.few_claims import FEW_CLAIMS
 from theory.distortion.penalty_claims import PENALTY_CLAIMS
+from theory.distortion.regime_claims import REGIME_CLAIMS
 from theory.divergences.claims import DIVERGENCES_CLAIMS
 from theory.divergences.pairing_claims import PAIRING_CLAIMS
 from theory.proximal.claims import PROXIMAL_CLAIMS
+from theory.proximal.held_out_claims import HELD_OUT_CLAIMS
 
 __all__ = [
     "CLAIMS",
@@ -53,7 +55,9 @@ _FILES: tuple[Claim, ...] = (
     *BALL_CLAIMS,
     *FEW_CLAIMS,
     *PENALTY_CLAIMS,
+    *REGIME_CLAIMS,
     *PROXIMAL_CLAIMS,
+    *HELD_OUT_CLAIMS,
     *DIVERGENCES_CLAIMS,
     *PAIRING_CLAIMS,
     *DENSITY_RATIO_CLAIMS,

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from simulate.distortion import clipped, kl_ball, penalty
+from simulate.distortion import clipped, kl_ball, penalty, regimes
+from simulate.proximal import held_out
 from tests.oracles.experiments import CHECKS, judged, measure
 from theory.distortion import factors
 from theory.policy.kl_ball import maximize_in_kl_ball
@@ -33,7 +34,7 @@ def borda_in_the_ball(right: Solver) -> Solver:
 def the_reference(right: Solver) -> Solver:
     """NLHF's place taken by the policy that it should improve on."""
 
-    def wrong(win_rates, reference=None, tau=np.inf, *, log_reference=None) -> Solution:
+    def wrong(win_rates, reference=None, tau=np.inf, *, log_reference=None, **more) -> Solution:
         start = np.exp(log_reference) if reference is None else np.asarray(reference)
         return replace(right(win_rates, reference, tau, log_reference=log_reference), policy=start)
 
@@ -58,6 +59,11 @@ def gentler(right: dict[str, Solver]) -> dict[str, Solver]:
     }
 
 
+def uniformly(right: Solver) -> Solver:
+    """The maximal lottery's place taken by a policy that always mixes."""
+    return lambda win_rates: replace(right(win_rates), policy=np.full(len(win_rates), 1.0 / len(win_rates)))
+
+
 MUTANTS = [
     ("D8.dpo", 0, penalty, "METHODS", gentler),
     ("D11.dpo", 1, penalty, "METHODS", lambda right: right | {"dpo": right["ipo"]}),
@@ -67,6 +73,10 @@ MUTANTS = [
     ("D9.unbeaten", 3, kl_ball, "nlhf", the_reference),
     ("D10.multiplier", 0, kl_ball, "nlhf_regularized", heavier),
     ("D10.multiplier", 2, kl_ball, "rlhf_penalty", heavier),
+    ("D24.mixed", 0, regimes, "maximal_lottery", uniformly),
+    ("D25.on_I6", 2, regimes, "nlhf", the_reference),
+    ("D25.share", 0, regimes, "fit_rewards", lambda right: lambda P, pairs: right(P.T, pairs)),
+    ("P15.slope", 1, held_out, "features", lambda right: lambda: np.roll(right(), 1, axis=0)),
     ("D15.leak", 3, clipped, "rlhf", lambda right: lambda P, pairs, **more: right(P, pairs, **more | {"tau": 0.9})),
 ]
 

@@ -1,0 +1,23 @@
+"""Cycles among many users: the correlation of margins against a plain double integral, and its known limits."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from theory.distortion.regime_claims import cycle_probability, margin_correlation
+
+
+@pytest.mark.parametrize("bt_beta", [1.0, 5.0, 20.0])
+def test_the_correlation_of_margins_is_the_integral(bt_beta):
+    u = (np.arange(2000) + 0.5) / 2000
+    margin = 0.5 * np.tanh(0.5 * bt_beta * (u[:, None] - u[None, :]))
+    assert margin_correlation(bt_beta) == pytest.approx(
+        (margin.mean(axis=1) ** 2).mean() / (margin**2).mean(), rel=1e-5
+    )
+
+
+def test_limits():
+    """Linear margins never cycle; votes do as under an impartial culture, 0.0877 (Guilbaud, 1952)."""
+    assert cycle_probability(1e-2) == pytest.approx(0.0, abs=1e-6)
+    assert cycle_probability(1e4) == pytest.approx(0.0877, abs=1e-4)
