@@ -76,7 +76,7 @@ MUTANTS = [
     ("D24.mixed", 0, regimes, "maximal_lottery", uniformly),
     ("D25.on_I6", 2, regimes, "nlhf", the_reference),
     ("D25.share", 0, regimes, "fit_rewards", lambda right: lambda P, pairs: right(P.T, pairs)),
-    ("P15.slope", 1, held_out, "features", lambda right: lambda: np.roll(right(), 1, axis=0)),
+    ("P15.ratio", 8, held_out, "features", lambda right: lambda: np.roll(right(), 1, axis=0)),
     ("D15.leak", 3, clipped, "rlhf", lambda right: lambda P, pairs, **more: right(P, pairs, **more | {"tau": 0.9})),
 ]
 
