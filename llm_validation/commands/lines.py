@@ -32,7 +32,8 @@ class Lines:
         ValueError for a file that is complete or of nobody's, and for one of other settings, which are named.
         """
         new = json.loads(json.dumps(dict(self.settings)))
-        if self.beside.is_file():
+        data = self.path.read_bytes() if self.path.exists() else b""
+        if self.beside.is_file() and data:
             old = json.loads(self.beside.read_text())
             for name in sorted(old.keys() | new.keys()):
                 if old.get(name) != new.get(name):
@@ -40,11 +41,10 @@ class Lines:
                         f"{self.path} was begun with {name} = {old.get(name)!r}, and this run has {new.get(name)!r}: "
                         "end that one with its own settings, or remove both"
                     )
-        elif self.path.exists():
+        elif self.path.exists() and not self.beside.is_file():
             raise ValueError(f"{self.path} exists already: name a file that does not")
         else:
             self.beside.write_text(json.dumps(new) + "\n")
-        data = self.path.read_bytes() if self.path.exists() else b""
         whole = data[: data.rfind(b"\n") + 1]
         if whole != data:
             with self.path.open("r+b") as file:
