@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import platform
 import sys
 import threading
 import time
@@ -171,6 +172,7 @@ def outcomes_of(
 ) -> Generator[tuple[int, list[Outcome]], None, None]:
     """Run units of jobs, those of a unit together: the number of each that there is time for, with its outcomes.
 
+    What each worker did is printed in the end, where there were several.
     most    how many units there are;  folder  where an engine may note tasks
     """
     home = os.getpid() if how.on.is_local else stamp.get("versions", {})
@@ -182,8 +184,14 @@ def outcomes_of(
                 return
             yield joblib.delayed(_numbered)(number, how.together, unit, home)
 
+    costs: dict[str, tuple[int, float]] = {}
     with engine(how.on, workers, folder) as run:
-        yield from run(due())
+        for number, outcomes, worker, seconds in run(due()):
+            done, spent = costs.get(worker, (0, 0.0))
+            costs[worker] = (done + len(outcomes), spent + seconds)
+            yield number, outcomes
+    for worker, (done, spent) in sorted(costs.items()) if len(costs) > 1 else ():
+        tqdm.write(f"{worker}: {done} jobs in {spent:.1f} s", file=sys.stderr)
 
 
 def stamped(stamp: Stamp, job: Job) -> tuple[str, dict[str, Any]]:
@@ -212,18 +220,29 @@ def rows_of(seed: int, measured: Sequence[Measurement], seconds: float, stamp_id
 
 def _numbered(
     number: int, together: Callable[[Sequence[Job]], list[Outcome]], jobs: list[Job], home: int | Mapping[str, str]
-) -> tuple[int, list[Outcome]]:
-    """What a worker does. `home` is the process that asked, or, where that is on another machine, its versions."""
+) -> tuple[int, list[Outcome], str, float]:
+    """What a worker does, with its name and how long that took.
+
+    home  the process that asked, or, where that is on another machine, its versions
+    """
+    began, outcomes = time.perf_counter(), None
     if isinstance(home, int):
         if os.getpid() != home:
             _end_with(home)
-        return number, together(jobs)
+    else:
+        outcomes = _refused(jobs, home)
+    outcomes = outcomes or together(jobs)
+    return number, outcomes, f"{platform.node()} {os.getpid()}", time.perf_counter() - began
+
+
+def _refused(jobs: list[Job], versions: Mapping[str, str]) -> list[Outcome] | None:
+    """Errors in place of outcomes where this worker has other code or packages."""
     try:
         for modules, code in {(tuple(job.stamp["modules"]), job.stamp["fingerprint"]) for job in jobs}:
-            check_worker(modules, code, home)
+            check_worker(modules, code, versions)
     except ValueError as error:
-        return number, [error for _ in jobs]
-    return number, together(jobs)
+        return [error for _ in jobs]
+    return None
 
 
 @cache

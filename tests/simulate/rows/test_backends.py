@@ -17,7 +17,7 @@ import pytest
 
 from simulate.__main__ import main
 from simulate.montecarlo import Estimate, generator
-from simulate.rows import backends
+from simulate.rows import backends, grid
 from simulate.rows.backends import Backend, backend, check_worker
 from simulate.rows.grid import Execution, Job, _numbered, one_by_one, run_jobs
 from simulate.rows.measurement import Measurement
@@ -125,6 +125,18 @@ def test_ray_writes_the_same_rows_and_a_worker_that_dies_loses_nothing(tmp_path,
     assert numbers(tmp_path / "ray") == expected
 
 
+def test_what_each_worker_did_is_printed(tmp_path, capsys, monkeypatch):
+    @contextmanager
+    def two_workers(where, workers, folder):
+        yield lambda calls: ((n, done, f"node {n % 2}", 0.5) for n, done, *_ in (f(*words) for f, words, _ in calls))
+
+    monkeypatch.setattr(grid, "engine", two_workers)
+    run_jobs(jobs(7), tmp_path, STAMP)
+    said = capsys.readouterr().err
+    assert "node 0: 4 jobs in 2.0 s\n" in said
+    assert "node 1: 3 jobs in 1.5 s\n" in said
+
+
 def test_a_worker_of_other_code_or_packages_is_refused():
     code = fingerprint(*MODULES)
     check_worker(MODULES, code, {"joblib": joblib.__version__})
@@ -132,7 +144,7 @@ def test_a_worker_of_other_code_or_packages_is_refused():
         check_worker(MODULES, "another", {})
     with pytest.raises(ValueError, match=rf"has joblib {joblib.__version__}, not 0\.1"):
         check_worker(MODULES, code, {"joblib": "0.1"})
-    _, outcomes = _numbered(0, one_by_one, jobs(2), {"joblib": "0.1"})  # what a worker elsewhere does
+    _, outcomes, *_ = _numbered(0, one_by_one, jobs(2), {"joblib": "0.1"})  # what a worker elsewhere does
     assert all("has joblib" in str(outcome) for outcome in outcomes)
 
 
