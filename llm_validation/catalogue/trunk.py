@@ -2,7 +2,7 @@
 
 A catalogue is the whole batch in every step, so the activations below the trained blocks are constants: the trunk runs
 once over the packed trees, and a step costs the top blocks and the output head on the trees' inner nodes. It is the
-same gradient as through the whole model, exactly.
+same gradient as through the whole model, exactly; of rare tokens to first order (`catalogue.head`).
 
 Every way here copies what it trains; the model itself is left as it is.
 """
@@ -19,14 +19,13 @@ import torch
 from torch import Tensor, nn
 from transformers.models.llama.modeling_llama import LlamaDecoderLayer, apply_rotary_pos_emb
 
+from llm_validation.catalogue.head import Others
 from llm_validation.catalogue.train import Task, Trained, Trainer, minimise_tasks, train_one
 from llm_validation.catalogue.trie import PrefixTrie, additive_mask, last_nodes, log_policy_of_edges, node_states
 from llm_validation.model.sharding import decoder_layers
 
 #: Largest difference, relative to the largest state, between a trunk with its top blocks and the model as a whole.
 SAME_STATES = 1e-4
-#: Rows of the output head at a time: their logits at a few hundred nodes stay in a processor's cache.
-ROWS = 4096
 
 
 def trainer_of(how: str) -> Trainer:
@@ -131,58 +130,25 @@ class TopPolicy(nn.Module):
     def __init__(self, top: TopBlocks, head: Tensor, trie: PrefixTrie) -> None:
         super().__init__()
         parent = trie.edge[:, 0].cpu()
-        self.slot = torch.tensor([int((parent[:e] == parent[e]).sum()) for e in range(len(parent))]).to(
-            trie.edge.device
-        )
+        earlier = [int((parent[:e] == parent[e]).sum()) for e in range(len(parent))]
+        self.slot = trie.edge.new_tensor(earlier)
         below = trie.edge.new_full((len(trie.node), int(self.slot.max()) + 1), -1)
         below[trie.edge[:, 0], self.slot] = trie.edge[:, 1]
         place = trie.node[:, 0] * trie.tokens.shape[1] + trie.node[:, 1]
         self.below = trie.edge.new_full((trie.tokens.numel(), below.shape[1]), -1)
         self.below[place] = below
-        self.top, self.head = top, (head.detach(),)
+        self.top, self.head, self.others = top, (head.detach(),), Others(head)
 
     def forward(self, rows: Tensor, positions: Tensor, visible: Tensor, node: Tensor) -> Tensor:
         states, below = self.top(rows, positions, visible, node).float(), self.below[rows[node[:, 0], node[:, 1]]]
         edges = (states[:, None] * self.head[0][below]).sum(-1).masked_fill(below < 0, -torch.inf)
-        others: Tensor = LogSumOfOthers.apply(states, self.head[0], below)  # type: ignore[no-untyped-call]
-        return torch.log_softmax(torch.cat([edges, others[:, None]], dim=1), dim=1)
+        return torch.log_softmax(torch.cat([edges, self.others(states, below)[:, None]], dim=1), dim=1)
 
     def nodes(self, trie: PrefixTrie) -> Tensor:
         return trie.node
 
     def finish(self, outputs: Tensor, trie: PrefixTrie) -> Tensor:
         return log_policy_of_edges(outputs[trie.edge[:, 0], self.slot], outputs[:, -1], trie)
-
-
-class LogSumOfOthers(torch.autograd.Function):
-    """log Σ e^{s·w} (N,) over the rows w of a head (V, H) but those numbered `below` (N, C; −1: none); states s (N, H).
-
-    The head is not trained, so the gradient is the mean row under that law, and is summed along with the law itself:
-    some rows at a time, and never are all logits (N, V) in memory, nor read again for a backward pass.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, states: Tensor, head: Tensor, below: Tensor) -> Tensor:
-        most, total = states.new_full((len(states), 1), -torch.inf), states.new_zeros(len(states), 1)
-        mean = torch.zeros_like(states) if ctx.needs_input_grad[0] else None
-        for first in range(0, len(head), ROWS):
-            rows = head[first : first + ROWS].to(states.dtype)
-            logits, place = states @ rows.T, below - first
-            here = (place >= 0) & (place < len(rows))
-            away = torch.zeros_like(place, dtype=states.dtype).masked_fill_(here, -torch.inf)
-            logits.scatter_add_(1, place.clamp_(0, len(rows) - 1), away)
-            higher = torch.maximum(most, logits.amax(1, keepdim=True))
-            kept, weight = torch.exp(most - higher), logits.sub_(higher).exp_()
-            most, total = higher, total * kept + weight.sum(1, keepdim=True)
-            if mean is not None:
-                mean = torch.addmm(mean * kept, weight, rows)
-        if mean is not None:
-            ctx.save_for_backward(mean / total)
-        return (most + total.log())[:, 0]
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:  # type: ignore[override]
-        return gradient[:, None] * ctx.saved_tensors[0], None, None
 
 
 class TopReward(nn.Module):

@@ -5,23 +5,14 @@ These checks are that model's own; the other language models have theirs in the 
 
 from __future__ import annotations
 
+from llm_validation.claims.real_settings import DIFFERENCE, DISPLACED, PEOPLE_NAME, RATIO_CLAIM, REWARDS, SELECTED
 from llm_validation.claims.settings import PEOPLE_BETAS
-from llm_validation.claims.targets import PAIRED, TARGET
-from theory.claim import Check, Setting, at_most, equal, greater, grid
-
-#: PRO and DPO on pairs: (alpha, kl_beta).
-PAIR = (2.25, 0.1)
-#: Losses of single responses: name → the claim that its log-ratios show.
-RATIO_CLAIM = {"rdro": "R2", "kldo": "V1", "ddro": "R1", "bco": "V3", "hellinger": "V6", "kl": "V5",
-               "rdro_pooled": "R5"}  # fmt: skip
-#: Kinds of DPO's pairs; methods that learn from a population, and their weights of the KL term.
-DISPLACED = ("one pair", "one word", "many pairs")
-DIFFERENCE = ("nlhf", "dpo", "rlhf")
-WEIGHT = {"rlhf": 0.5, "dpo": 0.5, "nlhf": 0.1}
-#: Name in rows of the people who are there without a file.
-PEOPLE_NAME = "starwars"
+from llm_validation.claims.targets import GAP, PAIRED, TARGET
+from theory.claim import Check, Setting, at_least, at_most, equal, greater, grid
 
 _SLOPE = "slope of measured on predicted log π/π_ref over all prompts and responses"
+_SELECTION = grid(utility=REWARDS, reward=("truth", "proxy"), n=SELECTED)
+_GAP = at_most("real_gap", "error of r(y) − r(H), worst response of all prompts", GAP, because=TARGET)
 
 
 def _levels(name: str) -> tuple[Check, ...]:
@@ -43,6 +34,28 @@ def _choice(*methods: str) -> tuple[Check, ...]:
 
 #: claim id → its checks on such a model.
 REAL: dict[str, tuple[Check, ...]] = {
+    "B3": (
+        at_most("real_best", "mean best reward, measured from predicted, in standard errors of both", 2.0,
+                at=_SELECTION, because=TARGET),
+    ),
+    "B4": (
+        at_most("real_rejected", "mean reward of Speculative Rejection, measured from predicted, in standard errors "
+                "of both", 2.0, at=_SELECTION, because=TARGET),
+    ),
+    "B6": (
+        equal("real_speedup", "speed-up at equal reward, measured over predicted", 1.0, within=0.2, because=TARGET,
+              at=grid(utility=REWARDS, reward=("truth", "proxy"), n=SELECTED[1:])),
+        equal("real_tokens", "tokens of Best-of-N over tokens of Speculative Rejection, over the predicted ratio", 1.0,
+              at=grid(n=64), within=1e-9, because="a count"),
+    ),
+    "B10": (
+        at_least("real_seconds", "CPU seconds of Best-of-N over those of Speculative Rejection, the same rows", 1.0,
+                 at=grid(n=64), because="a ratio of seconds on one engine"),
+    ),
+    "B12": (
+        at_most("real_truth", "mean truth of the best by proxy, measured from predicted, in standard errors of both",
+                2.0, at=grid(utility=REWARDS, reward="proxy", n=SELECTED), because=TARGET),
+    ),
     "D9": _choice("nlhf"),
     "D12": _choice("rlhf", "dpo"),
     "D17": (
@@ -54,10 +67,16 @@ REAL: dict[str, tuple[Check, ...]] = {
         greater("real_unlabelled", "mean |log π/π_ref| under DPO of responses in no pair, nats", 0.0,
                 at=grid(pairs=DISPLACED), because=PAIRED),
     ),
+    "P10": (_GAP,),
+    "P11": (_GAP,),
     "P12": (
         at_most("real_levels", "error of log π/π_ref relative to its prediction, worst prompt", 0.01,
                 at=grid(response=("chosen", "rejected")), because=TARGET),
         equal("real_slope", _SLOPE, 1.0, at=({"method": "pro"},), within=0.01, because=TARGET),
+    ),
+    "V2": (
+        equal("real_held_out", "divergence read off held-out draws minus the exact one, mean over prompts", 0.0,
+              at=grid(method="kto"), within=0.1, because="KTO's logits saturate before all are on their side"),
     ),
     **{claim: _levels(name) for name, claim in RATIO_CLAIM.items()},
 }  # fmt: skip

@@ -26,7 +26,7 @@ from typing import Any
 
 import torch
 
-from llm_validation.catalogue.measured import item_answers, measured, own_answers
+from llm_validation.catalogue.measured import chat_tokens, item_answers, measured, own_answers
 from llm_validation.catalogue.reference import Reference
 from llm_validation.catalogue.texts import Encoded
 from llm_validation.catalogue.trunk import trainer_of
@@ -34,7 +34,9 @@ from llm_validation.claims.real import REAL
 from llm_validation.model.content import content_digest
 from llm_validation.model.fetch import WHEELS, CannotFetch
 from llm_validation.model.model import Loaded, device, load
+from llm_validation.rewards.pool import Pool, kept_pool
 from llm_validation.runs.real import RUNS, people
+from llm_validation.runs.real_selection import MARKS, seconds, selection
 from llm_validation.training.schedule import Schedule
 from simulate.options import add_people_options
 from simulate.people.data import People
@@ -63,16 +65,30 @@ QUESTIONS = (
     "Which of these would you choose?", "Which one of these do you like best?", "Pick one of these, please:",
     "What is your favourite among these?", "If you had to take one of these, which would it be?",
 )  # fmt: skip
+#: Asked for texts of some length, from which Best-of-N and Speculative Rejection choose.
+TELL = (
+    "Tell me about your best day at school.", "Write a short story about an old house.",
+    "What do you think of rainy weather?", "Describe a dinner with your family.",
+    "Write a letter to a friend who has moved away.", "What happened at the football match yesterday?",
+    "Tell me about a dream that you had.", "Write a review of a film that you have seen.",
+)  # fmt: skip
 FIRST_PART = ("pro", "rdro", "kldo", "dpo one pair", "nlhf")
 #: What a job's rows depend on.
 MODULES = ("llm_validation.runs.real", "llm_validation.catalogue.measured", "llm_validation.catalogue.trunk")
+SELECTION = ("llm_validation.runs.real_selection", "llm_validation.rewards.pool", "llm_validation.catalogue.measured")
+#: Runs on the model's own texts, of the first seed alone: their prompts are what is many.
+FREE = ("best of n", "seconds")
+#: Responses in the run of seconds.
+TIMED = 64
 PACKAGES = ("numpy", "scipy", "torch", "transformers", "tokenizers", "gguf")
 BETAS = (1.0, 5.0, 10.0)
+ALL = (*RUNS, "people", *FREE)
 
 
 @dataclass(frozen=True)
 class Size:
-    """How much is trained: prompts, responses and their most tokens, seeds, steps and rate, what is trained, runs."""
+    """How much is trained: prompts, responses and their most tokens, seeds, steps and rate, what is trained, runs; and
+    how many texts are written to a prompt."""
 
     prompts: int
     responses: int
@@ -80,6 +96,7 @@ class Size:
     seeds: int
     schedule: Schedule
     train: str
+    pool: int
     runs: tuple[str, ...]
 
 
@@ -114,14 +131,22 @@ class Workshop:
         encoded = item_answers(loaded(self.base), QUESTIONS[: len(self.betas)], self.crowd.rated.items)
         return _reference(self.base, encoded, seed, self.size.schedule, self.size.train)
 
+    def pool(self, prompt: int) -> Pool:
+        """Texts in answer to one of `TELL`; they are kept in the folder."""
+        model, n = loaded(self.base), self.size.pool
+        path = self.folder / "texts" / f"{n}x{MARKS[-1]}-{prompt}.npz"
+        return kept_pool(path, model.model, chat_tokens(model.tokenizer, TELL[prompt]), n, MARKS, 1000 + prompt)
+
     def jobs(self) -> list[Job]:
         """All jobs, a seed after another."""
         return [
             Job(
-                name, seed, partial(self.run, name, seed), MODULES, self.crowd.digest if name == "people" else ""
+                name, seed, partial(self.run, name, seed), SELECTION if name in FREE else MODULES,
+                self.crowd.digest if name == "people" else "",
             )
             for seed in range(self.size.seeds)
             for name in self.size.runs
+            if seed == 0 or name not in FREE
         ]  # fmt: skip
 
     def run(self, name: str, seed: int) -> Iterable[Measurement]:
@@ -130,6 +155,11 @@ class Workshop:
             torch.set_num_threads(1)
         if name == "people":
             return people(self.items(seed), self.crowd, self.about, self.betas)
+        if name == "best of n":
+            return selection([self.pool(prompt) for prompt in range(len(TELL))], loaded(self.base).tokenizer, seed)
+        if name == "seconds":
+            model = loaded(self.base)
+            return seconds(model, chat_tokens(model.tokenizer, TELL[0]), min(TIMED, self.size.pool), seed)
         return RUNS[name](self.own(seed))
 
 
@@ -158,15 +188,17 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m llm_validation real", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("runs", nargs="*", choices=[*RUNS, "people", []], metavar="RUN",
-                        help=f"{', '.join([*RUNS, 'people'])}; all of them by default")  # fmt: skip
+    parser.add_argument("runs", nargs="*", choices=[*ALL, []], metavar="RUN",
+                        help=f"{', '.join(ALL)}; all of them by default")  # fmt: skip
     parser.add_argument("--model", default="smollm2", help="name, folder or .gguf file of a causal language model")
-    parser.add_argument("--train", help="top:K blocks, lora:R or all; top:2 by default, all on a GPU")
+    parser.add_argument("--train", help="top:K blocks, lora:R or all; top:1 by default, all on a GPU")
     parser.add_argument("--prompts", type=int, default=len(PROMPTS), help=f"at most {len(PROMPTS)}")
     parser.add_argument("--responses", type=int, default=6, help="the model's own answers to each prompt, at least 5")
-    parser.add_argument("--tokens", type=int, default=10, help="most tokens of an answer, its end included")
+    parser.add_argument("--tokens", type=int, default=5, help="most tokens of an answer, its end included")
+    parser.add_argument("--pool", type=int, default=256, help="texts of 64 tokens to each of eight prompts, from which "
+                        "Best-of-N and Speculative Rejection choose; at least 16")  # fmt: skip
     parser.add_argument("--seeds", type=int, help="3 by default, 5 on a GPU")
-    parser.add_argument("--steps", type=int, default=100, help="of every training")
+    parser.add_argument("--steps", type=int, default=120, help="of every training")
     parser.add_argument("--rate", type=float, default=3e-4, help="largest learning rate")
     parser.add_argument("--jobs", type=int, default=1, help="jobs at a time, in processes of 1.5 GB each")
     parser.add_argument("--minutes", type=float, help="start no job after so many minutes")
@@ -185,11 +217,13 @@ def size_of(options: argparse.Namespace) -> Size:
         raise ValueError(f"--prompts {options.prompts} must be between 1 and {len(PROMPTS)}")
     if options.responses < 5:
         raise ValueError(f"--responses {options.responses} must be at least 5: four are paired, others are not")
+    if options.pool < 16:
+        raise ValueError(f"--pool {options.pool} must be at least 16")
     schedule = Schedule(steps=options.steps, rate=options.rate, record=max(1, options.steps // 10))
-    train = options.train or ("all" if on_gpu else "top:2")
+    train = options.train or ("all" if on_gpu else "top:1")
     trainer_of(train)
     if options.first_part:
-        return Size(2, options.responses, options.tokens, 1, schedule, train, FIRST_PART)
+        return Size(2, options.responses, options.tokens, 1, schedule, train, options.pool, FIRST_PART)
     seeds = options.seeds or (5 if on_gpu else 3)
     return Size(
         options.prompts,
@@ -198,7 +232,8 @@ def size_of(options: argparse.Namespace) -> Size:
         seeds,
         schedule,
         train,
-        tuple(options.runs) or (*RUNS, "people"),
+        options.pool,
+        tuple(options.runs) or ALL,
     )
 
 

@@ -21,20 +21,24 @@ from torch import Tensor
 from llm_validation.catalogue.measured import on_the_catalogue, one_word_apart
 from llm_validation.catalogue.reference import Reference, conditional, measure_reference, total_variation
 from llm_validation.catalogue.train import Trained
-from llm_validation.claims.real import DIFFERENCE, DISPLACED, PAIR, RATIO_CLAIM, WEIGHT
-from llm_validation.claims.settings import POOLED_SHARE, RDRO_ALPHA
+from llm_validation.claims.real_settings import DIFFERENCE, DISPLACED, PAIR, RATIO_CLAIM, SCORED, WEIGHT
+from llm_validation.claims.settings import FITTED_BETA, POOLED_SHARE, RDRO_ALPHA
 from llm_validation.losses import pairs
 from llm_validation.runs.comparisons import Situation, dpo_objective
 from llm_validation.runs.proximal import Table, merge
-from llm_validation.runs.unpaired import Classes, expectation
+from llm_validation.runs.unpaired import HELD_OUT, Classes, expectation, read_off, train_fitted
 from simulate.montecarlo import generator
 from simulate.people.data import People
 from simulate.rows.measurement import Measurement, measurement
 from simulate.users import sample_comparisons
 from theory.bradley_terry import Population, fit_rewards, product_pairs
 from theory.density_ratio.policies import constrained_optimum
+from theory.divergences.losses import find_loss
 from theory.divergences.policies import fixed_constant_optimum
 from theory.policy import nash, rewards
+from theory.proximal.claims import scalar_gap
+from theory.proximal.closed_forms import binary_log_ratio
+from theory.proximal.settings import SCALAR_SCORES
 from theory.validate import Array
 
 #: Draws per prompt and class; comparisons per prompt; users of a drawn population.
@@ -85,6 +89,43 @@ def pro(reference: Reference) -> list[Measurement]:
         ),
         measurement("P12", "real_slope", {"method": "pro"}, level_rows("P12", "pro", reached, predicted)[2].value),
     ]
+
+
+def pro_scores(reference: Reference, claim: str) -> list[Measurement]:
+    """PRO on scores of the first responses: one a prompt, half of them negative (P10), or four (P11); r(y) − r(H)."""
+    alpha, kl_beta = SCORED
+    n = 1 if claim == "P10" else len(SCALAR_SCORES)
+    labelled, P = tuple(range(n)), len(reference.log_law)
+    ref, sign = merge(reference.logs, labelled), np.where(np.arange(P) % 2, -0.5, 0.5)
+    scores = reference.tensor(sign if n == 1 else np.tile(SCALAR_SCORES, (P, 1)))
+
+    def objective(_: int, logs: Tensor) -> Tensor:
+        m = merge(logs, labelled)
+        how = {"kl_beta": kl_beta, "alpha": alpha, "policy_hyper": m[:, -1], "reference_hyper": ref[:, -1]}
+        if n == 1:
+            return pairs.pro_binary(m[:, 0], ref[:, 0], scores, **how)
+        return pairs.pro_scalar(m[:, :-1], ref[:, :-1], scores, **how)
+
+    trained = reference.train(objective, f"real {claim}", schedule=reference.schedule.slower(2.0 / 3.0))
+    ratio = kl_beta * (merge(torch.as_tensor(trained.log_policy), labelled).numpy() - ref.double().cpu().numpy())
+    gaps = ratio[:, :-1] - ratio[:, -1:]
+    if n == 1:
+        predicted = np.array([[binary_log_ratio(float(s), alpha)] for s in sign])
+    else:
+        predicted = np.tile([scalar_gap(n, y, alpha) for y in labelled], (P, 1))
+    error = np.abs(gaps - predicted)
+    p, y = np.unravel_index(int(error.argmax()), error.shape)
+    return [measurement(claim, "real_gap", {}, float(error.max()), n=error.size, note=f"prompt {p}, response {y}")]
+
+
+def kto(reference: Reference) -> list[Measurement]:
+    """KTO with a constant per prompt, classes unlike the reference: the divergence that held-out draws read off."""
+    classes = random_classes(reference)
+    _, rewards = train_fitted(reference, classes, "kto", FITTED_BETA["kto"], "real kto")
+    laws = classes.chosen_law, classes.rejected_law
+    values, stderr = read_off("kto", rewards, *laws, generator(reference.seed, "real held out"))
+    exact = [find_loss("kto").divergence(p, q) for p, q in zip(*laws, strict=True)]
+    return [measurement("V2", "real_held_out", {"method": "kto"}, float(np.mean(values - exact)), stderr, HELD_OUT)]
 
 
 def random_classes(reference: Reference) -> Classes:
@@ -162,6 +203,12 @@ def displacement(reference: Reference, kind: str) -> list[Measurement]:
         ]
     return [
         *rows,
+        *(
+            measurement("P5", "real_response", {**at, "prompt": p, "response": y}, float(value), note=role)
+            for role, own in (("chosen", set(chosen)), ("rejected", set(rejected)), ("unlabelled", set(rest)))
+            for y in sorted(own - set(chosen) if role == "rejected" else own)
+            for p, value in enumerate(moved[:, y])
+        ),
         measurement("P5", "real_loss", at, float(trained.loss[-1])),
         measurement("P5", "real_unlabelled", at, float(np.abs(moved[:, rest]).mean()), n=moved[:, rest].size),
     ]
@@ -280,6 +327,9 @@ def crowd_compares(crowd: People, bt_beta: float, rng: np.random.Generator) -> S
 #: name → what it measures of a reference with the model's own answers. In the order in which they are run.
 RUNS: dict[str, Callable[[Reference], Iterable[Measurement]]] = {
     "pro": pro,
+    "pro binary": partial(pro_scores, claim="P10"),
+    "pro scalar": partial(pro_scores, claim="P11"),
+    "kto": kto,
     **{name: partial(ratios, name=name) for name in RATIO_CLAIM},
     **{f"dpo {kind}": partial(displacement, kind=kind) for kind in DISPLACED},
     **{method: partial(users, method=method) for method in DIFFERENCE},

@@ -10,7 +10,7 @@ import pytest
 import torch
 from transformers import Qwen3Config, Qwen3ForCausalLM
 
-from llm_validation.catalogue import trunk
+from llm_validation.catalogue import head
 from llm_validation.catalogue.measured import measured, on_the_catalogue, one_word_apart, own_answers
 from llm_validation.catalogue.train import Task, train_one
 from llm_validation.catalogue.trie import build_trie, log_policy
@@ -37,7 +37,9 @@ def objective(_, logs):
 
 
 def test_top_blocks_on_a_trunk_train_as_in_the_whole_model(reference, monkeypatch):
-    monkeypatch.setattr(trunk, "ROWS", 37)  # of a head of some hundred rows
+    monkeypatch.setattr(head, "ROWS", 37)  # of a head of some hundred rows
+    monkeypatch.setattr(head, "LIKELY", 0.01)
+    monkeypatch.setattr(head, "REFRESH", 1)
     before = {name: value.clone() for name, value in reference.source.state_dict().items()}
     apart = reference.train(objective, "apart")
     whole = copy.deepcopy(reference.source)
@@ -115,7 +117,8 @@ def test_predictions_are_the_free_minimisers_where_off_takes_up_the_rest(referen
     np.testing.assert_allclose(predicted_ratios(far, classes, "rdro"), mixed, atol=1e-6)
 
 
-def test_a_loss_ends_at_its_prediction(reference):
+def test_a_loss_ends_at_its_prediction(reference, monkeypatch):
+    monkeypatch.setattr(head, "LIKELY", 0.01)  # of most rows the sum is followed, and taken again every ten steps
     longer = replace(reference, schedule=Schedule(steps=120, rate=3e-3))
     error, _, slope = (row.value for row in ratios(longer, "rdro"))
     assert error < 0.02

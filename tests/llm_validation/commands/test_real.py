@@ -25,21 +25,26 @@ def tiny(tmp_path, monkeypatch):
 def test_runs_leave_rows_and_are_not_run_again(tiny, tmp_path, capsys):
     (tmp_path / "votes.csv").write_text("tea,coffee,milk,note\n5,1,2,a\n1,4,3,b\n2,5,,c\n3,3,1,d\n")
     votes = ["--ratings", str(tmp_path / "votes.csv"), "--bt-beta", "2"]
-    assert main(["real", "pro", "kldo", "dpo one word", "people", *tiny, *votes]) == 0
+    runs = ["pro", "pro binary", "pro scalar", "kto", "kldo", "dpo one word", "people", "best of n", "seconds"]
+    assert main(["real", *runs, *tiny, *votes, "--pool", "16"]) == 0
     rows = read_rows(tmp_path / "rows")
     assert {(row.claim, row.check) for row in rows} >= {
         ("P12", "real_levels"), ("V1", "real_error"), ("P5", "real_moved"), ("D17", "real"), ("D17", "real_tabular"),
+        ("P10", "real_gap"), ("P11", "real_gap"), ("V2", "real_held_out"), ("B3", "real_best"),
+        ("B6", "real_explained"), ("B6", "real_largest_speedup"), ("B12", "real_truth"), ("B6", "real_tokens"),
+        ("B10", "real_seconds"),
     }  # fmt: skip
     assert {row.setting.split(";")[0] for row in rows if row.claim == "D17"} == {"population=votes.csv"}
     assert "P12.real_levels response=chosen" in capsys.readouterr().out
-    assert main(["real", "pro", "kldo", *tiny, *votes]) == 0
+    assert main(["real", "pro", "kldo", *tiny, *votes, "--pool", "16"]) == 0
     assert "2 of 2 jobs are done" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     ("words", "said"),
     [(["--train", "top"], "is not a way to train"), (["--prompts", "99"], "--prompts 99"),
-     (["--responses", "3"], "--responses 3"), (["--model", "none.gguf"], "there is no file none.gguf")],
+     (["--responses", "3"], "--responses 3"), (["--pool", "8"], "--pool 8"),
+     (["--model", "none.gguf"], "there is no file none.gguf")],
 )  # fmt: skip
 def test_bad_input_is_named(words, said, capsys):
     assert main(["real", *words]) == 2
