@@ -1,4 +1,4 @@
-"""Rows of a trained law against its prediction: a slope that tells half a step from a whole one, and an untrained one."""
+"""Rows of a trained law against its prediction: a slope that tells half a step from a whole one; an untrained one."""
 
 from __future__ import annotations
 
