@@ -10,6 +10,7 @@ import time
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -302,6 +303,12 @@ def test_the_command_and_the_command_to_paste(tmp_path, capsys, monkeypatch):
     assert command in said
     assert command.startswith("python -m llm_validation align --method pro_pairwise --model base")
     assert align_main(shlex.split(command)[4:]) == 0
+    whole = pd.read_csv("aligned-pro_pairwise/trace.csv").iloc[-1]
+    columns, rows = (next(s["table"] for s in report["sections"] if s["title"].startswith("Displacement"))[name]
+                     for name in ("columns", "rows"))  # fmt: skip
+    row = next(dict(zip(columns, row, strict=True)) for row in rows if row[0] == "pro_pairwise")
+    assert whole["accuracy_n"] == 40, "the same pairs are held out"
+    assert abs(float(row["accuracy"].split(" ± ")[0]) - whole["accuracy"]) <= 2 * max(whole["accuracy_se"], 1 / 40)
     assert advise_main(words) == 2
     assert "exists already" in capsys.readouterr().err
 
