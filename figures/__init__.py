@@ -1,6 +1,7 @@
 """Figures: theory a line, simulation filled points, trained models open points. Nothing here samples or trains.
 
     distortion, proximal, divergences, density_ratio, correction, best_of_n   one file a topic, ending in its `FIGURES`
+    overview      every claim in one figure: how far measurements lie from predictions
     sizes         does a prediction hold better or worse as the model grows?
     model_points  rows of trained models, pooled over seeds
     style         looks, axes, and how a row becomes a point

@@ -24,17 +24,17 @@ from typing import Any
 import joblib
 from tqdm import tqdm
 
-from figures import best_of_n, correction, density_ratio, distortion, divergences, proximal, sizes
+from figures import best_of_n, correction, density_ratio, distortion, divergences, overview, proximal, sizes
 from figures.model_points import language_model_rows, model_of
 from figures.style import FORMATS, USUAL, Drawing, caption, look, read_style, save
 from simulate.rows.reach import ROOT
 from simulate.rows.store import Row, read_rows
 from theory.claims import find_claims
 
-#: Every figure: those of each topic, and the comparison of sizes.
+#: Every figure: all claims in one, those of each topic, and the comparison of sizes.
 FIGURES = {
     name: drawing
-    for topic in (distortion, proximal, divergences, density_ratio, correction, best_of_n, sizes)
+    for topic in (overview, distortion, proximal, divergences, density_ratio, correction, best_of_n, sizes)
     for name, drawing in topic.FIGURES.items()
 }
 #: So many figures are worth a process of their own.

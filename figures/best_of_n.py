@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from figures.model_points import in_a_row, mark, of_models, pooled
-from figures.style import BLACK, GREY, Drawing, entry, finish, line, panels, points, select
+from figures.style import BLACK, GREY, Drawing, entry, finish, line, panels, points, select, ticks
 from llm_validation.recorded import MODELS
 from simulate.rows.store import Row
 from theory.best_of_n import cost, order_statistics, processes, rejection, schedule
@@ -151,17 +151,17 @@ def reward_against(cost: str, label: str) -> Callable[[Axes, Sequence[Row]], Non
                     costs_in_order, rewards = zip(*sorted((place(row), row.estimate) for row in predicted), strict=True)
                     line(ax, look, costs_in_order, rewards)
                     mark(ax, look, select(rows, "B10", "reward", **mine), place, name)
-        finish(ax, label, "reward (standard deviations)", log="x")
+        finish(ax, label, "reward (sd)", f"by {cost}", log="x")
 
     return draw
 
 
 def information(ax: Axes, rows: Sequence[Row]) -> None:
     """Explained variance of partial scores, decision by decision."""
-    mark(ax, 0, select(rows, "B10", "explained_variance"), "decision", "$v(t)$", joined=True)
+    mark(ax, 0, select(rows, "B10", "explained_variance"), "decision", joined=True)
     ax.set_xticks([1, 2, 3])
     ax.set_ylim(0.0, 1.0)
-    finish(ax, "decision", "explained share of the variance")
+    finish(ax, "decision", "$v(t)$", "variance explained")
 
 
 def errors(ax: Axes, rows: Sequence[Row]) -> None:
@@ -172,17 +172,19 @@ def errors(ax: Axes, rows: Sequence[Row]) -> None:
         ("B4", "llm_reward_law", "rejection, joint law"),
     )
     for look, (claim, check, name) in enumerate(shown):
-        beside = lambda row, shift=1.0 + 0.08 * (look - 1): shift * entry("n")(row)
+        beside = lambda row, shift=1.0 + 0.16 * (look - 1): shift * entry("n")(row)
         mark(ax, look, select(rows, claim, check), beside, name)
     ax.axhline(0.0, color=BLACK, linewidth=0.8)
     ax.set_xscale("log", base=2)
-    finish(ax, "N", "reward, estimated − predicted (sd)")
+    sizes = sorted({entry("n")(row) for row in select(rows, "B3", "llm_reward")})
+    finish(ax, "$N$", "reward, less predicted (sd)", "errors of the prediction")
+    ticks(ax.xaxis, *sizes)
 
 
 def best_of_n_on_models(rows: Sequence[Row]) -> Figure | None:
     """Reward against tokens, seconds and memory, what partial scores reveal, and the errors of predictions."""
     mine = of_models(rows, ON_MODELS)
-    costs = {"tokens": "tokens generated", "seconds": "seconds", "peak": "cached tokens at most"}
+    costs = {"tokens": "tokens generated", "seconds": "seconds", "peak": "cached tokens, at most"}
     draws = (*(reward_against(cost, label) for cost, label in costs.items()), information, errors)
     return in_a_row(mine, draws) if select(mine, "B10", "reward") else None
 

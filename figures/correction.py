@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Literal, get_args
 
 import numpy as np
@@ -10,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from figures.model_points import at, in_a_row, mark, of_models, pooled
-from figures.style import BLACK, GREY, Drawing, categories, dots, entry, finish, line, panels, points, select
+from figures.style import BLACK, GREY, Drawing, categories, dots, entry, finish, line, panels, points, scaled, select
 from llm_validation.claims.settings import UPSTREAMS
 from llm_validation.recorded import MODELS
 from simulate.rows.store import Row
@@ -61,24 +62,24 @@ def floors(rows: Sequence[Row]) -> Figure:
 
 
 def gains(rows: Sequence[Row]) -> Figure:
-    """Predicted against estimated gain on upstream policies, and the gain against how good they are already."""
+    """Gain on upstream policies, predicted (dashes) and estimated, against how good they are; the errors of it."""
     figure, (left, right) = panels(2)
-    predicted = {
-        name: composition.gain(policy, examples.CORRECTOR, examples.UTILITIES)
-        for name, policy in examples.UPSTREAM.items()
-    }
-    ends = [min(predicted.values()), max(predicted.values())]
-    line(left, 7, ends, ends)
     for look, (name, policy) in enumerate(examples.UPSTREAM.items()):
         utility = float(policy @ examples.UTILITIES)
-        mine = [row.estimate for row in select(rows, "A3", "gain", upstream=name)]
-        dots(left, look, [(predicted[name], value) for value in mine])
-        dots(right, look, [(utility, value) for value in mine])
-        right.annotate(name, (utility, predicted[name]), (4, 4), textcoords="offset points")
-    for ax in (left, right):
-        ax.axhline(0.0, color=GREY, linewidth=0.6)
-    finish(left, "predicted gain", "estimated gain", "one corrector, six upstream policies", legend=False)
-    finish(right, r"utility of the upstream policy $u(\pi)$", "estimated gain", "better ones gain less", legend=False)
+        predicted = composition.gain(policy, examples.CORRECTOR, examples.UTILITIES)
+        mine = select(rows, "A3", "gain", upstream=name)
+        left.plot([utility - 0.03, utility + 0.03], [predicted] * 2, color=BLACK, linewidth=1.0, zorder=4)
+        points(left, look, mine, lambda _, x=utility: x)
+        left.annotate(name, (utility, predicted), (0, 7), textcoords="offset points", ha="center")
+        errors = [replace(row, estimate=row.estimate - predicted, low=row.low - predicted, high=row.high - predicted)
+                  for row in mine if row.stderr > 0.0]  # fmt: skip
+        points(right, look, scaled(errors, lambda row: 1.0 / row.stderr), at(-look), across=True)
+    left.axhline(0.0, color=GREY, linewidth=0.6)
+    left.margins(0.12)
+    right.axvline(0.0, color=BLACK, linewidth=0.8)
+    categories(right, list(examples.UPSTREAM))
+    finish(left, r"utility of the upstream policy $u(\pi)$", "gain", "one corrector: better ones gain less")
+    finish(right, "estimated less predicted gain, standard errors", "", "95 % intervals")
     return figure
 
 
@@ -152,20 +153,22 @@ def users(rows: Sequence[Row]) -> Figure:
 
 # --- trained language models -----------------------------------------------------------------------------------------
 
-LEARNERS = {"aligner": "Aligner, H(C|X,O)", "sft": "SFT, H(C|X)"}
+LEARNERS = {"aligner": "Aligner, $H(C|X,O)$", "sft": "SFT, $H(C|X)$"}
 BOOTSTRAPPED = ("ddro", "rdro", "dpo")
 ON_MODELS = tuple(f"A{i}" for i in range(1, 7))
 
 
 def trained_floors(ax: Axes, rows: Sequence[Row]) -> None:
-    """Held-out losses and the entropies that are their floors; the gap between the two is I(C;O|X)."""
+    """Held-out losses over the entropies that are their floors, less one."""
     for place, method in enumerate(LEARNERS):
-        for floor in pooled(select(rows, "A1", "floor", method=method)):
-            ax.plot([floor.estimate] * 2, [-place - 0.3, -place + 0.3], color=BLACK, linewidth=1.2)
-        losses = select(rows, "A1", "loss", method=method)
-        mark(ax, 1, losses, at(-place), "held-out loss" if place == 0 else None, across=True)
+        floors = {(row.setting, row.seed): row.estimate for row in select(rows, "A1", "floor", method=method)}
+        mine = [row for row in select(rows, "A1", "loss", method=method) if (row.setting, row.seed) in floors]
+        over = [replace(row, estimate=100.0 * (row.estimate / floors[row.setting, row.seed] - 1.0),
+                        stderr=100.0 * row.stderr / floors[row.setting, row.seed]) for row in mine]  # fmt: skip
+        mark(ax, 1, over, at(-place), across=True)
+    ax.axvline(0.0, color=BLACK, linewidth=0.8)
     categories(ax, list(LEARNERS.values()))
-    finish(ax, "nats per correction", "", "lines: entropy floors")
+    finish(ax, "held-out loss over its floor, less one (%)", "", "losses at their floors")
 
 
 def trained_gains(ax: Axes, rows: Sequence[Row]) -> None:
@@ -179,18 +182,18 @@ def trained_gains(ax: Axes, rows: Sequence[Row]) -> None:
                 mark(ax, look, sampled, at(predicted.estimate), upstream)
     if ends:
         ax.plot([min(ends), max(ends)], [min(ends), max(ends)], color=BLACK, linewidth=0.8)
-    finish(ax, "predicted gain", "sampled gain of mean utility", "unseen upstream models")
+    finish(ax, "predicted gain", "sampled gain", "unseen upstream models")
 
 
 def trained_rounds(ax: Axes, rows: Sequence[Row]) -> None:
     """Errors of mean utility after k rounds: from the process's kernel, and from the trained one."""
     shown = {"llm_utility": "from the process's kernel", "llm_utility_measured": "from the trained kernel"}
     for look, (check, name) in enumerate(shown.items()):
-        beside = lambda row, shift=0.06 * (look - 0.5): shift + entry("k")(row)
+        beside = lambda row, shift=0.16 * (look - 0.5): shift + entry("k")(row)
         mark(ax, look, select(rows, "A4", check), beside, name)
     ax.axhline(0.0, color=BLACK, linewidth=0.8)
     ax.set_xticks([1, 2, 4])
-    finish(ax, "rounds of correction", "mean utility, estimated − predicted")
+    finish(ax, "rounds of correction", "utility, less predicted", "mean utility after rounds")
 
 
 def trained_pairs(ax: Axes, rows: Sequence[Row]) -> None:
@@ -199,7 +202,8 @@ def trained_pairs(ax: Axes, rows: Sequence[Row]) -> None:
     for look, (check, name) in enumerate(shown.items()):
         for place, method in enumerate(BOOTSTRAPPED):
             label = name if place == 0 else None
-            mark(ax, look, select(rows, "A6", check, method=method), at(-place), label, across=True)
+            beside = at(0.15 - 0.3 * look - place)  # where pairs are right the limit is πK itself
+            mark(ax, look, select(rows, "A6", check, method=method), beside, label, across=True)
     categories(ax, [method.upper() for method in BOOTSTRAPPED])
     finish(ax, "total variation", "", r"trained on pairs $c \succ o$", log="x")
 

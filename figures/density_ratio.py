@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from figures.model_points import at, in_a_row, mark, of_models, targets
-from figures.style import BLACK, GREY, LOOKS, Drawing, categories, dots, finish, line, panels, points, select
+from figures.style import BLACK, GREY, LOOKS, Drawing, categories, dots, entry, finish, line, panels, points, select
 from llm_validation.claims.settings import RDRO_ALPHA
 from simulate.rows.store import Row
 from theory.density_ratio import predictions as predict
@@ -18,6 +18,7 @@ from theory.density_ratio.flow import flow, policy_flow
 from theory.density_ratio.limits import LIMITS, PREFERENCES, TABLES
 from theory.density_ratio.ratios import log_ratio_cap, pooled_ratio, ratio_variance, relative_ratio
 from theory.density_ratio.reference_claims import estimated_distance
+from theory.density_ratio.welfare import consistency_factor
 
 TO_PLUS = r"TV$(\pi, p^+)$"
 METHODS = ("ddro", "rdro")
@@ -203,6 +204,17 @@ def estimated_references(rows: Sequence[Row]) -> Figure:
     return figure
 
 
+def consistency_and_welfare(rows: Sequence[Row]) -> Figure:
+    """R11: what the average user loses when the policy that all methods are consistent for replaces the reference."""
+    figure, (ax,) = panels()
+    line(ax, 0, np.geomspace(2.0, 120.0, 40), consistency_factor, "two alternatives, exact")
+    for look, size in enumerate((2, 3)):
+        apart = entry("bt_beta", 0.97 + 0.06 * look)
+        points(ax, look, select(rows, "R11", "worst", n_alternatives=size), apart, f"found, $A = {size}$")
+    finish(ax, r"users' temperature $\beta$", r"largest $u(\mu)/u(p^+)$", "consistency is not welfare", log="x")
+    return figure
+
+
 #: name of the file → what draws it, and the claims it shows
 FIGURES = {
     "density_ratio_variance": Drawing(variance_and_cap, ("R2", "R6")),
@@ -212,5 +224,6 @@ FIGURES = {
     "density_ratio_limits": Drawing(limits_of_methods, ("R3",)),
     "density_ratio_estimated": Drawing(estimated_references, ("R10",)),
     "density_ratio_references": Drawing(other_references, ("R8",)),
+    "density_ratio_welfare": Drawing(consistency_and_welfare, ("R11",)),
     "language_model_density_ratio": Drawing(ratios_on_models, ON_MODELS),
 }

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import cache
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -21,6 +22,7 @@ from llm_validation.claims.table import find_check
 from llm_validation.recorded import MODELS
 from simulate.rows.populations import by_population
 from simulate.rows.store import Row
+from theory.claim import parse_setting
 from theory.distortion import factors
 from theory.distortion.audit.interval import audit
 from theory.distortion.ball_claims import linear_factor_over
@@ -43,28 +45,33 @@ TEMPERATURE = r"users' temperature $\beta$"
 def factors_against_beta(rows: Sequence[Row]) -> Figure:
     """Distortion against bt_beta: the constants as curves, every rule's worst estimate as points."""
     figure, (left, right) = panels(2)
-    betas, tail = np.linspace(0.2, 22.0, 200), np.linspace(5.0, 20.0, 100)
-    line(left, 0, betas, factors.linear_factor, "$L$: lottery, NLHF (tight)")
-    line(left, 1, betas, factors.borda_factor, "$K^*$: Borda, Copeland, RLHF (tight)")
-    line(left, 2, betas, factors.borda_lower_factor, "$C$: Borda, at least")
-    line(left, 3, betas, lambda b: 2 * factors.linear_factor(b), "$2L$: Borda, Copeland, at most")
-    line(left, 4, betas, lambda b: factors.linear_factor(b) ** 2, "$L^2$: Borda, at most")
-    points(left, 0, select(rows, "D3", "attained"), "bt_beta", "lottery on I3")
-    points(left, 1, select(rows, "D4", "attained"), "bt_beta", "Borda on I5")
-    points(left, 2, select(rows, "D6", "attained"), "bt_beta", "Copeland on I5")
-    left.set_ylim(0, 26)
-    finish(left, TEMPERATURE, "worst-case distortion", "bounds, and instances that attain them")
+    betas, tail = np.geomspace(0.2, 22.0, 200), np.linspace(5.0, 20.0, 100)
+    L, K = factors.linear_factor, factors.borda_factor
+    lower = max(1.0 - factors.borda_lower_factor(b) / K(b) for b in betas.tolist())  # no line of its own
+    line(left, 0, betas, lambda b: 1.0, "$L$: lottery, NLHF (tight)")
+    known = rf"$K^*$: Borda, Copeland, RLHF (tight); $C$, known before, is at most {100 * lower:.1f} % lower"
+    line(left, 1, betas, lambda b: K(b) / L(b), known)
+    line(left, 3, betas, lambda b: 2.0, "$2L$: Borda, Copeland, at most")
+    line(left, 4, betas, L, "$L^2$: Borda, at most")
+    shown = (("D3", 0, "lottery on I3", 1.0), ("D4", 1, "Borda on I5", 0.96), ("D6", 2, "Copeland on I5", 1.04))
+    for claim, look, name, apart in shown:
+        relative = style.scaled(select(rows, claim, "attained"), lambda row: 1.0 / L(style.entry("bt_beta")(row)))
+        points(left, look, relative, style.entry("bt_beta", apart), name)
+    left.set_ylim(0.9, 2.6)
+    finish(left, TEMPERATURE, "worst-case distortion over $L$", "bounds, and instances that attain them", log="x")
+    style.ticks(left.xaxis, 0.2, 0.5, 1, 2, 5, 10, 20)
 
-    line(right, 0, betas, factors.linear_factor, "$L$")
-    line(right, 1, betas, factors.borda_factor, "$K^*$")
+    line(right, 0, betas, L, "$L$")
+    line(right, 1, betas, K, "$K^*$")
     line(right, 5, tail, lambda b: math.exp(b) / (44 * b), r"$e^\beta/(44\beta)$: RLHF in a ball, at least")
     line(right, 6, tail, lambda b: rlhf_in_a_ball(b, 1e-9), r"$e^\beta/(10\beta)$: RLHF on I6")
     points(right, 6, select(rows, "D8", "sampled"), "bt_beta", "RLHF on I6, sampled")
     points(right, 0, select(rows, "D9", "on_I6"), "bt_beta", "NLHF on I6")
     points(right, 2, select(rows, "D7", "plurality", n_alternatives=1000), "bt_beta", "plurality, $A = 1000$")
     veto = select(rows, "D7", "veto", n_alternatives=1000, rule="plain")
-    points(right, 3, veto, "bt_beta", "plurality veto, $A = 1000$")
-    points(right, 4, select(rows, "D7", "random_dictator", n_alternatives=100), "bt_beta", "random dictator, $A = 100$")
+    points(right, 3, veto, style.entry("bt_beta", 0.93), "plurality veto, $A = 1000$")
+    dictator = select(rows, "D7", "random_dictator", n_alternatives=100)
+    points(right, 4, dictator, "bt_beta", "random dictator, $A = 100$")
     finish(right, TEMPERATURE, "distortion", "every rule on its worst instance", log="y")
     return figure
 
@@ -122,6 +129,17 @@ def in_every_ball(rows: Sequence[Row]) -> Figure:
     return figure
 
 
+def on_policy(rows: Sequence[Row]) -> Figure:
+    """D22: the worst distortion of RLHF with pairs from the reference that a search finds, per KL budget, below K*."""
+    figure, (ax,) = panels()
+    line(ax, 0, np.linspace(3.0, 12.0, 50), factors.borda_factor, "$K^*$")
+    for look, tau in enumerate((0.1, 1.0, 10.0), start=1):
+        mine = select(rows, "D22", "bound", tau=tau)
+        points(ax, look, mine, style.entry("bt_beta", 0.96 + 0.02 * look), rf"found, $\tau = {tau:g}$")
+    finish(ax, TEMPERATURE, "distortion", "RLHF in a ball, pairs from the reference", log="y")
+    return figure
+
+
 def few_alternatives(rows: Sequence[Row]) -> Figure:
     """Where Borda is minimax optimal, what uniform pairs over A alternatives cost it, and the audit of two."""
     figure, (left, middle, right) = panels(3)
@@ -155,44 +173,52 @@ def correlated_growth(rows: Sequence[Row]) -> Figure:
 
 
 def finite_samples(rows: Sequence[Row]) -> Figure | None:
-    """D14's fitted exponents with their 95 % intervals, beside the predictions; None without rows."""
-    checks = {
-        "win_rates": "win rates",
-        "local_family": "utility, worst local family",
-        "lottery": "utility of a mixed lottery",
-    }
+    """D14's fitted exponents with their 95 % intervals, a point a seed, beside the predictions; None without rows."""
+    checks = {"win_rates": "win rates", "local_family": "utility, worst family", "lottery": "utility, mixed lottery"}
     fits = [row for check in checks for row in select(rows, "D14", check)]
     if not fits:
         return None
     figure, (ax,) = panels()
-    points(ax, 1, fits, lambda row: -float(fits.index(row)), across=True)
-    ax.axvline(-0.5, color=style.BLACK, linestyle="-")
-    style.categories(ax, [f"{checks[row.check]} ({row.setting.replace(';', ', ')})" for row in fits])
-    finish(ax, "fitted exponent of $n$ (line: predicted)", "", legend=False)
+    kinds = list(dict.fromkeys((row.check, row.setting) for row in fits))
+    seeds = sorted({row.seed for row in fits})
+    for look, seed in enumerate(seeds):
+        shift = 0.22 * ((len(seeds) - 1) / 2 - look)
+        place = lambda row, shift=shift: shift - kinds.index((row.check, row.setting))
+        points(ax, look, [row for row in fits if row.seed == seed], place, f"seed {seed}", across=True)
+    ax.axvline(-0.5, color=style.BLACK, linestyle="-", label="predicted")
+    each = [parse_setting(setting).get("per_user") for _, setting in kinds]
+    names = [checks[check] for check, _ in kinds]
+    style.categories(ax, [f"{name}, {n:g} a user" if n else name for name, n in zip(names, each, strict=True)])
+    finish(ax, "fitted exponent of $n$", "")
     return figure
 
 
+#: The policies whose audit is drawn.
+AUDITED: dict[str, Callable[[Instance], Array]] = {
+    "Borda": lambda instance: borda(instance.win_rates, instance.mu),
+    "lottery": lambda instance: maximal_lottery(instance.win_rates).policy,
+    "uniform": lambda instance: instance.reference,
+}
+
+
+@cache
+def _audited(name: str, beta: float) -> tuple[float, float]:
+    """The audit's upper end for a policy on I5's win rates, and the policy's distortion on I5 itself."""
+    instance = borda_instance(beta, 0.05)
+    policy = AUDITED[name](instance)
+    return audit(instance.win_rates, policy, beta).upper, distortion(instance.population, policy)
+
+
 def audit_example(rows: Sequence[Row]) -> Figure:
-    """The audit's interval for Borda's winner, the lottery and the uniform policy on I5, with the truth inside."""
+    """What the audit finds from I5's win rates alone, for three policies, and their distortion on I5."""
     figure, (ax,) = panels()
-    betas = np.array([1.0, 2.0, 4.0, 6.0, 8.0])
-    instances = [borda_instance(float(beta), 0.05) for beta in betas]
-    policies: dict[str, Callable[[Instance], Array]] = {
-        "Borda": lambda instance: borda(instance.win_rates, instance.mu),
-        "lottery": lambda instance: maximal_lottery(instance.win_rates).policy,
-        "uniform": lambda instance: instance.reference,
-    }
-    for look, (label, rule) in enumerate(policies.items(), start=1):
-        audits = [audit(i.win_rates, rule(i), i.bt_beta) for i in instances]
-        truth = [distortion(i.population, rule(i)) for i in instances]
-        low, high = np.array([a.lower for a in audits]), np.array([a.upper for a in audits])
-        colour, _, marker = style.LOOKS[look]
-        places = betas + 0.15 * (look - 2)
-        ax.errorbar(places, (low + high) / 2, yerr=(high - low) / 2, linestyle="none", color=colour,
-                    capsize=3, label=f"{label}: audit")  # fmt: skip
-        ax.plot(places, truth, linestyle="none", marker=marker, color=colour, label=f"{label}: truth")
-    line(ax, 0, betas, factors.linear_factor, "$L$")
-    finish(ax, TEMPERATURE, "distortion", "all populations with I5's win rates")
+    betas = [1.0, 2.5, 5.0, 8.0]
+    line(ax, 0, np.linspace(1.0, 8.0, 50), factors.linear_factor, "$L$")
+    for look, name in enumerate(AUDITED, start=1):
+        upper, truth = zip(*(_audited(name, beta) for beta in betas), strict=True)
+        line(ax, look, betas, upper, f"{name}, audit")
+        style.dots(ax, look, list(zip(betas, truth, strict=True)), f"{name}, on I5")
+    finish(ax, TEMPERATURE, "distortion", "worst of all populations with I5's win rates", log="y")
     return figure
 
 
@@ -335,6 +361,7 @@ FIGURES = {
     "distortion_search": Drawing(search_for_violations, ("D3", "D4", "D6")),
     "distortion_rlhf_nlhf": Drawing(rlhf_against_nlhf, ("D8", "D9")),
     "distortion_every_ball": Drawing(in_every_ball, ("D9", "D18", "D19")),
+    "distortion_on_policy": Drawing(on_policy, ("D22",)),
     "distortion_few": Drawing(few_alternatives, ("D20", "D21")),
     "distortion_correlated": Drawing(correlated_growth, ("D11",)),
     "distortion_samples": Drawing(finite_samples, ("D14",)),

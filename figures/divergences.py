@@ -42,29 +42,25 @@ TEMPERATURE = r"$\beta_{\mathrm{KL}}$"
 
 
 def estimated_against_exact(rows: Sequence[Row]) -> Figure:
-    """Divergence read off the minimised loss on samples against the exact one; bias of the minimum, times n."""
+    """Divergence read off the minimised loss on samples over the exact one; bias of the minimum over the predicted."""
     figure, (left, right) = panels(2)
-    exact = []
     for look, (name, label) in enumerate(ESTIMATES.items()):
-        mine = select(rows, "V9", "estimate", name=name)
         place = lambda row, name=name: predict.exact_divergence(name, style.entry("separation")(row))
-        exact += [place(row) for row in mine]
+        mine = style.scaled(select(rows, "V9", "estimate", name=name), lambda row, at=place: 1.0 / at(row))
         points(left, look, mine, place, label)
-        for size, filled in ((1000, False), (4000, True)):
-            predicted = -predict.scaled_bias(name, size) if name in predict.SMOOTH else math.nan
-            bias = style.scaled(select(rows, "V9", "bias", name=name, n=size), -1.0)
-            points(right, look, bias, style.fixed(predicted), filled=filled)
-    ends = [0.6 * min(exact, default=0.01), 1.7 * max(exact, default=10.0)]
-    line(left, 7, ends, ends)
-    finish(left, "exact divergence", "estimated divergence", "the loss minimised on samples", log="xy")
+    left.axhline(1.0, color=style.BLACK, linewidth=0.8)
+    finish(left, "exact divergence", "estimated over exact", "the loss minimised on samples", log="x")
 
-    biases = [-predict.scaled_bias(name, 1) for name in predict.SMOOTH]
-    ends = [0.8 * min(biases), 1.25 * max(biases)]
-    line(right, 7, ends, ends)
-    title = "open: $n = 1000$, filled: $n = 4000$"
-    finish(right, r"predicted $-n\cdot$bias", r"estimated $-n\cdot$bias", title, legend=False, log="xy")
-    for axis in (right.xaxis, right.yaxis):
-        style.ticks(axis, 2, 5, 10, 20, 50)
+    smooth = list(predict.SMOOTH)
+    for size, filled, shift in ((1000, False, 0.15), (4000, True, -0.15)):
+        for i, name in enumerate(smooth):
+            bias = select(rows, "V9", "bias", name=name, n=size)
+            relative = style.scaled(bias, 1.0 / predict.scaled_bias(name, size))
+            label = f"$n = {size}$" if i == 0 else None
+            points(right, 1, relative, style.fixed(shift - i), label, filled=filled, across=True)
+    right.axvline(1.0, color=style.BLACK, linewidth=0.8)
+    style.categories(right, [ESTIMATES[name] for name in smooth])
+    finish(right, "estimated bias over predicted", "", "bias of the minimum")
     return figure
 
 

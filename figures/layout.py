@@ -16,10 +16,12 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.legend import Legend
 from matplotlib.text import Text
-from matplotlib.ticker import FixedLocator, NullFormatter
+from matplotlib.ticker import FixedFormatter, FixedLocator, NullFormatter
 
 #: The least width of a panel beside another, the gap between panels and the margin around all, inches.
 PANEL, GAP, MARGIN = 2.05, 0.14, 0.03
+#: More panels than these may be narrower.
+MANY, NARROW = 9, 1.55
 #: The height of a panel over its width, its least and its greatest height, and the height of a category, inches.
 SHAPE, LEAST, GREATEST, CATEGORY = 0.72, 1.3, 2.1, 0.17
 #: The most columns of a legend, and the part of a panel's width that names of categories may take.
@@ -34,14 +36,15 @@ def arrange(figure: Figure, width: float) -> None:
     """Place the panels and legends of a figure that is to be so many inches wide; its height follows."""
     figure.set_layout_engine("none")
     axes = figure.axes
-    n_rows = -(-len(axes) // min(len(axes), max(1, int(width / PANEL))))
+    n_rows = -(-len(axes) // min(len(axes), max(1, int(width / max(map(_least, axes))))))
     n_columns = -(-len(axes) // n_rows)
     rows = [axes[i : i + n_columns] for i in range(0, len(axes), n_columns)]
     cell = (width - 2 * MARGIN - (n_columns - 1) * GAP) / n_columns
     figure.set_size_inches(width, 10.0)
+    _explain_once(axes)
     for ax in axes:
         ax.set_position((0.4, 0.4, 0.7 * cell / width, _height(ax, 0.7 * cell) / 10.0))
-        _break(ax.get_yticklabels() if _categories(ax) else (), NAMES * cell)
+        _break_names(ax.yaxis, NAMES * cell)
         _break([ax.yaxis.label], _height(ax, 0.7 * cell) + 0.1)
     for row in rows:
         _name_once(row)
@@ -112,6 +115,23 @@ def _place(figure: Figure, rows: Sequence[Sequence[Axes]], cell: float) -> None:
         top = under - keys[i] - GAP
 
 
+def _explain_once(axes: Sequence[Axes]) -> None:
+    """Leave out a legend that says what that of an earlier panel says."""
+    said: list[set[tuple[str, str]]] = []
+    for ax in axes:
+        if (legend := ax.get_legend()) is not None:
+            keys = zip(legend.get_texts(), legend.legend_handles, strict=True)
+            looks = {(text.get_text(), str(_colour(key))) for text, key in keys}
+            if looks in said:
+                legend.remove()
+            said.append(looks)
+
+
+def _colour(handle: Any) -> Any:
+    """Of a line, or of the bar of an interval."""
+    return handle.get_color() if hasattr(handle, "get_color") else handle
+
+
 def _name_once(row: Sequence[Axes]) -> None:
     """Show the categories of panels beside one another once, at the first, where they are the same."""
     for ax in row:
@@ -125,9 +145,15 @@ def _categories(ax: Axes) -> list[str]:
     return list(getattr(ax.yaxis.get_major_formatter(), "seq", ()))
 
 
+def _least(ax: Axes) -> float:
+    """What a panel's width is to be at least, beside another, inches: names along x need a line's height each."""
+    names = getattr(ax.xaxis.get_major_formatter(), "seq", ())
+    return max(NARROW if len(ax.get_figure(root=True).axes) > MANY else PANEL, 0.4 + 0.12 * len(names))
+
+
 def _height(ax: Axes, width: float) -> float:
     """What a panel's height is to be, inches."""
-    lines = sum(1.3 + label.get_text().count("\n") for label in ax.get_yticklabels()) if _categories(ax) else 0
+    lines = sum(1.3 + name.count("\n") for name in _categories(ax))
     return max(LEAST, min(GREATEST, SHAPE * width), CATEGORY * lines)
 
 
@@ -167,6 +193,14 @@ def _break(texts: Iterable[Text], room: float) -> None:
             else:
                 lines.append(word)
         text.set_text("\n".join(lines))
+
+
+def _break_names(axis: Axis, room: float) -> None:
+    """Break the names along an axis that are longer than so many inches."""
+    if getattr(axis.get_major_formatter(), "seq", ()):
+        labels = axis.get_majorticklabels()
+        _break(labels, room)
+        axis.set_major_formatter(FixedFormatter([label.get_text() for label in labels]))
 
 
 def _overhang(ax: Axes) -> Side:

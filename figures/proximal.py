@@ -11,14 +11,32 @@ from matplotlib.colors import BoundaryNorm
 from matplotlib.figure import Figure
 
 from figures.model_points import mark, model_legend, of_models, pooled
-from figures.style import BLACK, GREY, LOOKS, Drawing, entry, finish, line, panels, points, scaled, select, ticks
+from figures.style import (
+    BLACK,
+    GREY,
+    LOOKS,
+    Drawing,
+    categories,
+    dots,
+    entry,
+    finish,
+    line,
+    panels,
+    points,
+    scaled,
+    select,
+    text,
+    ticks,
+)  # fmt: skip
 from llm_validation.claims.settings import IMBALANCE_RUNS, PAIR_RUNS
 from llm_validation.recorded import MODELS
 from simulate.rows.store import Row
 from theory.proximal import existence as thresholds
 from theory.proximal.claims import coupled_path
 from theory.proximal.closed_forms import binary_log_ratio, pair_log_ratio, paper_binary_gap, zero_hyper_binary_gap
+from theory.proximal.examples import COMPARISONS
 from theory.proximal.feedback import empirical_scores, mixture_weights
+from theory.proximal.reproducibility import run_range, start_spread
 from theory.proximal.settings import SHORTCUT, STEPS
 
 LOG_RATIO, REWARD = r"$\log\,\pi_t/\pi_{\mathrm{ref}}$ (nats)", r"$r^*(y)-r^*(H)$"
@@ -111,6 +129,25 @@ def closed_forms(rows: Sequence[Row]) -> Figure:
     return figure
 
 
+def irreproducible(rows: Sequence[Row]) -> Figure:
+    """P14: how far a run's start, and its rate and length, move where DPO ends, and that they do not move PRO."""
+    figure, (left, right) = panels(2)
+    for look, method in enumerate(("dpo", "pro")):
+        place = lambda row, shift=0.15 - 0.3 * look: shift - list(COMPARISONS).index(text(row, "data"))
+        points(left, look, select(rows, "P14", "start", method=method), place, method.upper(), across=True)
+        ends = [(row.estimate, 0.15 - 0.3 * look - entry("response")(row)) for row in select(rows, "P14", method)]
+        dots(right, look, ends, method.upper())
+    for i, data in enumerate(COMPARISONS):
+        left.plot([start_spread("dpo", data)] * 2, [-i - 0.1, 0.4 - i], color=BLACK, linewidth=1.0)
+    for response in (0, 1):
+        right.plot([run_range(response)] * 2, [-response - 0.1, 0.4 - response], color=BLACK, linewidth=1.0)
+    categories(left, [data.replace("_", " ") for data in COMPARISONS])
+    categories(right, ("chosen", "rejected"))
+    finish(left, "movement of the end per unit of the start", "", "noisy starts (line: DPO, predicted)")
+    finish(right, r"range of $\log\,\pi/\pi_{\mathrm{ref}}$ (nats)", "", "rates and lengths of a run", log="x")
+    return figure
+
+
 # --- trained language models -----------------------------------------------------------------------------------------
 
 #: (alpha, kl_beta) of the pair whose likelihoods along training have rows.
@@ -182,5 +219,6 @@ FIGURES = {
     "proximal_likelihoods": Drawing(likelihoods, ("P5", "P12")),
     "proximal_existence": Drawing(existence, ("P7", "P13")),
     "proximal_closed_forms": Drawing(closed_forms, ("P9", "P10")),
+    "proximal_irreproducible": Drawing(irreproducible, ("P14",)),
     "language_model_proximal": Drawing(rewards_and_levels, ("P5", "P9", "P10", "P12", "P13")),
 }

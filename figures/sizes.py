@@ -235,11 +235,11 @@ GROUPS = SIZES[1:]
 
 #: Small to large within a panel; panels in the order of the claims.
 QUANTITIES: tuple[Quantity, ...] = (
-    Quantity("mean_tv", "total variation to the optimum, mean over prompts", "mean over methods",
+    Quantity("mean_tv", "total variation to the optimum, mean over prompts", "mean",
              "TV, mean over prompts", checks_named("mean_tv")),
     Quantity("mean_tv_largest", "the same, largest over methods", "largest",
              "TV, mean over prompts", checks_named("mean_tv"), over="largest"),
-    Quantity("worst_tv", "total variation to the optimum at the worst prompt", "mean over methods",
+    Quantity("worst_tv", "total variation to the optimum at the worst prompt", "mean",
              "TV, worst prompt", checks_named("worst_tv")),
     Quantity("worst_tv_largest", "the same, largest over methods", "largest",
              "TV, worst prompt", checks_named("worst_tv"), over="largest"),
@@ -266,11 +266,11 @@ QUANTITIES: tuple[Quantity, ...] = (
              "log Bhattacharyya distance", (("V11", "grows"),), "larger", where={"data": ("preference",)}),
     Quantity("separation", "CR minus preference data: log Bhattacharyya distance (V11)", "CR − preference",
              "log Bhattacharyya distance", (("V11", "cr_separates_more"),), "larger"),
-    Quantity("aligner", "Aligner: held-out loss over its floor, distance from one (A1)", "Aligner over floor",
+    Quantity("aligner", "Aligner: held-out loss over its floor, distance from one (A1)", "Aligner",
              "Aligner, errors", (("A1", "llm_aligner"),)),
-    Quantity("sft", "SFT: held-out loss over its floor, distance from one (A1)", "SFT over floor",
+    Quantity("sft", "SFT: held-out loss over its floor, distance from one (A1)", "SFT",
              "Aligner, errors", (("A1", "llm_sft"),)),
-    Quantity("information", "difference of the two losses less I(C;O|X): error, nats (A1)", "I(C;O|X)",
+    Quantity("information", "difference of the two losses less I(C;O|X): error, nats (A1)", "$I(C;O|X)$",
              "Aligner, errors", (("A1", "llm_difference"),)),
     Quantity("best_reward", "Best-of-N: error of the mean reward, sd (B3)", "Best-of-N",
              "rewards, errors (sd)", (("B3", "llm_reward"),)),
@@ -325,13 +325,12 @@ def panel(ax: Axes, title: str, sizes: Sequence[Size]) -> None:
     for look, quantity in enumerate(mine):
         against_parameters(ax, look, quantity, sizes)
     ax.set_xscale("log")
-    if all(quantity.goal == "smaller" for quantity in mine):
-        values = [point.value for quantity in mine for _, point in estimates(quantity, sizes)]
-        if values and min(values) > 0.0:  # an exact zero, or an excess within its noise, has no place on a log axis
-            ax.set_yscale("log")
+    values = [point.value for quantity in mine for _, point in estimates(quantity, sizes)]
+    # an exact zero, or an excess within its noise, has no place on a log axis
+    decades = all(quantity.goal == "smaller" for quantity in mine) and min(values) > 0.0
     for target in sorted({target for quantity in mine for target in quantity.targets()}):
         ax.axhline(target, color=GREY, linewidth=1.0, zorder=1)
-    finish(ax, "parameters", "", title)
+    finish(ax, "parameters", "", title, log="y" if decades else "")
 
 
 def predictions_across_sizes(sizes: Sequence[Size]) -> Figure | None:

@@ -20,7 +20,7 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+from matplotlib.ticker import FixedFormatter, FixedLocator, FuncFormatter, LogLocator, NullFormatter, NullLocator
 from numpy.typing import ArrayLike
 
 from figures.layout import arrange
@@ -79,7 +79,7 @@ Place = str | Callable[[Row], float]
 
 @dataclass(frozen=True)
 class Drawing:
-    """A figure: what draws it (None: not enough to draw it from), and the claims it shows.
+    """A figure: what draws it (None: not enough to draw it from), and the claims it shows; none for all.
 
     of_sizes  it is drawn from sizes of model (`figures.sizes.Size`) in place of rows
     """
@@ -181,16 +181,35 @@ def scaled(rows: Sequence[Row], factor: float | Callable[[Row], float]) -> list[
 
 def categories(ax: Axes, names: Sequence[str]) -> None:
     """Names along y, the first on top at 0, the next at −1; said once where panels beside one another have the same."""
-    ax.set_yticks([-float(i) for i in range(len(names))], list(names))
+    named(ax.yaxis, {-float(i): name for i, name in enumerate(names)})
     ax.set_ylim(0.6 - len(names), 0.6)
     ax.grid(axis="y", visible=False)
+
+
+def named(axis: Axis, names: Mapping[float, str]) -> None:
+    """Names at places along an axis."""
+    axis.set_major_locator(FixedLocator(list(names)))
+    axis.set_major_formatter(FixedFormatter(list(names.values())))
 
 
 def ticks(axis: Axis, *values: float) -> None:
     """Plain numbers on a logarithmic axis of few decades."""
     axis.set_major_locator(FixedLocator(list(values)))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_major_formatter(FuncFormatter(_plain))
     axis.set_minor_locator(NullLocator())
+
+
+def _plain(value: float, _: object) -> str:
+    return f"{value:g}".replace("-", "−")
+
+
+def _few_decades(axis: Axis) -> None:
+    """Plain numbers 1, 2, 5, 10… on a logarithmic axis of less than two decades."""
+    low, high = sorted(axis.get_view_interval())
+    if high < 100.0 * low:
+        axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axis.set_major_formatter(FuncFormatter(_plain))
+        axis.set_minor_formatter(NullFormatter())
 
 
 def finish(ax: Axes, xlabel: str, ylabel: str, title: str = "", *, legend: bool = True, log: str = "") -> None:
@@ -202,6 +221,9 @@ def finish(ax: Axes, xlabel: str, ylabel: str, title: str = "", *, legend: bool 
     ax.set_xlabel(xlabel)
     ax.set_ylabel(ylabel)
     ax.set_title(title)
+    for axis in (ax.xaxis, ax.yaxis):
+        if axis.axis_name in log:
+            _few_decades(axis)
     if legend and ax.get_legend_handles_labels()[1]:
         ax.legend(loc="upper center").set_in_layout(False)  # `arrange` puts it below the panel
 
@@ -235,12 +257,13 @@ def caption(drawing: Drawing, figure: Figure, rows: Sequence[Row]) -> str:
         f"({ax.get_title(loc='left')}) {' '.join(name.split())}" for ax, name in zip(figure.axes, shown, strict=True)
     ]
     said += f". {'; '.join(parts)}" if len(parts) > 1 else ""
-    mine = [row for row in rows if row.claim in drawing.claims]
+    mine = [row for row in rows if row.claim in drawing.claims or not drawing.claims]
     if not mine:
         return f"{said}. Claims {', '.join(drawing.claims)}; no rows."
     seeds, sizes = sorted({row.seed for row in mine}), [row.n for row in mine]
     drawn = f"{min(sizes)}" if min(sizes) == max(sizes) else f"{min(sizes)} to {max(sizes)}"
-    return f"{said}. Rows of {', '.join(drawing.claims)}: seeds {', '.join(map(str, seeds))}; n = {drawn} a row."
+    of = ", ".join(drawing.claims) or "all claims"
+    return f"{said}. Rows of {of}: seeds {', '.join(map(str, seeds))}; n = {drawn} a row."
 
 
 def select(rows: Sequence[Row], claim: str, check: str, **setting: float | str) -> list[Row]:

@@ -46,7 +46,7 @@ MEASUREMENTS: tuple[tuple[str, str, tuple[Setting, ...]], ...] = (
     *(("A3", name, grid(upstream=UPSTREAMS)) for name in ("sampled_gain", "predicted_gain")),
     ("A6", "llm_pairs_composed", grid(method=("ddro", "rdro", "dpo"))),
 )
-OF_ROWS = [name for name, drawing in FIGURES.items() if not drawing.of_sizes]
+OF_ROWS = [name for name, drawing in FIGURES.items() if not drawing.of_sizes and name != "overview"]
 LANGUAGE_MODEL = [name for name in OF_ROWS if name.startswith("language_model")]
 
 
@@ -185,6 +185,33 @@ def test_nothing_is_too_small_cut_off_or_over_something_else(name, width, drawn)
         arrange(figure, width or figure.get_figwidth())
         check_layout(figure)
     assert width is None or figure.get_figwidth() == width
+
+
+def off(claim: str, name: str, resolutions: float, sign: float = 1.0) -> list[Row]:
+    """Rows of a check so many resolutions above its predictions."""
+    check = next(check for check in (*find_claim(claim).checks, *LLM_CHECKS[claim]) if check.name == name)
+    found = []
+    for setting in check.settings:
+        value = check.predict(setting) + resolutions * check.tolerance(check.predict(setting))
+        found.append(Row(claim, name, setting_key(setting), 0, value, 0.0, 1, value, value, 0.0, "", "s"))
+    return found
+
+
+@pytest.mark.parametrize(("kept", "broken"), [(-2.0, 0.5), (-0.5, 3.0)])
+def test_the_overview_shows_errors_in_resolutions_and_bounds_where_they_are_broken(kept, broken):
+    rows = [*off("D3", "attained", 0.5), *off("D3", "bound", kept), *off("D4", "bound", broken)]
+    rows += tagged(off("A1", "llm_aligner", broken), "llm") + tagged(off("A1", "llm_sft", kept), "llm")
+    with look():
+        figure = FIGURES["overview"].draw(rows)
+        arrange(figure, 3.4)
+        check_layout(figure)
+    assert [ax.get_title() for ax in figure.axes] == ["distortion", "correction"]
+    by_look = [
+        sorted({round(float(y), 3) for line in ax.lines if line.get_markersize() == size for y in line.get_ydata()
+                if line.get_linestyle() == "None"})
+        for ax in figure.axes for size in (2.2, 4.0)
+    ]  # fmt: skip
+    assert by_look == [sorted({0.5, 0.0, broken}), [], [], sorted([kept, broken])]
 
 
 def test_estimates_are_where_the_rows_are(rows):
