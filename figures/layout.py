@@ -24,6 +24,8 @@ PANEL, GAP, MARGIN = 2.05, 0.14, 0.03
 MANY, NARROW = 9, 1.55
 #: The height of a panel over its width, its least and its greatest height, and the height of a category, inches.
 SHAPE, LEAST, GREATEST, CATEGORY = 0.72, 1.3, 2.1, 0.17
+#: More panels than these are no higher than they have to be.
+FEW = 4
 #: The most columns of a legend, and the part of a panel's width that names of categories may take.
 COLUMNS, NAMES = 4, 0.45
 #: By how many inches something reaches beyond the axes: left, below, right, above.
@@ -154,7 +156,8 @@ def _least(ax: Axes) -> float:
 def _height(ax: Axes, width: float) -> float:
     """What a panel's height is to be, inches."""
     lines = sum(1.3 + name.count("\n") for name in _categories(ax))
-    return max(LEAST, min(GREATEST, SHAPE * width), CATEGORY * lines)
+    most = GREATEST if len(ax.get_figure(root=True).axes) <= FEW else LEAST
+    return max(LEAST, min(most, SHAPE * width), CATEGORY * lines)
 
 
 def _thin(axis: Axis) -> None:
