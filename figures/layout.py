@@ -148,9 +148,9 @@ def _categories(ax: Axes) -> list[str]:
 
 
 def _least(ax: Axes) -> float:
-    """What a panel's width is to be at least, beside another, inches: names along x need a line's height each."""
+    """What a panel's width is to be at least, beside another, inches: names along x, upright, need a line's height each."""
     names = getattr(ax.xaxis.get_major_formatter(), "seq", ())
-    return max(NARROW if len(ax.get_figure(root=True).axes) > MANY else PANEL, 0.4 + 0.12 * len(names))
+    return max(NARROW if len(ax.get_figure(root=True).axes) > MANY else PANEL, 0.5 + 0.1 * len(names))
 
 
 def _height(ax: Axes, width: float) -> float:

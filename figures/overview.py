@@ -77,7 +77,7 @@ def _topic(ax: Axes, claims: Sequence[Claim], rows: Sequence[Row]) -> None:
     ax.set_ylim(-1.4 * largest, 1.4 * largest)
     ticks(ax.yaxis, *(value for value in (-10.0, -1.0, 0.0, 1.0, 10.0) if abs(value) <= largest))
     named(ax.xaxis, {float(i): claim.id for i, claim in enumerate(claims)})
-    ax.tick_params(axis="x", labelrotation=90)
+    ax.tick_params(axis="x", labelrotation=90, labelsize=7.0)
     ax.set_xlim(-0.6, len(claims) - 0.4)
     finish(ax, "", "error over resolution", claims[0].topic.replace("_", " "))
 

@@ -214,6 +214,18 @@ def test_the_overview_shows_errors_in_resolutions_and_bounds_where_they_are_brok
     assert by_look == [sorted({0.5, 0.0, broken}), [], [], sorted([kept, broken])]
 
 
+@pytest.mark.parametrize("width", [PAGE, 3.4])
+def test_the_overview_names_every_claim(width, monkeypatch):
+    monkeypatch.setattr("figures.overview._predicted", lambda *_: 0.0)
+    rows = [Row(claim.id, claim.checks[0].name, "", 0, 0.0, 0.0, 1, 0.0, 0.0, 0.0, "", "s") for claim in CLAIMS]
+    with look():
+        figure = FIGURES["overview"].draw(rows)
+        arrange(figure, width)
+        check_layout(figure)
+    written_ids = {label.get_text() for ax in figure.axes for label in ax.get_xticklabels()}
+    assert written_ids == {claim.id for claim in CLAIMS}
+
+
 def test_estimates_are_where_the_rows_are(rows):
     with look():
         figure = FIGURES["distortion_rlhf_nlhf"].draw(rows)
