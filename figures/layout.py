@@ -148,7 +148,7 @@ def _categories(ax: Axes) -> list[str]:
 
 
 def _least(ax: Axes) -> float:
-    """What a panel's width is to be at least, beside another, inches: names along x, upright, need a line's height each."""
+    """The least width of a panel beside another, inches: upright names along x need a line's height each."""
     names = getattr(ax.xaxis.get_major_formatter(), "seq", ())
     return max(NARROW if len(ax.get_figure(root=True).axes) > MANY else PANEL, 0.5 + 0.1 * len(names))
 
