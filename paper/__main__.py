@@ -27,7 +27,7 @@ from theory.claims import find_claims
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Command line; exit status 2 for an unknown claim, else 0: a disagreement is a result, not an error."""
+    """Command line; exit status 2 for input that cannot be used, else 0: a disagreement is a result, not an error."""
     words = sys.argv[1:] if arguments is None else arguments
     if words[:1] == ["lessons"]:
         return lessons(words[1:])
@@ -36,25 +36,35 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--profile", choices=("smoke", "cpu", "gpu"), default="cpu")
     parser.add_argument("--out", type=Path, default=ROOT / "paper" / "tables")
     options = parser.parse_args(words)
-    if options.claims in (["page"], ["power"]):
+    try:
+        answer(options)
+    except (ValueError, OSError) as error:
+        print(f"paper: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def answer(options: argparse.Namespace) -> None:
+    """What was asked for. ValueError or OSError for a claim that is not, rows that cannot be read, a folder that cannot
+    be written, which is found before anything is computed."""
+    page, powers = options.claims == ["page"], options.claims == ["power"]
+    claims = [] if page or powers else find_claims(options.claims)
+    if not claims and not powers:
+        (options.out / "page" if page else options.out).mkdir(parents=True, exist_ok=True)
+    if page or powers:
         profile = with_rows(options.profile)
         if profile != options.profile:
             print(f"paper: no rows of profile {options.profile} yet, these are of the recorded ones", file=sys.stderr)
-        if options.claims == ["power"]:
+        if powers:
             print(power.report(load(profile)))
         else:
             print(f"The page: {write_page(load(profile), profile, options.out / 'page')}")
-        return 0
-    try:
-        claims = find_claims(options.claims)
-    except ValueError as error:
-        print(f"paper: {error}", file=sys.stderr)
-        return 2
+        return
     ledger = load(options.profile)
     if claims:
         chosen = [entry for entry in ledger if entry.claim in claims]
         print(markdown.details(lines(chosen), chosen))
-        return 0
+        return
     for message in write(ledger, options.profile, options.out):
         print(f"paper: {message}", file=sys.stderr)
     ledger_lines = lines(ledger)
@@ -62,7 +72,6 @@ def main(arguments: list[str] | None = None) -> int:
         trained = " ".join(f"{MODELS[name].heading}: {verdict:13s}" for name, verdict in line.trained.items())
         print(f"{line.claim.id:4s} simulation: {line.simulation:13s} {trained} {line.claim.statement}")
     print(f"{len(ledger_lines)} claims, {len(ledger)} checks, written to {options.out}")
-    return 0
 
 
 def write(ledger: list[Entry], profile: str, out: Path, root: Path = ROOT) -> list[str]:

@@ -33,7 +33,7 @@ def main(arguments: list[str]) -> int:
                 print(f"{lesson.number:2d}  {lesson.title}  ({len(lesson.exercises)} exercises)")
             else:
                 print(write(lesson, options.out, student=options.student, page=options.html))
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         print(f"paper lessons: {error}", file=sys.stderr)
         return 2
     except ModuleNotFoundError as error:

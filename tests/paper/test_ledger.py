@@ -307,3 +307,15 @@ def test_z_stands_beside_a_verdict_and_agreement_by_resolution_alone_is_marked()
     bound = replace(near, check=replace(near.check, kind="lower bound"))  # above a lower bound is no near miss
     assert not markdown.measured(bound, bound.simulation).endswith("†")
     assert list(as_table(ledger)["simulation_z"][:1]) == [pytest.approx(20.0)]
+
+
+@pytest.mark.parametrize("words", [[], ["page"]])
+def test_a_folder_that_cannot_be_written_is_found_before_anything_is_computed(words, tmp_path, monkeypatch, capsys):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr("paper.__main__.load", lambda profile: pytest.fail("computed"))
+    assert main([*words, "--out", str(tmp_path / "file" / "tables")]) == 2
+    assert "Not a directory" in capsys.readouterr().err
+    full = OSError(28, "No space left on device")
+    monkeypatch.setattr("paper.__main__.load", lambda profile: (_ for _ in ()).throw(full))
+    assert main([*words, "--out", str(tmp_path / "tables")]) == 2
+    assert capsys.readouterr().err.endswith("paper: [Errno 28] No space left on device\n")
