@@ -40,6 +40,8 @@ EQUIVALENT: dict[str, str] = {
 }
 #: Seconds of a processor until a test is given up: a loop that no longer ends is noticed too.
 LIMIT = 120
+#: Tests of every experiment: which of them run is decided by what they reach.
+MEASURING = ("test_recorded_rows.py", "test_experiments.py")
 #: Imported once, and not again for every mutant.
 HEAVY = ("scipy.stats", "pandas", "torch", "transformers")
 
@@ -138,7 +140,8 @@ def tests_of(path: str) -> list[str]:
         above = mirror if mirror.is_dir() else mirror.parent
         found = [test for test in sorted(above.glob("test_*.py")) if shared(test)]
     if source.parts[0] != "llm_validation":  # predictions are what experiments are judged by
-        found += [ROOT / "tests" / "theory" / "test_exact.py", ROOT / "tests" / "simulate" / "test_experiments.py"]
+        found += [ROOT / "tests" / "theory" / "test_exact.py"]
+        found += [ROOT / "tests" / "simulate" / name for name in MEASURING]
     return [str(test.relative_to(ROOT)) for test in dict.fromkeys(found)]
 
 
@@ -156,10 +159,10 @@ class Matching:
         place: dict[pytest.Item, int] = {}
         for item in items:
             key = item.callspec.params.get("key") if hasattr(item, "callspec") else None
-            if item.path.name == "test_experiments.py" and key in sizes:
+            if item.path.name in MEASURING and key in sizes:
                 if self.path not in sizes[key]:
                     continue
-                place[item] = len(sizes[key])
+                place[item] = 1000 * MEASURING.index(item.path.name) + len(sizes[key])
             else:
                 place[item] = 0
         items[:] = sorted(place, key=lambda item: place[item])

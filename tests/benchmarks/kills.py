@@ -57,17 +57,18 @@ def same(found: Counter[Key], whole: Counter[Key]) -> str:
     return "" if found == whole else f"{len(whole - found)} lost, {len(found - whole)} new, {doubled} doubled"
 
 
-def killed(stage: str, folder: Path, seconds: float) -> int:
-    """Start, wait, SIGKILL the parent alone; how many rows stand there then. Its workers must end by themselves."""
+def killed(stage: str, folder: Path, seconds: float, patience: float) -> int:
+    """Start, wait, SIGKILL the parent alone; how many rows stand there then. Its workers must end by themselves: within
+    `patience` seconds, for one that was just started has its imports to do before it looks for its parent."""
     process = start(stage, folder)
     time.sleep(seconds)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    deadline = time.monotonic() + 30.0
+    deadline = time.monotonic() + patience
     while _alive(process.pid) and time.monotonic() < deadline:
         time.sleep(0.2)
     if _alive(process.pid):
-        raise SystemExit(f"{stage}: workers outlive their parent by 30 seconds")
+        raise SystemExit(f"{stage}: workers outlive their parent by {patience:.0f} seconds")
     return sum(rows(folder).values()) if folder.exists() else 0
 
 
@@ -102,7 +103,7 @@ def check(stage: str, kills: int, rng: random.Random) -> list[str]:
         took, whole = time.monotonic() - began, rows(whole_folder)
         before: Counter[Key] = Counter()
         for trial in range(kills):
-            count = killed(stage, broken, rng.uniform(0.1, 0.9) * took)
+            count = killed(stage, broken, rng.uniform(0.1, 0.9) * took, 30.0 + took)
             now = rows(broken)
             if before - now:
                 wrong.append(f"{stage}: kill {trial} lost {len(before - now)} finished rows")
