@@ -19,6 +19,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cache
 from importlib.machinery import SourceFileLoader
 from multiprocessing import get_context
 from pathlib import Path
@@ -40,6 +41,8 @@ EQUIVALENT: dict[str, str] = {
 }
 #: Seconds of a processor until a test is given up: a loop that no longer ends is noticed too.
 LIMIT = 120
+#: Test files beside the mirrored ones, of those that import what reaches a mutant's file.
+NEAREST = 3
 #: Tests of every experiment: which of them run is decided by what they reach.
 MEASURING = ("test_recorded_rows.py", "test_experiments.py")
 #: Imported once, and not again for every mutant.
@@ -129,7 +132,8 @@ def chosen(folder: str, number: int, seed: int) -> list[Mutant]:
 
 
 def tests_of(path: str) -> list[str]:
-    """The test files that mirror a source file, those that share a word with its name first; then the experiments."""
+    """The test files that mirror a source file, those that share a word with its name first; others that reach it, the
+    nearest first; then the experiments."""
     source = Path(path)
     words = {*source.stem.split("_"), source.parent.name}
     shared = lambda test: bool(words & set(test.stem.split("_")))
@@ -139,10 +143,21 @@ def tests_of(path: str) -> list[str]:
     else:  # tests of a topic of simulate are one file, beside the folder's own
         above = mirror if mirror.is_dir() else mirror.parent
         found = [test for test in sorted(above.glob("test_*.py")) if shared(test)]
+    others = {test: reached(test) for test in sorted((ROOT / "tests" / source.parts[0]).rglob("test_*.py"))}
+    near = sorted((test for test in others if source in others[test]), key=lambda test: len(others[test]))
+    found += [test for test in near if test not in found][:NEAREST]
     if source.parts[0] != "llm_validation":  # predictions are what experiments are judged by
         found += [ROOT / "tests" / "theory" / "test_exact.py"]
         found += [ROOT / "tests" / "simulate" / name for name in MEASURING]
     return [str(test.relative_to(ROOT)) for test in dict.fromkeys(found)]
+
+
+@cache
+def reached(test: Path) -> frozenset[Path]:
+    """Files of the project that a test file's imports reach."""
+    from simulate.rows.reach import _defining, _names, reach
+
+    return reach(*{module for name in _names(test) for module in _defining(name, ROOT)})
 
 
 class Matching:

@@ -27,10 +27,7 @@ from simulate.rows.store import read_rows
 
 ROOT = Path(__file__).resolve().parents[2]
 #: A stage's words: some claims of every kind, quick ones.
-STAGES = {
-    "simulate": ("simulate", "proximal", "divergences", "density_ratio", "correction"),
-    "llm_validation": ("llm_validation", "P10", "P13"),
-}
+STAGES = {"simulate": ("simulate", "proximal", "correction"), "llm_validation": ("llm_validation", "P10")}
 #: Seconds are the machine's, and no result.
 Key = tuple[str, str, str, int, float, float, int]
 

@@ -1,0 +1,81 @@
+"""What runs compare a trained model with, and the errors that their rows claim: without training anything."""
+
+from __future__ import annotations
+
+import math
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from llm_validation.catalogue.texts import Catalogue, encode_catalogue
+from llm_validation.claims.settings import TABLE_KINDS, TABLE_SHARE
+from llm_validation.runs import best_of_n_costs, proximal
+from llm_validation.runs.best_of_n_laws import MeasuredRows
+from llm_validation.text.corpus import train_tokenizer
+
+
+def test_measured_rows_weigh_the_same_and_one_in_all():
+    rows = MeasuredRows.of(np.array([[2.0], [1.0], [3.0]]), np.array([0.2, 0.1, 0.3]))
+    assert rows.weights.tolist() == pytest.approx([1 / 3] * 3)
+    assert rows.scores[:, 0].tolist() == [1.0, 2.0, 3.0]
+
+
+def test_the_full_objective_weighs_responses_by_a_law(monkeypatch):
+    """μ holds `TABLE_SHARE` of what is labelled, and the rest is the reference's law on all others."""
+    law = np.random.default_rng(0).dirichlet(np.ones(9), len(TABLE_KINDS))
+    tensor = lambda values: torch.as_tensor(np.asarray(values), dtype=torch.float64)
+    reference = SimpleNamespace(log_law=np.log(law), logs=tensor(np.log(law)), tensor=tensor)
+    seen = {}
+    monkeypatch.setattr(proximal.pairs, "pro", lambda logs, ref, w, mu, **_: seen.update(w=w, mu=mu))
+    proximal._full_objective(reference)(0, reference.logs)
+    for p, kind in enumerate(TABLE_KINDS):
+        held, mu = list(proximal._table(kind).labelled), seen["mu"][p].numpy()
+        others = np.setdiff1d(np.arange(9), held)
+        assert mu.sum() == pytest.approx(1.0)
+        assert mu[held].sum() == pytest.approx(TABLE_SHARE)
+        np.testing.assert_allclose(mu[others] / mu[others].sum(), law[p, others] / law[p, others].sum())
+        assert seen["w"][p].sum() == pytest.approx(0.0, abs=1e-12)
+
+
+def test_the_error_of_a_speedup_is_that_of_both_rewards(monkeypatch):
+    """With a speed-up that is proportional to the reward, relative errors of rewards add in squares."""
+    monkeypatch.setattr(
+        best_of_n_costs, "measured_speedup", lambda reward, *_: SimpleNamespace(value=5.0 * reward, status="inside")
+    )
+    run = SimpleNamespace(n=8, rejected=np.array([1.0, 2.0, 3.0, 2.0]), tokens=np.array([4.0, 2.0]))
+    row = best_of_n_costs._speedup(run, SimpleNamespace(value=4.0, stderr=0.2), 1.0, [1], *[np.ones(1)] * 3)
+    stderr = np.std([1, 2, 3, 2], ddof=1) / 2
+    assert row.value == pytest.approx(0.5)
+    assert row.estimate.stderr == pytest.approx(0.5 * math.hypot(stderr / 2.0, 0.2 / 4.0))
+
+
+def test_the_error_of_expected_tokens_is_of_groups_and_of_the_mean_length():
+    rng = np.random.default_rng(1)
+    n, groups, longest = 64, 40, 12
+
+    def written(groups, n, seed, *, reject, eos):
+        lengths = rng.integers(1, longest + 1, groups * n)
+        finished = np.ones(groups * n, dtype=bool)
+        return [SimpleNamespace(lengths=lengths, finished=finished, rewards=np.zeros(groups * n), returned=[])]
+
+    profile = SimpleNamespace(pool=128 * groups)
+    writer = SimpleNamespace(write=written, profile=profile, length=longest, times=(4, 8))
+    ratio, lost = best_of_n_costs._stories_that_end(writer, 0)
+    predicted = float(ratio.estimate.witness.split()[-1])
+    deviation = math.sqrt((longest**2 - 1) / 12)  # of a length; a group's n lengths are independent here
+    error = math.hypot(n * deviation / math.sqrt(n * groups), n * deviation / math.sqrt(n * groups)) / predicted
+    assert ratio.estimate.stderr == pytest.approx(error, rel=0.15)
+    assert ratio.estimate.n == groups
+    assert lost.value == 0.0
+
+
+def test_a_response_fits_the_context_to_the_last_token():
+    tokenizer = train_tokenizer(["one two three four"] * 3, 260)
+    catalogue = Catalogue(("one two",), (("three", "four three"),))
+    (prompt,), (responses,) = (lambda e: (e.prompts, e.responses))(encode_catalogue(catalogue, tokenizer, 10**6))
+    longest = len(prompt) + max(map(len, responses))
+    encode_catalogue(catalogue, tokenizer, longest)
+    with pytest.raises(ValueError, match=rf"prompt 0 with response 1 has {longest} tokens, the context {longest - 1}"):
+        encode_catalogue(catalogue, tokenizer, longest - 1)
