@@ -63,6 +63,8 @@ def read_answers(path: Path) -> list[Asked]:
     found = []
     for line, record in records_of(path):
         place = f"{path}, line {line}"
+        prompt: Any
+        answer: Any
         written = record.get("response")
         text = written.get("text") if isinstance(written, dict) else None
         prompt, answer = (record["asked"], text) if text is not None and "asked" in record else (

@@ -1,6 +1,7 @@
 """Training on preferences against the trainers of TRL: DPO and KTO, tokens per second, in one run.
 
-TRL is no dependency of the package. Install it beside the project's environment, in a folder of this name (dill, which
+TRL is no dependency of the package: without it there is nothing to compare, which is said. Install it beside the
+project's environment, in a folder of this name (dill, which
 comes with it, takes modules elsewhere for the user's own and tries to pickle them):
 
     .venv/bin/pip install --no-deps --target build/trl/site-packages \\
@@ -10,9 +11,11 @@ comes with it, takes modules elsewhere for the user's own and tries to pickle th
 Both sides get the same model, texts, batch size, epochs, optimiser (fused AdamW, no decay, clip 1) and precision, pad
 to the longest of a batch, compute reference log-probabilities beforehand, and neither checkpoints gradients, logs,
 evaluates or saves. KTO has z₀ from mismatched completions on both sides. Repetitions alternate between the two, the
-first warms up, the median counts; each repetition starts from the same weights. First the losses of two steps
-on one batch are printed side by side: the trainers do the same thing. (KTO of TRL is half of ours, which adds class
-means; the mismatched completions differ, so only its first step is compared.)
+first warms up, the median counts; each repetition starts from the same weights. First the losses of several steps
+on one batch are compared, step by step, and a difference above 1e-5 makes the exit status 1. Where the definitions
+are not the same: KTO of TRL is the mean over examples and ours the sum of two class means, so ours is twice theirs
+where the classes are alike, and half of it is compared; mismatched completions are drawn differently, so steps count up
+to the first one where TRL's z₀ or ours is positive. `--csv FILE` adds rows to a table.
 
 Tokens are those of prompts and completions, ends included, without padding or mismatched completions.
 """
@@ -31,6 +34,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
@@ -44,12 +48,16 @@ from llm_validation.preferences.data import Preferences, read_preferences
 from llm_validation.preferences.train import PreferenceTraining, train_on_preferences
 
 try:
+    import trl
     from datasets import Dataset, disable_progress_bars
     from trl import DPOConfig, DPOTrainer, KTOConfig, KTOTrainer
 except ImportError as error:
-    sys.exit(f"{error}: this benchmark compares with TRL, which is not installed here.\n{__doc__}")
+    print(f"skipped, {error}: this benchmark compares with TRL, which is not installed here.\n{__doc__}")
+    sys.exit(0)
 
 RATE, END = 1e-4, "<end>"
+#: Steps whose losses are compared, and how far they may be apart.
+STEPS, SAME = 5, 1e-5
 
 
 def tokenizer(words: int) -> PreTrainedTokenizerFast:
@@ -98,10 +106,11 @@ class Bench:
     def model(self) -> Any:
         return build(self.options.size, self.options.vocabulary, self.options.context, seed=0).to(device())
 
-    def ours(self, epochs: int, warmup: float = 0.1) -> tuple[float, float, list[float]]:
+    def ours(self, epochs: int, warmup: float = 0.1, shift: Any = None) -> tuple[float, float, list[float]]:
         config = PreferenceTraining(
-            seed=0, epochs=epochs, batch=self.options.batch, rate=RATE, warmup=warmup, share=not self.options.no_sharing
-        )
+            seed=0, epochs=epochs, batch=self.options.batch, rate=RATE, warmup=warmup, shift=shift,
+            share=not self.options.no_sharing,
+        )  # fmt: skip
         model = self.model()
         _wait()
         started = time.perf_counter()
@@ -111,7 +120,7 @@ class Bench:
         seconds = time.perf_counter() - started - run.reference_seconds
         return run.reference_seconds, seconds, run.loss.tolist()
 
-    def theirs(self, epochs: int, log: bool = False) -> tuple[float, float, list[float]]:
+    def theirs(self, epochs: int, log: bool = False) -> tuple[float, float, list[dict[str, float]]]:
         Config, Trainer = (DPOConfig, DPOTrainer) if self.method == "dpo" else (KTOConfig, KTOTrainer)
         model, dataset = self.model(), Dataset.from_list(self.rows)
         with tempfile.TemporaryDirectory() as folder:
@@ -120,7 +129,8 @@ class Bench:
                 per_device_train_batch_size=self.options.batch,
                 num_train_epochs=epochs,
                 learning_rate=RATE,
-                lr_scheduler_type="constant",
+                lr_scheduler_type="cosine_with_min_lr",  # as ours
+                lr_scheduler_kwargs={"min_lr_rate": 0.01},
                 optim="adamw_torch_fused",
                 weight_decay=0.0,
                 max_grad_norm=1.0,
@@ -146,8 +156,7 @@ class Bench:
                 trainer.train()
                 _wait()
                 ended = time.perf_counter()
-        losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
-        return made - started, ended - made, losses
+        return made - started, ended - made, [entry for entry in trainer.state.log_history if "loss" in entry]
 
 
 def _wait() -> None:
@@ -155,16 +164,25 @@ def _wait() -> None:
         torch.cuda.synchronize()
 
 
-def same_losses(method: str, rows: list[dict[str, Any]], options: argparse.Namespace) -> None:
-    """Losses of two steps on one batch, side by side."""
+def largest_difference(method: str, rows: list[dict[str, Any]], options: argparse.Namespace) -> tuple[float, int]:
+    """Of the losses of steps on one batch, printed side by side, and how many steps have one definition."""
     bench = Bench(method, rows[: options.batch], options)
-    mine, other = bench.ours(2, warmup=0.0)[2], bench.theirs(2, log=True)[2]
-    print(f"{method}: losses of two steps on one batch  ours {mine[0]:.5f} {mine[1]:.5f}", end="  ")
-    print(f"TRL {other[0]:.5f} {other[1]:.5f}")
+    logged = bench.theirs(STEPS, log=True)[2]
+    mine, other = np.array(bench.ours(STEPS, warmup=0.0)[2]), np.array([entry["loss"] for entry in logged])
+    steps = STEPS
+    if method == "kto":
+        mine = mine / 2
+        unshifted = np.array(bench.ours(STEPS, warmup=0.0, shift="zero")[2]) / 2
+        free = (np.abs(mine - unshifted) < 1e-7) & np.array([entry.get("kl", 0.0) == 0.0 for entry in logged])
+        steps = STEPS if free.all() else int(free.argmin())
+    print(f"{method}: losses of {STEPS} steps on one batch, {steps} of one definition" + "; halved" * (method == "kto"))
+    for name, values in (("ours", mine), ("TRL", other)):
+        print(f"  {name:5s}" + " ".join(f"{value:.6f}" for value in values))
+    return float(np.abs(mine - other)[:steps].max()), steps
 
 
-def compare(method: str, rows: list[dict[str, Any]], options: argparse.Namespace) -> None:
-    """Alternate, take medians, print."""
+def compare(method: str, rows: list[dict[str, Any]], options: argparse.Namespace) -> dict[str, float]:
+    """Alternate, take medians, print; the speeds and their ratio."""
     bench, found = Bench(method, rows, options), ([], [])
     for repeat in range(options.repeats + 1):
         for side in (0, 1) if repeat % 2 else (1, 0):
@@ -182,10 +200,14 @@ def compare(method: str, rows: list[dict[str, Any]], options: argparse.Namespace
     pairwise = [a / b for a, b in zip(*speed, strict=True)]
     print(f"  ratio {statistics.median(speed[0]) / statistics.median(speed[1]):9.2f}", end="  ")
     print(f"(repetition by repetition {min(pairwise):.2f} to {max(pairwise):.2f})")
+    mine, other = (round(statistics.median(values), 1) for values in speed)
+    low, high = (round(value, 3) for value in (min(pairwise), max(pairwise)))
+    return {"ours_tokens_per_second": mine, "trl_tokens_per_second": other, "ratio": round(mine / other, 3),
+            "ratio_low": low, "ratio_high": high}  # fmt: skip
 
 
-def main() -> None:
-    """Print the comparison for DPO and for KTO."""
+def main() -> int:
+    """Print the comparison for DPO and for KTO; 1 where losses of one definition differ."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--size", default="tiny")
     parser.add_argument("--vocabulary", type=int, default=2048)
@@ -198,6 +220,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--methods", nargs="+", choices=("dpo", "kto"), default=["dpo", "kto"])
     parser.add_argument("--no-sharing", action="store_true", help="run the prompt of a pair twice, as TRL does")
+    parser.add_argument("--csv", type=Path, metavar="FILE", help="a table to add to")
     options = parser.parse_args()
     disable_progress_bars()
     logging.set_verbosity_error()
@@ -210,12 +233,24 @@ def main() -> None:
         f"{options.size}, vocabulary {options.vocabulary}, {options.pairs} pairs, batch {options.batch}, {precision}, "
         f"{where}, load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores"
     )
+    table = []
     for method in options.methods:
         rows = pairs if method == "dpo" else unpaired(pairs)
-        same_losses(method, rows, options)
-        compare(method, rows, options)
-    print(f"load at the end {os.getloadavg()[0]:.1f}")
+        off, steps = largest_difference(method, rows, options)
+        speeds = compare(method, rows, options)
+        table.append({
+            "method": method, "trl": trl.__version__, "torch": torch.__version__, "size": options.size,
+            "pairs": options.pairs, "prompt": options.prompt, "completion": options.completion, "batch": options.batch,
+            "device": where, "steps_compared": steps, "largest_difference": f"{off:.2g}", **speeds,
+            "load": round(os.getloadavg()[0], 1),
+        })  # fmt: skip
+    if options.csv:
+        pd.DataFrame(table).to_csv(options.csv, mode="a", header=not options.csv.exists(), index=False)
+    apart = [row["method"] for row in table if not float(row["largest_difference"]) <= SAME]
+    if apart:
+        print(f"losses of {', '.join(apart)} are more than {SAME:g} apart")
+    return 1 if apart else 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
