@@ -80,18 +80,22 @@ def test_randomness_is_an_argument(path):
 
 
 #: Imported inside a function, so that what does not use them starts without them.
-HEAVY = {
-    "torch",
-    "transformers",
-    "tokenizers",
-    "accelerate",
-    "safetensors",
-    "peft",
-    "cvxpy",
-    "pandas",
-    "matplotlib",
-    "joblib",
-} | {"distributed", "ray", "submitit", "pyarrow", "peft", "jupytext", "nbformat", "nbclient", "nbconvert"}
+HEAVY = (
+    {
+        "torch",
+        "transformers",
+        "tokenizers",
+        "accelerate",
+        "safetensors",
+        "peft",
+        "cvxpy",
+        "pandas",
+        "matplotlib",
+        "joblib",
+    }
+    | {"distributed", "ray", "submitit", "pyarrow", "peft", "jupytext", "nbformat", "nbclient", "nbconvert"}
+    | {"vaderSentiment"}
+)
 #: What still breaks a rule; an entry that no longer does fails the test that it is an exception of.
 LONG_FILES: set[str] = set()
 LONG_FUNCTIONS: set[str] = set()
