@@ -15,7 +15,7 @@ JOBS   ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu 2>/dev/null || echo 2)
 export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 
-.PHONY: reproduce real gpu test test-fast reference check figures paper page benchmark clean
+.PHONY: reproduce real gpu test test-fast reference check figures paper arxiv page benchmark clean
 
 reproduce: $(VENV)/.reproduce
 	$(RUN) -m theory --quiet
@@ -62,13 +62,21 @@ check: $(VENV)/.test
 figures: $(VENV)/.reproduce
 	$(RUN) -m figures --profile $(PROFILE)
 
-# The PDF. latexmk comes with TeX Live (Debian: latexmk lmodern texlive-latex-extra texlive-fonts-recommended; macOS: MacTeX).
+# The PDF, from the profile's rows or, where nothing has been run, from the recorded ones. latexmk comes with TeX Live
+# (Debian: $(LATEX); macOS: MacTeX).
+LATEX := latexmk lmodern texlive-latex-extra texlive-fonts-recommended
 paper: $(VENV)/.reproduce
+	$(RUN) -m figures --profile $(PROFILE)
 	$(RUN) -m paper --profile $(PROFILE)
 	@command -v latexmk >/dev/null || { \
 	  echo "latexmk is not installed; the tables are in paper/tables. For the PDF install TeX Live, on Debian:"; \
-	  echo "  apt-get install latexmk lmodern texlive-latex-extra texlive-fonts-recommended"; exit 1; }
+	  echo "  apt-get install $(LATEX)"; exit 1; }
 	cd paper && latexmk -pdf -interaction=nonstopmode -halt-on-error main.tex
+
+# The paper's sources as arXiv takes them, in build/arxiv, compiled once there.
+arxiv: paper
+	$(RUN) -m paper arxiv
+	cd build/arxiv && for pass in 1 2 3; do pdflatex -interaction=batchmode -halt-on-error main.tex >/dev/null; done
 
 # The page that shows everything: from the profile's rows, or from the recorded ones where there are none.
 page: $(VENV)/.reproduce

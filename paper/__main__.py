@@ -3,10 +3,11 @@
 python -m paper                 from the rows of profile cpu
 python -m paper D4 d8 correction   print those claims (topics too), write nothing
 python -m paper page            write paper/tables/page/index.html, the page that shows all of it
+python -m paper arxiv           after `make paper`: write build/arxiv, one flat folder of sources that compiles alone
 python -m paper lessons         the lessons, as notebooks or pages (--help says more)
 python -m paper power           print how many settings of every check would notice a prediction 1, 5, 30 % off
 
-Where a profile has no rows yet, `page` and `power` take the recorded ones and say so.
+Where a profile has no rows yet, all but the second take the recorded ones and say so.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from pathlib import Path
 from figures.sizes import read_sizes
 from llm_validation.recorded import MODELS
 from paper import latex, markdown, power, tables
+from paper.arxiv import write_arxiv
 from paper.ledger import Entry, as_table, lines, load, with_rows
 from paper.lessons.command import main as lessons
 from paper.page.build import write_page
@@ -32,7 +34,8 @@ def main(arguments: list[str] | None = None) -> int:
     if words[:1] == ["lessons"]:
         return lessons(words[1:])
     parser = argparse.ArgumentParser(prog="python -m paper", description="Write the ledger and the paper's tables.")
-    parser.add_argument("claims", nargs="*", metavar="CLAIM", help="print these only: ids or topics; `page`; `power`")
+    words_for = "print these only: ids or topics; `page`; `power`; `arxiv`"
+    parser.add_argument("claims", nargs="*", metavar="CLAIM", help=words_for)
     parser.add_argument("--profile", choices=("smoke", "cpu", "gpu"), default="cpu")
     parser.add_argument("--out", type=Path, default=ROOT / "paper" / "tables")
     options = parser.parse_args(words)
@@ -47,37 +50,47 @@ def main(arguments: list[str] | None = None) -> int:
 def answer(options: argparse.Namespace) -> None:
     """What was asked for. ValueError or OSError for a claim that is not, rows that cannot be read, a folder that cannot
     be written, which is found before anything is computed."""
+    if options.claims == ["arxiv"]:
+        print(f"The sources: {write_arxiv(ROOT / 'build' / 'arxiv')}")
+        return
     page, powers = options.claims == ["page"], options.claims == ["power"]
     claims = [] if page or powers else find_claims(options.claims)
-    if not claims and not powers:
-        (options.out / "page" if page else options.out).mkdir(parents=True, exist_ok=True)
-    if page or powers:
-        profile = with_rows(options.profile)
-        if profile != options.profile:
-            print(f"paper: no rows of profile {options.profile} yet, these are of the recorded ones", file=sys.stderr)
-        if powers:
-            print(power.report(load(profile)))
-        else:
-            print(f"The page: {write_page(load(profile), profile, options.out / 'page')}")
-        return
-    ledger = load(options.profile)
     if claims:
-        chosen = [entry for entry in ledger if entry.claim in claims]
+        chosen = [entry for entry in load(options.profile) if entry.claim in claims]
         print(markdown.details(lines(chosen), chosen))
         return
-    for message in write(ledger, options.profile, options.out):
+    if not powers:
+        (options.out / "page" if page else options.out).mkdir(parents=True, exist_ok=True)
+    profile = with_rows(options.profile)
+    if profile != options.profile:
+        print(f"paper: no rows of profile {options.profile} yet, these are of the recorded ones", file=sys.stderr)
+    ledger = load(profile)
+    if powers:
+        print(power.report(ledger))
+    elif page:
+        print(f"The page: {write_page(ledger, profile, options.out / 'page')}")
+    else:
+        _write(ledger, options.profile, options.out, profile)
+
+
+def _write(ledger: list[Entry], profile: str, out: Path, rows_of: str) -> None:
+    """Write everything, and print a line for each claim."""
+    for message in write(ledger, profile, out, rows_of):
         print(f"paper: {message}", file=sys.stderr)
     ledger_lines = lines(ledger)
     for line in ledger_lines:
         trained = " ".join(f"{MODELS[name].heading}: {verdict:13s}" for name, verdict in line.trained.items())
         print(f"{line.claim.id:4s} simulation: {line.simulation:13s} {trained} {line.claim.statement}")
-    print(f"{len(ledger_lines)} claims, {len(ledger)} checks, written to {options.out}")
+    print(f"{len(ledger_lines)} claims, {len(ledger)} checks, written to {out}")
 
 
-def write(ledger: list[Entry], profile: str, out: Path, root: Path = ROOT) -> list[str]:
-    """All generated files of the paper; returns what is to be said about folders that do not say their model's size."""
+def write(ledger: list[Entry], profile: str, out: Path, rows_of: str = "", root: Path = ROOT) -> list[str]:
+    """All generated files of the paper; returns what is to be said about folders that do not say their model's size.
+
+    rows_of  the folder of simulation's rows, where it is not the profile's
+    """
     claims = lines(ledger)
-    simulation = read_rows(root / "simulate" / "results" / profile)
+    simulation = read_rows(root / "simulate" / "results" / (rows_of or profile))
     sizes, messages = read_sizes(profile, root)
     across_sizes = tables.size_table(profile, sizes)
     out.mkdir(parents=True, exist_ok=True)

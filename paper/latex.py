@@ -67,7 +67,7 @@ def latex_ledger(claims: Sequence[Line]) -> str:
         for c in claims
     ]  # fmt: skip
     head = ["claim", "statement", "source", "simulation", *(MODELS[name].short for name in models), "verdict"]
-    columns = rf"@{{}}l{LEFT}{{.47\textwidth}}{LEFT}{{.16\textwidth}}l{'l' * len(models)}l@{{}}"
+    columns = rf"@{{}}l{LEFT}{{.43\textwidth}}{LEFT}{{.16\textwidth}}l{'l' * len(models)}l@{{}}"
     return table("longtable", columns, [head], rows)
 
 

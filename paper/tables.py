@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from figures.sizes import PLACES, QUANTITIES, Place, Point, Quantity, Size
-from paper.latex import number, plus_minus, table
+from paper.latex import LEFT, number, plus_minus, table
 from paper.markdown import table as markdown_table
 from simulate.montecarlo import slope
 from theory.markup import latex
@@ -128,18 +128,24 @@ def markdown(found: SizeTable) -> str:
 
 
 def latex_sizes(found: SizeTable) -> str:
-    """sizes.tex: the same as a table whose head has parameters and device below the sizes."""
-    sizes = [found.sizes.get(place.size) for place in found.places]
+    """sizes.tex: the same for the sizes that have rows; parameters and device are below the sizes in its head."""
+    places = [place for place in found.places if place.size in found.sizes]
     heads = [
-        ["quantity", *(place.size for place in found.places), "slope", "trend"],
-        ["", *(latex(_parameters(size.parameters)) if size else "" for size in sizes), "per tenfold", ""],
-        ["", *(place.device for place in found.places), "", ""],
+        ["quantity", *(place.size for place in places), "slope", "trend"],
+        ["", *(latex(_parameters(found.sizes[place.size].parameters)) for place in places), "per tenfold", ""],
+        ["", *(place.device for place in places), "", ""],
     ]
     rows = [
-        [latex(cell) for cell in (row.quantity.label, *map(_cell, row.points), _slope(row.trend), row.trend.word)]
+        [latex(cell) for cell in (row.quantity.label, *_cells(row, found, places), _slope(row.trend), row.trend.word)]
         for row in found.rows
     ]
-    return table("tabular", rf"@{{}}p{{.3\linewidth}}{'r' * len(found.places)}rl@{{}}", heads, rows)
+    return table("tabular", rf"@{{}}{LEFT}{{.42\linewidth}}{'r' * len(places)}rl@{{}}", heads, rows)
+
+
+def _cells(row: SizeRow, found: SizeTable, places: Sequence[Place]) -> list[str]:
+    """A quantity at these places; a dash where the size has no such number."""
+    points = dict(zip(found.places, row.points, strict=True))
+    return [_cell(point) if (point := points[place]) else "—" for place in places]
 
 
 def latex_numbers(found: SizeTable) -> str:
