@@ -64,7 +64,7 @@ figures: $(VENV)/.reproduce
 
 # The PDF, from the profile's rows or, where nothing has been run, from the recorded ones. latexmk comes with TeX Live
 # (Debian: $(LATEX); macOS: MacTeX).
-LATEX := latexmk lmodern texlive-latex-extra texlive-fonts-recommended
+LATEX := latexmk lmodern texlive-latex-recommended
 paper: $(VENV)/.reproduce
 	$(RUN) -m figures --profile $(PROFILE)
 	$(RUN) -m paper --profile $(PROFILE)
