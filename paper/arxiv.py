@@ -1,4 +1,4 @@
-"""The paper's sources as one flat folder: main.tex with all it inputs, its bibliography and figures, no path above it."""
+"""The paper's sources as one flat folder: main.tex with all that it inputs, its bibliography, its figures."""
 
 from __future__ import annotations
 
