@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import cache
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -204,10 +205,13 @@ def estimated_references(rows: Sequence[Row]) -> Figure:
     return figure
 
 
+_consistency = cache(consistency_factor)
+
+
 def consistency_and_welfare(rows: Sequence[Row]) -> Figure:
     """R11: what the average user loses when the policy that all methods are consistent for replaces the reference."""
     figure, (ax,) = panels()
-    line(ax, 0, np.geomspace(2.0, 120.0, 40), consistency_factor, "two alternatives, exact")
+    line(ax, 0, np.geomspace(2.0, 120.0, 16), _consistency, "two alternatives, exact")
     for look, size in enumerate((2, 3)):
         apart = entry("bt_beta", 0.97 + 0.06 * look)
         points(ax, look, select(rows, "R11", "worst", n_alternatives=size), apart, f"found, $A = {size}$")
