@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -147,7 +147,7 @@ class _Runs:
         left = (self.deadline - time.monotonic()) / _SAFE
         self.held = self._part(self.held, _HELD * left / cold, "were measured on", "held out")
         self.watch = self._watch(_OWN * left / (_ANSWER * cold))
-        self.own = answers(self.model, self.watch, self.plan.seed, "reference", self.context)
+        self.own = self._answers("reference", _OWN * left)
         self.reference = self._measured()
         runs = len(self.plan.methods)
         self.watch = self._watch(_KL * left / (runs * (_ANSWER + 2.0) * cold))
@@ -227,12 +227,25 @@ class _Runs:
 
     def _kl(self, name: str) -> tuple[Array, tuple[Example, ...]]:
         """Log-ratios of answers that the policy writes now (their mean is KL(π‖π_ref) of first tokens), and these."""
-        written = answers(self.model, self.watch, self.plan.seed, name, self.context)
+        written = self._answers(name, self.deadline - time.monotonic())
         now, trained = self._logs(written), [weight.detach().clone() for weight in trainable(self.model)]
         self._put(self.start)
         before = self._logs(written)
         self._put(trained)
         return now - before, written
+
+    def _answers(self, name: str, seconds: float) -> tuple[Example, ...]:
+        """Answers to the watch's prompts, a few at a time until the seconds are over; the first few always."""
+        began, found = time.monotonic(), list[Example]()
+        prompts = list(dict.fromkeys(example.prompt for example in self.held.examples))[: self.watch.answers]
+        for at in range(0, len(prompts), self.plan.batch):
+            some = set(prompts[at : at + self.plan.batch])
+            sides = (tuple(e for e in self.held.examples if e.prompt in some),) * 2
+            watch = replace(self.watch, held=Preferences(self.held.source, *sides, paired=False))
+            found += answers(self.model, watch, self.plan.seed, f"{name} {at}" if at else name, self.context)
+            if time.monotonic() - began > seconds:
+                break
+        return tuple(found)
 
     @torch.no_grad()
     def _put(self, values: Sequence[torch.Tensor]) -> None:
