@@ -11,7 +11,21 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from figures.model_points import at, in_a_row, mark, of_models, pooled
-from figures.style import BLACK, GREY, Drawing, categories, dots, entry, finish, line, panels, points, scaled, select
+from figures.style import (
+    BLACK,
+    GREY,
+    Drawing,
+    categories,
+    dots,
+    entry,
+    finish,
+    fixed,
+    line,
+    panels,
+    points,
+    scaled,
+    select,
+)
 from llm_validation.claims.settings import UPSTREAMS
 from llm_validation.recorded import MODELS
 from simulate.rows.store import Row
@@ -69,7 +83,7 @@ def gains(rows: Sequence[Row]) -> Figure:
         predicted = composition.gain(policy, examples.CORRECTOR, examples.UTILITIES)
         mine = select(rows, "A3", "gain", upstream=name)
         left.plot([utility - 0.03, utility + 0.03], [predicted] * 2, color=BLACK, linewidth=1.0, zorder=4)
-        points(left, look, mine, lambda _, x=utility: x)
+        points(left, look, mine, fixed(utility))
         left.annotate(name, (utility, predicted), (0, 7), textcoords="offset points", ha="center")
         errors = [replace(row, estimate=row.estimate - predicted, low=row.low - predicted, high=row.high - predicted)
                   for row in mine if row.stderr > 0.0]  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, partial
 from typing import get_args
 
 import numpy as np
@@ -41,12 +41,17 @@ ESTIMATES = {
 TEMPERATURE = r"$\beta_{\mathrm{KL}}$"
 
 
+def _exact(name: str, row: Row) -> float:
+    """The divergence that a loss estimates, at a row's separation."""
+    return predict.exact_divergence(name, style.entry("separation")(row))
+
+
 def estimated_against_exact(rows: Sequence[Row]) -> Figure:
     """Divergence read off the minimised loss on samples over the exact one; bias of the minimum over the predicted."""
     figure, (left, right) = panels(2)
     for look, (name, label) in enumerate(ESTIMATES.items()):
-        place = lambda row, name=name: predict.exact_divergence(name, style.entry("separation")(row))
-        mine = style.scaled(select(rows, "V9", "estimate", name=name), lambda row, at=place: 1.0 / at(row))
+        place = partial(_exact, name)
+        mine = [style.scaled([row], 1.0 / place(row))[0] for row in select(rows, "V9", "estimate", name=name)]
         points(left, look, mine, place, label)
     left.axhline(1.0, color=style.BLACK, linewidth=0.8)
     finish(left, "exact divergence", "estimated over exact", "the loss minimised on samples", log="x")
@@ -56,8 +61,9 @@ def estimated_against_exact(rows: Sequence[Row]) -> Figure:
         for i, name in enumerate(smooth):
             bias = select(rows, "V9", "bias", name=name, n=size)
             relative = style.scaled(bias, 1.0 / predict.scaled_bias(name, size))
-            label = f"$n = {size}$" if i == 0 else None
-            points(right, 1, relative, style.fixed(shift - i), label, filled=filled, across=True)
+            points(
+                right, 1, relative, style.fixed(shift - i), None if i else f"$n = {size}$", filled=filled, across=True
+            )
     right.axvline(1.0, color=style.BLACK, linewidth=0.8)
     style.categories(right, [ESTIMATES[name] for name in smooth])
     finish(right, "estimated bias over predicted", "", "bias of the minimum")

@@ -147,16 +147,22 @@ def _categories(ax: Axes) -> list[str]:
     return list(getattr(ax.yaxis.get_major_formatter(), "seq", ()))
 
 
+def _siblings(ax: Axes) -> int:
+    """Panels of the figure that a panel stands in."""
+    figure = ax.get_figure(root=True)
+    return len(figure.axes) if figure else 1
+
+
 def _least(ax: Axes) -> float:
     """The least width of a panel beside another, inches: upright names along x need a line's height each."""
     names = getattr(ax.xaxis.get_major_formatter(), "seq", ())
-    return max(NARROW if len(ax.get_figure(root=True).axes) > MANY else PANEL, 0.5 + 0.1 * len(names))
+    return max(NARROW if _siblings(ax) > MANY else PANEL, 0.5 + 0.1 * len(names))
 
 
 def _height(ax: Axes, width: float) -> float:
     """What a panel's height is to be, inches."""
     lines = sum(1.3 + name.count("\n") for name in _categories(ax))
-    most = GREATEST if len(ax.get_figure(root=True).axes) <= FEW else LEAST
+    most = GREATEST if _siblings(ax) <= FEW else LEAST
     return max(LEAST, min(most, SHAPE * width), CATEGORY * lines)
 
 

@@ -91,7 +91,7 @@ class Drawing:
 
 def look(style: Mapping[str, Any] | None = None) -> AbstractContextManager[None]:
     """The one look, as a context, a user's `style` over it; the caller's matplotlib settings stay as they are."""
-    return matplotlib.rc_context({**SETTINGS, **(style or {})})
+    return matplotlib.rc_context({**SETTINGS, **(style or {})})  # type: ignore[dict-item]
 
 
 def read_style(path: Path) -> dict[str, Any]:
@@ -103,7 +103,7 @@ def read_style(path: Path) -> dict[str, Any]:
             raise ValueError(f"{path}, line {number}: {name!r} is no setting of matplotlib")
         if name:
             try:
-                found[name] = matplotlib.RcParams({name: value.strip('"')})[name]
+                found[name] = dict(matplotlib.RcParams({name: value.strip('"')}))[name]  # type: ignore[index]
             except ValueError as error:
                 raise ValueError(f"{path}, line {number}: {' '.join(str(error).split())}") from error
     return found

@@ -49,7 +49,7 @@ def counts(data: Preferences) -> list[Finding]:
     else:
         error = None if None in (own := [_error(x) for x in lengths]) else float(np.hypot(*own))  # type: ignore[arg-type]
     prompts = len({e.prompt for e in data.examples})
-    longer = Right.of(*lengths, data.paired)
+    longer = Right.of(lengths[0], lengths[1], data.paired)
     rule = "how often the longer response is the chosen one"
     if longer.by_chance < CHANCE:
         rule += ": length alone tells chosen from rejected, and a method may learn just that"

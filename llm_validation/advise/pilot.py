@@ -159,8 +159,8 @@ class _Runs:
         self.batch = _batch_of(self.trained_on, self.plan.batch)
         if isinstance(self.runs, TrunkOnce):
             self.runs.announce(self.trained_on.examples)
-        sides = (self._tensor(side) for side in (self.trained_on.chosen, self.trained_on.rejected))
-        self.shared = Reference(*sides, torch.zeros(0, device=self.forward.device))
+        chosen, rejected = (self._tensor(side) for side in (self.trained_on.chosen, self.trained_on.rejected))
+        self.shared = Reference(chosen, rejected, torch.zeros(0, device=self.forward.device))
         config = self._config(self.plan.rates[0])
         batches = epoch_batches(self.trained_on, config.batch, config.seed, 0)[:1]
         check_reference(self.runs, self.trained_on, self.forward, self.shared, batches)
@@ -279,7 +279,8 @@ def _some(data: Preferences, count: float, plan: PilotPlan) -> Preferences:
     for side in (data.chosen, data.rejected):
         rows = draw.permutation(len(side))[: max(1, round(count * len(side) / size))]
         sides.append(tuple(side[i] for i in rows))
-    return Preferences(data.source, *sides, paired=False)
+    chosen, rejected = sides
+    return Preferences(data.source, chosen, rejected, paired=False)
 
 
 def _batch_of(data: Preferences, batch: int) -> int:

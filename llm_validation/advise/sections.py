@@ -105,8 +105,10 @@ def _length_rule(pilot: Pilot) -> list[Finding]:
     if not pilot.tried:
         return []
     paired = pilot.held.paired
-    sizes = [np.array([len(e.completion) for e in side], float) for side in (pilot.held.chosen, pilot.held.rejected)]
-    rule, best = Right.of(*sizes, paired), max(
+    longer, shorter = (
+        np.array([len(e.completion) for e in side], float) for side in (pilot.held.chosen, pilot.held.rejected)
+    )
+    rule, best = Right.of(longer, shorter, paired), max(
         (Right.of(run.chosen, run.rejected, paired) for run in pilot.tried), key=lambda right: right.mean.value
     )  # fmt: skip
     if not (rule.mean.value > 0.5 and rule.by_chance < CHANCE):

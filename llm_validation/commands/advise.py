@@ -167,10 +167,12 @@ def _of_the_model(case: _Case, known: Sequence[Optimum], asked: Section) -> list
     advice = recommend(pilot, known, str(options.model), str(options.data))
     own = (*_named(pilot.held), ("own", pilot.own))
     sides = [(name, side, logs) for (name, side), logs in zip(own, pilot.reference, strict=True)]
+    moved, by_method = displacement(pilot)
+    apart, by_loss = divergence_lines(pilot)
     return [
         Section("The reference", tuple(reference_lines(sides, data.paired))),
-        Section("Displacement, measured", *displacement(pilot)),
-        Section("Divergences of chosen and rejected", *divergence_lines(pilot)),
+        Section("Displacement, measured", tuple(moved), by_method),
+        Section("Divergences of chosen and rejected", tuple(apart), by_loss),
         asked,
         Section("Cost", tuple(cost(pilot, advice, _priced(case, pilot, advice)))),
         Section("Recommendation", advice.reasons, command=advice.command),

@@ -115,7 +115,9 @@ class PolicyGradient:
         how, draws = self.how, int(generator(self.seed, "rlhf", step).integers(2**31))
         with autocast(self.forward.device):
             found = best_of_n(self.model, prompts, how.k, self.scorer, Sampling(how.tokens, how.ends), seed=draws)
-        rows = zip(np.repeat(np.arange(len(prompts)), how.k), found.tokens.tolist(), found.lengths, strict=True)
+        rows = zip(
+            np.repeat(np.arange(len(prompts)), how.k).tolist(), found.tokens.tolist(), found.lengths, strict=True
+        )
         return [Example(prompts[p], tuple(tokens[:size]), 0) for p, tokens, size in rows], found.rewards
 
 

@@ -25,7 +25,7 @@ from theory.validate import Array
 
 @dataclass(frozen=True, eq=False)
 class Pool:
-    """tokens (n, T); states (n, K, H), float32, of the last layer after each mark's tokens; CPU seconds of writing."""
+    """tokens (n, T); states (n, K, H) of the last layer after each mark's tokens; CPU seconds of writing."""
 
     tokens: NDArray[np.int64]
     states: Array
@@ -51,7 +51,7 @@ def write_pool(model: Any, prompt: Sequence[int], n: int, marks: Sequence[int], 
         drawn = best_of_n(model, [prompt], n, _no_reward, Sampling(marks[-1] + 1, ()), seed=seed)
     finally:
         hook.remove()
-    return Pool(drawn.tokens[:, :-1], np.stack(seen, axis=1), time.process_time() - began)
+    return Pool(drawn.tokens[:, :-1], np.stack(seen, axis=1).astype(np.float64), time.process_time() - began)
 
 
 def kept_pool(path: Path, model: Any, prompt: Sequence[int], n: int, marks: Sequence[int], seed: int) -> Pool:

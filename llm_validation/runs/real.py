@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -101,7 +102,12 @@ def pro_scores(reference: Reference, claim: str) -> list[Measurement]:
 
     def objective(_: int, logs: Tensor) -> Tensor:
         m = merge(logs, labelled)
-        how = {"kl_beta": kl_beta, "alpha": alpha, "policy_hyper": m[:, -1], "reference_hyper": ref[:, -1]}
+        how: dict[str, Any] = {
+            "kl_beta": kl_beta,
+            "alpha": alpha,
+            "policy_hyper": m[:, -1],
+            "reference_hyper": ref[:, -1],
+        }
         if n == 1:
             return pairs.pro_binary(m[:, 0], ref[:, 0], scores, **how)
         return pairs.pro_scalar(m[:, :-1], ref[:, :-1], scores, **how)
