@@ -214,7 +214,10 @@ def rewarded(law: Scored, measured: Scored, at: dict[str, str], seed: int) -> li
 
 
 def speedups(compared: dict[int, list[Compared]], at: dict[str, str]) -> list[Measurement]:
-    """Tokens of Best-of-N at equal mean reward over those of Speculative Rejection: measured over predicted."""
+    """Tokens of Best-of-N at equal mean reward over those of Speculative Rejection: measured over predicted.
+
+    A reward outside those of the measured N has a bound of the speed-up and no value: no row.
+    """
     sizes, rows = list(compared), []
     cost = np.array(sizes, dtype=float) * MARKS[-1]
     for n in sizes[1:]:
@@ -224,10 +227,13 @@ def speedups(compared: dict[int, list[Compared]], at: dict[str, str]) -> list[Me
             cut = compared[n][2]
             error = cut.errors[side == "predicted"]
             reached = [
-                measured_speedup(getattr(cut, side) + shift * error, tokens, sizes, curve, cost).value
+                measured_speedup(getattr(cut, side) + shift * error, tokens, sizes, curve, cost)
                 for shift in (0.0, -1.0, 1.0)
             ]
-            found.append((reached[0], (reached[2] - reached[1]) / 2.0))
+            if reached[0].status == "measured":
+                found.append((reached[0].value, (reached[2].value - reached[1].value) / 2.0))
+        if len(found) < 2:
+            continue
         (measured, one), (expected, other) = found
         ratio = measured / expected
         error = ratio * math.hypot(one / measured, other / expected)
