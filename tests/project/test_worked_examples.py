@@ -73,7 +73,7 @@ def test_a_claim_takes_four_files(tmp_path):
     touched = perform("Adding a claim", tmp_path)
     assert len(touched) == 4
     runs = tmp_path / "llm_validation/runs/distortion.py"
-    runs.write_text(runs.read_text().replace('"D13", "D15"),', '"D13", "D15", "D40"),', 1))
+    runs.write_text(runs.read_text().replace('"D15"),', '"D15", "D40"),', 1))
     assert "1/m" in python(tmp_path, "-m", "theory", "D40")
     python(tmp_path, "-m", "simulate", "D40", "--profile", "smoke", "--results", "simulated", "--jobs", "1")
     python(tmp_path, "-m", "llm_validation", "D40", "--profile", "smoke", "--results", "trained", "--jobs", "1")

@@ -291,7 +291,7 @@ def test_the_command_and_the_command_to_paste(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     data = written(tmp_path, *records)
     words = ["--model", "base", "--data", str(data), "--out", "report", "--methods", "dpo", "pro_pairwise", "--rates",
-             "1e-2", "--answers", "4", "--answer-tokens", "4", "--held-out", "0.5", "--minutes", "2"]  # fmt: skip
+             "1e-2", "--answers", "4", "--answer-tokens", "4", "--held-out", "0.5", "--minutes", "20"]  # fmt: skip
     assert advise_main(words) == 0
     said = capsys.readouterr().out
     report = json.loads((tmp_path / "report" / "report.json").read_text())
