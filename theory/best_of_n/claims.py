@@ -72,7 +72,8 @@ BEST_OF_N_CLAIMS: tuple[Claim, ...] = (
     claim(
         "B2", "KL of Best-of-N", ("Best-of-N", "KL", "atoms", "folklore bound"),
         "KL(π_N‖π) ≤ log N − (N−1)/N, with equality for N ≥ 2 if and only if the reward law has no atoms; each "
-        "atom lowers it by a Jensen gap that is computed exactly.", "folklore bound; exact gap ours", "equality",
+        "atom lowers it by a Jensen gap that is computed exactly.",
+        "@beirami2024 (the bound); exact gap ours", "equality",
         equal("kl", "KL of Best-of-N to the base policy, nats", predict.kl, within=5e-3,
               at=grid(table=("distinct", "ties", "peaked", "continuous"), n=(4, 64)),
               because=f"{DRAWS}, plug-in estimate"),
@@ -94,7 +95,7 @@ BEST_OF_N_CLAIMS: tuple[Claim, ...] = (
         "B4", "Survivors: density evolution", ("Speculative Rejection", "density evolution", "survivors"),
         "Density evolution: alternately cutting at random Beta(n_{j−1}−n_j, n_j+1) quantiles and convolving "
         "gives the exact law of the survivors for every n; the N → ∞ closure at fixed quantiles overstates.",
-        "ours", "equality",
+        "@yang2025 (greedy selection of such rows is optimal); the law ours", "equality",
         equal("reward", "mean best reward of Speculative Rejection, standard normal final reward", predict.reward,
               at=(*SCHEDULES, MILLION), within=3e-3, seeds=5,
               because="the spec's Monte Carlo errors; below 1 % for every n"),
@@ -110,7 +111,7 @@ BEST_OF_N_CLAIMS: tuple[Claim, ...] = (
         "B5", "Does the winner survive?", ("Speculative Rejection", "survival", "explained variance", "threshold"),
         "The probability that Best-of-N's winner survives every rejection is an integral over the laws of the "
         "dropped rows; as N grows, keeping N^{1−a} rows at explained variance v loses it never if a < v and always if "
-        "a > v.", "ours", "equality",
+        "a > v.", "@sun2024 (the method); ours", "equality",
         equal("survival", "share of runs in which the row of highest final reward survives", predict.survival,
               at=SCHEDULES, within=7e-3, seeds=5, because="10 000 to 100 000 runs"),
         equal("process", "the same on other processes", predict.process_survival, within=7e-3,
@@ -179,7 +180,7 @@ BEST_OF_N_CLAIMS: tuple[Claim, ...] = (
         "B9", "The decoder, bit for bit", ("Speculative Rejection", "Best-of-N", "decoder", "exactness"),
         "With α = 0 at fixed times, or triggered by memory without a limit, Speculative Rejection returns "
         "Best-of-N of the same samples bit for bit; a response that finishes is never lost; a truncated one is never "
-        "returned.", "ours", "invariant",
+        "returned.", "@sun2024 (the method); ours", "invariant",
         invariant("same", "share of runs with another winner, reward or token count than Best-of-N", 0.0,
               at=grid(mode=("fixed times", "no limit")), because=BITS),
         invariant("lost", "share of runs in which a response that finished beats the one returned", 0.0,

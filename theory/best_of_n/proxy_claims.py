@@ -50,7 +50,7 @@ PROXY_CLAIMS: tuple[Claim, ...] = (
         ("Speculative Rejection", "tail", "survival", "explained variance"),
         "Of N rows the N^{1−a} best by a score that explains a share v are kept: as N → ∞ the best survives surely for "
         "a < v with Gaussian rewards, with chance P(Beta(kv, k(1−v)) > a) for Gamma, v for regularly varying ones.",
-        "ours", "equality",
+        "@sun2024 (the method); ours", "equality",
         equal("gamma", "share of samples in which the best survives, log N = 10⁴", gamma_survival, measured=("log_n",),
               at=grid(v=(0.3, 0.55), a=(0.1, 0.3, 0.6), shape=2.0, log_n=10000.0), within=0.01,
               because="a share of samples, and terms of order (log log N)/log N"),

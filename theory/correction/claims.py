@@ -74,7 +74,7 @@ CORRECTION_CLAIMS: tuple[Claim, ...] = (
         "A4", "Rounds of correction", ("Aligner", "rounds", "Markov chain", "eigenvalue"),
         "Rounds of a square kernel with one aperiodic recurrent class tend to its stationary law like |λ₂|^k; "
         "rounds help while the current law sits where K u > u, and a corrector that mixes all answers makes one worse.",
-        "ours; Markov chains", "equality",
+        "@ji2024 (the rounds); ours", "equality",
         equal("utility", "mean utility after k rounds, sampled answer by answer", predict.utility_after,
               at=grid(corrector=tuple(ROUNDS), k=ROUND_NUMBERS), within=1e-4, because=SAMPLED),
         equal("limit", "mean utility after 200 sampled rounds", predict.limit_utility,
@@ -143,7 +143,7 @@ CORRECTION_CLAIMS: tuple[Claim, ...] = (
         "Users who correct to their favourite make π K their random dictator, distortion at most 1/c, c the "
         "least share of a type in the corrections; one step along their ranking does less harm to π "
         "(π_A/((π_A+π₁) c) for (1−π₁)/c) and has worse distortion, 1/((π₁+π₂) c); on a line repeated small edits "
-        "settle around the median favourite.", "ours", "equality",
+        "settle around the median favourite.", "@ji2024 (the corrector); ours", "equality",
         equal("favourite", "distortion of the stacked model, every user correcting to a favourite",
               predict.favourite_distortion, at=grid(population=tuple(POPULATIONS), upstream=("uniform", "best")),
               measured=("upstream",), relative=1e-4, because=USERS),

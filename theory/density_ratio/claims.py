@@ -107,7 +107,7 @@ DENSITY_RATIO_CLAIMS: tuple[Claim, ...] = (
     claim(
         "R5", "Weights of an unbalanced batch", ("RDRO", "batches", "imbalance", "class means"),
         "Averaging chosen and rejected losses of a batch together estimates the relative ratio only if half of "
-        "the examples are chosen; class means estimate it always.", "ours", "equality",
+        "the examples are chosen; class means estimate it always.", "@takahashi2026 (the loss); ours", "equality",
         equal("ratio", "free ratio at p⁺ = .5, p⁻ = .2 with a share α of chosen examples", predict.ratio_of_reduction,
               at=grid(alpha=(0.2, 0.39, 0.5, 0.8), reduction=("class_mean", "pooled")), within=1e-9, because=ROUNDING),
         equal("policy", "total variation from p⁺ of the policy trained by pooled RDRO from p_α",
@@ -165,7 +165,7 @@ DENSITY_RATIO_CLAIMS: tuple[Claim, ...] = (
         "R8", "The optimum from any reference", ("policy", "reference", "quadratic", "not convex"),
         "From any reference the policy of least loss solves a quadratic per outcome with one multiplier; if the "
         "ratio is too small for a policy the problem is not convex, and one outcome may take the upper root.",
-        "ours", "equality",
+        "@higuchi2025; @takahashi2026 (the losses); ours", "equality",
         equal("optimum", "largest |predicted loss − least loss of descents from everywhere|, random tables, references",
               0.0, at=grid(side=("below", "above"), n_outcomes=(3, 6), method=BOTH), within=1e-9,
               because="rounding of a loss"),
@@ -181,7 +181,8 @@ DENSITY_RATIO_CLAIMS: tuple[Claim, ...] = (
     claim(
         "R9", "One consistent reference per method", ("BCO", "DDRO", "KTO", "reference", "consistency"),
         "At kl_beta = 1 BCO with δ = 0 is DDRO; each unpaired method but KTO has one reference from which it is "
-        "consistent.", "ours", "equality",
+        "consistent.", "@ethayarajh2024; @jung2024; @haldar2025; @higuchi2025; @takahashi2026 (the losses); page ours",
+        "equality",
         equal("same", "largest difference of BCO (kl_beta = 1, δ = 0) and DDRO per example", 0.0,
               at=grid(what=("loss", "slope")), within=1e-12, because="float64 rounding"),
         equal("own_reference", "largest total variation from p⁺ from the method's own reference", 0.0, within=2e-6,

@@ -29,7 +29,8 @@ REFERENCE_CLAIMS: tuple[Claim, ...] = (
     claim(
         "R10", "RDRO with an estimated reference", ("RDRO", "reference", "unlabelled data", "alpha", "covariance"),
         "With p_α estimated from m unlabelled draws RDRO's covariance is its own plus diag(r) Cov(p̂_α) diag(r): as "
-        "α → 1 it is that of m plain draws of p⁺, so α → 1 is free only for a reference that is known.", "ours",
+        "α → 1 it is that of m plain draws of p⁺, so α → 1 is free only for a reference that is known.",
+        "@takahashi2026 (the loss); ours",
         "equality",
         equal("constant", "√n·E TV(π̂, p⁺), n examples of either class and m unlabelled draws", estimated_distance,
               at=grid(table=("three", "six"), alpha=(0.1, 0.5, 0.9, 0.99), unlabelled=(0.3, 1.0, 10.0)), relative=0.02,

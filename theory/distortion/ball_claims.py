@@ -55,7 +55,7 @@ BALL_CLAIMS: tuple[Claim, ...] = (
     claim(
         "D19", "L(β) is lost at every KL budget", ("NLHF", "RLHF", "IPO", "KL ball", "every rule", "lower bound"),
         "At every budget τ > 0 some instance costs NLHF, RLHF and IPO the whole of L(β), and with A′ clones every rule "
-        "that treats them alike 1/(1/A′ + (1 − 1/A′)/L(β)).", "ours; types of @golz2025 Thm 3", "equality",
+        "that treats them alike 1/(1/A′ + (1 − 1/A′)/L(β)).", "@golz2025 Thm 3 (the types); ours", "equality",
         equal("rules", "distortion on s, o, z with log ε = −650, from samples of 10¹⁸ users", linear_factor_over,
               at=grid(method=("rlhf", "ipo"), bt_beta=(2.0, 5.0, 10.0), tau=TAUS, xi=1.03), measured=("method", "tau"),
               relative=2e-3, because="utilities of 1e-4 and log ε = −650 in place of their limits"),
@@ -66,7 +66,7 @@ BALL_CLAIMS: tuple[Claim, ...] = (
     claim(
         "D22", "On-policy RLHF in a ball (conjecture)", ("RLHF", "KL ball", "on-policy", "conjecture"),
         "Conjecture: unclipped RLHF with pairs from the reference loses at most K*(β) at every KL budget; a search "
-        "found nothing above it.", "ours; a conjecture", "upper bound",
+        "found nothing above it.", "@golz2025 (the question); a conjecture of ours", "upper bound",
         at_most("bound", "worst distortion of RLHF with pairs from π_ref found by a short adversarial search",
                 borda_factor, at=grid(bt_beta=(5.0, 10.0), tau=(0.1, 1.0, 10.0)), measured=("tau",), within=1e-9,
                 because=SEARCH),

@@ -280,7 +280,7 @@ DISTORTION_CLAIMS: tuple[Claim, ...] = (
     claim(
         "D12", "DPO is RLHF with a penalty", ("DPO", "RLHF", "KL penalty", "equivalence"),
         "Tabular DPO with full support is penalty-form RLHF: same policy, same loss.",
-        "@golz2025 App. F.3", "equality",
+        "@golz2025 App. F.3; @rafailov2023", "equality",
         equal("same", "largest difference between DPO trained by descent and penalty-form RLHF", 0.0, within=1e-5,
               scale=0.1, at=grid(kl_beta=(0.1, 1.0), what=("policy", "loss")),
               because="where the descent's line search runs out of digits"),
@@ -330,7 +330,7 @@ DISTORTION_CLAIMS: tuple[Claim, ...] = (
     claim(
         "D16", "The audit from win rates", ("audit", "certified interval", "win rates", "observed data"),
         "From win rates, a policy and β alone, the audit brackets the worst distortion over all populations "
-        "that could have produced them.", "ours", "lower bound",
+        "that could have produced them.", "@golz2025 Lemma 1 (its averages); the audit ours", "lower bound",
         at_least("contains", "smallest ratio of the audit's upper end to the true distortion, random populations", 1.0,
                  at=grid(n_alternatives=(2, 3, 6), policy=("borda", "lottery")), within=1e-7,
                  because="programs solved to 1e-9"),
@@ -344,7 +344,9 @@ DISTORTION_CLAIMS: tuple[Claim, ...] = (
     claim(
         "D17", "Real people", ("ratings", "real people", "every method", "bootstrap"),
         "On real people's ratings no method exceeds its bound: L(β) for lotteries and NLHF, K*(β) for Borda "
-        "and Copeland.", "ours; raters of FiveThirtyEight's survey (2014), CC BY 4.0, or of a file", "upper bound",
+        "and Copeland.",
+        "@golz2025 (the bounds); ours; raters of FiveThirtyEight's survey (2014), CC BY 4.0, or of a file",
+        "upper bound",
         *(people_check(name, method.bound) for name, method in METHODS.items() if method.bound is not None),
         not_sharp="bounds over all populations, attained on worst cases (D3, D4, D6) and by no people that answered",
     ),

@@ -18,7 +18,8 @@ FEW_CLAIMS: tuple[Claim, ...] = (
     claim(
         "D20", "When Borda and RLHF are minimax optimal", ("Borda", "RLHF", "minimax", "pair law", "few alternatives"),
         "Borda's winner c loses at most L(β) against the best a if and only if the pair law has μ(a) + μ(c) ≥ m*(β); "
-        "with uniform pairs always at A = 2, at A = 3 for β ≤ 5.8255, never from A = 4 on.", "ours", "equality",
+        "with uniform pairs always at A = 2, at A = 3 for β ≤ 5.8255, never from A = 4 on.",
+        "@golz2025 Thm 5 (the question); ours", "equality",
         equal("threshold", "least μ(a) + μ(c) at which no population of a linear program exceeds L(β)", minimax_mass,
               at=grid(bt_beta=(1.0, 2.0, 5.0, 10.0, 20.0)), within=4e-3,
               because="programs that exceed L(β) by 2e-6 count as equal: 0.0032 of the mass at β = 1"),
@@ -30,7 +31,8 @@ FEW_CLAIMS: tuple[Claim, ...] = (
     ),
     claim(
         "D21", "The audit of two alternatives", ("audit", "two alternatives", "comparisons needed", "exact factor"),
-        "With P(x≻y) = ½ + m known, choosing x has worst distortion max(1, max_e (φ(e) − m)/(e(B + m))).", "ours",
+        "With P(x≻y) = ½ + m known, choosing x has worst distortion max(1, max_e (φ(e) − m)/(e(B + m))).",
+        "@golz2025 (the users); ours",
         "equality",
         equal("exact", "upper end of the audit's certified interval for x", audit_pair, relative=2e-3,
               at=grid(bt_beta=(2.0, 5.0, 10.0), margin=(0.0, 0.02, 0.1)), because="width of the audit's interval"),

@@ -60,7 +60,7 @@ REGIME_CLAIMS: tuple[Claim, ...] = (
         "As τ → 0 a method gets of the gain in utility that the ball allows the correlation, under the reference, of "
         "utility with its scores: Bradley–Terry rewards, Borda's scores, win rates against the reference. On I6 RLHF "
         "and IPO get −1, NLHF 1; users of faint temperature get 1 from all.",
-        "ours; regimes of KL strength are the question of @oko2026", "equality",
+        "@oko2026 (regimes of KL strength); ours", "equality",
         equal("share", "largest difference of share and correlation at τ = 1e-7, random populations", 0.0, within=2e-3,
               at=grid(method=("rlhf", "ipo", "nlhf")), scale=1.0, because="terms of order √τ"),
         equal("on_I6", "gain in utility at τ = 1e-6 over the largest in the ball, I6", first_gain, within=1e-3,

@@ -71,7 +71,7 @@ DIVERGENCES_CLAIMS: tuple[Claim, ...] = (
     claim(
         "V2", "KTO estimates total variation", ("KTO", "total variation", "divergence"),
         "KTO with unit weights and z₀ fixed has infimum 1 − TV(D⁺, D⁻), approached as r → ±∞ by the sign of "
-        "R − 1.", "@haldar2025 KTO", "equality",
+        "R − 1.", "@haldar2025 KTO; @ethayarajh2024 (the loss)", "equality",
         minimum(at=tables("kto")),
         equal("rising", "outcomes whose reward rises without end, as a binary number", predict.rising_set,
               at=grid(name=("kto", "total_variation"), n_outcomes=(2, 5, 20), separation=(0.5, 2.0)), because="a set"),
@@ -80,13 +80,13 @@ DIVERGENCES_CLAIMS: tuple[Claim, ...] = (
     claim(
         "V3", "BCO estimates Jensen–Shannon", ("BCO", "DDRO", "Jensen–Shannon", "divergence"),
         "BCO has minimum 2 log 2 − 2 JS(D⁺, D⁻), at r = δ + log R; DDRO is BCO with δ = 0.",
-        "@haldar2025 BCO", "equality",
+        "@haldar2025 BCO; @jung2024 (the loss); @higuchi2025 (DDRO)", "equality",
         minimum(at=tables("bco", "ddro")), minimiser(at=tables("bco")), gaussian("bco"),
     ),
     claim(
         "V4", "DPO on independent pairs", ("DPO", "Jensen–Shannon", "independent pairs"),
         "DPO on independent pairs has minimum log 2 − JS(D⁺⊗D⁻, D⁻⊗D⁺) exactly, at r = log R + const.",
-        "ours; @haldar2025 (that it moves with TV)", "equality",
+        "ours; @rafailov2023 (the loss); @haldar2025 (that it moves with TV)", "equality",
         minimum(at=tables("dpo")), reward_range(at=tables("dpo")),
         equal("gaussian", "least value of DPO for D⁺ = N(δ, 1) and D⁻ = N(0, 1), minimised over linear rewards",
               predict.gaussian_pairs, at=grid(separation=(0.5, 1.0, 3.0)), within=1e-9,
@@ -133,7 +133,7 @@ DIVERGENCES_CLAIMS: tuple[Claim, ...] = (
         "V8", "Several prompts, one normaliser", ("KLDO", "prompts", "normalised policy", "gap"),
         "With several prompts a normalised policy reaches −KL(D⁺‖D⁻) under KLDO iff all c_x = −kl_beta log Σ "
         "π_ref R^(1/kl_beta) are equal; the gap is at most log E₊ exp c_x − E₊ c_x; one log per prompt closes it for "
-        "a common prompt law.", "ours", "equality",
+        "a common prompt law.", "@haldar2025 (KLDO); ours", "equality",
         equal("gap", "least KLDO loss over normalised policies plus KL(D⁺‖D⁻), best of many starts",
               predict.prompts_gap, at=PROMPTS, within=1e-8, because=DESCENT),
         at_most("bound", "the same gap, against its bound", predict.prompts_bound, at=PROMPTS, within=1e-9,
@@ -221,7 +221,8 @@ DIVERGENCES_CLAIMS: tuple[Claim, ...] = (
     claim(
         "V12", "Public KLDO code can push the wrong way", ("KLDO", "warning", "public code", "sign"),
         "The public KLDO code multiplies its rejected term by min(A, U)/U, detached; where A < 0 < U this "
-        "pushes the likelihood of rejected responses up.", "ours (a warning)", "equality",
+        "pushes the likelihood of rejected responses up.",
+        "@haldar2025 (their public code); a warning of ours", "equality",
         equal("coefficient", "that factor at batches of 10⁵ responses, mean", predict.regime_coefficient,
               at=grid(case=("healthy", "damped", "amplified", "flipped")), relative=0.02,
               because="Monte Carlo over batches"),
@@ -237,7 +238,7 @@ DIVERGENCES_CLAIMS: tuple[Claim, ...] = (
         "V13", "KL estimators: value and gradient", ("KL", "k1", "k2", "k3", "estimator", "gradient"),
         "From a draw of π, k1 = ℓ and k3 = exp(−ℓ) − 1 + ℓ, ℓ = log π/ρ, have mean KL(π‖ρ), k2 = ℓ²/2 has not. Its "
         "gradient on policy has k1 as a reward and k2 as a loss; k1 as a loss has none, k3 as a loss that of KL(ρ‖π), "
-        "k3 as a reward their difference.", "ours", "equality",
+        "k3 as a reward their difference.", "@schulman2020 (the estimators); ours", "equality",
         equal("mean", "mean of the estimator over draws of the policy", predict.estimator_mean, at=KS, relative=0.01,
               because="Monte Carlo"),
         equal("variance", "its variance over draws of the policy", predict.estimator_variance, at=KS, relative=0.02,

@@ -325,7 +325,7 @@ PROXIMAL_CLAIMS: tuple[Claim, ...] = (
         ("DPO", "PRO", "reproducibility", "underdetermination", "optimiser", "learning rate"),
         "Start, rate, optimiser, order of batches and number of steps move log-likelihoods trained by DPO along the "
         "flat directions of its loss and nowhere else, by tens of nats on separable data; PRO's they do not move.",
-        "ours, on the losses of @guo2025", "equality",
+        "@guo2025 (the losses); ours", "equality",
         equal("dimension", "rank of the differences of log-ratios between 12 runs that converged, noisy starts",
               irreproducible_dimension, at=grid(method=("dpo", "pro"), data=tuple(COMPARISONS)), because="an integer"),
         equal("margins", "largest range of a compared margin between those runs", 0.0, within=1e-8, scale=0.5,

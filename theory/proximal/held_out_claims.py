@@ -15,7 +15,7 @@ HELD_OUT_CLAIMS: tuple[Claim, ...] = (
         "P15", "Held-out prompts, predicted", ("PRO", "DPO", "generalisation", "held-out prompts", "kernel"),
         "In a linear softmax with fixed features, what PRO and DPO do to the log-likelihoods of a prompt that was "
         "never trained on is a function of the kernel between its responses and those of the trained prompts.",
-        "ours, on the losses of @guo2025 and @rafailov2023", "equality",
+        "@guo2025; @rafailov2023 (the losses); ours", "equality",
         equal("ratio", "log π/π_ref of a held-out prompt's response, descent on the features' weights, nats",
               held_out_ratio, at=grid(method=("pro", "dpo"), prompt=(0, 1), response=(0, 1, 2, 3)), within=1e-4,
               because="differences in place of gradients, where the descent ends"),
