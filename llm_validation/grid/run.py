@@ -38,7 +38,6 @@ from simulate.rows.grid import Execution, Job, run_jobs
 from simulate.rows.merge import check_folder
 from simulate.rows.reach import ROOT, fingerprint
 from simulate.rows.store import Results, locked, make_stamp
-from theory.claims import find_claims
 
 #: Versions that a stamp notes.
 PACKAGES = ("numpy", "scipy", "torch", "transformers", "tokenizers", "accelerate", "safetensors")
@@ -103,7 +102,7 @@ def run_sizes(options: argparse.Namespace, started: float) -> None:
 def make_setup(options: argparse.Namespace, size: str | None, folder: Path, started: float) -> Setup:
     """Everything that can be wrong with the input is found here."""
     use_tensor_cores()
-    profile, runs = _profile(options, size), table.runs_of([claim.id for claim in find_claims(options.claims)])
+    profile, runs = _profile(options, size), table.runs_of(options.claims)
     for run in runs:  # of the code as it is now: an edit during the run changes no fingerprint
         fingerprint(*table.code_of(run))
     check_minutes(options.on, options.minutes)

@@ -25,6 +25,7 @@ from simulate.rows.grid import Job
 from simulate.rows.measurement import Measurement
 from simulate.rows.reach import defining
 from simulate.rows.store import Results
+from theory.claims import find_claims
 
 #: The module that fits references: the code that a kept one depends on, and every run that starts from it.
 FITS = "llm_validation.runs.catalogues"
@@ -33,15 +34,19 @@ TOPICS = (best_of_n, correction, separation, people, distortion, identity, proxi
 RUNS: tuple[Run, ...] = tuple(run for topic in TOPICS for run in topic.RUNS)
 
 
-def runs_of(claims: Sequence[str]) -> list[Run]:
-    """The runs that show one of these claims, all for none. ValueError for a claim without a run."""
+def runs_of(words: Sequence[str]) -> list[Run]:
+    """The runs that show one of these claims, given by ids and topics; all for none.
+
+    Of a topic's claims those count that a language model can show. ValueError for a word that names none of them.
+    """
     known = {claim for run in RUNS for claim in run.claim_ids}
-    for claim in claims:
-        if claim not in known:
-            raise ValueError(
-                f"{claim} has no check on a language model; those that have are {', '.join(sorted(known))}"
-            )
-    return [run for run in RUNS if not claims or run.claim_ids & set(claims)]
+    wanted: set[str] = set()
+    for word in words:
+        shown = {claim.id for claim in find_claims([word])} & known
+        if not shown:
+            raise ValueError(f"{word} has no check on a language model; those that have are {', '.join(sorted(known))}")
+        wanted |= shown
+    return [run for run in RUNS if not words or run.claim_ids & wanted]
 
 
 def fit_of(catalogue: str) -> Run:

@@ -33,6 +33,7 @@ def test_every_claim_with_a_check_has_a_run_and_no_run_another():
     assert len({run.name for run in RUNS}) == len(RUNS)
     assert [run.name for run in runs_of(["R4"])] == ["density_ratio"]
     assert [run.name for run in runs_of(["V1", "B10"])] == ["best_of_n", "kldo_fitted"]
+    assert [run.name for run in runs_of(["best_of_n"])] == ["best_of_n"], "a topic whose B11 no model shows"
     assert runs_of([]) == list(RUNS)
     with pytest.raises(ValueError, match="D7 has no check on a language model; those that have are A1, "):
         runs_of(["D7"])
