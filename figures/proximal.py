@@ -36,6 +36,7 @@ from theory.proximal.claims import coupled_path
 from theory.proximal.closed_forms import binary_log_ratio, pair_log_ratio, paper_binary_gap, zero_hyper_binary_gap
 from theory.proximal.examples import COMPARISONS
 from theory.proximal.feedback import empirical_scores, mixture_weights
+from theory.proximal.held_out import held_out_ratio
 from theory.proximal.reproducibility import run_range, start_spread
 from theory.proximal.settings import SHORTCUT, STEPS
 
@@ -130,22 +131,32 @@ def closed_forms(rows: Sequence[Row]) -> Figure:
 
 
 def irreproducible(rows: Sequence[Row]) -> Figure:
-    """P14: how far a run's start, and its rate and length, move where DPO ends, and that they do not move PRO."""
-    figure, (left, right) = panels(2)
+    """Where runs of one loss end: by start, by rate and length (P14), and on prompts that nobody trained on (P15)."""
+    figure, (left, middle, right) = panels(3)
     for look, method in enumerate(("dpo", "pro")):
-        place = lambda row, shift=0.15 - 0.3 * look: shift - list(COMPARISONS).index(text(row, "data"))
-        points(left, look, select(rows, "P14", "start", method=method), place, method.upper(), across=True)
-        ends = [(row.estimate, 0.15 - 0.3 * look - entry("response")(row)) for row in select(rows, "P14", method)]
-        dots(right, look, ends, method.upper())
+        apart, name = 0.15 - 0.3 * look, f"{method.upper()}, trained"
+        place = lambda row, shift=apart: shift - list(COMPARISONS).index(text(row, "data"))
+        points(left, look, select(rows, "P14", "start", method=method), place, name, across=True)
+        dots(middle, look, [(row.estimate, apart - entry("response")(row)) for row in select(rows, "P14", method)])
+        dots(right, look, _held_out(rows, method), zorder=3 + look)
     for i, data in enumerate(COMPARISONS):
-        left.plot([start_spread("dpo", data)] * 2, [-i - 0.1, 0.4 - i], color=BLACK, linewidth=1.0)
+        predicted = [start_spread("dpo", data)] * 2, [-i - 0.1, 0.4 - i]
+        left.plot(*predicted, color=LOOKS[2][0], linewidth=1.2, label="predicted" if i == 0 else None)
     for response in (0, 1):
-        right.plot([run_range(response)] * 2, [-response - 0.1, 0.4 - response], color=BLACK, linewidth=1.0)
+        middle.plot([run_range(response)] * 2, [-response - 0.1, 0.4 - response], color=LOOKS[2][0], linewidth=1.2)
+    right.axline((0.0, 0.0), slope=1.0, color=LOOKS[2][0], linewidth=1.2, zorder=2)
     categories(left, [data.replace("_", " ") for data in COMPARISONS])
-    categories(right, ("chosen", "rejected"))
-    finish(left, "movement of the end per unit of the start", "", "noisy starts (line: DPO, predicted)")
-    finish(right, r"range of $\log\,\pi/\pi_{\mathrm{ref}}$ (nats)", "", "rates and lengths of a run", log="x")
+    categories(middle, ("chosen", "rejected"))
+    finish(left, "movement of the end", "", "starts, moved by 1")
+    finish(middle, r"range of $\log\,\pi/\pi_{\mathrm{ref}}$ (nats)", "", "rates and lengths", log="x")
+    finish(right, "predicted (nats)", r"$\log\,\pi/\pi_{\mathrm{ref}}$ (nats)", "held-out prompts")
     return figure
+
+
+def _held_out(rows: Sequence[Row], method: str) -> list[tuple[float, float]]:
+    """(predicted, trained) log-ratio of every response of the prompts that nobody trained on."""
+    where = lambda row: (int(entry("prompt")(row)), int(entry("response")(row)))
+    return [(held_out_ratio(method, *where(row)), row.estimate) for row in select(rows, "P15", "ratio", method=method)]
 
 
 # --- trained language models -----------------------------------------------------------------------------------------
@@ -219,6 +230,6 @@ FIGURES = {
     "proximal_likelihoods": Drawing(likelihoods, ("P5", "P12")),
     "proximal_existence": Drawing(existence, ("P7", "P13")),
     "proximal_closed_forms": Drawing(closed_forms, ("P9", "P10")),
-    "proximal_irreproducible": Drawing(irreproducible, ("P14",)),
+    "proximal_irreproducible": Drawing(irreproducible, ("P14", "P15")),
     "language_model_proximal": Drawing(rewards_and_levels, ("P5", "P9", "P10", "P12", "P13")),
 }
