@@ -1,13 +1,16 @@
 """The pilot: every method trained for a few steps from the same weights, and what it moved on held-out examples.
 
-The trainer is `align`'s. The examples of a run are as many as fit: the clock is asked before every run and at every
-step, and what was not done is said. Every run sees the same examples in the same order.
+The trainer is `align`'s. What runs share is done once: the pass of the frozen blocks over all texts, the reference's
+numbers and its answers. The time left is divided evenly over the methods left, those of cheap steps first; a run whose
+part is over stops there and is measured, and how many of its steps it did is said. Every run sees the same examples in
+the same order.
 
 Shapes: C chosen and R rejected held-out examples, O answers of the reference's own, K answers of the policy.
 """
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -17,7 +20,7 @@ import torch
 
 from llm_validation.advise.trunk import TrunkOnce, piloted
 from llm_validation.preferences.data import Example, Preferences, epoch_batches
-from llm_validation.preferences.objectives import PreferenceTraining
+from llm_validation.preferences.objectives import SHIFTS, PreferenceTraining
 from llm_validation.preferences.sequences import CompletionForward, completion_forward, log_probabilities
 from llm_validation.preferences.trace import Watch, answers, split
 from llm_validation.preferences.train import Reference, check_reference, train_on_preferences
@@ -26,10 +29,11 @@ from llm_validation.training.parts import choose_part
 from simulate.montecarlo import generator
 from theory.validate import Array
 
-#: A step costs so many forward passes, an answer so many passes over a text; what estimates of time are multiplied by.
-_STEP, _ANSWER, _SAFE = 3.0, 4.0, 1.3
-#: Shares of the time for the reference's numbers on held-out examples, its answers, and the answers of all policies.
-_HELD, _OWN, _KL = 0.15, 0.08, 0.2
+#: An answer costs so many passes over a text; what estimates of time are multiplied by.
+_ANSWER, _SAFE = 4.0, 1.3
+#: Shares of the time for the reference's numbers on held-out examples, its answers, the first pass over the training
+#: examples, and the answers of all policies.
+_HELD, _OWN, _FIRST, _KL = 0.15, 0.08, 0.25, 0.2
 #: Answers at least.
 _FEW = 4
 
@@ -58,7 +62,7 @@ class PilotPlan:
 class Tried:
     """A method at a rate: log π − log π_ref of held-out chosen (C,), rejected (R,), the reference's answers (O,).
 
-    kl  (K,) the same of answers that it writes itself, `written`
+    steps, planned  those that its time allowed, of so many;  kl  (K,) the same of answers it writes itself, `written`
     """
 
     method: str
@@ -70,6 +74,7 @@ class Tried:
     off: Array
     kl: Array
     written: tuple[Example, ...] = ()
+    planned: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,8 +97,8 @@ class Pilot:
     seconds: float
 
 
-class _OutOfTime(Exception):
-    """The clock ran out in the middle of a run."""
+class _PartOver(Exception):
+    """The part of the time that a run has is over."""
 
 
 def run_pilot(
@@ -110,10 +115,10 @@ def run_pilot(
     choose_part(model, plan.part, plan.seed)
     run = _Runs(model, plan, held, end, context, deadline)
     run.begin(train)
+    methods = sorted(plan.methods, key=_passes)
     for rate in plan.rates:
-        for method in plan.methods:
-            say(f"{method} at rate {rate:g}")
-            run.attempt(method, rate)
+        for k, method in enumerate(methods):
+            say(run.attempt(method, rate, len(methods) - k))
     assert run.trained_on is not None
     return Pilot(
         run.trained_on, run.held, plan, run.batch, run.own, run.reference, tuple(run.tried), tuple(run.left),
@@ -133,7 +138,7 @@ class _Runs:
     deadline: float
     tried: list[Tried] = field(default_factory=list)
     left: list[str] = field(default_factory=list)
-    slowest: float = 0.0
+    measuring: float = 0.0
     trained_on: Preferences | None = None
 
     def begin(self, train: Preferences) -> None:
@@ -143,7 +148,7 @@ class _Runs:
         self.runs = piloted(self.model, self.plan.part, self.held.chosen, self.held.rejected)
         self.forward = completion_forward(self.runs, self.held.chosen, self.held.rejected, share=False)
         first = self.held.examples[: self.plan.batch]
-        cold, warm = (self._seconds(first) / len(first) for _ in range(2))
+        cold = self._seconds(first) / len(first)
         left = (self.deadline - time.monotonic()) / _SAFE
         self.held = self._part(self.held, _HELD * left / cold, "were measured on", "held out")
         self.watch = self._watch(_OWN * left / (_ANSWER * cold))
@@ -151,19 +156,17 @@ class _Runs:
         self.reference = self._measured()
         runs = len(self.plan.methods)
         self.watch = self._watch(_KL * left / (runs * (_ANSWER + 2.0) * cold))
-        texts = len(self.held.examples) + len(self.own)
-        left = (self.deadline - time.monotonic()) / _SAFE
-        left -= runs * (warm * texts + cold * (_ANSWER + 2.0) * self.watch.answers)
-        seen = left / (cold + runs * warm * _STEP * self.plan.epochs)
-        self.trained_on = self._part(train, max(0.0, seen), "were trained on", "left for training")
-        self.batch = _batch_of(self.trained_on, self.plan.batch)
-        if isinstance(self.runs, TrunkOnce):
-            self.runs.announce(self.trained_on.examples)
-        chosen, rejected = (self._tensor(side) for side in (self.trained_on.chosen, self.trained_on.rejected))
+        some = self._part(train, max(0.0, _FIRST * left / cold), "were trained on", "left for training")
+        self.trained_on = some
+        self.batch = _batch_of(some, self.plan.batch)
+        chosen, rejected = (self._tensor(side) for side in (some.chosen, some.rejected))
         self.shared = Reference(chosen, rejected, torch.zeros(0, device=self.forward.device))
         config = self._config(self.plan.rates[0])
-        batches = epoch_batches(self.trained_on, config.batch, config.seed, 0)[:1]
-        check_reference(self.runs, self.trained_on, self.forward, self.shared, batches)
+        batches = epoch_batches(some, config.batch, config.seed, 0)[:1]
+        check_reference(self.runs, some, self.forward, self.shared, batches)
+        began = time.monotonic()
+        self._measured()
+        self.measuring = time.monotonic() - began + cold * (_ANSWER + 2.0) * self.watch.answers
 
     def _seconds(self, examples: Sequence[Example]) -> float:
         """How long it takes to run these."""
@@ -185,36 +188,43 @@ class _Runs:
         count = max(_FEW, int(min(affordable, self.plan.answers)))
         return Watch(self.held, self.end, answers=count, tokens=self.plan.tokens)
 
-    def attempt(self, method: str, rate: float) -> None:
-        """One run, or a sentence why not."""
-        name = f"{method} at rate {rate:g}"
-        if time.monotonic() + self.slowest * _SAFE > self.deadline:
-            self.left.append(f"{name} was not run: the time was over")
-            return
+    def attempt(self, method: str, rate: float, left: int) -> str:
+        """One run of `left` that share the time left; what became of it."""
+        name, began = f"{method} at rate {rate:g}", time.monotonic()
+        part = max(0.0, self.deadline - began) / left
+        if part <= self.measuring:
+            return self._leave(f"{name} was not run: the time was over")
         assert self.trained_on is not None
-        began = time.monotonic()
+        until, done = began + part - self.measuring, [0, 0]
 
         def on_step(step: int, steps: int, loss: float) -> None:
-            if time.monotonic() > self.deadline:
-                raise _OutOfTime(f"{name} was stopped after {step + 1} of {steps} steps: the time was over")
+            done[:] = step + 1, steps
+            if time.monotonic() > until:
+                raise _PartOver
 
         try:
-            run = train_on_preferences(
-                self.runs, self.trained_on, method, self._config(rate), context=self.context, on_step=on_step,
-                reference=self.shared,
-            )  # fmt: skip
+            with contextlib.suppress(_PartOver):
+                train_on_preferences(
+                    self.runs, self.trained_on, method, self._config(rate), context=self.context, on_step=on_step,
+                    reference=self.shared,
+                )  # fmt: skip
+            trained = time.monotonic()
             chosen, rejected, off = (now - before for now, before in zip(self._measured(), self.reference, strict=True))
             kl, written = self._kl(name)
-        except (_OutOfTime, TrainingDiverged) as error:
-            self.left.append(str(error))
+        except TrainingDiverged as error:
+            return self._leave(str(error))
         except ValueError as error:
-            self.left.append(f"{name} was not run: {error}")
-        else:
-            seconds = time.monotonic() - began
-            self.slowest = max(self.slowest, seconds)
-            self.tried.append(Tried(method, rate, len(run.loss), seconds, chosen, rejected, off, kl, written))
+            return self._leave(f"{name} was not run: {error}")
         finally:
             self._put(self.start)
+        self.measuring = time.monotonic() - trained
+        seconds = time.monotonic() - began
+        self.tried.append(Tried(method, rate, done[0], seconds, chosen, rejected, off, kl, written, done[1]))
+        return f"{name}: {done[0]} of {done[1]} steps in {seconds:.0f} seconds"
+
+    def _leave(self, sentence: str) -> str:
+        self.left.append(sentence)
+        return sentence
 
     def _config(self, rate: float) -> PreferenceTraining:
         return PreferenceTraining(
@@ -263,24 +273,31 @@ class _Runs:
         return log_probabilities(self.runs, forward, examples, self.plan.batch)
 
 
+def _passes(method: str) -> int:
+    """How dear a step is: passes over its texts beside the step's own."""
+    return int(SHIFTS.get(method) == "mismatched")
+
+
 def _some(data: Preferences, count: float, plan: PilotPlan) -> Preferences:
-    """At most `count` of the pairs, or of the examples in the classes' own proportion; at least a batch."""
+    """Whole prompts with about `count` of the pairs, or examples; at least a batch, and some of each class."""
     size = len(data.chosen) if data.paired else len(data.examples)
     count = max(plan.batch, int(min(count, size)))
     if count >= size:
         return data
-    draw = generator(plan.seed, "pilot")
-    if data.paired:
-        rows = draw.permutation(size)[:count]
-        return Preferences(
-            data.source, tuple(data.chosen[i] for i in rows), tuple(data.rejected[i] for i in rows), paired=True
-        )
-    sides = []
-    for side in (data.chosen, data.rejected):
-        rows = draw.permutation(len(side))[: max(1, round(count * len(side) / size))]
-        sides.append(tuple(side[i] for i in rows))
-    chosen, rejected = sides
-    return Preferences(data.source, chosen, rejected, paired=False)
+    prompts = sorted({example.prompt for example in data.examples})
+    rows: dict[tuple[int, ...], list[int]] = {prompt: [0, 0] for prompt in prompts}
+    for side, examples in enumerate((data.chosen, data.rejected)):
+        for example in examples:
+            rows[example.prompt][side] += 1
+    taken, seen = set(), [0, 0]
+    for i in generator(plan.seed, "pilot").permutation(len(prompts)):
+        own = rows[prompts[i]]
+        lacking = any(have == 0 and more > 0 for have, more in zip(seen, own, strict=True))
+        if seen[0] + (0 if data.paired else seen[1]) < count or lacking:
+            taken.add(prompts[i])
+            seen = [have + more for have, more in zip(seen, own, strict=True)]
+    sides = (tuple(e for e in side if e.prompt in taken) for side in (data.chosen, data.rejected))
+    return Preferences(data.source, *sides, paired=data.paired)
 
 
 def _batch_of(data: Preferences, batch: int) -> int:

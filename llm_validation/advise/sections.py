@@ -76,13 +76,17 @@ def displacement(pilot: Pilot) -> tuple[list[Finding], Grid]:
         means = [Mean.of(values) for values in (run.chosen, run.rejected, run.off)]
         accuracy = Right.of(run.chosen, run.rejected, paired).mean
         cells = [shown(mean) for mean in (*means, accuracy, Mean.of(run.kl))]
-        rows.append((run.method, f"{run.rate:g}", str(run.steps), *cells))
+        steps = f"{run.steps} of {run.planned}" if run.planned else str(run.steps)
+        rows.append((run.method, f"{run.rate:g}", steps, *cells))
     what = f"{len(pilot.held.chosen)} chosen and {len(pilot.held.rejected)} rejected held-out examples"
     found = [
         Finding("held_out", f"change of log π, nats a text, on {what} and {len(pilot.own)} answers that the reference "
                 f"wrote; {len(pilot.trained_on.examples)} examples trained on, {pilot.plan.part}; seconds in all",
                 pilot.seconds),
     ]  # fmt: skip
+    if short := [run for run in pilot.tried if run.planned and run.steps < run.planned]:
+        told = ", ".join(f"{run.method} at rate {run.rate:g} {run.steps} of {run.planned}" for run in short)
+        found.append(Finding("short", f"stopped where their part of the time was over, steps: {told}", len(short)))
     found += [_fell(run) for run in pilot.tried if _is_fallen(run)]
     found += [Finding("left_out", f"not done: {sentence}", None) for sentence in pilot.left]
     return found + _length_rule(pilot), Grid(columns, tuple(rows))

@@ -41,8 +41,8 @@ from simulate.numbers import Parser, count, positive, seed, share
 from theory.proximal.feedback import Index
 from theory.validate import Array
 
-#: Blocks that the pilot trains by default, of a model that has more.
-TOP = 2
+#: What the pilot trains by default, of a model of more blocks than this.
+TOP, DEEP = "top:1", 4
 #: Share of the minutes that is used: a run that was begun in time may be slower than those before it.
 USED = 0.92
 #: Share of the time that is left to price Best-of-N by a reward.
@@ -77,7 +77,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--methods", nargs="+", choices=trainable(), metavar="METHOD", help="those of the pilot; all")
     parser.add_argument("--rates", type=positive, nargs="+", default=list(preset.rates), metavar="RATE",
                         help="peak learning rates of the pilot, in turn")  # fmt: skip
-    parser.add_argument("--train", metavar="PART", help=f"all, top:K or lora:R; top:{TOP}, where there are more blocks")
+    parser.add_argument("--train", metavar="PART", help=f"all, top:K or lora:R; {TOP} of a model of more "
+                        f"than {DEEP} blocks, else all")  # fmt: skip
     parser.add_argument("--epochs", type=count, default=preset.epochs, help="passes of the pilot (%(default)s)")
     parser.add_argument("--batch", type=count, default=preset.batch, help="pairs, or examples, a step (%(default)s)")
     parser.add_argument("--held-out", type=share, default=preset.held, metavar="SHARE", help="of prompts (%(default)s)")
@@ -195,7 +196,7 @@ def _named(data: Preferences) -> tuple[tuple[str, Sequence[Example]], ...]:
 def _pilot(case: _Case) -> Pilot:
     options, data = case.options, case.data
     methods = options.methods or [m for m in trainable() if data.paired or m not in OF_PAIRS]
-    part = options.train or (f"top:{TOP}" if len(decoder_layers(case.model)) > TOP else "all")
+    part = options.train or (TOP if len(decoder_layers(case.model)) > DEEP else "all")
     plan = PilotPlan(
         tuple(methods), tuple(options.rates), part, options.epochs, options.batch, options.held_out, options.answers,
         options.answer_tokens, options.seed,

@@ -63,6 +63,18 @@ class Reference:
     rejected: Tensor
     other: Tensor
 
+    def over(self, data: Preferences, listed: Preferences) -> Reference:
+        """Of the same texts listed anew."""
+        if listed is data:
+            return self
+        sides = ((data.chosen, self.chosen), (data.rejected, self.rejected))
+        known = {(e.prompt, e.completion): value for side, logs in sides for e, value in zip(side, logs, strict=True)}
+        one, other = (
+            torch.stack([known[e.prompt, e.completion] for e in side]) if side else self.chosen[:0]
+            for side in (listed.chosen, listed.rejected)
+        )  # fmt: skip
+        return Reference(one, other, self.other)
+
 
 def train_on_preferences(
     model: Any,
@@ -102,8 +114,7 @@ def train_on_preferences(
     checkpoint : Checkpoint, optional
         Where the run is kept on its way; one that is there already goes on from it.
     reference : Reference, optional
-        log π_ref of the examples, by a caller who has it (several runs from one model) and has checked it; not used by
-        objectives that list the data's responses anew.
+        log π_ref of the examples, by a caller who has it (several runs from one model) and has checked it.
 
     Returns
     -------
@@ -130,7 +141,8 @@ def train_on_preferences(
     (0.6931, True)
     """
     how = loss if isinstance(loss, Objective) else objective_of(loss, data, dict(options or {}), config)
-    data, plan, known = how.data, how.plan(config), reference if how.data is data else None
+    known = reference and reference.over(data, how.data)
+    data, plan = how.data, how.plan(config)
     longest = max(map(len, data.examples)) if context is None else context
     others = mismatched(data, longest, config.seed) if how.shift == "mismatched" else ()
     model.eval()

@@ -8,12 +8,14 @@ import math
 import shlex
 import time
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 
+from llm_validation.advise import pilot as pilot_module
 from llm_validation.advise.accuracy import Right, difference
 from llm_validation.advise.divergence import bounds
 from llm_validation.advise.findings import Finding, counts, existence
@@ -21,7 +23,7 @@ from llm_validation.advise.optima import optima
 from llm_validation.advise.pilot import Pilot, PilotPlan, Tried, run_pilot
 from llm_validation.advise.recommend import recommend
 from llm_validation.advise.report import Section, as_html, as_json
-from llm_validation.advise.sections import reference_lines
+from llm_validation.advise.sections import displacement, reference_lines
 from llm_validation.advise.selection import expected_best, selection
 from llm_validation.advise.trunk import TrunkOnce, piloted
 from llm_validation.advise.whose import whose
@@ -218,6 +220,25 @@ def test_nothing_is_recommended_on_noise(piloted_on_noise):
     )
     assert [run.method for run in tiny.tried] == ["bco"]
     assert "dpo at rate 0.01 was not run: dpo needs pairs" in "".join(tiny.left)
+
+
+def test_the_time_is_divided_over_the_methods_and_what_each_did_is_said(monkeypatch):
+    ticks = itertools.count()  # a clock that goes on by one second whenever it is read, as at every step
+    monkeypatch.setattr(pilot_module, "time", SimpleNamespace(monotonic=lambda: float(next(ticks))))
+    methods = ("kto", "dpo", "ipo", "pro_scalar")
+    plan, said = replace(PLAN, methods=methods, epochs=9, rates=(1e-2, 1e-3)), list[str]()
+    pilot = run_pilot(model(), noisy(240, NOISE), plan, (0,), CONTEXT, 160.0, said.append)
+    steps = [run.steps for run in pilot.tried]
+    assert [run.method for run in pilot.tried] == ["dpo", "ipo", "pro_scalar", "kto"], "the dear one last"
+    assert all(3 < step < run.planned for step, run in zip(steps, pilot.tried, strict=True))
+    assert max(steps) - min(steps) <= 12
+    assert said[0].startswith(f"dpo at rate 0.01: {steps[0]} of {pilot.tried[0].planned} steps")
+    assert [sentence for sentence in pilot.left if "at rate 0.001 was not run: the time was over" in sentence] == said[
+        4:
+    ]
+    found, table = displacement(pilot)
+    assert f"dpo at rate 0.01 {steps[0]} of" in {f.name: f.text for f in found}["short"]
+    assert table.rows[0][2] == f"{steps[0]} of {pilot.tried[0].planned}"
 
 
 def made(name, right, of=40, kl=0.0):
