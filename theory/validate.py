@@ -17,6 +17,8 @@ Array = NDArray[np.float64]
 LARGEST_TABLE = 10**5
 #: Slack allowed in `sum = 1` and `P + P' = 1`: rounding of a sum of up to about 10⁶ float64 terms.
 SUM_TOLERANCE = 1e-9
+#: Sizes that float64 can square, multiply by each other and sum without an overflow.
+LARGEST = 1e150
 
 
 def as_numbers(name: str, values: ArrayLike) -> Array:
@@ -181,11 +183,27 @@ def check_positive(name: str, value: float) -> float:
     return number
 
 
+def check_reciprocal(name: str, value: float) -> float:
+    """A finite number > 0 that can be divided by: its square and its reciprocal's are in the range of float64."""
+    number = check_positive(name, value)
+    if not 1.0 / LARGEST < number < LARGEST:
+        raise ValueError(f"{name} = {value} must lie between {1.0 / LARGEST:g} and {LARGEST:g}")
+    return number
+
+
+def check_squares(name: str, values: Array) -> Array:
+    """The same values, whose squares and sums are in the range of float64; ValueError names the largest otherwise."""
+    largest = np.abs(values).max(initial=0.0)
+    if not largest < LARGEST:
+        raise ValueError(f"{name} has an entry of size {largest:g}, more than float64 can square ({LARGEST:g})")
+    return values
+
+
 def scaled_rewards(kl_beta: float, log_ratio: Array) -> Array:
     """kl_beta·log(π/π_ref), for a finite kl_beta > 0; ValueError where the rewards come near the end of float64."""
     with np.errstate(over="ignore"):
         rewards = check_positive("kl_beta", kl_beta) * log_ratio
-    if not np.abs(rewards).max() < 1e150:
+    if not np.abs(rewards).max() < LARGEST:
         raise ValueError(f"kl_beta = {kl_beta} makes rewards of {np.abs(rewards).max():.3g}, too large for float64")
     return rewards
 

@@ -19,7 +19,15 @@ from numpy.typing import ArrayLike
 from scipy.special import betaincc, logsumexp
 
 from theory.best_of_n.order_statistics import check_count, expected_max
-from theory.validate import Array, as_vector, check_distribution, check_finite, check_positive
+from theory.validate import (
+    Array,
+    as_vector,
+    check_distribution,
+    check_finite,
+    check_positive,
+    check_reciprocal,
+    check_squares,
+)
 
 #: Least points of the trapezoidal rule in log t, its longest step, and how far below its mass it begins, nats.
 POINTS, STEP, REACH = 4001, 0.05, 45.0
@@ -102,8 +110,8 @@ def soft_best_of_n_law(policy: ArrayLike, rewards: ArrayLike, n: int, temperatur
     array([0.1384, 0.3426, 0.519 ])
     """
     pi = check_distribution("policy", policy)
-    r = as_vector("rewards", rewards, pi.size)
-    count, scaled = check_count("n", n), (r - r.max()) / check_positive("temperature", temperature)
+    r = check_squares("rewards", as_vector("rewards", rewards, pi.size))
+    count, scaled = check_count("n", n), (r - r.max()) / check_reciprocal("temperature", temperature)
     # u = log t: a_y t = e^{u + scaled}. From where the largest a is not yet seen to where the smallest is used up.
     if count == 1:
         return pi

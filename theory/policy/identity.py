@@ -18,7 +18,16 @@ from numpy.typing import ArrayLike
 
 from theory.policy.kl_ball import maximize_in_kl_ball
 from theory.policy.rewards import rlhf_penalty
-from theory.validate import Array, as_vector, check_distribution, check_pair_weights, check_positive, check_win_rates
+from theory.validate import (
+    Array,
+    as_vector,
+    check_distribution,
+    check_pair_weights,
+    check_positive,
+    check_reciprocal,
+    check_squares,
+    check_win_rates,
+)
 
 #: Scores closer than this are ties, split by the reference: rounding of a sum of win rates.
 SCORE_TIE_TOLERANCE = 1e-14
@@ -213,7 +222,8 @@ def ipo_loss(log_ratio: ArrayLike, win_rates: ArrayLike, pair_weights: ArrayLike
     Q = check_pair_weights(pair_weights, A) * (1.0 - np.eye(A))
     if not Q.any():
         raise ValueError("pair_weights puts no mass on pairs of different alternatives")
-    lr = as_vector("log_ratio", log_ratio, A)
+    lr = check_squares("log_ratio", as_vector("log_ratio", log_ratio, A))
     h = lr[:, None] - lr[None, :]
+    margin = 0.5 / check_reciprocal("kl_beta", kl_beta)
     # Σ over ordered pairs of Q P is half of the informative mass
-    return 2.0 * float(np.sum(Q * P * (h - 0.5 / check_positive("kl_beta", kl_beta)) ** 2)) / float(Q.sum())
+    return 2.0 * float(np.sum(Q * P * (h - margin) ** 2)) / float(Q.sum())

@@ -31,7 +31,7 @@ from theory.policy.equilibrium import Game, equilibrium
 from theory.policy.kl_ball import KLBall
 from theory.policy.lottery import most_mixed_lottery
 from theory.solution import GAP_TOLERANCE, CertificateError, Solution, certified
-from theory.validate import Array, check_positive, check_win_rates, check_word, require_reference
+from theory.validate import Array, check_positive, check_reciprocal, check_win_rates, check_word, require_reference
 
 #: The methods aim below the certificate by this factor, so that rounding does not decide it.
 AIM = 0.01
@@ -197,7 +197,7 @@ def nlhf_regularized(
     array([0.5871, 0.2011, 0.2119])
     """
     P = check_win_rates(win_rates)
-    weight = check_positive("weight", weight)
+    weight = check_reciprocal("weight", weight)
     log_ref = require_reference(reference, log_reference, P.shape[0], "nlhf_regularized")
     return _solve(P, KLBall(log_ref), weight, tolerance)
 

@@ -27,6 +27,7 @@ from theory.validate import (
     as_number,
     as_vector,
     check_distribution,
+    check_squares,
     check_whole,
     check_win_rates,
 )
@@ -117,7 +118,7 @@ def feedback_scores(n_responses: int, responses: ArrayLike, feedback: ArrayLike)
     places = check_indices("responses", n_responses, responses)
     if places.ndim != 1 or places.size == 0:
         raise ValueError(f"responses must be a non-empty vector, got shape {places.shape}")
-    values = as_vector("feedback", feedback, places.size)
+    values = check_squares("feedback", as_vector("feedback", feedback, places.size))
     counts = np.bincount(places, minlength=n_responses)
     totals = np.bincount(places, weights=values - values.mean(), minlength=n_responses)
     return totals / np.maximum(counts, 1), counts / places.size

@@ -65,6 +65,8 @@ def test_the_simulation_runs_on_the_table_of_the_claim():
     [
         (lambda: proxy_best_of_n(4, 1.1), "correlation = 1.1"),
         (lambda: soft_best_of_n_law([0.5, 0.5], [0.0, 1.0], 4, 0.0), "temperature = 0"),
+        (lambda: soft_best_of_n_law([0.5, 0.5], [0.0, 1.0], 4, 1e-308), "temperature = 1e-308 must lie between"),
+        (lambda: soft_best_of_n_law([0.5, 0.5], [-1e308, 1e308], 4, 1.0), r"rewards has an entry of size 1e\+308"),
         (lambda: free_rejection_survival(0.0, 0.5, "regular"), "v = 0.0"),
         (lambda: free_rejection_survival(0.5, 0.5, "gaussian"), "a = v = 0.5"),
         (lambda: free_rejection_survival(0.5, 0.4, "gamma"), "shape = None"),

@@ -40,5 +40,7 @@ def test_what_is_refused():
         ipo_scores(P, apart)
     with pytest.raises(ValueError, match="no mass on pairs"):
         ipo_loss([0.0] * 3, P, np.eye(3) / 3, 0.5)
+    with pytest.raises(ValueError, match="log_ratio has an entry of size 1e"):
+        ipo_loss([1e200, 0.0, 0.0], P, np.full((3, 3), 1 / 9), 0.5)
     with pytest.raises(ValueError, match="kl_beta"):
         ipo_penalty(P, np.full((3, 3), 1 / 9), None, 0.0, log_reference=np.zeros(3) - np.log(3))

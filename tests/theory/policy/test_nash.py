@@ -246,6 +246,7 @@ BAD_INPUT = (
     (lambda: nlhf(P3, [0.5, 0.0, 0.5], 1.0), r"reference\[1\] = 0"),
     (lambda: nlhf(P3, THIRDS, 1.0, log_reference=np.log(THIRDS)), "not both"),
     (lambda: nlhf_regularized(P3, THIRDS, 0.0), "weight"),
+    (lambda: nlhf_regularized(P3, THIRDS, 5e-324), "weight = 5e-324 must lie between"),
     (lambda: nlhf_regularized(P3, None, 1.0), "needs reference"),
     (lambda: maximal_lottery(P3, tolerance=0.0), "tolerance"),
     (lambda: nlhf_cvxpy(P3, THIRDS, math.inf), "tau"),
