@@ -112,9 +112,9 @@ def local_family_constant(bt_beta: float) -> float:
     """D14: lim √n·sup_c E[utility loss] when one pair with margin c/√n decides.
 
     Users are alike; the worse of two alternatives wins with probability Φ(−2c), and costs 4c/(β√n) because
-    P − ½ ≈ β·Δu/4. sup_c (4c/β)·Φ(−2c) = (2/β)·sup_t t·Φ(−t) = (2/β)·0.16998 at t = 0.7518.
+    P − ½ ≈ β·Δu/4. sup_c (4c/β)·Φ(−2c) = (2/β)·sup_t t·Φ(−t) = (2/β)·0.16997 at t = 0.7518.
     """
-    return 2.0 / bt_beta * 0.1699830
+    return 2.0 / bt_beta * 0.1699712074798944
 
 
 def error_exponent(win_rate: float) -> float:

@@ -278,7 +278,7 @@ def comparisons_needed(distortion: float, win_rate: float, bt_beta: float, confi
     --------
     >>> from theory.distortion import comparisons_needed
     >>> comparisons_needed(2.0, 0.6, 5.0), comparisons_needed(2.0, 0.53, 5.0)
-    (112, 22667)
+    (112, 22468)
     """
     confidence, win_rate = check_finite("confidence", confidence), check_finite("win_rate", win_rate)
     if not 0.0 < confidence < 1.0:
@@ -287,8 +287,18 @@ def comparisons_needed(distortion: float, win_rate: float, bt_beta: float, confi
     if not needed < win_rate <= 1.0:
         raise ValueError(f"win_rate = {win_rate} must be in ({needed:.6g}, 1] to show a distortion of {distortion:g}")
 
+    # rounding up to whole wins adds less than one and is not monotone in n: look at all n between the two
+    low, high = (_first_bound(needed, win_rate, more, confidence) for more in (1.0, 0.0))
+    sizes = np.arange(low, high + 1)
+    wins = np.ceil(sizes * win_rate - 1e-9)
+    return int(sizes[beta_law.ppf(1.0 - confidence, wins, sizes - wins + 1) >= needed][0])
+
+
+def _first_bound(needed: float, win_rate: float, more: float, confidence: float) -> int:
+    """The smallest n at which n·win_rate + more wins, not rounded, have a bound of at least `needed`."""
+
     def shows(n: int) -> bool:
-        wins = math.ceil(n * win_rate - 1e-9)
+        wins = min(n * win_rate + more, n)
         return bool(beta_law.ppf(1.0 - confidence, wins, n - wins + 1) >= needed)
 
     high = 1
