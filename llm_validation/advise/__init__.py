@@ -13,8 +13,10 @@
 
 Examples
 --------
->>> from llm_validation.advise.findings import imbalance
->>> imbalance(1, 100).value == 200 / 101
+>>> from llm_validation.advise.findings import scored_thresholds
+>>> from llm_validation.preferences.data import Example, Preferences
+>>> good, bad = Example((2,), (3, 0), 1), [Example((2,), (4 + k, 0), 2 + k) for k in range(100)]
+>>> scored_thresholds(Preferences("planted", (good,), tuple(bad), paired=False))[0].value == 200 / 101
 True
 """
 

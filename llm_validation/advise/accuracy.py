@@ -2,19 +2,23 @@
 
 Of pairs: the share whose chosen log-ratio is the larger, a tie half. Of labelled examples: the share of all pairs of a
 chosen and a rejected example (the area under the curve), with the error of its placements (DeLong). Two methods are
-compared on the same examples: pairs by an exact sign test on those that they decide differently.
+compared on the same examples: pairs by an exact sign test on those that they decide differently. Examples that share a
+prompt (a ranked list is many pairs) count as one: errors and tests are over prompts.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.stats import binomtest, norm
 
 from llm_validation.preferences.trace import Mean
+from theory.proximal.feedback import Index
 from theory.validate import Array
+
+#: Numbers of the prompts of chosen and rejected examples; None where none is shared.
+Groups = tuple[Index, Index] | None
 
 #: Two things are told apart where chance would do it less often than this.
 CHANCE = 0.01
@@ -22,29 +26,33 @@ CHANCE = 0.01
 
 @dataclass(frozen=True, eq=False)
 class Right:
-    """How right a method is: a value in [0, 1] per chosen example, and per rejected one where they are no pairs."""
+    """How right a method is: a value in [0, 1] per chosen example, and per rejected one where they are no pairs.
+
+    groups  of both, by `prompt_groups`, where examples share their prompts
+    """
 
     chosen: Array
     rejected: Array | None
+    groups: Groups = None
 
     @classmethod
-    def of(cls, chosen: Array, rejected: Array, paired: bool) -> Right:
+    def of(cls, chosen: Array, rejected: Array, paired: bool, groups: Groups = None) -> Right:
         """From log-ratios, or any scores."""
         if paired:
-            return cls(0.5 * (1.0 + np.sign(chosen - rejected)), None)
+            return cls(0.5 * (1.0 + np.sign(chosen - rejected)), None, groups)
         wins = 0.5 * (1.0 + np.sign(chosen[:, None] - rejected))
-        return cls(wins.mean(axis=1), wins.mean(axis=0))
+        return cls(wins.mean(axis=1), wins.mean(axis=0), groups)
 
     @property
     def mean(self) -> Mean:
         """The accuracy with its standard error."""
-        return _mean(self.chosen, self.rejected)
+        return _mean(self.chosen, self.rejected, self.groups)
 
     @property
     def by_chance(self) -> float:
         """How likely so much or more, or so little or less, is of a method that tells nothing."""
         if self.rejected is None:
-            return _sign_test(int((self.chosen > 0.5).sum()), int((self.chosen < 0.5).sum()))
+            return _sign_test(self.chosen - 0.5, self.groups)
         found = self.mean
         return _normal(found.value - 0.5, found.stderr)
 
@@ -53,19 +61,24 @@ def difference(one: Right, other: Right) -> tuple[Mean, float]:
     """(accuracy of one less the other's, how likely so large a difference is by chance)."""
     gap = one.chosen - other.chosen
     if one.rejected is None or other.rejected is None:
-        return _mean(gap, None), _sign_test(int((gap > 0).sum()), int((gap < 0).sum()))
-    found = _mean(gap, one.rejected - other.rejected)
+        return _mean(gap, None, one.groups), _sign_test(gap, one.groups)
+    found = _mean(gap, one.rejected - other.rejected, one.groups)
     return found, _normal(found.value, found.stderr)
 
 
-def _mean(chosen: Array, rejected: Array | None) -> Mean:
-    found = Mean.of(chosen)
+def _mean(chosen: Array, rejected: Array | None, groups: Groups) -> Mean:
+    """Of pairs, or of the area under the curve: its error is that of the mean of one side plus that of the other."""
     if rejected is None:
-        return found
-    return Mean(found.value, math.hypot(found.stderr, Mean.of(rejected).stderr), min(chosen.size, rejected.size))
+        return Mean.of(chosen, groups and groups[0])
+    both = Mean.sum(chosen, rejected, groups)
+    return Mean(0.5 * both.value, both.stderr, both.n)
 
 
-def _sign_test(more: int, fewer: int) -> float:
+def _sign_test(values: Array, groups: Groups) -> float:
+    """Of values, or of their sums in each group."""
+    if groups is not None:
+        values = np.bincount(groups[0], weights=values)
+    more, fewer = int((values > 1e-9).sum()), int((values < -1e-9).sum())
     return float(binomtest(more, more + fewer).pvalue) if more + fewer else 1.0
 
 

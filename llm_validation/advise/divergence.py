@@ -13,14 +13,17 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import expit, logsumexp
 
+from llm_validation.advise.accuracy import Groups
 from llm_validation.preferences.trace import Mean
 from simulate.montecarlo import generator
 from theory.divergences.losses import LOSSES
 from theory.validate import Array
 
+Flags = NDArray[np.bool_]
 #: Losses read, the divergence that each bounds, and the claim.
 READ = {"bco": ("JS", "V3"), "kto": ("TV", "V2"), "kldo": ("KL", "V1"), "hellinger": ("H²", "V6")}
 #: Penalty on (a, b) of the regression, on log-ratios of unit spread: keeps separated classes finite.
@@ -40,32 +43,37 @@ class Bound:
         return max(0.0, self.mean.value - 1.96 * self.mean.stderr)
 
 
-def bounds(chosen: Array, rejected: Array, paired: bool, seed: int = 0) -> list[Bound]:
-    """Of log-ratios (C,), (R,) of held-out examples; [] with fewer than four of a class."""
+def bounds(chosen: Array, rejected: Array, paired: bool, seed: int = 0, groups: Groups = None) -> list[Bound]:
+    """Of log-ratios (C,), (R,) of held-out examples; [] with fewer than four of a class, or than two in a half."""
     if min(chosen.size, rejected.size) < 4:
         return []
-    draw = generator(seed, "halves")
-    one = draw.permutation(chosen.size)
-    other = one if paired else draw.permutation(rejected.size)
-    halves = [(a, b) for a, b in zip(np.array_split(one, 2), np.array_split(other, 2), strict=True)]
+    halves = _halves(chosen.size, rejected.size, paired, seed, groups)
+    if min(int(half.sum()) for one in halves for half in (one, ~one)) < 2:
+        return []
     r = np.empty(chosen.size), np.empty(rejected.size)
-    for k, (a, b) in enumerate(halves):
-        fitted = _calibrated(chosen[halves[1 - k][0]], rejected[halves[1 - k][1]])
-        r[0][a], r[1][b] = fitted(chosen[a]), fitted(rejected[b])
+    for flip in (False, True):
+        own, other = ([half ^ flip ^ far for half in halves] for far in (False, True))
+        fitted = _calibrated(chosen[other[0]], rejected[other[1]])
+        r[0][own[0]], r[1][own[1]] = fitted(chosen[own[0]]), fitted(rejected[own[1]])
     found = []
     for name, (divergence, claim) in READ.items():
         plus, minus = _terms(name, *r)
         loss = LOSSES[name]
-        if paired:
-            total = Mean.of(plus + minus)
-        else:
-            sides = Mean.of(plus), Mean.of(minus)
-            error = math.hypot(*(side.stderr for side in sides))
-            total = Mean(sum(side.value for side in sides), error, min(chosen.size, rejected.size))
+        total = Mean.of(plus + minus, groups and groups[0]) if paired else Mean.sum(plus, minus, groups)
         found.append(
             Bound(divergence, claim, Mean((loss.offset - total.value) / loss.scale, total.stderr / loss.scale, total.n))
         )
     return found
+
+
+def _halves(chosen: int, rejected: int, paired: bool, seed: int, groups: Groups) -> tuple[Flags, Flags]:
+    """Which chosen and rejected examples are in the first half; a pair, and what shares a prompt, is in one half."""
+    draw = generator(seed, "halves")
+    if groups is None:
+        sides = draw.permutation(chosen) % 2 == 0, draw.permutation(rejected) % 2 == 0
+        return sides[0], sides[0 if paired else 1]
+    first = draw.permutation(max(int(side.max()) for side in groups) + 1) % 2 == 0
+    return first[groups[0]], first[groups[1]]
 
 
 def _terms(name: str, chosen: Array, rejected: Array) -> tuple[Array, Array]:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
 
-from llm_validation.advise.accuracy import CHANCE, Right
-from llm_validation.preferences.data import Preferences
+from llm_validation.advise.accuracy import CHANCE, Groups, Right
+from llm_validation.preferences.data import Preferences, feedback_of
 from llm_validation.preferences.graphs import dpo_attained_on, laws, response_numbers
-from llm_validation.preferences.listed import listed
+from llm_validation.preferences.listed import listed, listed_threshold
+from llm_validation.preferences.objectives import binary_scores_threshold
+from llm_validation.preferences.trace import Mean, prompt_groups
 from theory.divergences.samples import minibatch_threshold
-from theory.proximal.existence import binary_threshold, existence_threshold, flat_directions, imbalance_scores
-from theory.proximal.feedback import empirical_scores, mixture_weights
+from theory.proximal.existence import existence_threshold, flat_directions
+from theory.proximal.feedback import Index, empirical_scores, mixture_weights
 
 #: Share η of labelled responses in the regulariser of PRO-P: one pair and H, evenly (P9).
 LABELLED_SHARE = 2.0 / 3.0
@@ -33,36 +36,94 @@ class Finding:
     claim: str | None = None
 
 
+def kind(data: Preferences) -> str:
+    """What the data are: a ranked list is known by the many pairs of its line."""
+    if not data.paired:
+        return "binary labels" if data.examples[0].score is None else "scores"
+    return "ranked lists" if max(Counter(e.line for e in data.chosen).values()) > 1 else "pairs"
+
+
 def counts(data: Preferences) -> list[Finding]:
     """Kind, counts, duplicates, conflicts and lengths."""
-    kind = "pairs" if data.paired else "labelled examples"
+    what = "pairs" if data.paired else "examples"
     sides = (data.chosen, data.rejected)
     keys = [[(e.prompt, e.completion) for e in side] for side in sides]
-    what = list(zip(*keys, strict=True)) if data.paired else [(k, label) for label in (0, 1) for k in keys[label]]
-    seen = set(what)
+    said = list(zip(*keys, strict=True)) if data.paired else [(k, label) for label in (0, 1) for k in keys[label]]
+    seen = set(said)
     both = {p for p in seen if p[::-1] in seen} if data.paired else set(keys[0]) & set(keys[1])
     conflicts = len(both) // 2 if data.paired else len(both)
     lengths = [np.array([len(e.completion) for e in side], float) for side in sides]
-    gap = lengths[0].mean() - lengths[1].mean()
+    groups = prompt_groups(data)
+    gap = Mean.sum(lengths[0], -lengths[1], groups)
     if data.paired:
-        error = _error(lengths[0] - lengths[1])
-    else:
-        error = None if None in (own := [_error(x) for x in lengths]) else float(np.hypot(*own))  # type: ignore[arg-type]
-    prompts = len({e.prompt for e in data.examples})
-    longer = Right.of(lengths[0], lengths[1], data.paired)
+        gap = Mean.of(lengths[0] - lengths[1], groups and groups[0])
+    longer = Right.of(lengths[0], lengths[1], data.paired, groups)
     rule = "how often the longer response is the chosen one"
     if longer.by_chance < CHANCE:
         rule += ": length alone tells chosen from rejected, and a method may learn just that"
     return [
-        Finding("chosen", f"chosen examples ({kind})", len(data.chosen)),
-        Finding("rejected", f"rejected examples ({kind})", len(data.rejected)),
-        Finding("prompts", "different prompts", prompts),
-        Finding("duplicates", f"{kind} that repeat an earlier one", len(what) - len(seen)),
+        Finding("chosen", f"chosen {what}, of {kind(data)}", len(data.chosen)),
+        Finding("rejected", f"rejected {what}, of {kind(data)}", len(data.rejected)),
+        Finding("prompts", "different prompts", len({e.prompt for e in data.examples})),
+        *_of_kind(data),
+        *_per_prompt(data),
+        Finding("duplicates", f"{what} that repeat an earlier one", len(said) - len(seen)),
         Finding("conflicts", "judgements that the data also hold the other way round", conflicts),
-        Finding("length", "tokens by which chosen are longer than rejected, mean", float(gap), error),
-        Finding("length_rule", rule, longer.mean.value, longer.mean.stderr),
+        Finding("length", "tokens by which chosen are longer than rejected, mean", gap.value, _known(gap.stderr)),
+        Finding("length_rule", rule, longer.mean.value, _known(longer.mean.stderr)),
         noise(data),
     ]
+
+
+def _of_kind(data: Preferences) -> list[Finding]:
+    """What lists and scores have besides."""
+    if kind(data) == "ranked lists":
+        pairs = np.array(list(Counter(e.line for e in data.chosen).values()), float)
+        size = Mean.of(0.5 + np.sqrt(0.25 + 2.0 * pairs))  # K with K(K − 1)/2 pairs
+        return [
+            Finding("lists", "ranked lists; every two responses of one are a pair, and pairs of one prompt count "
+                    "as one where errors are estimated", pairs.size),
+            Finding("listed", "responses in a list, mean", size.value, _known(size.stderr)),
+        ]  # fmt: skip
+    if kind(data) != "scores":
+        return []
+    scores = np.array(feedback_of(data))
+    mean = Mean.of(scores, _both(prompt_groups(data)))
+    return [
+        Finding("score", f"score, mean; from {scores.min():.6g} to {scores.max():.6g}, {np.unique(scores).size} "
+                "different values. Chosen is what lies above the mean: of its prompt, or of all where a prompt has one",
+                mean.value, _known(mean.stderr)),
+        Finding("score_spread", "score, standard deviation", float(scores.std(ddof=1)) if scores.size > 1 else 0.0),
+    ]  # fmt: skip
+
+
+def _per_prompt(data: Preferences) -> list[Finding]:
+    """How unevenly prompts are judged, and how unevenly each."""
+    judged = Counter(e.prompt for e in (data.chosen if data.paired else data.examples))
+    most = max(judged.values())
+    found = [Finding("judged_most", f"judgements of the prompt that has most, of {judged.total()}", most)]
+    if data.paired or most == 1:
+        return found
+    chosen = Counter(e.prompt for e in data.chosen)
+    several = [prompt for prompt, n in judged.items() if n > 1]
+    shares = np.array([chosen[prompt] / judged[prompt] for prompt in several])
+    share = Mean.of(shares)
+    return [
+        *found,
+        Finding("chosen_share", f"share of a prompt's responses that are chosen, mean of {len(several)} prompts with "
+                f"several, from {shares.min():.3g} to {shares.max():.3g}", share.value, _known(share.stderr)),
+        Finding("one_class", f"prompts of these {len(several)} whose responses are all chosen or all rejected: within "
+                "them there is nothing to tell", int(((shares == 0) | (shares == 1)).sum())),
+    ]  # fmt: skip
+
+
+def _both(groups: Groups) -> Index | None:
+    return None if groups is None else np.concatenate(groups)
+
+
+def _known(error: float) -> float | None:
+    """None for the error of a single value."""
+    return error if math.isfinite(error) else None
 
 
 def noise(data: Preferences) -> Finding:
@@ -95,18 +156,6 @@ def noise(data: Preferences) -> Finding:
     return Finding("noise", text, 0.5 * (1.0 - root), error / root / 2.0)
 
 
-def _error(values: np.ndarray) -> float | None:
-    """Standard error of a mean; None of a single value."""
-    return float(values.std(ddof=1) / np.sqrt(values.size)) if values.size > 1 else None
-
-
-def imbalance(chosen: int, rejected: int) -> Finding:
-    """PRO-B's threshold for centred labels of these two classes."""
-    threshold = binary_threshold(max(map(abs, imbalance_scores(rejected / chosen))))
-    return Finding("pro_binary", f"PRO-B has an optimum only above this α, at {chosen} : {rejected} labels",
-                   threshold, claim="P13")  # fmt: skip
-
-
 def existence(data: Preferences) -> list[Finding]:
     """DPO's and PRO's optima prompt by prompt, and KLDO's smallest batch."""
     found = [
@@ -114,7 +163,7 @@ def existence(data: Preferences) -> list[Finding]:
                 minibatch_threshold(*laws(data)), claim="V9")
     ]  # fmt: skip
     if not data.paired:
-        return [imbalance(len(data.chosen), len(data.rejected)), *found]
+        return [*scored_thresholds(data), *found]
     attained, P = dpo_attained_on(data)
     flat, thresholds = 0, []
     for group in listed(data):
@@ -130,4 +179,18 @@ def existence(data: Preferences) -> list[Finding]:
                 "and other responses freely", flat, claim="P5"),
         Finding("pro", "PRO has an optimum on every prompt only above this α (η = 2/3)", max(thresholds), claim="P7"),
         *found,
+    ]  # fmt: skip
+
+
+def scored_thresholds(data: Preferences) -> list[Finding]:
+    """PRO's thresholds for labels or scores less their means: PRO-B's by the largest, PRO-S's prompt by prompt."""
+    (binary, line), (several, prompt) = binary_scores_threshold(data), listed_threshold(data)
+    labels, claim = f"{len(data.chosen)} : {len(data.rejected)} labels", "P13"
+    if kind(data) == "scores":
+        labels, claim = "these scores", "P10"
+    return [
+        Finding("pro_binary", f"PRO-B has an optimum only above this α, at {labels}; line {line} sets it", binary,
+                claim=claim),
+        Finding("pro_scalar", f"PRO-S has an optimum only above this α; the prompt of line {prompt} sets it", several,
+                claim="P7"),
     ]  # fmt: skip

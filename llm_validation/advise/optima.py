@@ -13,7 +13,7 @@ import numpy as np
 from llm_validation.losses.options import THRESHOLDS
 from llm_validation.preferences.data import Preferences
 from llm_validation.preferences.graphs import dpo_attained_on, laws
-from llm_validation.preferences.listed import listed_threshold
+from llm_validation.preferences.listed import listed, listed_threshold, win_rates
 from llm_validation.preferences.objectives import binary_scores_threshold
 from theory.divergences.samples import minibatch_threshold
 
@@ -68,9 +68,18 @@ def _of_pairs(data: Preferences) -> list[Optimum]:
             "dpo", attained == prompts, False, False, f"attained on {attained} of {prompts} prompts; {BLIND}", "P5"
         ),
         Optimum("ipo", True, False, False, f"squares are least somewhere; {BLIND}", "P5"),
-        Optimum("nlhf", True, False, False, f"one equilibrium on the responses of a prompt; {BLIND}", "P5"),
+        _nlhf(data),
         Optimum("pro_pairwise", alpha > least, True, True, f"α = {alpha:g}, threshold {least:g} a pair", "P7"),
     ]
+
+
+def _nlhf(data: Preferences) -> Optimum:
+    try:
+        for group in listed(data):
+            win_rates(group, data.source)
+    except ValueError as error:
+        return Optimum("nlhf", False, False, False, str(error), "P5")
+    return Optimum("nlhf", True, False, False, f"one equilibrium on the responses of a prompt; {BLIND}", "P5")
 
 
 def _of_scores(data: Preferences) -> list[Optimum]:

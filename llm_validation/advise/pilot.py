@@ -18,11 +18,13 @@ from typing import Any
 
 import torch
 
+from llm_validation.advise.accuracy import Groups, Right
 from llm_validation.advise.trunk import TrunkOnce, piloted
-from llm_validation.preferences.data import Example, Preferences, epoch_batches
+from llm_validation.preferences.data import Example, Preferences, epoch_batches, mismatched
 from llm_validation.preferences.objectives import SHIFTS, PreferenceTraining
+from llm_validation.preferences.report import below_zero
 from llm_validation.preferences.sequences import CompletionForward, completion_forward, log_probabilities
-from llm_validation.preferences.trace import Watch, answers, split
+from llm_validation.preferences.trace import Mean, Watch, answers, prompt_groups, split
 from llm_validation.preferences.train import Reference, check_reference, train_on_preferences
 from llm_validation.training.loop import TrainingDiverged, trainable
 from llm_validation.training.parts import choose_part
@@ -33,7 +35,7 @@ from theory.validate import Array
 _ANSWER, _SAFE = 4.0, 1.3
 #: Shares of the time for the reference's numbers on held-out examples, its answers, the first pass over the training
 #: examples, and the answers of all policies.
-_HELD, _OWN, _FIRST, _KL = 0.15, 0.08, 0.25, 0.2
+_HELD, _OWN, _FIRST, _KL = 0.15, 0.08, 0.35, 0.2
 #: Answers at least.
 _FEW = 4
 
@@ -96,6 +98,24 @@ class Pilot:
     left: tuple[str, ...]
     seconds: float
 
+    @property
+    def groups(self) -> Groups:
+        """Of the held-out examples, by prompt."""
+        return prompt_groups(self.held)
+
+    def right(self, run: Tried) -> Right:
+        """How right a run is on them."""
+        return Right.of(run.chosen, run.rejected, self.held.paired, self.groups)
+
+    def moved(self, run: Tried) -> tuple[Mean, Mean]:
+        """By how much chosen and rejected moved."""
+        one, other = self.groups or (None, None)
+        return Mean.of(run.chosen, one), Mean.of(run.rejected, other)
+
+    def fell(self, run: Tried) -> bool:
+        """Did the chosen fall, beyond noise?"""
+        return below_zero(self.moved(run)[0])
+
 
 class _PartOver(Exception):
     """The part of the time that a run has is over."""
@@ -120,6 +140,8 @@ def run_pilot(
         for k, method in enumerate(methods):
             say(run.attempt(method, rate, len(methods) - k))
     assert run.trained_on is not None
+    if run.late:
+        run.left.append(f"{named(run.late)} not run: the time was over")
     return Pilot(
         run.trained_on, run.held, plan, run.batch, run.own, run.reference, tuple(run.tried), tuple(run.left),
         time.monotonic() - started,
@@ -138,6 +160,7 @@ class _Runs:
     deadline: float
     tried: list[Tried] = field(default_factory=list)
     left: list[str] = field(default_factory=list)
+    late: list[tuple[str, float]] = field(default_factory=list)
     measuring: float = 0.0
     trained_on: Preferences | None = None
 
@@ -193,7 +216,8 @@ class _Runs:
         name, began = f"{method} at rate {rate:g}", time.monotonic()
         part = max(0.0, self.deadline - began) / left
         if part <= self.measuring:
-            return self._leave(f"{name} was not run: the time was over")
+            self.late.append((method, rate))
+            return f"{name} was not run: the time was over"
         assert self.trained_on is not None
         until, done = began + part - self.measuring, [0, 0]
 
@@ -203,6 +227,8 @@ class _Runs:
                 raise _PartOver
 
         try:
+            if _passes(method) and isinstance(self.runs, TrunkOnce):
+                self.runs.announce(mismatched(self.trained_on, self.context, self.plan.seed))
             with contextlib.suppress(_PartOver):
                 train_on_preferences(
                     self.runs, self.trained_on, method, self._config(rate), context=self.context, on_step=on_step,
@@ -271,6 +297,14 @@ class _Runs:
             self.runs.announce(examples)
         forward: CompletionForward = self.forward
         return log_probabilities(self.runs, forward, examples, self.plan.batch)
+
+
+def named(runs: Sequence[tuple[str, float]]) -> str:
+    """Methods by their rates."""
+    rates: dict[float, list[str]] = {}
+    for method, rate in runs:
+        rates.setdefault(rate, []).append(method)
+    return "; ".join(f"{', '.join(methods)} at rate {rate:g}" for rate, methods in rates.items())
 
 
 def _passes(method: str) -> int:

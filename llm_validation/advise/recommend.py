@@ -14,11 +14,10 @@ from dataclasses import dataclass
 
 from scipy.stats import norm
 
-from llm_validation.advise.accuracy import CHANCE, Right, difference
+from llm_validation.advise.accuracy import CHANCE, difference
 from llm_validation.advise.findings import Finding
 from llm_validation.advise.optima import Optimum
-from llm_validation.advise.pilot import Pilot, Tried
-from llm_validation.preferences.report import SURE
+from llm_validation.advise.pilot import Pilot, Tried, named
 from llm_validation.preferences.trace import Mean
 
 
@@ -37,7 +36,7 @@ def recommend(pilot: Pilot, known: Sequence[Optimum], model: str, data: str) -> 
     what = f"{len(pilot.held.chosen)} held-out " + ("pairs" if paired else "chosen and rejected examples")
     if not pilot.tried:
         return Advice(None, (_reason("no method was tried in the time: nothing is recommended"),), "")
-    right = {run: Right.of(run.chosen, run.rejected, paired) for run in pilot.tried}
+    right = {run: pilot.right(run) for run in pilot.tried}
     best = max(pilot.tried, key=lambda run: right[run].mean.value)
     top = right[best]
     if not (top.mean.value > 0.5 and top.by_chance * len(pilot.tried) < CHANCE):
@@ -53,7 +52,7 @@ def recommend(pilot: Pilot, known: Sequence[Optimum], model: str, data: str) -> 
     exists = {optimum.method: optimum for optimum in known}
     steps: list[tuple[Callable[[Tried], bool], Callable[[list[Tried]], Finding]]] = [
         (lambda run: run.method in exists and exists[run.method].exists, lambda runs: _optimum(runs, exists)),
-        (lambda run: not _fell(Mean.of(run.chosen)), _kept),
+        (lambda run: not pilot.fell(run), lambda runs: _kept(runs, pilot.moved(runs[0])[0])),
         (lambda run: run.method in exists and exists[run.method].levels, lambda runs: _levels(runs, exists)),
     ]
     for keeps, says in steps:
@@ -82,7 +81,7 @@ def command(pilot: Pilot, run: Tried, model: str, data: str) -> str:
 
 
 def _level(best: Tried, stay: list[Tried], out: list[Tried], accuracy: Mean, what: str) -> Finding:
-    said = f"most accurate: {_name(best)}, {_shown(accuracy)}"
+    said = f"most accurate: {_names([best])}, {_shown(accuracy)}"
     others = [run for run in stay if run is not best]
     if others:
         said += f"; {_names(others)} cannot be told apart from it on {what}"
@@ -101,8 +100,7 @@ def _levels(stay: list[Tried], exists: dict[str, Optimum]) -> Finding:
     return _reason(f"their optimum says where absolute likelihoods end: {_names(stay)} ({entry.why})", "P12")
 
 
-def _kept(stay: list[Tried]) -> Finding:
-    moved = Mean.of(stay[0].chosen)
+def _kept(stay: list[Tried], moved: Mean) -> Finding:
     said = (
         f"held-out chosen did not fall under {_names(stay)} ({moved.value:+.3g} ± {moved.stderr:.2g} nats, the first)"
     )
@@ -122,20 +120,12 @@ def _farther(run: Tried, least: Tried) -> bool:
     return bool(error > 0 and norm.sf((one.value - other.value) / error) < CHANCE / 2)
 
 
-def _fell(mean: Mean) -> bool:
-    return mean.value < -SURE * mean.stderr
-
-
 def _reason(text: str, claim: str | None = None) -> Finding:
     return Finding("reason", text, None, claim=claim)
 
 
-def _name(run: Tried) -> str:
-    return f"{run.method} at rate {run.rate:g}"
-
-
 def _names(runs: Sequence[Tried]) -> str:
-    return ", ".join(map(_name, runs))
+    return named([(run.method, run.rate) for run in runs])
 
 
 def _shown(mean: Mean) -> str:

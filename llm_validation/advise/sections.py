@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from llm_validation.advise.accuracy import CHANCE, Right, difference
+from llm_validation.advise.accuracy import CHANCE, Groups, Right, difference
 from llm_validation.advise.divergence import bounds, read_across
 from llm_validation.advise.findings import Finding
 from llm_validation.advise.optima import Optimum
@@ -32,20 +32,22 @@ def table_of_optima(known: Sequence[Optimum]) -> Grid:
     return Grid(columns, tuple(rows))
 
 
-def reference_lines(sides: Sequence[tuple[str, Sequence[Example], Array]], paired: bool) -> list[Finding]:
+def reference_lines(
+    sides: Sequence[tuple[str, Sequence[Example], Array]], paired: bool, groups: Groups = None
+) -> list[Finding]:
     """Where the reference stands: log π_ref (nats) of chosen, rejected and, where they were written, own answers.
 
-    sides  (name, examples, log π_ref) of chosen, of rejected, and of own answers
+    sides  (name, examples, log π_ref) of chosen, of rejected, and of own answers;  groups  of the former two, by prompt
     """
     found, rates = [], {}
-    for name, examples, logs in sides:
+    for (name, examples, logs), own in zip(sides, (*(groups or (None, None)), None), strict=False):
         rates[name] = logs / np.array([len(e.completion) for e in examples])
         for what, key, values in (("a text", name, logs), ("a token", f"{name}_token", rates[name])):
-            mean = Mean.of(values)
+            mean = Mean.of(values, own)
             text = f"log-probability of {name} completions under the model, nats {what}, mean of {mean.n}"
             found.append(Finding(f"reference_{key}", text, mean.value, mean.stderr))
     chosen, rejected = rates["chosen"], rates["rejected"]
-    gap = Mean.of(rejected - chosen) if paired else _apart(rejected, chosen)
+    gap = Mean.of(rejected - chosen, groups and groups[0]) if paired else Mean.sum(-chosen, rejected, groups)
     said = "log-probability a token, rejected less chosen: "
     if abs(gap.value) > SURE * gap.stderr:
         said += f"the model is nearer to the {'rejected' if gap.value > 0 else 'chosen'}; DDRO needs it to be p⁻"
@@ -62,20 +64,13 @@ def reference_lines(sides: Sequence[tuple[str, Sequence[Example], Array]], paire
     return found
 
 
-def _apart(one: Array, other: Array) -> Mean:
-    a, b = Mean.of(one), Mean.of(other)
-    return Mean(a.value - b.value, math.hypot(a.stderr, b.stderr), min(a.n, b.n))
-
-
 def displacement(pilot: Pilot) -> tuple[list[Finding], Grid]:
     """What every method moved, as a table and in the sentences that it allows; what was not done."""
-    paired = pilot.held.paired
     columns = ("method", "rate", "steps", "chosen", "rejected", "own answers", "accuracy", "KL from the reference")
     rows = []
     for run in pilot.tried:
-        means = [Mean.of(values) for values in (run.chosen, run.rejected, run.off)]
-        accuracy = Right.of(run.chosen, run.rejected, paired).mean
-        cells = [shown(mean) for mean in (*means, accuracy, Mean.of(run.kl))]
+        means = (*pilot.moved(run), Mean.of(run.off), pilot.right(run).mean, Mean.of(run.kl))
+        cells = [shown(mean) for mean in means]
         steps = f"{run.steps} of {run.planned}" if run.planned else str(run.steps)
         rows.append((run.method, f"{run.rate:g}", steps, *cells))
     what = f"{len(pilot.held.chosen)} chosen and {len(pilot.held.rejected)} rejected held-out examples"
@@ -87,18 +82,12 @@ def displacement(pilot: Pilot) -> tuple[list[Finding], Grid]:
     if short := [run for run in pilot.tried if run.planned and run.steps < run.planned]:
         told = ", ".join(f"{run.method} at rate {run.rate:g} {run.steps} of {run.planned}" for run in short)
         found.append(Finding("short", f"stopped where their part of the time was over, steps: {told}", len(short)))
-    found += [_fell(run) for run in pilot.tried if _is_fallen(run)]
+    found += [_fell(run, pilot.moved(run)[0]) for run in pilot.tried if pilot.fell(run)]
     found += [Finding("left_out", f"not done: {sentence}", None) for sentence in pilot.left]
     return found + _length_rule(pilot), Grid(columns, tuple(rows))
 
 
-def _is_fallen(run: Tried) -> bool:
-    mean = Mean.of(run.chosen)
-    return mean.value < -SURE * mean.stderr
-
-
-def _fell(run: Tried) -> Finding:
-    mean = Mean.of(run.chosen)
+def _fell(run: Tried, mean: Mean) -> Finding:
     why = "; its loss does not see what all labelled likelihoods do together" if run.method == "dpo" else ""
     return Finding("fell", f"{run.method} at rate {run.rate:g}: held-out chosen fell{why}", mean.value, mean.stderr,
                    "P5" if run.method == "dpo" else None)  # fmt: skip
@@ -108,13 +97,11 @@ def _length_rule(pilot: Pilot) -> list[Finding]:
     """Is the most accurate method better than the rule "the longer one"?"""
     if not pilot.tried:
         return []
-    paired = pilot.held.paired
     longer, shorter = (
         np.array([len(e.completion) for e in side], float) for side in (pilot.held.chosen, pilot.held.rejected)
     )
-    rule, best = Right.of(longer, shorter, paired), max(
-        (Right.of(run.chosen, run.rejected, paired) for run in pilot.tried), key=lambda right: right.mean.value
-    )  # fmt: skip
+    rule = Right.of(longer, shorter, pilot.held.paired, pilot.groups)
+    best = max(map(pilot.right, pilot.tried), key=lambda right: right.mean.value)
     if not (rule.mean.value > 0.5 and rule.by_chance < CHANCE):
         return []
     gap, chance = difference(best, rule)
@@ -127,7 +114,7 @@ def divergence_lines(pilot: Pilot) -> tuple[list[Finding], Grid | None]:
     """D⁺‖D⁻ from held-out losses, a method a row; what the largest bounds say of one another."""
     rows, best = [], None
     for run in pilot.tried:
-        found = bounds(run.chosen, run.rejected, pilot.held.paired, pilot.plan.seed)
+        found = bounds(run.chosen, run.rejected, pilot.held.paired, pilot.plan.seed, pilot.groups)
         if found:
             rows.append((run.method, f"{run.rate:g}", *(shown(bound.mean) for bound in found)))
             if best is None or found[0].low > best[1][0].low:

@@ -171,7 +171,7 @@ def _of_the_model(case: _Case, known: Sequence[Optimum], asked: Section) -> list
     moved, by_method = displacement(pilot)
     apart, by_loss = divergence_lines(pilot)
     return [
-        Section("The reference", tuple(reference_lines(sides, data.paired))),
+        Section("The reference", tuple(reference_lines(sides, data.paired, pilot.groups))),
         Section("Displacement, measured", tuple(moved), by_method),
         Section("Divergences of chosen and rejected", tuple(apart), by_loss),
         asked,

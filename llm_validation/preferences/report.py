@@ -38,12 +38,12 @@ def report(
         + (f", accuracy {_shown(end.accuracy)}" if end.accuracy else "")
         + f"; KL from the reference {_shown(end.kl)} nats, of {start.kl.n} answers' first tokens",
     ]
-    if _fell(end.chosen) and data.paired and method == "dpo":
+    if below_zero(end.chosen) and data.paired and method == "dpo":
         said.append(
             "the chosen fell although the loss did too: DPO's loss does not change when all labelled likelihoods fall "
             "together, so it does not determine where they end (claim P5); pro_pairwise does (claim P7)"
         )
-    elif _fell(end.chosen):
+    elif below_zero(end.chosen):
         said.append("the chosen fell; where their likelihood went is measured on rejected and own answers alone")
     return [*said, *threshold(method, options, data)]
 
@@ -84,7 +84,8 @@ def threshold(method: str, options: Mapping[str, Any], data: Preferences) -> lis
     return []
 
 
-def _fell(mean: Mean) -> bool:
+def below_zero(mean: Mean) -> bool:
+    """Beyond noise."""
     return mean.value < -SURE * mean.stderr
 
 

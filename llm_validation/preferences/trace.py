@@ -8,7 +8,7 @@ steps and at the end, on prompts that are not trained on:
     margin, accuracy  of pairs: chosen less rejected, and how often it is positive (a tie counts half)
     kl                mean log-ratio of answers that the policy writes at that step: KL(π‖π_ref) of the first tokens
 
-All in nats, each with the standard error over examples.
+All in nats, each with the standard error over examples; over prompts where several examples share one.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from llm_validation.generation.decode import best_of_n
 from llm_validation.generation.engine import Sampling
 from llm_validation.generation.scorers import Batch
 from llm_validation.model.model import autocast
-from llm_validation.preferences.data import Example, Preferences
+from llm_validation.preferences.data import Example, Index, Preferences
 from llm_validation.preferences.sequences import CompletionForward, log_probabilities
 from llm_validation.training.loop import trainable
 from simulate.montecarlo import generator
@@ -43,9 +43,39 @@ class Mean:
     n: int
 
     @classmethod
-    def of(cls, values: Array) -> Mean:
-        spread = float(np.std(values, ddof=1)) if values.size > 1 else math.nan
-        return cls(float(np.mean(values)), spread / math.sqrt(values.size), int(values.size))
+    def of(cls, values: Array, groups: Index | None = None) -> Mean:
+        """Of independent values (n,), or of values of which those of one group depend on one another."""
+        mean = float(np.mean(values))
+        return cls(mean, _error((values - mean) / values.size, groups), int(values.size))
+
+    @classmethod
+    def sum(cls, one: Array, other: Array, groups: tuple[Index, Index] | None = None) -> Mean:
+        """The mean of one (m,) plus that of the other (n,)."""
+        means = [float(np.mean(side)) for side in (one, other)]
+        away = [(side - mean) / side.size for side, mean in zip((one, other), means, strict=True)]
+        n = min(one.size, other.size)
+        if groups is not None:
+            return cls(sum(means), _error(np.concatenate(away), np.concatenate(groups)), n)
+        return cls(sum(means), math.hypot(*(_error(side, None) for side in away)), n)
+
+
+def _error(influence: Array, groups: Index | None) -> float:
+    """Of a sum of influences (n,) that is 0, from what its independent groups differ; nan for a single one."""
+    if groups is not None:
+        influence = np.bincount(np.unique(groups, return_inverse=True)[1], weights=influence)
+    n = influence.size
+    return math.sqrt(n / (n - 1) * float(influence @ influence)) if n > 1 else math.nan
+
+
+def prompt_groups(data: Preferences) -> tuple[Index, Index] | None:
+    """Numbers of the prompts of chosen (C,) and rejected (R,); None where no two judgements share one, or all do."""
+    numbers: dict[tuple[int, ...], int] = {}
+    one, other = (
+        np.array([numbers.setdefault(e.prompt, len(numbers)) for e in side], dtype=np.int64)
+        for side in (data.chosen, data.rejected)
+    )
+    judgements = one.size if data.paired else one.size + other.size
+    return None if len(numbers) in (1, judgements) else (one, other)
 
 
 @dataclass(frozen=True)
@@ -143,14 +173,14 @@ class Tracer:
             _logs(self.model, self.forward, side, self.batch) - before
             for side, before in zip((held.chosen, held.rejected, self.own), self.reference, strict=True)
         )
+        groups = prompt_groups(held)
         if held.paired:
-            margins = chosen - rejected
-            margin, accuracy = Mean.of(margins), Mean.of(0.5 * (1.0 + np.sign(margins)))
+            margins, pairs = chosen - rejected, groups and groups[0]
+            margin, accuracy = Mean.of(margins, pairs), Mean.of(0.5 * (1.0 + np.sign(margins)), pairs)
         else:
-            one, other = Mean.of(chosen), Mean.of(rejected)
-            error = math.hypot(one.stderr, other.stderr)
-            margin, accuracy = Mean(one.value - other.value, error, min(one.n, other.n)), None
-        return Moved(step, Mean.of(chosen), Mean.of(rejected), Mean.of(off), margin, accuracy, self._kl(step))
+            margin, accuracy = Mean.sum(chosen, -rejected, groups), None
+        sides = (Mean.of(side, groups and groups[k]) for k, side in enumerate((chosen, rejected)))
+        return Moved(step, *sides, Mean.of(off), margin, accuracy, self._kl(step))
 
     def _kl(self, step: int) -> Mean:
         """KL(π‖π_ref) of the first tokens of answers, from answers that the policy writes now."""
