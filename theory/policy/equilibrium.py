@@ -2,6 +2,7 @@
 
   theory.policy.newton     Newton on the response map where a KL term binds: a few products with P
   growing support        the game on a few alternatives, to which those the best response misses are added
+  theory.policy.support  dense lotteries: the support by regret matching and elimination, then one linear system
   theory.policy.interior_point  the central path, one dense factorisation per step: dense equilibria and all the rest
   theory.policy.lottery  a linear program, where the path to a degenerate lottery stops early
 
@@ -26,6 +27,7 @@ from theory.policy.interior_point import PathPoint, central_path
 from theory.policy.kl_ball import KLBall, tilt
 from theory.policy.lottery import vertex_lotteries
 from theory.policy.newton import fixed_point
+from theory.policy.support import dense_lottery
 from theory.validate import Array
 
 Indices = NDArray[np.intp]
@@ -43,6 +45,11 @@ SMALL = 32
 #: From this weight of the penalty, beside payoffs of order one, the response to a policy is a contraction by 1e-4 and
 #: few steps leave nothing; the gap is then weight·KL(π‖response), which the difference of its two sides has lost.
 HEAVY, HEAVY_STEPS = 1e4, 6
+#: From this size on, the lottery of a dense game is found on its support.
+LARGE = 128
+#: A gap that only a lottery solved on its support reaches, its zeros exact.
+EXACT = 1e-15
+DENSE = "support by regret matching and elimination"
 #: A support beyond this share of the alternatives is dense: the whole game is then cheaper.
 SPARSE_SHARE = 0.25
 
@@ -122,6 +129,9 @@ def _attempts(game: Game, target: float) -> Iterator[tuple[Array, str]]:
         sparse = _sparse_lottery(game, target)
         if sparse is not None:
             yield sparse, "growing support"
+        dense = _dense_lottery(game)
+        if dense is not None:
+            yield dense, DENSE
         yield _central(game, target), "interior point"
         yield from ((policy, "linear program") for policy in vertex_lotteries(game.P))
         return
@@ -133,6 +143,14 @@ def _attempts(game: Game, target: float) -> Iterator[tuple[Array, str]]:
     if game.ball.tau == 0.0:
         yield np.exp(game.ball.log_reference), "the reference"
         return
+    if game.weight == 0.0 and game.P.shape[0] >= LARGE:
+        # Where this fails, the lottery, if it is the only one and in the ball, costs less than Newton's method.
+        accelerated = fixed_point(game.P, game.ball, target, flow=False)
+        if accelerated is not None:
+            yield game.inside(accelerated), "Newton on the response map"
+        dense = _dense_lottery(game)
+        if dense is not None:
+            yield dense, DENSE
     newton = _newton(game, target)
     if newton is not None:
         yield newton, "Newton on the response map"
@@ -161,6 +179,18 @@ def _distance(p: Array, q: Array) -> float:
 def _newton(game: Game, target: float, start: Array | None = None, slope: float | None = None) -> Array | None:
     policy = fixed_point(game.P, game.ball, target, weight=game.weight, start=start, slope=slope)
     return None if policy is None else game.inside(policy)
+
+
+def _dense_lottery(game: Game) -> Array | None:
+    """The only equilibrium of the free game, on a large support; None where it is not, or leads out of the ball."""
+    if game.P.shape[0] < LARGE:
+        return None
+
+    def central(P: Array) -> Array:
+        return _central(Game(P, KLBall(np.zeros(P.shape[0]))), EXACT)
+
+    policy = dense_lottery(game.P, central, lambda average: game.ball.distance(average) <= game.ball.tau)
+    return policy if policy is not None and game.ball.distance(policy) <= game.ball.tau else None
 
 
 def _sparse_lottery(game: Game, target: float) -> Array | None:

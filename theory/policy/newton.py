@@ -60,6 +60,7 @@ def fixed_point(
     weight: float = 0.0,
     start: Array | None = None,
     slope: float | None = None,
+    flow: bool = True,
 ) -> Array | None:
     """A policy (A,) whose best response gains about `target` or less; None where Newton does not get there.
 
@@ -68,17 +69,18 @@ def fixed_point(
     weight     > 0 of the KL penalty
     start      policy (A,) to start from, the reference by default
     slope      first guess of κ on the ball
+    flow       False: Anderson acceleration alone
     """
     problem = _Problem(win_rates, ball, weight)
     # What overflows is not finite, its gap not below any other, and the step is taken back.
     with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
         try:
-            return _follow(problem, np.exp(ball.log_reference) if start is None else start, slope, target)
+            return _follow(problem, np.exp(ball.log_reference) if start is None else start, slope, target, flow)
         except np.linalg.LinAlgError:
             return None
 
 
-def _follow(problem: _Problem, start: Array, slope: float | None, target: float) -> Array | None:
+def _follow(problem: _Problem, start: Array, slope: float | None, target: float, flow: bool) -> Array | None:
     v = problem.payoffs(start)
     if problem.weight > 0:
         slope = 1.0 / problem.weight
@@ -91,6 +93,8 @@ def _follow(problem: _Problem, start: Array, slope: float | None, target: float)
     if current is None:
         return None
     current = _accelerate(problem, current, target)
+    if not flow:
+        return current.policy if current.gap <= target else None
     krylov = min(MAX_KRYLOV, int(KRYLOV_SHARE * start.size))
     # Near the solution Newton's method at once, far from it a step of the size of the flow's own time scale.
     time_step = 1.0 / min(1.0, max(current.size, 1e-6)) ** 2

@@ -21,7 +21,8 @@ from tests.oracles.games import (
     exploitability,
     random_game,
 )
-from theory.policy.kl_ball import kl, kl_from_log
+from theory.policy.equilibrium import Game, _central
+from theory.policy.kl_ball import KLBall, kl, kl_from_log
 from theory.policy.nash import maximal_lottery, nlhf, nlhf_cvxpy, nlhf_regularized
 from theory.solution import CertificateError
 
@@ -103,12 +104,37 @@ def test_sparse_lottery_in_a_large_game() -> None:
     assert "growing support" in solution.status
 
 
-def test_dense_lottery_uses_the_interior_point() -> None:
-    P = random_game(301, 4)
+def test_small_dense_lottery_uses_the_interior_point() -> None:
+    P = random_game(101, 4)
     solution = maximal_lottery(P)
     assert exploitability(P, solution.policy) <= 1e-15  # the support is solved exactly, not to the path's 1e-12
     assert "interior point" in solution.status
     assert np.count_nonzero(solution.policy) % 2 == 1  # a nondegenerate antisymmetric game has odd support
+
+
+@pytest.mark.parametrize("tau", [math.inf, 2.0])
+@pytest.mark.parametrize(("size", "seed"), [(128, 0), (201, 1), (301, 4), (500, 2)])
+def test_dense_lottery_is_found_on_its_support(size: int, seed: int, tau: float) -> None:
+    """The same lottery as the central path's, whichever way, free or in a ball that holds it."""
+    P = random_game(size, seed)
+    solution = nlhf(P, log_reference=np.full(size, -math.log(size)), tau=tau)
+    assert "regret matching" in solution.status
+    assert exploitability(P, solution.policy) <= 1e-14
+    path = _central(Game(P, KLBall(np.zeros(size))), 1e-14)
+    np.testing.assert_allclose(solution.policy, path, atol=1e-11)
+
+
+def test_dense_lottery_with_ties_is_left_to_the_central_path() -> None:
+    """Of a game with many lotteries the one of the central path is returned, as of any smaller one: clones alike."""
+    P = np.kron(np.ones((2, 2)), random_game(101, 4))
+    solution = maximal_lottery(P)
+    assert "interior point" in solution.status
+    np.testing.assert_allclose(solution.policy[:101], solution.policy[101:], atol=1e-12)
+    tied = random_game(201, 1)
+    tied[-1], tied[:, -1] = tied[0], tied[:, 0]
+    tied[[0, -1, 0, -1], [-1, 0, 0, -1]] = 0.5  # two clones that are both played
+    assert maximal_lottery(tied[:-1, :-1]).policy[0] > 1e-4
+    assert "interior point" in maximal_lottery(tied).status
 
 
 # --- NLHF in the ball
@@ -212,7 +238,7 @@ def test_methods_by_regime() -> None:
     for P, tau, method in [
         (mixture, 0.5, "Newton on the response map; KL constraint active"),
         (dense, 0.5, "Newton on the response map; KL constraint active"),
-        (dense, 2.0, "interior point; KL constraint inactive"),
+        (dense, 2.0, "support by regret matching and elimination; KL constraint inactive"),
         (sparse, 0.9995 * edge, "growing support; KL constraint active"),
         (sparse, 1.1 * edge, "growing support; KL constraint inactive"),
     ]:
