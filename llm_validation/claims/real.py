@@ -7,11 +7,14 @@ from __future__ import annotations
 
 from llm_validation.claims.real_settings import DIFFERENCE, DISPLACED, PEOPLE_NAME, RATIO_CLAIM, REWARDS, SELECTED
 from llm_validation.claims.settings import PEOPLE_BETAS
-from llm_validation.claims.targets import GAP, PAIRED, TARGET
-from theory.claim import Check, Setting, at_least, at_most, equal, greater, grid
+from llm_validation.claims.targets import GAP, TARGET
+from theory.claim import Check, Setting, at_least, at_most, equal, grid
 
 _SLOPE = "slope of measured on predicted log π/π_ref over all prompts and responses"
 _SELECTION = grid(utility=REWARDS, reward=("truth", "proxy"), n=SELECTED)
+#: Each half of the rows against what the other half predicts.
+_APART = "measured less predicted from other rows, standard deviations of the reward"
+_ROWS = "2048 rows: Best-of-N gains .4 from N = 64 to 256"
 _GAP = at_most("real_gap", "error of r(y) − r(H), worst response of all prompts", GAP, because=TARGET)
 
 
@@ -35,16 +38,16 @@ def _choice(*methods: str) -> tuple[Check, ...]:
 #: claim id → its checks on such a model.
 REAL: dict[str, tuple[Check, ...]] = {
     "B3": (
-        at_most("real_best", "mean best reward, measured from predicted, in standard errors of both", 2.0,
-                at=_SELECTION, because=TARGET),
+        equal("real_best", f"mean best reward, {_APART}", 0.0, within=0.1, at=_SELECTION,
+              because="one draw less at N = 4 loses .18"),
     ),
     "B4": (
-        at_most("real_rejected", "mean reward of Speculative Rejection, measured from predicted, in standard errors "
-                "of both", 2.0, at=_SELECTION, because=TARGET),
+        equal("real_rejected", f"mean reward of Speculative Rejection, {_APART}", 0.0, within=0.25, at=_SELECTION,
+              because=_ROWS),
     ),
     "B6": (
-        equal("real_speedup", "speed-up at equal reward, measured over predicted", 1.0, within=0.2, because=TARGET,
-              at=grid(utility=REWARDS, reward=("truth", "proxy"), n=SELECTED[1:])),
+        equal("real_speedup", "speed-up at equal reward, measured over predicted, mean over utilities", 1.0,
+              within=0.2, because=TARGET, at=grid(reward=("truth", "proxy"), n=SELECTED[1:])),
         equal("real_tokens", "tokens of Best-of-N over tokens of Speculative Rejection, over the predicted ratio", 1.0,
               at=grid(n=64), within=1e-9, because="a count"),
     ),
@@ -53,8 +56,8 @@ REAL: dict[str, tuple[Check, ...]] = {
                  at=grid(n=64), because="a ratio of seconds on one engine"),
     ),
     "B12": (
-        at_most("real_truth", "mean truth of the best by proxy, measured from predicted, in standard errors of both",
-                2.0, at=grid(utility=REWARDS, reward="proxy", n=SELECTED), because=TARGET),
+        equal("real_truth", f"mean truth of the best by proxy, {_APART}", 0.0, within=0.25,
+              at=grid(utility=REWARDS, reward="proxy", n=SELECTED), because=_ROWS),
     ),
     "D9": _choice("nlhf"),
     "D12": _choice("rlhf", "dpo"),
@@ -64,8 +67,8 @@ REAL: dict[str, tuple[Check, ...]] = {
               measured=("data", "items", "missing", "scale"), because=TARGET),
     ),
     "P5": (
-        greater("real_unlabelled", "mean |log π/π_ref| under DPO of responses in no pair, nats", 0.0,
-                at=grid(pairs=DISPLACED), because=PAIRED),
+        at_least("real_unlabelled", "log of the mean |log π/π_ref| in nats under DPO of responses in no pair", 0.0,
+                 at=grid(pairs=DISPLACED), because="a nat: what no pair is about becomes e times as likely, or less"),
     ),
     "P10": (_GAP,),
     "P11": (_GAP,),

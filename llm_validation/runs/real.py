@@ -10,6 +10,7 @@ Shapes: P prompts, A responses.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
@@ -77,7 +78,7 @@ def pro(reference: Reference) -> list[Measurement]:
             policy_hyper=m[:, 2], reference_hyper=ref[:, 2],
         )  # fmt: skip
 
-    trained = reference.train(objective, "pro", schedule=reference.schedule.slower(2.0 / 3.0))
+    trained = reference.train(objective, "pro", schedule=reference.schedule.slower(2.0 / 3.0).longer(2))
     table = Table((0, 1), np.array([0.125, -0.125, 0.0]), np.full(3, 1 / 3))
     optima = [table.optimum(law, alpha, kl_beta) for law in reference.log_law]
     predicted = np.stack([optimum.log_ratio for optimum in optima])
@@ -216,8 +217,16 @@ def displacement(reference: Reference, kind: str) -> list[Measurement]:
             for p, value in enumerate(moved[:, y])
         ),
         measurement("P5", "real_loss", at, float(trained.loss[-1])),
-        measurement("P5", "real_unlabelled", at, float(np.abs(moved[:, rest]).mean()), n=moved[:, rest].size),
+        _far_from(moved[:, rest], at),
     ]
+
+
+def _far_from(moved: Array, at: dict[str, str]) -> Measurement:
+    """Log of the mean |log π/π_ref| of responses (P, A); its standard error is over prompts."""
+    each = np.abs(moved).mean(axis=1)
+    error = each.std(ddof=1) / math.sqrt(each.size) / each.mean() if each.size > 1 else 0.0
+    return measurement("P5", "real_unlabelled", at, float(np.log(each.mean())), float(error), each.size,
+                       note=f"mean {each.mean():.2f} nats, least prompt {each.min():.2f}")  # fmt: skip
 
 
 def natural(reference: Reference, payoff: Callable[[Tensor], Tensor]) -> Callable[[int, Tensor], Tensor]:

@@ -4,7 +4,9 @@ The model's own responses to a few prompts are written once (`rewards.pool`), an
 a known utility of the text; the proxy is a linear head on the model's last states, fitted to Bradley–Terry comparisons
 by that utility, each half of the rows being scored by the head that the other half was fitted to. Rewards are in
 standard deviations of a prompt's own responses, so that rows of all prompts are draws of one law. Of each half's rows
-every second one makes the predictions, and the others are measured.
+every second one makes the predictions, and the others are measured; then the other way round. The best of n has a
+heavy tail, and one way round is mostly the chance of which rows are where: in the mean of both that cancels, and what
+is left is whether the laws' predictions are what the algorithms do. One way round is in the notes and `within_two`.
 
 Shapes: P prompts, n rows each, K marks, M rows, J decisions, H width.
 """
@@ -46,8 +48,12 @@ MARKS = (4, 8, 16, 24, 32, 48, 64)
 TIMES, KEEP = (16, 32, 48), 0.5
 #: Comparisons that a head is fitted to, temperature of the users per standard deviation, and ridge.
 COMPARISONS, BT_BETA, RIDGE = 4000, 3.0, 30.0
-#: Partitions into groups that a measured mean averages, and resamples behind standard errors.
-ROUNDS, RESAMPLES = 20, 20
+#: Partitions into groups that a measured mean averages, and in how many parts they are drawn; halvings of a law.
+ROUNDS, PARTS, HALVINGS = 800, 4, 4
+#: A law speaks of the best of n where it has this many rows for each of them.
+REACH = 4
+#: Equal scores are set apart by so much, at random.
+TIES = 1e-9
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,134 +118,202 @@ def scored_by_head(pools: Sequence[Pool], utility: Array, rng: np.random.Generat
     return found
 
 
-def replay(rows: Scored, n: int, counts: Sequence[int], rng: np.random.Generator) -> tuple[float, float]:
-    """Mean reward and truth of what is returned when groups of n rows are cut to counts[1:] at the decisions."""
-    found, groups = [], len(rows.truth) // n
-    for _ in range(ROUNDS):
-        alive = rng.permutation(len(rows.truth))[: groups * n].reshape(groups, n)
+def replay(rows: Scored, n: int, counts: Sequence[int], rng: np.random.Generator) -> Array:
+    """Means of the best of n rows, of its truth, and of what is left when groups of n are cut to counts[1:]."""
+    M = len(rows.truth)
+    found, each = [], ROUNDS // PARTS
+    for _ in range(PARTS):
+        order = rng.permuted(np.broadcast_to(np.arange(M), (each, M)), axis=1)
+        alive = order[:, : M // n * n].reshape(-1, n)
+        best = _highest(rows, alive)
         for time_, count in zip(TIMES, counts[1:], strict=False):
-            order = np.argsort(-rows.scores[alive, MARKS.index(time_)], axis=1, kind="stable")
-            alive = np.take_along_axis(alive, order[:, :count], axis=1)
-        best = alive[np.arange(groups), rows.rewards[alive].argmax(axis=1)]
-        found.append((rows.rewards[best].mean(), rows.truth[best].mean()))
-    reward, truth = np.mean(found, axis=0)
-    return float(reward), float(truth)
+            scores = rows.scores[alive, MARKS.index(time_)]
+            kept = np.argpartition(-scores, count - 1, axis=1)[:, :count]
+            alive = np.take_along_axis(alive, kept, axis=1)
+        found.append([rows.rewards[best].mean(), rows.truth[best].mean(), rows.rewards[_highest(rows, alive)].mean()])
+    return np.mean(found, axis=0)
 
 
-def predicted(law: Scored, n: int, counts: Sequence[int]) -> tuple[float, float, float]:
-    """Of a law's rows: mean best reward of Best-of-n, its mean truth, mean reward of Speculative Rejection."""
+def _highest(rows: Scored, alive: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Of each group (G, n) of rows the one of highest reward (G,)."""
+    return alive[np.arange(len(alive)), rows.rewards[alive].argmax(axis=1)]
+
+
+def of_all_texts(law: Scored, of: Callable[[Scored], Array]) -> Array:
+    """What a law of M rows says of the best of n, for the law of all texts.
+
+    Its largest reward is one of the M, so that what it says is too low in proportion to n/M. That is taken off: twice
+    what all rows say, less the mean of what halves of them say.
+    """
+    M, rng, halves = len(law.truth), generator(0, "halves"), []
+    for _ in range(HALVINGS):
+        order = rng.permutation(M)
+        halves += [of(law.take(order[: M // 2])), of(law.take(order[M // 2 :]))]
+    return 2.0 * of(law) - np.mean(halves, axis=0)
+
+
+def predicted(law: Scored, n: int, counts: Sequence[int]) -> Array:
+    """Mean best reward of Best-of-n, its mean truth, mean reward of Speculative Rejection, all rows the same weight."""
     order = np.argsort(law.rewards, kind="stable")
     at_best = np.diff((np.arange(order.size + 1) / order.size) ** n)
-    even = np.full(order.size, 1.0 / order.size)
-    return (best_of_n_reward(even, law.rewards, n), float(at_best @ law.truth[order]),
-            measured_reward(law.law(), counts))  # fmt: skip
+    return np.array([_best(law, n), at_best @ law.truth[order], measured_reward(law.law(), counts)])
 
 
-@dataclass(frozen=True)
-class Compared:
-    """Measured and predicted with standard errors, by resampling of either's rows."""
+def _best(law: Scored, n: int) -> float:
+    return best_of_n_reward(np.full(len(law.rewards), 1.0 / len(law.rewards)), law.rewards, n)
 
-    measured: float
-    predicted: float
-    errors: tuple[float, float]
+
+@dataclass(frozen=True, eq=False)
+class Sides:
+    """What a half of the rows measures and what the other half predicts, for both ways round.
+
+    measured, predicted (2, N, 3): way, number of responses, and Best-of-N's reward, its truth, and the reward of
+    Speculative Rejection; speed (2, N, 2) the speed-up at equal reward, measured and predicted
+    """
+
+    measured: Array
+    predicted: Array
+    speed: Array
 
     @property
-    def apart(self) -> float:
-        """|measured − predicted| in standard errors of both."""
-        error = math.hypot(*self.errors)
-        return abs(self.measured - self.predicted) / error if error > 0 else 0.0
-
-    def row(self, claim: str, check: str, at: dict[str, str | int], n: int) -> Measurement:
-        note = f"measured {self.measured:.3f} ± {self.errors[0]:.3f}, predicted {self.predicted:.3f} ± "
-        return measurement(claim, check, at, self.apart, n=n, note=f"{note}{self.errors[1]:.3f}")
+    def apart(self) -> Array:
+        """(2, N, 4): measured less predicted, and of the logarithms of speed-ups."""
+        speed = np.log(self.speed)
+        return np.concatenate([self.measured - self.predicted, speed[..., :1] - speed[..., 1:]], axis=2)
 
 
-def compare(law: Scored, measured: Scored, n: int, seed: int) -> list[Compared]:
-    """Best-of-n's reward, its truth, and Speculative Rejection's reward."""
-    counts, rng = survivor_counts(n, KEEP, len(TIMES)), generator(seed, "replay", n)
+def both_ways(scores: Array, truth: Array, sizes: Sequence[int], seed: int) -> Sides:
+    """Every second row of the prompts' (P, n, K) predicts what the others measure, and the other way round."""
+    scores = scores + TIES * generator(seed, "ties").random(scores.shape)
+    parts = [Scored(scores[:, half::2].reshape(-1, len(MARKS)), truth[:, half::2].ravel()) for half in (0, 1)]
+    own, law, speeds = [], [], []
+    for rows in parts:
+        for n in sizes:
+            counts = survivor_counts(n, KEEP, len(TIMES))
+            own.append(replay(rows, n, counts, generator(seed, "replay", n)))
+            law.append(of_all_texts(rows, lambda some, n=n, counts=counts: predicted(some, n, counts)))
+            speeds.append([_speed(rows, n, float(reward[2])) for reward in (own[-1], law[-1])])
+    shape = (2, len(sizes), -1)
+    measured, expected, speed = (np.reshape(values, shape) for values in (own, law, speeds))
+    # what the other half measures stands beside what a half predicts
+    return Sides(measured[::-1], expected, np.stack([speed[::-1, :, 0], speed[:, :, 1]], axis=-1))
 
-    def both(of_law: Scored, of_rows: Scored) -> tuple[Array, Array]:
-        best = replay(of_rows, n, (n,), rng)
-        return np.array(predicted(of_law, n, counts)), np.array([*best, replay(of_rows, n, counts, rng)[0]])
 
-    resampled = [
-        both(*(part.take(rng.integers(len(part.truth), size=len(part.truth))) for part in (law, measured)))
-        for _ in range(RESAMPLES)
-    ]
-    errors = np.std(resampled, axis=0, ddof=1)  # (2, 3)
-    expected, found = both(law, measured)
-    return [Compared(float(found[i]), float(expected[i]), (float(errors[1, i]), float(errors[0, i]))) for i in range(3)]
+def _speed(rows: Scored, n: int, reward: float) -> float:
+    """Tokens of Best-of-N at a mean reward, over those of Speculative Rejection from n rows."""
+    sizes = [2**k for k in range(round(math.log2(n)) + 1)]
+    curve = of_all_texts(rows, lambda some: np.array([_best(some, m) for m in sizes]))
+    rising = np.maximum.accumulate(curve) + 1e-9 * np.arange(len(sizes))
+    cost = np.array(sizes, dtype=float) * MARKS[-1]
+    return measured_speedup(reward, speculative_tokens(n, TIMES, KEEP, MARKS[-1]), sizes, rising, cost).value
+
+
+@dataclass(frozen=True, eq=False)
+class Compared:
+    """Both ways round on all prompts, and differences without one of them: (P, 2, N, 4) as `Sides.apart`.
+
+    A mean of the best of n rows is a symmetric function of independent rows, so that the variance which leaving out a
+    block of them shows is on average too large, never too small (Efron and Stein, 1981), for n near their number too.
+    """
+
+    sizes: tuple[int, ...]
+    sides: Sides
+    without: Array
+
+    @classmethod
+    def of(cls, scores: Array, truth: Array, seed: int) -> Compared:
+        sizes = tuple(n for n in SELECTED if REACH * n <= truth.size // 2)
+        left = [both_ways(np.delete(scores, p, 0), np.delete(truth, p, 0), sizes, seed) for p in range(len(truth))]
+        return cls(sizes, both_ways(scores, truth, sizes, seed), np.stack([sides.apart for sides in left]))
+
+    def row(self, claim: str, check: str, at: dict[str, str], i: int, what: int) -> Measurement:
+        """Of the i-th number of responses and one of three means: mean difference over both ways round."""
+        value, error = self.sides.apart.mean(axis=0)[i, what], left_out(self.without.mean(axis=1))[i, what]
+        measured, expected = self.sides.measured[0, i, what], self.sides.predicted[0, i, what]
+        note = f"one way round: measured {measured:.3f}, predicted {expected:.3f}, {self.errors[i, what]:+.2f} errors"
+        return measurement(claim, check, {**at, "n": self.sizes[i]}, value, error, len(self.without), note)
+
+    @property
+    def errors(self) -> Array:
+        """(N, 4): measured less predicted one way round, in standard errors of the difference."""
+        return self.sides.apart[0] / np.maximum(left_out(self.without[:, 0]), np.finfo(float).tiny)
+
+
+def left_out(values: Array) -> Array:
+    """Standard error (…) from values without one of P blocks each (P, …): the jackknife's."""
+    return np.asarray(np.sqrt((len(values) - 1.0) * values.var(axis=0)))
 
 
 def selection(pools: Sequence[Pool], tokenizer: Any, seed: int) -> list[Measurement]:
     """All rewards: utilities themselves and heads fitted to them."""
     rows: list[Measurement] = []
+    compared: dict[str, list[Compared]] = {"truth": [], "proxy": []}
     for name in REWARDS:
         values = standardised(utilities(pools, tokenizer, UTILITIES[name]))
         proxies = standardised(scored_by_head(pools, values, generator(seed, "comparisons", name)))
         truth = values[:, :, -1]
         for kind, scores in (("truth", values), ("proxy", proxies)):
-            # every second row predicts, the others are measured: both have rows of both heads
-            law, measured = (
-                Scored(scores[:, first::2].reshape(-1, len(MARKS)), truth[:, first::2].ravel()) for first in (0, 1)
-            )
-            rows += rewarded(law, measured, {"utility": name, "reward": kind}, seed)
+            at = {"utility": name, "reward": kind}
+            # every second row: those have rows of both heads
+            rows += rewarded(Scored(scores[:, ::2].reshape(-1, len(MARKS)), truth[:, ::2].ravel()), at, seed)
+            compared[kind].append(Compared.of(scores, truth, seed))
+            rows += best_rewards(compared[kind][-1], at)
+    for kind, found in compared.items():
+        rows += speedups(found, kind)
+    rows += [within_two("B3", 0, compared), within_two("B4", 2, compared)]
     seconds = sum(pool.seconds for pool in pools)
     written = sum(pool.tokens.shape[0] * (pool.tokens.shape[1] + 1) for pool in pools)
     return [*rows, measurement("B10", "real_tokens_per_second", {}, written / seconds, n=written)]
 
 
-def rewarded(law: Scored, measured: Scored, at: dict[str, str], seed: int) -> list[Measurement]:
-    """v(t), rewards, truth and speed-up of one reward."""
+def rewarded(law: Scored, at: dict[str, str], seed: int) -> list[Measurement]:
+    """v(t) of one reward, the largest speed-up it allows, and a proxy's correlation with the truth."""
     explained = explained_variance(law.scores[:, :-1], law.rewards, generator(seed, "v"))
     rows = [
         measurement("B6", "real_explained", {**at, "tokens": mark}, float(v), float(error), len(law.truth))
         for mark, v, error in zip(MARKS, explained.value, explained.replicates.std(axis=0, ddof=1), strict=False)
     ]
-    compared = {n: compare(law, measured, n, seed) for n in SELECTED if 2 * n <= len(measured.truth)}
-    for n, (best, truth, cut) in compared.items():
-        size = len(measured.truth)
-        rows += [
-            best.row("B3", "real_best", {**at, "n": n}, size),
-            cut.row("B4", "real_rejected", {**at, "n": n}, size),
-        ]
-        if at["reward"] == "proxy":
-            rows.append(truth.row("B12", "real_truth", {**at, "n": n}, size))
     if at["reward"] == "proxy":
         spread = float(law.rewards.std() * law.truth.std())
         correlation = float(np.corrcoef(law.rewards, law.truth)[0, 1]) if spread > 0 else 0.0
         note = f"gains {proxy_best_of_n(64, correlation):.3f} at N = 64 if both were normal"
         rows.append(measurement("B12", "real_correlation", at, correlation, n=len(law.truth), note=note))
-    return [*rows, *speedups(compared, at), *largest(explained.value, at)]
+    return [*rows, *largest(explained.value, at)]
 
 
-def speedups(compared: dict[int, list[Compared]], at: dict[str, str]) -> list[Measurement]:
-    """Tokens of Best-of-N at equal mean reward over those of Speculative Rejection: measured over predicted.
-
-    A reward outside those of the measured N has a bound of the speed-up and no value: no row.
-    """
-    sizes, rows = list(compared), []
-    cost = np.array(sizes, dtype=float) * MARKS[-1]
-    for n in sizes[1:]:
-        tokens, found = speculative_tokens(n, TIMES, KEEP, MARKS[-1]), []
-        for side in ("measured", "predicted"):
-            curve = np.maximum.accumulate([getattr(compared[m][0], side) for m in sizes]) + 1e-9 * np.arange(len(sizes))
-            cut = compared[n][2]
-            error = cut.errors[side == "predicted"]
-            reached = [
-                measured_speedup(getattr(cut, side) + shift * error, tokens, sizes, curve, cost)
-                for shift in (0.0, -1.0, 1.0)
-            ]
-            if reached[0].status == "measured":
-                found.append((reached[0].value, (reached[2].value - reached[1].value) / 2.0))
-        if len(found) < 2:
-            continue
-        (measured, one), (expected, other) = found
-        ratio = measured / expected
-        error = ratio * math.hypot(one / measured, other / expected)
-        note = f"measured {measured:.3f} ± {one:.3f}, predicted {expected:.3f} ± {other:.3f}"
-        rows.append(measurement("B6", "real_speedup", {**at, "n": n}, ratio, error, note=note))
+def best_rewards(compared: Compared, at: dict[str, str]) -> list[Measurement]:
+    """Rewards and truth of what both algorithms return, and the speed-up of one utility."""
+    rows = []
+    for i, n in enumerate(compared.sizes):
+        rows += [compared.row("B3", "real_best", at, i, 0), compared.row("B4", "real_rejected", at, i, 2)]
+        if at["reward"] == "proxy":
+            rows.append(compared.row("B12", "real_truth", at, i, 1))
+        measured, expected = compared.sides.speed[:, i].mean(axis=0)
+        note = f"predicted {expected:.3f}; means of both ways round"
+        rows.append(measurement("B6", "real_measured_speedup", {**at, "n": n}, measured, note=note))
     return rows
+
+
+def speedups(found: Sequence[Compared], kind: str) -> list[Measurement]:
+    """Tokens of Best-of-N at equal mean reward over those of Speculative Rejection: measured over predicted, the
+    geometric mean over utilities and both ways round."""
+    value = np.exp(np.mean([compared.sides.apart[..., 3] for compared in found], axis=(0, 1)))
+    error = left_out(np.mean([compared.without[..., 3] for compared in found], axis=(0, 2)))
+    return [
+        measurement(
+            "B6", "real_speedup", {"reward": kind, "n": n}, value[i], value[i] * error[i], len(found[0].without)
+        )
+        for i, n in enumerate(found[0].sizes)
+        if n > SELECTED[0]
+    ]
+
+
+def within_two(claim: str, what: int, compared: dict[str, list[Compared]]) -> Measurement:
+    """Share of all utilities, rewards and N whose mean is within two standard errors of its prediction, one way."""
+    errors = np.array([each.errors[:, what] for found in compared.values() for each in found])
+    inside = np.abs(errors) <= 2.0
+    note = f"{inside.sum()} of {inside.size}, the farthest at {np.abs(errors).max():.2f} standard errors"
+    return measurement(claim, "real_within_two", {}, float(inside.mean()), n=inside.size, note=note)
 
 
 def largest(v: Array, at: dict[str, str]) -> list[Measurement]:

@@ -9,6 +9,7 @@ from llm_validation.claims.real import REAL
 from llm_validation.claims.table import llm_checks
 from llm_validation.model import fetch
 from llm_validation.recorded import recorded_rows
+from llm_validation.runs import real_selection
 from simulate.rows.store import read_rows
 from tests.oracles.gguf_file import write_gguf
 
@@ -18,6 +19,8 @@ TINY = ("--train", "top:1", "--steps", "4", "--rate", "3e-3", "--tokens", "24", 
 @pytest.fixture
 def tiny(tmp_path, monkeypatch):
     monkeypatch.setenv("ALIGNMENT_THEORY_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(real_selection, "REWARDS", ("plain",))
+    monkeypatch.setattr(real_selection, "HALVINGS", 1)
     write_gguf(tmp_path / "tiny.gguf")
     return ["--model", str(tmp_path / "tiny.gguf"), "--results", str(tmp_path / "rows"), *TINY]
 
@@ -32,7 +35,7 @@ def test_runs_leave_rows_and_are_not_run_again(tiny, tmp_path, capsys):
         ("P12", "real_levels"), ("V1", "real_error"), ("P5", "real_moved"), ("D17", "real"), ("D17", "real_tabular"),
         ("P10", "real_gap"), ("P11", "real_gap"), ("V2", "real_held_out"), ("B3", "real_best"),
         ("B6", "real_explained"), ("B6", "real_largest_speedup"), ("B12", "real_truth"), ("B6", "real_tokens"),
-        ("B10", "real_seconds"),
+        ("B10", "real_seconds"), ("B4", "real_within_two"),
     }  # fmt: skip
     assert {row.setting.split(";")[0] for row in rows if row.claim == "D17"} == {"population=votes.csv"}
     assert "P12.real_levels response=chosen" in capsys.readouterr().out

@@ -1,0 +1,55 @@
+"""Best-of-N on measured rows: the bias of a law of few rows, and both halves against each other."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.special import gammaln
+
+from llm_validation.runs import real_selection
+from llm_validation.runs.real_selection import MARKS, Compared, Scored, both_ways, left_out, of_all_texts
+from theory.best_of_n.law import best_of_n_reward
+from theory.best_of_n.order_statistics import expected_max
+
+
+def rows(shape):
+    """Scores that become the reward bit by bit, as those of texts do."""
+    steps = np.random.default_rng(5).standard_normal((*shape, len(MARKS)))
+    return np.cumsum(steps, axis=-1) / np.sqrt(len(MARKS))
+
+
+@pytest.mark.parametrize("n", [16, 128])
+def test_the_law_of_few_rows_is_taken_as_that_of_all(n):
+    rewards, M = np.random.default_rng(1).standard_normal(512), 512
+    law = Scored(np.repeat(rewards[:, None], len(MARKS), 1), rewards)
+    even = lambda some: np.array(best_of_n_reward(np.full(len(some.truth), 1 / len(some.truth)), some.rewards, n))
+    i = np.arange(n, M + 1)  # the mean over all choices of n of the M rows, which has no bias
+    weights = gammaln(i) - gammaln(i - n + 1) - gammaln(n) - gammaln(M + 1) + gammaln(n + 1) + gammaln(M - n + 1)
+    exact = np.exp(weights) @ np.sort(rewards)[n - 1 :]
+    assert abs(of_all_texts(law, even) - exact) < 0.3 * abs(even(law) - exact)
+
+
+def test_both_ways_round_agree_and_a_wrong_number_of_draws_shows():
+    scores = rows((6, 128))
+    sides = both_ways(scores, scores[..., -1], (4, 16), seed=0)
+    best, _, rejected, speed = np.moveaxis(sides.apart.mean(axis=0), 1, 0)
+    assert np.abs(best).max() < 0.03
+    assert np.abs(rejected).max() < 0.06
+    assert np.abs(speed).max() < 0.15
+    one_less = sides.measured[:, 0, 0].mean() - expected_max(3)
+    assert abs(sides.measured[:, 0, 0].mean() - expected_max(4)) < 0.1 < one_less
+
+
+def test_errors_are_the_jackknifes(monkeypatch):
+    values = np.random.default_rng(2).standard_normal(9)
+    without = np.array([np.delete(values, p).mean() for p in range(9)])
+    assert left_out(without) == pytest.approx(values.std(ddof=1) / 3.0)
+    monkeypatch.setattr(real_selection, "ROUNDS", 40)
+    scores = rows((3, 24))
+    compared = Compared.of(scores, scores[..., -1], seed=0)
+    assert compared.sizes == (4,)
+    assert compared.without.shape == (3, 2, 1, 4)
+    row = compared.row("B3", "real_best", {"utility": "plain"}, 0, 0)
+    assert row.setting["n"] == 4
+    assert row.estimate.n == 3
+    assert row.estimate.stderr > 0.0
