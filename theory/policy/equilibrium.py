@@ -87,7 +87,9 @@ class Game:
                 return self.weight * _distance(policy, self.response(values))
             peak = float(logsumexp(self.ball.log_reference + values / self.weight))
             return self.weight * (peak + self.ball.distance(policy)) - float(policy @ values)
-        return float(values.max()) if self.free else float(self.response(values) @ values)
+        peak = float(values.max())
+        # No policy gains more than the best alternative: certificate enough where that is rounding.
+        return peak if self.free or 0.0 <= peak <= EXACT else float(self.response(values) @ values)
 
     def inside(self, policy: Array) -> Array:
         """The policy mixed with the reference until KL ≤ tau: KL is convex and 0 at the reference."""
@@ -145,7 +147,7 @@ def _attempts(game: Game, target: float) -> Iterator[tuple[Array, str]]:
         return
     if game.weight == 0.0 and game.P.shape[0] >= LARGE:
         # Where this fails, the lottery, if it is the only one and in the ball, costs less than Newton's method.
-        accelerated = fixed_point(game.P, game.ball, target, flow=False)
+        accelerated = fixed_point(game.P, game.ball, target, hasty=True)
         if accelerated is not None:
             yield game.inside(accelerated), "Newton on the response map"
         dense = _dense_lottery(game)

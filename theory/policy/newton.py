@@ -38,7 +38,7 @@ from theory.validate import Array
 
 #: Anderson acceleration: iterates it remembers, and iterations in a row that may fail to halve the gap.
 ANDERSON_MEMORY = 51
-ANDERSON_PATIENCE = 8
+ANDERSON_PATIENCE, ANDERSON_HASTE = 8, 3
 MAX_STEPS = 60
 #: Steps that may be taken back. Solvable games needed at most 5 of them.
 MAX_REJECTED = 6
@@ -60,7 +60,7 @@ def fixed_point(
     weight: float = 0.0,
     start: Array | None = None,
     slope: float | None = None,
-    flow: bool = True,
+    hasty: bool = False,
 ) -> Array | None:
     """A policy (A,) whose best response gains about `target` or less; None where Newton does not get there.
 
@@ -69,18 +69,18 @@ def fixed_point(
     weight     > 0 of the KL penalty
     start      policy (A,) to start from, the reference by default
     slope      first guess of κ on the ball
-    flow       False: Anderson acceleration alone
+    hasty      Anderson acceleration alone, which gives up early
     """
     problem = _Problem(win_rates, ball, weight)
     # What overflows is not finite, its gap not below any other, and the step is taken back.
     with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
         try:
-            return _follow(problem, np.exp(ball.log_reference) if start is None else start, slope, target, flow)
+            return _follow(problem, np.exp(ball.log_reference) if start is None else start, slope, target, hasty)
         except np.linalg.LinAlgError:
             return None
 
 
-def _follow(problem: _Problem, start: Array, slope: float | None, target: float, flow: bool) -> Array | None:
+def _follow(problem: _Problem, start: Array, slope: float | None, target: float, hasty: bool) -> Array | None:
     v = problem.payoffs(start)
     if problem.weight > 0:
         slope = 1.0 / problem.weight
@@ -92,8 +92,8 @@ def _follow(problem: _Problem, start: Array, slope: float | None, target: float,
     current = problem.respond(v, slope)
     if current is None:
         return None
-    current = _accelerate(problem, current, target)
-    if not flow:
+    current = _accelerate(problem, current, target, ANDERSON_HASTE if hasty else ANDERSON_PATIENCE)
+    if hasty:
         return current.policy if current.gap <= target else None
     krylov = min(MAX_KRYLOV, int(KRYLOV_SHARE * start.size))
     # Near the solution Newton's method at once, far from it a step of the size of the flow's own time scale.
@@ -124,7 +124,7 @@ def _follow(problem: _Problem, start: Array, slope: float | None, target: float,
     return None
 
 
-def _accelerate(problem: _Problem, current: _Response, target: float) -> _Response:
+def _accelerate(problem: _Problem, current: _Response, target: float, patience: int) -> _Response:
     """The best response seen by Anderson acceleration of v ← Mρ(v), at one product with P per iteration.
 
     Each iterate is the combination of the last ones whose residual is least in the mean square under π.
@@ -132,7 +132,7 @@ def _accelerate(problem: _Problem, current: _Response, target: float) -> _Respon
     best, waited = current, 0
     scores: list[Array] = []
     residuals: list[Array] = []
-    while best.gap > target and waited < ANDERSON_PATIENCE:
+    while best.gap > target and waited < patience:
         scores.append(current.scores)
         residuals.append(current.residual)
         step = current.residual

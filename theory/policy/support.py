@@ -36,8 +36,8 @@ Indices = NDArray[np.intp]
 
 #: Steps of regret matching, and after how many each time it asks whether to go on.
 STEPS, LOOK = 100, 10
-#: The doubtful, as a share of the alternatives.
-DOUBTFUL = 0.2
+#: The doubtful, as a share of the alternatives; after a round with fewer mistakes than FEW, half of that.
+DOUBTFUL, FEW = 0.25, 0.01
 MAX_ROUNDS = 8
 #: A support below this share of the alternatives is cheaper to grow than to cut.
 DENSE = 0.25
@@ -58,8 +58,9 @@ def dense_lottery(P: Array, central: Callable[[Array], Array], promising: Callab
     score, mistaken = _score(*matched), np.zeros(A, dtype=bool)
     if np.count_nonzero(score > 0.0) < DENSE * A:
         return None
-    for _ in range(MAX_ROUNDS):
-        sure, doubtful = _divide(score, mistaken, int(DOUBTFUL * A))
+    for turn in range(MAX_ROUNDS):
+        share = DOUBTFUL if turn == 0 or mistaken.mean() > FEW else 0.5 * DOUBTFUL
+        sure, doubtful = _divide(score, mistaken, int(share * A))
         policy = _eliminate(M, sure, doubtful, central)
         if policy is None:
             return None
