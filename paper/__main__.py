@@ -2,7 +2,7 @@
 
 python -m paper                 from the rows of profile cpu
 python -m paper D4 d8 correction   print those claims (topics too), write nothing
-python -m paper page            write paper/tables/page/index.html, the page that shows all of it
+python -m paper page            write paper/tables/page/index.html, the page of all of it, and the lessons beside it
 python -m paper arxiv           after `make paper`: write build/arxiv, one flat folder of sources that compiles alone
 python -m paper lessons         the lessons, as notebooks or pages (--help says more)
 python -m paper power           print how many settings of every check would notice a prediction 1, 5, 30 % off
@@ -22,7 +22,9 @@ from paper import latex, markdown, power, tables
 from paper.arxiv import write_arxiv
 from paper.ledger import Entry, as_table, lines, load, with_rows
 from paper.lessons.command import main as lessons
-from paper.page.build import write_page
+from paper.lessons.notebooks import all_lessons
+from paper.lessons.rendered import render
+from paper.page.build import LESSONS, write_page
 from simulate.rows.reach import ROOT
 from simulate.rows.store import read_rows
 from theory.claims import find_claims
@@ -68,6 +70,8 @@ def answer(options: argparse.Namespace) -> None:
     if powers:
         print(power.report(ledger))
     elif page:
+        for message in render(options.out / "page" / LESSONS, all_lessons()):
+            print(f"paper: {message}", file=sys.stderr)
         print(f"The page: {write_page(ledger, profile, options.out / 'page')}")
     else:
         _write(ledger, options.profile, options.out, profile)

@@ -2,7 +2,7 @@
 
     NN_name.py    a lesson, as a percent script: prose, cells, exercises and the teacher's answers
     answers.py    how an answer is marked;  exercises.py  what each exercise asks for
-    notebooks.py  the teacher's and the student's version, executed and rendered;  command.py  the command line
+    notebooks.py  the teacher's and the student's version, executed;  rendered.py  the pages;  command.py  the command
 
 Examples
 --------

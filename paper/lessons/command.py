@@ -3,7 +3,7 @@
 python -m paper lessons                    what there is
 python -m paper lessons 6 --notebook       lesson 6 as .ipynb with the teacher's answers
 python -m paper lessons --student          every lesson as .ipynb, exercises unanswered
-python -m paper lessons --html             executed, as pages beside the page of claims
+python -m paper lessons --html             executed, as pages beside the page of claims, as `python -m paper page` does
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from paper.lessons.notebooks import Lesson, execute, find_lessons, html, notebook
+from paper.lessons.notebooks import find_lessons, write_notebook
+from paper.lessons.rendered import page_of, render
 from simulate.rows.reach import ROOT
 
 
@@ -28,11 +29,17 @@ def main(arguments: list[str]) -> int:
     options = parser.parse_args(arguments)
     try:
         lessons = find_lessons(options.numbers)
+        if options.notebook or options.student or options.html:
+            options.out.mkdir(parents=True, exist_ok=True)
+        if options.html and (said := render(options.out, lessons)):
+            raise ValueError("; ".join(said))
         for lesson in lessons:
-            if not (options.notebook or options.student or options.html):
-                print(f"{lesson.number:2d}  {lesson.title}  ({len(lesson.exercises)} exercises)")
+            if options.html:
+                print(page_of(lesson, options.out))
+            elif options.notebook or options.student:
+                print(write_notebook(lesson, options.out, student=options.student))
             else:
-                print(write(lesson, options.out, student=options.student, page=options.html))
+                print(f"{lesson.number:2d}  {lesson.title}  ({len(lesson.exercises)} exercises)")
     except (ValueError, OSError) as error:
         print(f"paper lessons: {error}", file=sys.stderr)
         return 2
@@ -40,18 +47,3 @@ def main(arguments: list[str]) -> int:
         print(f"paper lessons: {error.name} is missing; pip install '.[lessons]' brings it", file=sys.stderr)
         return 2
     return 0
-
-
-def write(lesson: Lesson, out: Path, *, student: bool = False, page: bool = False) -> Path:
-    """One lesson into `out`, as a notebook or executed as a page; returns the file."""
-    import nbformat
-
-    out.mkdir(parents=True, exist_ok=True)
-    found = notebook(lesson, student=student)
-    if page:
-        path = out / f"{lesson.path.stem}.html"
-        path.write_text(html(execute(found), lesson.title), encoding="utf-8")
-    else:
-        path = out / f"{lesson.path.stem}{'_student' if student else ''}.ipynb"
-        nbformat.write(found, path)
-    return path

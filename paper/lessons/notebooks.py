@@ -8,8 +8,6 @@ from __future__ import annotations
 import ast
 import os
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +24,8 @@ warnings.filterwarnings("error", module="(theory|simulate|llm_validation|figures
 %matplotlib inline
 %config InlineBackend.figure_formats = ["svg"]
 """
+#: Its environment: one thread, no model hub, this checkout.
+ENVIRONMENT = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "PYTHONPATH": str(ROOT)}
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,14 @@ class Lesson:
     def exercises(self) -> tuple[str, ...]:
         """Its exercises, in order."""
         return tuple(re.findall(r'^check\("([^"]+)"', self.path.read_text(encoding="utf-8"), re.MULTILINE))
+
+    @property
+    def time(self) -> str:
+        """How long a class takes for it, as it says."""
+        found = re.search(r"\*\*Time\*\* (\d+ minutes)", self.path.read_text(encoding="utf-8"))
+        if found is None:
+            raise ValueError(f"{self.path} does not say its time")
+        return found[1]
 
 
 def all_lessons() -> tuple[Lesson, ...]:
@@ -99,11 +107,22 @@ def execute(found: Any, *, allow_errors: bool = False) -> Any:
     from nbclient import NotebookClient
 
     found.cells.insert(0, nbformat.v4.new_code_cell(PREAMBLE))
-    with _environment(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", HF_HUB_OFFLINE="1", PYTHONPATH=str(ROOT)):
-        client = NotebookClient(found, timeout=SECONDS, allow_errors=allow_errors, resources=_at(ROOT))
-        client.execute()
+    client = NotebookClient(
+        found, timeout=SECONDS, allow_errors=allow_errors, resources={"metadata": {"path": str(ROOT)}}
+    )
+    client.extra_arguments = ["--log-level=ERROR"]
+    client.execute(env={**os.environ, **ENVIRONMENT})
     del found.cells[0]
     return found
+
+
+def write_notebook(lesson: Lesson, out: Path, *, student: bool = False) -> Path:
+    """A lesson into a folder as .ipynb without outputs; returns the file."""
+    import nbformat
+
+    path = out / f"{lesson.path.stem}{'_student' if student else ''}.ipynb"
+    nbformat.write(notebook(lesson, student=student), path)
+    return path
 
 
 def failed_cells(found: Any) -> list[str]:
@@ -139,22 +158,3 @@ td, th {{ padding: .2rem .6rem; border-bottom: 1px solid var(--line); }}
 {body}
 </body></html>
 """
-
-
-def _at(folder: Path) -> dict[str, dict[str, str]]:
-    return {"metadata": {"path": str(folder)}}
-
-
-@contextmanager
-def _environment(**variables: str) -> Iterator[None]:
-    """Environment variables for a kernel that is started meanwhile."""
-    before = {name: os.environ.get(name) for name in variables}
-    os.environ.update(variables)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value

@@ -23,6 +23,8 @@ from figures.model_points import language_model_rows
 from figures.style import look
 from llm_validation.recorded import Model
 from paper.ledger import Entry, Line, filled, lines
+from paper.lessons.notebooks import Lesson
+from paper.lessons.rendered import current, page_of
 from paper.markdown import columns_sentence
 from paper.page.closed_forms import script
 from paper.page.data import TOPICS, claims_data, columns, speedups
@@ -33,8 +35,14 @@ from simulate.rows.store import Results, make_stamp, read_rows
 SCRIPTS = ("judge.js", "chart.js", "cards.js", "claims.js")
 GLYPHS = {"agrees": "●", "inconclusive": "?", "disagrees": "×", "not run": "·", "cited": "c", "": ""}
 PLURAL = {"agrees": "agree", "disagrees": "disagree"}
-#: A folder beside index.html whose pages are listed as lessons, by file name; there is none until they are rendered.
+#: The folder beside index.html that the lessons are rendered into.
 LESSONS = "lessons"
+LESSON_SECTION = """<section id="lessons" aria-labelledby="lessons-title">
+  <h2 id="lessons-title">Lessons</h2>
+  <p class="note">For a class: each computes in front of the students and marks their answers. The pages hold the
+  teacher's answers; the notebooks for students do not.</p>
+  <ol>{items}</ol>
+</section>"""
 
 
 def write_page(ledger: Sequence[Entry], profile: str, out: Path, root: Path = ROOT) -> Path:
@@ -162,16 +170,17 @@ def _figure(name: str, rows: Sequence[object]) -> str:
 
 def _lessons(out: Path) -> str:
     """The lessons that stand rendered in the folder `LESSONS` beside the page; nothing without one."""
-    pages = sorted((out / LESSONS).glob("*.html"))
-    if not pages:
-        return ""
-    items = "".join(f'<li><a href="{LESSONS}/{path.name}">{_title(path)}</a></li>' for path in pages)
-    return f'<section id="lessons"><h2>Lessons</h2><ol>{items}</ol></section>'
+    items = "".join(_lesson(lesson, out / LESSONS) for lesson in current(out / LESSONS))
+    return LESSON_SECTION.format(items=items) if items else ""
 
 
-def _title(path: Path) -> str:
-    found = re.search(r"<title>(.*?)</title>", path.read_text(encoding="utf-8"), re.DOTALL)
-    return found[1].strip() if found else path.stem
+def _lesson(lesson: Lesson, folder: Path) -> str:
+    """A lesson as an entry of the list: its page, how long it takes, and the student's notebook."""
+    page, notebook = f"{LESSONS}/{page_of(lesson, folder).name}", f"{LESSONS}/{lesson.path.stem}_student.ipynb"
+    return (
+        f'<li value="{lesson.number}"><a href="{page}">{escape(lesson.title)}</a> <span class="note">{lesson.time}, '
+        f'{len(lesson.exercises)} exercises · <a href="{notebook}" download>for students</a></span></li>'
+    )
 
 
 def _code(text: str) -> str:

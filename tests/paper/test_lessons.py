@@ -13,7 +13,8 @@ from paper.__main__ import main
 from paper.lessons import NotYet, check
 from paper.lessons.answers import Number, seal
 from paper.lessons.exercises import EXERCISES
-from paper.lessons.notebooks import all_lessons, execute, html, notebook
+from paper.lessons.notebooks import Lesson, all_lessons, notebook
+from paper.lessons.rendered import current, page_of, render
 from theory import Population
 
 LESSONS = all_lessons()
@@ -81,15 +82,36 @@ def test_the_teacher_s_version_answers_every_exercise(lesson):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("lesson", [LESSONS[5], LESSONS[12]], ids=lambda lesson: lesson.path.stem)
-def test_a_lesson_runs_in_a_fresh_kernel_and_is_rendered(lesson):
+def test_lessons_are_rendered_in_fresh_kernels_and_again_only_if_something_changed(tmp_path, monkeypatch):
     pytest.importorskip("nbclient", reason="lessons need the extra `lessons`")
-    found = execute(notebook(lesson))
-    said = [output.get("data", {}).get("text/plain", "") for cell in found.cells for output in cell.get("outputs", ())]
-    assert right(said) == [f"'exercise {e}: right'" for e in lesson.exercises]
-    page = html(found, lesson.title)
-    assert "<svg" in page or "data:image/svg" in page
-    assert "http" not in page.replace("http://www.w3.org", "")  # it loads nothing
+    mine = [LESSONS[5], LESSONS[12]]
+    assert render(tmp_path, mine) == []
+    assert current(tmp_path) == mine
+    for lesson in mine:
+        page = page_of(lesson, tmp_path).read_text()
+        assert [e for e in lesson.exercises if f"exercise {e}: right" not in page] == []
+        assert "<svg" in page or "data:image/svg" in page
+        assert "http" not in page.replace("http://www.w3.org", "")  # it loads nothing
+        assert (tmp_path / f"{lesson.path.stem}_student.ipynb").is_file()
+    monkeypatch.setattr("paper.lessons.rendered._render", lambda lesson, out, stamp: f"{lesson.number} again")
+    assert render(tmp_path, mine) == []
+    page_of(mine[0], tmp_path).write_text(page_of(mine[0], tmp_path).read_text()[:-5])
+    assert render(tmp_path, mine) == ["6 again"]
+    monkeypatch.setattr("paper.lessons.rendered._recorded", lambda: b"other rows")
+    assert (current(tmp_path), render(tmp_path, mine)) == ([], ["6 again", "13 again"])
+
+
+@pytest.mark.slow
+def test_a_lesson_that_fails_or_lacks_a_package_is_one_sentence(tmp_path, monkeypatch):
+    pytest.importorskip("nbclient", reason="lessons need the extra `lessons`")
+    monkeypatch.setattr("paper.lessons.rendered._stamp", lambda lesson: "made from this\n")
+    path = tmp_path / "01_fails.py"
+    path.write_text("# %% [markdown]\n# # Fails\n# %%\n1 / 0\n")
+    assert render(tmp_path / "out", [Lesson(path)]) == ["lesson 1 is not rendered: ZeroDivisionError: division by zero"]
+    assert not page_of(Lesson(path), tmp_path / "out").exists()
+    monkeypatch.setattr("paper.lessons.rendered.find_spec", lambda name: None if name == "nbconvert" else name)
+    (said,) = render(tmp_path / "out", LESSONS)
+    assert said == "lessons are not rendered without nbconvert; pip install '.[lessons]' brings it"
 
 
 @pytest.mark.parametrize("lesson", LESSONS, ids=lambda lesson: lesson.path.stem)

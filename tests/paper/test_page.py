@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 
 from llm_validation.recorded import MODELS
+from paper.__main__ import main
 from paper.ledger import lines
-from paper.page.build import write_page
+from paper.lessons.notebooks import all_lessons
 from paper.page.closed_forms import ACCURACY, FORMS, script
 from simulate.rows.reach import ROOT
 from theory.claims import CLAIMS
@@ -23,6 +24,7 @@ CALLS = [(form.name, arguments) for form in FORMS for arguments in form.grid]
 CALL_ALL = (
     "(calls) => calls.map(([name, args]) => [F[name](...args)].flat(9).map(x => Number.isFinite(x) ? x : String(x)))"
 )
+LESSONS = all_lessons()
 RELEVANT = "path.curve, path.marker"
 
 
@@ -280,12 +282,25 @@ def test_the_reference_has_every_public_name(page_file):
     assert "api-llm_validation.align" in text
 
 
-def test_lessons_beside_the_page_are_listed(recorded_ledger, tmp_path: Path, monkeypatch):
-    monkeypatch.setattr("paper.page.build.speedups", dict)
-    monkeypatch.setattr("paper.page.build._figure", lambda name, rows: "")
+def test_the_command_renders_the_lessons_and_goes_on_without_them(recorded_ledger, tmp_path: Path, monkeypatch, capsys):
     few = [entry for entry in recorded_ledger if entry.check.name == "certified"]
+    monkeypatch.setattr("paper.__main__.load", lambda profile: few)
+    monkeypatch.setattr("paper.page.build.speedups", dict)
     monkeypatch.setattr("paper.page.build.TOPICS", {"distortion": ("Distortion", "one", "none")})
-    assert 'id="lessons"' not in write_page(few, "reference", tmp_path).read_text()
-    (tmp_path / "lessons").mkdir()
-    (tmp_path / "lessons" / "01-votes.html").write_text("<title>Votes</title>")
-    assert '<li><a href="lessons/01-votes.html">Votes</a></li>' in write_page(few, "reference", tmp_path).read_text()
+    monkeypatch.setattr("paper.page.build._figure", lambda name, rows: "")
+    wanted = []
+    for stand, said in (([], ["no lessons today"]), (list(LESSONS[:2]), [])):
+        monkeypatch.setattr(
+            "paper.__main__.render", lambda out, lessons, said=said: wanted.append((out, lessons)) or said
+        )
+        monkeypatch.setattr("paper.page.build.current", lambda out, stand=stand: stand)
+        assert main(["page", "--out", str(tmp_path)]) == 0
+        printed = capsys.readouterr()
+        assert ("paper: no lessons today\n" in printed.err) == bool(said)
+        assert str(tmp_path / "page" / "index.html") in printed.out
+        text = (tmp_path / "page" / "index.html").read_text()
+        assert ('id="lessons"' in text) == bool(stand)
+        for lesson in stand:
+            assert f'href="lessons/{lesson.path.stem}.html">{lesson.title}</a>' in text
+            assert f'href="lessons/{lesson.path.stem}_student.ipynb" download' in text
+    assert wanted == [(tmp_path / "page" / "lessons", LESSONS)] * 2
