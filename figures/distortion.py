@@ -13,6 +13,7 @@ from functools import cache
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from scipy.special import logit
 
 from figures import style
 from figures.model_points import mark, model_of, of_models, pooled
@@ -33,7 +34,8 @@ from theory.distortion.instance import Instance
 from theory.distortion.instances import borda_instance
 from theory.distortion.measure import distortion
 from theory.distortion.methods import METHODS
-from theory.distortion.penalty_claims import correlated_ratio
+from theory.distortion.penalty_claims import correlated_ratio, identity_gap
+from theory.distortion.regime_claims import cycle_probability, first_gain
 from theory.markup import mathtext
 from theory.policy.nash import maximal_lottery
 from theory.social_choice.pairwise import borda
@@ -157,6 +159,30 @@ def few_alternatives(rows: Sequence[Row]) -> Figure:
         line(right, look, margins, lambda m, b=beta: audit_pair(m, b), rf"theory, $\beta = {beta:g}$")
         points(right, look, select(rows, "D21", "exact", bt_beta=beta), "margin", "audit" if look == 0 else None)
     finish(right, r"margin $P(x\succ y) - \frac{1}{2}$", "worst distortion of $x$", "two alternatives")
+    return figure
+
+
+def regimes(rows: Sequence[Row]) -> Figure:
+    """How far IPO moves a pair (D23), how often majorities cycle (D24), what a small KL budget buys a method (D25)."""
+    figure, (left, middle, right) = panels(3)
+    rates = np.linspace(0.5, 1.0, 100)
+    line(left, 2, rates[:-1], lambda p: logit(p) / 0.5, r"DPO, $\kappa = 0.5$")
+    for look, kl_beta in enumerate((0.1, 0.5)):
+        line(left, look, rates, lambda p, k=kl_beta: identity_gap(p, k), rf"IPO, $\kappa = {kl_beta:g}$")
+        points(left, look, select(rows, "D23", "pair", kl_beta=kl_beta), "win_rate", None if look else "IPO, trained")
+    finish(left, "win rate of a pair", "log-ratios apart (nats)", "bounded, or not")
+    line(middle, 0, np.geomspace(1.0, 300.0, 60), cycle_probability, "many users")
+    points(middle, 0, select(rows, "D24", "probability"), "bt_beta", "200 users, drawn")
+    middle.axhline(0.25 - 1.5 / math.pi * math.asin(1 / 3), color=style.GREY, linewidth=0.8, label=r"$\beta\to\infty$")
+    finish(middle, TEMPERATURE, "probability of a cycle", "three alternatives", log="x")
+    methods = ("rlhf", "ipo", "nlhf")
+    for look, (check, name) in enumerate((("on_I6", r"I6, $\beta = 10$"), ("faint", "faint users"))):
+        place = lambda row, shift=0.15 - 0.3 * look: shift - methods.index(style.text(row, "method"))
+        points(right, look, select(rows, "D25", check), place, name, across=True)
+        gains = [(1.0 if look else first_gain(method), 0.15 - 0.3 * look - i) for i, method in enumerate(methods)]
+        style.dots(right, look, gains, marker="|", markersize=12)
+    style.categories(right, [method.upper() for method in methods])
+    finish(right, "of the largest gain", "", "a KL budget of nearly 0")
     return figure
 
 
@@ -363,6 +389,7 @@ FIGURES = {
     "distortion_every_ball": Drawing(in_every_ball, ("D9", "D18", "D19")),
     "distortion_on_policy": Drawing(on_policy, ("D22",)),
     "distortion_few": Drawing(few_alternatives, ("D20", "D21")),
+    "distortion_regimes": Drawing(regimes, ("D23", "D24", "D25")),
     "distortion_correlated": Drawing(correlated_growth, ("D11",)),
     "distortion_samples": Drawing(finite_samples, ("D14",)),
     "distortion_audit": Drawing(audit_example, ("D16",)),

@@ -291,6 +291,8 @@ QUANTITIES: tuple[Quantity, ...] = (
 
 #: Markers of the sizes that a GPU trains; a size without one here is drawn with its line's.
 MARKERS = {"small": MODELS["gpu"], "base": MODELS["gpu_base"]}
+#: By what factor the quantities of a panel stand apart along x, so that no interval hides another; sizes are 3 apart.
+APART = 1.25
 
 
 def estimates(quantity: Quantity, sizes: Sequence[Size]) -> list[tuple[Size, Point]]:
@@ -299,18 +301,21 @@ def estimates(quantity: Quantity, sizes: Sequence[Size]) -> list[tuple[Size, Poi
     return [(size, point) for size, point in found if point is not None]
 
 
-def against_parameters(ax: Axes, look: int, quantity: Quantity, sizes: Sequence[Size]) -> None:
-    """One quantity: an open point per size with one standard error either way, and a thin line through them."""
+def against_parameters(ax: Axes, look: int, quantity: Quantity, sizes: Sequence[Size], beside: float = 1.0) -> None:
+    """One quantity: an open point per size with one standard error either way, and a thin line through them.
+
+    beside  the factor by which it is moved along x
+    """
     colour, dash, own = LOOKS[look % len(LOOKS)]
     points = estimates(quantity, sizes)
     if not points:
         return
-    ax.plot([size.parameters for size, _ in points], [point.value for _, point in points], color=colour,
+    ax.plot([beside * size.parameters for size, _ in points], [point.value for _, point in points], color=colour,
             linestyle=dash, linewidth=0.6, zorder=2)  # fmt: skip
     for size, point in points:
-        model = MARKERS.get(size.name)
+        model, place = MARKERS.get(size.name), beside * size.parameters
         ax.errorbar(
-            size.parameters, point.value, yerr=point.stderr, color=colour, linestyle="none", markerfacecolor="white",
+            place, point.value, yerr=point.stderr, color=colour, linestyle="none", markerfacecolor="white",
             marker=(model.marker if model else None) or own, markersize=5.0 * (model.scale if model else 1.0),
             capsize=2, elinewidth=0.8, zorder=3,
         )  # fmt: skip
@@ -323,8 +328,11 @@ def panel(ax: Axes, title: str, sizes: Sequence[Size]) -> None:
     """The quantities of one panel, and what the checks ask of them as grey lines."""
     mine = [quantity for quantity in QUANTITIES if quantity.panel == title]
     for look, quantity in enumerate(mine):
-        against_parameters(ax, look, quantity, sizes)
+        against_parameters(ax, look, quantity, sizes, APART ** (look - (len(mine) - 1) / 2))
     ax.set_xscale("log")
+    ax.set_xlim(
+        0.6 * sizes[0].parameters, 1.7 * sizes[-1].parameters
+    )  # of all panels, though a size may have no number
     values = [point.value for quantity in mine for _, point in estimates(quantity, sizes)]
     # an exact zero, or an excess within its noise, has no place on a log axis
     decades = all(quantity.goal == "smaller" for quantity in mine) and min(values) > 0.0

@@ -6,6 +6,7 @@ A cell tagged `answer` holds the teacher's answer; in the student's version each
 from __future__ import annotations
 
 import ast
+import asyncio
 import os
 import re
 from dataclasses import dataclass
@@ -111,7 +112,7 @@ def execute(found: Any, *, allow_errors: bool = False) -> Any:
         found, timeout=SECONDS, allow_errors=allow_errors, resources={"metadata": {"path": str(ROOT)}}
     )
     client.extra_arguments = ["--log-level=ERROR"]
-    client.execute(env={**os.environ, **ENVIRONMENT})
+    asyncio.run(client.async_execute(env={**os.environ, **ENVIRONMENT}))  # in any thread, and the loop is closed
     del found.cells[0]
     return found
 

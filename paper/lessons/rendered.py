@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Sequence
 from functools import cache
 from importlib.util import find_spec
@@ -17,6 +18,8 @@ from simulate.rows.reach import ROOT, fingerprint
 
 #: The extra `lessons`.
 NEEDED = ("jupytext", "nbclient", "nbconvert", "ipykernel")
+#: What a terminal takes for colours, in a kernel's messages.
+COLOUR = re.compile(r"\x1b\[[\d;]*m")
 
 
 def page_of(lesson: Lesson, out: Path) -> Path:
@@ -64,7 +67,8 @@ def _render(lesson: Lesson, out: Path, stamp: str) -> str:
     try:
         text = html(execute(notebook(lesson)), lesson.title)
     except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
-        return f"lesson {lesson.number} is not rendered: {str(error).strip().splitlines()[-1]}"
+        last = COLOUR.sub("", str(error)).strip().splitlines()[-1]
+        return f"lesson {lesson.number} is not rendered: {last}"
     write_notebook(lesson, out, student=True)
     page_of(lesson, out).write_text(text + stamp, encoding="utf-8")
     return ""

@@ -262,21 +262,28 @@ def test_own_rows_come_before_recorded_ones_and_profiles_look_at_their_own(tmp_p
 # --- the figure ------------------------------------------------------------------------------------------------------
 
 
-def points_of(sizes: Sequence[Size]) -> list[tuple[float, str]]:
-    """(place, marker) of every point drawn."""
+def points_of(sizes: Sequence[Size]) -> list[tuple[int, str]]:
+    """(parameters of the nearest size, marker) of every point drawn; no two of a panel at one place."""
     with look():
         figure = predictions_across_sizes(sizes)
     assert figure is not None
-    lines = [container[0] for ax in figure.axes for container in ax.containers]
-    assert all(line.get_markerfacecolor() == "white" for line in lines)
-    return [(float(x), str(line.get_marker())) for line in lines for x in line.get_xdata()]
+    found = []
+    for ax in figure.axes:
+        lines = [container[0] for container in ax.containers]
+        assert all(line.get_markerfacecolor() == "white" for line in lines)
+        places = [(float(x), str(line.get_marker())) for line in lines for x in line.get_xdata()]
+        assert len({x for x, _ in places}) == len(places)
+        found += places
+    near = lambda x: min((size.parameters for size in sizes), key=lambda n: abs(math.log(x / n)))
+    assert all(abs(math.log(x / near(x))) < math.log(2.0) for x, _ in found)
+    return [(near(x), marker) for x, marker in found]
 
 
 def test_the_figure_has_a_point_per_size_and_quantity(tmp_path):
     points = points_of(record(tmp_path, made_up(-0.3)))
+    assert len(points) == len(QUANTITIES) * len(RECORDED)
     for _, parameters in RECORDED.values():
         assert sum(place == parameters for place, _ in points) == len(QUANTITIES)
-    assert len(points) == len(QUANTITIES) * len(RECORDED)
     markers = {size: {m for place, m in points if place == parameters} for size, parameters in RECORDED.values()}
     assert markers["small"] == {MODELS["gpu"].marker}
     assert markers["base"] == {MODELS["gpu_base"].marker}
@@ -285,7 +292,7 @@ def test_the_figure_has_a_point_per_size_and_quantity(tmp_path):
 
 def test_sizes_without_rows_are_absent_from_the_figure(tmp_path):
     sizes = record(tmp_path, made_up(-0.3), ["cpu-micro", "cpu"])
-    assert {place for place, _ in points_of(sizes)} == {80_000.0, 400_000.0}
+    assert {place for place, _ in points_of(sizes)} == {80_000, 400_000}
     assert predictions_across_sizes(sizes[:1]) is None
     assert predictions_across_sizes([]) is None
 
