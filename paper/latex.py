@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Iterable, Sequence
 
 from llm_validation.claims.table import trained_checks
-from llm_validation.recorded import MODELS, Model
+from llm_validation.recorded import MODELS
 from paper.ledger import Entry, Line, Pooled, filled
 from simulate.rows.populations import by_population
 from simulate.rows.store import Row
@@ -41,6 +42,33 @@ def plus_minus(value: float, stderr: float, digits: int = 6, error_digits: int =
     return f"{number(value, digits)} ± {number(stderr, error_digits)}"
 
 
+def printed(pooled: Pooled, exact_digits: int = 6) -> str:
+    r"""A measured number for sentences and tables, as LaTeX: value and standard error to two digits of the error.
+
+    Where there is no error, `exact_digits` significant digits. Powers of ten are written out.
+
+    >>> printed(Pooled(1.09193, 0.0158, 3, ""))
+    '1.092 \\ensuremath{\\pm} 0.016'
+    >>> printed(Pooled(1.43e-6, 5.68e-7, 3, ""))
+    '(1.43 \\ensuremath{\\pm} 0.57)\\ensuremath{{}\\cdot10^{-6}}'
+    >>> printed(Pooled(1.9033e-6, 0.0, 1, ""), 3)
+    '1.9\\ensuremath{{}\\cdot10^{-6}}'
+    """
+    value, stderr = pooled.estimate, pooled.stderr
+    if pooled.seeds <= 0 or not math.isfinite(value) or stderr <= 1e-12 * abs(value):
+        return _power(latex(estimate(pooled, exact_digits)))
+    exponent = math.floor(math.log10(max(abs(value), stderr)))
+    shift = exponent if exponent < -4 or exponent > 5 else 0
+    digits = max(0, shift + 1 - math.floor(math.log10(float(f"{stderr:.1e}"))))
+    both = latex(f"{value / 10.0**shift:.{digits}f} ± {stderr / 10.0**shift:.{digits}f}".replace("-", "−"))
+    return rf"({both})\ensuremath{{{{}}\cdot10^{{{shift}}}}}" if shift else both
+
+
+def _power(text: str) -> str:
+    """1.9e-06 as a power of ten."""
+    return re.sub(r"(?<=\d)e([+-]\d+)", lambda found: rf"\ensuremath{{{{}}\cdot10^{{{int(found[1])}}}}}", text)
+
+
 def cite(source: str) -> str:
     r"""A claim's source as LaTeX: "@golz2025 Thm 2; ours" is "\cite[Thm 2]{golz2025}; ours"."""
     cells = []
@@ -67,7 +95,7 @@ def latex_ledger(claims: Sequence[Line]) -> str:
         for c in claims
     ]  # fmt: skip
     head = ["claim", "statement", "source", "simulation", *(MODELS[name].short for name in models), "verdict"]
-    columns = rf"@{{}}l{LEFT}{{.43\textwidth}}{LEFT}{{.16\textwidth}}l{'l' * len(models)}l@{{}}"
+    columns = rf"@{{}}l{LEFT}{{.39\textwidth}}{LEFT}{{.215\textwidth}}l{'l' * len(models)}l@{{}}"
     return table("longtable", columns, [head], rows)
 
 
@@ -149,30 +177,34 @@ def latex_language_model(ledger: Sequence[Entry]) -> str:
     caption = "Every check on a trained language model that has rows, at the setting that says the least for it."
     if without:
         caption += f" For {without} more, of larger models, no rows are recorded; the ledger lists them."
-    return _language_model_table(models, rows, caption, "tab:language-model")
+    return _language_model_table(rows, caption, "tab:language-model")
 
 
 def latex_language_model_misses(ledger: Sequence[Entry]) -> str:
     """language_model_misses.tex: every setting at which a language model was judged and does not agree."""
     missed = [e for e in of_language_model(ledger) if e.verdict in ("disagrees", "inconclusive")]
     models = filled(ledger)
-    rows = [_language_model_cells(entry, models) for entry in missed] or [["none", *[""] * (3 + len(models))]]
+    rows = [_language_model_cells(entry, models) for entry in missed] or [["none", *[""] * 4]]
     caption = "Settings at which a language model was judged and does not agree."
-    return _language_model_table(models, rows, caption, "tab:language-model-misses")
+    return _language_model_table(rows, caption, "tab:language-model-misses")
 
 
 def _language_model_cells(entry: Entry, models: Iterable[str], settings: int = 1) -> list[str]:
-    """Claim, quantity and setting, prediction, a column per model, verdict."""
+    """Claim, quantity and setting, prediction, what each model reached (LLM where none is named), verdict."""
     where = entry.setting.replace(";", ", ")
     where = f"{where}, of {settings} settings" if settings > 1 else where
     cells = [
         entry.claim.id,
         _quantity(entry) + (f" ({where})" if where else ""),
         f"{RELATION[entry.check.kind]}{number(entry.predicted, 3)}",
-        *(estimate(entry.trained[name], 3) if entry.trained[name].seeds > 0 else "—" for name in models),
-        SHORT.get(entry.verdict, entry.verdict),
     ]
-    return [latex(cell, outside=True) for cell in cells]
+    reached = [
+        f"{'' if name == 'llm' else f'{MODELS[name].short}: '}{printed(entry.trained[name], 3)}"
+        for name in models
+        if entry.trained[name].seeds > 0
+    ]
+    text = (_power(latex(cell, outside=True)) for cell in cells)
+    return [*text, "; ".join(reached), SHORT.get(entry.verdict, entry.verdict)]
 
 
 def _quantity(entry: Entry) -> str:
@@ -185,9 +217,9 @@ def _quantity(entry: Entry) -> str:
     return quantity
 
 
-def _language_model_table(models: Mapping[str, Model], rows: Sequence[Sequence[str]], caption: str, label: str) -> str:
-    head = ["claim", "quantity (setting)", "theory", *(model.short for model in models.values()), "verdict"]
-    text = table("longtable", rf"@{{}}l{LEFT}{{.46\textwidth}}l{'l' * len(models)}l@{{}}", [head], rows)
+def _language_model_table(rows: Sequence[Sequence[str]], caption: str, label: str) -> str:
+    head = ["claim", "quantity (setting)", "theory", "reached", "verdict"]
+    text = table("longtable", rf"@{{}}l{LEFT}{{.56\textwidth}}l{LEFT}{{.22\textwidth}}l@{{}}", [head], rows)
     begin, rest = text.split("\n", 1)
     top, body = rest.split(r"\midrule\endhead", 1)
     first = rf"\caption{{{caption}}}\label{{{label}}}\\" + f"\n{top}" + r"\midrule\endfirsthead"  # the label once only
@@ -222,12 +254,11 @@ def latex_numbers(ledger: Sequence[Entry]) -> str:
     ]
     for entry in ledger:
         name = tex_name(f"{entry.claim.id}.{entry.check.name}@{entry.setting}")
-        values = {"theory": number(entry.predicted), "simulation": estimate(entry.simulation)}
-        values |= {model: estimate(pooled) for model, pooled in entry.trained.items()}
+        values = {"theory": _power(latex(number(entry.predicted))), "simulation": printed(entry.simulation)}
+        values |= {model: printed(pooled, 3) for model, pooled in entry.trained.items()}
         values |= {"verdict": entry.verdict}
         out += [
-            rf"\expandafter\def\csname ledger@{name}@{column}\endcsname{{{latex(value)}}}"
-            for column, value in values.items()
+            rf"\expandafter\def\csname ledger@{name}@{column}\endcsname{{{value}}}" for column, value in values.items()
         ]
     for column in MODELS:
         pooled = [e.trained[column] for e in ledger if e.check in trained_checks(e.claim.id, column)]
