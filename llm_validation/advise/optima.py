@@ -89,4 +89,7 @@ def _of_scores(data: Preferences) -> list[Optimum]:
         above = least < SCORE_ALPHA
         why = f"α = {SCORE_ALPHA:g}, threshold {least:.4g}, which line {line} sets"
         found.append(Optimum(name, above, above, above, why, claim))
+    if not data.paired and max(len(group.responses) for group in listed(data)) > 1:
+        found.append(Optimum("rlhf", True, False, False, f"π_ref·exp(score/kl_beta) on the listed responses; {BLIND}",
+                             "D12"))  # fmt: skip
     return found

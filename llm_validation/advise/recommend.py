@@ -75,6 +75,8 @@ def command(pilot: Pilot, run: Tried, model: str, data: str) -> str:
     words = ["--method", run.method, "--model", model, "--data", data, "--out", f"aligned-{run.method}",
              "--rate", f"{run.rate:g}", "--batch", str(pilot.batch), "--epochs", str(plan.epochs),
              "--train", plan.part, "--held-out", f"{plan.held:g}"]  # fmt: skip
+    if run.method == "rlhf":
+        words.append("--listed")
     if pilot.batch > plan.batch:
         words += ["--portion", str(plan.batch)]
     return "python -m llm_validation align " + " ".join(map(shlex.quote, words))

@@ -18,13 +18,14 @@ from scipy.special import gammaln
 
 from llm_validation.advise.findings import Finding
 from llm_validation.advise.pilot import Pilot, Tried
-from llm_validation.generation.decode import best_of_n
 from llm_validation.generation.engine import Sampling
+from llm_validation.generation.pilot import Sampled, scored_rows
+from llm_validation.generation.scorers import Batch, checked_scores
 from llm_validation.model.model import autocast
 from llm_validation.preferences.data import Example
 from llm_validation.preferences.report import SURE
 from llm_validation.preferences.trace import Mean
-from llm_validation.rewards.model import Explained, explained_variance
+from llm_validation.rewards.model import Explained
 from simulate.montecarlo import generator
 from theory.best_of_n.cost import speedup
 from theory.validate import Array
@@ -37,42 +38,29 @@ Reward = Callable[[Example], float]
 
 def selection(model: Any, pilot: Pilot, run: Tried, reward: Reward, end: Sequence[int]) -> list[Finding]:
     """Lines on the method recommended and Best-of-N; `reward` of a prompt and a completion."""
-    prompts = [example.prompt for example in pilot.own]
+
+    def scorer(batch: Batch) -> Array:
+        pairs = zip(batch.prompts, batch.responses, strict=True)
+        return np.array([float(reward(Example(prompt, response, 0))) for prompt, response in pairs])
+
+    def times(longest: int) -> list[int]:
+        return sorted({max(1, round(share * longest)) for share in SHARES})
+
+    prompts = [example.prompt for example in run.written]
     sampling = Sampling(pilot.plan.tokens, tuple(end))
     with autocast(next(model.parameters()).device):
-        outcome = best_of_n(
-            model, prompts, ANSWERS, lambda batch: np.zeros(batch.rows.size), sampling, seed=pilot.plan.seed
-        )
-    rows = [tokens[:size] for tokens, size in zip(outcome.tokens.tolist(), outcome.lengths.tolist(), strict=True)]
-    whole = [Example(prompts[k // ANSWERS], tuple(row), 0) for k, row in enumerate(rows)]
-    final = np.array([_checked(reward, example) for example in whole]).reshape(len(prompts), ANSWERS)
-    lengths = np.array([len(row) for row in rows], dtype=float)
-    times = sorted({max(1, round(share * lengths.max())) for share in SHARES})
-    begun = [Example(example.prompt, example.completion[:t], 0) for t in times for example in whole]
-    prefix = np.array([_checked(reward, example) for example in begun]).reshape(len(times), *final.shape)
-    reached = np.array([_checked(reward, example) for example in run.written])
-    found = [_known(prefix, final, times, pilot.plan.seed), *_gain(run, final, reached)]
-    return found + _priced(run, final, reached, prefix, times, lengths, pilot.plan.seed)
+        drawn = scored_rows(model, prompts, ANSWERS, lambda: scorer, sampling, times, pilot.plan.seed)
+    places = tuple((p, 0) for p in range(len(prompts)))
+    texts = tuple(example.completion for example in run.written)
+    reached = checked_scores(scorer, Batch(np.arange(len(prompts)), places, tuple(prompts), texts, True))
+    v = drawn.explained(generator(pilot.plan.seed, "v"))
+    return [_known(v, drawn.times), *_gain(run, drawn.final, reached), *_priced(run, drawn, reached, v)]
 
 
-def _checked(reward: Reward, example: Example) -> float:
-    value = float(reward(example))
-    if not math.isfinite(value):
-        raise ValueError(f"the reward of a text is {value}")
-    return value
-
-
-def _known(prefix: Array, final: Array, times: Sequence[int], seed: int) -> Finding:
-    v = explained(prefix, final, seed)
+def _known(v: Explained, times: Sequence[int]) -> Finding:
     said = ", ".join(f"{x:.2f} [{a:.2f}, {b:.2f}] after {t} tokens" for x, a, b, t in zip(v.value, v.low, v.high, times,
                                                                                          strict=True))  # fmt: skip
     return Finding("explained", f"v(t), the share of the reward that is known: {said}", None, claim="B6")
-
-
-def explained(prefix: Array, final: Array, seed: int) -> Explained:
-    """v at every beginning, prompts' means taken out: selection is among the answers of a prompt."""
-    table = (prefix - prefix.mean(axis=-1, keepdims=True)).reshape(len(prefix), -1).T
-    return explained_variance(table, (final - final.mean(axis=1, keepdims=True)).ravel(), generator(seed, "v"))
 
 
 def _gain(run: Tried, final: Array, reached: Array) -> list[Finding]:
@@ -81,10 +69,9 @@ def _gain(run: Tried, final: Array, reached: Array) -> list[Finding]:
                     gain.value, gain.stderr)]  # fmt: skip
 
 
-def _priced(
-    run: Tried, final: Array, reached: Array, prefix: Array, times: Sequence[int], lengths: Array, seed: int
-) -> list[Finding]:
+def _priced(run: Tried, drawn: Sampled, reached: Array, explained: Explained) -> list[Finding]:
     """The least N whose expected best is the policy's reward, and its tokens."""
+    final, lengths = drawn.final, drawn.lengths
     gain = Mean.of(reached - final.mean(axis=1))
     if not gain.value > SURE * gain.stderr:
         return [Finding("best_of_n", "the gain of training cannot be told from none, so any N of Best-of-N is as good: "
@@ -100,7 +87,7 @@ def _priced(
         Finding("tokens", "tokens that it writes for a prompt", n * float(lengths.mean()),
                 n * float(lengths.std(ddof=1)) / math.sqrt(lengths.size)),
     ]  # fmt: skip
-    rounds = [(t, v) for t, v in zip(times, explained(prefix, final, seed).value, strict=True) if t < lengths.max()]
+    rounds = [(t, v) for t, v in zip(drawn.times, explained.value, strict=True) if t < lengths.max()]
     if n > 1 and rounds:
         at, v = zip(*rounds, strict=True)
         faster = speedup(max(n, 4), v, at, KEEP, float(lengths.max()))

@@ -27,6 +27,7 @@ from llm_validation.advise.report import Section, as_html, as_json, number
 from llm_validation.advise.sections import cost, displacement, divergence_lines, reference_lines, table_of_optima
 from llm_validation.advise.selection import selection
 from llm_validation.advise.whose import users_of, whose
+from llm_validation.generation.scorers import ScorerError
 from llm_validation.losses.table import LOSSES
 from llm_validation.model.folders import replacing
 from llm_validation.model.model import device, load
@@ -49,6 +50,8 @@ USED = 0.92
 FOR_REWARD = 0.35
 #: Methods that labelled examples cannot train.
 OF_PAIRS = {name for name, entry in LOSSES.items() if entry.feedback == "pairs"} | {"nlhf"}
+#: Methods that the pilot knows, and those of them that need several responses to a prompt with labels or scores.
+PILOTED, OF_LISTS = [*trainable(), "rlhf"], {"rlhf"}
 #: Characters of a response that name it.
 NAMED = 30
 
@@ -74,7 +77,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--minutes", type=positive, default=5.0, help="time for all of it (%(default)s)")
     parser.add_argument("--bt-beta", type=positive, nargs="+", default=[], metavar="β", help="how sharply users "
                         "choose, for the audit of responses that were compared often")  # fmt: skip
-    parser.add_argument("--methods", nargs="+", choices=trainable(), metavar="METHOD", help="those of the pilot; all")
+    parser.add_argument("--methods", nargs="+", choices=PILOTED, metavar="METHOD", help="those of the pilot; all")
     parser.add_argument("--rates", type=positive, nargs="+", default=list(preset.rates), metavar="RATE",
                         help="peak learning rates of the pilot, in turn")  # fmt: skip
     parser.add_argument("--train", metavar="PART", help=f"all, top:K or lora:R; {TOP} of a model of more "
@@ -186,7 +189,10 @@ def _priced(case: _Case, pilot: Pilot, advice: Advice) -> list[Finding] | None:
         return None
     if time.monotonic() > case.deadline:
         return [Finding("best_of_n", "Best-of-N was not priced: the time was over", None, claim="B3")]
-    return selection(case.model, pilot, advice.best, case.rewarded, case.texts.ends)
+    try:
+        return selection(case.model, pilot, advice.best, case.rewarded, case.texts.ends)
+    except ScorerError as error:
+        raise ValueError(f"--reward {case.options.reward}: {error}") from error
 
 
 def _named(data: Preferences) -> tuple[tuple[str, Sequence[Example]], ...]:
@@ -195,7 +201,7 @@ def _named(data: Preferences) -> tuple[tuple[str, Sequence[Example]], ...]:
 
 def _pilot(case: _Case) -> Pilot:
     options, data = case.options, case.data
-    methods = options.methods or [m for m in trainable() if data.paired or m not in OF_PAIRS]
+    methods = options.methods or [m for m in PILOTED if m not in (OF_LISTS if data.paired else OF_PAIRS)]
     part = options.train or (TOP if len(decoder_layers(case.model)) > DEEP else "all")
     plan = PilotPlan(
         tuple(methods), tuple(options.rates), part, options.epochs, options.batch, options.held_out, options.answers,

@@ -23,7 +23,7 @@ from llm_validation.rewards.prefix_scorer import PrefixScorer
 from llm_validation.rewards.sources import scorer_of
 
 #: method → its own options.
-OWN = {"rlhf": ("reward", "reward_rate", "reward_epochs", "samples"), "aligner": ("warm_up", "template")}
+OWN = {"rlhf": ("reward", "reward_rate", "reward_epochs", "samples", "listed"), "aligner": ("warm_up", "template")}
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -34,6 +34,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     rlhf.add_argument("--reward-rate", type=float, metavar="RATE", help="peak learning rate of the reward model; 5e-5")
     rlhf.add_argument("--reward-epochs", type=int, metavar="N", help="its passes over the pairs; 2")
     rlhf.add_argument("--samples", type=int, metavar="K", help="answers to a prompt in a step; 4")
+    rlhf.add_argument("--listed", action="store_true", default=None, help="on the responses that the data list for a "
+                      "prompt, with the exact gradient; examples with scores need no reward model")  # fmt: skip
     aligner = parser.add_argument_group("aligner")
     aligner.add_argument("--warm-up", type=int, metavar="STEPS", help="steps on answers copied, before corrections; 10")
     aligner.add_argument("--template", metavar="TEXT", help="what the corrector reads, with {prompt} and {answer}")
@@ -50,6 +52,8 @@ def check_own(options: argparse.Namespace) -> None:
                 raise ValueError(f"{flag} {value} is out of range")
     if options.method == "rlhf" and options.reward and (options.reward_rate or options.reward_epochs):
         raise ValueError("--reward is a reward that is there: --reward-rate and --reward-epochs train one")
+    if options.listed and options.samples:
+        raise ValueError("--samples is of answers that are written, and with --listed none is")
 
 
 def own_settings(options: argparse.Namespace) -> dict[str, object]:
@@ -61,19 +65,23 @@ def own_settings(options: argparse.Namespace) -> dict[str, object]:
 class Reward:
     """What RLHF maximises: a scorer, the name of a given one, or the accuracy and the folder of one trained here."""
 
-    scorer: Scorer
+    scorer: Scorer | None
     name: str | None = None
     accuracy: Mean | None = None
     folder: Path | None = None
+    listed: bool = False
 
     def said(self, earned: Earned) -> list[str]:
         """Sentences for the report."""
-        source = f"the reward {self.name}" if self.accuracy is None else (
+        source = f"the reward {self.name}," if self.accuracy is None else (
             f"the reward model of the pairs, right on {self.accuracy.value:.3g} ± {self.accuracy.stderr:.2g} of "
-            f"{self.accuracy.n} held-out pairs")  # fmt: skip
+            f"{self.accuracy.n} held-out pairs,")  # fmt: skip
         before, after = earned.before, earned.after
-        return [f"{source}, gives the model's answers to {before.n} held-out prompts {before.value:.4g} ± "
-                f"{before.stderr:.2g} before and {after.value:.4g} ± {after.stderr:.2g} after"]  # fmt: skip
+        what = "the listed responses of" if self.listed else "the model's answers to"
+        return [
+            f"{source} gives {what} {before.n} held-out prompts {before.value:.4g} ± {before.stderr:.2g} before "
+            f"and {after.value:.4g} ± {after.stderr:.2g} after" + (", by what the model gives each" * self.listed)
+        ]
 
     def move(self, folder: Path) -> None:
         """A trained reward model into the folder of the run."""
@@ -88,8 +96,11 @@ class Reward:
 
 def reward_for(options: argparse.Namespace, loaded: Loaded, train: Preferences, held: Preferences) -> Reward:
     """The reward of --reward, or a model trained on the pairs; one that a killed run has trained is read again."""
+    own = bool(options.listed)
     if options.reward:
-        return Reward(scorer_of(options.reward, loaded.tokenizer)(), name=options.reward)
+        return Reward(scorer_of(options.reward, loaded.tokenizer)(), name=options.reward, listed=own)
+    if own and not train.paired:
+        return Reward(None, name="of the scores in the file", listed=True)
     how = RewardTraining(
         steps=-(-len(train.chosen) // options.batch) * (options.reward_epochs or 2),
         batch=options.batch,
@@ -107,14 +118,15 @@ def reward_for(options: argparse.Namespace, loaded: Loaded, train: Preferences, 
         fitted.save(folder)
         record.write_text(json.dumps(vars(accuracy)) + "\n")
     accuracy = Mean(**json.loads(record.read_text()))
-    return Reward(PrefixScorer(load_reward_model(folder).to(device())), accuracy=accuracy, folder=folder)
+    return Reward(PrefixScorer(load_reward_model(folder).to(device())), accuracy=accuracy, folder=folder,
+                  listed=own)  # fmt: skip
 
 
 def sampled(options: argparse.Namespace, ends: tuple[int, ...], loss: dict[str, Any]) -> Sampled:
     """How RLHF's answers are sampled and weighed. ValueError for an option it does not have."""
     if unknown := sorted(loss.keys() - {"kl_beta"}):
         raise ValueError(f"rlhf has no option {unknown[0]!r}; it has kl_beta")
-    return Sampled(ends, loss.get("kl_beta", 0.1), options.samples or 4, options.answer_tokens)
+    return Sampled(ends, loss.get("kl_beta", 0.1), options.samples or 4, options.answer_tokens, bool(options.listed))
 
 
 def corrector_said(template: Template) -> str:

@@ -1,15 +1,18 @@
 """What a measured v(t) would have allowed Speculative Rejection: a pilot of responses that nothing is rejected of.
 
-v(t) is the share of the reward's variance that the score after t tokens explains, of the responses to one prompt,
-averaged over prompts (`llm_validation.rewards.model.explained_variance`). Theory has two answers:
+v(t) is the share of the reward's variance among the responses to one prompt that the score after t tokens explains
+(`llm_validation.rewards.model.explained_variance`). Theory has two answers:
 
     n^{1−v} rows at a decision are the fewest that hold the winner as n grows, if the score is a martingale (B4, B11)
     the expected best reward at these v and counts, beside Best-of-N's, in the reward's standard deviations (B4)
+
+Shapes: P prompts, n rows of each, J times.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -24,9 +27,10 @@ from theory.best_of_n.evolution import survivor_counts
 from theory.best_of_n.order_statistics import expected_max
 from theory.best_of_n.rejection import speculative_reward
 from theory.best_of_n.schedule import information_schedule
+from theory.validate import Array
 
-#: Prompts of a pilot at most.
-PROMPTS = 8
+#: Prompts of a pilot at most; rows that are written at once.
+PROMPTS, AT_ONCE = 8, 128
 
 
 def allowed(
@@ -35,7 +39,7 @@ def allowed(
 ) -> Iterator[str]:  # fmt: skip
     """Sentences on decisions at `times` that kept the fraction `keep` of n rows; `rows` of a pilot per prompt."""
     prompts = prompts[:PROMPTS]
-    found = measured(model, prompts, fresh, sampling, rows, times, seed)
+    found = scored_rows(model, prompts, rows, fresh, sampling, lambda _: times, seed).explained(generator(seed, "v"))
     shown = ", ".join(
         f"v({t}) = {v:.2f} [{low:.2f}, {high:.2f}]"
         for t, v, low, high in zip(times, found.value, found.low, found.high, strict=True)
@@ -59,23 +63,46 @@ def _counts(counts: Sequence[int]) -> str:
     return ", ".join(map(str, counts[1:]))
 
 
-def measured(
-    model: Any, prompts: Sequence[tuple[int, ...]], fresh: Callable[[], Scorer], sampling: Sampling, rows: int,
-    times: Sequence[int], seed: int,
-) -> Explained:  # fmt: skip
-    """v at the times, the mean over prompts of what scores of beginnings explain of final rewards."""
-    explained = []
-    for p, prompt in enumerate(prompts):
-        rng = generator(seed, "v", p)
-        outcome = best_of_n(model, [prompt], rows, fresh(), sampling, seed=int(rng.integers(2**31)))
-        written = [tuple(row[:size]) for row, size in zip(outcome.tokens.tolist(), outcome.lengths, strict=True)]
-        scores = []
-        for time in times:
-            some = Batch(np.arange(rows), tuple((p, i) for i in range(rows)), (prompt,) * rows,
-                         tuple(text[:time] for text in written), True)  # fmt: skip
-            scores.append(checked_scores(fresh(), some))
-        explained.append(explained_variance(np.column_stack(scores), outcome.rewards, rng))
-    value = np.mean([one.value for one in explained], axis=0)
-    draws = np.mean([one.replicates for one in explained], axis=0)
-    low, high = np.quantile(draws, [0.025, 0.975], axis=0)
-    return Explained(value, low, high, draws)
+@dataclass(frozen=True, eq=False)
+class Sampled:
+    """n responses to each of P prompts, none rejected, and their rewards.
+
+    final  (P, n) of the wholes;  prefix  (J, P, n) of the beginnings of `times` (J,) tokens;  lengths  (P, n) in tokens
+    """
+
+    times: tuple[int, ...]
+    prefix: Array
+    final: Array
+    lengths: Array
+
+    def explained(self, rng: np.random.Generator) -> Explained:
+        """v at the times; prompts' means are taken out, for selection is among the responses to one prompt."""
+        table = (self.prefix - self.prefix.mean(axis=-1, keepdims=True)).reshape(len(self.times), -1).T
+        return explained_variance(table, (self.final - self.final.mean(axis=1, keepdims=True)).ravel(), rng)
+
+
+def scored_rows(
+    model: Any, prompts: Sequence[tuple[int, ...]], rows: int, fresh: Callable[[], Scorer], sampling: Sampling,
+    times: Callable[[int], Sequence[int]], seed: int,
+) -> Sampled:  # fmt: skip
+    """Write `rows` responses to each prompt and score them; `times` of the longest length, in tokens."""
+    texts: list[tuple[int, ...]] = []
+    size = max(1, AT_ONCE // rows)
+    for first in range(0, len(prompts), size):
+        draws = int(generator(seed, "v", first).integers(2**31))
+        found = best_of_n(model, prompts[first : first + size], rows, _nothing, sampling, seed=draws)
+        texts += [tuple(row[:n]) for row, n in zip(found.tokens.tolist(), found.lengths.tolist(), strict=True)]
+    lengths = np.array(list(map(len, texts)), dtype=float).reshape(len(prompts), rows)
+    places = tuple((p, i) for p in range(len(prompts)) for i in range(rows))
+    asked, at = tuple(prompts[p] for p, _ in places), tuple(times(int(lengths.max())))
+
+    def scored(beginnings: Sequence[tuple[int, ...]]) -> Array:
+        batch = Batch(np.arange(len(places)), places, asked, tuple(beginnings), True)
+        return checked_scores(fresh(), batch).reshape(lengths.shape)
+
+    prefix = np.stack([scored([text[:time] for text in texts]) for time in at])
+    return Sampled(at, prefix, scored(texts), lengths)
+
+
+def _nothing(batch: Batch) -> Array:
+    return np.zeros(batch.rows.size)

@@ -1,4 +1,4 @@
-"""Objectives on the responses that the data list for a prompt: PRO-S, and NLHF on their win rates.
+"""Objectives on the responses that the data list for a prompt: PRO-S, NLHF on their win rates, RLHF on their rewards.
 
     pro_scalar   the loss of the table on the N distinct responses of a prompt, with signals w = μ̂ŝ of their feedback:
                  pairs (share of comparisons won) or numbers (less the prompt's mean)
@@ -11,13 +11,15 @@
                  The model is trained on the squares of what its log-ratios differ from that, whose only minimum on the
                  list is π̄*; with one comparison of two responses this is IPO's margin of 1/(2·kl_beta) (arXiv
                  2310.12036). Like every loss of pairs it leaves open what the listed responses have together.
+    rlhf         max over π̄ of  Σ_y π̄(y) r(y) − kl_beta·KL(π̄‖π̄_ref), whose optimum is π̄_ref·e^{r/kl_beta}/Z. The sum is
+                 over all listed responses, so its gradient is exact: nothing is sampled.
 
-Shapes: P prompts, N examples in all, n responses of a prompt.
+Shapes: P prompts, N examples in all, n responses of a prompt, B prompts of a batch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -243,3 +245,38 @@ def nash_objective(data: Preferences, options: Mapping[str, Any], config: Prefer
         data=spread, function=log_ratio_errors, kl_beta=float(options.get("kl_beta", KL_BETA)), prompt=prompt,
         values=torch.zeros(len(places)), rates=rates, places=places,
     )  # fmt: skip
+
+
+# RLHF
+
+
+def missed_reward(policy: Tensor, reference: Tensor, values: Tensor, *, kl_beta: float = KL_BETA) -> Tensor:
+    """Minus the mean over prompts of E[r] − kl_beta·KL(π̄‖π̄_ref), from logs and rewards (B, n) of listed responses."""
+    logs, before = torch.log_softmax(policy, dim=1), torch.log_softmax(reference, dim=1)
+    return -(logs.exp() * (values - kl_beta * (logs - before))).sum(dim=1).mean()
+
+
+def given_scores(group: Listed) -> Array:
+    """Rewards (n,) of responses: the mean of what the file gives each."""
+    n = len(group.responses)
+    counts = np.bincount(group.judged, minlength=n)
+    return np.asarray(np.bincount(group.judged, weights=group.feedback, minlength=n) / counts)
+
+
+def rlhf_objective(
+    data: Preferences, options: Mapping[str, Any], config: PreferenceTraining,
+    rewards: Callable[[Listed], Array] = given_scores,
+) -> ListedObjective:  # fmt: skip
+    """RLHF on listed responses. ValueError for an option it does not have, and where no prompt lists two responses.
+
+    rewards  (n,) of a prompt's responses; by default the scores of the file, which pairs have not
+    """
+    _check("rlhf", options, {"kl_beta"}, config)
+    if data.paired and rewards is given_scores:
+        raise ValueError(f"rlhf needs a reward, and {data.source} has pairs: a reward model is trained on them first")
+    groups = listed(data)
+    if max(len(group.responses) for group in groups) < 2:
+        raise ValueError(f"rlhf on listed responses: {data.source} lists one response to every prompt")
+    own = [np.asarray(rewards(group)) for group in groups]
+    spread, prompt, values = _spread(data, groups, [r - r.mean() for r in own])  # a prompt's constant changes nothing
+    return ListedObjective(data=spread, function=missed_reward, options=dict(options), prompt=prompt, values=values)

@@ -7,6 +7,8 @@ over the prompts x of the data and answers y of at most `tokens` tokens; one tha
 what is written. The gradient is REINFORCE's with a leave-one-out baseline among the k answers to a prompt, from fresh
 answers in every step: unbiased, nothing is clipped or used twice (Ahmadian et al., arXiv 2402.14740). Where r_φ is the
 reward that DPO implies, DPO at the same kl_beta has the same optimum; here the data's responses need not be listed.
+Where they are to take the place of answers, the policy is held to them and the gradient is exact
+(`llm_validation.preferences.listed`).
 
 Shapes: B prompts of a step, k answers to each.
 """
@@ -26,11 +28,12 @@ from llm_validation.generation.engine import Sampling
 from llm_validation.generation.scorers import Batch, Scorer, checked_scores
 from llm_validation.model.model import autocast
 from llm_validation.preferences.data import Example, Preferences, prompt_batches
+from llm_validation.preferences.listed import given_scores, listed, rlhf_objective
 from llm_validation.preferences.objectives import PreferenceTraining
 from llm_validation.preferences.resume import Checkpoint
 from llm_validation.preferences.sequences import CompletionForward, completion_forward, log_probabilities
 from llm_validation.preferences.trace import Mean, Tracer, Watch, answers, put
-from llm_validation.preferences.train import PreferenceRun, descend, run_of
+from llm_validation.preferences.train import PreferenceRun, descend, run_of, train_on_preferences
 from llm_validation.rewards.comparisons import comparisons_of
 from llm_validation.rewards.model import RewardModel, RewardTraining, train_reward_model
 from llm_validation.training.loop import trainable
@@ -39,12 +42,16 @@ from simulate.montecarlo import generator
 
 @dataclass(frozen=True)
 class Sampled:
-    """kl_beta of the KL penalty; k ≥ 2 answers to a prompt, of `tokens` tokens at most, ended by one of `ends`."""
+    """kl_beta of the KL penalty; k ≥ 2 answers to a prompt, of `tokens` tokens at most, ended by one of `ends`.
+
+    listed  whether the data's own responses take the place of answers
+    """
 
     ends: tuple[int, ...]
     kl_beta: float = 0.1
     k: int = 4
     tokens: int = 32
+    listed: bool = False
 
     def __post_init__(self) -> None:
         if self.k < 2:
@@ -55,7 +62,7 @@ class Sampled:
 
 @dataclass(frozen=True)
 class Earned:
-    """Rewards of answers to held-out prompts, of the reference and of the trained model."""
+    """Rewards for held-out prompts, of the reference and of the trained model: of answers, or expected of a list."""
 
     before: Mean
     after: Mean
@@ -130,7 +137,7 @@ def advantages(net: Tensor) -> Tensor:
 def train_rlhf(
     model: Any,
     data: Preferences,
-    scorer: Scorer,
+    scorer: Scorer | None,
     config: PreferenceTraining,
     how: Sampled,
     *,
@@ -142,8 +149,12 @@ def train_rlhf(
     """Train `model` in place on the program of the module; its loss is minus the mean of reward less penalty.
 
     data    whose prompts are answered;  scorer  r_φ: rewards of a `Batch`;  config  its `batch` are prompts of a step
-    ValueError where a prompt and an answer do not fit the context.
+    ValueError where a prompt and an answer do not fit the context. Without a scorer the rewards of listed responses
+    are the scores of the file.
     """
+    if how.listed or scorer is None:
+        kept: Any = {"watch": watch, "context": context, "checkpoint": checkpoint, "on_step": on_step}
+        return _train_listed(model, data, scorer, config, how, watch.held, kept)
     prompts = list(dict.fromkeys(example.prompt for example in data.examples))
     epochs, numbers = range(config.epochs), np.arange(len(prompts))
     plan = [rows for e in epochs for rows, _ in prompt_batches(numbers, len(prompts), config.batch, config.seed, e)]
@@ -159,3 +170,25 @@ def train_rlhf(
     written = answers(model, watch, config.seed, "trained", longest)
     earned = Earned(*(Mean.of(rewards_of(scorer, some)) for some in (tracer.own, written)))
     return run_of(history, trace, gradient.count, 0.0, forward.layout), earned
+
+
+def _train_listed(
+    model: Any, data: Preferences, scorer: Scorer | None, config: PreferenceTraining, how: Sampled, held: Preferences,
+    kept: Any,
+) -> tuple[PreferenceRun, Earned]:  # fmt: skip
+    """The same on listed responses, and what is earned on the held-out ones."""
+    rewards = given_scores if scorer is None else lambda group: rewards_of(scorer, group.responses)
+    objective = rlhf_objective(data, {"kl_beta": how.kl_beta}, config, rewards)
+    groups, size = listed(held), config.portion or config.batch
+    given = [rewards(group) for group in groups]
+    model.eval()
+    forward = completion_forward(model, held.chosen, held.rejected, share=False)
+
+    def earned() -> Mean:
+        logs = log_probabilities(model, forward, [e for group in groups for e in group.responses], size)
+        parts = logs.double().cpu().split([len(r) for r in given])
+        return Mean.of(np.array([float(p.softmax(0).numpy() @ r) for p, r in zip(parts, given, strict=True)]))
+
+    before = earned()
+    run = train_on_preferences(model, data, objective, config, **kept)
+    return run, Earned(before, earned())

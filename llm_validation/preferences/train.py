@@ -21,7 +21,7 @@ from torch import Tensor
 from llm_validation.losses.table import LOSSES
 from llm_validation.model.model import autocast
 from llm_validation.preferences.data import Batch, Example, Index, Preferences, mismatched
-from llm_validation.preferences.listed import nash_objective, pro_scalar_objective
+from llm_validation.preferences.listed import nash_objective, pro_scalar_objective, rlhf_objective
 from llm_validation.preferences.objectives import Loss, Objective, PreferenceTraining, objective_of_loss
 from llm_validation.preferences.resume import Checkpoint, Course
 from llm_validation.preferences.sequences import CompletionForward, Layout, completion_forward, log_probabilities
@@ -98,9 +98,9 @@ def train_on_preferences(
     data : Preferences
         Pairs, or labelled examples of two classes; see `read_preferences`.
     loss : str or callable
-        A name of `llm_validation.losses.LOSSES`, "nlhf", or a function of (policy_chosen, policy_rejected,
-        reference_chosen, reference_rejected) like those losses; a function is taken to want two classes. Scores of
-        PRO-B and PRO-S and the program of NLHF: `llm_validation.preferences.listed`.
+        A name of `llm_validation.losses.LOSSES`, "nlhf", "rlhf" on listed scores, or a function of (policy_chosen,
+        policy_rejected, reference_chosen, reference_rejected) like those losses; a function is taken to want two
+        classes. Scores of PRO-S, the programs of NLHF and RLHF: `llm_validation.preferences.listed`.
     config : PreferenceTraining
         Seed, epochs, batch, rate.
     options : mapping, optional
@@ -206,6 +206,8 @@ def objective_of(
         return pro_scalar_objective(data, options, config)
     if loss == "nlhf":
         return nash_objective(data, options, config)
+    if loss == "rlhf":
+        return rlhf_objective(data, options, config)
     return objective_of_loss(loss, data, options, config)
 
 

@@ -28,6 +28,7 @@ from llm_validation.advise.selection import expected_best, selection
 from llm_validation.advise.trunk import TrunkOnce, piloted
 from llm_validation.commands.advise import advise_main
 from llm_validation.commands.align import align_main
+from llm_validation.generation.scorers import ScorerError
 from llm_validation.model.model import save
 from llm_validation.preferences.data import Example, Preferences
 from llm_validation.preferences.objectives import PreferenceTraining
@@ -252,7 +253,7 @@ def test_best_of_n_is_priced_by_a_reward(piloted_on_noise):
     assert found["speculative"].value > 0
     short = replace(best, written=tuple(replace(e, completion=(5,)) for e in best.written))
     assert "falls short" in {f.name: f for f in selection(net, pilot, short, low, (0,))}["best_of_n"].text
-    with pytest.raises(ValueError, match="the reward of a text is nan"):
+    with pytest.raises(ScorerError, match="returned nan for"):
         selection(net, pilot, best, lambda e: math.nan, (0,))
 
 

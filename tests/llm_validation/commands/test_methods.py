@@ -15,7 +15,7 @@ from llm_validation.commands.align import align_main
 from llm_validation.commands.correct import correct_main
 from llm_validation.commands.generate import generate_main
 from llm_validation.generation.decode import Sampling
-from llm_validation.generation.pilot import measured
+from llm_validation.generation.pilot import scored_rows
 from llm_validation.generation.quantiles import sample
 from llm_validation.generation.stops import StopStrings
 from llm_validation.model.model import load, save
@@ -129,6 +129,7 @@ def test_rlhf_trains_a_reward_model_that_generate_reads(base, tmp_path, capsys):
 @pytest.mark.parametrize(("method", "words", "said"), [
     ("dpo", ["--warm-up", "3"], "--warm-up is of --method aligner, not of dpo"),
     ("rlhf", ["--samples", "1"], "k = 1 answers"),
+    ("rlhf", ["--samples", "3", "--listed"], "with --listed none is"),
     ("rlhf", ["--alpha", "2"], "rlhf has no option 'alpha'; it has kl_beta"),
     ("rlhf", ["--reward", "nowhere:f"], "module 'nowhere' cannot be imported: ModuleNotFoundError"),
     ("aligner", ["--kl-beta", "2"], "aligner has no option 'kl_beta'"),
@@ -269,8 +270,9 @@ def test_a_pilot_knows_a_score_that_says_all_and_one_that_says_nothing(base):
     loaded = load(base)
     first = lambda: lambda batch: [float(text[0]) for text in batch.responses]
     last = lambda: lambda batch: [float(hash((text[-1], len(text))) % 997) for text in batch.responses]
-    v = [
-        measured(loaded.model, [(2, 3), (4,)], scorer, Sampling(6, ()), 64, (1, 3), 0).value for scorer in (first, last)
-    ]
+    drawn = [scored_rows(loaded.model, [(2, 3), (4,)], 64, scorer, Sampling(6, ()), lambda _: (1, 3), 0)
+             for scorer in (first, last)]  # fmt: skip
+    v = [one.explained(np.random.default_rng(0)).value for one in drawn]
+    assert drawn[0].prefix.shape == (2, 2, 64)
     assert v[0] == pytest.approx([1.0, 1.0])
     assert max(v[1]) < 0.15

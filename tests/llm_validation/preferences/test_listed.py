@@ -14,9 +14,10 @@ from llm_validation.losses.pairs import pro_pairwise
 from llm_validation.model.model import save
 from llm_validation.model.text_boundaries import TextBoundaries
 from llm_validation.preferences.data import Preferences, feedback_of, read_preferences
-from llm_validation.preferences.listed import listed, nash_objective, pro_scalar_objective
+from llm_validation.preferences.listed import listed, nash_objective, pro_scalar_objective, rlhf_objective
 from llm_validation.preferences.objectives import PreferenceTraining, objective_of_loss, scored_examples
 from tests.oracles.toy_preferences import CONTEXT, model, preferences, word_tokenizer, written
+from theory.policy import rlhf_penalty
 
 HOW = PreferenceTraining(seed=0, batch=3)
 MANY = {"prompt": "w2", "completions": [" w3", " w4", " w5"], "scores": [1.0, 2.0, 6.0]}
@@ -123,6 +124,34 @@ def test_nlhf_is_least_where_a_game_played_out_ends(tmp_path):
     assert float(at(objective, before[:C], before[C:], moved)) == pytest.approx(0.09 / 3, rel=1e-2)
 
 
+def test_rlhf_on_a_list_ends_at_its_closed_form(tmp_path):
+    beta, scores = 0.7, np.array([1.0, 2.0, 6.0])
+    objective = rlhf_objective(read(tmp_path, MANY, {**MANY, "prompt": "w9"}), {"kl_beta": beta}, HOW)
+    order = [e.completion[0] - 3 for e in objective.data.examples]  # of both prompts
+    C, reference = len(objective.data.chosen), np.log([0.5, 0.2, 0.1])
+    before = torch.tensor(reference[order], dtype=torch.float32)
+    ratios = torch.zeros(6, requires_grad=True)
+    optimiser = torch.optim.LBFGS([ratios], max_iter=200, tolerance_grad=1e-9, line_search_fn="strong_wolfe")
+
+    def loss():
+        optimiser.zero_grad()
+        value = at(objective, before[:C], before[C:], ratios)
+        value.backward()
+        return value
+
+    optimiser.step(loss)
+    want = rlhf_penalty(scores, None, beta, log_reference=reference - np.logaddexp.reduce(reference))
+    for p in (0, 1):
+        own = objective.prompt == p
+        reached = torch.softmax((before + ratios.detach())[own], 0).double().numpy()
+        np.testing.assert_allclose(reached, want[np.array(order)[own]], atol=1e-4)
+    with pytest.raises(ValueError, match="rlhf needs a reward"):
+        rlhf_objective(read(tmp_path, RANKED), {}, HOW)
+    single = [{"prompt": f"w{k}", "completion": " w5", "score": k} for k in (2, 3)]
+    with pytest.raises(ValueError, match="lists one response to every prompt"):
+        rlhf_objective(read(tmp_path, *single), {}, HOW)
+
+
 def test_what_nlhf_and_scores_refuse(tmp_path):
     star = [{"prompt": "w2", "chosen": " w3", "rejected": other} for other in (" w4", " w5")]
     with pytest.raises(ValueError, match="lines 1 and 2: two responses to one prompt that were never compared"):
@@ -144,13 +173,15 @@ def test_a_prompt_listed_twice_is_one(tmp_path):
 @pytest.mark.parametrize(("method", "records", "said"), [
     ("pro_scalar", [{**MANY, "prompt": f"w{i}"} for i in range(2, 9)], "which the scores of line"),
     ("nlhf", [{**RANKED, "prompt": f"w{i}"} for i in range(2, 9)], "on 0 of 6 prompts the win rate rests on one"),
+    ("rlhf", [{**MANY, "prompt": f"w{i}"} for i in range(2, 9)], "gives the listed responses of 1 held-out prompts"),
 ])  # fmt: skip
 def test_the_command_trains_on_them(method, records, said, tmp_path):
     save(model(), word_tokenizer(), tmp_path / "base")
     out = tmp_path / "out"
     words = ["--method", method, "--model", str(tmp_path / "base"), "--data", str(written(tmp_path, *records)),
              "--out", str(out), "--batch", "3", "--epochs", "4", "--rate", "3e-3", "--answers", "2"]  # fmt: skip
-    assert align_main([*words, *(["--alpha", "30"] if method == "pro_scalar" else [])]) == 0
+    own = {"pro_scalar": ["--alpha", "30"], "rlhf": ["--listed"]}
+    assert align_main([*words, *own.get(method, [])]) == 0
     loss = json.loads((out / "alignment.json").read_text())["loss"]
     assert len(loss) == 8
     assert loss[-1] < loss[0]
