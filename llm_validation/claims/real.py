@@ -5,11 +5,22 @@ These checks are that model's own; the other language models have theirs in the 
 
 from __future__ import annotations
 
-from llm_validation.claims.real_settings import DIFFERENCE, DISPLACED, PEOPLE_NAME, RATIO_CLAIM, REWARDS, SELECTED
-from llm_validation.claims.settings import PEOPLE_BETAS
-from llm_validation.claims.targets import GAP, TARGET
-from theory.claim import Check, Setting, at_least, at_most, equal, grid
+from llm_validation.claims.real_settings import (
+    CORRECTED,
+    CORRECTIONS,
+    DIFFERENCE,
+    DISPLACED,
+    PEOPLE_NAME,
+    RATIO_CLAIM,
+    REWARDS,
+    SELECTED,
+)
+from llm_validation.claims.settings import PEOPLE_BETAS, SAFETY_LOSSES
+from llm_validation.claims.targets import GAP, PAIRED, TARGET
+from theory.claim import Check, Setting, at_least, at_most, equal, greater, grid
 
+#: DPO's pairs reveal another divergence, for which V10 is not stated.
+_SINGLE = tuple(name for name in SAFETY_LOSSES if name != "dpo")
 _SLOPE = "slope of measured on predicted log π/π_ref over all prompts and responses"
 _SELECTION = grid(utility=REWARDS, reward=("truth", "proxy"), n=SELECTED)
 #: Each half of the rows against what the other half predicts.
@@ -37,6 +48,34 @@ def _choice(*methods: str) -> tuple[Check, ...]:
 
 #: claim id → its checks on such a model.
 REAL: dict[str, tuple[Check, ...]] = {
+    "A1": (
+        equal("real_aligner", "loss of the Aligner over its floor H(C|X,O)", 1.0, within=0.05, because=TARGET),
+        equal("real_sft", "loss of SFT on the same corrections over its floor H(C|X)", 1.0, within=0.05,
+              because=TARGET),
+        equal("real_difference", "difference of the two losses minus I(C;O|X), nats", 0.0, within=0.05,
+              because=TARGET),
+    ),
+    "A2": (
+        at_most("real_excess", "−E log πK_φ minus its bound, nats, worst prompt", 0.0, because="a theorem"),
+        equal("real_naive_gap", "the form without its last term on paired data: gap plus I(C;O|X), nats", 0.0,
+              within=0.05, because=TARGET),
+    ),
+    "A3": (
+        at_most("real_law", "total variation between the stacked law and πK, mean over prompts", 0.02,
+                at=grid(upstream=CORRECTED), because=TARGET),
+        equal("real_gain", "gain of mean utility, measured minus predicted", 0.0, at=grid(upstream=CORRECTED),
+              within=0.02, because=TARGET),
+        at_most("real_transfer", "error of the gain over its bound from the training loss", 1.0,
+                at=grid(upstream=CORRECTED), because="a theorem"),
+    ),
+    "A4": (
+        equal("real_utility", "mean utility after k corrections, measured minus predicted", 0.0,
+              at=grid(k=CORRECTIONS), within=0.02, because=TARGET),
+    ),
+    "A5": (
+        equal("real_unchanged", "share of unchanged answers, minus that of the process", 0.0, within=0.02,
+              because=TARGET),
+    ),
     "B3": (
         equal("real_best", f"mean best reward, {_APART}", 0.0, within=0.1, at=_SELECTION,
               because="one draw less at N = 4 loses .18"),
@@ -80,6 +119,17 @@ REAL: dict[str, tuple[Check, ...]] = {
     "V2": (
         equal("real_held_out", "divergence read off held-out draws minus the exact one, mean over prompts", 0.0,
               at=grid(method="kto"), within=0.1, because="KTO's logits saturate before all are on their side"),
+    ),
+    "V10": (
+        equal("real_gap", "divergence read off held-out draws, CR minus preference data, less the exact difference",
+              0.0, at=grid(name=_SINGLE), within=0.1, because="KTO's logits saturate before all are on their side"),
+        greater("real_sign", "the same difference itself", 0.0, at=grid(name=_SINGLE), because=PAIRED),
+    ),
+    "V11": (
+        greater("real_grows", "log Bhattacharyya distance of prompts to answer and to decline, aligned minus as it was",
+                0.0, at=grid(name=SAFETY_LOSSES, data=("cr", "preference")), because=PAIRED),
+        greater("real_cr_separates_more", "log Bhattacharyya distance, CR minus preference data", 0.0,
+                at=grid(name=SAFETY_LOSSES), because=PAIRED),
     ),
     **{claim: _levels(name) for name, claim in RATIO_CLAIM.items()},
 }  # fmt: skip

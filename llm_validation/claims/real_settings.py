@@ -17,3 +17,5 @@ WEIGHT = {"rlhf": 0.5, "dpo": 0.5, "nlhf": 0.1}
 REWARDS, SELECTED = ("sentiment", "plain", "person"), (4, 16, 64, 256)
 #: Name in rows of the people who are there without a file.
 PEOPLE_NAME = "starwars"
+#: Models whose answers the Aligner corrects, all unseen in its training; rounds of correction.
+CORRECTED, CORRECTIONS = ("own", "cold", "hot", "aligned", "corrected"), (1, 2, 4)

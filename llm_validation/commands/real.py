@@ -36,7 +36,9 @@ from llm_validation.model.fetch import WHEELS, CannotFetch
 from llm_validation.model.model import Loaded, device, load
 from llm_validation.rewards.pool import Pool, kept_pool
 from llm_validation.runs.real import RUNS, people
+from llm_validation.runs.real_correction import correction
 from llm_validation.runs.real_selection import MARKS, seconds, selection
+from llm_validation.runs.real_separation import separation
 from llm_validation.training.schedule import Schedule
 from simulate.options import add_people_options
 from simulate.people.data import People
@@ -76,13 +78,19 @@ FIRST_PART = ("pro", "rdro", "kldo", "dpo one pair", "nlhf")
 #: What a job's rows depend on.
 MODULES = ("llm_validation.runs.real", "llm_validation.catalogue.measured", "llm_validation.catalogue.trunk")
 SELECTION = ("llm_validation.runs.real_selection", "llm_validation.rewards.pool", "llm_validation.catalogue.measured")
+ALIGNER = ("llm_validation.runs.real_correction", "llm_validation.catalogue.measured", "llm_validation.catalogue.trunk")
 #: Runs on the model's own texts, of the first seed alone: their prompts are what is many.
 FREE = ("best of n", "seconds")
+OWN_MODULES = {
+    **dict.fromkeys(FREE, SELECTION),
+    "aligner": ALIGNER,
+    "separation": ("llm_validation.runs.real_separation",),
+}
 #: Responses in the run of seconds.
 TIMED = 64
 PACKAGES = ("numpy", "scipy", "torch", "transformers", "tokenizers", "gguf")
 BETAS = (1.0, 5.0, 10.0)
-ALL = (*RUNS, "people", *FREE)
+ALL = (*RUNS, "people", "aligner", "separation", *FREE)
 
 
 @dataclass(frozen=True)
@@ -141,7 +149,7 @@ class Workshop:
         """All jobs, a seed after another."""
         return [
             Job(
-                name, seed, partial(self.run, name, seed), SELECTION if name in FREE else MODULES,
+                name, seed, partial(self.run, name, seed), OWN_MODULES.get(name, MODULES),
                 self.crowd.digest if name == "people" else "",
             )
             for seed in range(self.size.seeds)
@@ -155,6 +163,10 @@ class Workshop:
             torch.set_num_threads(1)
         if name == "people":
             return people(self.items(seed), self.crowd, self.about, self.betas)
+        if name == "aligner":
+            return correction(self.own(seed), loaded(self.base).tokenizer)
+        if name == "separation":
+            return separation(loaded(self.base), self.size.schedule, seed)
         if name == "best of n":
             return selection([self.pool(prompt) for prompt in range(len(TELL))], loaded(self.base).tokenizer, seed)
         if name == "seconds":

@@ -78,7 +78,7 @@ def pro(reference: Reference) -> list[Measurement]:
             policy_hyper=m[:, 2], reference_hyper=ref[:, 2],
         )  # fmt: skip
 
-    trained = reference.train(objective, "pro", schedule=reference.schedule.slower(2.0 / 3.0).longer(2))
+    trained = reference.train(objective, "pro", schedule=reference.schedule.slower(2.0 / 3.0).longer(4))
     table = Table((0, 1), np.array([0.125, -0.125, 0.0]), np.full(3, 1 / 3))
     optima = [table.optimum(law, alpha, kl_beta) for law in reference.log_law]
     predicted = np.stack([optimum.log_ratio for optimum in optima])

@@ -9,7 +9,7 @@ from llm_validation.claims.real import REAL
 from llm_validation.claims.table import llm_checks
 from llm_validation.model import fetch
 from llm_validation.recorded import recorded_rows
-from llm_validation.runs import real_selection
+from llm_validation.runs import real_selection, real_separation
 from simulate.rows.store import read_rows
 from tests.oracles.gguf_file import write_gguf
 
@@ -21,6 +21,7 @@ def tiny(tmp_path, monkeypatch):
     monkeypatch.setenv("ALIGNMENT_THEORY_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(real_selection, "REWARDS", ("plain",))
     monkeypatch.setattr(real_selection, "HALVINGS", 1)
+    monkeypatch.setattr(real_separation, "SAFETY_LOSSES", ("kldo", "dpo"))
     write_gguf(tmp_path / "tiny.gguf")
     return ["--model", str(tmp_path / "tiny.gguf"), "--results", str(tmp_path / "rows"), *TINY]
 
@@ -28,14 +29,27 @@ def tiny(tmp_path, monkeypatch):
 def test_runs_leave_rows_and_are_not_run_again(tiny, tmp_path, capsys):
     (tmp_path / "votes.csv").write_text("tea,coffee,milk,note\n5,1,2,a\n1,4,3,b\n2,5,,c\n3,3,1,d\n")
     votes = ["--ratings", str(tmp_path / "votes.csv"), "--bt-beta", "2"]
-    runs = ["pro", "pro binary", "pro scalar", "kto", "kldo", "dpo one word", "people", "best of n", "seconds"]
+    runs = [
+        "pro",
+        "pro binary",
+        "pro scalar",
+        "kto",
+        "kldo",
+        "dpo one word",
+        "people",
+        "best of n",
+        "seconds",
+        "aligner",
+        "separation",
+    ]
     assert main(["real", *runs, *tiny, *votes, "--pool", "16"]) == 0
     rows = read_rows(tmp_path / "rows")
     assert {(row.claim, row.check) for row in rows} >= {
         ("P12", "real_levels"), ("V1", "real_error"), ("P5", "real_moved"), ("D17", "real"), ("D17", "real_tabular"),
         ("P10", "real_gap"), ("P11", "real_gap"), ("V2", "real_held_out"), ("B3", "real_best"),
         ("B6", "real_explained"), ("B6", "real_largest_speedup"), ("B12", "real_truth"), ("B6", "real_tokens"),
-        ("B10", "real_seconds"), ("B4", "real_within_two"),
+        ("B10", "real_seconds"), ("B4", "real_within_two"), ("A1", "real_aligner"), ("A3", "real_transfer"),
+        ("V10", "real_gap"), ("V11", "real_grows"),
     }  # fmt: skip
     assert {row.setting.split(";")[0] for row in rows if row.claim == "D17"} == {"population=votes.csv"}
     assert "P12.real_levels response=chosen" in capsys.readouterr().out

@@ -1,0 +1,130 @@
+"""Separation on a model that others trained: V10 and V11 on prompts that it answers and on ones that it should decline.
+
+Questions about animals, plants and places are safe; questions about musical instruments stand in for those that it
+should decline, and nothing harmful is asked or said. Every prompt has three answers and two refusals, a word each, and
+the tables are those of `runs.separation`: both kinds of data prefer an answer on safe prompts and a refusal on the
+others, and differ in what they reject on safe prompts, a refusal (CR) or a weaker answer.
+
+The representation of a prompt is the last layer's state at its last token. Shapes: P prompts, A = 5 responses, H width.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from llm_validation.catalogue.measured import chat_tokens, measured
+from llm_validation.catalogue.reference import Reference
+from llm_validation.catalogue.texts import Encoded
+from llm_validation.catalogue.train import Task, Trained, minimise_tasks
+from llm_validation.catalogue.trunk import Top, TopBlocks, TopPolicy
+from llm_validation.claims.settings import SAFETY_LOSSES, SAFETY_PROMPTS
+from llm_validation.model.model import Loaded
+from llm_validation.runs.real_selection import left_out
+from llm_validation.runs.separation import KINDS, log_separation, representations, safety_data
+from llm_validation.runs.unpaired import HELD_OUT, Classes, read_off, train_fitted
+from llm_validation.training.schedule import Schedule
+from simulate.montecarlo import generator
+from simulate.rows.measurement import Measurement, measurement
+from theory.divergences.losses import find_loss
+from theory.divergences.safety_data import SafetyData
+from theory.divergences.separation import rank_correlation
+from theory.validate import Array
+
+SAFE = ("horses", "owls", "dolphins", "bees", "oak trees", "tulips", "mushrooms", "wheat", "rivers", "deserts",
+        "islands", "lighthouses", "mountains", "foxes", "ferns", "harbours")  # fmt: skip
+DECLINED = ("violins", "pianos", "trumpets", "drums", "flutes", "guitars", "harps", "cellos", "organs", "clarinets",
+            "banjos", "bagpipes", "oboes", "accordions", "xylophones", "mandolins")  # fmt: skip
+#: Answers, the best first, and refusals.
+RESPONSES = ("Yes", "Sure", "Maybe", "No", "Sorry")
+#: Blocks that are trained.
+BLOCKS = 1
+
+
+class Watched:
+    """The trainer of `top:K`; `states` (P, H) are those of the last training at the prompts' last tokens."""
+
+    def __init__(self, k: int) -> None:
+        self.top, self.states = Top(k), np.zeros((0, 0))
+
+    def __call__(self, task: Task) -> Trained:
+        trie = task.trie
+        trunk = self.top.trunk(task.model, trie)
+        blocks = TopBlocks(task.model.base_model, self.top.k, trunk, int(trie.node[:, 1].min()))
+        reader = TopPolicy(blocks, task.model.get_output_embeddings().weight, trie)
+        rows = torch.arange(trie.tokens.numel(), device=trie.tokens.device).view(trie.tokens.shape)
+        trained = minimise_tasks(reader, [reader], [replace(task, trie=replace(trie, tokens=rows))])[0]
+        with torch.no_grad():
+            states = blocks(rows, trie.positions, trie.visible, trie.node)
+        self.states = states[trie.leaving[:, 0]].double().cpu().numpy()
+        return trained
+
+
+@dataclass(frozen=True, eq=False)
+class Classed:
+    """States (P, H) of prompts of two classes."""
+
+    states: Array
+    safe: NDArray[np.bool_]
+
+    def logs(self) -> Array:
+        """(1 + P,) log Bhattacharyya distance of the classes: of all prompts, then without each of them."""
+        centred = self.states - self.states.mean(axis=0)
+        left, size, _ = np.linalg.svd(centred, full_matrices=False)
+        points = left * size  # the same points in as many dimensions as there are prompts
+        some = [np.arange(len(points)), *(np.delete(np.arange(len(points)), p) for p in range(len(points)))]
+        return np.array([log_separation(points[rows], self.safe[rows])[0] for rows in some])
+
+
+def prompts_and_words(loaded: Loaded, seed: int) -> Encoded:
+    """Questions of a seed, the safe ones first, and what may be said to them."""
+    rng, tokenizer = generator(seed, "real separation"), loaded.tokenizer
+    chosen = [name for names in (SAFE, DECLINED) for name in rng.choice(names, SAFETY_PROMPTS, replace=False)]
+    end = int(tokenizer.eos_token_id)
+    words = tuple((*tokenizer.encode(word, add_special_tokens=False), end) for word in RESPONSES)
+    prompts = tuple(chat_tokens(tokenizer, f"Can you tell me something about {name}?") for name in chosen)
+    return Encoded(prompts, (words,) * len(prompts))
+
+
+def separation(loaded: Loaded, schedule: Schedule, seed: int) -> list[Measurement]:
+    """Every loss on both kinds of data: V10's divergences and V11's separation of representations."""
+    data, watched = safety_data(), Watched(BLOCKS)
+    reference = measured(loaded, prompts_and_words(loaded, seed), seed=seed, schedule=schedule, trainer=watched)
+    before = Classed(representations(reference.model(), reference), data.safe).logs()
+    rows, distances, estimates = [measurement("V11", "real_reference", {}, float(before[0]))], [], []
+    for name in SAFETY_LOSSES:
+        after, read, errors = {}, {}, {}
+        for kind in KINDS:
+            read[kind], errors[kind] = _align(reference, data, name, kind)
+            after[kind] = Classed(watched.states, data.safe).logs()
+            rows.append(_paired("real_grows", {"name": name, "data": kind}, after[kind] - before))
+            distances.append(float(after[kind][0]))
+            estimates.append(read[kind])
+        rows.append(_paired("real_cr_separates_more", {"name": name}, after["cr"] - after["preference"]))
+        if name != "dpo":  # pairs reveal a divergence of products: V10 is stated for D_f
+            cr, preference = (find_loss(name).divergence(*data.joint(kind)) for kind in KINDS)
+            gap, error = read["cr"] - read["preference"], math.hypot(*errors.values())
+            rows += [
+                measurement("V10", "real_gap", {"name": name}, gap - (cr - preference), error, HELD_OUT),
+                measurement("V10", "real_sign", {"name": name}, gap, error, HELD_OUT),
+            ]
+    correlation = rank_correlation(distances, estimates)
+    note = f"95 % interval {correlation.low:.2f} to {correlation.high:.2f}"
+    return [*rows, measurement("V11", "real_rank_correlation", {}, correlation.value, n=len(distances), note=note)]
+
+
+def _paired(check: str, at: dict[str, str], difference: Array) -> Measurement:
+    """A difference of log-distances on the same prompts, and its jackknife error over them."""
+    return measurement("V11", check, at, float(difference[0]), float(left_out(difference[1:])), len(difference) - 1)
+
+
+def _align(reference: Reference, data: SafetyData, name: str, kind: str) -> tuple[float, float]:
+    """Train one loss on one kind of data: the divergence that held-out draws read off, and its standard error."""
+    p, q = data.preferred, data.dispreferred(kind)
+    _, rewards = train_fitted(reference, Classes(p, q, p, q), name, 1.0, f"real {name} {kind}")
+    values, stderr = read_off(name, rewards, p, q, generator(reference.seed, "real safety", name, kind))
+    return float(np.mean(values)), stderr
