@@ -17,6 +17,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -191,7 +192,7 @@ def both_ways(scores: Array, truth: Array, sizes: Sequence[int], seed: int) -> S
         for n in sizes:
             counts = survivor_counts(n, KEEP, len(TIMES))
             own.append(replay(rows, n, counts, generator(seed, "replay", n)))
-            law.append(of_all_texts(rows, lambda some, n=n, counts=counts: predicted(some, n, counts)))
+            law.append(of_all_texts(rows, partial(predicted, n=n, counts=counts)))
             speeds.append([_speed(rows, n, float(reward[2])) for reward in (own[-1], law[-1])])
     shape = (2, len(sizes), -1)
     measured, expected, speed = (np.reshape(values, shape) for values in (own, law, speeds))

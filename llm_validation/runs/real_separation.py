@@ -31,7 +31,7 @@ from llm_validation.training.schedule import Schedule
 from simulate.montecarlo import generator
 from simulate.rows.measurement import Measurement, measurement
 from theory.divergences.losses import find_loss
-from theory.divergences.safety_data import SafetyData
+from theory.divergences.safety_data import Kind, SafetyData
 from theory.divergences.separation import rank_correlation
 from theory.validate import Array
 
@@ -122,7 +122,7 @@ def _paired(check: str, at: dict[str, str], difference: Array) -> Measurement:
     return measurement("V11", check, at, float(difference[0]), float(left_out(difference[1:])), len(difference) - 1)
 
 
-def _align(reference: Reference, data: SafetyData, name: str, kind: str) -> tuple[float, float]:
+def _align(reference: Reference, data: SafetyData, name: str, kind: Kind) -> tuple[float, float]:
     """Train one loss on one kind of data: the divergence that held-out draws read off, and its standard error."""
     p, q = data.preferred, data.dispreferred(kind)
     _, rewards = train_fitted(reference, Classes(p, q, p, q), name, 1.0, f"real {name} {kind}")
