@@ -55,7 +55,7 @@ def printed(pooled: Pooled, exact_digits: int = 6) -> str:
     '1.9\\ensuremath{{}\\cdot10^{-6}}'
     """
     value, stderr = pooled.estimate, pooled.stderr
-    if pooled.seeds <= 0 or not math.isfinite(value) or stderr <= 1e-12 * abs(value):
+    if pooled.seeds <= 0 or not math.isfinite(value) or stderr <= 1e-6 * abs(value):  # six digits do not see the error
         return _power(latex(estimate(pooled, exact_digits)))
     exponent = math.floor(math.log10(max(abs(value), stderr)))
     shift = exponent if exponent < -4 or exponent > 5 else 0
