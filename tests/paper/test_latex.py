@@ -88,6 +88,11 @@ def test_the_bibliography_spells_out_its_sources():
     numbers = [source.arxiv for source in sources.values() if source.arxiv]
     assert len(set(numbers)) == len(numbers)
     assert not [number for number in numbers if not re.fullmatch(r"\d{4}\.\d{4,5}", number)]
+    text = (
+        ROOT / "paper" / "references.bib"
+    ).read_text()  # the style prints no eprint: the number is in a printed field
+    printed = re.findall(r"(?:howpublished|note) = \{.*\\href\{https://arxiv\.org/abs/([\d.]+)\}\{arXiv:\1\}\}", text)
+    assert printed == numbers
 
 
 def test_latex_knows_every_character_of_the_checks():
