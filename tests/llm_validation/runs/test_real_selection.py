@@ -36,6 +36,8 @@ def test_both_ways_round_agree_and_a_wrong_number_of_draws_shows():
     assert np.abs(best).max() < 0.03
     assert np.abs(rejected).max() < 0.06
     assert np.abs(speed).max() < 0.15
+    # one way round the rows that predict are not those that are measured, and their chance is in the difference
+    assert np.abs(sides.apart[0, :, 0]).min() > 3.0 * np.abs(best).max()
     one_less = sides.measured[:, 0, 0].mean() - expected_max(3)
     assert abs(sides.measured[:, 0, 0].mean() - expected_max(4)) < 0.1 < one_less
 
