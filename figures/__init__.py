@@ -2,6 +2,7 @@
 
     distortion, proximal, divergences, density_ratio, correction, best_of_n   one file a topic, ending in its `FIGURES`
     overview      every claim in one figure: how far measurements lie from predictions
+    real_model    where DPO moves each response of a model that others trained, and what its early tokens show
     sizes         does a prediction hold better or worse as the model grows?
     model_points  rows of trained models, pooled over seeds
     style         looks, axes, and how a row becomes a point

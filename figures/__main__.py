@@ -24,7 +24,7 @@ from typing import Any
 import joblib
 from tqdm import tqdm
 
-from figures import best_of_n, correction, density_ratio, distortion, divergences, overview, proximal, sizes
+from figures import best_of_n, correction, density_ratio, distortion, divergences, overview, proximal, real_model, sizes
 from figures.model_points import language_model_rows, model_of
 from figures.style import FORMATS, USUAL, Drawing, caption, look, read_style, save
 from simulate.rows.reach import ROOT
@@ -34,7 +34,7 @@ from theory.claims import find_claims
 #: Every figure: all claims in one, those of each topic, and the comparison of sizes.
 FIGURES = {
     name: drawing
-    for topic in (overview, distortion, proximal, divergences, density_ratio, correction, best_of_n, sizes)
+    for topic in (overview, distortion, proximal, divergences, density_ratio, correction, best_of_n, real_model, sizes)
     for name, drawing in topic.FIGURES.items()
 }
 #: So many figures are worth a process of their own.

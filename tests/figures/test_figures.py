@@ -18,6 +18,7 @@ from figures.__main__ import FIGURES, main
 from figures.layout import arrange
 from figures.model_points import model_of, pooled, tagged
 from figures.style import COLUMN, LOOKS, PAGE, look, save, select
+from llm_validation.claims.real_settings import DISPLACED, REWARDS
 from llm_validation.claims.settings import INSTANCES, MINIBATCHED, PEOPLE_BETAS, PEOPLE_METHODS, UPSTREAMS
 from llm_validation.claims.table import LLM_CHECKS
 from llm_validation.recorded import MODELS
@@ -46,6 +47,16 @@ MEASUREMENTS: tuple[tuple[str, str, tuple[Setting, ...]], ...] = (
     *(("A3", name, grid(upstream=UPSTREAMS)) for name in ("sampled_gain", "predicted_gain")),
     ("A6", "llm_pairs_composed", grid(method=("ddro", "rdro", "dpo"))),
 )
+#: What a model that others trained is measured for beside its own: claim, name, settings, and what the row says.
+OF_OTHERS: tuple[tuple[str, str, tuple[Setting, ...], str], ...] = (
+    *(
+        ("P5", "real_response", grid(pairs=DISPLACED, prompt=(0, 1, 2), response=number), role)
+        for number, role in enumerate(("chosen", "rejected", "unlabelled"))
+    ),
+    ("P5", "real_path", grid(pairs=DISPLACED, response=("chosen", "rejected", "unlabelled"), step=(0, 20, 40)), ""),
+    ("B6", "real_explained", grid(utility=REWARDS, reward=("truth", "proxy"), tokens=(4, 16, 48)), ""),
+    ("B6", "real_largest_speedup", grid(utility=REWARDS, reward=("truth", "proxy")), ""),
+)
 OF_ROWS = [name for name, drawing in FIGURES.items() if not drawing.of_sizes and name != "overview"]
 LANGUAGE_MODEL = [name for name in OF_ROWS if name.startswith("language_model")]
 
@@ -72,8 +83,8 @@ def language_model_rows(model: str = "llm") -> list[Row]:
             for check in checks:
                 if check.name.startswith("real") == others:
                     found += rows_of(claim_id, check, seed)
-        for claim_id, name, settings in () if others else MEASUREMENTS:
-            found += [Row(claim_id, name, setting_key(setting), seed, 1.2 + seed, 0.0, 1, 1.2, 1.2, 0.0, "", "s")
+        for claim_id, name, settings, said in OF_OTHERS if others else [(*own, "") for own in MEASUREMENTS]:
+            found += [Row(claim_id, name, setting_key(setting), seed, 1.2 + seed, 0.0, 1, 1.2, 1.2, 0.0, said, "s")
                       for setting in settings]  # fmt: skip
     return found
 
@@ -268,6 +279,20 @@ def test_models_are_drawn_apart_and_where_their_rows_are(rows):
     drawn = [float(x) for container in containers for x in container[0].get_xdata()]
     assert drawn == pytest.approx([1.7] * len(drawn))  # mean of the two seeds
     assert {container[0].get_markerfacecolor() for container in containers} == {"white"}
+
+
+def test_every_response_is_drawn_where_it_went_and_by_its_role():
+    went = {("chosen", 0): 3.0, ("chosen", 1): -2.0, ("rejected", 0): -50.0, ("unlabelled", 0): -9.0}
+    rows = [Row("P5", "real_response", f"pairs=one pair;prompt={p};response=0", 0, value, 0.0, 1, value, value, 0.0,
+                role, "s") for (role, p), value in went.items()]  # fmt: skip
+    with look():
+        figure = FIGURES["language_model_displacement"].draw(tagged(rows, "smollm2"))
+    found = {
+        (line.get_label(), round(float(y)) - 1): float(x)
+        for line in figure.axes[0].lines if line.get_label() in ("chosen", "rejected", "unlabelled")
+        for x, y in line.get_xydata()
+    }  # fmt: skip
+    assert found == went
 
 
 def test_seeds_are_pooled_within_a_model():
