@@ -15,6 +15,14 @@ public function, checks and certificate included. A time is the shortest of `--r
 two seconds). The ratio compares the default path with the fastest baseline that got there; target: 1.25.
 On a machine that others use, set OPENBLAS_NUM_THREADS=1: threads of OpenBLAS that wait for a core slow dense
 factorisations down more than tenfold.
+
+`--csv FILE` writes the table; tests/benchmarks/results/games.csv is that of
+
+    OMP_NUM_THREADS=1 python tests/benchmarks/bench_games.py --sizes 500 2000 --only dense,tau_2 --repeats 7 --csv FILE
+
+(`_` stands for a blank, each part must occur). Beside the solvers it has, measured in the same run, `product`, M times
+a vector, and `lu`, one LU factorisation of M, which any method that solves on half of the alternatives pays an eighth
+of. A baseline that did not reach a gap of 1e-8 in `limit` seconds has no time.
 """
 
 from __future__ import annotations
@@ -25,10 +33,10 @@ import multiprocessing
 import sys
 import time
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from scipy.linalg import lu_factor, lu_solve
 from scipy.optimize import brentq, linprog
 
@@ -253,31 +261,51 @@ def main() -> None:
     parser.add_argument("--sizes", type=int, nargs="+", default=[200, 500, 2000], help="alternatives A")
     parser.add_argument("--limit", type=float, default=60.0, help="seconds per baseline")
     parser.add_argument("--repeats", type=int, default=3, help="runs of which the shortest counts")
-    parser.add_argument("--only", default="", help="regimes whose name contains this")
+    parser.add_argument("--only", default="", help="games whose name contains each of these parts")
+    parser.add_argument("--csv", type=Path, help="file for the table")
     parser.add_argument("--without", nargs="*", default=[], help="baselines to leave out")
     arguments = parser.parse_args()
     print("seconds (gap where above 1e-9); ratio = default / fastest baseline with gap <= 1e-8")
+    rows = []
     for size in arguments.sizes:
-        log_ref = np.full(size, -math.log(size))
+        units = unit_times(size)
         for name, P, tau, active in regimes(size):
-            if arguments.only not in name:
-                continue
-            default = partial(nlhf, P, log_reference=log_ref, tau=tau)
-            seconds, policy = best_time(lambda solve=default: solve().policy, arguments.repeats)
-            gap = gap_of(P, policy, log_ref, tau)
-            cells, fastest = [f"default {seconds:.4f} gap {gap:.0e}"], math.inf
-            for baseline, solve in baselines(P, log_ref, tau, active, arguments.limit).items():
-                if baseline in arguments.without:
-                    continue
-                answer = measure_in_child(solve, arguments.repeats, arguments.limit * 1.2 + 5.0)
-                if answer is None:
-                    cells.append(f"{baseline} -")
-                    continue
-                reached = gap_of(P, answer[1] / answer[1].sum(), log_ref, tau)
-                if reached <= 1e-8:
-                    fastest = min(fastest, answer[0])
-                cells.append(f"{baseline} {answer[0]:.4f}" + (f" ({reached:.0e})" if reached > GAP else ""))
-            print(f"A={size} {name:30s} ratio {seconds / fastest:6.3f} | " + " | ".join(cells), flush=True)
+            if all(part.replace("_", " ") in name for part in arguments.only.split(",")):
+                row = compare(P, tau, active, arguments)
+                rows.append({"alternatives": size, "game": name, "limit": arguments.limit, **row, **units})
+                cells = [f"{key} {value:.4g}" for key, value in rows[-1].items() if isinstance(value, float)]
+                print(f"A={size} {name:30s} {' | '.join(cells)}", flush=True)
+    if arguments.csv:
+        pd.DataFrame(rows).to_csv(arguments.csv, index=False, float_format="%.4g")
+
+
+def compare(P: Array, tau: float, active: bool, arguments: argparse.Namespace) -> dict[str, float]:
+    """Seconds of the default path and its gap; of each baseline; and the default's ratio to the fastest of them."""
+    log_ref = np.full(P.shape[0], -math.log(P.shape[0]))
+    seconds, policy = best_time(lambda: nlhf(P, log_reference=log_ref, tau=tau).policy, arguments.repeats)
+    row = {"default": seconds, "gap": gap_of(P, policy, log_ref, tau)}
+    for baseline, solve in baselines(P, log_ref, tau, active, arguments.limit).items():
+        if baseline in arguments.without:
+            continue
+        answer = measure_in_child(solve, arguments.repeats, arguments.limit * 1.2 + 5.0)
+        reached = math.inf if answer is None else gap_of(P, answer[1] / answer[1].sum(), log_ref, tau)
+        row[baseline] = answer[0] if answer is not None and reached <= 1e-8 else math.nan
+        row[f"{baseline}_gap"] = reached
+    times = [row[name] for name in ("simplex", "ipm", "cvxpy", "prox", "newton") if row.get(name, math.nan) > 0.0]
+    row["ratio"] = seconds / min(times, default=math.nan)
+    if row.get("cvxpy", math.nan) > 0.0:
+        row["times_cvxpy"] = row["cvxpy"] / seconds
+    return row
+
+
+def unit_times(size: int) -> dict[str, float]:
+    """Seconds of M times a vector and of one LU factorisation of M, the shortest of five."""
+    M = random_game(size) - 0.5 + np.eye(size)
+    vector = np.ones(size)
+    return {
+        "product": best_time(lambda: M @ vector, 5)[0],
+        "lu": best_time(lambda: lu_factor(M, check_finite=False)[0], 5)[0],
+    }
 
 
 if __name__ == "__main__":
