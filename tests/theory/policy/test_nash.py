@@ -24,6 +24,7 @@ from tests.oracles.games import (
 from theory.policy.equilibrium import Game, _central
 from theory.policy.kl_ball import KLBall, kl, kl_from_log
 from theory.policy.nash import maximal_lottery, nlhf, nlhf_cvxpy, nlhf_regularized
+from theory.policy.support import _only_lottery
 from theory.solution import CertificateError
 
 # --- maximal lotteries
@@ -135,6 +136,21 @@ def test_dense_lottery_with_ties_is_left_to_the_central_path() -> None:
     tied[[0, -1, 0, -1], [-1, 0, 0, -1]] = 0.5  # two clones that are both played
     assert maximal_lottery(tied[:-1, :-1]).policy[0] > 1e-4
     assert "interior point" in maximal_lottery(tied).status
+
+
+def test_a_support_is_refused_where_it_has_not_the_only_lottery() -> None:
+    """Clones outside of the support, both clones in it, an alternative too many or too few."""
+    P = random_game(101, 4)
+    lottery = maximal_lottery(P).policy
+    support = np.flatnonzero(lottery)
+    np.testing.assert_allclose(_only_lottery(P, support), lottery, atol=1e-12)
+    cloned = np.kron(np.ones((2, 2)), P)
+    assert _only_lottery(cloned, support) is None  # its clones do not lose
+    assert _only_lottery(cloned, np.concatenate([support, support[:2] + 101])) is None  # singular
+    assert _only_lottery(P, support[2:]) is None  # someone outside gains, or an entry is negative
+    outside = np.flatnonzero(lottery == 0.0)
+    wider = np.sort(np.append(support, outside[:2]))
+    assert _only_lottery(P[np.ix_(wider, wider)], np.arange(wider.size)) is None  # nobody is outside, entries < 0
 
 
 # --- NLHF in the ball
