@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -176,13 +177,19 @@ class Quantity:
     over: Literal["mean", "largest"] = "mean"
     where: Mapping[str, tuple[float | str, ...]] = field(default_factory=dict)
 
-    def cells(self) -> Iterator[tuple[str, Check, str, float]]:
+    def cells(self) -> tuple[tuple[str, Check, str, float], ...]:
         """Claim, check, setting and prediction of everything it covers."""
-        for claim_id, name in self.checks:
-            check = find_check(claim_id, name)
-            for setting in check.settings:
-                if all(setting.get(key) in values for key, values in self.where.items()):
-                    yield claim_id, check, setting_key(setting), check.predict(setting)
+        return self._cells
+
+    @cached_property
+    def _cells(self) -> tuple[tuple[str, Check, str, float], ...]:
+        checks = [(claim_id, find_check(claim_id, name)) for claim_id, name in self.checks]
+        return tuple(
+            (claim_id, check, setting_key(setting), check.predict(setting))
+            for claim_id, check in checks
+            for setting in check.settings
+            if all(setting.get(key) in values for key, values in self.where.items())
+        )
 
     def targets(self) -> list[float]:
         """What the checks ask of it: resolutions of equalities, bounds, and the values that orderings exceed."""
@@ -194,8 +201,7 @@ class Quantity:
         """Mean over the seeds that have every declared setting; None where no seed has."""
         if not self.checks:
             return size.excess
-        cells = list(self.cells())
-        per_seed = [_condensed(self, size, seed, cells) for seed in size.seeds]
+        per_seed = [_condensed(self, size, seed, self.cells()) for seed in size.seeds]
         complete = [found for found in per_seed if found is not None]
         if not complete:
             return None

@@ -4,6 +4,9 @@
 # **Goals.** Predict, before looking, where PRO's training of a real instruct model ends; see what DPO does to answers
 # that nobody labelled; say why a tiny loss says nothing about where the likelihoods are.
 #
+# **The statement.** "PRO pins down the likelihoods themselves, at ±t/kl_beta from the reference (P12) … DPO moves those
+# of answers that no pair mentions (P5)" (arXiv 2505.23316, in numbers ours).
+#
 # **The run.** SmolLM2-135M-Instruct, its own sampled answers as responses, one pair per prompt, top two blocks trained;
 # the reference is the model's law as it is. Recorded rows are read here; `make real` trains it again (an hour on two
 # cores, with the weights fetched once).

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -17,7 +18,7 @@ from matplotlib.text import Text
 from figures.__main__ import FIGURES, main
 from figures.layout import arrange
 from figures.model_points import model_of, pooled, tagged
-from figures.style import COLUMN, LOOKS, PAGE, look, save, select
+from figures.style import COLUMN, LOOKS, PAGE, look, panels, save, select
 from llm_validation.claims.real_settings import DISPLACED, REWARDS
 from llm_validation.claims.settings import INSTANCES, MINIBATCHED, PEOPLE_BETAS, PEOPLE_METHODS, UPSTREAMS
 from llm_validation.claims.table import LLM_CHECKS
@@ -61,14 +62,17 @@ OF_ROWS = [name for name, drawing in FIGURES.items() if not drawing.of_sizes and
 LANGUAGE_MODEL = [name for name in OF_ROWS if name.startswith("language_model")]
 
 
+@cache
+def near_predictions(claim: str, check: Check) -> tuple[tuple[str, float], ...]:
+    """Every setting of a check, and a value 1 % off its prediction."""
+    predicted = [(setting_key(setting), check.predict(setting)) for setting in check.settings]
+    return tuple((key, value * 1.01 if math.isfinite(value) else 1.0) for key, value in predicted)
+
+
 def rows_of(claim: str, check: Check, seed: int = 0) -> list[Row]:
-    """A row for every setting of a check, 1 % off its prediction."""
-    found = []
-    for setting in check.settings:
-        value = check.predict(setting) * 1.01 if math.isfinite(check.predict(setting)) else 1.0
-        key = setting_key(setting)
-        found.append(Row(claim, check.name, key, seed, value, 0.1, 9, value - 0.2, value + 0.2, 0.0, "", "s"))
-    return found
+    """A row for every setting of a check."""
+    return [Row(claim, check.name, key, seed, value, 0.1, 9, value - 0.2, value + 0.2, 0.0, "", "s")
+            for key, value in near_predictions(claim, check)]  # fmt: skip
 
 
 def language_model_rows(model: str = "llm") -> list[Row]:
@@ -99,30 +103,19 @@ def rows() -> list[Row]:
     return found + [row for model in MODELS for row in tagged(language_model_rows(model), model)]
 
 
-@pytest.fixture(scope="module")
-def drawn(rows) -> Callable[[str], Figure]:
-    """A figure of these rows, drawn once."""
-    found: dict[str, Figure] = {}
-
-    def draw(name: str) -> Figure:
-        if name not in found:
-            with look():
-                found[name] = FIGURES[name].draw(rows)
-        return found[name]
-
-    return draw
-
-
 @pytest.mark.parametrize("name", OF_ROWS)
-def test_figures_are_drawn_from_rows(name, drawn, tmp_path):
-    figure = drawn(name)
-    for ax in figure.axes:
-        assert ax.get_xlabel() or ax.get_ylabel(), name
+def test_a_figure_is_drawn_saved_and_laid_out(name, rows, tmp_path):
+    """Nothing is too small, cut off, or over something else: at its own width as saved, and in a column."""
     with look():
+        figure = FIGURES[name].draw(rows)
+        assert all(ax.get_xlabel() or ax.get_ylabel() for ax in figure.axes)
         (path,) = save(figure, name, tmp_path, "test", ["pdf"])
+        assert path.stat().st_size > 1000
+        assert figure.get_figwidth() in (COLUMN, PAGE)
         check_layout(figure)
-    assert path.stat().st_size > 1000
-    assert figure.get_figwidth() in (COLUMN, PAGE)
+        arrange(figure, 3.4)
+        check_layout(figure)
+    assert figure.get_figwidth() == 3.4
     assert FIGURES[name].claims
     assert all(find_claim(claim_id) for claim_id in FIGURES[name].claims)
 
@@ -160,9 +153,15 @@ def least_size(text: Text) -> float:
     return min([text.get_fontsize(), *(size for found in parsed for _, size, *_ in found.glyphs)])
 
 
-def inside(box: Any, outer: Any) -> bool:
-    """Whether a box is inside another, a pixel left open."""
-    return outer.x0 - 1 <= box.x0 and outer.y0 - 1 <= box.y0 and box.x1 <= outer.x1 + 1 and box.y1 <= outer.y1 + 1
+def extents(artists: Iterable[Any], renderer: Any) -> np.ndarray:
+    """x0, y0, x1, y1 of each, pixels."""
+    return np.array([artist.get_window_extent(renderer).extents for artist in artists]).reshape(-1, 4)
+
+
+def overlaps(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Which boxes (n, 4) overlap which others (m, 4)."""
+    (x0, y0, x1, y1), (a0, b0, a1, b1) = boxes.T[:, :, None], others.T[:, None, :]
+    return (x0 < a1) & (a0 < x1) & (y0 < b1) & (b0 < y1)
 
 
 def check_layout(figure: Figure) -> None:
@@ -171,31 +170,45 @@ def check_layout(figure: Figure) -> None:
     renderer = figure.canvas.get_renderer()
     texts = [text for ax in figure.axes for text in written(ax) if text.get_text()]
     texts += [text for legend in figure.legends for text in legend.get_texts()]
-    boxes = [(text.get_text(), text.get_window_extent(renderer)) for text in texts]
     for text in {(text.get_text(), text.get_fontsize()): text for text in texts}.values():
         assert least_size(text) >= 6.0, text
-    for text, box in boxes:
-        assert inside(box, figure.bbox), text
-    for (one, box), (other, second) in itertools.combinations(boxes, 2):
-        assert not box.padded(-1).overlaps(second.padded(-1)), (one, other)
+    boxes, outer = extents(texts, renderer), np.array(figure.bbox.extents)
+    outside = (boxes[:, :2] < outer[:2] - 1).any(axis=1) | (boxes[:, 2:] > outer[2:] + 1).any(axis=1)
+    assert not outside.any(), [texts[i].get_text() for i in np.flatnonzero(outside)]
+    shrunk = boxes + np.array([1, 1, -1, -1])  # a pixel left open
+    over = np.argwhere(np.triu(overlaps(shrunk, shrunk), k=1))
+    assert not over.size, [(texts[i].get_text(), texts[j].get_text()) for i, j in over]
     legends = [*figure.legends, *(ax.get_legend() for ax in figure.axes if ax.get_legend())]
-    for legend, ax in itertools.product(legends, figure.axes):
-        assert not legend.get_window_extent(renderer).overlaps(ax.bbox), (legend.get_texts(), ax.get_title())
+    hidden = overlaps(extents(legends, renderer), np.array([ax.bbox.extents for ax in figure.axes]))
+    assert not hidden.any(), [legend.get_texts() for legend in legends]
     for ax in figure.axes:
         marked = [line for line in ax.lines if line.get_marker() not in ("None", "none", "", None)]
-        places = [place for line in marked for place in ax.transData.transform(line.get_xydata())]
-        for label in ax.texts:
-            box = label.get_window_extent(renderer)
-            assert not any(box.contains(*place) for place in places), label
+        places = [ax.transData.transform(line.get_xydata()) for line in marked if len(line.get_xydata())]
+        if places and ax.texts:
+            covered = overlaps(extents(ax.texts, renderer), np.tile(np.concatenate(places), 2))
+            assert not covered.any(), [label.get_text() for label in ax.texts]
 
 
-@pytest.mark.parametrize("name", OF_ROWS)
-def test_nothing_is_too_small_cut_off_or_over_something_else_in_a_column(name, drawn):
-    figure = drawn(name)
+BROKEN = {
+    "small": lambda ax: ax.text(0.5, 0.5, "x", fontsize=5.9),
+    "cut off": lambda ax: ax.text(1.5, 0.5, "beyond the edge"),
+    "over one another": lambda ax: (ax.text(0.2, 0.5, "one"), ax.text(0.2, 0.5, "two")),
+    "over a point": lambda ax: (ax.plot([0.25], [0.52], "o"), ax.text(0.2, 0.5, "word")),
+    "legend over data": lambda ax: ax.legend(loc="upper left"),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_what_breaks_a_layout_is_seen(name):
     with look():
-        arrange(figure, 3.4)
+        figure, (ax,) = panels()
+        ax.plot([0.0, 1.0], [0.0, 1.0], label="line")
+        ax.set_xlim(0.0, 1.0)
+        arrange(figure, COLUMN)
         check_layout(figure)
-    assert figure.get_figwidth() == 3.4
+        BROKEN[name](ax)
+        with pytest.raises(AssertionError):
+            check_layout(figure)
 
 
 def off(claim: str, name: str, resolutions: float, sign: float = 1.0) -> list[Row]:

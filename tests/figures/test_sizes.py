@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from figures.layout import arrange
-from figures.sizes import PLACES, QUANTITIES, Point, Quantity, Size, predictions_across_sizes, read_sizes
+from figures.sizes import PLACES, QUANTITIES, Point, Size, predictions_across_sizes, read_sizes
 from figures.style import PAGE, look
 from llm_validation.claims.targets import GAP, MEAN, SAMPLED, WORST
 from llm_validation.recorded import MODELS
@@ -322,5 +322,5 @@ def test_the_figure_shows_values_and_targets(tmp_path):
 
 def test_quantities_have_names_of_their_own_and_cover_something():
     assert len(BY_NAME) == len(QUANTITIES)
-    uncovered = [quantity.name for quantity in QUANTITIES if not list(Quantity.cells(quantity))]
+    uncovered = [quantity.name for quantity in QUANTITIES if not quantity.cells()]
     assert uncovered == ["pretraining"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -15,9 +16,12 @@ from paper.lessons.answers import Number, seal
 from paper.lessons.exercises import EXERCISES
 from paper.lessons.notebooks import Lesson, all_lessons, notebook
 from paper.lessons.rendered import current, page_of, render
+from simulate.rows.reach import ROOT
 from theory import Population
+from theory.claims import find_claims
 
 LESSONS = all_lessons()
+README = (ROOT / "README.md").read_text()
 #: Wrong answers of the kinds that are often given, and what is said about each.
 MISTAKES = [
     ("1.1", 5.0, "asymptote"),
@@ -49,6 +53,15 @@ def test_lessons_and_exercises_belong_together():
     assert [exercise for lesson in LESSONS for exercise in lesson.exercises] == list(EXERCISES)
     assert all(exercise.startswith(f"{lesson.number}.") for lesson in LESSONS for exercise in lesson.exercises)
     assert all(len(lesson.exercises) >= 3 for lesson in LESSONS)
+
+
+def test_the_readme_lists_every_lesson_with_its_experiment_and_its_minutes():
+    rows = re.findall(r"^\| (\d+) [^|]+ \| `python -m ([^`]+)` \| (\d+) \| [^|]+ \|$", README, re.MULTILINE)
+    assert [(int(number), f"{minutes} minutes") for number, _, minutes in rows] == [(n.number, n.time) for n in LESSONS]
+    for _, command, _ in rows:
+        stage, *words = command.split()
+        assert stage in ("theory", "simulate", "llm_validation", "figures", "paper")
+        assert find_claims([word for word in words if re.fullmatch(r"[A-Z]\d+", word)]), command
 
 
 def shown(lesson, *, student: bool = False) -> tuple[list[str], list[str]]:
