@@ -19,8 +19,8 @@ from paper.arxiv import flat, used_numbers, write_arxiv
 from simulate.rows.reach import ROOT
 
 LATEX = pytest.mark.skipif(shutil.which("latexmk") is None, reason="no latexmk: apt-get install what the Makefile says")
-#: Points that a line may stick out.
-OVERFULL = 5.0
+#: Points that a line may stick out; pages of the main text and of the whole.
+OVERFULL, MAIN_PAGES, PAGES = 5.0, 25, 70
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +60,9 @@ def test_the_paper_compiles_without_a_warning_and_so_do_its_flat_sources(sources
     log = (sources / "paper" / "main.log").read_text(errors="replace")
     assert not re.findall(r"^.*Warning.*$", log, re.MULTILINE)
     assert not [points for points in re.findall(r"Overfull \\hbox \(([\d.]+)pt", log) if float(points) > OVERFULL]
+    aux = (sources / "paper" / "main.aux").read_text(errors="replace")
+    assert int(re.findall(r"newlabel\{end:main\}\{\{[^}]*\}\{(\d+)\}", aux)[0]) <= MAIN_PAGES
+    assert int(re.findall(r"Output written on main\.pdf \((\d+) pages", log)[-1]) <= PAGES
     bibtex = (sources / "paper" / "main.blg").read_text(errors="replace")
     assert "Warning--" not in bibtex
     folder = write_arxiv(sources / "arxiv", sources / "paper", sources / "figures" / "out")
