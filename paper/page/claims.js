@@ -38,9 +38,10 @@ function strip(check, width) {
   let ticks = free ? [-largest / 1.08, 0, largest / 1.08] : [0, 1, 3, 10, 100, 1e3, 1e4, 1e6, 1e8].filter((t) => t <= largest).flatMap((t) => t ? [-t, t] : [0]);
   const taken = [];
   for (const t of ticks) {
-    if (taken.some((x) => Math.abs(x - X(t)) < 34)) continue;
-    taken.push(X(t));
-    const anchor = X(t) > width - 40 ? "end" : X(t) < left + 20 ? "start" : "middle";
+    const anchor = X(t) > width - 40 ? "end" : X(t) < left + 20 ? "start" : "middle", room = 7 * show(t, 3).length + 6;
+    const from = X(t) - room * {start: 0, middle: 0.5, end: 1}[anchor];
+    if (taken.some(([start, stop]) => from < stop && start < from + room)) continue;
+    taken.push([from, from + room]);
     parts.push(`<line class="grid" x1="${X(t)}" x2="${X(t)}" y1="${bottom}" y2="${bottom + 4}"/><text x="${X(t)}" y="${bottom + 15}" text-anchor="${anchor}">${show(t, 3)}</text>`);
   }
   const entries = check.settings.map(([setting]) => setting.split(";"));
