@@ -11,6 +11,7 @@ the rows must be those of the first run to the last bit, none missing, none twic
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import random
 import resource
@@ -54,19 +55,33 @@ def same(found: Counter[Key], whole: Counter[Key]) -> str:
     return "" if found == whole else f"{len(whole - found)} lost, {len(found - whole)} new, {doubled} doubled"
 
 
-def killed(stage: str, folder: Path, seconds: float, patience: float) -> int:
-    """Start, wait, SIGKILL the parent alone; how many rows stand there then. Its workers must end by themselves: within
-    `patience` seconds, for one that was just started has its imports to do before it looks for its parent."""
+def killed(stage: str, folder: Path, done: int, seconds: float, patience: float) -> tuple[bool, int]:
+    """Start, wait for `done` more rows and then so many seconds, SIGKILL the parent alone. Was it running, and
+    how many rows stand there then? Its workers must end by themselves: within `patience` seconds, for one that was just
+    started has its imports to do before it looks for its parent."""
     process = start(stage, folder)
-    time.sleep(seconds)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    while done and process.poll() is None and _rows_of_its_own(process.pid, folder) < done:
+        time.sleep(0.005)
+    try:
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        process.send_signal(signal.SIGKILL)
+    running = process.wait() == -signal.SIGKILL
     deadline = time.monotonic() + patience
     while _alive(process.pid) and time.monotonic() < deadline:
         time.sleep(0.2)
     if _alive(process.pid):
         raise SystemExit(f"{stage}: workers outlive their parent by {patience:.0f} seconds")
-    return sum(rows(folder).values()) if folder.exists() else 0
+    return running, sum(rows(folder).values()) if folder.exists() else 0
+
+
+def _rows_of_its_own(pid: int, folder: Path) -> int:
+    """Rows that a run has written so far, as whole lines in a part that bears its number; none once it is taken in."""
+    try:
+        lines = [line for part in folder.glob(f"parts/*-{pid}-*") for line in part.read_bytes().split(b"\n")[:-1]]
+    except FileNotFoundError:
+        return 0
+    return sum(len(json.loads(line).get("rows", ())) for line in lines)
 
 
 def _alive(group: int) -> bool:
@@ -99,13 +114,24 @@ def check(stage: str, kills: int, rng: random.Random) -> list[str]:
             return [f"{stage} does not run at all"]
         took, whole = time.monotonic() - began, rows(whole_folder)
         before: Counter[Key] = Counter()
-        for trial in range(kills):
-            count = killed(stage, broken, rng.uniform(0.1, 0.9) * took, 30.0 + took)
+        trial = 0
+        while trial < kills:  # in turn by the clock and by rows, for imports take most of a short run
+            left = len(whole) - len(before)
+            done, seconds = (rng.randrange(1, left + 1), rng.uniform(0, 0.2)) if trial % 2 else (0, rng.random() * took)
+            running, count = killed(stage, broken, done, seconds, 30.0 + took)
             now = rows(broken)
             if before - now:
-                wrong.append(f"{stage}: kill {trial} lost {len(before - now)} finished rows")
+                wrong.append(f"{stage}: kill {trial + 1} lost {len(before - now)} finished rows")
             before = now
-            print(f"{stage}: kill {trial + 1} of {kills}, {count} of {sum(whole.values())} rows", flush=True)
+            if running:
+                trial += 1
+                moment = f"{done} more rows and {seconds:.2f} s" if done else f"{seconds:.2f} s"
+                print(
+                    f"{stage}: kill {trial} of {kills} after {moment}: {count} of {sum(whole.values())} rows",
+                    flush=True,
+                )
+            elif not done:
+                took *= 0.9  # it had ended: no kill, and runs are faster now
             if now == whole:
                 shutil.rmtree(broken)
                 before = Counter()
