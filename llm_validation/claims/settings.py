@@ -18,6 +18,8 @@ SCALAR_RUNS = ((1, 2.5, 0.25), (2, 2.5, 0.25), (4, 2.5, 0.25), (4, 5.0, 0.25))
 #: P4, P6: kind of feedback per prompt, the regulariser's share of the labelled responses, and its constants.
 TABLE_KINDS = ("pairs", "binary", "scalar", "pairs")
 TABLE_SHARE, TABLE_ALPHA, TABLE_BETA = 0.8, 3.0, 0.3
+#: P14: share of its comparisons that the first response of a prompt's pair wins, two prompts; kl_beta, and PRO's alpha.
+REPEATED_SHARES, REPEATED_BETA, REPEATED_ALPHA = (1.0, 2 / 3), 0.5, 2.25
 #: P8: kl_beta per prompt; alpha is 1/share².
 DPO_FORM_BETAS = (0.2, 0.3, 0.5, 1.0)
 

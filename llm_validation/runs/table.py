@@ -16,6 +16,7 @@ from llm_validation.runs import (
     identity,
     people,
     proximal,
+    reproducibility,
     separation,
 )
 from llm_validation.runs.catalogues import encoded_catalogue, fit_catalogue, fitted, open_reference
@@ -30,7 +31,18 @@ from theory.claims import find_claims
 #: The module that fits references: the code that a kept one depends on, and every run that starts from it.
 FITS = "llm_validation.runs.catalogues"
 #: In the order in which they are started: the longest first, so that workers end together.
-TOPICS = (best_of_n, correction, separation, people, distortion, identity, proximal, divergences, density_ratio)
+TOPICS = (
+    best_of_n,
+    correction,
+    separation,
+    people,
+    distortion,
+    identity,
+    proximal,
+    reproducibility,
+    divergences,
+    density_ratio,
+)
 RUNS: tuple[Run, ...] = tuple(run for topic in TOPICS for run in topic.RUNS)
 
 

@@ -1,0 +1,61 @@
+"""P14 on a language model: what eleven ways of training move under DPO, and what PRO without its regulariser shows."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from llm_validation.catalogue.reference import Reference, measure_reference
+from llm_validation.catalogue.texts import Encoded
+from llm_validation.claims.table import find_check
+from llm_validation.losses import pairs
+from llm_validation.model.model import build, save
+from llm_validation.runs import reproducibility
+from llm_validation.text.corpus import train_tokenizer
+from llm_validation.training.schedule import Schedule
+from theory.claim import verdict
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory) -> Reference:
+    """Three responses of two tokens to each of two prompts, and a model that was never trained."""
+    folder = tmp_path_factory.mktemp("reference")
+    tokenizer = train_tokenizer(["one two three four"] * 3, 260)
+    encoded = Encoded(((3,), (4, 5)), (((6, 1), (7, 1), (8, 1)), ((9, 1), (10, 1), (11, 1))))
+    model = build("smoke", len(tokenizer), 32, seed=0)
+    law = measure_reference(model, encoded.trie())
+    save(model, tokenizer, folder / "model")
+    return Reference(folder / "model", encoded, law, torch.device("cpu"), 0, Schedule(steps=300, rate=3e-3))
+
+
+def verdicts(reference: Reference) -> dict[str, set[str]]:
+    found: dict[str, set[str]] = {}
+    for row in reproducibility.repeated(reference):
+        check = find_check("P14", row.check)
+        found.setdefault(row.check, set()).add(verdict(check, check.predict(row.setting), row.value, 0.0))
+    return found
+
+
+def test_a_catalogue_of_the_pair_alone_has_the_law_that_the_model_gives_it(reference):
+    alone = reproducibility.pair_alone(reference)
+    np.testing.assert_allclose(alone.log_law, measure_reference(alone.model(), alone.trie()), atol=1e-5)
+
+
+def test_every_way_is_another(reference):
+    assert len(set(map(str, reproducibility.CHANGES))) == len(reproducibility.CHANGES) >= 11
+
+
+def test_dpo_ends_apart_along_what_it_does_not_see_and_pro_does_not(reference):
+    assert verdicts(reference) == {f"trained_{name}": {"agrees"} for name in ("pro", "dpo", "ratio", "margin", "flat")}
+
+
+def test_pro_without_its_regulariser_and_dpo_of_one_outcome_are_noticed(reference, monkeypatch):
+    pro, dpo, ways = pairs.pro, pairs.dpo, reproducibility.CHANGES
+    monkeypatch.setattr(reproducibility, "CHANGES", (ways[0], ways[2], ways[7]))
+    monkeypatch.setattr(pairs, "pro", lambda *a, alpha, **o: pro(*a, alpha=0.01 * alpha, **o))
+    monkeypatch.setattr(pairs, "dpo", lambda *a, weight, **o: dpo(*a, weight=weight * torch.tensor([1.05, 0.95]), **o))
+    found = verdicts(reference)
+    assert "disagrees" in found["trained_pro"]
+    assert found["trained_ratio"] == {"disagrees"}
+    assert "disagrees" in found["trained_margin"]
