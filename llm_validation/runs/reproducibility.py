@@ -136,13 +136,13 @@ def repeated(reference: Reference) -> list[Measurement]:
         measurement("P14", "trained_pro", {"response": name}, float(ranges["pro"][:, y].max()), n=n)
         for y, name in enumerate(OUTCOMES)
     ]
+    chosen = {method: found[:, 0] for method, found in ranges.items()}
+    flat = 1.0 - 0.5 * (across**2).sum() / (apart**2).sum()
     rows += [
-        measurement("P14", "trained_dpo", {"won": "always"}, float(ranges["dpo"][won, 0].min()), n=n),
-        measurement("P14", "trained_dpo", {"won": "2 of 3"}, float(ranges["dpo"][~won, 0].min()), n=n),
-        measurement("P14", "trained_ratio", {}, float((ranges["dpo"] / ranges["pro"])[:, 0].min()), n=n),
-        measurement("P14", "trained_margin", {"end": "lowest"}, float(margins.min()), n=n),
-        measurement("P14", "trained_margin", {"end": "highest"}, float(margins.max()), n=n),
-        measurement("P14", "trained_flat", {}, float(1.0 - 0.5 * (across**2).sum() / (apart**2).sum()), n=n),
+        measurement("P14", "trained_dpo", {}, float((chosen["dpo"] > 1.0).mean()), n=n),
+        measurement("P14", "trained_ratio", {}, float((chosen["dpo"] > 10.0 * chosen["pro"]).mean()), n=n),
+        measurement("P14", "trained_margin", {}, float(margins.mean()), n=n),
+        measurement("P14", "trained_flat", {}, float(flat), n=n),
     ]
     return rows
 
