@@ -12,8 +12,9 @@ from llm_validation.advise.findings import Finding
 from theory.markup import html
 
 _STYLE = (
-    "body{font:16px sans-serif;max-width:64em;margin:2em auto}td,th{padding:.2em .8em;text-align:left;"
-    "vertical-align:top}pre{background:#eee;padding:1em;white-space:pre-wrap}"
+    "body{font:16px sans-serif;max-width:64em;margin:2em auto;padding:0 1em;overflow-wrap:anywhere}td,th{padding:.2em "
+    ".8em .2em 0;text-align:left;vertical-align:top;overflow-wrap:normal}td:first-child{min-width:9em}"
+    "div{overflow-x:auto}pre{background:#eee;padding:1em;white-space:pre-wrap}"
 )
 
 
@@ -62,17 +63,24 @@ def as_html(sections: Sequence[Section], about: Mapping[str, Any]) -> str:
     """A page; names from outside are escaped."""
     title = f"{html(str(about['data']))} and {html(str(about['model']))}"
     body = "".join(map(_section, sections))
-    return f'<!doctype html><meta charset="utf-8"><title>{title}</title><style>{_STYLE}</style><h1>{title}</h1>{body}\n'
+    head = '<meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+    return (
+        f'<!doctype html><html lang="en">{head}<title>{title}</title><style>{_STYLE}</style><h1>{title}</h1>{body}'
+        "</html>\n"
+    )
 
 
 def _section(section: Section) -> str:
     lines = "".join(
         f"<tr><td>{html(f.text)}</td><td>{html(number(f))}</td><td>{f.claim or ''}</td></tr>" for f in section.findings
     )
-    parts = [f"<h2>{html(section.title)}</h2>", f"<table><tr><th></th><th>value</th><th>claim</th></tr>{lines}</table>"]
+    parts = [
+        f"<h2>{html(section.title)}</h2>",
+        f"<div><table><tr><th></th><th>value</th><th>claim</th></tr>{lines}</table></div>",
+    ]
     if section.table:
         cells = [_row("th", section.table.columns), *(_row("td", row) for row in section.table.rows)]
-        parts.append(f"<table>{''.join(cells)}</table>")
+        parts.append(f"<div><table>{''.join(cells)}</table></div>")
     if section.command:
         parts.append(f"<pre>{html(section.command)}</pre>")
     return "".join(parts)
