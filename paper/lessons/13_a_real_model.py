@@ -44,7 +44,7 @@ for row in rows:
 # %%
 path = {}
 for row in rows:
-    if (row.claim, row.check) == ("P5", "real_path"):
+    if (row.claim, row.check, row.seed) == ("P5", "real_path", 0):
         at = parse_setting(row.setting)
         if at["pairs"] == "one pair":
             path.setdefault(str(at["response"]), {})[int(at["step"])] = row.estimate

@@ -183,7 +183,7 @@ def test_both_sizes_on_a_gpu_have_a_column(recorded):
     numbers = latex.latex_numbers(ledger)
     assert r"ledger@R8.trained@method=ddro@gpu_base\endcsname{0.9}" in numbers
     assert rf"ledger@count@gpu_base@disagrees\endcsname{{{len(table)}}}" in numbers
-    assert "0.001 & 0.002 & 0.9 & disagrees" in latex.latex_language_model(ledger)
+    assert "0.001; GPU, small: 0.002; GPU, base: 0.9 & disagrees" in latex.latex_language_model(ledger)
     assert "agrees & agrees & disagrees" in latex.latex_ledger([line])
     # of profile gpu these are all the models there are
     (line,) = lines(load("gpu", root))
