@@ -37,7 +37,18 @@ SWAPS = {ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mul
 TURNED = {ast.Lt: ast.Gt, ast.Gt: ast.Lt, ast.LtE: ast.GtE, ast.GtE: ast.LtE}
 #: `file:what it becomes` → why no test can notice.
 EQUIVALENT: dict[str, str] = {
-    "theory/best_of_n/gaussian.py:np.arange(points) - 0.5": "another start of the same evenly spread sequence"
+    "theory/best_of_n/gaussian.py:np.arange(points) - 0.5": "another start of the same evenly spread sequence",
+    "simulate/divergences/policies.py:2.0 / rng.normal(size=(1, p.size))": "starts of which the best end is kept",
+    "simulate/divergences/policies.py:1.0500000000000001e-08": "what counts as the same least loss, 5 % wider",
+    "simulate/density_ratio/losses.py:(1.0 - share) / reference": "starts of descents, of which the best end is kept",
+    "simulate/density_ratio/losses.py:1.0 + share": "starts of descents, of which the best end is kept",
+    "simulate/density_ratio/losses.py:1.0 + reference[j]": "starts of descents, of which the best end is kept",
+    "simulate/density_ratio/losses.py:(1.0 - share) * reference * (1.0 - reference[j])": "a factor of all entries",
+    "simulate/distortion/rankings.py:tops * tops.sum(axis=1, keepdims=True)": "rows that sum to one already",
+    "simulate/best_of_n/memory.py:1.5750000000000002": "lengths of random cases, 5 % longer",
+    "simulate/best_of_n/proxy.py:np.array(PROXY) + max(PROXY)": "a factor that all weights share",
+    "simulate/people/audit.py:found.winner > found.loser": "every answer turned round: kinds are the same",
+    "simulate/proximal/runs.py:P + 0.5": "a constant that all rewards share",
 }
 #: Seconds of a processor until a test is given up: a loop that no longer ends is noticed too.
 LIMIT = 120

@@ -172,3 +172,8 @@ def test_the_command(words, status, said, tmp_path, monkeypatch, capsys):
     monkeypatch.delitem(sys.modules, "theirs", raising=False)
     assert conform_main(words) == status
     assert said in "".join(capsys.readouterr())
+
+
+def test_a_loss_divided_by_kl_beta_is_named():
+    divided = lambda *sides: planted("dpo", "", *sides, None, None) / BETA["dpo"]
+    assert check_loss(divided, "dpo") == ["the loss is divided by kl_beta"]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from scipy.optimize import linprog
 from scipy.special import expit, log_softmax
 from scipy.stats import beta as beta_law
 from scipy.stats import binom
@@ -14,14 +16,16 @@ from scipy.stats import binom
 from simulate.best_of_n import rejection
 from simulate.correction import channels
 from simulate.density_ratio import ratios, samples
-from simulate.distortion import audit, few
+from simulate.distortion import audit, few, win_rates
 from simulate.divergences import data
-from simulate.montecarlo import generator
+from simulate.montecarlo import Estimate, generator
 from simulate.people.readers import read_people
 from simulate.profiles import PROFILES
+from simulate.softmax import train
 from theory.best_of_n.evolution import survivor_counts
 from theory.distortion.factors import linear_factor
 from theory.distortion.few import safe_margin
+from theory.social_choice.pairwise import borda_scores
 
 SMOKE, CPU = PROFILES["smoke"], PROFILES["cpu"]
 
@@ -96,3 +100,30 @@ def test_how_often_an_unsafe_pair_is_called_safe():
     low = np.concatenate(([0.0], beta_law.ppf(0.05, wins[1:], n - wins[1:] + 1)))
     expected = binom.pmf(wins, n, 0.5 + margin)[low > 0.5 + margin].sum()
     assert found.value == pytest.approx(expected, abs=4 * math.sqrt(expected / (20 * CPU.replicates)))
+
+
+@pytest.mark.parametrize(("each", "together"), [(0.1, 0.2), (0.02, 0.2), (0.45, 0.9)])
+def test_the_worst_borda_winner_is_that_of_types_one_by_one(each, together, monkeypatch):
+    """The same populations, with Borda scores from tables of their win rates."""
+    levels, beta = np.array([0.0, 0.05, 0.4, 1.0]), 4.0
+    monkeypatch.setattr(few, "COARSE", levels)
+    monkeypatch.setattr(few, "FINE", levels)
+    mu = np.array([together - each, each, 1.0 - together])
+    types = [np.array(u) for u in itertools.product(levels, repeat=3)]
+    scores = np.array([borda_scores(expit(beta * (u[:, None] - u)), mu) for u in types])
+    c, a = (np.array([u[k] for u in types]) for k in (0, 1))
+    rivals = [scores[:, 1] - scores[:, 0], scores[:, 2] - scores[:, 0]]
+    found = linprog(-a, A_ub=rivals, b_ub=[0.0, 0.0], A_eq=[c], b_eq=[1.0])
+    assert few.worst_borda(beta, each, together) == pytest.approx(-found.fun, rel=1e-9)
+
+
+def test_rlhf_is_compared_to_nlhf_by_a_ratio(monkeypatch):
+    monkeypatch.setattr(win_rates, "rlhf_in_ball", lambda *_, **__: Estimate(6.0))
+    monkeypatch.setattr(win_rates, "nlhf_on_i6", lambda *_, **__: Estimate(2.0))
+    assert win_rates.rlhf_above_nlhf(1.0, rng=generator(0, "ratio"), profile=SMOKE).value == pytest.approx(math.log(3))
+
+
+def test_the_first_step_is_of_the_peak_rate():
+    """Adam's first step is rate · sign of the gradient, and half a cosine starts at the peak."""
+    found = train(lambda _: lambda log_policy: (0.0, np.array([[1.0, -1.0]])), np.zeros((1, 2)), steps=1, rate=0.25)
+    assert np.ptp(found.log_policy) == pytest.approx(0.5)

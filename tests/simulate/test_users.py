@@ -99,3 +99,9 @@ def test_the_adversary_climbs_and_repeats():
     assert first[0] == again[0] > 0.9
     known = random_population(np.random.default_rng(2))
     assert adversary(badness, np.random.default_rng(1), 1, 0, [known])[0] >= badness(known)
+
+
+def test_several_comparisons_of_each_user_are_all_counted():
+    users = Population([[1.0, 0.5], [0.0, 0.5]])
+    counts = sample_comparisons(users, 2.0, [[0.0, 0.5], [0.5, 0.0]], 40, per_user=3, rng=np.random.default_rng(0))
+    assert counts.total == counts.wins.sum() == 120

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 from llm_validation.advise.accuracy import Right
 from llm_validation.advise.findings import counts, existence, kind
 from llm_validation.advise.optima import optima
-from llm_validation.advise.sections import reference_lines
+from llm_validation.advise.sections import _same_kl, reference_lines
 from llm_validation.advise.whose import whose
 from llm_validation.model.text_boundaries import TextBoundaries
 from llm_validation.preferences.data import Example, Preferences, read_preferences
@@ -159,3 +160,8 @@ def test_a_reference_far_from_the_data_is_named():
     assert "fine_tune" in values(far)
     assert values(near)["reference_chosen"] == logs["chosen"].mean()
     assert "nearer to the chosen" in next(f.text for f in near if f.name == "reference_side")
+
+
+@pytest.mark.parametrize("n", [1.5, 8, 300])
+def test_best_of_n_at_a_divergence_is_found_from_its_n(n):
+    assert _same_kl(math.log(n) - (n - 1) / n) == pytest.approx(n, rel=1e-6)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,7 +12,7 @@ import torch
 
 from llm_validation.catalogue.texts import Catalogue, encode_catalogue
 from llm_validation.claims.settings import TABLE_KINDS, TABLE_SHARE
-from llm_validation.runs import best_of_n_costs, proximal
+from llm_validation.runs import best_of_n, best_of_n_costs, proximal
 from llm_validation.runs.best_of_n_laws import MeasuredRows
 from llm_validation.text.corpus import train_tokenizer
 
@@ -79,3 +80,34 @@ def test_a_response_fits_the_context_to_the_last_token():
     encode_catalogue(catalogue, tokenizer, longest)
     with pytest.raises(ValueError, match=rf"prompt 0 with response 1 has {longest} tokens, the context {longest - 1}"):
         encode_catalogue(catalogue, tokenizer, longest - 1)
+
+
+def test_the_error_of_a_win_rate_holds_that_of_the_pool(monkeypatch):
+    """A row at level u of the pool is beaten with probability 1 − uⁿ: the deviation of that, over the pool's root."""
+    M, n = 400, 3
+    none = SimpleNamespace(value=0.0, stderr=0.0)
+    monkeypatch.setattr(best_of_n, "predict", lambda *_: none)
+    monkeypatch.setattr(best_of_n, "_raw", lambda *_: [])
+    pool = SimpleNamespace(rewards=np.arange(M, dtype=float), sd=1.0,
+                           explained=SimpleNamespace(value=[], replicates=np.zeros((2, 0))))  # fmt: skip
+    best = np.array([100.0, 200.0, 300.0, 350.0])
+    run = SimpleNamespace(n=n, best=best, rejected=best, survived=np.array([True, False, True, True]))
+    rows = best_of_n.rewards_and_survival(SimpleNamespace(times=()), pool, [run], 0)
+    error = next(row.estimate.stderr for row in rows if row.check == "llm_win_rate")
+    levels = (np.arange(100_000) + 0.5) / 100_000
+    sampled = ((best + 0.5) / M).std(ddof=1) / 2
+    assert error == pytest.approx(math.hypot(sampled, (1 - levels**n).std() / math.sqrt(M)), rel=1e-6)
+
+
+def test_the_improvement_predicted_is_that_of_rewards_drawn_from_the_pool(monkeypatch):
+    """100·(1 + E[(best − max)/(max − min)]) with the law's best, by drawing references here."""
+    size = best_of_n_costs.REFERENCE
+    rng = np.random.default_rng(0)
+    rewards = np.sort(rng.gamma(2.0, size=500)) - 3.0
+    monkeypatch.setattr(best_of_n_costs, "predict", lambda *_: SimpleNamespace(value=1.0, stderr=0.0))
+    pool = SimpleNamespace(rewards=rewards, sd=rewards.std())
+    run = lambda n: SimpleNamespace(n=n, rejected=np.full(8, 1.0), rewards=rng.choice(rewards, (8, size)))
+    (row,) = best_of_n_costs._improvement(pool, [run(8), run(16)], 0)
+    drawn = rng.choice(rewards, (20_000, size))
+    expected = 100.0 * (1.0 + ((1.0 - drawn.max(axis=1)) / np.ptp(drawn, axis=1)).mean())
+    assert float(re.search(r"predicted (-?[\d.]+)", row.estimate.witness)[1]) == pytest.approx(expected, abs=0.5)

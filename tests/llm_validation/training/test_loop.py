@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import time
 
 import pytest
 import torch
@@ -132,3 +133,9 @@ def test_an_optimiser_that_does_not_fit_ends_the_run(monkeypatch):
     monkeypatch.setattr(optimiser, "step", full)
     with pytest.raises(TooLittleMemory, match=r"x: step 5: weights, gradients and both moments of 10 parameters"):
         _update(optimiser, 1.0, "x: step 5")
+
+
+def test_seconds_are_those_of_the_steps():
+    began = time.perf_counter()
+    history = descend(Bowl(), itertools.repeat(1.0), Schedule(steps=3, rate=0.1))
+    assert 0.0 < history.seconds < time.perf_counter() - began
