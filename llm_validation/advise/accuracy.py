@@ -77,7 +77,7 @@ def _mean(chosen: Array, rejected: Array | None, groups: Groups) -> Mean:
 def _sign_test(values: Array, groups: Groups) -> float:
     """Of values, or of their sums in each group."""
     if groups is not None:
-        values = np.bincount(groups[0], weights=values)
+        values = np.bincount(groups[0], weights=values).astype(float)
     more, fewer = int((values > 1e-9).sum()), int((values < -1e-9).sum())
     return float(binomtest(more, more + fewer).pvalue) if more + fewer else 1.0
 

@@ -330,8 +330,8 @@ def _some(data: Preferences, count: float, plan: PilotPlan) -> Preferences:
         if seen[0] + (0 if data.paired else seen[1]) < count or lacking:
             taken.add(prompts[i])
             seen = [have + more for have, more in zip(seen, own, strict=True)]
-    sides = (tuple(e for e in side if e.prompt in taken) for side in (data.chosen, data.rejected))
-    return Preferences(data.source, *sides, paired=data.paired)
+    chosen, rejected = (tuple(e for e in side if e.prompt in taken) for side in (data.chosen, data.rejected))
+    return Preferences(data.source, chosen, rejected, paired=data.paired)
 
 
 def _batch_of(data: Preferences, batch: int) -> int:

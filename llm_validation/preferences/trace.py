@@ -62,7 +62,7 @@ class Mean:
 def _error(influence: Array, groups: Index | None) -> float:
     """Of a sum of influences (n,) that is 0, from what its independent groups differ; nan for a single one."""
     if groups is not None:
-        influence = np.bincount(np.unique(groups, return_inverse=True)[1], weights=influence)
+        influence = np.bincount(np.unique(groups, return_inverse=True)[1], weights=influence).astype(float)
     n = influence.size
     return math.sqrt(n / (n - 1) * float(influence @ influence)) if n > 1 else math.nan
 
@@ -179,8 +179,8 @@ class Tracer:
             margin, accuracy = Mean.of(margins, pairs), Mean.of(0.5 * (1.0 + np.sign(margins)), pairs)
         else:
             margin, accuracy = Mean.sum(chosen, -rejected, groups), None
-        sides = (Mean.of(side, groups and groups[k]) for k, side in enumerate((chosen, rejected)))
-        return Moved(step, *sides, Mean.of(off), margin, accuracy, self._kl(step))
+        up, down = (Mean.of(side, groups and groups[k]) for k, side in enumerate((chosen, rejected)))
+        return Moved(step, up, down, Mean.of(off), margin, accuracy, self._kl(step))
 
     def _kl(self, step: int) -> Mean:
         """KL(π‖π_ref) of the first tokens of answers, from answers that the policy writes now."""
