@@ -1,6 +1,7 @@
 """What a model that others trained should show: targets written before it was trained on anything here.
 
-These checks are that model's own; the other language models have theirs in the files of the topics.
+These checks are that model's own; the other language models have theirs in the files of the topics. Of B3, B4 and B12
+only `real_within_two` was written before: `_LATER` says so of the others.
 """
 
 from __future__ import annotations
@@ -25,7 +26,13 @@ _SLOPE = "slope of measured on predicted log π/π_ref over all prompts and resp
 _SELECTION = grid(utility=REWARDS, reward=("truth", "proxy"), n=SELECTED)
 #: Each half of the rows against what the other half predicts.
 _APART = "measured less predicted from other rows, standard deviations of the reward"
-_ROWS = "2048 rows: Best-of-N gains .4 from N = 64 to 256"
+#: Both ways round: a difference between the halves of the rows cancels, and less is tested than one way round.
+_LATER = "; settled after first rows had been seen"
+_ROWS = f"2048 rows: Best-of-N gains .4 from N = 64 to 256{_LATER}"
+_WITHIN = at_least(
+    "real_within_two", "share of all means that lie within two standard errors of their predictions", 1.0,
+    because="the target, written before any row; chance alone leaves one of 24 outside, more where they share rows",
+)  # fmt: skip
 _GAP = at_most("real_gap", "error of r(y) − r(H), worst response of all prompts", GAP, because=TARGET)
 
 
@@ -78,11 +85,13 @@ REAL: dict[str, tuple[Check, ...]] = {
     ),
     "B3": (
         equal("real_best", f"mean best reward, {_APART}", 0.0, within=0.1, at=_SELECTION,
-              because="one draw less at N = 4 loses .18"),
+              because=f"one draw less at N = 4 loses .18{_LATER}"),
+        _WITHIN,
     ),
     "B4": (
         equal("real_rejected", f"mean reward of Speculative Rejection, {_APART}", 0.0, within=0.25, at=_SELECTION,
               because=_ROWS),
+        _WITHIN,
     ),
     "B6": (
         equal("real_speedup", "speed-up at equal reward, measured over predicted, mean over utilities", 1.0,

@@ -10,7 +10,6 @@ The representation of a prompt is the last layer's state at its last token. Shap
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -25,14 +24,19 @@ from llm_validation.catalogue.trunk import Top, TopBlocks, TopPolicy
 from llm_validation.claims.settings import SAFETY_LOSSES, SAFETY_PROMPTS
 from llm_validation.model.model import Loaded
 from llm_validation.runs.real_selection import left_out
-from llm_validation.runs.separation import KINDS, log_separation, representations, safety_data
-from llm_validation.runs.unpaired import HELD_OUT, Classes, read_off, train_fitted
+from llm_validation.runs.separation import (
+    KINDS,
+    divergences_apart,
+    log_separation,
+    rank_row,
+    representations,
+    safety_data,
+)
+from llm_validation.runs.unpaired import Classes, read_off, train_fitted
 from llm_validation.training.schedule import Schedule
 from simulate.montecarlo import generator
 from simulate.rows.measurement import Measurement, measurement
-from theory.divergences.losses import find_loss
 from theory.divergences.safety_data import Kind, SafetyData
-from theory.divergences.separation import rank_correlation
 from theory.validate import Array
 
 SAFE = ("horses", "owls", "dolphins", "bees", "oak trees", "tulips", "mushrooms", "wheat", "rivers", "deserts",
@@ -105,16 +109,8 @@ def separation(loaded: Loaded, schedule: Schedule, seed: int) -> list[Measuremen
             distances.append(float(after[kind][0]))
             estimates.append(read[kind])
         rows.append(_paired("real_cr_separates_more", {"name": name}, after["cr"] - after["preference"]))
-        if name != "dpo":  # pairs reveal a divergence of products: V10 is stated for D_f
-            cr, preference = (find_loss(name).divergence(*data.joint(kind)) for kind in KINDS)
-            gap, error = read["cr"] - read["preference"], math.hypot(*errors.values())
-            rows += [
-                measurement("V10", "real_gap", {"name": name}, gap - (cr - preference), error, HELD_OUT),
-                measurement("V10", "real_sign", {"name": name}, gap, error, HELD_OUT),
-            ]
-    correlation = rank_correlation(distances, estimates)
-    note = f"95 % interval {correlation.low:.2f} to {correlation.high:.2f}"
-    return [*rows, measurement("V11", "real_rank_correlation", {}, correlation.value, n=len(distances), note=note)]
+        rows += divergences_apart(data, name, read, errors, ("real_gap", "real_sign"))
+    return [*rows, rank_row("real_rank_correlation", distances, estimates)]
 
 
 def _paired(check: str, at: dict[str, str], difference: Array) -> Measurement:

@@ -10,6 +10,7 @@ The representation of a prompt is the last layer's state at its last token. Shap
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -85,16 +86,31 @@ def separation(reference: Reference) -> list[Measurement]:
             distances.append(after[kind])
             estimates.append(read[kind])
         rows.append(measurement("V11", "cr_separates_more", {"name": name}, after["cr"] - after["preference"]))
-        if name != "dpo":  # pairs reveal a divergence of products: V10 is stated for D_f
-            cr, preference = (find_loss(name).divergence(*data.joint(kind)) for kind in KINDS)
-            gap, error = read["cr"] - read["preference"], math.hypot(*errors.values())
-            rows += [
-                measurement("V10", "trained", {"name": name}, gap - (cr - preference), error, HELD_OUT),
-                measurement("V10", "trained_sign", {"name": name}, gap, error, HELD_OUT),
-            ]
+        rows += divergences_apart(data, name, read, errors, ("trained", "trained_sign"))
+    return [*rows, rank_row("rank_correlation", distances, estimates)]
+
+
+def divergences_apart(
+    data: SafetyData, name: str, read: Mapping[Kind, float], errors: Mapping[Kind, float], checks: tuple[str, str]
+) -> list[Measurement]:
+    """V10 of one loss: how much more of a divergence it reads off data of both kinds, less the true difference; and the
+    difference itself. Nothing for DPO, whose pairs reveal a divergence of products: V10 is stated for D_f."""
+    if name == "dpo":
+        return []
+    cr, preference = (find_loss(name).divergence(*data.joint(kind)) for kind in KINDS)
+    gap, error = read["cr"] - read["preference"], math.hypot(*errors.values())
+    values = (gap - (cr - preference), gap)
+    return [
+        measurement("V10", check, {"name": name}, value, error, HELD_OUT)
+        for check, value in zip(checks, values, strict=True)
+    ]
+
+
+def rank_row(check: str, distances: Sequence[float], estimates: Sequence[float]) -> Measurement:
+    """V11's rank correlation of distances and estimated divergences, its interval as the note."""
     correlation = rank_correlation(distances, estimates)
     note = f"95 % interval {correlation.low:.2f} to {correlation.high:.2f}"
-    return [*rows, measurement("V11", "rank_correlation", {}, correlation.value, n=len(distances), note=note)]
+    return measurement("V11", check, {}, correlation.value, n=len(distances), note=note)
 
 
 def _align(reference: Reference, data: SafetyData, name: str, kind: Kind) -> tuple[Array, float, float]:

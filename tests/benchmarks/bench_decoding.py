@@ -109,7 +109,8 @@ class Llama:
 def narrow(model: Any, loaded: Callable[[], Any]) -> dict[str, Any]:
     """The model with narrower weights."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+        warnings.filterwarnings("ignore", "torch.ao.quantization is deprecated", DeprecationWarning)  # still there
+        warnings.filterwarnings("ignore", "torch.quantize_per_tensor", UserWarning)  # likewise
         int8 = torch.ao.quantization.quantize_dynamic(loaded(), {torch.nn.Linear}, dtype=torch.qint8)
     return {"int8": int8, "bfloat16": loaded().to(torch.bfloat16)}
 

@@ -229,7 +229,7 @@ def nlhf_cvxpy(win_rates: ArrayLike, reference: ArrayLike, tau: float, *, tolera
     ]
     problem = cp.Problem(cp.Minimize(level + tau * multiplier), constraints)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # "may be inaccurate": the certificate below decides
+        warnings.filterwarnings("ignore", "Solution may be inaccurate", UserWarning)  # the certificate below decides
         try:
             # The data are of order one, and CLARABEL's rescaling makes it stall at A = 2000.
             problem.solve(solver="CLARABEL", equilibrate_enable=False)
