@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.special import gammaln
 
 from llm_validation.runs import real_selection
-from llm_validation.runs.real_selection import MARKS, Compared, Scored, both_ways, left_out, of_all_texts
+from llm_validation.runs.real_selection import MARKS, Compared, Scored, both_ways, left_out, of_all_texts, within_two
 from theory.best_of_n.law import best_of_n_reward
 from theory.best_of_n.order_statistics import expected_max
 
@@ -55,3 +57,13 @@ def test_errors_are_the_jackknifes(monkeypatch):
     assert row.setting["n"] == 4
     assert row.estimate.n == 3
     assert row.estimate.stderr > 0.0
+
+
+def test_the_share_within_two_errors_falls_where_a_prediction_is_wrong():
+    scores = rows((4, 64))
+    right = Compared.of(scores, scores[..., -1], seed=0)
+    high = right.sides.predicted + np.array([0.0, 0.0, 5.0])  # of Speculative Rejection, by five standard deviations
+    wrong = replace(right, sides=replace(right.sides, predicted=high))
+    share = lambda claim, what, of: within_two(claim, what, {"truth": [of]}).estimate.value
+    assert share("B4", 2, wrong) < share("B4", 2, right)
+    assert share("B3", 0, wrong) == share("B3", 0, right)
