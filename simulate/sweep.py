@@ -33,15 +33,13 @@ from itertools import islice, product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tqdm import tqdm
-
 from simulate.distortion.methods import ON_FAMILIES
 from simulate.experiments import EXPERIMENTS, MEASUREMENTS, cell
 from simulate.montecarlo import Experiment, Experiments
 from simulate.numbers import Parser, count, not_negative
 from simulate.profiles import PROFILES
 from simulate.rows.backends import add_on, check_minutes
-from simulate.rows.grid import Execution, Job, Outcome, in_time, outcomes_of, stamped
+from simulate.rows.grid import Execution, Job, Outcome, in_time, outcomes_of, progress, stamped
 from simulate.rows.reach import ROOT
 from simulate.rows.store import ROWS, Stamp, locked, make_stamp, replace_file
 from theory.claim import Value, setting_key
@@ -226,7 +224,7 @@ def run_sweep(sweep: Sweep, folder: Path, how: Execution) -> int:
         todo = [part for part in sweep.parts if not (folder / part.path).exists()]
         left = sum(part.stop - part.start for part in todo)
         schema = _schema(sweep.grids)
-        bar = tqdm(total=left, desc=f"sweep → {folder.name}", unit="cell", disable=not todo)
+        bar = progress(left, f"sweep → {folder.name}", "cell")
         # of tasks: the folder's name keeps them from readers of parquet
         running = outcomes_of(map(sweep.jobs, todo), how, len(todo), folder / "_tasks", stamp)
         with bar, closing(running):

@@ -1,17 +1,19 @@
 """Breaks one formula at a time and asks whether a test notices.
 
-Run from the repository root:  python tests/mutants.py [theory simulate llm_validation] [--number 50] [--seed 0]
+Run from the repository root:  python tests/mutants.py [FOLDER ...] [--number 50] [--seed 0] [--table FILE]
 
 A mutant changes one place of one file: an operator (+ and −, × and ÷), the direction of a comparison, a sign, or a
 number in a formula by 5 % (an integer by one). Places are drawn by the seed, in files that hold formulas (no pages,
 claims, commands). The tests that mirror the file run, nearest first, until one fails. What survives is printed with its
-line: it needs a test, or an entry in `EQUIVALENT` with the reason why nothing can notice it.
+line: it needs a test, or an entry in `EQUIVALENT` with the reason why nothing can notice it. A table keeps what became
+of each; mutants that stand in it are not run again.
 """
 
 from __future__ import annotations
 
 import argparse
 import ast
+import csv
 import importlib
 import os
 import random
@@ -240,9 +242,29 @@ def survives(mutant: Mutant) -> bool:
     return process.exitcode == pytest.ExitCode.OK
 
 
-def _told(mutant: Mutant, lives: bool) -> bool:
-    print(f"{'lives ' if lives else 'killed'} {mutant.name}", file=sys.stderr, flush=True)
-    return lives
+COLUMNS = ("file", "line", "before", "after", "outcome")
+
+
+def known_outcomes(table: Path | None) -> dict[tuple[str, ...], str]:
+    """What a table says of mutants: its first columns → `killed` or `lives`."""
+    if table is None or not table.exists():
+        return {}
+    with table.open(newline="") as lines:
+        return {tuple(row[column] for column in COLUMNS[:-1]): row["outcome"] for row in csv.DictReader(lines)}
+
+
+def outcome(mutant: Mutant, table: Path | None) -> bool:
+    """Does it live? Said, and written into the table, if there is one and it does not stand there."""
+    key = (mutant.path, str(mutant.line), mutant.before, mutant.after)
+    known = known_outcomes(table).get(key)
+    found = known or ("lives" if survives(mutant) else "killed")
+    print(f"{found:6s} {mutant.name}", file=sys.stderr, flush=True)
+    if table is not None and known is None:
+        new = not table.exists()
+        with table.open("a", newline="") as lines:
+            writer = csv.writer(lines, lineterminator="\n")
+            writer.writerows([COLUMNS] * new + [(*key, found)])
+    return found == "lives"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -251,7 +273,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("folders", nargs="*", default=FOLDERS, metavar="FOLDER")
     parser.add_argument("--number", type=int, default=50, help="mutants of each folder")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--table", type=Path, metavar="FILE", help="CSV of outcomes, added to")
     options = parser.parse_args(arguments)
+    table = None if options.table is None else options.table.resolve()
     left = 0
     for folder in options.folders:
         mutants = chosen(folder, options.number, options.seed)
@@ -260,7 +284,7 @@ def main(arguments: list[str] | None = None) -> int:
         for mutant in mutants[:1]:
             if not survives(replace(mutant, source=(ROOT / mutant.path).read_text())):
                 raise SystemExit(f"the tests of {mutant.path} fail as it is")
-        alive = [_told(mutant, survives(mutant)) for mutant in mutants]
+        alive = [outcome(mutant, table) for mutant in mutants]
         survivors = [mutant for mutant, lives in zip(mutants, alive, strict=True) if lives]
         known = [mutant for mutant in survivors if f"{mutant.path}:{mutant.after}" in EQUIVALENT]
         counted = len(mutants) - len(known)

@@ -147,7 +147,7 @@ def run_jobs(
         print(f"{len(jobs) - len(todo)} of {len(jobs)} jobs are done, {len(todo)} to go", file=sys.stderr)
     units = by_name(todo) if how.by_name else [[job] for job in todo]
     left = len(todo)
-    bar = tqdm(total=len(todo), desc=f"{label} → {folder.name}", unit="job", disable=not todo)
+    bar = progress(len(todo), f"{label} → {folder.name}", "job")
     with closing(results), bar, closing(outcomes_of(units, how, len(units), folder, stamp)) as running:
         for number, outcomes in running:
             failed, left = None, left - len(outcomes)
@@ -165,6 +165,12 @@ def run_jobs(
             if failed is not None:
                 raise failed
     return left
+
+
+def progress(total: int, what: str, unit: str) -> tqdm:
+    """A bar: on a terminal as it moves, in a log one line every ten seconds; none where nothing is to be done."""
+    seconds = 0.1 if sys.stderr.isatty() else 10.0
+    return tqdm(total=total, desc=what, unit=unit, mininterval=seconds, disable=not total)
 
 
 def outcomes_of(

@@ -156,8 +156,9 @@ class Results:
         if stamp_id not in self._noted:
             self._noted.add(stamp_id)
             lines = json.dumps({stamp_id: stamp}) + "\n" + lines
-        self._own.write(lines)
-        self._own.flush()
+        with naming(self._own.name):
+            self._own.write(lines)
+            self._own.flush()
         if time.monotonic() - self._synced > TOGETHER:
             self.sync()
         self.jobs[job] = code
@@ -179,7 +180,7 @@ class Results:
         """Append no more."""
         if self._own is not None:
             own, self._own = self._own, None
-            with own:
+            with naming(own.name), own:
                 own.flush()
                 os.fsync(own.fileno())
 
@@ -323,11 +324,22 @@ def _as_json(entries: Mapping[str, object]) -> str:
     return json.dumps(entries, indent=1, sort_keys=True) + "\n"
 
 
+@contextmanager
+def naming(path: Path | str) -> Iterator[None]:
+    """Errors of a file that is open, such as a full disk, name it."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is not None:
+            raise
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from None
+
+
 def replace_file(path: Path, content: str | bytes) -> None:
     """Write a file so that a reader, or a kill, sees the old one or the new one and nothing between."""
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.partial")
     try:
-        with temporary.open("xb") as stream:  # a name that nobody can lay a link under
+        with naming(path), temporary.open("xb") as stream:  # a name that nobody can lay a link under
             stream.write(content.encode() if isinstance(content, str) else content)
             stream.flush()
             os.fsync(stream.fileno())

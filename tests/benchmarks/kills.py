@@ -1,16 +1,17 @@
 """Kills, full disks and torn files: what was finished is kept, and the run ends with the same rows.
 
-Run from the repository root:  python tests/benchmarks/kills.py [--kills 20] [--seed 0] [--stage simulate]
+Run from the repository root:  python tests/benchmarks/kills.py [--kills 20] [--seed 0] [--stage simulate] [--table F]
 
 Each stage runs its smoke profile once as it is, with two workers. Then, in another folder, it is started again and
 again and killed (SIGKILL, no clean-up) at random moments, at last left to finish; once under a limit on the size of
 files (a disk that is full); once after its newest file was torn in the middle; and twice at the same time. Every time
-the rows must be those of the first run to the last bit, none missing, none twice.
+the rows must be those of the first run to the last bit, none missing, none twice. The table has a line for each trial.
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
 import json
 import os
 import random
@@ -22,6 +23,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
 from simulate.rows.store import read_rows
@@ -104,53 +106,85 @@ def tear(folder: Path) -> str:
     return newest.name
 
 
-def check(stage: str, kills: int, rng: random.Random) -> list[str]:
-    """All trials of one stage; what went wrong."""
-    wrong: list[str] = []
+@dataclass(frozen=True)
+class Trial:
+    """What was done to a run, what it said or where it stood, and what is wrong with its rows, if anything."""
+
+    stage: str
+    trial: str
+    found: str
+    rows: int
+    of: int
+    wrong: str = ""
+
+
+def kills(stage: str, folder: Path, number: int, took: float, whole: Counter[Key], rng: random.Random) -> list[Trial]:
+    """So many kills of a run that goes on where it was killed; a finished one begins anew.
+
+    In turn by the clock and by rows, for imports take most of a short run. One that had ended before is no kill.
+    """
+    before: Counter[Key] = Counter()
+    trials: list[Trial] = []
+    while len(trials) < number:
+        by_rows = bool(len(trials) % 2)
+        done = rng.randrange(1, len(whole) - len(before) + 1) if by_rows else 0
+        seconds = rng.uniform(0, 0.2) if by_rows else rng.random() * took
+        running, count = killed(stage, folder, done, seconds, 30.0 + took)
+        now = rows(folder)
+        moment = f"after {done} more rows and {seconds:.2f} s" if done else f"after {seconds:.2f} s"
+        lost = sum((before - now).values())
+        if running or lost:
+            wrong = f"{lost} finished rows lost" if lost else ""
+            trials.append(told(Trial(stage, f"kill {len(trials) + 1}", moment, count, len(whole), wrong)))
+        elif not done:
+            took *= 0.9  # runs are faster now
+        before = now
+        if now == whole:
+            shutil.rmtree(folder)
+            before = Counter()
+    return trials
+
+
+def check(stage: str, number: int, rng: random.Random) -> list[Trial]:
+    """All trials of one stage."""
     with tempfile.TemporaryDirectory() as scratch:
         whole_folder, broken = Path(scratch) / "whole", Path(scratch) / "broken"
         began = time.monotonic()
         if start(stage, whole_folder).wait() != 0:
-            return [f"{stage} does not run at all"]
+            return [Trial(stage, "as it is", "does not run at all", 0, 0, "no rows")]
         took, whole = time.monotonic() - began, rows(whole_folder)
-        before: Counter[Key] = Counter()
-        trial = 0
-        while trial < kills:  # in turn by the clock and by rows, for imports take most of a short run
-            left = len(whole) - len(before)
-            done, seconds = (rng.randrange(1, left + 1), rng.uniform(0, 0.2)) if trial % 2 else (0, rng.random() * took)
-            running, count = killed(stage, broken, done, seconds, 30.0 + took)
-            now = rows(broken)
-            if before - now:
-                wrong.append(f"{stage}: kill {trial + 1} lost {len(before - now)} finished rows")
-            before = now
-            if running:
-                trial += 1
-                moment = f"{done} more rows and {seconds:.2f} s" if done else f"{seconds:.2f} s"
-                print(
-                    f"{stage}: kill {trial} of {kills} after {moment}: {count} of {sum(whole.values())} rows",
-                    flush=True,
-                )
-            elif not done:
-                took *= 0.9  # it had ended: no kill, and runs are faster now
-            if now == whole:
-                shutil.rmtree(broken)
-                before = Counter()
+        trials = kills(stage, broken, number, took, whole, rng)
+
+        def ended(trial: str, found: str, *, refused: bool = False) -> None:
+            wrong = "" if refused else same(rows(broken), whole)
+            trials.append(told(Trial(stage, trial, found, sum(rows(broken).values()), len(whole), wrong)))
+
         full = start(stage, broken, largest_file=2000)
-        _, said = full.communicate()
-        print(f"{stage}: on a full disk status {full.returncode}: {said.strip().splitlines()[-1:]}", flush=True)
+        said = last_line(full)
+        start(stage, broken).wait()
+        ended("full disk, then again", f"status {full.returncode}: {said}")
+        shutil.rmtree(broken)
         pair = [start(stage, broken) for _ in range(2)]
         statuses = sorted(process.wait() for process in pair)
-        print(f"{stage}: two at once end with statuses {statuses}", flush=True)
         start(stage, broken).wait()
-        found = same(rows(broken), whole)
-        wrong += [f"{stage}: after kills, a full disk and two at once: {found}"] * bool(found)
+        ended("two at once, then again", f"statuses {statuses}")
         torn = tear(broken)
         process = start(stage, broken)
-        _, said = process.communicate()
-        print(f"{stage}: with {torn} torn, status {process.returncode} {said.strip().splitlines()[-1:]}", flush=True)
-        found = same(rows(broken), whole) if process.returncode == 0 else ""
-        wrong += [f"{stage}: after a torn {torn}: {found}"] * bool(found)
-    return wrong
+        said = last_line(process)
+        ended(f"{torn} torn", f"status {process.returncode}: {said}", refused=process.returncode != 0)
+    return trials
+
+
+def last_line(process: subprocess.Popen[str]) -> str:
+    """What a run says in the end, without its folder."""
+    _, said = process.communicate()
+    lines = said.strip().splitlines()
+    return lines[-1].replace(tempfile.gettempdir(), "") if lines else ""
+
+
+def told(trial: Trial) -> Trial:
+    print(*astuple(trial), flush=True)
+    return trial
 
 
 def main() -> int:
@@ -159,10 +193,16 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--stage", nargs="*", choices=sorted(STAGES), default=sorted(STAGES, reverse=True))
+    parser.add_argument("--table", type=Path, metavar="FILE", help="CSV, a line for each trial")
     options = parser.parse_args()
     rng = random.Random(options.seed)
-    wrong = [line for stage in options.stage for line in check(stage, options.kills, rng)]
-    print("\n".join(wrong) or "every row as it was: none lost, none doubled, none changed")
+    trials = [trial for stage in options.stage for trial in check(stage, options.kills, rng)]
+    if options.table is not None:
+        with options.table.open("w", newline="") as lines:
+            table = csv.writer(lines, lineterminator="\n")
+            table.writerows([[field.name for field in fields(Trial)], *map(astuple, trials)])
+    wrong = [trial for trial in trials if trial.wrong]
+    print(f"{len(trials)} trials, {len(wrong)} with rows lost, doubled or changed")
     return int(bool(wrong))
 
 

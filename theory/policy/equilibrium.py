@@ -3,7 +3,7 @@
   theory.policy.newton     Newton on the response map where a KL term binds: a few products with P
   growing support        the game on a few alternatives, to which those the best response misses are added
   theory.policy.support  dense lotteries: the support by regret matching and elimination, then one linear system
-  theory.policy.interior_point  the central path, one dense factorisation per step: dense equilibria and all the rest
+  theory.policy.interior_point  the central path, one dense factorisation per step: all the rest
   theory.policy.lottery  a linear program, where the path to a degenerate lottery stops early
 
 A growing support at most doubles and stops at a quarter of the alternatives, and Newton takes back few steps,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -49,7 +50,7 @@ def failing(error: Exception) -> Job:
 
 
 def full_disk(_: int) -> None:
-    raise OSError("the disk is full")
+    raise OSError(errno.ENOSPC, "the disk is full")
 
 
 def numbers(folder: Path) -> list[tuple]:
@@ -145,7 +146,9 @@ def test_a_folder_that_cannot_be_is_one_sentence_and_status_2(tmp_path, capsys, 
     assert capsys.readouterr().err.startswith("simulate: ")
     monkeypatch.setattr(os, "fsync", full_disk)
     assert main([*words, str(tmp_path / "rows")]) == 2
-    assert "the disk is full" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "the disk is full" in said
+    assert f"{tmp_path / 'rows'}/" in said  # and which file could not be written
 
 
 def test_files_are_replaced_stamps_first_and_jobs_last(tmp_path, monkeypatch):
