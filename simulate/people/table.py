@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import re
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ from numpy.typing import NDArray
 from theory.validate import Array
 
 BYTE_ORDER_MARKS = ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
+#: What tables that are not utf-8 are often in: of Windows, of spreadsheets on a Mac.
+OFTEN = ("latin-1", "cp1252", "mac_roman")
 SEPARATORS = {"comma": ",", "semicolon": ";", "tab": "\t", "bar": "|"}
 NAMES_OF = {mark: name for name, mark in SEPARATORS.items()}
 #: Lines that must agree on a separator.
@@ -102,10 +105,17 @@ def read_text(path: Path, encoding: str | None) -> tuple[str, str]:
     except UnicodeDecodeError as error:
         line = raw[: error.start].count(b"\n") + 1
         raise ValueError(
-            f"{path}, line {line}: byte 0x{raw[error.start]:02x} is not {used}; name the encoding, "
-            "--encoding latin-1 perhaps"
+            f"{path}, line {line}: byte 0x{raw[error.start]:02x} is not {used}; name the encoding: "
+            + ", ".join(f"--encoding {name} reads {text!r}" for name, text in _readings(raw, error.start).items())
         ) from None
     return text.replace("\r\n", "\n").replace("\r", "\n"), used.removesuffix("-sig")
+
+
+def _readings(raw: bytes, place: int) -> dict[str, str]:
+    """What the word at a place would be in the encodings that tables are often in: which is right, a reader sees."""
+    starts = [raw.rfind(mark, 0, place) + 1 for mark in (b",", b";", b"\t", b" ", b"\n")]
+    word = re.split(rb"[,;\t\s]", raw[max(starts) : place + 40])[0]
+    return {name: word.decode(name, "replace") for name in OFTEN}
 
 
 def read_table(path: Path, *, encoding: str | None, separator: str | None, header: bool | None) -> Table:
