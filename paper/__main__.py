@@ -6,6 +6,7 @@ python -m paper page            write paper/tables/page/index.html, the page of 
 python -m paper arxiv           after `make paper`: write build/arxiv, one flat folder of sources that compiles alone
 python -m paper lessons         the lessons, as notebooks or pages (--help says more)
 python -m paper power           print how many settings of every check would notice a prediction 1, 5, 30 % off
+python -m paper spending        print every check's seconds, and its noise in units of what it must resolve
 
 Where a profile has no rows yet, all but the second take the recorded ones and say so.
 """
@@ -14,11 +15,12 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from figures.sizes import read_sizes
-from llm_validation.recorded import MODELS
-from paper import latex, markdown, power, tables
+from llm_validation.recorded import MODELS, recorded_rows
+from paper import latex, markdown, power, spending, tables
 from paper.arxiv import write_arxiv
 from paper.ledger import Entry, as_table, lines, load, with_rows
 from paper.lessons.command import main as lessons
@@ -36,7 +38,7 @@ def main(arguments: list[str] | None = None) -> int:
     if words[:1] == ["lessons"]:
         return lessons(words[1:])
     parser = argparse.ArgumentParser(prog="python -m paper", description="Write the ledger and the paper's tables.")
-    words_for = "print these only: ids or topics; `page`; `power`; `arxiv`"
+    words_for = "print these only: ids or topics; `page`; `power`; `spending`; `arxiv`"
     parser.add_argument("claims", nargs="*", metavar="CLAIM", help=words_for)
     parser.add_argument("--profile", choices=("smoke", "cpu", "gpu"), default="cpu")
     parser.add_argument("--out", type=Path, default=ROOT / "paper" / "tables")
@@ -49,26 +51,40 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
+def _spending(ledger: list[Entry], profile: str) -> str:
+    rows = {spending.SIMULATION: read_rows(ROOT / "simulate" / "results" / profile)}
+    rows |= {name: recorded_rows(name, profile) for name in MODELS}
+    return spending.report(spending.spent(ledger, rows))
+
+
+#: What is printed of a ledger and its profile, in place of writing it.
+REPORTS: dict[str, Callable[[list[Entry], str], str]] = {
+    "power": lambda ledger, profile: power.report(ledger),
+    "spending": _spending,
+}
+
+
 def answer(options: argparse.Namespace) -> None:
     """What was asked for. ValueError or OSError for a claim that is not, rows that cannot be read, a folder that cannot
     be written, which is found before anything is computed."""
     if options.claims == ["arxiv"]:
         print(f"The sources: {write_arxiv(ROOT / 'build' / 'arxiv')}")
         return
-    page, powers = options.claims == ["page"], options.claims == ["power"]
-    claims = [] if page or powers else find_claims(options.claims)
+    report = REPORTS.get(options.claims[0]) if len(options.claims) == 1 else None
+    page = options.claims == ["page"]
+    claims = [] if page or report else find_claims(options.claims)
     if claims:
         chosen = [entry for entry in load(options.profile) if entry.claim in claims]
         print(markdown.details(lines(chosen), chosen))
         return
-    if not powers:
+    if report is None:
         (options.out / "page" if page else options.out).mkdir(parents=True, exist_ok=True)
     profile = with_rows(options.profile)
     if profile != options.profile:
         print(f"paper: no rows of profile {options.profile} yet, these are of the recorded ones", file=sys.stderr)
     ledger = load(profile)
-    if powers:
-        print(power.report(ledger))
+    if report is not None:
+        print(report(ledger, profile))
     elif page:
         for message in render(options.out / "page" / LESSONS, all_lessons()):
             print(f"paper: {message}", file=sys.stderr)
