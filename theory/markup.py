@@ -69,9 +69,14 @@ def _number(character: str) -> str:
     return "_" if character == "_" else f"U+{ord(character):04X}"
 
 
+def one_line(text: str) -> str:
+    """Text on a terminal: a line break or another unprintable character as its number."""
+    return "".join(c if c.isprintable() else f"U+{ord(c):04X}" for c in text)
+
+
 def mathtext(text: str) -> str:
     """Text in a figure: no formula, whatever it holds; unprintable characters as numbers."""
-    return "".join(c if c.isprintable() else f"U+{ord(c):04X}" for c in text).replace("$", r"\$")
+    return one_line(text).replace("$", r"\$")
 
 
 def markdown_text(text: str) -> str:

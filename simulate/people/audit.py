@@ -24,6 +24,7 @@ from simulate.people.kinds import kinds_of_users
 from theory.bradley_terry import Population
 from theory.distortion.audit.interval import audit
 from theory.distortion.audit.questions import next_questions
+from theory.markup import one_line
 from theory.policy.nash import maximal_lottery
 from theory.social_choice.pairwise import borda, copeland
 from theory.validate import Array
@@ -51,11 +52,11 @@ def audit_main(arguments: list[str]) -> int:
         policy = chosen_policy(options.policy, found)
         print(f"{options.file}: {int(found.count.sum())} comparisons of {len(found.items)} alternatives")
         for note in (*found.notes, *kinds(found, options.seed)):
-            print(f"- {note}")
-        print(f"policy: {named_policy(found.items, policy)}")
+            print(f"- {one_line(note)}")
+        print(one_line(f"policy: {named_policy(found.items, policy)}"))
         for beta in options.bt_beta:
             for line in audited(found, policy, beta, options.answers, options.confidence):
-                print(line, flush=True)
+                print(one_line(line), flush=True)
     except (ValueError, OSError) as error:
         print(f"audit: {error}", file=sys.stderr)
         return 2

@@ -25,6 +25,8 @@ from theory.validate import Array
 Index = NDArray[np.int64]
 LOSER = re.compile(r"(loser|rejected)", re.I)
 COUNT = re.compile(r"(counts?|n|wins|times)", re.I)
+#: Largest number in a table of wins.
+MOST = 1e12
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,6 +137,7 @@ def _of(table: Table, pattern: re.Pattern[str]) -> str | None:
 
 
 def _log(table: Table, user: str | None, left: str, right: str, winner: str, drop_ties: bool) -> Comparisons:
+    table.require_filled([user] if user else [])
     first, tie = judged(table, left, right, winner)
     if tie.any() and not drop_ties:
         raise ValueError(
@@ -153,7 +156,8 @@ def _log(table: Table, user: str | None, left: str, right: str, winner: str, dro
 
 def _wins(table: Table, user: str | None, winner: str, loser: str, count: str | None) -> Comparisons:
     times = table.numbers([count], ())[:, 0] if count else np.ones(len(table.lines))
-    bad = ~(times >= 0) | (times != np.floor(times))
+    table.require_filled([winner, loser, *([user] if user else [])])
+    bad = ~_counts(times)
     same = table.cells[winner].eq(table.cells[loser]).to_numpy()
     for wrong, what in ((bad, "is not a number of times"), (same, "an item is compared with itself")):
         if wrong.any():
@@ -168,7 +172,7 @@ def _square(table: Table) -> Comparisons:
     rows, names = table.cells[table.header[0]].tolist(), table.header[1:]
     wins = table.numbers(names, ())
     own = np.array([[row == name for name in names] for row in rows])
-    bad = ~own & (~(wins >= 0) | (wins != np.floor(wins)))
+    bad = ~own & ~_counts(wins)
     if bad.any():
         row, column = np.argwhere(bad)[0]
         raise ValueError(f"{table.path}, line {table.lines[row]}, column {shown(names[column])}: not a number of wins")
@@ -181,13 +185,16 @@ def _square(table: Table) -> Comparisons:
     return _made(table, won, lost, wins[x, y], None, notes)
 
 
+def _counts(values: Array) -> NDArray[np.bool_]:
+    """Which are whole numbers of times that float64 can add up exactly."""
+    return np.asarray((values >= 0) & (values == np.floor(values)) & (values <= MOST))
+
+
 def _made(
     table: Table, winner: pd.Series, loser: pd.Series, count: Array, user: pd.Series | None, notes: list[str]
 ) -> Comparisons:
     if not count.sum() > 0:
         raise ValueError(f"{table.path} holds no comparison")
-    if winner.eq("").any() or loser.eq("").any():
-        raise ValueError(f"{table.path}: an item without a name")
     both, items = pd.factorize(pd.concat([winner, loser], ignore_index=True), sort=True)
     who = None if user is None else np.asarray(pd.factorize(user)[0], dtype=np.int64)
     places = np.asarray(both, dtype=np.int64)

@@ -7,6 +7,7 @@ their mean; votes −1/0/1 as ratings of that scale; comparisons by the share th
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -136,8 +137,8 @@ def from_ratings(cells: Cells, scale: tuple[float, float] | None, per_user: bool
     """Utilities by min–max of the scale (None: of the file), and the scale; per_user: each user's own."""
     values, path = cells.values, cells.path
     low, high = (float(np.nanmin(values)), float(np.nanmax(values))) if scale is None else scale
-    if not (np.isfinite([low, high]).all() and low < high):
-        raise ValueError(f"{path}: the rating scale ({low:g}, {high:g}) is empty or not finite")
+    if not (low < high and math.isfinite(high - low)):
+        raise ValueError(f"{path}: the rating scale ({low:g}, {high:g}) is empty, or too wide for float64")
     outside = (values < low) | (values > high)
     if outside.any():
         row, column = np.argwhere(outside)[0]

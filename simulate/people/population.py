@@ -8,6 +8,7 @@ from pathlib import Path
 
 from simulate.people.data import People
 from simulate.people.readers import read_people
+from theory.markup import one_line
 
 #: Favourability of 14 Star Wars characters, 762 people. FiveThirtyEight (2014), CC BY 4.0; the file says more.
 SURVEY = Path(__file__).with_name("starwars.csv.gz")
@@ -56,9 +57,9 @@ def chosen_people(options: argparse.Namespace) -> tuple[People, dict[str, str | 
     if "long" in given:
         given["long"] = given["long"] or True
     people = read_people(options.ratings, **given)
-    print(f"{people.name}: {people.n_users} users, {people.n_items} items", file=sys.stderr)
+    print(one_line(f"{people.name}: {people.n_users} users, {people.n_items} items"), file=sys.stderr)
     for note in people.notes:
-        print(f"  {note}", file=sys.stderr)
+        print(f"  {one_line(note)}", file=sys.stderr)
     about: dict[str, str | int] = {"population": people.name, "data": people.digest, "items": people.n_items}
     if options.missing:
         about["missing"] = options.missing

@@ -13,7 +13,7 @@ that may stand for a missing value are refused until the caller says what they a
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -26,6 +26,7 @@ from simulate.people.data import Cells, People, RatedItems, from_rankings, from_
 from simulate.people.preflib import is_preflib, read_preflib
 from simulate.people.suspects import refuse_suspects
 from simulate.people.table import Table, listed, read_table, shown
+from theory.validate import as_numbers, check_flag, check_whole, check_word
 
 Kind = Literal["ratings", "rankings", "votes", "pairs"]
 Missing = Literal["drop", "pairs"]
@@ -128,6 +129,8 @@ def read_people(
     how = _checked(kind, items, id, na, long, scale, missing, min_raters, per_user_scale)
     ignored: tuple[str, ...] = ()
     if is_preflib(path):
+        tables = {"id": id, "na": na, "long": long, "header": header is not None, "separator": separator}
+        _refuse_given(path, {"kind": kind not in (None, "rankings"), **tables}, "a PrefLib file")
         cells, notes = read_preflib(path, encoding)
         kind = "rankings"
         cells = _chosen(cells, how)
@@ -147,29 +150,44 @@ def _checked(
     per_user_scale: bool,
 ) -> Reading:  # fmt: skip
     """What the caller said, ValueError for what cannot be meant."""
-    if kind is not None and kind not in KINDS:
-        raise ValueError(f"kind = {kind!r} must be one of {', '.join(KINDS)}")
-    if missing not in (None, "drop", "pairs"):
-        raise ValueError(f"missing = {missing!r} must be 'drop' or 'pairs'")
-    if items is not None and len(set(items)) < len(items):
-        twice = next(name for name in items if list(items).count(name) > 1)
-        raise ValueError(f"items: {shown(twice)} is named twice")
-    if scale is not None and not (len(scale) == 2 and np.isfinite(scale).all() and scale[0] < scale[1]):
-        raise ValueError(f"scale = {tuple(scale)} must be two finite numbers, the smaller first")
-    if min_raters < 0:
-        raise ValueError(f"min_raters = {min_raters} must be >= 0")
-    columns = tuple(long) if isinstance(long, Sequence) else long or None
-    if isinstance(columns, tuple) and len(columns) != (4 if kind == "pairs" else 3):
+    if kind is not None:
+        check_word("kind", kind, KINDS)
+    if missing is not None:
+        check_word("missing", missing, ("drop", "pairs"))
+    names = None if items is None else _words("items", items)
+    if names is not None and len(set(names)) < len(names):
+        raise ValueError(f"items: {shown(next(name for name in names if names.count(name) > 1))} is named twice")
+    columns = None if long is None or isinstance(long, bool) else _words("long", long)
+    if columns is not None and len(columns) != (4 if kind == "pairs" else 3):
         raise ValueError(f"long = {columns} must name columns for user, item and rating (pairs: user, a, b, winner)")
-    marks = (na,) if isinstance(na, str) else tuple(map(str, na or ()))
-    bounds = None if scale is None else (float(scale[0]), float(scale[1]))
-    names = None if items is None else tuple(items)
-    return Reading(kind, names, id, marks, columns, bounds, missing, min_raters, per_user_scale)
+    marks = (na,) if isinstance(na, str) else _words("na", na or ())
+    bounds = None if scale is None else as_numbers("scale", scale)
+    if bounds is not None and not (bounds.shape == (2,) and np.isfinite(bounds).all() and bounds[0] < bounds[1]):
+        raise ValueError(f"scale = {tuple(scale or ())} must be two finite numbers, the smaller first")
+    ends = None if bounds is None else (float(bounds[0]), float(bounds[1]))
+    least, own = check_whole("min_raters", min_raters, 0), check_flag("per_user_scale", per_user_scale)
+    return Reading(kind, names, id, marks, columns or long or None, ends, missing, least, own)
+
+
+def _words(name: str, values: Sequence[str]) -> tuple[str, ...]:
+    """Names in a list; ValueError for one name alone, which is a sequence of letters, and for what is no text."""
+    if isinstance(values, str) or not isinstance(values, Sequence) or not all(isinstance(v, str) for v in values):
+        raise ValueError(f"{name} = {values!r} must be a list of names")
+    return tuple(values)
+
+
+def _refuse_given(path: Path, given: Mapping[str, object], what: str) -> None:
+    """ValueError names an option that says nothing of this form of file."""
+    for name, value in given.items():
+        if value:
+            raise ValueError(f"{path}: {name} (--{name}) is not of {what}")
 
 
 def _from_table(table: Table, how: Reading) -> tuple[Cells, tuple[str, ...], Kind, tuple[str, ...]]:
     """Cells, the columns that are no items, the kind, and what is to be said."""
     is_log = how.kind == "pairs" or (how.kind is None and not how.items and any(map(WINNER.fullmatch, table.header)))
+    if is_log or how.long:
+        _refuse_given(table.path, {"id": how.id, "na": is_log and how.na}, f"a {'log' if is_log else 'long table'}")
     if is_log:
         cells, used = _from_pairs(table, how)
         kind: Kind = "pairs"
@@ -180,7 +198,8 @@ def _from_table(table: Table, how: Reading) -> tuple[Cells, tuple[str, ...], Kin
         cells, used = _from_wide(table, how)
         kind = how.kind or _kind_of(cells)
     ignored = tuple(name for name in table.header if name not in (*cells.items, *used))
-    marks = sum(int(table.cells[name].isin(how.na).sum()) for name in table.header) if how.na else 0
+    rated = () if is_log else used[2:] if how.long else cells.items
+    marks = sum(int(table.marked(name, how.na).sum()) for name in rated) if how.na else 0
     notes = [*table.notes, f"read as {kind}" + ("" if how.kind or kind == "ratings" else " (by its columns or cells)")]
     notes += [f"{' '.join(how.na)}: {marks} cells are missing values"] if how.na else []
     notes += [f"columns {', '.join(used)} say who and what"] if used else []
@@ -201,6 +220,7 @@ def _from_wide(table: Table, how: Reading) -> tuple[Cells, tuple[str, ...]]:
     """A row per user: item columns as named, or those most of whose cells are numbers, none of them suspect."""
     if how.id is not None:
         table.require([how.id])
+        table.require_filled([how.id])
         again = table.cells[how.id].duplicated().to_numpy()
         if again.any():
             row = int(again.argmax())
@@ -215,7 +235,7 @@ def _from_wide(table: Table, how: Reading) -> tuple[Cells, tuple[str, ...]]:
     else:
         others = [name for name in table.header if name not in used]
         values = table.numbers(others, how.na, strict=False)
-        filled = [(table.cells[name].ne("") & ~table.cells[name].isin(how.na)).sum() for name in others]
+        filled = [(table.cells[name].ne("") & ~table.marked(name, how.na)).sum() for name in others]
         numeric = 2 * (~np.isnan(values)).sum(axis=0) > filled
         refuse_suspects(table, others, numeric, values, scale=how.scale, na=how.na, kind=how.kind)
         names = tuple(name for name, is_number in zip(others, numeric, strict=True) if is_number)
@@ -230,6 +250,7 @@ def _from_long(table: Table, how: Reading) -> tuple[Cells, tuple[str, ...]]:
     columns = how.long if isinstance(how.long, tuple) else _named(table, (USER, ITEM, RATING), "user, item and rating")
     table.require(columns)
     user, item, rating = columns
+    table.require_filled([user, item])
     values = table.numbers([rating], how.na)[:, 0]
     again = table.cells.duplicated([user, item]).to_numpy()
     if again.any():
@@ -250,6 +271,7 @@ def _from_pairs(table: Table, how: Reading) -> tuple[Cells, tuple[str, ...]]:
     columns = how.long if isinstance(how.long, tuple) else _named(table, (USER, LEFT, RIGHT, WINNER), wanted)
     table.require(columns)
     user, a, b, winner = columns
+    table.require_filled([user])
     first, tie = judged(table, a, b, winner)
     left, right = table.cells[a], table.cells[b]
     share = np.where(tie, 0.5, first.astype(float))
@@ -265,11 +287,16 @@ def _from_pairs(table: Table, how: Reading) -> tuple[Cells, tuple[str, ...]]:
 
 
 def judged(table: Table, a: str, b: str, winner: str) -> tuple[np.ndarray, np.ndarray]:
-    """(did the left one win?, is it a tie?) of every comparison; ValueError for a winner that is neither."""
+    """(did the left one win?, is it a tie?) of every comparison; ValueError for a winner that is neither.
+
+    A winner is an item, or a word for a side or a tie, which an item's own name is not.
+    """
+    table.require_filled([a, b])
     left, right, won = (table.cells[name] for name in (a, b, winner))
-    first = (won.eq(left) | (won.isin([a, "a", "A", "left"]) & ~won.eq(right))).to_numpy()
-    second = (won.eq(right) | (won.isin([b, "b", "B", "right"]) & ~won.eq(left))).to_numpy()
-    tie = won.str.fullmatch(r"(tie|draw|equal)( \(.*\))?", case=False).to_numpy(dtype=bool)
+    word = ~won.str.lower().isin({*left.str.lower(), *right.str.lower()})
+    first = (won.eq(left) | (won.isin([a, "a", "A", "left"]) & word)).to_numpy()
+    second = (won.eq(right) | (won.isin([b, "b", "B", "right"]) & word)).to_numpy()
+    tie = (won.str.fullmatch(r"(tie|draw|equal)( \(.*\))?", case=False) & word).to_numpy(dtype=bool)
     for bad, what in ((left.eq(right).to_numpy(), "an item is compared with itself"),
                       (~(first | second | tie), "the winner is neither of the two, nor `tie`")):  # fmt: skip
         if bad.any():

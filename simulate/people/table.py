@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from theory.validate import Array
+from theory.validate import Array, check_flag
 
 BYTE_ORDER_MARKS = ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
 #: What tables that are not utf-8 are often in: of Windows, of spreadsheets on a Mac.
@@ -55,12 +55,26 @@ class Table:
         if twice:
             raise ValueError(f"{self.path}: column {shown(twice[0])} is named twice")
 
+    def require_filled(self, names: Sequence[str]) -> None:
+        """ValueError for an empty cell of columns that say who or what: several of them are not one user or item."""
+        for name in names:
+            blank = self.cells[name].eq("").to_numpy()
+            if blank.any():
+                raise ValueError(f"{self.path}, line {self.lines[int(blank.argmax())]}, column {shown(name)}: an empty "
+                                 "cell says neither who nor what")  # fmt: skip
+
+    def marked(self, name: str, na: Sequence[str]) -> NDArray[np.bool_]:
+        """Which cells of a column are one of the marks `na`, as text or as a number: 99 is 99.0 too."""
+        text = self.cells[name]
+        marks = pd.to_numeric(pd.Series(list(na), dtype=str), errors="coerce").dropna()
+        return np.asarray(text.isin(list(na)) | pd.to_numeric(text, errors="coerce").isin(marks), dtype=bool)
+
     def numbers(self, names: Sequence[str], na: Sequence[str], *, strict: bool = True) -> Array:
         """(rows, names), NaN for empty cells and those in `na`; strict: ValueError for one that is no finite number."""
         values = np.full((len(self.lines), len(names)), np.nan)
         for k, name in enumerate(names):
             text = self.cells[name]
-            filled = ~(text.eq("") | text.isin(list(na))).to_numpy()
+            filled = ~(text.eq("").to_numpy() | self.marked(name, na))
             found = pd.to_numeric(text.where(filled, None), errors="coerce").to_numpy(dtype=np.float64)
             bad = filled & ~np.isfinite(found)
             if strict and bad.any():
@@ -93,6 +107,8 @@ def read_text(path: Path, encoding: str | None) -> tuple[str, str]:
             raw = gzip.decompress(raw)
         except (EOFError, OSError, zlib.error) as error:
             raise ValueError(f"{path} is a truncated or corrupt .gz file: {error}") from None
+    if raw.startswith(b"PK\x03\x04"):
+        raise ValueError(f"{path} is an archive or a spreadsheet (.zip, .xlsx): save its table as .csv")
     marked = [name for mark, name in BYTE_ORDER_MARKS if raw.startswith(mark)]
     used = encoding or (marked[0] if marked else "utf-8")
     if not (encoding or marked) and b"\0" in raw:
@@ -108,6 +124,7 @@ def read_text(path: Path, encoding: str | None) -> tuple[str, str]:
             f"{path}, line {line}: byte 0x{raw[error.start]:02x} is not {used}; name the encoding: "
             + ", ".join(f"--encoding {name} reads {text!r}" for name, text in _readings(raw, error.start).items())
         ) from None
+    text = text.removeprefix("\ufeff")  # left there where the encoding was named
     return text.replace("\r\n", "\n").replace("\r", "\n"), used.removesuffix("-sig")
 
 
@@ -124,8 +141,10 @@ def read_table(path: Path, *, encoding: str | None, separator: str | None, heade
     encoding, separator  None: told from the file
     header               is line 1 one? None: yes, unless it holds numbers alone, which is refused
     """
+    if header is not None:
+        check_flag("header", header)
     text, used = read_text(path, encoding)
-    mark = SEPARATORS.get(separator or "", separator) or _separator(text, path)
+    mark = _separator(text, path) if separator is None else SEPARATORS.get(separator, separator)
     cells, lines = _split(text, mark, path)
     first = cells.iloc[0].tolist()
     if header is None and pd.to_numeric(cells.iloc[0].replace("", np.nan), errors="coerce").notna().sum() == len(first):

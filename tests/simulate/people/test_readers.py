@@ -42,11 +42,13 @@ def write(folder: Path, text: str | bytes, name: str = "ratings.csv") -> Path:
         (WIDE.to_csv(index=False, sep="\t"), {}),
         (TEXT.encode("utf-16"), {}),
         (TEXT.encode("utf-16-le"), {"encoding": "utf-16-le"}),
+        (b"\xff\xfe" + TEXT.encode("utf-16-le"), {"encoding": "utf-16-le"}),  # a mark where the encoding is named
         (b"\xef\xbb\xbf" + TEXT.encode(), {}),
         ("# who said so\n# and when\n" + TEXT, {}),
         (WIDE.assign(note="x" * 200_000).to_csv(index=False), {}),  # longer than csv's 131 072
         (WIDE.assign(age=WIDE.index + 18).to_csv(index=False), {"items": ITEMS}),
         (WIDE.assign(E=99).to_csv(index=False), {"na": "99", "min_raters": 1}),
+        (WIDE.assign(E=99.0).to_csv(index=False), {"na": "99", "min_raters": 1}),  # the same number
     ],
 )  # fmt: skip
 def test_the_same_people_however_they_are_written_down(tmp_path, text, options):
@@ -62,6 +64,8 @@ def test_what_was_taken_for_what_is_said_with_counts(tmp_path):
                   "1 users with missing cells left out", "scale 2.5 to 5.5 (of the file)",
                   "items (raters): a (2), b (2)", "not items (not numeric, or not named): who, plan"):  # fmt: skip
         assert words in said
+    long = read_people(write(tmp_path, LONG_TEXT + "9,Beta2,9,1\n"), long=True, na="9", missing="pairs")
+    assert "9: 1 cells are missing values" in long.notes  # user 9 is none
     numbered = read_people(write(tmp_path, "3,5\n1,2\n4,4\n"), header=False)
     assert (numbered.rated.items, numbered.n_users) == (("1", "2"), 3)
 
@@ -112,6 +116,20 @@ def test_what_was_taken_for_what_is_said_with_counts(tmp_path):
         ("a,b\n1,2\n".encode("utf-16-le"), {}, "line 1: a zero byte.*--encoding"),
         (GOOD, {"encoding": "klingon"}, "no encoding 'klingon'"),
         (GOOD, {"min_raters": 9}, "0 items have 9 raters"),
+        ("a,b\n1e308,-1e308\n0,1\n", {}, "too wide for float64"),
+        (LONG_TEXT + ",Beta,2,1\n", {"long": True}, "line 162, column 'userId': an empty cell"),
+        (LONG_TEXT + "41,,2,1\n", {"long": True}, "line 162, column 'movieId': an empty cell"),
+        ("id,a,b\nx,2,3\n,4,5\n", {"id": "id"}, "line 3, column 'id': an empty cell"),
+        (LONG_TEXT, {"long": True, "id": "userId"}, r"id .--id. is not of a long table"),
+        ("user,a,b,winner\n1,x,y,x\n", {"na": "99"}, r"na .--na. is not of a log"),
+        (b"PK\x03\x04" + bytes(40), {}, "archive or a spreadsheet"),
+        (GOOD, {"items": "ab"}, "items = 'ab' must be a list of names"),
+        (GOOD, {"na": 5}, "na = 5 must be a list"),
+        (GOOD, {"scale": ("a", 5)}, "scale must hold real numbers"),
+        (GOOD, {"min_raters": 1.5}, "min_raters = 1.5 must be a whole"),
+        (GOOD, {"per_user_scale": "yes"}, "per_user_scale must be True or False"),
+        (GOOD, {"header": "yes"}, "header must be True or False"),
+        (GOOD, {"separator": ""}, "separator '' must be one character"),
     ],
 )  # fmt: skip
 def test_one_sentence_names_the_line_and_the_way_out(tmp_path, text, options, message):
@@ -200,11 +218,27 @@ def test_preflib_files(tmp_path, name, text, utilities):
         (MODERN + "1,2\n", "line 5: '1,2' is no `count: order`"),
         (MODERN, "3 alternatives and 0 orders"),
         ("a,b\n1,2\n", "line 1: 'a,b' is not the number of alternatives"),
+        (MODERN + "²: 1,2\n", "line 5: '²' is not a number of voters"),
+        (MODERN + "9999999999999: 1,2\n", "more than memory holds"),
+        (MODERN + "1: 1,{2,3\n", "line 5: '1,{2,3' is no order"),
+        (MODERN + "1: 1,,3\n", "line 5: '1,,3' is no order"),
+        (MODERN + "1: {1,},3\n", "line 5: there is no alternative ''"),
+        (MODERN.replace("pie", "soup") + "1: 1,2\n", "line 4: alternative 3 'soup'.* stands twice"),
+        (MODERN.replace(" 3:", " 2:") + "1: 1,2\n", "line 4: alternative 2 'pie'.* stands twice"),
+        ("# NUMBER ALTERNATIVES: 4\n" + MODERN + "1: 1,2\n", "says 4 alternatives and has 3: is it cut off"),
+        ("# NUMBER VOTERS: 9\n" + MODERN + "2: 1,2\n", "says 9 voters and has 2: is it cut off"),
+        (OLDER + "2,3,1,2\n", "says 3 voters and has 2: is it cut off"),
+        (OLDER.replace("2,rice", "1,rice") + "3,3,1\n", "line 3: alternative 1 .* stands twice"),
+        (OLDER.replace("3,3,2", "1,1") + "2,3,1,2\n", "line 5: '1,1' is not the numbers of voters"),
     ],
 )
 def test_a_broken_preflib_file_is_named_by_its_line(tmp_path, text, message):
     with pytest.raises(ValueError, match=message):
         read_people(write(tmp_path, text, "v.soi"))
+    with pytest.raises(ValueError, match=r"kind .--kind. is not of a PrefLib file"):
+        read_people(write(tmp_path, MODERN + "1: 1,2,3\n", "v.SOC"), kind="ratings")
+    with pytest.raises(ValueError, match=r"\.wmd holds no orders"):
+        read_people(write(tmp_path, text, "v.wmd"))
 
 
 def test_pairwise_logs_become_shares_won(tmp_path):
@@ -220,6 +254,14 @@ def test_pairwise_logs_become_shares_won(tmp_path):
         np.testing.assert_array_equal(again.rated.utilities, people.rated.utilities)
     with pytest.raises(ValueError, match="line 3, column 'winner': 'w': the winner is neither"):
         read_people(write(tmp_path, log.replace("z,b", "z,w")), missing="pairs")
+    # an item's name is no word for a side or a tie
+    tie = read_people(write(tmp_path, "user,a,b,winner\n1,tie,y,tie\n1,tie,y,y\n1,y,tie,b\n"))
+    np.testing.assert_allclose(tie.rated.utilities, [[2 / 3, 1 / 3]])
+    with pytest.raises(ValueError, match="line 2, column 'winner': 'a': the winner is neither"):
+        read_people(write(tmp_path, "user,a,b,winner\n1,c,b,a\n1,a,b,a\n"))
+    for line, column in ((",x,y,x", "user"), ("1,,y,y", "a"), ("1,x,,x", "b")):
+        with pytest.raises(ValueError, match=f"line 2, column '{column}': an empty cell"):
+            read_people(write(tmp_path, f"user,a,b,winner\n{line}\n1,x,y,x\n"))
     with pytest.raises(ValueError, match="name those for user, a, b and winner"):
         read_people(write(tmp_path, log.replace("user,", "who,")), missing="pairs")
 
