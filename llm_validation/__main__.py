@@ -97,7 +97,7 @@ def _parser() -> argparse.ArgumentParser:
     base.add_argument("--corpus", nargs="+", type=Path, metavar="FILE", help="text to pretrain on: plain, .gz, .jsonl")
     base.add_argument("--pretrain-steps", type=count, help="optimiser steps, in place of the size's own")
     base.add_argument("--field", default="text", help="field of a .jsonl corpus")
-    add_people_options(parser, None)
+    add_people_options(parser)
     return parser
 
 

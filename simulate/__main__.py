@@ -80,7 +80,10 @@ def _cells(options: argparse.Namespace, profile: Profile) -> list[Job]:
     cells = jobs(claims, profile, options.seed)
     people, about = chosen_people(options)
     if "D17" in {claim.id for claim in claims}:
-        cells += people_jobs(people, about, options.bt_beta, profile, options.seed)
+        betas = options.bt_beta or BETAS[: profile.settings]
+        cells += people_jobs(people, about, betas, profile, options.seed)
+    elif options.ratings or options.bt_beta:
+        raise ValueError(f"--{'ratings' if options.ratings else 'bt-beta'} is of D17, which is not among the claims")
     return cells
 
 
@@ -93,7 +96,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--jobs", type=count, default=os.cpu_count() or 1, help="cells measured at a time")
     parser.add_argument("--minutes", type=not_negative, help="start no new cell after so many minutes")
     add_on(parser)
-    add_people_options(parser, list(BETAS))
+    add_people_options(parser)
     return parser
 
 

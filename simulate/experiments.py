@@ -92,7 +92,7 @@ def people_jobs(
     return [
         cell(f"D17.{method}{suffix}", {**about, "bt_beta": beta}, seed, words,
               partial(people_distortion, people, method, beta), profile, people.digest)
-        for method in methods_for(people) for beta in betas[: profile.settings]
+        for method in methods_for(people) for beta in betas
     ]  # fmt: skip
 
 

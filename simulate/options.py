@@ -12,8 +12,8 @@ from simulate.numbers import positive, seed
 KINDS = ("ratings", "rankings", "votes", "pairs")
 
 
-def add_people_options(parser: argparse.ArgumentParser, betas: list[float] | None) -> None:
-    """The group "real people (D17)"; `betas` is the default of --bt-beta."""
+def add_people_options(parser: argparse.ArgumentParser) -> None:
+    """The group "real people (D17)"."""
     people = parser.add_argument_group("real people (D17)")
     people.add_argument("--ratings", type=Path, help="a table, .gz or not, or a PrefLib file; the survey that comes "
                         "with the package by default")  # fmt: skip
@@ -30,7 +30,7 @@ def add_people_options(parser: argparse.ArgumentParser, betas: list[float] | Non
     people.add_argument("--header", type=yes_or_no, metavar="yes|no", help="is the first line a header?")
     people.add_argument("--separator", metavar="MARK", help="comma, semicolon, tab, bar, or the character itself")
     people.add_argument("--encoding", help="of the file, say latin-1")
-    people.add_argument("--bt-beta", type=positive, nargs="+", default=betas, metavar="β")
+    people.add_argument("--bt-beta", type=positive, nargs="+", metavar="β", help="how sharply they choose")
 
 
 def finite(text: str) -> float:

@@ -218,7 +218,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--commit", help="the commit to note where there is no git")
     parser.add_argument("--first-part", action="store_true", help="two prompts, one seed, five methods; where the "
                         "model cannot be had this is said, and is no error")  # fmt: skip
-    add_people_options(parser, None)
+    add_people_options(parser)
     return parser
 
 

@@ -118,10 +118,29 @@ def test_command_line(tmp_path, capsys):
             run(tmp_path, *words)
         assert caught.value.code == 2
         assert said in capsys.readouterr().err
+    assert (
+        main(
+            [
+                "D4",
+                "--profile",
+                "smoke",
+                "--results",
+                str(tmp_path / "rows"),
+                "--ratings",
+                str(path),
+                "--missing",
+                "drop",
+            ]
+        )
+        == 2
+    )
+    assert "--ratings is of D17, which is not among the claims" in capsys.readouterr().err
     assert not (tmp_path / "rows").exists()
-    assert run(tmp_path, "--ratings", path, "--missing", "drop", "--bt-beta", "5") == 0
-    assert "not items (not numeric, or not named): id" in capsys.readouterr().err
+    path = write(tmp_path, path.read_text().replace("id", '"i\nd"'), "mine.csv")
+    assert run(tmp_path, "--ratings", path, "--missing", "drop", "--bt-beta", "5", "2") == 0
+    assert "not items (not numeric, or not named): iU+000Ad" in capsys.readouterr().err
     rows = read_rows(tmp_path / "rows")
+    assert {parse_setting(row.setting)["bt_beta"] for row in rows} == {5, 2}  # all that were named, in any profile
     assert {row.check for row in rows} >= {"borda", "maximal_lottery", "plurality_veto", "random_dictator"}
     assert {parse_setting(row.setting)["population"] for row in rows} == {"mine.csv"}
     assert all(row.low <= row.high for row in rows)
