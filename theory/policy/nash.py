@@ -245,16 +245,20 @@ def nlhf_cvxpy(win_rates: ArrayLike, reference: ArrayLike, tau: float, *, tolera
 def _solve(P: Array, ball: KLBall, weight: float, tolerance: float, *, most_mixed: bool = False) -> Solution:
     """The certified equilibrium of the game; of a free one the most mixed, if asked for."""
     tolerance = check_positive("tolerance", tolerance)
-    game, scale = _scaled(P, ball, weight)
+    # KL is convex and largest at a vertex, −log π_ref(x): from there on the ball holds every policy
+    whole = ball.tau >= -ball.log_reference.min()
+    game, scale = _scaled(P, KLBall(ball.log_reference) if whole else ball, weight)
     find = partial(most_mixed_lottery, game.P) if most_mixed else partial(equilibrium, game)
     policy, method = find(AIM * tolerance)
     if weight > 0:
         form = f"KL weight {weight:g}"
-    elif game.free:
+    elif not ball.bounded:
         form = "no KL constraint"
     else:
         slack = ball.tau - ball.distance(policy)
-        form = "KL constraint " + ("inactive" if slack > ACTIVE * ball.tau else "active")
+        # distances below rounding are told apart by what the ball keeps the best response from
+        active = slack <= ACTIVE * ball.tau or float(game.payoffs(policy).max()) > tolerance
+        form = "KL constraint " + ("active" if active else "inactive")
     return _vouched(game, scale, policy, f"{method}; {form}", tolerance)
 
 

@@ -276,6 +276,19 @@ def test_sparse_game_near_the_threshold_in_a_large_game() -> None:
         assert solution.status.endswith("inactive" if share > 1 else "constraint active")
 
 
+@pytest.mark.parametrize(
+    ("tau", "active", "expected"),
+    [(1e-320, True, (0.3, 0.3, 0.4)), (1e-30, True, (0.3, 0.3, 0.4)), (1e8, False, (0.4, 0.4, 0.2)),
+     (1e300, False, (0.4, 0.4, 0.2))],
+)  # fmt: skip
+def test_budgets_below_rounding_and_beyond_every_policy(tau: float, active: bool, expected) -> None:
+    """Beyond log 1/.3 the ball holds every policy and the lottery is exact; a budget of 1e-320 still binds."""
+    P = np.array([[0.5, 0.6, 0.3], [0.4, 0.5, 0.7], [0.7, 0.3, 0.5]])
+    solution = nlhf(P, [0.3, 0.3, 0.4], tau)
+    np.testing.assert_allclose(solution.policy, expected, atol=1e-12)
+    assert solution.status.endswith("constraint active" if active else "inactive")
+
+
 # --- errors
 
 
