@@ -13,9 +13,9 @@ from functools import cache
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from scipy.special import logit
 
 from figures import style
+from figures.distortion_few import TEMPERATURE, few_alternatives, proportional, regimes
 from figures.model_points import mark, model_of, of_models, pooled
 from figures.style import Drawing, finish, line, panels, points, select
 from llm_validation.claims.settings import INSTANCE_BETAS, INSTANCES, PEOPLE_METHODS
@@ -29,19 +29,15 @@ from theory.distortion.audit.interval import audit
 from theory.distortion.ball_claims import linear_factor_over
 from theory.distortion.ball_instances import ipo_factor
 from theory.distortion.claims import rlhf_in_a_ball
-from theory.distortion.few import audit_pair, minimax_mass, uniform_borda_factor
 from theory.distortion.instance import Instance
 from theory.distortion.instances import borda_instance
 from theory.distortion.measure import distortion
 from theory.distortion.methods import METHODS
-from theory.distortion.penalty_claims import correlated_ratio, identity_gap
-from theory.distortion.regime_claims import cycle_probability, first_gain
+from theory.distortion.penalty_claims import correlated_ratio
 from theory.markup import mathtext
 from theory.policy.nash import maximal_lottery
 from theory.social_choice.pairwise import borda
 from theory.validate import Array
-
-TEMPERATURE = r"users' temperature $\beta$"
 
 
 def factors_against_beta(rows: Sequence[Row]) -> Figure:
@@ -139,50 +135,6 @@ def on_policy(rows: Sequence[Row]) -> Figure:
         mine = select(rows, "D22", "bound", tau=tau)
         points(ax, look, mine, style.entry("bt_beta", 0.96 + 0.02 * look), rf"found, $\tau = {tau:g}$")
     finish(ax, TEMPERATURE, "distortion", "RLHF in a ball, pairs from the reference", log="y")
-    return figure
-
-
-def few_alternatives(rows: Sequence[Row]) -> Figure:
-    """Where Borda is minimax optimal, what uniform pairs over A alternatives cost it, and the audit of two."""
-    figure, (left, middle, right) = panels(3)
-    line(left, 0, np.geomspace(0.5, 50.0, 60), minimax_mass, "$m^*$")
-    points(left, 0, select(rows, "D20", "threshold"), "bt_beta", "linear programs")
-    left.axhline(2 / 3, color=style.GREY, linewidth=0.8, label="$A = 3$, uniform pairs")
-    finish(left, TEMPERATURE, r"mass $\mu(a) + \mu(c)$", "Borda loses $L$, no more, above", log="x")
-    sizes = np.array([2, 3, 4, 5, 6, 8, 10, 15, 20, 40, 80, 200])
-    line(middle, 1, sizes, lambda A: uniform_borda_factor(10.0, int(A)), r"theory, $\beta = 10$")
-    points(middle, 1, select(rows, "D20", "uniform", bt_beta=10.0), "n_alternatives", "linear program")
-    middle.axhline(factors.borda_factor(10.0), color=style.GREY, linewidth=0.8, label="$K^*$")
-    finish(middle, "alternatives $A$", "distortion of Borda", "uniform pairs", log="x")
-    margins = np.linspace(0.0, 0.2, 60)
-    for look, beta in enumerate((2.0, 5.0, 10.0)):
-        line(right, look, margins, lambda m, b=beta: audit_pair(m, b), rf"theory, $\beta = {beta:g}$")
-        points(right, look, select(rows, "D21", "exact", bt_beta=beta), "margin", "audit" if look == 0 else None)
-    finish(right, r"margin $P(x\succ y) - \frac{1}{2}$", "worst distortion of $x$", "two alternatives")
-    return figure
-
-
-def regimes(rows: Sequence[Row]) -> Figure:
-    """How far IPO moves a pair (D23), how often majorities cycle (D24), what a small KL budget buys a method (D25)."""
-    figure, (left, middle, right) = panels(3)
-    rates = np.linspace(0.5, 1.0, 100)
-    line(left, 2, rates[:-1], lambda p: logit(p) / 0.5, r"DPO, $\kappa = 0.5$")
-    for look, kl_beta in enumerate((0.1, 0.5)):
-        line(left, look, rates, lambda p, k=kl_beta: identity_gap(p, k), rf"IPO, $\kappa = {kl_beta:g}$")
-        points(left, look, select(rows, "D23", "pair", kl_beta=kl_beta), "win_rate", None if look else "IPO, trained")
-    finish(left, "win rate of a pair", "log-ratios apart (nats)", "bounded, or not")
-    line(middle, 0, np.geomspace(1.0, 300.0, 60), cycle_probability, "many users")
-    points(middle, 0, select(rows, "D24", "probability"), "bt_beta", "200 users, drawn")
-    middle.axhline(0.25 - 1.5 / math.pi * math.asin(1 / 3), color=style.GREY, linewidth=0.8, label=r"$\beta\to\infty$")
-    finish(middle, TEMPERATURE, "probability of a cycle", "three alternatives", log="x")
-    methods = ("rlhf", "ipo", "nlhf")
-    for look, (check, name) in enumerate((("on_I6", r"I6, $\beta = 10$"), ("faint", "faint users"))):
-        place = lambda row, shift=0.15 - 0.3 * look: shift - methods.index(style.text(row, "method"))
-        points(right, look, select(rows, "D25", check), place, name, across=True)
-        gains = [(1.0 if look else first_gain(method), 0.15 - 0.3 * look - i) for i, method in enumerate(methods)]
-        style.dots(right, look, gains, marker="|", markersize=12)
-    style.categories(right, [method.upper() for method in methods])
-    finish(right, "of the largest gain", "", "a KL budget of nearly 0")
     return figure
 
 
@@ -390,6 +342,7 @@ FIGURES = {
     "distortion_on_policy": Drawing(on_policy, ("D22",)),
     "distortion_few": Drawing(few_alternatives, ("D20", "D21")),
     "distortion_regimes": Drawing(regimes, ("D23", "D24", "D25")),
+    "distortion_proportional": Drawing(proportional, ("D26",)),
     "distortion_correlated": Drawing(correlated_growth, ("D11",)),
     "distortion_samples": Drawing(finite_samples, ("D14",)),
     "distortion_audit": Drawing(audit_example, ("D16",)),

@@ -20,6 +20,7 @@ from simulate.distortion import (
     kl_ball,
     methods,
     penalty,
+    proportional,
     rankings,
     regimes,
     samples,
@@ -40,7 +41,7 @@ from theory.claim import Claim, Setting, setting_key
 TABLES = [
     module.EXPERIMENTS
     for module in (
-        *(win_rates, balls, few, kl_ball, penalty, regimes, clipped, audit, rankings, samples),
+        *(win_rates, balls, few, kl_ball, penalty, proportional, regimes, clipped, audit, rankings, samples),
         *(optima, existence, labels, runs, held_out),
         *(losses, policies, divergence_samples, data, kl_estimators, pairing),
         *(ratios, flow, ratio_samples, reference, welfare),

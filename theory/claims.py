@@ -19,6 +19,7 @@ from theory.distortion.ball_claims import BALL_CLAIMS
 from theory.distortion.claims import DISTORTION_CLAIMS
 from theory.distortion.few_claims import FEW_CLAIMS
 from theory.distortion.penalty_claims import PENALTY_CLAIMS
+from theory.distortion.proportional_claims import PROPORTIONAL_CLAIMS
 from theory.distortion.regime_claims import REGIME_CLAIMS
 from theory.divergences.claims import DIVERGENCES_CLAIMS
 from theory.divergences.pairing_claims import PAIRING_CLAIMS
@@ -55,6 +56,7 @@ _FILES: tuple[Claim, ...] = (
     *BALL_CLAIMS,
     *FEW_CLAIMS,
     *PENALTY_CLAIMS,
+    *PROPORTIONAL_CLAIMS,
     *REGIME_CLAIMS,
     *PROXIMAL_CLAIMS,
     *HELD_OUT_CLAIMS,

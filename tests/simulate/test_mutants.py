@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from simulate.distortion import clipped, kl_ball, penalty, regimes
+from simulate.distortion import clipped, kl_ball, penalty, proportional, regimes
 from simulate.proximal import held_out
 from tests.oracles.experiments import CHECKS, judged, measure
 from theory.distortion import factors
@@ -64,6 +64,21 @@ def uniformly(right: Solver) -> Solver:
     return lambda win_rates: replace(right(win_rates), policy=np.full(len(win_rates), 1.0 / len(win_rates)))
 
 
+def unsoftened(right: Solver) -> Solver:
+    """The proportional policy, whatever the sharpness."""
+    return lambda win_rates, sharpness=0.0: right(win_rates)
+
+
+def of_borda_scores(right: Solver) -> Solver:
+    """Probability in proportion to Borda scores: many weak opponents hide a strong one."""
+    return lambda win_rates, sharpness=0.0: borda_scores(win_rates) / borda_scores(win_rates).sum()
+
+
+def winner_takes_all(right: Solver) -> Solver:
+    """The minimax rule in the place of the proportional policy."""
+    return lambda win_rates, sharpness=0.0: np.eye(len(win_rates))[right(win_rates).argmax()]
+
+
 MUTANTS = [
     ("D8.dpo", 0, penalty, "METHODS", gentler),
     ("D11.dpo", 1, penalty, "METHODS", lambda right: right | {"dpo": right["ipo"]}),
@@ -76,6 +91,11 @@ MUTANTS = [
     ("D24.mixed", 0, regimes, "maximal_lottery", uniformly),
     ("D25.on_I6", 2, regimes, "nlhf", the_reference),
     ("D25.share", 0, regimes, "fit_rewards", lambda right: lambda P, pairs: right(P.T, pairs)),
+    ("D26.unanimous", 1, proportional, "proportional", unsoftened),
+    ("D26.recovered", 4, proportional, "proportional", of_borda_scores),
+    ("D26.coalition", 1, proportional, "proportional", winner_takes_all),
+    ("D26.level", 1, proportional, "proportional", winner_takes_all),
+    ("D26.share_bound", 0, proportional, "share_bounds", lambda right: lambda P, bt_beta: right(P)),
     ("P15.ratio", 8, held_out, "features", lambda right: lambda: np.roll(right(), 1, axis=0)),
     ("D15.leak", 3, clipped, "rlhf", lambda right: lambda P, pairs, **more: right(P, pairs, **more | {"tau": 0.9})),
 ]

@@ -52,6 +52,16 @@ from theory.distortion.instances import (
 )
 from theory.distortion.measure import distortion
 from theory.distortion.methods import METHODS
+from theory.distortion.proportional import (
+    coalition_limit,
+    electorate,
+    least_win_rate,
+    pair_proportional_factor,
+    proportional_upper_factor,
+    recovery_error,
+    unanimous_distortion,
+    worst_pair,
+)
 
 __all__ = [
     "METHODS",
@@ -64,22 +74,30 @@ __all__ = [
     "borda_lower_factor",
     "borda_upper_factor",
     "certify_borda_factor",
+    "coalition_limit",
     "comparisons_needed",
     "condorcet_instance",
     "copeland_instance",
     "correlated_instance",
     "distortion",
+    "electorate",
     "ipo_factor",
+    "least_win_rate",
     "linear_factor",
     "linear_slope",
     "minimax_beta",
     "minimax_mass",
     "mismatch_instance",
     "optimal_gamma",
+    "pair_proportional_factor",
+    "proportional_upper_factor",
+    "recovery_error",
     "rlhf_instance",
     "safe_margin",
     "tight_ball_instance",
+    "unanimous_distortion",
     "uniform_borda_factor",
+    "worst_pair",
 ]
 
 

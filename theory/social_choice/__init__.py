@@ -1,4 +1,4 @@
-"""Voting rules: on win rates (Borda, Copeland, maximal lotteries) and on rankings (plurality, veto, random dictator).
+"""Voting rules: on win rates (Borda, Copeland, lotteries, population-proportional) and on rankings (plurality, veto …).
 
 Every rule gives a policy (A,); ties are split evenly.
 
@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from theory.policy.nash import maximal_lottery
 from theory.social_choice.pairwise import borda, borda_scores, copeland, copeland_scores, welfare_optimum
+from theory.social_choice.proportional import proportional, proportional_scores, share_bounds
 from theory.social_choice.rankings import plurality, plurality_veto, pruned_plurality_veto, random_dictator, veto
 from theory.social_choice.ties import winners
 
@@ -30,8 +31,11 @@ __all__ = [
     "maximal_lottery",
     "plurality",
     "plurality_veto",
+    "proportional",
+    "proportional_scores",
     "pruned_plurality_veto",
     "random_dictator",
+    "share_bounds",
     "veto",
     "welfare_optimum",
     "winners",
