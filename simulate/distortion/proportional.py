@@ -18,7 +18,7 @@ from simulate.users import sample_comparisons
 from theory.bradley_terry import Population
 from theory.distortion.measure import distortion
 from theory.distortion.proportional import electorate, worst_pair
-from theory.social_choice.proportional import proportional, share_bounds
+from theory.social_choice.shares import proportional, share_bounds
 from theory.validate import Array
 
 Rng = np.random.Generator

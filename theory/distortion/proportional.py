@@ -1,6 +1,6 @@
 """What population-proportional policies cost Bradley–Terry users, and what a group of them can count on (D26). Ours.
 
-s(x) = min_{y≠x} P(x≻y), π(x) ∝ s(x)·e^{κ s(x)}, κ the sharpness (`theory.social_choice.proportional`);
+s(x) = min_{y≠x} P(x≻y), π(x) ∝ s(x)·e^{κ s(x)}, κ the sharpness (`theory.social_choice.shares`);
 φ(z) = σ(βz) − ½, B = φ(1). Proofs: `paper/sections/distortion_proportional_proofs.tex`.
 """
 
@@ -29,8 +29,8 @@ from theory.validate import (
 
 #: Electorates in which everybody has one favourite, worth 1 to them: all else is worth 0, or follows in a cycle.
 ELECTORATES = ("single", "cycle")
-#: β times a utility beyond which more of it changes no win rate that float64 can tell.
-SATURATED = 60.0
+#: β times a utility beyond which σ(−βe) leaves float64; no maximum lies there, log β is less.
+SATURATED = 700.0
 
 
 def _sharpness(sharpness: float) -> float:
@@ -216,9 +216,9 @@ def least_win_rate(bt_beta: float) -> float:
     [0.4954, 0.3672, 0.0907]
     """
     beta = check_bt_beta(bt_beta)
-    top = 0.5 * math.tanh(0.5 * beta)
-    gain = lambda z: (0.5 * np.tanh(0.5 * z) - z / beta * top) / (1.0 + z / beta)
-    return 0.5 - float(gain(_argmax(gain, beta)))
+    # shares e/(1 + e) with (1, 0) and the rest with (0, e): no difference of ½ and what is nearly ½
+    wins = lambda z: (z / beta * expit(beta) + expit(-z)) / (1.0 + z / beta)
+    return float(wins(_argmax(lambda z: -wins(z), beta)))
 
 
 def proportional_upper_factor(n_alternatives: int, bt_beta: float) -> float:

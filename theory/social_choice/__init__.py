@@ -19,8 +19,8 @@ from __future__ import annotations
 
 from theory.policy.nash import maximal_lottery
 from theory.social_choice.pairwise import borda, borda_scores, copeland, copeland_scores, welfare_optimum
-from theory.social_choice.proportional import proportional, proportional_scores, share_bounds
 from theory.social_choice.rankings import plurality, plurality_veto, pruned_plurality_veto, random_dictator, veto
+from theory.social_choice.shares import proportional, proportional_scores, share_bounds
 from theory.social_choice.ties import winners
 
 __all__ = [

@@ -8,7 +8,7 @@ them empirical win rates.
 |---|---|---|
 | borda, copeland, welfare_optimum | win rates, average utilities | here |
 | maximal_lottery | win rates | policy/nash.py |
-| proportional | win rates | proportional.py |
+| proportional | win rates | shares.py |
 | plurality, veto, plurality_veto, pruned_plurality_veto, random_dictator | population | rankings.py |
 
 Source: Gölz, Haghtalab, Yang (arXiv 2505.23749); Alipour, Goyal (arXiv 2602.11152).

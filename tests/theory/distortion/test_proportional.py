@@ -10,8 +10,8 @@ import pytest
 from theory.bradley_terry import Population
 from theory.distortion import factors, proportional
 from theory.distortion.measure import distortion
-from theory.social_choice.proportional import proportional as policy_of
-from theory.social_choice.proportional import proportional_scores, share_bounds
+from theory.social_choice.shares import proportional as policy_of
+from theory.social_choice.shares import proportional_scores, share_bounds
 
 
 def vote(bt_beta, one, other):
