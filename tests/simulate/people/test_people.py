@@ -89,8 +89,11 @@ def values(tmp_path, check: str) -> dict[str, float]:
     return {row.setting: row.estimate for row in read_rows(tmp_path / "rows") if row.check == check}
 
 
-def test_command_line(tmp_path, capsys):
-    path = write(tmp_path, "id,a,b,c\nu1,1,5,\nu2,2,2,5\nu3,5,1,1\nu4,3,4,1\n", "mine.csv")
+MINE = "id,a,b,c\nu1,1,5,\nu2,2,2,5\nu3,5,1,1\nu4,3,4,1\n"
+
+
+def test_command_line_refuses_before_work(tmp_path, capsys):
+    path = write(tmp_path, MINE, "mine.csv")
     for words, said in (
         (("--ratings", path), "1 missing cells"),
         (("--ratings", tmp_path / "none.csv"), "no ratings file"),
@@ -136,7 +139,10 @@ def test_command_line(tmp_path, capsys):
     )
     assert "--ratings is of D17, which is not among the claims" in capsys.readouterr().err
     assert not (tmp_path / "rows").exists()
-    path = write(tmp_path, path.read_text().replace("id", '"i\nd"'), "mine.csv")
+
+
+def test_command_line(tmp_path, capsys):
+    path = write(tmp_path, MINE.replace("id", '"i\nd"'), "mine.csv")
     assert run(tmp_path, "--ratings", path, "--missing", "drop", "--bt-beta", "5", "2") == 0
     assert "not items (not numeric, or not named): iU+000Ad" in capsys.readouterr().err
     rows = read_rows(tmp_path / "rows")
