@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -20,6 +23,7 @@ from figures.style import (
     dots,
     entry,
     finish,
+    fixed,
     line,
     panels,
     points,
@@ -34,6 +38,8 @@ from simulate.rows.store import Row
 from theory.proximal import existence as thresholds
 from theory.proximal.claims import coupled_path
 from theory.proximal.closed_forms import binary_log_ratio, pair_log_ratio, paper_binary_gap, zero_hyper_binary_gap
+from theory.proximal.displacement import displaced_share
+from theory.proximal.displacement_claims import RIVALS
 from theory.proximal.examples import COMPARISONS
 from theory.proximal.feedback import empirical_scores, mixture_weights
 from theory.proximal.held_out import held_out_ratio
@@ -153,6 +159,31 @@ def irreproducible(rows: Sequence[Row]) -> Figure:
     return figure
 
 
+def displacement(rows: Sequence[Row]) -> Figure:
+    """Two accounts of the chosen response's fall: what the band sees at the reference, and who ranks the pairs."""
+    figure, (left, middle, right) = panels(3)
+    sizes = np.unique(np.geomspace(3, 64, 24).round())
+    for look, (when, own) in enumerate(itertools.product(("start", "end"), (0.0, 0.5))):
+        at = f"{when}, $c={own:g}$"
+        line(left, look, sizes, partial(displaced_share, when, shared=2, own=own), at)
+        points(left, look, select(rows, "P16", "displaced", method="dpo", when=when, own=own), "n")
+    for look, rival in enumerate(RIVALS, 1):
+        mine = [replace(row, estimate=1.0 - row.estimate, low=1.0 - row.high, high=1.0 - row.low)
+                for row in select(rows, "P16", "ahead", rival=rival)]  # fmt: skip
+        points(middle, look, mine, "margin", rival)
+    line(middle, 0, (1.0, 100.0), (1.0, 1.0), "path")
+    names = ("path", *RIVALS[:-1])
+    for look, name in enumerate(names):
+        mark(right, look, select(rows, "P16", "trained_rank", account=name), fixed(-look), across=True)
+    right.axvline(0.0, color=GREY, linewidth=0.6)
+    right.set_xlim(-1.1, 1.1)
+    categories(right, names)
+    finish(left, "responses $n$", "share that falls", "random pairs", log="x")
+    finish(middle, "margin (nats)", "rank correlation", "random pairs, trained", log="x")
+    finish(right, "rank correlation", "", "trained transformer")
+    return figure
+
+
 def _held_out(rows: Sequence[Row], method: str) -> list[tuple[float, float]]:
     """(predicted, trained) log-ratio of every response of the prompts that nobody trained on."""
     where = lambda row: (int(entry("prompt")(row)), int(entry("response")(row)))
@@ -231,5 +262,6 @@ FIGURES = {
     "proximal_existence": Drawing(existence, ("P7", "P13")),
     "proximal_closed_forms": Drawing(closed_forms, ("P9", "P10")),
     "proximal_irreproducible": Drawing(irreproducible, ("P14", "P15")),
+    "proximal_displacement": Drawing(displacement, ("P16",)),
     "language_model_proximal": Drawing(rewards_and_levels, ("P5", "P9", "P10", "P12", "P13")),
 }

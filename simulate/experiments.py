@@ -32,7 +32,7 @@ from simulate.montecarlo import Experiment, Experiments, generator
 from simulate.people.data import People
 from simulate.people.people import methods_for, people_distortion
 from simulate.profiles import Profile
-from simulate.proximal import existence, held_out, labels, optima, runs
+from simulate.proximal import displacement, existence, held_out, labels, optima, runs
 from simulate.rows.grid import Job
 from simulate.rows.measurement import Measurement
 from simulate.rows.reach import defining
@@ -42,7 +42,7 @@ TABLES = [
     module.EXPERIMENTS
     for module in (
         *(win_rates, balls, few, kl_ball, penalty, proportional, regimes, clipped, audit, rankings, samples),
-        *(optima, existence, labels, runs, held_out),
+        *(optima, existence, labels, runs, held_out, displacement),
         *(losses, policies, divergence_samples, data, kl_estimators, pairing),
         *(ratios, flow, ratio_samples, reference, welfare),
         *(channels, bootstrap, correctors),

@@ -24,6 +24,7 @@ from theory.distortion.regime_claims import REGIME_CLAIMS
 from theory.divergences.claims import DIVERGENCES_CLAIMS
 from theory.divergences.pairing_claims import PAIRING_CLAIMS
 from theory.proximal.claims import PROXIMAL_CLAIMS
+from theory.proximal.displacement_claims import DISPLACEMENT_CLAIMS
 from theory.proximal.held_out_claims import HELD_OUT_CLAIMS
 
 __all__ = [
@@ -60,6 +61,7 @@ _FILES: tuple[Claim, ...] = (
     *REGIME_CLAIMS,
     *PROXIMAL_CLAIMS,
     *HELD_OUT_CLAIMS,
+    *DISPLACEMENT_CLAIMS,
     *DIVERGENCES_CLAIMS,
     *PAIRING_CLAIMS,
     *DENSITY_RATIO_CLAIMS,

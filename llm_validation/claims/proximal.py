@@ -1,4 +1,4 @@
-"""What a trained language model should show of P1–P14. PRO's gaps hold whatever the reference is."""
+"""What a trained language model should show of P1–P16. PRO's gaps hold whatever the reference is."""
 
 from __future__ import annotations
 
@@ -60,5 +60,13 @@ PROXIMAL: dict[str, tuple[Check, ...]] = {
               math.log(2.0) / REPEATED_BETA, within=GAP, because=TRAINED),
         equal("trained_flat", "share of the squares by which DPO's ends differ that leaves such margins as they are",
               1.0, within=0.01, because=TRAINED),
+    ),
+    "P16": (
+        equal("trained_start", "what a small step of DPO does to the chosen responses over what the band says of it",
+              1.0, within=0.02, because="some thousandths of a nat, in float32"),
+        equal("trained_pro", "share of prompts whose chosen response ends above the reference under PRO", 1.0,
+              within=0.05, because="all of them, whatever the band says"),
+        greater("trained_nearer", "share of recorded steps and prompts at which the path is nearer than its first "
+                "order to log π/π_ref of the chosen response under DPO", 0.5, because=PAIRED),
     ),
 }  # fmt: skip

@@ -29,6 +29,7 @@ from llm_validation.claims.settings import (
     TABLE_SHARE,
 )
 from llm_validation.losses import pairs, parts
+from llm_validation.runs.displacement import rival_rows
 from llm_validation.runs.run import Run, law_rows
 from simulate.rows.measurement import Measurement, measurement
 from theory.claim import Setting
@@ -85,7 +86,7 @@ def _gaps(reference: Reference, trained: Trained, prompt: int, labelled: Sequenc
 
 
 def pairwise(reference: Reference) -> list[Measurement]:
-    """PRO-P on one pair per prompt: P9's gaps, P12's levels; then DPO on the same pairs, P5 and P12's contrast."""
+    """PRO-P on one pair per prompt: P9's gaps, P12's levels; then DPO on the same pairs: P5, P12's contrast, P16."""
     labelled, ref = (0, 1), merge(reference.logs, (0, 1))
     alphas, betas = reference.tensor([a for a, _ in PAIR_RUNS]), reference.tensor([b for _, b in PAIR_RUNS])
 
@@ -146,7 +147,7 @@ def _dpo_on_the_same_pairs(reference: Reference, pro: Trained, betas: Tensor) ->
             for y, name in enumerate(("chosen", "rejected", "H")):
                 setting: Setting = {"method": method, "response": name, "step": int(step)}
                 rows.append(measurement("P12", "trained_path", setting, float(ratio[s, 1, y])))
-    return rows
+    return [*rows, *rival_rows(reference, runs[0], pro, betas.double().cpu().numpy())]
 
 
 def binary(reference: Reference) -> list[Measurement]:
@@ -318,11 +319,11 @@ RUNS = (
     Run(
         "pro_pairwise",
         pairwise,
-        ("P5", "P9", "P12"),
+        ("P5", "P9", "P12", "P16"),
         prompts=PROMPTS,
         also=("P5.other_loss", *(f"P12.{name}" for name in (
             "dpo_chosen", "dpo_rejected", "pro_chosen", "dpo_unlabelled_mass", "pro_unlabelled_mass", "trained_path",
-        ))),
+        )), "P16.trained_rank", "P16.trained_sign"),
     ),
     Run("pro_binary", binary, ("P10",), prompts=PROMPTS),
     Run("pro_imbalanced", imbalanced, ("P13",), prompts=PROMPTS),

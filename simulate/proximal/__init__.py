@@ -1,9 +1,11 @@
-"""PRO and DPO trained on tables (claims P1 – P14).
+"""PRO and DPO trained on tables (claims P1 – P16).
 
     optima     softmax policies trained to the optimum; feedback sampled and counted        P1 – P4, P9 – P11, P13
     existence  thresholds by subsets, linear programs and bisection; what DPO leaves open   P5, P7
     labels     the hyper response, minibatches, absolute likelihoods                        P6, P8, P12
     runs       the same losses trained in many ways                                         P14
+    held_out   prompts that nobody trained on                                               P15
+    displacement  random pairs: two accounts of where the chosen response goes              P16
     losses     the losses in rewards, with gradients; descent on them
     tables     random tables, and what is counted from them by hand
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from simulate.distortion import clipped, kl_ball, penalty, proportional, regimes
-from simulate.proximal import held_out
+from simulate.proximal import displacement, held_out
 from tests.oracles.experiments import CHECKS, judged, measure
 from theory.distortion import factors
 from theory.policy.kl_ball import maximize_in_kl_ball
@@ -97,6 +97,8 @@ MUTANTS = [
     ("D26.level", 1, proportional, "proportional", winner_takes_all),
     ("D26.share_bound", 0, proportional, "share_bounds", lambda right: lambda P, bt_beta: right(P)),
     ("P15.ratio", 8, held_out, "features", lambda right: lambda: np.roll(right(), 1, axis=0)),
+    ("P16.slope", 1, displacement, "dpo_run", lambda right: lambda G, own, margin: right(G, own, 1.05 * margin)),
+    ("P16.pro_level", 0, displacement, "pro", lambda right: lambda alpha, kl_beta: right(1.05 * alpha, kl_beta)),
     ("D15.leak", 3, clipped, "rlhf", lambda right: lambda P, pairs, **more: right(P, pairs, **more | {"tau": 0.9})),
 ]
 

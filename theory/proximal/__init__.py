@@ -1,4 +1,4 @@
-"""Proximal preference optimisation (PRO): what its losses lead to, as numbers (claims P1 – P14).
+"""Proximal preference optimisation (PRO): what its losses lead to, as numbers (claims P1 – P16).
 
 Maximum likelihood of preferences (DPO) is a linear term plus a regulariser over all pairs of responses; samples keep
 the first and lose most of the second, so DPO does not determine likelihoods (P5). PRO restores it,
