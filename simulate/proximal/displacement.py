@@ -27,7 +27,7 @@ Slopes = Callable[[Array], Array]
 #: Comparisons that the chosen response wins; margins end at logit(WON)/kl_beta.
 WON = 0.8
 #: Margin at which signs are those of the end, nats; steps to any margin, the error falling to .36 in each.
-LONG, STEPS = 1000.0, 40
+LONG, STEPS = 1000.0, 25
 #: The random pairs whose likelihoods are compared: responses, columns of G, own; how many are ranked together.
 RESPONSES, SHARED, OWN, RANKED = 8, 2, 0.5, 100
 #: Steps of PRO's runs, and how many runs.
@@ -92,7 +92,7 @@ def last(steps: Iterator[Array]) -> Array:
 
 def displaced(method: str, when: str, n: int, shared: int, own: float, *, rng: Rng, profile: Profile) -> Estimate:
     """P16: share of random pairs whose chosen response has fallen, after a small step or in the end."""
-    G = rng.normal(size=(20 * profile.replicates, n, shared))
+    G = rng.normal(size=(10 * profile.replicates, n, shared))
     if when == "end":
         moved = last(dpo_run(G, own, LONG))
     else:
@@ -116,7 +116,7 @@ def rates_at_start(features: Array) -> dict[str, Array]:
 
 def accuracy(n: int, shared: int, own: float, *, rng: Rng, profile: Profile) -> Estimate:
     """P16: share of random pairs whose sign in the end is the band's at the reference."""
-    G = rng.normal(size=(20 * profile.replicates, n, shared))
+    G = rng.normal(size=(10 * profile.replicates, n, shared))
     rises = rates_at_start(whole(G, own))["band"] > 0.0
     return proportion(int((rises == (last(dpo_run(G, own, LONG))[:, 0] > 0.0)).sum()), len(G))
 
