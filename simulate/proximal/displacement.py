@@ -86,6 +86,7 @@ def dpo_run(G: Array, own: float, margin: float) -> Iterator[Array]:
 
 
 def last(steps: Iterator[Array]) -> Array:
+    """Where a path ends."""
     *_, end = steps
     return end
 
