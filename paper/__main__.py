@@ -22,7 +22,7 @@ from figures.sizes import read_sizes
 from llm_validation.recorded import MODELS, recorded_rows
 from paper import latex, markdown, power, spending, tables
 from paper.arxiv import write_arxiv
-from paper.ledger import Entry, as_table, lines, load, with_rows
+from paper.ledger import Entry, as_table, filled, lines, load, with_rows
 from paper.lessons.command import main as lessons
 from paper.lessons.notebooks import all_lessons
 from paper.lessons.rendered import render
@@ -97,10 +97,11 @@ def _write(ledger: list[Entry], profile: str, out: Path, rows_of: str) -> None:
     """Write everything, and print a line for each claim."""
     for message in write(ledger, profile, out, rows_of):
         print(f"paper: {message}", file=sys.stderr)
-    ledger_lines = lines(ledger)
+    ledger_lines, models = lines(ledger), filled(ledger)
     for line in ledger_lines:
-        trained = " ".join(f"{MODELS[name].heading}: {verdict:13s}" for name, verdict in line.trained.items())
+        trained = " ".join(f"{model.heading}: {line.trained[name]:13s}" for name, model in models.items())
         print(f"{line.claim.id:4s} simulation: {line.simulation:13s} {trained} {line.claim.statement}")
+    print(markdown.columns_sentence(models))
     print(f"{len(ledger_lines)} claims, {len(ledger)} checks, written to {out}")
 
 

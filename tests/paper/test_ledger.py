@@ -241,7 +241,11 @@ def test_generated_files(tmp_path: Path, capsys, monkeypatch, recorded_ledger):
     assert (tmp_path / "ledger.tex").read_text().isascii()
     assert (tmp_path / "numbers.tex").read_text().isascii()
     assert (tmp_path / "sizes.tex").read_text().isascii()
-    capsys.readouterr()
+    *claims, columns, _ = capsys.readouterr().out.splitlines()
+    assert len(claims) == len(CLAIMS)
+    assert "SmolLM2-135M: " in claims[0]
+    assert "GPU" not in claims[0]  # a column without a row is a sentence
+    assert "Not run yet, hence not printed: LLM (GPU, small), filled by" in columns
     assert main(["D8"]) == 0
     assert "exponential" in capsys.readouterr().out
     assert main(["D99"]) == 2
