@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import binomtest, norm
 
+from llm_validation.preferences.shown import interval_of
 from llm_validation.preferences.trace import Mean
 from theory.proximal.feedback import Index
 from theory.validate import Array
@@ -47,6 +48,13 @@ class Right:
     def mean(self) -> Mean:
         """The accuracy with its standard error."""
         return _mean(self.chosen, self.rejected, self.groups)
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Of 95 %, honest at 0 and 1; examples of one prompt count as one."""
+        sides = [self.chosen, *([] if self.rejected is None else [self.rejected])]
+        units = [np.unique(own).size for own in self.groups[: len(sides)]] if self.groups else [s.size for s in sides]
+        return interval_of(self.mean, min(units))
 
     @property
     def by_chance(self) -> float:

@@ -13,11 +13,15 @@ from llm_validation.preferences.data import Preferences, feedback_of
 from llm_validation.preferences.graphs import dpo_attained_on, laws, response_numbers
 from llm_validation.preferences.listed import listed, listed_threshold
 from llm_validation.preferences.objectives import binary_scores_threshold
+from llm_validation.preferences.shown import interval_of
 from llm_validation.preferences.trace import Mean, prompt_groups
 from theory.divergences.samples import minibatch_threshold
 from theory.proximal.existence import existence_threshold, flat_directions
 from theory.proximal.feedback import Index, empirical_scores, mixture_weights
+from theory.validate import Array
 
+#: α that the losses of pairs are trained with by default.
+PAIR_ALPHA = 2.25
 #: Share η of labelled responses in the regulariser of PRO-P: one pair and H, evenly (P9).
 LABELLED_SHARE = 2.0 / 3.0
 
@@ -27,6 +31,7 @@ class Finding:
     """A line of the report: a number, or a sentence (value None).
 
     error  a standard error, None where the value is exact;  claim  a claim's id
+    interval  of 95 %, of a share
     """
 
     name: str
@@ -34,6 +39,12 @@ class Finding:
     value: float | None
     error: float | None = None
     claim: str | None = None
+    interval: tuple[float, float] | None = None
+
+
+def share_line(name: str, text: str, right: Right, claim: str | None = None) -> Finding:
+    """How right something is."""
+    return Finding(name, text, right.mean.value, _known(right.mean.stderr), claim, right.interval)
 
 
 def kind(data: Preferences) -> str:
@@ -54,6 +65,7 @@ def counts(data: Preferences) -> list[Finding]:
     conflicts = len(both) // 2 if data.paired else len(both)
     lengths = [np.array([len(e.completion) for e in side], float) for side in sides]
     groups = prompt_groups(data)
+    means = [Mean.of(side, groups and groups[k]) for k, side in enumerate(lengths)]
     gap = Mean.sum(lengths[0], -lengths[1], groups)
     if data.paired:
         gap = Mean.of(lengths[0] - lengths[1], groups and groups[0])
@@ -69,10 +81,13 @@ def counts(data: Preferences) -> list[Finding]:
         *_per_prompt(data),
         Finding("duplicates", f"{what} that repeat an earlier one", len(said) - len(seen)),
         Finding("conflicts", "judgements that the data also hold the other way round", conflicts),
+        *(Finding(f"length_{name}", f"tokens of a {name} completion, mean; from {own.min():.0f} to {own.max():.0f}",
+                  mean.value, _known(mean.stderr))
+          for name, own, mean in zip(("chosen", "rejected"), lengths, means, strict=True)),
         Finding("length", "tokens by which chosen are longer than rejected, mean", gap.value, _known(gap.stderr)),
-        Finding("length_rule", rule, longer.mean.value, _known(longer.mean.stderr)),
+        share_line("length_rule", rule, longer),
         noise(data),
-    ]
+    ]  # fmt: skip
 
 
 def _of_kind(data: Preferences) -> list[Finding]:
@@ -147,13 +162,20 @@ def noise(data: Preferences) -> Finding:
     if told < 2:
         return Finding("noise", f"{what} judged more than once: fewer than two, so label noise cannot be told from the "
                        "data alone", told)  # fmt: skip
-    share = float(apart.sum() / pairs.sum())
-    error = math.sqrt(float(((apart - share * pairs) ** 2).sum())) / float(pairs.sum())
+    apart_share = float(apart.sum() / pairs.sum())
+    error = math.sqrt(float(((apart - apart_share * pairs) ** 2).sum())) / float(pairs.sum())
     text = f"label noise: share of labels that are flipped, from {told} {what} judged more than once"
-    if share >= 0.5:
-        return Finding("noise", f"{text}; they disagree at least as often as coins", 0.5, error)
-    root = math.sqrt(1.0 - 2.0 * share)
-    return Finding("noise", text, 0.5 * (1.0 - root), error / root / 2.0)
+    low, high = (_flipped(end) for end in interval_of(Mean(apart_share, error, told), told))
+    if apart_share >= 0.5:
+        text += "; they disagree at least as often as coins"
+        return Finding("noise", text, 0.5, error, interval=(low, high))
+    error /= 2.0 * math.sqrt(1.0 - 2.0 * apart_share)
+    return Finding("noise", text, _flipped(apart_share), error, interval=(low, high))
+
+
+def _flipped(apart: float) -> float:
+    """The ε at which two judgements differ so often: 2ε(1 − ε)."""
+    return 0.5 * (1.0 - math.sqrt(max(0.0, 1.0 - 2.0 * apart)))
 
 
 def existence(data: Preferences) -> list[Finding]:
@@ -177,8 +199,19 @@ def existence(data: Preferences) -> list[Finding]:
                 attained, claim="P5"),
         Finding("flat", "directions of the reward that DPO's loss does not see: they move likelihood between labelled "
                 "and other responses freely", flat, claim="P5"),
-        Finding("pro", "PRO has an optimum on every prompt only above this α (η = 2/3)", max(thresholds), claim="P7"),
+        *_per_prompt_alpha(np.array(thresholds)),
         *found,
+    ]  # fmt: skip
+
+
+def _per_prompt_alpha(least: Array) -> list[Finding]:
+    """PRO's thresholds (P,) of the prompts."""
+    short = int((least >= PAIR_ALPHA).sum())
+    return [
+        Finding("pro", "PRO has an optimum on every prompt only above this α (η = 2/3); the thresholds of "
+                f"{least.size} prompts go from {least.min():.4g}, median {np.median(least):.4g}", float(least.max()),
+                claim="P7"),
+        Finding("pro_short", f"prompts whose threshold is not below the default α = {PAIR_ALPHA:g}", short, claim="P7"),
     ]  # fmt: skip
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from llm_validation.advise.findings import PAIR_ALPHA
 from llm_validation.losses.options import THRESHOLDS
 from llm_validation.preferences.data import Preferences
 from llm_validation.preferences.graphs import dpo_attained_on, laws
@@ -17,8 +18,8 @@ from llm_validation.preferences.listed import listed, listed_threshold, win_rate
 from llm_validation.preferences.objectives import binary_scores_threshold
 from theory.divergences.samples import minibatch_threshold
 
-#: α that the losses of pairs, and those of scores, are trained with by default.
-PAIR_ALPHA, SCORE_ALPHA = 2.25, 2.5
+#: α that the losses of scores are trained with by default.
+SCORE_ALPHA = 2.5
 #: What losses of differences do not determine.
 BLIND = "blind to what all labelled likelihoods do together"
 

@@ -14,6 +14,7 @@ import contextlib
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -23,8 +24,8 @@ from llm_validation.advise.trunk import TrunkOnce, piloted
 from llm_validation.preferences.data import Example, Preferences, epoch_batches, mismatched
 from llm_validation.preferences.objectives import SHIFTS, PreferenceTraining
 from llm_validation.preferences.report import below_zero
-from llm_validation.preferences.sequences import CompletionForward, completion_forward, log_probabilities
-from llm_validation.preferences.trace import Mean, Watch, answers, prompt_groups, split
+from llm_validation.preferences.sequences import CompletionForward, completion_forward, divergences, log_probabilities
+from llm_validation.preferences.trace import Mean, Watch, answers, prompt_groups, put, split
 from llm_validation.preferences.train import Reference, check_reference, train_on_preferences
 from llm_validation.training.loop import TrainingDiverged, trainable
 from llm_validation.training.parts import choose_part
@@ -64,7 +65,8 @@ class PilotPlan:
 class Tried:
     """A method at a rate: log π − log π_ref of held-out chosen (C,), rejected (R,), the reference's answers (O,).
 
-    steps, planned  those that its time allowed, of so many;  kl  (K,) the same of answers it writes itself, `written`
+    steps, planned  those that its time allowed, of so many
+    written, kl  answers it writes itself (K,), and KL(π‖π_ref) of what may come next, summed over the tokens of each
     """
 
     method: str
@@ -86,6 +88,8 @@ class Pilot:
     trained_on, held  the examples;  batch  per step
     own               the reference's own answers to held-out prompts
     reference         log π_ref of held chosen, held rejected and own answers
+    begun             held chosen and rejected examples of these prompts, cut as long as an answer may be, and log π_ref
+    texts             how many examples there were to train on, and held out; pairs count twice
     """
 
     trained_on: Preferences
@@ -94,6 +98,8 @@ class Pilot:
     batch: int
     own: tuple[Example, ...]
     reference: tuple[Array, Array, Array]
+    begun: tuple[tuple[tuple[Example, ...], Array], ...]
+    texts: tuple[int, int]
     tried: tuple[Tried, ...]
     left: tuple[str, ...]
     seconds: float
@@ -143,8 +149,8 @@ def run_pilot(
     if run.late:
         run.left.append(f"{named(run.late)} not run: the time was over")
     return Pilot(
-        run.trained_on, run.held, plan, run.batch, run.own, run.reference, tuple(run.tried), tuple(run.left),
-        time.monotonic() - started,
+        run.trained_on, run.held, plan, run.batch, run.own, run.reference, run.begun,
+        (len(train.examples), len(held.examples)), tuple(run.tried), tuple(run.left), time.monotonic() - started,
     )  # fmt: skip
 
 
@@ -173,14 +179,16 @@ class _Runs:
         first = self.held.examples[: self.plan.batch]
         cold = self._seconds(first) / len(first)
         left = (self.deadline - time.monotonic()) / _SAFE
-        self.held = self._part(self.held, _HELD * left / cold, "were measured on", "held out")
+        self.held = self._part(self.held, _HELD * left / cold)
         self.watch = self._watch(_OWN * left / (_ANSWER * cold))
         self.own = self._answers("reference", _OWN * left)
         self.reference = self._measured()
+        self.begun = tuple(
+            (some, self._logs(some)) for some in map(self._begun, (self.held.chosen, self.held.rejected))
+        )
         runs = len(self.plan.methods)
         self.watch = self._watch(_KL * left / (runs * (_ANSWER + 2.0) * cold))
-        some = self._part(train, max(0.0, _FIRST * left / cold), "were trained on", "left for training")
-        self.trained_on = some
+        self.trained_on = some = self._part(train, max(0.0, _FIRST * left / cold))
         self.batch = _batch_of(some, self.plan.batch)
         chosen, rejected = (self._tensor(side) for side in (some.chosen, some.rejected))
         self.shared = Reference(chosen, rejected, torch.zeros(0, device=self.forward.device))
@@ -197,14 +205,14 @@ class _Runs:
         self._logs(examples)
         return time.monotonic() - began
 
-    def _part(self, data: Preferences, texts: float, did: str, are: str) -> Preferences:
-        """As much of the data as is affordable, so many texts; what is left out is said."""
-        part = _some(data, texts // 2 if data.paired else texts, self.plan)
-        if len(part.examples) < len(data.examples):
-            what = "pairs" if data.paired else "examples"
-            some, whole = (len(d.chosen) if d.paired else len(d.examples) for d in (part, data))
-            self.left.append(f"{some} of the {whole} {what} that are {are} {did}: the time allows no more")
-        return part
+    def _part(self, data: Preferences, texts: float) -> Preferences:
+        """As much of the data as is affordable, so many texts."""
+        return _some(data, texts // 2 if data.paired else texts, self.plan)
+
+    def _begun(self, side: Sequence[Example]) -> tuple[Example, ...]:
+        """Examples of the prompts that have an answer of the reference's own, cut as its answers are."""
+        prompts, longest = {e.prompt for e in self.own}, max(len(e.completion) for e in self.own)
+        return tuple(replace(e, completion=e.completion[:longest]) for e in side if e.prompt in prompts)
 
     def _watch(self, affordable: float) -> Watch:
         """Prompts whose answers are written, as many as are affordable."""
@@ -262,13 +270,13 @@ class _Runs:
         return self._logs(self.held.chosen), self._logs(self.held.rejected), self._logs(self.own)
 
     def _kl(self, name: str) -> tuple[Array, tuple[Example, ...]]:
-        """Log-ratios of answers that the policy writes now (their mean is KL(π‖π_ref) of first tokens), and these."""
+        """KL(π‖π_ref) of answers that the policy writes now, and these."""
         written = self._answers(name, self.deadline - time.monotonic())
-        now, trained = self._logs(written), [weight.detach().clone() for weight in trainable(self.model)]
-        self._put(self.start)
-        before = self._logs(written)
-        self._put(trained)
-        return now - before, written
+        if isinstance(self.runs, TrunkOnce):
+            self.runs.announce(written)
+        reference = partial(put, trainable(self.model), self.start)
+        found = divergences(self.runs, self.forward, written, self.plan.batch, reference)
+        return found.double().cpu().numpy(), written
 
     def _answers(self, name: str, seconds: float) -> tuple[Example, ...]:
         """Answers to the watch's prompts, a few at a time until the seconds are over; the first few always."""

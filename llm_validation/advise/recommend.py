@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 from scipy.stats import norm
 
-from llm_validation.advise.accuracy import CHANCE, difference
-from llm_validation.advise.findings import Finding
+from llm_validation.advise.accuracy import CHANCE, Right, difference
+from llm_validation.advise.findings import Finding, share_line
 from llm_validation.advise.optima import Optimum
 from llm_validation.advise.pilot import Pilot, Tried, named
 from llm_validation.preferences.trace import Mean
@@ -35,20 +35,24 @@ def recommend(pilot: Pilot, known: Sequence[Optimum], model: str, data: str) -> 
     paired = pilot.held.paired
     what = f"{len(pilot.held.chosen)} held-out " + ("pairs" if paired else "chosen and rejected examples")
     if not pilot.tried:
-        return Advice(None, (_reason("no method was tried in the time: nothing is recommended"),), "")
+        return Advice(
+            None,
+            (Finding("reason", "no method was tried in the time, so nothing is recommended; methods tried", 0),),
+            "",
+        )
     right = {run: pilot.right(run) for run in pilot.tried}
     best = max(pilot.tried, key=lambda run: right[run].mean.value)
     top = right[best]
     if not (top.mean.value > 0.5 and top.by_chance * len(pilot.tried) < CHANCE):
         said = (
             f"no method tells chosen from rejected on {what} better than chance would let the best of "
-            f"{len(pilot.tried)} runs do (accuracy {_shown(top.mean)}): nothing is recommended. More pairs, more steps "
-            "or a higher rate may tell"
+            f"{len(pilot.tried)} runs do: nothing is recommended. More pairs, more steps or a higher rate may tell; "
+            f"accuracy of {_names([best])}"
         )
-        return Advice(None, (_reason(said),), "")
+        return Advice(None, (share_line("accuracy", said, top),), "")
     stay = [run for run in pilot.tried if difference(top, right[run])[1] >= CHANCE]
     out = [run for run in pilot.tried if run not in stay]
-    reasons = [_level(best, stay, out, top.mean, what)]
+    reasons = [_level(best, stay, out, top, what)]
     exists = {optimum.method: optimum for optimum in known}
     steps: list[tuple[Callable[[Tried], bool], Callable[[list[Tried]], Finding]]] = [
         (lambda run: run.method in exists and exists[run.method].exists, lambda runs: _optimum(runs, exists)),
@@ -61,11 +65,14 @@ def recommend(pilot: Pilot, known: Sequence[Optimum], model: str, data: str) -> 
             reasons.append(says(stay))
     if nearer := _nearest(stay):
         stay = nearer
-        reasons.append(_reason(f"nearest to the reference: KL {_shown(Mean.of(stay[0].kl))} nats a text", "P8"))
+        kl = Mean.of(stay[0].kl)
+        reasons.append(Finding("reason", f"nearest to the reference: {_names(stay)}; KL of the first, nats a text",
+                               kl.value, kl.stderr, "P8"))  # fmt: skip
     chosen = stay[0]
     if len(stay) > 1:
-        reasons.append(_reason(f"{_names(stay)} cannot be told apart on {what}: the command is for the first, and any "
-                               "of them would do"))  # fmt: skip
+        gap = difference(right[chosen], right[stay[1]])[0]
+        said = f"{_names(stay)} cannot be told apart on {what}: the command is for the first, any of them would do; "
+        reasons.append(Finding("reason", said + "accuracy of the first less that of the second", gap.value, gap.stderr))
     return Advice(chosen, tuple(reasons), command(pilot, chosen, model, data))
 
 
@@ -82,14 +89,14 @@ def command(pilot: Pilot, run: Tried, model: str, data: str) -> str:
     return "python -m llm_validation align " + " ".join(map(shlex.quote, words))
 
 
-def _level(best: Tried, stay: list[Tried], out: list[Tried], accuracy: Mean, what: str) -> Finding:
-    said = f"most accurate: {_names([best])}, {_shown(accuracy)}"
+def _level(best: Tried, stay: list[Tried], out: list[Tried], accuracy: Right, what: str) -> Finding:
+    said = f"most accurate: {_names([best])}"
     others = [run for run in stay if run is not best]
     if others:
         said += f"; {_names(others)} cannot be told apart from it on {what}"
     if out:
         said += f"; {_names(out)} are less accurate on the same examples"
-    return Finding("accuracy", said, accuracy.value, accuracy.stderr)
+    return share_line("accuracy", said, accuracy)
 
 
 def _optimum(stay: list[Tried], exists: dict[str, Optimum]) -> Finding:
@@ -103,10 +110,8 @@ def _levels(stay: list[Tried], exists: dict[str, Optimum]) -> Finding:
 
 
 def _kept(stay: list[Tried], moved: Mean) -> Finding:
-    said = (
-        f"held-out chosen did not fall under {_names(stay)} ({moved.value:+.3g} ± {moved.stderr:.2g} nats, the first)"
-    )
-    return _reason(said, "P5")
+    said = f"held-out chosen did not fall under {_names(stay)}; nats a text under the first"
+    return Finding("reason", said, moved.value, moved.stderr, "P5")
 
 
 def _nearest(stay: list[Tried]) -> list[Tried]:
@@ -122,13 +127,9 @@ def _farther(run: Tried, least: Tried) -> bool:
     return bool(error > 0 and norm.sf((one.value - other.value) / error) < CHANCE / 2)
 
 
-def _reason(text: str, claim: str | None = None) -> Finding:
+def _reason(text: str, claim: str) -> Finding:
     return Finding("reason", text, None, claim=claim)
 
 
 def _names(runs: Sequence[Tried]) -> str:
     return named([(run.method, run.rate) for run in runs])
-
-
-def _shown(mean: Mean) -> str:
-    return f"{mean.value:.3g} ± {mean.stderr:.2g}"

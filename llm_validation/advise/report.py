@@ -9,12 +9,21 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from llm_validation.advise.findings import Finding
+from llm_validation.preferences.shown import exact, plus_minus, share_of
+from theory.claim import Claim
+from theory.claims import CLAIMS
 from theory.markup import html
 
+#: The colours and letters of the project's page, which is `paper/page/style.css`.
 _STYLE = (
-    "body{font:16px sans-serif;max-width:64em;margin:2em auto;padding:0 1em;overflow-wrap:anywhere}td,th{padding:.2em "
-    ".8em .2em 0;text-align:left;vertical-align:top;overflow-wrap:normal}td:first-child{min-width:9em}"
-    "div{overflow-x:auto}pre{background:#eee;padding:1em;white-space:pre-wrap}"
+    ":root{color-scheme:light dark;--paper:#fbfaf6;--raised:#fff;--ink:#1d1c1a;--soft:#5f5b54;--line:#dfdbd1}"
+    "@media(prefers-color-scheme:dark){:root{--paper:#15171a;--raised:#1d2024;--ink:#ece8df;--soft:#a8a297;"
+    "--line:#363a40}}body{font:16px/1.5 system-ui,sans-serif;background:var(--paper);color:var(--ink);max-width:74rem;"
+    "margin:2em auto;padding:0 1em;overflow-wrap:anywhere}h1,h2{font-family:Palatino,Georgia,serif;font-weight:600;"
+    "line-height:1.2}table{border-collapse:collapse}td,th{padding:.25em .9em .25em 0;text-align:left;"
+    "vertical-align:top;overflow-wrap:normal;border-top:1px solid var(--line)}th{color:var(--soft);font-weight:400;"
+    "border:0}td:first-child{min-width:9em}td+td{min-width:6em}div{overflow-x:auto}pre{background:var(--raised);"
+    "border:1px solid var(--line);padding:1em;white-space:pre-wrap}"
 )
 
 
@@ -47,7 +56,10 @@ def as_json(sections: Sequence[Section], about: Mapping[str, Any]) -> str:
         }
         for section in sections
     ]
-    return json.dumps({**about, "sections": parts}, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
+    claims = {claim.id: claim.statement for claim in _named(sections)}
+    return (
+        json.dumps({**about, "sections": parts, "claims": claims}, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
+    )
 
 
 def _plain(finding: Finding) -> dict[str, Any]:
@@ -62,12 +74,23 @@ def _plain(finding: Finding) -> dict[str, Any]:
 def as_html(sections: Sequence[Section], about: Mapping[str, Any]) -> str:
     """A page; names from outside are escaped."""
     title = f"{html(str(about['data']))} and {html(str(about['model']))}"
-    body = "".join(map(_section, sections))
+    lead = "What these preferences and this model allow, and which method to use. A number is followed by its standard "
+    lead += f"error, or a share by its interval of 95 %. {about['minutes']:g} minutes at most, seed {about['seed']}."
+    rows = "".join(_row("td", (claim.id, claim.title, claim.statement)) for claim in _named(sections))
+    claims = f"<h2>The claims named above</h2><div><table>{rows}</table></div>" if rows else ""
+    body = "".join(map(_section, sections)) + claims
     head = '<meta charset="utf-8"><meta name="viewport" content="width=device-width">'
     return (
-        f'<!doctype html><html lang="en">{head}<title>{title}</title><style>{_STYLE}</style><h1>{title}</h1>{body}'
-        "</html>\n"
+        f'<!doctype html><html lang="en">{head}<title>{title}</title><style>{_STYLE}</style><h1>{title}</h1>'
+        f"<p>{lead}</p>{body}</html>\n"
     )
+
+
+def _named(sections: Sequence[Section]) -> list[Claim]:
+    """The claims that lines and tables name, in order."""
+    cells = {finding.claim for section in sections for finding in section.findings}
+    cells |= {row[-1] for section in sections if section.table for row in section.table.rows}
+    return [claim for claim in CLAIMS if claim.id in cells]
 
 
 def _section(section: Section) -> str:
@@ -91,8 +114,9 @@ def _row(tag: str, cells: Sequence[str]) -> str:
 
 
 def number(finding: Finding) -> str:
-    """Value ± error; nothing for a sentence."""
+    """Value ± error, or with its interval; nothing for a sentence."""
     if finding.value is None:
         return ""
-    known = finding.error is not None and math.isfinite(finding.error)
-    return f"{finding.value:.6g}" + (f" ± {finding.error:.2g}" if known else "")
+    if finding.interval is not None:
+        return f"{share_of(finding.value, finding.interval)} (95 %)"
+    return exact(finding.value) if finding.error is None else plus_minus(finding.value, finding.error)

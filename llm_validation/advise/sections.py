@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from llm_validation.advise.accuracy import CHANCE, Groups, Right, difference
 from llm_validation.advise.divergence import bounds, read_across
-from llm_validation.advise.findings import Finding
+from llm_validation.advise.findings import Finding, share_line
 from llm_validation.advise.optima import Optimum
 from llm_validation.advise.pilot import Pilot, Tried
 from llm_validation.advise.recommend import Advice
 from llm_validation.advise.report import Grid
-from llm_validation.preferences.data import Example
+from llm_validation.preferences.data import Example, Preferences
 from llm_validation.preferences.report import SURE
+from llm_validation.preferences.shown import share_of, shown
 from llm_validation.preferences.trace import Mean
 from theory.best_of_n.law import win_rate
 from theory.validate import Array
 
-#: A reference is far from the data where its own answers are more likely, a token, than so large a share of chosen.
-FAR = 0.9
+#: A reference is far from the data where its own answers are surely more often than so more likely than chosen ones.
+FAR = 0.75
+#: Prompts from which on a share of them is said.
+FEW = 4
 
 
 def table_of_optima(known: Sequence[Optimum]) -> Grid:
@@ -32,16 +36,34 @@ def table_of_optima(known: Sequence[Optimum]) -> Grid:
     return Grid(columns, tuple(rows))
 
 
+def cut(data: Preferences, context: int, pilot: Pilot | None = None) -> list[Finding]:
+    """What the minutes left of the data, and the longest text: none is cut."""
+    longest = max(map(len, data.examples))
+    found = [Finding("longest", "tokens of the longest text, prompt and completion; none was cut, and one beyond the "
+                     f"context of {context} would have been refused", longest)]  # fmt: skip
+    if pilot is None:
+        return found
+    what, each = ("pairs", 2) if data.paired else ("examples", 1)
+    for name, did, part, whole in (("cut_training", "trained on in the pilot", pilot.trained_on, pilot.texts[0]),
+                                   ("cut_held", "held out and measured on", pilot.held, pilot.texts[1])):  # fmt: skip
+        left = whole - len(part.examples)
+        said = f"the other {left // each} were cut to stay within the minutes" if left else "none was cut"
+        found.append(Finding(name, f"{what} {did}, of {whole // each}; {said}", len(part.examples) // each))
+    return found
+
+
 def reference_lines(
-    sides: Sequence[tuple[str, Sequence[Example], Array]], paired: bool, groups: Groups = None
-) -> list[Finding]:
+    sides: Sequence[tuple[str, Sequence[Example], Array]], paired: bool, groups: Groups = None,
+    begun: Sequence[tuple[Sequence[Example], Array]] = (),
+) -> list[Finding]:  # fmt: skip
     """Where the reference stands: log π_ref (nats) of chosen, rejected and, where they were written, own answers.
 
     sides  (name, examples, log π_ref) of chosen, of rejected, and of own answers;  groups  of the former two, by prompt
+    begun  (examples, log π_ref) of chosen and rejected that are cut as the own answers are
     """
     found, rates = [], {}
     for (name, examples, logs), own in zip(sides, (*(groups or (None, None)), None), strict=False):
-        rates[name] = logs / np.array([len(e.completion) for e in examples])
+        rates[name] = _rates(examples, logs)
         for what, key, values in (("a text", name, logs), ("a token", f"{name}_token", rates[name])):
             mean = Mean.of(values, own)
             text = f"log-probability of {name} completions under the model, nats {what}, mean of {mean.n}"
@@ -54,23 +76,73 @@ def reference_lines(
     else:
         said += "which of them the model is nearer to cannot be told"
     found.append(Finding("reference_side", said, gap.value, gap.stderr, "R1"))
-    if "own" in rates:
-        above = Right.of(rates["own"], chosen, paired=False).mean
-        text = "how often an answer of the model's own is more likely, a token, than a chosen completion"
-        found.append(Finding("reference_far", text, above.value, above.stderr))
-        if above.value - SURE * above.stderr > FAR:
-            said = "the model is far from the data: fine-tune it on the chosen completions first"
-            found.append(Finding("fine_tune", said, None, claim="R7"))
+    return found + (_nearness(sides[2], begun) if begun else [])
+
+
+def _rates(examples: Sequence[Example], logs: Array) -> Array:
+    """Log-probabilities a token."""
+    rates: Array = logs / np.array([len(e.completion) for e in examples])
+    return rates
+
+
+def _nearness(
+    own: tuple[str, Sequence[Example], Array], begun: Sequence[tuple[Sequence[Example], Array]]
+) -> list[Finding]:
+    """How near π_ref is to p⁺, p⁻ and p_α, by how likely it finds draws of them beside its own to the same prompt."""
+    written = dict(zip((e.prompt for e in own[1]), _rates(own[1], own[2]), strict=True))
+    above = [_above(written, examples, _rates(examples, logs)) for examples, logs in begun]
+    both = sorted(above[0].keys() & above[1].keys())
+    mixed = {prompt: 0.5 * (above[0][prompt] + above[1][prompt]) for prompt in both}
+    found = []
+    for name, values, text, claim in (
+        ("far", above[0], "a chosen completion", None),
+        ("minus", above[1], "a rejected one; 0.5 of p⁻, the reference from which DDRO ends at p⁺", "R1"),
+        ("alpha", mixed, "either, evenly; 0.5 of p_α, α = ½, the reference from which RDRO ends at p⁺", "R2"),
+    ):
+        if len(values) < FEW:
+            continue
+        right = Right(np.array(list(values.values())), None)
+        said = "how often an answer of the model's own is more likely to it, a token of its beginning, than " + text
+        found.append(share_line(f"reference_{name}", said, right, claim))
+        least = _distance(right.interval)
+        if claim and least > 0:
+            found.append(Finding(f"distance_{name}", "so with confidence 95 % the total variation between them is at "
+                                 "least this: from such a reference the method ends at the policy of least loss, which "
+                                 "is not p⁺", least, claim="R8"))  # fmt: skip
+    if found and found[0].name == "reference_far" and found[0].interval and found[0].interval[0] > FAR:
+        said = "the model is far from the data: fine-tune it on the chosen completions first"
+        found.append(Finding("fine_tune", said, None, claim="R7"))
     return found
+
+
+def _above(written: Mapping[tuple[int, ...], float], examples: Sequence[Example], rates: Array) -> dict[Any, float]:
+    """prompt → share of its examples that the reference finds less likely, a token, than its own answer; a tie half."""
+    shares: dict[tuple[int, ...], list[float]] = {}
+    for example, rate in zip(examples, rates, strict=True):
+        shares.setdefault(example.prompt, []).append(0.5 * (1.0 + np.sign(written[example.prompt] - rate)))
+    return {prompt: float(np.mean(values)) for prompt, values in shares.items()}
+
+
+def _distance(interval: tuple[float, float]) -> float:
+    """Least total variation d at which a draw of one law beats one of the other so often: |a − ½| ≤ (1 − (1 − d)²)/2.
+
+    With probability (1 − d)² both draws are of what the laws have in common, and each is as often above.
+    """
+    low, high = interval
+    away = max(low - 0.5, 0.5 - high, 0.0)
+    return 1.0 - math.sqrt(1.0 - 2.0 * away)
 
 
 def displacement(pilot: Pilot) -> tuple[list[Finding], Grid]:
     """What every method moved, as a table and in the sentences that it allows; what was not done."""
-    columns = ("method", "rate", "steps", "chosen", "rejected", "own answers", "accuracy", "KL from the reference")
+    columns = (
+        "method", "rate", "steps", "chosen", "rejected", "own answers", "accuracy [95 %]", "KL from the reference"
+    )  # fmt: skip
     rows = []
     for run in pilot.tried:
-        means = (*pilot.moved(run), Mean.of(run.off), pilot.right(run).mean, Mean.of(run.kl))
-        cells = [shown(mean) for mean in means]
+        right = pilot.right(run)
+        cells = [shown(mean, "+") for mean in (*pilot.moved(run), Mean.of(run.off))]
+        cells += [share_of(right.mean.value, right.interval), shown(Mean.of(run.kl))]
         steps = f"{run.steps} of {run.planned}" if run.planned else str(run.steps)
         rows.append((run.method, f"{run.rate:g}", steps, *cells))
     what = f"{len(pilot.held.chosen)} chosen and {len(pilot.held.rejected)} rejected held-out examples"
@@ -106,8 +178,10 @@ def _length_rule(pilot: Pilot) -> list[Finding]:
         return []
     gap, chance = difference(best, rule)
     told = "is told apart from" if chance < CHANCE else "cannot be told apart from"
+    other = int((best.chosen != rule.chosen).sum())
     return [Finding("beats_length", f"accuracy of the best method less that of the rule 'the longer one is chosen': it "
-                    f"{told} that rule on these examples", gap.value, gap.stderr)]  # fmt: skip
+                    f"{told} that rule on these examples, of which it decides {other} differently", gap.value,
+                    gap.stderr)]  # fmt: skip
 
 
 def divergence_lines(pilot: Pilot) -> tuple[list[Finding], Grid | None]:
@@ -143,7 +217,7 @@ def cost(pilot: Pilot, advice: Advice, priced: list[Finding] | None = None) -> l
     if priced is not None:
         return found + priced
     kl = Mean.of(run.kl)
-    n = max(1, math.floor(_same_kl(max(kl.value, 0.0))))
+    n = max(1, math.floor(_same_kl(kl.value)))
     found += [
         Finding("best_of_n", "no reward was given, so v(t) cannot be measured and Speculative Rejection not priced. "
                 f"Best-of-N at no more KL than {run.method} ({shown(kl)} nats, {pilot.plan.tokens} tokens at most): "
@@ -163,8 +237,3 @@ def _same_kl(kl: float) -> float:
         middle = 0.5 * (low + high)
         low, high = (middle, high) if math.log(middle) - 1.0 + 1.0 / middle <= kl else (low, middle)
     return low
-
-
-def shown(mean: Mean) -> str:
-    """A mean with its error in a cell."""
-    return f"{mean.value:.3g} ± {mean.stderr:.2g}" if math.isfinite(mean.stderr) else f"{mean.value:.3g}"

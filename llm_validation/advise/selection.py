@@ -20,10 +20,10 @@ from llm_validation.advise.findings import Finding
 from llm_validation.advise.pilot import Pilot, Tried
 from llm_validation.generation.engine import Sampling
 from llm_validation.generation.pilot import Sampled, scored_rows
-from llm_validation.generation.scorers import Batch, checked_scores
+from llm_validation.generation.scorers import Batch, Scorer, checked_scores
 from llm_validation.model.model import autocast
-from llm_validation.preferences.data import Example
 from llm_validation.preferences.report import SURE
+from llm_validation.preferences.shown import shown
 from llm_validation.preferences.trace import Mean
 from llm_validation.rewards.model import Explained
 from simulate.montecarlo import generator
@@ -33,15 +33,11 @@ from theory.validate import Array
 #: Answers of each prompt; shares of their longest length at which beginnings are scored; what a decision keeps.
 ANSWERS, SHARES, KEEP = 8, (0.25, 0.5), 0.5
 
-Reward = Callable[[Example], float]
 
-
-def selection(model: Any, pilot: Pilot, run: Tried, reward: Reward, end: Sequence[int]) -> list[Finding]:
-    """Lines on the method recommended and Best-of-N; `reward` of a prompt and a completion."""
-
-    def scorer(batch: Batch) -> Array:
-        pairs = zip(batch.prompts, batch.responses, strict=True)
-        return np.array([float(reward(Example(prompt, response, 0))) for prompt, response in pairs])
+def selection(
+    model: Any, pilot: Pilot, run: Tried, fresh: Callable[[], Scorer], end: Sequence[int]
+) -> list[Finding]:  # fmt: skip
+    """Lines on the method recommended and Best-of-N by a reward, a scorer for every time it is asked."""
 
     def times(longest: int) -> list[int]:
         return sorted({max(1, round(share * longest)) for share in SHARES})
@@ -49,10 +45,10 @@ def selection(model: Any, pilot: Pilot, run: Tried, reward: Reward, end: Sequenc
     prompts = [example.prompt for example in run.written]
     sampling = Sampling(pilot.plan.tokens, tuple(end))
     with autocast(next(model.parameters()).device):
-        drawn = scored_rows(model, prompts, ANSWERS, lambda: scorer, sampling, times, pilot.plan.seed)
+        drawn = scored_rows(model, prompts, ANSWERS, fresh, sampling, times, pilot.plan.seed)
     places = tuple((p, 0) for p in range(len(prompts)))
     texts = tuple(example.completion for example in run.written)
-    reached = checked_scores(scorer, Batch(np.arange(len(prompts)), places, tuple(prompts), texts, True))
+    reached = checked_scores(fresh(), Batch(np.arange(len(prompts)), places, tuple(prompts), texts, True))
     v = drawn.explained(generator(pilot.plan.seed, "v"))
     return [_known(v, drawn.times), *_gain(run, drawn.final, reached), *_priced(run, drawn, reached, v)]
 
@@ -83,7 +79,7 @@ def _priced(run: Tried, drawn: Sampled, reached: Array, explained: Explained) ->
                         bests[-1].stderr, "B3")]  # fmt: skip
     found = [
         Finding("best_of_n", f"Best-of-N reaches the reward of {run.method} at this N (it is then ahead by "
-                f"{bests[n - 1].value:.3g} ± {bests[n - 1].stderr:.2g})", n, claim="B3"),
+                f"{shown(bests[n - 1])})", n, claim="B3"),
         Finding("tokens", "tokens that it writes for a prompt", n * float(lengths.mean()),
                 n * float(lengths.std(ddof=1)) / math.sqrt(lengths.size)),
     ]  # fmt: skip

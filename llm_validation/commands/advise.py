@@ -24,10 +24,10 @@ from llm_validation.advise.optima import Optimum, optima
 from llm_validation.advise.pilot import Pilot, PilotPlan, run_pilot
 from llm_validation.advise.recommend import Advice, recommend
 from llm_validation.advise.report import Section, as_html, as_json, number
-from llm_validation.advise.sections import cost, displacement, divergence_lines, reference_lines, table_of_optima
+from llm_validation.advise.sections import cost, cut, displacement, divergence_lines, reference_lines, table_of_optima
 from llm_validation.advise.selection import selection
 from llm_validation.advise.whose import users_of, whose
-from llm_validation.generation.scorers import ScorerError
+from llm_validation.generation.scorers import Scorer, ScorerError
 from llm_validation.losses.table import LOSSES
 from llm_validation.model.folders import replacing
 from llm_validation.model.model import device, load
@@ -36,7 +36,7 @@ from llm_validation.model.text_boundaries import TextBoundaries
 from llm_validation.preferences.data import Example, Preferences, read_preferences
 from llm_validation.preferences.sequences import completion_forward, log_probabilities
 from llm_validation.preferences.train import trainable
-from llm_validation.rewards.sources import function_at
+from llm_validation.rewards.sources import scorer_of
 from llm_validation.training.parts import check_part
 from simulate.numbers import Parser, count, positive, seed, share
 from theory.proximal.feedback import Index
@@ -89,8 +89,8 @@ def _parser() -> argparse.ArgumentParser:
         "--answers", type=count, default=preset.answers, help="answers of the model's own (%(default)s)"
     )
     parser.add_argument("--answer-tokens", type=count, default=preset.tokens, help="most tokens of one (%(default)s)")
-    parser.add_argument("--reward", metavar="MODULE:FUNCTION", help="of a prompt and an answer, two strings: a number, "
-                        "by which Best-of-N is priced")  # fmt: skip
+    parser.add_argument("--reward", help="by which Best-of-N is priced: a folder or name of a reward model, or "
+                        "MODULE:FUNCTION of prompts and responses, as in generate")  # fmt: skip
     parser.add_argument("--context", type=count, help="longest text in tokens; by default what the model says")
     parser.add_argument("--seed", type=seed, default=0)
     return parser
@@ -105,7 +105,7 @@ class _Case:
     texts: TextBoundaries
     data: Preferences
     users: Index | None
-    reward: Callable[[str, str], float] | None
+    reward: Callable[[], Scorer] | None
     context: int
     deadline: float
 
@@ -119,19 +119,14 @@ class _Case:
         said = " ".join(self.said(example.completion).split())
         return said if len(said) <= NAMED else said[: NAMED - 1] + "…"
 
-    def rewarded(self, example: Example) -> float:
-        """What the user's reward says of a prompt and a completion."""
-        assert self.reward is not None
-        return self.reward(self.said(example.prompt), self.said(example.completion))
-
 
 def _read(options: argparse.Namespace, deadline: float) -> _Case:
     if options.out.exists():
         raise ValueError(f"{options.out} exists already: name a folder that does not")
     if options.train is not None:
         check_part(options.train)
-    reward = function_at(options.reward) if options.reward else None
     loaded = load(options.model)
+    reward = scorer_of(options.reward, loaded.tokenizer) if options.reward else None
     context = options.context or getattr(loaded.model.config, "max_position_embeddings", None)
     if context is None:
         raise ValueError(f"{options.model} does not say how long its context is: give --context")
@@ -144,12 +139,13 @@ def _read(options: argparse.Namespace, deadline: float) -> _Case:
 def _advise(options: argparse.Namespace, deadline: float) -> None:
     case = _read(options, deadline)
     data, known = case.data, optima(case.data, options.batch)
-    sections = [
-        Section("The data", tuple(counts(data))),
-        Section("Does each loss have an optimum here?", tuple(existence(data)), table_of_optima(known)),
-    ]
     asked = whose(data, case.users, options.bt_beta, case.name, lambda some: _law(case.model, some))
-    sections += _of_the_model(case, known, Section("Whose preferences?", tuple(asked)))
+    pilot = _pilot(case) if len({example.prompt for example in data.examples}) > 1 else None
+    sections = [
+        Section("The data", (*counts(data), *cut(data, case.context, pilot))),
+        Section("Does each loss have an optimum here?", tuple(existence(data)), table_of_optima(known)),
+        *_of_the_model(case, pilot, known, Section("Whose preferences?", tuple(asked))),
+    ]
     about = {"model": str(options.model), "data": str(options.data), "minutes": options.minutes, "seed": options.seed}
     with replacing(options.out) as partial:
         (partial / "report.html").write_text(as_html(sections, about))
@@ -159,22 +155,21 @@ def _advise(options: argparse.Namespace, deadline: float) -> None:
     print(sections[-1].command or "no command", f"\n{options.out / 'report.html'}", sep="\n")
 
 
-def _of_the_model(case: _Case, known: Sequence[Optimum], asked: Section) -> list[Section]:
+def _of_the_model(case: _Case, pilot: Pilot | None, known: Sequence[Optimum], asked: Section) -> list[Section]:
     """The sections that a pilot fills; without one, where the reference stands."""
     data, options = case.data, case.options
-    if len({example.prompt for example in data.examples}) < 2:
+    if pilot is None:
         sides = [(name, side, _logs(case.model, data, side)) for name, side in _named(data)]
         left = Finding("left_out", "not done: all examples have one prompt, and none can be held out", None)
         return [Section("The reference", tuple(reference_lines(sides, data.paired))),
                 asked, Section("Displacement, measured", (left,))]  # fmt: skip
-    pilot = _pilot(case)
     advice = recommend(pilot, known, str(options.model), str(options.data))
     own = (*_named(pilot.held), ("own", pilot.own))
     sides = [(name, side, logs) for (name, side), logs in zip(own, pilot.reference, strict=True)]
     moved, by_method = displacement(pilot)
     apart, by_loss = divergence_lines(pilot)
     return [
-        Section("The reference", tuple(reference_lines(sides, data.paired, pilot.groups))),
+        Section("The reference", tuple(reference_lines(sides, data.paired, pilot.groups, pilot.begun))),
         Section("Displacement, measured", tuple(moved), by_method),
         Section("Divergences of chosen and rejected", tuple(apart), by_loss),
         asked,
@@ -190,7 +185,7 @@ def _priced(case: _Case, pilot: Pilot, advice: Advice) -> list[Finding] | None:
     if time.monotonic() > case.deadline:
         return [Finding("best_of_n", "Best-of-N was not priced: the time was over", None, claim="B3")]
     try:
-        return selection(case.model, pilot, advice.best, case.rewarded, case.texts.ends)
+        return selection(case.model, pilot, advice.best, case.reward, case.texts.ends)
     except ScorerError as error:
         raise ValueError(f"--reward {case.options.reward}: {error}") from error
 

@@ -17,6 +17,7 @@ from llm_validation.model.model import Loaded, device
 from llm_validation.preferences.data import Preferences
 from llm_validation.preferences.policy_gradient import Earned, Sampled, fit_reward
 from llm_validation.preferences.resume import digest
+from llm_validation.preferences.shown import accuracy_of, shown
 from llm_validation.preferences.trace import Mean
 from llm_validation.rewards.model import RewardTraining, load_reward_model
 from llm_validation.rewards.prefix_scorer import PrefixScorer
@@ -63,7 +64,8 @@ def own_settings(options: argparse.Namespace) -> dict[str, object]:
 
 @dataclass(frozen=True, eq=False)
 class Reward:
-    """What RLHF maximises: a scorer, the name of a given one, or the accuracy and the folder of one trained here."""
+    """What RLHF maximises: a scorer, the name of a given one, or the accuracy on what was held out and the folder of
+    one trained here."""
 
     scorer: Scorer | None
     name: str | None = None
@@ -71,16 +73,16 @@ class Reward:
     folder: Path | None = None
     listed: bool = False
 
-    def said(self, earned: Earned) -> list[str]:
+    def said(self, earned: Earned, held: Preferences) -> list[str]:
         """Sentences for the report."""
         source = f"the reward {self.name}," if self.accuracy is None else (
-            f"the reward model of the pairs, right on {self.accuracy.value:.3g} ± {self.accuracy.stderr:.2g} of "
-            f"{self.accuracy.n} held-out pairs,")  # fmt: skip
+            f"the reward model of the pairs, right on {accuracy_of(self.accuracy, held)} of {self.accuracy.n} held-out "
+            "pairs,")  # fmt: skip
         before, after = earned.before, earned.after
         what = "the listed responses of" if self.listed else "the model's answers to"
         return [
-            f"{source} gives {what} {before.n} held-out prompts {before.value:.4g} ± {before.stderr:.2g} before "
-            f"and {after.value:.4g} ± {after.stderr:.2g} after" + (", by what the model gives each" * self.listed)
+            f"{source} gives {what} {before.n} held-out prompts {shown(before)} before and {shown(after)} after"
+            + (", by what the model gives each" * self.listed)
         ]
 
     def move(self, folder: Path) -> None:

@@ -46,7 +46,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--aligner", required=True, type=Path, metavar="FOLDER", help="of align --method aligner")
     parser.add_argument("--answers", type=Path, metavar="FILE", help="jsonl of prompts and answers")
     parser.add_argument("--model", help="folder or name of the model that answers, with --prompts")
-    parser.add_argument("--prompts", type=Path, metavar="FILE", help="text file, a prompt a line, or .jsonl")
+    parser.add_argument(
+        "--prompts",
+        type=Path,
+        metavar="FILE",
+        help="text file, a prompt a line, or .jsonl, .json, .csv, .parquet with a field prompt",
+    )
     parser.add_argument("--out", required=True, type=Path, metavar="FILE", help="a new file for the json lines")
     parser.add_argument("--raw", action="store_true", help="prompts as they are, without the model's chat template")
     parser.add_argument(
@@ -65,10 +70,12 @@ def read_answers(path: Path) -> list[Asked]:
         place = f"{path}, line {line}"
         prompt: Any
         answer: Any
-        written = record.get("response")
-        text = written.get("text") if isinstance(written, dict) else None
-        prompt, answer = (record["asked"], text) if text is not None and "asked" in record else (
-            record.get("prompt"), record.get("answer"))  # fmt: skip
+        prompt, answer = record.get("prompt"), record.get("answer")
+        if "asked" in record:  # a line of generate
+            if not isinstance(record.get("response"), dict):
+                raise ValueError(f"{place}: generate returned no response that has ended (more --tokens, or "
+                                 "--allow-unfinished there)")  # fmt: skip
+            prompt, answer = record["asked"], record["response"].get("text")
         for name, value in (("prompt", prompt), ("answer", answer)):
             if not value:
                 raise ValueError(f"{place}: no text in field {name!r}; the line has {', '.join(map(repr, record))}")
@@ -93,6 +100,8 @@ def correct(options: argparse.Namespace) -> int:
     })  # fmt: skip
     corrector = writer(str(options.aligner), options.tokens, options.temperature)
     upstream = None if options.model is None else writer(options.model, options.tokens, options.temperature)
+    for row in asked if options.answers else ():
+        _read(corrector, template, row, row.answer or "", options.answers)
     done = lines.begin()
     for first in range(done - done % options.batch, len(asked), options.batch):
         rows = list(_corrected(asked[first : first + options.batch], template, corrector, upstream, options, first))
@@ -111,14 +120,17 @@ def _corrected(
     else:
         prompts = [upstream.asked(row.prompt, options.raw, f"{options.prompts}, line {row.line},") for row in asked]
         answers = _write(upstream, prompts, options.seed, "answers", first)
-    texts = [
-        template.render(corrector.texts, plain(row.prompt, "prompt", f"line {row.line}"), answer)
-        for row, answer in zip(asked, answers, strict=True)
-    ]
-    read = [corrector.texts.prompt(text, f"line {row.line}") for row, text in zip(asked, texts, strict=True)]
+    file = options.answers or options.prompts
+    read = [_read(corrector, template, row, answer, file) for row, answer in zip(asked, answers, strict=True)]
     corrections = _write(corrector, read, options.seed, "corrections", first)
     for row, answer, correction in zip(asked, answers, corrections, strict=True):
         yield {"prompt": row.prompt, "answer": answer, "correction": correction}
+
+
+def _read(corrector: Writer, template: Template, row: Asked, answer: str, file: Path) -> Tokens:
+    """What the corrector reads, in tokens. ValueError names the line."""
+    place = f"{file}, line {row.line}: the corrector's text"
+    return corrector.read(template.render(corrector.texts, plain(row.prompt, "prompt", place), answer), place)
 
 
 def _write(writes: Writer, prompts: Sequence[Tokens], seed_: int, name: str, first: int) -> list[str]:

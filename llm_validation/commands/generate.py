@@ -34,7 +34,10 @@ def _parser() -> argparse.ArgumentParser:
     parser = Parser(prog="python -m llm_validation generate", description="Best-of-N on prompts.")
     parser.add_argument("--model", required=True, help="folder or name of a causal language model")
     parser.add_argument(
-        "--prompts", required=True, type=Path, help="text file, one prompt a line, or .jsonl with a field prompt"
+        "--prompts",
+        required=True,
+        type=Path,
+        help="text file, one prompt a line, or .jsonl, .json, .csv, .parquet with a field prompt",
     )
     parser.add_argument(
         "--reward", required=True, help="folder of a reward model, folder or name of a sequence classifier, "

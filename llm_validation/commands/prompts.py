@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,10 @@ from llm_validation.generation.stops import StopStrings
 from llm_validation.model.model import device, load
 from llm_validation.model.text_boundaries import Message, TextBoundaries, Tokens
 from llm_validation.preferences.files import records_of
+from llm_validation.text.corpus import read_text
+
+#: Ends of the names of files that are not plain text.
+TABLES = {".jsonl", ".json", ".csv", ".parquet"}
 
 
 @dataclass(frozen=True)
@@ -27,10 +32,23 @@ class Writer:
         turns = prompt
         if isinstance(prompt, str):
             if raw or not getattr(self.texts.tokenizer, "chat_template", None):
-                return self.texts.prompt(prompt, place)
+                return self.read(prompt, place)
             turns = [{"role": "user", "content": prompt}]
         assert not isinstance(turns, str)
-        return self.texts.prompt(self.texts.chat(turns)[0], place)
+        try:
+            text = self.texts.chat(turns)[0]
+        except ValueError as error:
+            raise ValueError(f"{place} {error}") from error
+        return self.read(text, place)
+
+    def read(self, text: str, place: str) -> Tokens:
+        """A text in tokens. ValueError, naming `place`, for one that leaves no room for what is to be written."""
+        tokens, more = self.texts.prompt(text, place), self.sampling.max_new_tokens
+        context = getattr(self.model.config.get_text_config(decoder=True), "max_position_embeddings", None)
+        if context is not None and len(tokens) + more > context:
+            raise ValueError(f"{place} has {len(tokens)} tokens, and with {more} more they are beyond the context of "
+                             f"{context}")  # fmt: skip
+        return tokens
 
     def text(self, tokens: Sequence[int]) -> str:
         """A response as text, without its end."""
@@ -49,21 +67,39 @@ def writer(name: str, tokens: int, temperature: float, *, top_p: float = 1.0, st
 
 
 def read_prompts(path: Path) -> list[tuple[int, str | list[Message]]]:
-    """(line, prompt) of a text file, a prompt a line, or of .jsonl, the field "prompt": a text or messages.
+    """(line, prompt) of a text file, a prompt a line, or of a table or JSON objects (`TABLES`), the field "prompt": a
+    text or messages.
 
-    ValueError, naming file and line: no prompt, or an object without that field.
+    FileNotFoundError; ValueError, naming file and line: no prompt, an object without that field, JSON objects in what
+    is read as text.
     """
-    if ".jsonl" not in path.suffixes:
-        lines = list(enumerate(path.read_text(encoding="utf-8").splitlines(), start=1))
-        found: list[tuple[int, str | list[Message]]] = [(number, line) for number, line in lines if line.strip()]
+    if not path.is_file():
+        raise FileNotFoundError(f"no such file of prompts: {path}")
+    found: list[tuple[int, str | list[Message]]]
+    if any(suffix in TABLES for suffix in path.suffixes):
+        found = [(line, _prompt(record, f"{path}, line {line}")) for line, record in records_of(path)]
     else:
-        found = []
-        for number, record in records_of(path):
-            prompt = record.get("prompt")
-            if not isinstance(prompt, str | list) or not prompt:
-                there = ", ".join(map(repr, record)) or "no field"
-                raise ValueError(f"{path}, line {number}: no text or messages in field 'prompt'; the line has {there}")
-            found.append((number, prompt))
+        found = [(line, text) for line, text in enumerate(read_text(path).splitlines(), start=1) if text.strip()]
+        if found and all(_is_object(str(text)) for _, text in found):
+            raise ValueError(f"{path} holds JSON objects, and its name says text: call it .jsonl")
     if not found:
         raise ValueError(f"{path} holds no prompt")
     return found
+
+
+def _prompt(record: Mapping[str, Any], place: str) -> str | list[Message]:
+    prompt = record.get("prompt")
+    turns = prompt if isinstance(prompt, list) else []
+    if prompt and (isinstance(prompt, str) or all(
+        isinstance(t, Mapping) and all(isinstance(t.get(name), str) for name in ("role", "content")) for t in turns
+    )):  # fmt: skip
+        return prompt
+    there = ", ".join(map(repr, record)) or "no field"
+    raise ValueError(f"{place}: no text or messages in field 'prompt'; the line has {there}")
+
+
+def _is_object(text: str) -> bool:
+    try:
+        return isinstance(json.loads(text), dict)
+    except ValueError:
+        return False

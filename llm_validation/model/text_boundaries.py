@@ -22,6 +22,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from jinja2 import TemplateError
+
 Tokens = tuple[int, ...]
 Message = Mapping[str, str]
 
@@ -100,7 +102,10 @@ class TextBoundaries:
         return before, self._ended(whole[len(before) :])
 
     def _render(self, messages: Sequence[Message], **options: Any) -> str:
-        text: str = self.tokenizer.apply_chat_template(list(messages), tokenize=False, **options)
+        try:
+            text: str = self.tokenizer.apply_chat_template(list(messages), tokenize=False, **options)
+        except TemplateError as error:  # what a template itself refuses: a system message, two answers in a row
+            raise ValueError(f"the chat template refuses these messages: {error}") from error
         return text
 
     def _ended(self, text: str) -> str:

@@ -32,7 +32,7 @@ from llm_validation.preferences.listed import given_scores, listed, rlhf_objecti
 from llm_validation.preferences.objectives import PreferenceTraining
 from llm_validation.preferences.resume import Checkpoint
 from llm_validation.preferences.sequences import CompletionForward, completion_forward, log_probabilities
-from llm_validation.preferences.trace import Mean, Tracer, Watch, answers, put
+from llm_validation.preferences.trace import Mean, Tracer, Watch, answers, prompt_groups, put
 from llm_validation.preferences.train import PreferenceRun, descend, run_of, train_on_preferences
 from llm_validation.rewards.comparisons import comparisons_of
 from llm_validation.rewards.model import RewardModel, RewardTraining, train_reward_model
@@ -75,7 +75,8 @@ def fit_reward(
     fitted = train_reward_model(model, comparisons_of(data), how, seed).model
     pairs = comparisons_of(held)
     margins = fitted.last_scores([pair.winner for pair in pairs]) - fitted.last_scores([pair.loser for pair in pairs])
-    return fitted, Mean.of(0.5 * (1.0 + np.sign(margins)))
+    groups = prompt_groups(held)
+    return fitted, Mean.of(0.5 * (1.0 + np.sign(margins)), groups and groups[0])
 
 
 def rewards_of(scorer: Scorer, examples: Sequence[Example]) -> np.ndarray:

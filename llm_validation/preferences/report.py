@@ -13,6 +13,7 @@ from llm_validation.preferences.data import Preferences
 from llm_validation.preferences.graphs import dpo_attained_on, laws
 from llm_validation.preferences.listed import KL_BETA, listed, listed_threshold
 from llm_validation.preferences.objectives import binary_scores_threshold
+from llm_validation.preferences.shown import accuracy_of, plus_minus, shown
 from llm_validation.preferences.trace import Mean, Moved
 from theory.divergences.samples import minibatch_threshold
 from theory.proximal.closed_forms import pair_log_ratio
@@ -34,9 +35,9 @@ def report(
     said = [
         f"chosen {_change(end.chosen)}, rejected {_change(end.rejected)}, the model's own answers {_change(end.off)} "
         f"(log π, {end.chosen.n} and {end.rejected.n} examples of {held.source}, {end.off.n} answers)",
-        f"margin {_shown(end.margin)} nats"
-        + (f", accuracy {_shown(end.accuracy)}" if end.accuracy else "")
-        + f"; KL from the reference {_shown(end.kl)} nats, of {start.kl.n} answers' first tokens",
+        f"margin {shown(end.margin)} nats"
+        + (f", accuracy {accuracy_of(end.accuracy, held)}" if end.accuracy else "")
+        + f"; KL from the reference {shown(end.kl)} nats, of {start.kl.n} answers' first tokens",
     ]
     if below_zero(end.chosen) and data.paired and method == "dpo":
         said.append(
@@ -91,9 +92,5 @@ def below_zero(mean: Mean) -> bool:
 
 def _change(mean: Mean) -> str:
     if not abs(mean.value) > SURE * mean.stderr:
-        return f"cannot be told from where it was ({mean.value:+.3g} ± {mean.stderr:.2g} nats)"
-    return f"{'rose' if mean.value > 0 else 'fell'} by {abs(mean.value):.3g} ± {mean.stderr:.2g} nats"
-
-
-def _shown(mean: Mean) -> str:
-    return f"{mean.value:.3g} ± {mean.stderr:.2g}"
+        return f"cannot be told from where it was ({shown(mean, '+')} nats)"
+    return f"{'rose' if mean.value > 0 else 'fell'} by {plus_minus(abs(mean.value), mean.stderr)} nats"

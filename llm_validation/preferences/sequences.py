@@ -15,7 +15,8 @@ vocabulary, H hidden.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -114,15 +115,25 @@ def sequence_log_probabilities(model: Any, batch: TokenBatch) -> Tensor:
     What a model does to its logits after the head (scaling, soft caps) is not seen here: `completion_forward` checks a
     model before it is trusted.
     """
-    states = model.base_model(**_inputs(model, batch)).last_hidden_state
-    picked = states.reshape(-1, states.shape[-1]).index_select(0, batch.source)
-    return _sums(model.get_output_embeddings()(picked), batch)
+    return _sums(_completion_logits(model, batch), batch)
 
 
 def full_log_probabilities(model: Any, batch: TokenBatch) -> Tensor:
     """The same through the model's own forward pass, logits at all positions (R, L, V): slower, and the oracle."""
-    logits = model(**_inputs(model, batch)).logits
-    return _sums(logits.reshape(-1, logits.shape[-1]).index_select(0, batch.source), batch)
+    return _sums(_all_logits(model, batch), batch)
+
+
+def _completion_logits(model: Any, batch: TokenBatch) -> Tensor:
+    """Logits (N, V) at the positions that predict a completion token, from the head on those alone."""
+    states = model.base_model(**_inputs(model, batch)).last_hidden_state
+    logits: Tensor = model.get_output_embeddings()(states.reshape(-1, states.shape[-1]).index_select(0, batch.source))
+    return logits
+
+
+def _all_logits(model: Any, batch: TokenBatch) -> Tensor:
+    """The same from the model's own at all positions."""
+    logits: Tensor = model(**_inputs(model, batch)).logits
+    return logits.reshape(-1, logits.shape[-1]).index_select(0, batch.source)
 
 
 def _inputs(model: Any, batch: TokenBatch) -> dict[str, Any]:
@@ -138,9 +149,13 @@ def _inputs(model: Any, batch: TokenBatch) -> dict[str, Any]:
 
 def _sums(logits: Tensor, batch: TokenBatch) -> Tensor:
     """Σ of log-softmax at the targets, from logits (N, V), per example (B,)."""
-    logs = -cross_entropy(logits.float(), batch.target, reduction="none")
+    return _summed(-cross_entropy(logits.float(), batch.target, reduction="none"), batch)
+
+
+def _summed(values: Tensor, batch: TokenBatch) -> Tensor:
+    """Values (N,) of completion tokens, summed per example (B,)."""
     # a table and a sum rather than additions to B places: the same order of additions on every run, on a GPU too
-    table = logs.new_zeros(batch.shape[0] * batch.shape[1]).index_copy(0, batch.slot, logs)
+    table = values.new_zeros(batch.shape[0] * batch.shape[1]).index_copy(0, batch.slot, values)
     return table.view(batch.shape).sum(1)
 
 
@@ -163,6 +178,11 @@ class CompletionForward:
     def rows(self, model: Any, examples: Sequence[Example]) -> Tensor:
         """Log-probabilities (B,) of examples that share nothing."""
         return self._function()(model, rows_batch(examples, self.device))
+
+    def next_tokens(self, model: Any, batch: TokenBatch) -> Tensor:
+        """Log-probabilities (N, V) of all that may come next, where a completion token does."""
+        logits = _all_logits if self.layout == "all positions" else _completion_logits
+        return torch.log_softmax(logits(model, batch).float(), dim=-1)
 
     def _function(self) -> Callable[[Any, TokenBatch], Tensor]:
         return full_log_probabilities if self.layout == "all positions" else sequence_log_probabilities
@@ -208,8 +228,37 @@ def log_probabilities(model: Any, forward: CompletionForward, examples: Sequence
     An empty sequence of examples has an empty result.
     """
     logs = torch.zeros(len(examples), device=forward.device)
+    for rows, some in _alike(examples, batch):
+        with autocast(forward.device):
+            logs[torch.as_tensor(rows, device=forward.device)] = forward.rows(model, some)
+    return logs
+
+
+@torch.no_grad()
+def divergences(
+    model: Any, forward: CompletionForward, examples: Sequence[Example], batch: int,
+    other: Callable[[], AbstractContextManager[None]],
+) -> Tensor:  # fmt: skip
+    """KL(π‖ρ) (N,) of all that may come next, nats, summed over the completion tokens of each example.
+
+    other   while this context is open, the model is ρ; before and after it is π
+    The mean over completions that π writes is KL(π‖ρ) of completions. log π(y)/ρ(y) has the same mean, with the noise
+    of the tokens drawn besides, and may be negative. This cannot, whatever is rounded: a token adds q − p − p·log(q/p).
+    """
+    found = torch.zeros(len(examples), device=forward.device)
+    for rows, some in _alike(examples, batch):
+        tokens = rows_batch(some, forward.device)
+        with autocast(forward.device):
+            own = forward.next_tokens(model, tokens)
+            with other():
+                gap = forward.next_tokens(model, tokens).sub_(own)
+        terms = gap.expm1().sub_(gap).mul_(own.exp_()).sum(dim=-1)
+        found[torch.as_tensor(rows, device=forward.device)] = _summed(terms, tokens)
+    return found
+
+
+def _alike(examples: Sequence[Example], batch: int) -> Iterator[tuple[np.ndarray, list[Example]]]:
+    """(places, examples), `batch` at a time, by length."""
     order = np.argsort([len(example) for example in examples], kind="stable")
     for rows in np.split(order, range(batch, len(order), batch)) if len(order) else []:
-        with autocast(forward.device):
-            logs[torch.as_tensor(rows, device=forward.device)] = forward.rows(model, [examples[i] for i in rows])
-    return logs
+        yield rows, [examples[i] for i in rows]

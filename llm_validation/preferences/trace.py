@@ -6,7 +6,7 @@ steps and at the end, on prompts that are not trained on:
     chosen, rejected  mean of log π(y|x) − log π_ref(y|x) over the held-out examples
     off               the same for answers that the reference wrote itself before the first step: everything else
     margin, accuracy  of pairs: chosen less rejected, and how often it is positive (a tie counts half)
-    kl                mean log-ratio of answers that the policy writes at that step: KL(π‖π_ref) of the first tokens
+    kl                KL(π‖π_ref) of the first tokens of answers, over answers that the policy writes at that step
 
 All in nats, each with the standard error over examples; over prompts where several examples share one.
 """
@@ -17,6 +17,7 @@ import contextlib
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,7 @@ from llm_validation.generation.engine import Sampling
 from llm_validation.generation.scorers import Batch
 from llm_validation.model.model import autocast
 from llm_validation.preferences.data import Example, Index, Preferences
-from llm_validation.preferences.sequences import CompletionForward, log_probabilities
+from llm_validation.preferences.sequences import CompletionForward, divergences, log_probabilities
 from llm_validation.training.loop import trainable
 from simulate.montecarlo import generator
 from theory.validate import Array
@@ -185,10 +186,8 @@ class Tracer:
     def _kl(self, step: int) -> Mean:
         """KL(π‖π_ref) of the first tokens of answers, from answers that the policy writes now."""
         written = answers(self.model, self.watch, self.seed, str(step), self.context)
-        now = _logs(self.model, self.forward, written, self.batch)
-        with put(trainable(self.model), self.weights):
-            before = _logs(self.model, self.forward, written, self.batch)
-        return Mean.of(now - before)
+        reference = partial(put, trainable(self.model), self.weights)
+        return Mean.of(divergences(self.model, self.forward, written, self.batch, reference).double().cpu().numpy())
 
 
 def answers(model: Any, watch: Watch, seed: int, name: str, context: int) -> tuple[Example, ...]:

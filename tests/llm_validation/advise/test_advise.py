@@ -196,11 +196,13 @@ def test_divergences_from_held_out_losses(paired):
 
 def test_report():
     findings = (Finding("kldo", "B", float("inf"), claim="V9"), Finding("x", "no error", 1.0, math.nan))
-    section, about = Section("S", findings), {"model": "<b>m", "data": "d&"}
+    section, about = Section("S", findings), {"model": "<b>m", "data": "d&", "minutes": 2.5, "seed": 0}
     page = as_html([section], about)
     assert "<b>" not in page
     assert "V9" in page
     assert "nan" not in page
+    assert "KLDO" in page.split("The claims named above")[1]
+    assert "V9" in json.loads(as_json([section], about))["claims"]
     assert json.loads(as_json([section], about))["sections"][0]["findings"][0]["value"] == "inf"
 
 
@@ -231,30 +233,66 @@ def test_the_command_and_the_command_to_paste(tmp_path, capsys, monkeypatch):
                      for name in ("columns", "rows"))  # fmt: skip
     row = next(dict(zip(columns, row, strict=True)) for row in rows if row[0] == "pro_pairwise")
     assert whole["accuracy_n"] == 40, "the same pairs are held out"
-    assert abs(float(row["accuracy"].split(" ± ")[0]) - whole["accuracy"]) <= 2 * max(whole["accuracy_se"], 1 / 40)
+    assert abs(float(row["accuracy [95 %]"].split(" [")[0]) - whole["accuracy"]) <= 2 * max(
+        whole["accuracy_se"], 1 / 40
+    )
     assert advise_main(words) == 2
     assert "exists already" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(("form", "methods"), [
+    ("ranking", ["dpo", "nlhf"]),
+    ("scores", ["pro_scalar", "rlhf"]),
+])  # fmt: skip
+def test_lists_and_scores_from_the_file_to_the_model(form, methods, tmp_path, capsys, monkeypatch):
+    save(model(), word_tokenizer(), tmp_path / "base")
+    rng = np.random.default_rng(0)
+    lists = [
+        [f" w{rng.integers(low, low + 9)} w{rng.integers(low, low + 9)}" for low in (2, 14, 28)] for _ in range(24)
+    ]
+    own = {"ranking": lambda some: {"ranking": some},
+           "scores": lambda some: {"completions": some, "scores": [2.0, 1.0, -1.0]}}[form]  # fmt: skip
+    data = written(tmp_path, *({"prompt": f"w{2 + k} w{30 - k}", **own(some)} for k, some in enumerate(lists)))
+    monkeypatch.chdir(tmp_path)
+    words = ["--model", "base", "--data", str(data), "--out", "report", "--methods", *methods, "--rates", "1e-2",
+             "--epochs", "3", "--answers", "4", "--answer-tokens", "4", "--held-out", "0.5"]  # fmt: skip
+    assert advise_main(words) == 0
+    report = {s["title"]: s for s in json.loads((tmp_path / "report" / "report.json").read_text())["sections"]}
+    found = {f["name"]: f for f in report["The data"]["findings"]}
+    if form == "ranking":
+        assert (found["lists"]["value"], found["listed"]["value"], found["chosen"]["value"]) == (24, 3, 72)
+        assert (found["cut_training"]["value"], found["cut_held"]["value"]) == (36, 36)
+    else:
+        assert (found["chosen"]["value"], found["rejected"]["value"], found["cut_held"]["value"]) == (48, 24, 36)
+    assert found["longest"]["value"] == 5
+    assert [row[0] for row in report["Displacement, measured"]["table"]["rows"]] == methods
+    accuracy = next(f for f in report["Recommendation"]["findings"] if f["name"] == "accuracy")
+    assert accuracy["interval"][0] < accuracy["value"] <= accuracy["interval"][1] <= 1
+    command = shlex.split(report["Recommendation"]["command"])
+    assert command[5] in methods
+    assert ("--listed" in command) is (command[5] == "rlhf")
+    assert align_main(command[4:]) == 0
+    assert "held-out prompts" in capsys.readouterr().out
+
+
 def test_best_of_n_is_priced_by_a_reward(piloted_on_noise):
     net, _, pilot = piloted_on_noise
-    low = lambda e: float(np.mean([2 <= t < 20 for t in e.completion]))
+    low = lambda batch: [np.mean([2 <= t < 20 for t in text]) for text in batch.responses]
     best = max(pilot.tried, key=lambda run: run.chosen.mean())
-    found = {f.name: f for f in selection(net, pilot, best, low, (0,))}
-    rewards = [low(e) for e in best.written]
-    own = [low(e) for e in pilot.own]
+    found = {f.name: f for f in selection(net, pilot, best, lambda: low, (0,))}
+    rewards, own = (low(SimpleNamespace(responses=[e.completion for e in some])) for some in (best.written, pilot.own))
     assert found["gain"].value == pytest.approx(np.mean(rewards) - np.mean(own), abs=4 * found["gain"].error)
     assert "known" in found["explained"].text
     assert found["best_of_n"].claim == "B3"
     made = replace(best, written=tuple(replace(e, completion=(5, 25, 5)) for e in best.written))
-    found = {f.name: f for f in selection(net, pilot, made, low, (0,))}
+    found = {f.name: f for f in selection(net, pilot, made, lambda: low, (0,))}
     n = found["best_of_n"].value
     assert 1 < n < 8
     assert found["speculative"].value > 0
     short = replace(best, written=tuple(replace(e, completion=(5,)) for e in best.written))
-    assert "falls short" in {f.name: f for f in selection(net, pilot, short, low, (0,))}["best_of_n"].text
+    assert "falls short" in {f.name: f for f in selection(net, pilot, short, lambda: low, (0,))}["best_of_n"].text
     with pytest.raises(ScorerError, match="returned nan for"):
-        selection(net, pilot, best, lambda e: math.nan, (0,))
+        selection(net, pilot, best, lambda: lambda batch: [math.nan] * len(batch.responses), (0,))
 
 
 def test_the_expected_best_of_a_few_is_that_of_all_choices():

@@ -11,7 +11,7 @@ import pytest
 from llm_validation.advise.accuracy import Right
 from llm_validation.advise.findings import counts, existence, kind
 from llm_validation.advise.optima import optima
-from llm_validation.advise.sections import _same_kl, reference_lines
+from llm_validation.advise.sections import _distance, _same_kl, reference_lines
 from llm_validation.advise.whose import whose
 from llm_validation.model.text_boundaries import TextBoundaries
 from llm_validation.preferences.data import Example, Preferences, read_preferences
@@ -152,14 +152,30 @@ def test_a_reference_far_from_the_data_is_named():
     own = answers(net, Watch(data, (0,), answers=40, tokens=8), 0, "own", CONTEXT)
     logs = {name: np.array([naive(net, e).item() for e in side])
             for name, side in (("chosen", data.chosen), ("rejected", data.rejected), ("own", own))}  # fmt: skip
-    near = reference_lines([("chosen", data.chosen, logs["chosen"]), ("rejected", data.rejected, logs["rejected"]),
-                            ("own", own, logs["own"])], paired=True)  # fmt: skip
-    far = reference_lines([("chosen", data.rejected, logs["rejected"]), ("rejected", data.chosen, logs["chosen"]),
-                           ("own", own, logs["own"])], paired=True)  # fmt: skip
+    good, bad = ("chosen", data.chosen, logs["chosen"]), ("rejected", data.rejected, logs["rejected"])
+    near, far = (reference_lines([one, ("rejected", *other[1:]), ("own", own, logs["own"])], paired=True,
+                                 begun=[one[1:], other[1:]])
+                 for one, other in ((good, bad), (("chosen", *bad[1:]), good)))  # fmt: skip
     assert "fine_tune" not in values(near)
     assert "fine_tune" in values(far)
     assert values(near)["reference_chosen"] == logs["chosen"].mean()
     assert "nearer to the chosen" in next(f.text for f in near if f.name == "reference_side")
+    rate = lambda e: naive(net, e).item() / len(e.completion)
+    above = [np.mean([rate(mine) > rate(e) for e in data.rejected if e.prompt == mine.prompt]) for mine in own]
+    assert values(near)["reference_minus"] == pytest.approx(np.mean(above))
+    assert np.mean(above) > 0.9
+    assert values(near)["reference_alpha"] == (values(near)["reference_far"] + values(near)["reference_minus"]) / 2
+    least = {f.name: f for f in near}["reference_minus"].interval[0]
+    assert values(near)["distance_minus"] == pytest.approx(1 - math.sqrt(2 - 2 * least))
+
+
+def test_a_distance_is_the_least_at_which_draws_are_told_apart_so_often():
+    """Two laws that share 1 − d of their mass, the rest of one above that of the other."""
+    d = 0.4
+    a = (1 - d) ** 2 / 2 + d * (1 - d) + d * (1 - d) + d**2  # common to both; one above, the other below; both
+    assert _distance((a, 1.0)) == pytest.approx(d)
+    assert _distance((0.0, 1 - a)) == pytest.approx(d)
+    assert _distance((0.4, 0.6)) == 0
 
 
 @pytest.mark.parametrize("n", [1.5, 8, 300])

@@ -117,7 +117,7 @@ def test_rlhf_raises_its_reward_and_goes_on_after_a_kill(base, tmp_path, monkeyp
 
 def test_rlhf_trains_a_reward_model_that_generate_reads(base, tmp_path, capsys):
     assert align(base, tmp_path, "rlhf", "--reward-rate", "3e-3", "--reward-epochs", "8") == 0
-    assert "right on 1 ± 0 of 2 held-out pairs" in (tmp_path / "out" / "report.txt").read_text()
+    assert "right on 1.00 [0.16, 1.00] (95 %) of 2 held-out pairs" in (tmp_path / "out" / "report.txt").read_text()
     reward = load(tmp_path / "out") and tmp_path / "out" / "reward"
     (tmp_path / "prompts.txt").write_text("w2 w3\n")
     words = ["--model", str(base), "--prompts", str(tmp_path / "prompts.txt"), "--tokens", "4", "--n", "3"]

@@ -113,9 +113,34 @@ def test_tables_and_lists_are_read_too(tmp_path):
 def test_prompts_of_json_are_a_field_not_a_text(tmp_path):
     (tmp_path / "p.jsonl").write_text('{"prompt": "How are you"}\n{"prompt": "Once upon\\na time"}\n')
     assert read_prompts(tmp_path / "p.jsonl") == [(1, "How are you"), (2, "Once upon\na time")]
-    (tmp_path / "q.jsonl").write_text('{"text": "How"}\n')
-    with pytest.raises(ValueError, match=r"q\.jsonl, line 1: no text or messages in field 'prompt'.*has 'text'"):
-        read_prompts(tmp_path / "q.jsonl")
+    (tmp_path / "p.csv").write_text('prompt,more\n"How, you",1\n')
+    assert read_prompts(tmp_path / "p.csv") == [(2, "How, you")]
+    (tmp_path / "p.txt").write_text("How\n\n{you}\n")
+    assert read_prompts(tmp_path / "p.txt") == [(1, "How"), (3, "{you}")]
+
+
+@pytest.mark.parametrize(
+    ("name", "holds", "said"),
+    [
+        ("q.jsonl", '{"text": "How"}\n', r"q\.jsonl, line 1: no text or messages in field 'prompt'.*has 'text'"),
+        ("q.jsonl", '{"prompt": ["How", "are"]}\n', r"line 1: no text or messages in field 'prompt'"),
+        ("q.json", '[{"prompt": [{"content": "How"}]}]', r"line 1: no text or messages in field 'prompt'"),
+        ("q.txt", '{"prompt": "How"}\n{"prompt": "are"}\n', r"q\.txt holds JSON objects.*call it \.jsonl"),
+        ("q.txt", "\n", r"q\.txt holds no prompt"),
+        ("q.txt", b"caf\xe9\n", r"q\.txt, line 1: not UTF-8 text"),
+    ],
+)
+def test_what_is_no_prompt_is_named(name, holds, said, tmp_path):
+    (tmp_path / name).write_bytes(holds if isinstance(holds, bytes) else holds.encode())
+    with pytest.raises(ValueError, match=said):
+        read_prompts(tmp_path / name)
+
+
+def test_what_a_chat_template_refuses_is_said():
+    tokenizer = gpt2_style()
+    tokenizer.chat_template = "{{ raise_exception('no system message here') }}"
+    with pytest.raises(ValueError, match="the chat template refuses these messages: no system message here"):
+        TextBoundaries.of(tokenizer).chat([{"role": "system", "content": "x"}])
 
 
 # Models

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from scipy.stats import binomtest
 
 from llm_validation.commands.align import align_main, trace_table
 from llm_validation.model.model import load, save
+from llm_validation.preferences.data import Example
 from llm_validation.preferences.report import report
 from llm_validation.preferences.resume import Checkpoint
-from llm_validation.preferences.trace import Mean, Watch, answers, split
+from llm_validation.preferences.sequences import CompletionForward, divergences, log_probabilities
+from llm_validation.preferences.shown import interval_of, plus_minus
+from llm_validation.preferences.trace import Mean, Watch, answers, put, split
 from llm_validation.preferences.train import PreferenceTraining, train_on_preferences
 from llm_validation.training.parts import choose_part
 from tests.oracles.toy_preferences import CONTEXT, model, naive, preferences, word_tokenizer, written
@@ -46,15 +52,40 @@ def test_the_trace_is_what_a_loop_over_tokens_says():
             ("chosen", HELD.chosen),
             ("rejected", HELD.rejected),
             ("off", answers(base, WATCH, 0, "reference", CONTEXT)),
-            ("kl", answers(net, WATCH, 0, "9", CONTEXT)),
         )
     }
+    ratios["kl"] = np.array([next_token_kl(net, base, e) for e in answers(net, WATCH, 0, "9", CONTEXT)])
     for name, values in ratios.items():
         found = getattr(run.trace[-1], name)
         assert found.value == pytest.approx(values.mean(), abs=1e-4)
         assert found.stderr == pytest.approx(values.std(ddof=1) / np.sqrt(values.size), abs=1e-4)
     assert run.trace[-1].accuracy.value == np.mean(ratios["chosen"] > ratios["rejected"])
     assert run.trace[-1].margin.value > 0.3, "words of the two classes are easy to tell apart"
+
+
+def next_token_kl(net: torch.nn.Module, base: torch.nn.Module, example: Example) -> float:
+    """KL of what may come next, a token after another: the oracle."""
+    tokens, first = torch.tensor([example.prompt + example.completion]), len(example.prompt) - 1
+    own, before = (torch.log_softmax(m(input_ids=tokens).logits[0, first:-1], -1) for m in (net, base))
+    return torch.nn.functional.kl_div(before, own, log_target=True, reduction="sum").item()
+
+
+def test_a_divergence_is_never_negative_and_its_mean_is_that_of_log_ratios():
+    net, base = model(), model()
+    with torch.no_grad():
+        for weight in net.parameters():
+            weight.mul_(1.01)
+    watch = replace(WATCH, held=preferences(80), answers=80)
+    written = answers(net, watch, 0, "x", CONTEXT)
+    forward = CompletionForward("rows", torch.device("cpu"))
+    reference = partial(put, tuple(net.parameters()), tuple(base.parameters()))
+    found = divergences(net, forward, written, 8, reference).numpy()
+    ratios = (log_probabilities(net, forward, written, 8) - log_probabilities(base, forward, written, 8)).numpy()
+    assert ratios.min() < 0 < found.min()
+    gap = Mean.of(ratios - found)
+    assert abs(gap.value) < 3 * gap.stderr
+    assert Mean.of(found).stderr < 0.5 * Mean.of(ratios).stderr
+    assert torch.equal(next(net.parameters()), next(base.parameters()) * 1.01), "the model is put back"
 
 
 def test_watching_changes_no_step():
@@ -123,12 +154,12 @@ def test_the_report_names_what_fell_and_the_claim():
     trace = train_on_preferences(model(), TRAIN, "dpo", FAST, watch=WATCH).trace
     fallen = replace(trace[-1], chosen=Mean(-14.0, 0.5, 5), rejected=Mean(-31.0, 0.6, 5))
     said = "\n".join(report([trace[0], fallen], "dpo", {}, TRAIN, HELD))
-    assert "chosen fell by 14 ± 0.5 nats, rejected fell by 31 ± 0.6 nats" in said
+    assert "chosen fell by 14.00 ± 0.50 nats, rejected fell by 31.00 ± 0.60 nats" in said
     assert "does not determine where they end (claim P5)" in said
     assert "on 11 of 11 prompts some responses win every comparison" in said
     noise = replace(trace[-1], chosen=Mean(-0.1, 0.5, 5))
     assert (
-        "chosen cannot be told from where it was (-0.1 ± 0.5 nats)"
+        "chosen cannot be told from where it was (-0.10 ± 0.50 nats)"
         in report([trace[0], noise], "dpo", {}, TRAIN, HELD)[0]
     )
     assert "does not determine" not in "".join(report([trace[0], noise], "dpo", {}, TRAIN, HELD))
@@ -157,3 +188,27 @@ def test_the_command_writes_trace_and_report_and_goes_on(tmp_path, capsys):
     (tmp_path / ".new.run" / "state.json").write_text(json.dumps({"settings": {"method": "kto"}, "losses": [1]}))
     assert align_main([*common, "--out", str(tmp_path / "new")]) == 2
     assert "holds a run with" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("value", "error", "said"),
+    [
+        (0.98765, 0.01234, "0.988 ± 0.012"), (-14.04, 0.5, "-14.04 ± 0.50"), (99.96, 0.0999, "99.96 ± 0.10"),
+        (1234567.0, 9951.0, "1235000 ± 10000"), (1.43e-7, 5.7e-8, "(14.3 ± 5.7)e-8"), (-0.0001, 0.3, "0.00 ± 0.30"),
+        (2.0, 0.0, "2 ± 0"), (1 / 3, math.nan, "0.3333"), (math.inf, 0.0, "inf"),
+    ],
+)  # fmt: skip
+def test_no_digit_is_printed_that_the_error_does_not_carry(value, error, said):
+    assert plus_minus(value, error) == said
+
+
+def test_the_interval_of_a_share_is_honest_at_its_ends():
+    for yes, n in ((0, 40), (40, 40), (33, 40), (1, 1)):
+        found = interval_of(Mean.of(np.repeat([1.0, 0.0], [yes, n - yes])), n)
+        assert found == pytest.approx(tuple(binomtest(yes, n).proportion_ci()), abs=1e-9)
+    rng, groups, inside = np.random.default_rng(0), np.repeat(np.arange(30), 6), 0
+    for _ in range(300):  # every prompt six times over: thirty count, not 180
+        values = np.repeat(rng.random(30) < 0.95, 6).astype(float)
+        low, high = interval_of(Mean.of(values, groups), 30)
+        inside += low <= 0.95 <= high
+    assert inside >= 280
