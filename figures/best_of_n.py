@@ -7,6 +7,7 @@ own texts, and lines join predictions that were made from the model's reward law
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -20,8 +21,20 @@ from simulate.rows.store import Row
 from theory.best_of_n import cost, order_statistics, processes, rejection, schedule
 from theory.best_of_n.evolution import survivor_counts
 from theory.best_of_n.examples import FULL, SCHEDULES, full_times, keep_of, vector
+from theory.best_of_n.faulty_proxy import FaultyProxy
+from theory.best_of_n.law import best_of_n_law
+from theory.best_of_n.pessimism import pessimistic_policy
+from theory.best_of_n.pessimism_claims import (
+    FAULTY,
+    GOOD,
+    limit_truth,
+    rare_best_of_n,
+    rare_regret,
+    rare_table,
+    table_truth,
+)
 from theory.best_of_n.predictions import profile_reward, profile_speedup
-from theory.best_of_n.proxy_claims import gamma_survival, soft_truth
+from theory.best_of_n.proxy_claims import PROXY_TABLE, gamma_survival, soft_truth
 
 KEEP, LENGTH, BUDGET = float(FULL["keep"]), int(FULL["length"]), int(FULL["budget"])
 
@@ -208,11 +221,57 @@ def proxies_and_tails(rows: Sequence[Row]) -> Figure:
     return figure
 
 
+def pessimism_at_inference(rows: Sequence[Row]) -> Figure:
+    """Best-of-N, which turns as N grows, and pessimism, which does not; both at equal KL; the bound on the regret."""
+    figure, (left, middle, right) = panels(3)
+    sizes = np.unique(np.geomspace(1, 4096, 40).astype(int))
+    policy, proxy, truth = (np.array(PROXY_TABLE[name]) for name in ("policy", "proxy", "truth"))
+    line(left, 7, sizes, lambda n: float(best_of_n_law(policy, proxy, n) @ truth), "Best-of-$N$")
+    for look, beta in enumerate((0.3, 1.0)):
+        few = [1, 2, 4, 8, 16, 32]
+        truths = [*(table_truth(n, beta) for n in few), limit_truth(beta)]
+        line(left, look, [*few, 4096], truths, rf"pessimism, $\beta = {beta:g}$")
+        mine = [row for check in ("table", "limit") for row in select(rows, "B13", check, chi_beta=beta)]
+        points(left, look, mine, "n", "drawn" if look == 0 else None)
+    finish(left, "$N$", "true reward", "a table", log="x")
+
+    law = FaultyProxy(share=0.01, **FAULTY)
+    chosen = [law.best_of_n(int(n)) for n in np.unique(np.geomspace(1, 512, 40).astype(int))]
+    line(middle, 7, [found.kl for found in chosen], [found.truth for found in chosen], "Best-of-$N$")
+    points(middle, 7, select(rows, "B13", "turns"), lambda row: law.best_of_n(int(entry("n")(row))).kl, "drawn")
+    tilted = [law.pessimism(float(beta)) for beta in np.geomspace(0.006, 20.0, 60)]
+    line(middle, 0, [found.kl for found in tilted], [found.truth for found in tilted], "pessimism")
+    place = lambda row: law.pessimism(entry("chi_beta")(row)).kl
+    points(middle, 0, select(rows, "B13", "faulty", share=0.01), place, "drawn")
+    finish(middle, "KL (nats)", "true reward", "a Gaussian proxy, 1 % fooled")
+
+    shares = np.geomspace(3e-5, 0.03, 30)
+    line(right, 7, shares, lambda rare: 1.0 - rare_best_of_n(rare, 2.0), "Best-of-$N$")
+    fallen = [
+        replace(row, estimate=1.0 - row.estimate, low=1.0 - row.high, high=1.0 - row.low)
+        for row in select(rows, "B13", "falls", draws=2)
+    ]
+    points(right, 7, fallen, "rare", "drawn")
+    line(right, 1, shares, rare_regret, r"bound $\varepsilon\sqrt{\chi^2}$")
+    line(right, 0, shares, _regret_at_best, "pessimism")
+    points(right, 0, select(rows, "B13", "holds"), "rare", "drawn")
+    finish(right, "probability of the bad response", "regret", "$N = 2$ over that probability", log="xy")
+    return figure
+
+
+def _regret_at_best(rare: float) -> float:
+    """Of pessimism at the best weight against the good response of the rare tables, as N grows."""
+    policy, proxy, truth = rare_table(rare)
+    chi_square = 1.0 / GOOD - 1.0
+    return float(truth.max() - pessimistic_policy(policy, proxy, rare_regret(rare) / chi_square).policy @ truth)
+
+
 #: name of the file → what draws it, and the claims it shows
 FIGURES = {
     "best_of_n_phases": Drawing(speedup_phases, ("B6",)),
     "best_of_n_survivors": Drawing(survivor_laws, ("B3", "B4")),
     "best_of_n_compute": Drawing(reward_against_compute, ("B3", "B6")),
     "best_of_n_proxies": Drawing(proxies_and_tails, ("B11", "B12")),
+    "best_of_n_pessimism": Drawing(pessimism_at_inference, ("B13",)),
     "language_model_best_of_n": Drawing(best_of_n_on_models, ON_MODELS),
 }

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from functools import partial
 
-from simulate.best_of_n import laws, memory, proxy, rejection
+from simulate.best_of_n import laws, memory, pessimism, proxy, rejection
 from simulate.correction import bootstrap, channels
 from simulate.correction import users as correctors
 from simulate.density_ratio import flow, ratios, reference, welfare
@@ -46,7 +46,7 @@ TABLES = [
         *(losses, policies, divergence_samples, data, kl_estimators, pairing),
         *(ratios, flow, ratio_samples, reference, welfare),
         *(channels, bootstrap, correctors),
-        *(laws, rejection, memory, proxy),
+        *(laws, rejection, memory, proxy, pessimism),
     )
 ]
 #: `claim.check` → function(**setting, rng, profile). D17 is in `simulate.people.people`: its grid is the user's.

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from theory.best_of_n.claims import BEST_OF_N_CLAIMS
+from theory.best_of_n.pessimism_claims import PESSIMISM_CLAIMS
 from theory.best_of_n.proxy_claims import PROXY_CLAIMS
 from theory.claim import Check, Claim, combine, grid, of_topic, parse_setting, setting_key, verdict
 from theory.correction.claims import CORRECTION_CLAIMS
@@ -71,6 +72,7 @@ _FILES: tuple[Claim, ...] = (
     *BEST_OF_N_CLAIMS,
     _B10,
     *PROXY_CLAIMS,
+    *PESSIMISM_CLAIMS,
 )
 #: All claims, topic by topic, in the order of their numbers.
 CLAIMS: tuple[Claim, ...] = tuple(

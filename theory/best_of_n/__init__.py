@@ -1,9 +1,10 @@
-"""Best-of-N and Speculative Rejection: laws, rewards, divergences and tokens (claims B1 – B9).
+"""Best-of-N and Speculative Rejection: laws, rewards, divergences and tokens (claims B1 – B13).
 
 Best-of-N keeps the response of highest reward among N draws; its law, win rate and KL to the base policy are closed
 forms (B1, B2). Speculative Rejection drops rows early, by the scores of their first tokens: what it returns is an
-expectation over random thresholds (B4), what it saves a matter of how early the reward is known (B5, B6). Sources:
-Beirami et al. (arXiv 2401.01879); Sun et al. (arXiv 2410.20290); the analysis of the second is ours.
+expectation over random thresholds (B4), what it saves a matter of how early the reward is known (B5, B6). By a proxy of
+the reward Best-of-N may turn (B12), pessimism may not (B13). Sources: Beirami et al. (arXiv 2401.01879); Sun et al.
+(arXiv 2410.20290), the analysis ours; Huang et al. (arXiv 2503.21878).
 
 Examples
 --------
@@ -27,6 +28,7 @@ from theory.best_of_n.cost import speculative_tokens, speedup
 from theory.best_of_n.evolution import survivor_counts
 from theory.best_of_n.law import best_of_n_kl, best_of_n_law, best_of_n_reward, kl_bound, win_rate
 from theory.best_of_n.order_statistics import equivalent_n, expected_max
+from theory.best_of_n.pessimism import pessimism_law, pessimism_regret, pessimistic_policy
 from theory.best_of_n.proxy import free_rejection_survival, proxy_best_of_n, soft_best_of_n_law
 from theory.best_of_n.rejection import speculative_reward
 
@@ -38,6 +40,9 @@ __all__ = [
     "expected_max",
     "free_rejection_survival",
     "kl_bound",
+    "pessimism_law",
+    "pessimism_regret",
+    "pessimistic_policy",
     "proxy_best_of_n",
     "soft_best_of_n_law",
     "speculative_reward",
