@@ -13,6 +13,7 @@ from functools import cache
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from scipy.special import rel_entr
 
 from figures.model_points import in_a_row, mark, of_models, pooled
 from figures.style import BLACK, GREY, Drawing, entry, finish, line, panels, points, select, ticks
@@ -34,6 +35,7 @@ from theory.best_of_n.pessimism_claims import (
     table_truth,
 )
 from theory.best_of_n.predictions import profile_reward, profile_speedup
+from theory.best_of_n.proxy import soft_best_of_n_law
 from theory.best_of_n.proxy_claims import PROXY_TABLE, gamma_survival, soft_truth
 
 KEEP, LENGTH, BUDGET = float(FULL["keep"]), int(FULL["length"]), int(FULL["budget"])
@@ -221,49 +223,75 @@ def proxies_and_tails(rows: Sequence[Row]) -> Figure:
     return figure
 
 
-def pessimism_at_inference(rows: Sequence[Row]) -> Figure:
-    """Best-of-N, which turns as N grows, and pessimism, which does not; both at equal KL; the bound on the regret."""
-    figure, (left, middle, right) = panels(3)
-    sizes = np.unique(np.geomspace(1, 4096, 40).astype(int))
+def turning(ax: Axes, rows: Sequence[Row]) -> None:
+    """True reward against N on a table whose best proxy is bad: Best-of-N, and pessimism at two weights."""
     policy, proxy, truth = (np.array(PROXY_TABLE[name]) for name in ("policy", "proxy", "truth"))
-    line(left, 7, sizes, lambda n: float(best_of_n_law(policy, proxy, n) @ truth), "Best-of-$N$")
+    sizes = np.unique(np.geomspace(1, 4096, 40).astype(int))
+    line(ax, 7, sizes, lambda n: float(best_of_n_law(policy, proxy, n) @ truth), "Best-of-$N$")
+    few = [1, 2, 4, 8, 16, 32]
     for look, beta in enumerate((0.3, 1.0)):
-        few = [1, 2, 4, 8, 16, 32]
         truths = [*(table_truth(n, beta) for n in few), limit_truth(beta)]
-        line(left, look, [*few, 4096], truths, rf"pessimism, $\beta = {beta:g}$")
+        line(ax, look, [*few, 4096], truths, rf"pessimism, $\beta = {beta:g}$")
         mine = [row for check in ("table", "limit") for row in select(rows, "B13", check, chi_beta=beta)]
-        points(left, look, mine, "n", "drawn" if look == 0 else None)
-    finish(left, "$N$", "true reward", "a table", log="x")
+        points(ax, look, mine, "n", "drawn" if look == 0 else None)
+    finish(ax, "$N$", "true reward", "a table", log="x")
 
+
+def equal_kl_on_a_table(ax: Axes, rows: Sequence[Row]) -> None:
+    """True reward against KL on the same table, of Best-of-N, its soft form and pessimism."""
+    policy, proxy, truth = (np.array(PROXY_TABLE[name]) for name in ("policy", "proxy", "truth"))
+    kl = lambda law: float(rel_entr(law, policy).sum())
+    soft = lambda temperature: soft_best_of_n_law(policy, proxy, 512, temperature)
+    best = [best_of_n_law(policy, proxy, int(n)) for n in np.unique(np.geomspace(1, 512, 40).astype(int))]
+    softened = [soft(float(temperature)) for temperature in np.geomspace(0.05, 10.0, 60)]
+    shrunk = [pessimistic_policy(policy, proxy, float(beta)).policy for beta in np.geomspace(0.005, 20.0, 60)]
+    named = ((7, "Best-of-$N$", best), (2, "soft, $N = 512$", softened), (0, "pessimism", shrunk))
+    for look, name, laws in named:
+        line(ax, look, [kl(law) for law in laws], [float(law @ truth) for law in laws], name)
+    points(ax, 2, select(rows, "B12", "soft", n=512), lambda row: kl(soft(entry("temperature")(row))), "drawn")
+    place = lambda row: pessimistic_policy(policy, proxy, entry("chi_beta")(row)).kl
+    points(ax, 0, select(rows, "B13", "limit"), place, "drawn")
+    finish(ax, "KL (nats)", "true reward", "the same table")
+
+
+def equal_kl_on_a_gaussian(ax: Axes, rows: Sequence[Row]) -> None:
+    """The same where one response in a hundred fools a Gaussian proxy."""
     law = FaultyProxy(share=0.01, **FAULTY)
-    chosen = [law.best_of_n(int(n)) for n in np.unique(np.geomspace(1, 512, 40).astype(int))]
-    line(middle, 7, [found.kl for found in chosen], [found.truth for found in chosen], "Best-of-$N$")
-    points(middle, 7, select(rows, "B13", "turns"), lambda row: law.best_of_n(int(entry("n")(row))).kl, "drawn")
-    tilted = [law.pessimism(float(beta)) for beta in np.geomspace(0.006, 20.0, 60)]
-    line(middle, 0, [found.kl for found in tilted], [found.truth for found in tilted], "pessimism")
+    best = [law.best_of_n(int(n)) for n in np.unique(np.geomspace(1, 512, 40).astype(int))]
+    softened = [law.soft(float(temperature)) for temperature in np.geomspace(0.45, 10.0, 60)]
+    shrunk = [law.pessimism(float(beta)) for beta in np.geomspace(0.006, 20.0, 60)]
+    named = ((7, "Best-of-$N$", best), (2, r"soft, $N\to\infty$", softened), (0, "pessimism", shrunk))
+    for look, name, found in named:
+        line(ax, look, [reached.kl for reached in found], [reached.truth for reached in found], name)
+    points(ax, 7, select(rows, "B13", "turns"), lambda row: law.best_of_n(int(entry("n")(row))).kl, "drawn")
     place = lambda row: law.pessimism(entry("chi_beta")(row)).kl
-    points(middle, 0, select(rows, "B13", "faulty", share=0.01), place, "drawn")
-    finish(middle, "KL (nats)", "true reward", "a Gaussian proxy, 1 % fooled")
+    points(ax, 0, select(rows, "B13", "faulty", share=0.01), place, "drawn")
+    finish(ax, "KL (nats)", "true reward", "a Gaussian proxy, 1 % fooled")
 
-    shares = np.geomspace(3e-5, 0.03, 30)
-    line(right, 7, shares, lambda rare: 1.0 - rare_best_of_n(rare, 2.0), "Best-of-$N$")
+
+def regret_on_rare_tables(ax: Axes, rows: Sequence[Row]) -> None:
+    """Regret against the good response where a bad one looks best: Best-of-N, pessimism at the best weight, its bound."""
+    shares, chi_square = np.geomspace(3e-5, 0.03, 30), 1.0 / GOOD - 1.0
+
+    def regret(rare: float) -> float:
+        policy, proxy, truth = rare_table(rare)
+        return float(truth.max() - pessimistic_policy(policy, proxy, rare_regret(rare) / chi_square).policy @ truth)
+
+    line(ax, 7, shares, lambda rare: 1.0 - rare_best_of_n(rare, 2.0), "Best-of-$N$")
     fallen = [
         replace(row, estimate=1.0 - row.estimate, low=1.0 - row.high, high=1.0 - row.low)
         for row in select(rows, "B13", "falls", draws=2)
     ]
-    points(right, 7, fallen, "rare", "drawn")
-    line(right, 1, shares, rare_regret, r"bound $\varepsilon\sqrt{\chi^2}$")
-    line(right, 0, shares, _regret_at_best, "pessimism")
-    points(right, 0, select(rows, "B13", "holds"), "rare", "drawn")
-    finish(right, "probability of the bad response", "regret", "$N = 2$ over that probability", log="xy")
-    return figure
+    points(ax, 7, fallen, "rare", "drawn")
+    line(ax, 1, shares, rare_regret, r"bound $\varepsilon\sqrt{\chi^2}$")
+    line(ax, 0, shares, regret, "pessimism")
+    points(ax, 0, select(rows, "B13", "holds"), "rare", "drawn")
+    finish(ax, "probability of the bad response", "regret", "$N = 2$ over that probability", log="xy")
 
 
-def _regret_at_best(rare: float) -> float:
-    """Of pessimism at the best weight against the good response of the rare tables, as N grows."""
-    policy, proxy, truth = rare_table(rare)
-    chi_square = 1.0 / GOOD - 1.0
-    return float(truth.max() - pessimistic_policy(policy, proxy, rare_regret(rare) / chi_square).policy @ truth)
+def pessimism_at_inference(rows: Sequence[Row]) -> Figure:
+    """Best-of-N, which turns as N grows, and pessimism, which does not; both at equal KL; the bound on the regret."""
+    return in_a_row(rows, (turning, equal_kl_on_a_table, equal_kl_on_a_gaussian, regret_on_rare_tables))
 
 
 #: name of the file → what draws it, and the claims it shows
@@ -272,6 +300,6 @@ FIGURES = {
     "best_of_n_survivors": Drawing(survivor_laws, ("B3", "B4")),
     "best_of_n_compute": Drawing(reward_against_compute, ("B3", "B6")),
     "best_of_n_proxies": Drawing(proxies_and_tails, ("B11", "B12")),
-    "best_of_n_pessimism": Drawing(pessimism_at_inference, ("B13",)),
+    "best_of_n_pessimism": Drawing(pessimism_at_inference, ("B12", "B13")),
     "language_model_best_of_n": Drawing(best_of_n_on_models, ON_MODELS),
 }

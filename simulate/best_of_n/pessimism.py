@@ -112,25 +112,29 @@ def best_of_gaussian(share: float, n: int, *, rng: Rng, profile: Profile) -> Est
     return mean(np.concatenate(found))
 
 
-def at_equal_kl(share: float, n: int, *, rng: Rng, profile: Profile) -> Estimate:
-    """B13: rows weighted as Best-of-N and as pessimism would pick them, λ where their KL is the same."""
+def at_equal_kl(method: str, share: float, n: int, *, rng: Rng, profile: Profile) -> Estimate:
+    """B13: rows weighted as Best-of-N and as a method would pick them, the method's dial where their KL is the same.
+
+    The dial is λ of pessimism and minus the logarithm of the temperature of soft Best-of-N among all rows.
+    """
     rows, asked, gaps = 25 * profile.replicates, math.log(n) - (n - 1) / n, []
     for _ in range(20):
         proxy, truth = gaussian_rows(share, (rows,), rng)
         order = np.argsort(proxy)
         proxy, truth = proxy[order], truth[order]
 
-        def density(level: float, proxy: Array = proxy) -> Array:
-            above = np.maximum(proxy - level, 0.0)
-            return above / above.mean()
+        def density(dial: float, proxy: Array = proxy) -> Array:
+            soft = method == "soft"
+            weight = np.exp((proxy - proxy[-1]) * math.exp(dial)) if soft else np.maximum(proxy - dial, 0.0)
+            return weight / weight.mean()
 
-        def excess(level: float) -> float:
-            found = density(level)
+        def excess(dial: float, density: Callable[[float], Array] = density) -> float:
+            found = density(dial)
             return float(xlogy(found, found).mean()) - asked
 
-        level = brentq(excess, proxy[0] - 10.0, proxy[-2], xtol=1e-9)
+        dial = brentq(excess, *((-4.0, 4.0) if method == "soft" else (proxy[0] - 10.0, proxy[-2])), xtol=1e-9)
         ranks = np.arange(rows + 1) / rows
-        gaps.append(float(np.diff(ranks**n) @ truth - (density(level) * truth).mean()))
+        gaps.append(float(np.diff(ranks**n) @ truth - (density(dial) * truth).mean()))
     return mean(gaps)
 
 

@@ -15,18 +15,21 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from scipy.optimize import brentq
 from scipy.special import ndtr, xlogy
 
 from theory.best_of_n.order_statistics import _panels, check_count
-from theory.validate import Array, check_finite, check_reciprocal
+from theory.validate import Array, check_finite, check_reciprocal, check_word
 
 #: How many standard deviations below the least and above the largest mean the integrals go.
 BELOW, ABOVE = 9.0, 12.0
 #: Least weight of the penalty: below it the normaliser lies in a tail that has no relative precision.
 LEAST_BETA = 1e-12
+#: Least temperature of soft Best-of-N.
+COLDEST = 0.05
 
 
 @dataclass(frozen=True)
@@ -95,12 +98,31 @@ class FaultyProxy:
         proxy = weights @ (means * first + ndtr(z)) / beta
         return Selected(float(truth), float(proxy), self._kl(level, beta), float(weights @ second) / beta**2 - 1.0)
 
-    def pessimism_at(self, kl: float) -> Selected:
-        """The same at the weight at which its KL is this, in (10⁻⁶, 10) nats."""
+    def soft(self, temperature: float) -> Selected:
+        """Soft Best-of-N as N → ∞: the density exp(proxy/temperature), a shift of both parts by 1/temperature.
+
+        temperature  at least 0.05, where the parts stand 20 apart from where they were
+        """
+        weights, means, truths, slopes = self._parts
+        if not check_reciprocal("temperature", temperature) >= COLDEST:
+            raise ValueError(f"temperature = {temperature} must be at least {COLDEST}")
+        shift = 1.0 / temperature
+        tilted = weights * np.exp(shift * means)
+        log_mean = math.log(tilted.sum()) + 0.5 * shift**2
+        tilted = tilted / tilted.sum()
+        proxy = float(tilted @ means) + shift
+        squares = math.log(weights @ np.exp(2.0 * shift * means)) + 2.0 * shift**2
+        kl, chi_square = proxy * shift - log_mean, math.expm1(squares - 2.0 * log_mean)
+        return Selected(float(tilted @ (truths + slopes * shift)), proxy, kl, chi_square)
+
+    def at(self, kl: float, method: Literal["pessimism", "soft"]) -> Selected:
+        """What `pessimism` or `soft` reaches where its KL is this, in (10⁻⁶, 10) nats."""
         if not 1e-6 < check_finite("kl", kl) < 10.0:
             raise ValueError(f"kl = {kl} must lie between 1e-06 and 10 nats")
-        gap = lambda log_beta: self.pessimism(math.exp(log_beta)).kl - kl
-        return self.pessimism(math.exp(brentq(gap, math.log(1e-7), math.log(1e5), xtol=1e-10)))
+        reached = {"pessimism": self.pessimism, "soft": self.soft}[check_word("method", method, ("pessimism", "soft"))]
+        least = {"pessimism": 1e-7, "soft": COLDEST}[method]
+        gap = lambda log_weight: reached(math.exp(log_weight)).kl - kl
+        return reached(math.exp(brentq(gap, math.log(least) + 1e-9, math.log(1e5), xtol=1e-10)))
 
     def _kl(self, level: float, beta: float) -> float:
         """E h log h, h = relu(r̂ − λ)/β; in t = √(r̂ − λ) the integrand is smooth at λ too."""

@@ -132,7 +132,23 @@ def test_pessimism_on_a_gaussian_proxy_by_integration(share, beta):
     assert found.chi_square == pytest.approx(whole(lambda x: h(x) ** 2 * density(x), start) - 1.0, abs=1e-6)
     divergence = whole(lambda x: h(x) * math.log(h(x)) * density(x) if h(x) > 0 else 0.0, start)
     assert found.kl == pytest.approx(divergence, abs=1e-6)
-    assert law.pessimism_at(found.kl).truth == pytest.approx(found.truth, abs=1e-6)
+    assert law.at(found.kl, "pessimism").truth == pytest.approx(found.truth, abs=1e-6)
+
+
+@pytest.mark.parametrize("temperature", [0.5, 3.0])
+def test_the_tilt_of_a_faulty_proxy_by_integration(temperature):
+    usual = lambda x: 0.98 * norm.pdf(x)
+    density = lambda x: usual(x) + 0.02 * norm.pdf(x, 2.5)
+    whole = lambda f: sum(quad(f, a, a + 5, epsabs=1e-13)[0] for a in (-10, -5, 0, 5, 10))
+    total = whole(lambda x: math.exp(x / temperature) * density(x))
+    h = lambda x: math.exp(x / temperature) / total
+    law = FaultyProxy(0.7, 0.02, 2.5, -0.5)
+    found = law.soft(temperature)
+    assert found.truth == pytest.approx(whole(lambda x: h(x) * (0.7 * x * usual(x) - 0.5 * (density(x) - usual(x)))))
+    assert found.proxy == pytest.approx(whole(lambda x: h(x) * x * density(x)))
+    assert found.kl == pytest.approx(whole(lambda x: h(x) * math.log(h(x)) * density(x)))
+    assert found.chi_square == pytest.approx(whole(lambda x: h(x) ** 2 * density(x)) - 1.0)
+    assert law.at(found.kl, "soft").truth == pytest.approx(found.truth, abs=1e-6)
 
 
 @pytest.mark.parametrize("n", [1, 5, 400])
@@ -166,7 +182,9 @@ def test_the_simulation_runs_on_the_laws_of_the_claim():
         (lambda: FaultyProxy(0.5, 0.1, -1.0), "shift = -1.0"),
         (lambda: FaultyProxy(0.5, 0.1, 1.0, math.nan), "truth = nan"),
         (lambda: FaultyProxy(0.5).pessimism(1e-13), "chi_beta = 1e-13"),
-        (lambda: FaultyProxy(0.5).pessimism_at(11.0), "kl = 11.0"),
+        (lambda: FaultyProxy(0.5).soft(0.01), "temperature = 0.01"),
+        (lambda: FaultyProxy(0.5).at(11.0, "soft"), "kl = 11.0"),
+        (lambda: FaultyProxy(0.5).at(1.0, "best"), "method"),
     ],
 )
 def test_bad_input(call, message):
