@@ -270,7 +270,7 @@ def equal_kl_on_a_gaussian(ax: Axes, rows: Sequence[Row]) -> None:
 
 
 def regret_on_rare_tables(ax: Axes, rows: Sequence[Row]) -> None:
-    """Regret against the good response where a bad one looks best: Best-of-N, pessimism at the best weight, its bound."""
+    """Regret where a bad response looks best: Best-of-N, pessimism at the best weight, and its bound."""
     shares, chi_square = np.geomspace(3e-5, 0.03, 30), 1.0 / GOOD - 1.0
 
     def regret(rare: float) -> float:
