@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 from scipy.optimize import brentq
@@ -24,8 +25,8 @@ Rng = np.random.Generator
 #: A Gaussian proxy that some responses fool: its correlation with the truth, and of those responses the proxy's shift
 #: and the mean truth; the largest proxy that the sampler reckons with, which one row in 10⁷ exceeds.
 CORRELATION, SHIFT, FOOLED, CEILING = 0.8, 3.0, -1.0, 7.0
-#: Rows that set λ and that are tried, on the Gaussian proxy.
-ROWS = 1000
+#: Rows that set λ and that are tried, on the Gaussian proxy, and how many are returned at each λ.
+ROWS, RETURNED = 1000, 8
 #: Of the rare tables: probability of the good response, its truth and proxy, those of the bad one.
 GOOD, RARE_TRUTH, RARE_PROXY = 0.25, (0.0, 1.0, -1.0), (0.0, 1.0, 2.0)
 #: Responses of the tables that are searched.
@@ -97,9 +98,11 @@ def on_a_gaussian(share: float, chi_beta: float, *, rng: Rng, profile: Profile) 
     """B13: true reward of the sampler where a share of the rows fools a Gaussian proxy."""
     found = []
     for _ in range(20):
-        proxy, _ = gaussian_rows(share, (profile.replicates // 4, ROWS), rng)
+        proxy, _ = gaussian_rows(share, (profile.replicates // 8, ROWS), rng)
         level = levels(np.full(proxy.shape, 1.0 / ROWS), proxy, chi_beta)
-        found.append(rejection(level, CEILING, ROWS, lambda rows: gaussian_rows(share, (rows,), rng), rng))
+        draw = lambda rows: gaussian_rows(share, (rows,), rng)
+        returned = rejection(np.repeat(level, RETURNED), CEILING, ROWS, draw, rng)
+        found.append(returned.reshape(-1, RETURNED).mean(axis=1))
     return mean(np.concatenate(found))
 
 
@@ -197,7 +200,8 @@ EXPERIMENTS: Experiments = {
     "B13.limit": on_a_table,
     "B13.faulty": on_a_gaussian,
     "B13.turns": best_of_gaussian,
-    "B13.same_kl": at_equal_kl,
+    "B13.same_kl": partial(at_equal_kl, "pessimism"),
+    "B13.soft": partial(at_equal_kl, "soft"),
     "B13.falls": rare_best,
     "B13.holds": rare_regret,
     "B13.bound": worst_regret,
