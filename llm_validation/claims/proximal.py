@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 
 from llm_validation.claims.settings import BINARY_RUNS, IMBALANCE_RUNS, PAIR_RUNS, REPEATED_BETA, SCALAR_RUNS
-from llm_validation.claims.targets import GAP, PAIRED, TRAINED, near
-from theory.claim import Check, at_most, equal, greater, grid
+from llm_validation.claims.targets import GAP, PAIRED, SLOPE, TARGET, TRAINED, near
+from theory.claim import Check, at_least, at_most, equal, greater, grid
 from theory.proximal.claims import pair_gap, positive_log_ratio, scalar_gap
 from theory.proximal.closed_forms import binary_log_ratio
 
@@ -14,6 +14,9 @@ _PAIRS = tuple({"response": y, "alpha": a, "kl_beta": b} for a, b in PAIR_RUNS f
 _BINARY = tuple({"score": s, "alpha": a, "kl_beta": b} for s, a, b in BINARY_RUNS)
 _IMBALANCE = tuple({"negatives": n, "alpha": a, "kl_beta": b} for n, a, b in IMBALANCE_RUNS)
 _SCALAR = tuple({"n": n, "response": y, "alpha": a} for n, a, _ in SCALAR_RUNS for y in range(n))
+_METHODS = grid(method=("pro", "dpo"))
+#: P15: how far the slope may be off that fixed features predict where all weights are trained.
+FEATURES_MOVE = 0.25
 
 PROXIMAL: dict[str, tuple[Check, ...]] = {
     "P4": (
@@ -60,6 +63,17 @@ PROXIMAL: dict[str, tuple[Check, ...]] = {
               math.log(2.0) / REPEATED_BETA, within=GAP, because=TRAINED),
         equal("trained_flat", "share of the squares by which DPO's ends differ that leaves such margins as they are",
               1.0, within=0.01, because=TRAINED),
+    ),
+    "P15": (
+        equal("trained_slope", "slope of measured on predicted log π/π_ref of held-out prompts, the output head "
+              "trained alone", 1.0, at=_METHODS, within=SLOPE, because=TARGET),
+        at_most("trained_error", "largest error of those log-ratios, nats", GAP, at=_METHODS, because=TARGET),
+        at_least("trained_moved", "mean |log π/π_ref| of held-out prompts, nats", 5 * GAP, at=_METHODS,
+                 because="five times what they may be off"),
+        equal("full_slope", "the same slope, all weights trained", 1.0, at=_METHODS, within=FEATURES_MOVE,
+              because="fixed features as a first account of features that move, written before any row"),
+        greater("full_explained", "share of the squares of held-out log-ratios that fixed features explain, all "
+                "weights trained", 0.0, at=_METHODS, because="no movement at all explains nothing"),
     ),
     "P16": (
         equal("trained_start", "what a small step of DPO does to the chosen responses over what the band says of it",

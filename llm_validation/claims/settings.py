@@ -20,6 +20,8 @@ TABLE_KINDS = ("pairs", "binary", "scalar", "pairs")
 TABLE_SHARE, TABLE_ALPHA, TABLE_BETA = 0.8, 3.0, 0.3
 #: P14: share of its comparisons that the first response of a prompt's pair wins, two prompts; kl_beta, and PRO's alpha.
 REPEATED_SHARES, REPEATED_BETA, REPEATED_ALPHA = (1.0, 2 / 3), 0.5, 2.25
+#: P15: kl_beta of the losses on one-token responses.
+HELD_OUT_BETA = 1.0
 #: P8: kl_beta per prompt; alpha is 1/share².
 DPO_FORM_BETAS = (0.2, 0.3, 0.5, 1.0)
 

@@ -13,6 +13,7 @@ from llm_validation.runs import (
     density_ratio,
     distortion,
     divergences,
+    held_out,
     identity,
     people,
     proximal,
@@ -40,6 +41,7 @@ TOPICS = (
     identity,
     proximal,
     reproducibility,
+    held_out,
     divergences,
     density_ratio,
 )

@@ -1,30 +1,50 @@
 """What training on some prompts does to others (P15): the kernel form of the optimum in a linear softmax.
 
 With features Φ_x (A, d) of the responses to each prompt held fixed, log π(·|x) = log π_ref(·|x) + Φ_x θ − log Z_x.
-PRO's and DPO's losses see the trained prompts' logits f up to a shift per prompt and are convex in them. Descent from
-θ = 0 stays in the span of the loss's gradients, so that f = K c, K = Φ_train Φ_trainᵀ, with c a sum of what the loss
-sees: differences of the compared pair under DPO, all differences within a prompt under PRO. A held-out prompt's logits
-are Φ_x Φ_trainᵀ c: θ does not appear, and what a prompt that was never trained on becomes is predicted from the others.
+PRO and DPO are one form of loss on r = kl_beta·log π/π_ref, a linear term and a pull between pairs of responses (P1),
+
+    −Σ w(y) r(y) + Σ_{y<y′} M(y, y′) klB(r(y) − r(y′)),
+
+convex in the trained prompts' logits and blind to a shift in each. Descent from θ = 0 stays in the span of the loss's
+gradients, the differences of features of the pairs with M > 0, so that θ = Φ_trainᵀ c, and a held-out prompt's logits
+Φ_x Φ_trainᵀ c are a function of the kernel: what a prompt that was never trained on becomes is predicted from the
+others. Losses of single responses are not convex in logits on their rejected side, and are not in this form.
 
 Shapes: P prompts, A responses, d features.
 """
 
 from __future__ import annotations
 
-from functools import cache
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import expit, log_softmax
+from scipy.special import log_softmax
 
 from theory.proximal.feedback import empirical_scores
+from theory.solution import CertificateError
 from theory.validate import Array
 
 #: Prompts that are trained on, those that are held out, responses to each, features.
 TRAINED, HELD_OUT, RESPONSES, FEATURES = 4, 2, 4, 6
 #: PRO's α and the weight of the log-ratio; the share of DPO's comparisons that the first response wins.
 ALPHA, KL_BETA, WIN_SHARE = 3.0, 0.5, 0.8
-#: Newton steps at most, and the gradient at which they end.
-STEPS, TOLERANCE = 100, 1e-13
+#: Newton steps at most, and the gradient at which they end, relative to that of the linear term.
+STEPS, TOLERANCE = 100, 1e-12
+#: Directions of the trained features below this, relative to the largest, are rounding; a margin of rewards beyond this
+#: is on its way to infinity.
+ROUNDING, FARTHEST = 1e-12, 20.0
+#: Comparisons of a prompt, (winner, loser).
+Pairs = Sequence[tuple[int, int]]
+
+
+@dataclass(frozen=True, eq=False)
+class Labels:
+    """What a loss is told of P prompts: the signal w (P, A) of its linear term, and the pull M (P, A, A)."""
+
+    signal: Array
+    pull: Array
 
 
 def features() -> Array:
@@ -39,66 +59,63 @@ def log_reference() -> Array:
     return np.asarray(log_softmax(np.sin(np.arange((TRAINED + HELD_OUT) * RESPONSES)).reshape(-1, RESPONSES), axis=1))
 
 
-def pairs(prompt: int) -> list[tuple[int, int]]:
-    """PRO's labels of a prompt, (winner, loser): the first response that it prefers shifts with the prompt."""
-    return [((prompt + 0) % RESPONSES, (prompt + 1) % RESPONSES), ((prompt + 0) % RESPONSES, (prompt + 2) % RESPONSES)]
+def pairs(prompt: int, n_responses: int = RESPONSES) -> list[tuple[int, int]]:
+    """PRO's labels of a kind of prompt, (winner, loser): the first response that it prefers shifts with the kind."""
+    first = prompt % n_responses
+    return [(first, (prompt + 1) % n_responses), (first, (prompt + 2) % n_responses)]
 
 
-def _slopes(method: str, prompt: int, f: Array) -> tuple[Array, Array]:
-    """Gradient (A,) and Hessian (A, A) of one prompt's loss in its logits f, log π/π_ref up to a constant."""
-    r = KL_BETA * f
-    gap = r[:, None] - r[None, :]
-    if method == "dpo":
-        (first, second), *_ = pairs(prompt)
-        direction = np.zeros(RESPONSES)
-        direction[[first, second]] = 1.0, -1.0
-        won = float(expit(gap[first, second]))
-        return KL_BETA * (won - WIN_SHARE) * direction, KL_BETA**2 * won * (1 - won) * np.outer(direction, direction)
-    scores, empirical = empirical_scores(RESPONSES, pairs(prompt))
-    mass = np.full((RESPONSES, RESPONSES), 1.0 / RESPONSES**2)
-    pull = ALPHA * mass * 0.5 * np.tanh(0.5 * gap)
-    curve = ALPHA * mass * 0.25 / np.cosh(0.5 * gap) ** 2
-    gradient = -scores * empirical + pull.sum(axis=1)
-    return KL_BETA * gradient, KL_BETA**2 * (np.diag(curve.sum(axis=1)) - curve)
+def labels(method: str, compared: Sequence[Pairs], n_responses: int) -> Labels:
+    """DPO on each prompt's first pair, won by `WIN_SHARE` of the time; PRO on all its pairs, with μ uniform."""
+    shape = (len(compared), n_responses)
+    signal, pull = np.zeros(shape), np.zeros((*shape, n_responses))
+    for p, own in enumerate(compared):
+        if method == "dpo":
+            first, second = own[0]
+            signal[p, [first, second]] = WIN_SHARE - 0.5, 0.5 - WIN_SHARE
+            pull[p, [first, second], [second, first]] = 1.0
+        else:
+            signal[p] = np.prod(empirical_scores(n_responses, own), axis=0)
+            pull[p] = ALPHA / n_responses**2
+    return Labels(signal, pull)
 
 
-def _seen(method: str) -> Array:
-    """Directions (P·A, k) of the trained logits' space that the loss's gradients span."""
-    columns = []
-    for prompt in range(TRAINED):
-        others = pairs(prompt)[:1] if method == "dpo" else [(0, y) for y in range(1, RESPONSES)]
-        for first, second in others:
-            column = np.zeros((TRAINED, RESPONSES))
-            column[prompt, [first, second]] = 1.0, -1.0
-            columns.append(column.ravel())
-    return np.stack(columns, axis=1)
+def optimum(phi: Array, told: Labels, kl_beta: float) -> Array:
+    """θ (d,) where descent from 0 on features (P, A, d) of the trained prompts ends.
 
-
-@cache
-def _weights(method: str) -> Array:
-    """c (P·A,) of the optimum over the trained prompts, by Newton's method in the logits K c."""
-    phi = features()[:TRAINED].reshape(-1, FEATURES)
-    seen = _seen(method)
-    kernel, c = phi @ phi.T @ seen, np.zeros(seen.shape[1])
+    Newton's method on the margins between the pairs that M pulls, in an orthonormal basis of those that features can
+    make. The step length log(1 + ν)/ν, ν the largest movement of a margin, needs no line search, as in
+    `optimum.solve_rewards`. CertificateError where the loss has no minimum.
+    """
+    prompt, first, second = np.nonzero(np.triu(told.pull))
+    mass, ways = told.pull[prompt, first, second], phi[prompt, first] - phi[prompt, second]
+    left, sizes, right = np.linalg.svd(ways, full_matrices=False)
+    held = sizes > ROUNDING * sizes[0]
+    left, sizes, right = left[:, held], sizes[held], right[held]
+    pulled = kl_beta * (right @ np.einsum("pa,pad->d", told.signal, phi)) / sizes
+    u = np.zeros(len(sizes))
     for _ in range(STEPS):
-        f = (kernel @ c).reshape(TRAINED, RESPONSES)
-        found = [_slopes(method, p, own) for p, own in enumerate(f)]
-        gradient = kernel.T @ np.concatenate([g for g, _ in found])
-        if np.abs(gradient).max() < TOLERANCE:
-            return np.asarray(seen @ c)
-        curved = np.zeros((TRAINED * RESPONSES,) * 2)
-        for p, (_, own) in enumerate(found):
-            place = slice(p * RESPONSES, (p + 1) * RESPONSES)
-            curved[place, place] = own
-        step = np.linalg.lstsq(kernel.T @ curved @ kernel, gradient, rcond=1e-12)[0]
-        size = float(np.abs(kernel @ step).max())
-        c = c - step * min(1.0, 2.0 / size)
-    raise ArithmeticError(f"{method}: Newton's method has not converged in {STEPS} steps")
+        margins = kl_beta * (left @ u)
+        gradient = kl_beta * left.T @ (mass * 0.5 * np.tanh(0.5 * margins)) - pulled
+        if np.abs(gradient).max() <= TOLERANCE * np.abs(pulled).max():
+            return np.asarray(right.T @ (u / sizes))
+        if np.abs(margins).max() > FARTHEST:
+            break
+        curved = kl_beta**2 * mass * 0.25 / np.cosh(0.5 * margins) ** 2
+        step = np.linalg.lstsq((left.T * curved) @ left, gradient, rcond=None)[0]
+        reach = float(np.abs(kl_beta * (left @ step)).max())
+        u = u - step * (math.log1p(reach) / reach)
+    raise CertificateError(f"no minimum within margins of {FARTHEST:g} and {STEPS} steps: the loss may have none")
+
+
+def log_ratios(phi: Array, logs: Array, theta: Array) -> Array:
+    """log π/π_ref (P, A), nats, of prompts with features (P, A, d) and log π_ref (P, A) at weights θ (d,)."""
+    return np.asarray(log_softmax(logs + phi @ theta, axis=1) - logs)
 
 
 def held_out_ratio(method: str, prompt: int, response: int) -> float:
-    """log π(response)/π_ref(response) of a held-out prompt (0 or 1), nats."""
-    everything = features()
-    phi, own = everything[:TRAINED].reshape(-1, FEATURES), everything[TRAINED + int(prompt)]
-    logits = log_reference()[TRAINED + int(prompt)] + own @ (phi.T @ _weights(method))
-    return float((log_softmax(logits) - log_reference()[TRAINED + int(prompt)])[int(response)])
+    """log π(response)/π_ref(response) of a held-out prompt (0 or 1) of the example, nats."""
+    phi, logs = features(), log_reference()
+    told = labels(method, [pairs(p) for p in range(TRAINED)], RESPONSES)
+    theta = optimum(phi[:TRAINED], told, KL_BETA)
+    return float(log_ratios(phi[TRAINED:], logs[TRAINED:], theta)[int(prompt), int(response)])

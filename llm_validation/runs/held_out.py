@@ -1,0 +1,134 @@
+"""Prompts that nobody trained on, predicted from the reference's own features: P15 on a language model.
+
+Every prompt is a story up to the word for its place, and a response is that one token: one choice of a linear softmax
+whose features are the last hidden states. What a prompt's comparisons say depends on its animal; held-out prompts are
+other heroes with the same animals. With the output head trained alone, by descent with momentum, features are fixed
+and theory's convex problem says where held-out prompts end. The same prediction is then compared with what training
+all weights does (AdamW, as everywhere): there the features move.
+
+A response of several tokens would be a chain of such choices, in which the losses are not convex in the head.
+Shapes: P prompts, the trained ones first, A responses, H width, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import repeat
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from llm_validation.catalogue.measured import measured
+from llm_validation.catalogue.reference import Reference
+from llm_validation.catalogue.texts import Encoded
+from llm_validation.catalogue.trie import build_trie, log_policy_of_logits, node_logits, node_states
+from llm_validation.catalogue.trunk import train_copy
+from llm_validation.claims.settings import HELD_OUT_BETA
+from llm_validation.losses import pairs
+from llm_validation.model.model import load
+from llm_validation.runs.run import Context, Run
+from llm_validation.text.language import ANIMALS, NAMES, PLACES, opening
+from llm_validation.training.loop import minimise, of_loss
+from llm_validation.training.schedule import Schedule
+from simulate.montecarlo import generator, slope
+from simulate.rows.measurement import Measurement, measurement
+from theory.proximal import held_out as theory
+from theory.validate import Array
+
+#: Prompts that are trained on, prompts that are held out, responses to each.
+TRAINED, HELD_OUT, RESPONSES = 24, 8, 6
+#: Of the head: steps and momentum of its descent.
+STEPS, MOMENTUM = 3000, 0.98
+#: (step, log π (P, A + 1)) → the mean loss over the trained prompts.
+Loss = Callable[[int, Tensor], Tensor]
+
+
+def story_reference(context: Context, seed: int) -> tuple[Reference, list[theory.Pairs]]:
+    """The base model at a seed's prompts, where its likeliest tokens are the responses; and what is compared there."""
+    rng, loaded = generator(seed, "P15", "prompts"), load(context.base)
+    chosen = rng.choice(len(NAMES) * len(ANIMALS), TRAINED + HELD_OUT, replace=False)
+    stories = [opening(NAMES[c // len(ANIMALS)], ANIMALS[c % len(ANIMALS)], PLACES[0]) for c in chosen]
+    prompts = [loaded.tokenizer.encode(story.rpartition(" ")[0], add_special_tokens=False) for story in stories]
+    loaded.model.to(context.device)  # type: ignore[arg-type]
+    with torch.no_grad():
+        logits = node_logits(loaded.model, build_trie(prompts, [[(0,), (1,)]] * len(prompts)).to(context.device))
+    likely = torch.softmax(logits, -1).mean(0).topk(RESPONSES).indices.tolist()
+    encoded = Encoded(tuple(map(tuple, prompts)), (tuple((token,) for token in likely),) * len(prompts))
+    reference = measured(loaded, encoded, seed=seed, schedule=context.profile.runs, trainer=train_copy)
+    return reference, [theory.pairs(int(c) % len(ANIMALS), RESPONSES) for c in chosen]
+
+
+def loss_of(method: str, reference: Reference, compared: list[theory.Pairs]) -> Loss:
+    """DPO or PRO on the comparisons of the trained prompts."""
+    ref = torch.as_tensor(reference.log_law[:TRAINED, :-1], device=reference.device)
+    signal = ref.new_tensor(theory.labels("pro", compared[:TRAINED], RESPONSES).signal)
+    sides = torch.tensor([own[0] for own in compared[:TRAINED]], device=reference.device)
+    drawn = ref.new_tensor([theory.WIN_SHARE, 1.0 - theory.WIN_SHARE]).expand(TRAINED, 2) / TRAINED
+
+    def loss(_: int, logs: Tensor) -> Tensor:
+        own, other = logs[:TRAINED, :-1], ref.to(logs)
+        if method == "pro":
+            weights = torch.full_like(other, 1.0 / RESPONSES)
+            return pairs.pro(own, other, signal.to(logs), weights, kl_beta=HELD_OUT_BETA, alpha=theory.ALPHA)
+        own, other = own.gather(1, sides), other.gather(1, sides)
+        return pairs.dpo(own, own.flip(1), other, other.flip(1), kl_beta=HELD_OUT_BETA, weight=drawn.to(logs))
+
+    return loss
+
+
+def states_of(reference: Reference) -> Tensor:
+    """(P, H) last hidden states where the responses are chosen, float64."""
+    with torch.no_grad():
+        return node_states(reference.model(), reference.trie()).double()
+
+
+def with_the_head(reference: Reference, loss: Loss) -> Array:
+    """log π (P, A + 1) where the output head ends, apart from the embeddings and in float64; its features stay."""
+    weight = reference.model().get_output_embeddings().weight.detach()
+    states, trie = states_of(reference), reference.trie()
+    head = nn.Linear(*weight.T.shape, bias=False, dtype=states.dtype, device=states.device)
+    with torch.no_grad():
+        head.weight.copy_(weight)
+    largest = torch.linalg.matrix_norm(states[:TRAINED], 2).item() ** 2 / TRAINED
+    rate = 2.0 / (HELD_OUT_BETA**2 * largest)  # no loss here has a curvature above ½ in the logits of a prompt
+    optimiser = torch.optim.SGD([{"params": [head.weight], "scale": 1.0}], lr=rate, momentum=MOMENTUM)
+    minimise(
+        head, repeat(None), of_loss(lambda _: loss(0, log_policy_of_logits(head(states), trie))),
+        Schedule(STEPS, rate, clip=float("inf"), decay="plateau"), name="held-out, head", optimiser=optimiser,
+    )  # fmt: skip
+    with torch.no_grad():
+        return np.asarray(log_policy_of_logits(head(states), trie).cpu().numpy())
+
+
+def predicted(method: str, reference: Reference, compared: list[theory.Pairs]) -> Array:
+    """log π/π_ref (P, A + 1) by theory, from the reference's states alone: one block of features per response."""
+    states = states_of(reference).cpu().numpy()
+    own = np.eye(RESPONSES + 1, RESPONSES)  # off the catalogue there are none: no loss here moves the head's other rows
+    phi = np.einsum("ph,yz->pyzh", states, own).reshape(len(states), RESPONSES + 1, -1)
+    told = theory.labels(method, compared[:TRAINED], RESPONSES)
+    return theory.log_ratios(phi, reference.log_law, theory.optimum(phi[:TRAINED, :-1], told, HELD_OUT_BETA))
+
+
+def held_out(context: Context, seed: int) -> list[Measurement]:
+    """P15: slopes, errors and movement on held-out prompts, of the head and of all weights."""
+    reference, compared = story_reference(context, seed)
+    rows = []
+    for method in ("pro", "dpo"):
+        loss, expected = loss_of(method, reference, compared), predicted(method, reference, compared)
+        ends = with_the_head(reference, loss), reference.train(loss, f"held_out_{method}").log_policy
+        head, whole, x = (
+            log_ratio[TRAINED:, :-1].ravel() for log_ratio in (*(end - reference.log_law for end in ends), expected)
+        )
+        for check, value in (
+            ("trained_slope", slope(x, head).value),
+            ("trained_error", np.abs(head - x).max()),
+            ("trained_moved", np.abs(head).mean()),
+            ("full_slope", slope(x, whole).value),
+            ("full_explained", 1.0 - ((whole - x) ** 2).sum() / (whole**2).sum()),
+        ):
+            rows.append(measurement("P15", check, {"method": method}, float(value), n=x.size))
+    return rows
+
+
+RUNS = (Run("held_out", held_out, ("P15",), catalogue=None),)
