@@ -13,11 +13,11 @@ Shapes: P prompts, the trained ones first, A responses, H width, V vocabulary.
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import repeat
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from scipy.optimize import minimize
+from torch import Tensor
 
 from llm_validation.catalogue.measured import measured
 from llm_validation.catalogue.reference import Reference
@@ -29,17 +29,15 @@ from llm_validation.losses import pairs
 from llm_validation.model.model import load
 from llm_validation.runs.run import Context, Run
 from llm_validation.text.language import ANIMALS, NAMES, PLACES, opening
-from llm_validation.training.loop import minimise, of_loss
-from llm_validation.training.schedule import Schedule
 from simulate.montecarlo import generator, slope
 from simulate.rows.measurement import Measurement, measurement
 from theory.proximal import held_out as theory
 from theory.validate import Array
 
 #: Prompts that are trained on, prompts that are held out, responses to each.
-TRAINED, HELD_OUT, RESPONSES = 24, 8, 6
-#: Of the head: steps and momentum of its descent.
-STEPS, MOMENTUM = 3000, 0.98
+TRAINED, HELD_OUT, RESPONSES = 8, 8, 6
+#: How the head is trained: until no step lowers the loss; and the largest gradient that may be left.
+LBFGS, STATIONARY = {"maxiter": 20_000, "maxfun": 20_000, "maxcor": 30, "ftol": 0.0, "gtol": 1e-12}, 1e-7
 #: (step, log π (P, A + 1)) → the mean loss over the trained prompts.
 Loss = Callable[[int, Tensor], Tensor]
 
@@ -47,8 +45,9 @@ Loss = Callable[[int, Tensor], Tensor]
 def story_reference(context: Context, seed: int) -> tuple[Reference, list[theory.Pairs]]:
     """The base model at a seed's prompts, where its likeliest tokens are the responses; and what is compared there."""
     rng, loaded = generator(seed, "P15", "prompts"), load(context.base)
-    chosen = rng.choice(len(NAMES) * len(ANIMALS), TRAINED + HELD_OUT, replace=False)
-    stories = [opening(NAMES[c // len(ANIMALS)], ANIMALS[c % len(ANIMALS)], PLACES[0]) for c in chosen]
+    heroes, kinds = rng.permutation(NAMES), np.tile(rng.permutation(len(ANIMALS)), 2)
+    heroes = np.append(heroes, np.roll(heroes, 1))
+    stories = [opening(name, ANIMALS[kind], PLACES[0]) for name, kind in zip(heroes, kinds, strict=True)]
     prompts = [loaded.tokenizer.encode(story.rpartition(" ")[0], add_special_tokens=False) for story in stories]
     loaded.model.to(context.device)  # type: ignore[arg-type]
     with torch.no_grad():
@@ -56,7 +55,7 @@ def story_reference(context: Context, seed: int) -> tuple[Reference, list[theory
     likely = torch.softmax(logits, -1).mean(0).topk(RESPONSES).indices.tolist()
     encoded = Encoded(tuple(map(tuple, prompts)), (tuple((token,) for token in likely),) * len(prompts))
     reference = measured(loaded, encoded, seed=seed, schedule=context.profile.runs, trainer=train_copy)
-    return reference, [theory.pairs(int(c) % len(ANIMALS), RESPONSES) for c in chosen]
+    return reference, [theory.pairs(int(kind), RESPONSES) for kind in kinds]
 
 
 def loss_of(method: str, reference: Reference, compared: list[theory.Pairs]) -> Loss:
@@ -84,21 +83,30 @@ def states_of(reference: Reference) -> Tensor:
 
 
 def with_the_head(reference: Reference, loss: Loss) -> Array:
-    """log π (P, A + 1) where the output head ends, apart from the embeddings and in float64; its features stay."""
-    weight = reference.model().get_output_embeddings().weight.detach()
-    states, trie = states_of(reference), reference.trie()
-    head = nn.Linear(*weight.T.shape, bias=False, dtype=states.dtype, device=states.device)
+    """log π (P, A + 1) where the head's rows of the responses end, by L-BFGS from where they are; features stay.
+
+    Other rows have no gradient: both losses are blind to what moves all responses of a prompt alike. L-BFGS's steps are
+    combinations of gradients, as descent's are, so that both end at the same one of all optima.
+    """
+    states, trie, rows = states_of(reference), reference.trie(), list(reference.encoded.responses[0])
+    fixed = states @ reference.model().get_output_embeddings().weight.detach().T.to(states)
+    place = torch.tensor(rows, device=states.device)[:, 0]
+
+    def logs(moved: Tensor) -> Tensor:
+        return log_policy_of_logits(fixed.index_add(1, place, states @ moved.T), trie)
+
+    def slopes(flat: Array) -> tuple[float, Array]:
+        moved = states.new_tensor(flat).view(RESPONSES, -1).requires_grad_()
+        value = loss(0, logs(moved))
+        value.backward()
+        return value.item(), moved.grad.cpu().numpy().ravel()
+
+    start = np.zeros(RESPONSES * states.shape[1])
+    found = minimize(slopes, start, jac=True, method="L-BFGS-B", options=LBFGS)
+    if not np.abs(found.jac).max() <= STATIONARY:
+        raise ArithmeticError(f"the head ends with a gradient of {np.abs(found.jac).max():.1e}: {found.message}")
     with torch.no_grad():
-        head.weight.copy_(weight)
-    largest = torch.linalg.matrix_norm(states[:TRAINED], 2).item() ** 2 / TRAINED
-    rate = 2.0 / (HELD_OUT_BETA**2 * largest)  # no loss here has a curvature above ½ in the logits of a prompt
-    optimiser = torch.optim.SGD([{"params": [head.weight], "scale": 1.0}], lr=rate, momentum=MOMENTUM)
-    minimise(
-        head, repeat(None), of_loss(lambda _: loss(0, log_policy_of_logits(head(states), trie))),
-        Schedule(STEPS, rate, clip=float("inf"), decay="plateau"), name="held-out, head", optimiser=optimiser,
-    )  # fmt: skip
-    with torch.no_grad():
-        return np.asarray(log_policy_of_logits(head(states), trie).cpu().numpy())
+        return np.asarray(logs(states.new_tensor(found.x).view(RESPONSES, -1)).cpu().numpy())
 
 
 def predicted(method: str, reference: Reference, compared: list[theory.Pairs]) -> Array:

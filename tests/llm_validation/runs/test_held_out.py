@@ -1,0 +1,70 @@
+"""P15 on a language model: the head ends where its features say; other features, or a wrong weight, are noticed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from llm_validation.catalogue.trie import log_policy_of_logits
+from llm_validation.claims.table import find_check
+from llm_validation.model.model import build, save
+from llm_validation.profiles import PROFILES
+from llm_validation.runs import held_out
+from llm_validation.runs.run import Context
+from llm_validation.text.corpus import train_tokenizer
+from llm_validation.text.language import ANIMALS, NAMES, PLACES, opening
+from llm_validation.training.schedule import Schedule
+from tests.oracles.people import few_people
+from theory.claim import verdict
+from theory.proximal import held_out as theory
+
+
+@pytest.fixture(scope="module")
+def context(tmp_path_factory) -> Context:
+    """A model that was never trained, and a tokenizer that knows the stories' words."""
+    folder = tmp_path_factory.mktemp("held_out")
+    words = [opening(n, a, PLACES[i % len(PLACES)]) for i, n in enumerate(NAMES) for a in ANIMALS]
+    tokenizer = train_tokenizer(words, 400)
+    save(build("smoke", len(tokenizer), 32, seed=0), tokenizer, folder / "base")
+    profile = replace(PROFILES["smoke"], runs=Schedule(steps=2, rate=1e-3))
+    return Context(folder / "base", folder, profile, few_people(), {})
+
+
+def verdicts(context: Context) -> dict[str, set[str]]:
+    found: dict[str, set[str]] = {}
+    for row in held_out.held_out(context, 0):
+        check = find_check("P15", row.check)
+        found.setdefault(row.check, set()).add(verdict(check, check.predict(row.setting), row.value, 0.0))
+    return found
+
+
+def test_the_head_ends_where_the_features_say_and_two_steps_of_all_weights_do_not(context):
+    assert verdicts(context) == {
+        "trained_slope": {"agrees"}, "trained_error": {"agrees"}, "trained_moved": {"agrees"},
+        "full_slope": {"disagrees"}, "full_explained": {"disagrees"},
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(("turn", "beta"), [(1, 1.0), (0, 1.05)])
+def test_other_features_or_a_kl_beta_five_per_cent_off_are_noticed(context, monkeypatch, turn, beta):
+    right = theory.optimum
+    wrong = lambda phi, told, kl_beta: right(np.roll(phi, turn, axis=0), told, beta * kl_beta)
+    monkeypatch.setattr(theory, "optimum", wrong)
+    found = verdicts(context)
+    assert found["trained_slope"] == {"disagrees"}
+    assert "disagrees" in found["trained_error"]
+
+
+def test_no_row_of_the_head_but_the_responses_has_a_gradient(context):
+    reference, compared = held_out.story_reference(context, 0)
+    head = reference.model().get_output_embeddings().weight.detach().double().requires_grad_()
+    logs = log_policy_of_logits(held_out.states_of(reference) @ head.T, reference.trie())
+    for method in ("pro", "dpo"):
+        (found,) = torch.autograd.grad(held_out.loss_of(method, reference, compared)(0, logs), head, retain_graph=True)
+        rows = [token for (token,) in reference.encoded.responses[0]]
+        assert found[rows].abs().max() > 1e-3
+        found[rows] = 0.0
+        assert found.abs().max() < 1e-12

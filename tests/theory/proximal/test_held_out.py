@@ -1,0 +1,55 @@
+"""The convex problem of held-out prompts against descent on the features' weights, which shares no code with it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.optimize import minimize
+from scipy.special import log_expit, log_softmax
+
+from theory.proximal import held_out
+from theory.proximal.losses import edpo_loss
+from theory.solution import CertificateError
+
+RNG = np.random.default_rng(0)
+#: More features than prompts have responses in all, and fewer: what is left free, and what cannot be reached.
+SHAPES = ((2, 3, 9), (4, 3, 4))
+
+
+def descended(method: str, phi: np.ndarray, compared: list[held_out.Pairs], kl_beta: float) -> np.ndarray:
+    """θ by BFGS from 0 on the losses' definitions; its steps stay in the span of the gradients."""
+    A, d = phi.shape[1:]
+
+    def loss(theta: np.ndarray) -> float:
+        policy = log_softmax(phi @ theta, axis=1)  # the reference is uniform
+        if method == "pro":
+            return sum(
+                edpo_loss(np.exp(own), None, *held_out.empirical_scores(A, told), np.full(A, 1 / A), held_out.ALPHA,
+                          kl_beta, log_reference=np.full(A, -np.log(A)))
+                for own, told in zip(policy, compared, strict=True)
+            )  # fmt: skip
+        gaps = [kl_beta * (own[told[0][0]] - own[told[0][1]]) for own, told in zip(policy, compared, strict=True)]
+        win = held_out.WIN_SHARE
+        return sum(-win * log_expit(gap) - (1 - win) * log_expit(-gap) for gap in gaps)
+
+    return minimize(loss, np.zeros(d), method="BFGS", jac="3-point", options={"gtol": 1e-8}).x
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("method", ["pro", "dpo"])
+def test_the_optimum_is_where_descent_from_the_reference_ends(method, shape):
+    phi = RNG.normal(size=shape)
+    compared = [held_out.pairs(p, shape[1]) for p in range(shape[0])]
+    theta = held_out.optimum(phi, held_out.labels(method, compared, shape[1]), 0.7)
+    np.testing.assert_allclose(theta, descended(method, phi, compared, 0.7), atol=1e-5)
+    assert np.abs(theta).max() > 0.1
+
+
+def test_a_loss_without_a_minimum_is_said_to_have_none(monkeypatch):
+    phi, compared = RNG.normal(size=(2, 3, 8)), [[(0, 1)], [(1, 2)]]
+    monkeypatch.setattr(held_out, "WIN_SHARE", 1.0)
+    with pytest.raises(CertificateError, match="no minimum within margins of 20"):
+        held_out.optimum(phi, held_out.labels("dpo", compared, 3), 1.0)
+    monkeypatch.setattr(held_out, "ALPHA", 0.1)
+    with pytest.raises(CertificateError, match="the loss may have none"):
+        held_out.optimum(phi, held_out.labels("pro", [held_out.pairs(0, 3), held_out.pairs(1, 3)], 3), 1.0)
