@@ -70,10 +70,11 @@ PROXIMAL: dict[str, tuple[Check, ...]] = {
         at_most("trained_error", "largest error of those log-ratios, nats", GAP, at=_METHODS, because=TARGET),
         at_least("trained_moved", "mean |log π/π_ref| of held-out prompts, nats", 5 * GAP, at=_METHODS,
                  because="five times what they may be off"),
-        equal("full_slope", "the same slope, all weights trained", 1.0, at=_METHODS, within=FEATURES_MOVE,
+        equal("full_slope", "the same slope, all weights trained, log-ratios less their mean over a prompt's responses",
+              1.0, at=_METHODS, within=FEATURES_MOVE,
               because="fixed features as a first account of features that move, written before any row"),
-        greater("full_explained", "share of the squares of held-out log-ratios that fixed features explain, all "
-                "weights trained", 0.0, at=_METHODS, because="no movement at all explains nothing"),
+        greater("full_explained", "share of the squares of those log-ratios that fixed features explain", 0.0,
+                at=_METHODS, because="no movement at all explains nothing"),
     ),
     "P16": (
         equal("trained_start", "what a small step of DPO does to the chosen responses over what the band says of it",

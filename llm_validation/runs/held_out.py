@@ -2,9 +2,10 @@
 
 Every prompt is a story up to the word for its place, and a response is that one token: one choice of a linear softmax
 whose features are the last hidden states. What a prompt's comparisons say depends on its animal; held-out prompts are
-other heroes with the same animals. With the output head trained alone, by descent with momentum, features are fixed
-and theory's convex problem says where held-out prompts end. The same prediction is then compared with what training
-all weights does (AdamW, as everywhere): there the features move.
+other heroes with the same animals. With the output head trained alone features are fixed, and theory's convex problem
+says where held-out prompts end. The same prediction is then compared, between the responses of a prompt, with what
+training all weights does (AdamW, as everywhere): there the features move, and so does the mass off the catalogue, to
+which both losses are blind.
 
 A response of several tokens would be a chain of such choices, in which the losses are not convex in the head.
 Shapes: P prompts, the trained ones first, A responses, H width, V vocabulary.
@@ -123,20 +124,24 @@ def held_out(context: Context, seed: int) -> list[Measurement]:
     reference, compared = story_reference(context, seed)
     rows = []
     for method in ("pro", "dpo"):
-        loss, expected = loss_of(method, reference, compared), predicted(method, reference, compared)
+        loss, expected = loss_of(method, reference, compared), _held_out(predicted(method, reference, compared))
         ends = with_the_head(reference, loss), reference.train(loss, f"held_out_{method}").log_policy
-        head, whole, x = (
-            log_ratio[TRAINED:, :-1].ravel() for log_ratio in (*(end - reference.log_law for end in ends), expected)
-        )
+        head, whole = (_held_out(end - reference.log_law) for end in ends)
+        x, y = (ratios - ratios.mean(axis=1, keepdims=True) for ratios in (expected, whole))
         for check, value in (
-            ("trained_slope", slope(x, head).value),
-            ("trained_error", np.abs(head - x).max()),
+            ("trained_slope", slope(expected.ravel(), head.ravel()).value),
+            ("trained_error", np.abs(head - expected).max()),
             ("trained_moved", np.abs(head).mean()),
-            ("full_slope", slope(x, whole).value),
-            ("full_explained", 1.0 - ((whole - x) ** 2).sum() / (whole**2).sum()),
+            ("full_slope", slope(x.ravel(), y.ravel()).value),
+            ("full_explained", 1.0 - ((y - x) ** 2).sum() / (y**2).sum()),
         ):
-            rows.append(measurement("P15", check, {"method": method}, float(value), n=x.size))
+            rows.append(measurement("P15", check, {"method": method}, float(value), n=expected.size))
     return rows
+
+
+def _held_out(ratios: Array) -> Array:
+    """Of the held-out prompts' responses, from log π/π_ref (P, A + 1)."""
+    return ratios[TRAINED:, :-1]
 
 
 RUNS = (Run("held_out", held_out, ("P15",), catalogue=None),)
