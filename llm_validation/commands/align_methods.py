@@ -22,6 +22,7 @@ from llm_validation.preferences.trace import Mean
 from llm_validation.rewards.model import RewardTraining, load_reward_model
 from llm_validation.rewards.prefix_scorer import PrefixScorer
 from llm_validation.rewards.sources import scorer_of
+from simulate.numbers import count, positive, seed
 
 #: method → its own options.
 OWN = {"rlhf": ("reward", "reward_rate", "reward_epochs", "samples", "listed"), "aligner": ("warm_up", "template")}
@@ -32,25 +33,27 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     rlhf = parser.add_argument_group("rlhf")
     rlhf.add_argument("--reward", help="a reward that is there (folder, name, MODULE:FUNCTION) in place of one trained "
                       "on the pairs")  # fmt: skip
-    rlhf.add_argument("--reward-rate", type=float, metavar="RATE", help="peak learning rate of the reward model; 5e-5")
-    rlhf.add_argument("--reward-epochs", type=int, metavar="N", help="its passes over the pairs; 2")
-    rlhf.add_argument("--samples", type=int, metavar="K", help="answers to a prompt in a step; 4")
+    rlhf.add_argument(
+        "--reward-rate", type=positive, metavar="RATE", help="peak learning rate of the reward model; 5e-5"
+    )
+    rlhf.add_argument("--reward-epochs", type=count, metavar="N", help="its passes over the pairs; 2")
+    rlhf.add_argument("--samples", type=count, metavar="K", help="answers to a prompt in a step; 4")
     rlhf.add_argument("--listed", action="store_true", default=None, help="on the responses that the data list for a "
                       "prompt, with the exact gradient; examples with scores need no reward model")  # fmt: skip
     aligner = parser.add_argument_group("aligner")
-    aligner.add_argument("--warm-up", type=int, metavar="STEPS", help="steps on answers copied, before corrections; 10")
+    aligner.add_argument(
+        "--warm-up", type=seed, metavar="STEPS", help="steps on answers copied, before corrections; 10"
+    )
     aligner.add_argument("--template", metavar="TEXT", help="what the corrector reads, with {prompt} and {answer}")
 
 
 def check_own(options: argparse.Namespace) -> None:
-    """ValueError for an option of another method, or out of range."""
+    """ValueError for an option of another method."""
     for method, names in OWN.items():
         for name in names:
             value, flag = getattr(options, name), f"--{name.replace('_', '-')}"
             if value is not None and options.method != method:
                 raise ValueError(f"{flag} is of --method {method}, not of {options.method}")
-            if isinstance(value, int | float) and not 0 <= value < float("inf"):
-                raise ValueError(f"{flag} {value} is out of range")
     if options.method == "rlhf" and options.reward and (options.reward_rate or options.reward_epochs):
         raise ValueError("--reward is a reward that is there: --reward-rate and --reward-epochs train one")
     if options.listed and options.samples:

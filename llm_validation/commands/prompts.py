@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,7 +80,8 @@ def read_prompts(path: Path) -> list[tuple[int, str | list[Message]]]:
     if any(suffix in TABLES for suffix in path.suffixes):
         found = [(line, _prompt(record, f"{path}, line {line}")) for line, record in records_of(path)]
     else:
-        found = [(line, text) for line, text in enumerate(read_text(path).splitlines(), start=1) if text.strip()]
+        lines = re.split("\r\n|\r|\n", read_text(path))  # not splitlines: a prompt may hold U+2028 or a form feed
+        found = [(line, text) for line, text in enumerate(lines, start=1) if text.strip()]
         if found and all(_is_object(str(text)) for _, text in found):
             raise ValueError(f"{path} holds JSON objects, and its name says text: call it .jsonl")
     if not found:

@@ -60,6 +60,7 @@ class TextBoundaries:
 
     def prompt(self, text: str, place: str = "the prompt") -> Tokens:
         """A prompt in tokens, its beginning included; ValueError, naming `place`, for one without tokens."""
+        _check_text(text, place)
         tokens = self._begun(self.tokenizer(text, add_special_tokens=False)["input_ids"])
         return self._readable(tokens, place) if tokens else _refuse(place, "is empty, and the tokenizer begins no text")
 
@@ -71,6 +72,7 @@ class TextBoundaries:
         """
         if not completion:
             _refuse(place, "has an empty completion")
+        _check_text(prompt + completion, place)
         whole = self.tokenizer(prompt + completion, add_special_tokens=False, return_offsets_mapping=True)
         ids, ends_at = whole["input_ids"], [end for _, end in whole["offset_mapping"]]
         border = next((i for i, end in enumerate(ends_at) if end > len(prompt)), len(ids))
@@ -123,6 +125,12 @@ class TextBoundaries:
         if self.size is not None and max(tokens) >= self.size:
             _refuse(place, f"has token {max(tokens)}, beyond the model's {self.size} embeddings")
         return tokens
+
+
+def _check_text(text: str, place: str) -> None:
+    """ValueError for half of a surrogate pair, which JSON can hold and no tokenizer reads."""
+    if odd := [character for character in text if "\ud800" <= character <= "\udfff"]:
+        _refuse(place, f"holds U+{ord(odd[0]):04X}, half of a character")
 
 
 def _refuse(place: str, what: str) -> Tokens:

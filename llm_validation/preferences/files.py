@@ -24,6 +24,7 @@ from typing import Any
 
 from llm_validation.model.text_boundaries import Message, TextBoundaries
 from llm_validation.text.corpus import json_objects, read_text
+from simulate.people.table import rows_of
 
 #: A line of a transcript after which the assistant speaks: the prompt ends there at the latest.
 ANSWERS = "\n\nAssistant:"
@@ -90,19 +91,21 @@ def _form(record: Mapping[str, Any]) -> tuple[str, ...]:
 
 def records_of(source: Path) -> list[tuple[int, dict[str, Any]]]:
     """(line, record) of a table or of JSON objects; of a table the header is line 1. ValueError names what is wrong."""
-    suffixes = [suffix for suffix in source.suffixes if suffix != ".gz"]
-    if suffixes[-1:] in ([".csv"], [".parquet"]):
+    kind = kind_of(source)
+    if kind == ".parquet":
         import pandas as pd
 
         try:
-            table = pd.read_csv(source, keep_default_na=False) if suffixes[-1] == ".csv" else pd.read_parquet(source)
+            table = pd.read_parquet(source)
         except (ValueError, OSError, ImportError) as error:
             raise ValueError(f"{source} cannot be read as a table: {error}") from None
         plain = lambda value: value.tolist() if hasattr(value, "tolist") else value  # lists in .parquet are arrays
         records = [{str(k): plain(v) for k, v in row.items()} for row in table.to_dict("records")]
         return list(enumerate(records, start=2))
     text = read_text(source)
-    if suffixes[-1:] == [".json"] and text.lstrip().startswith("["):
+    if kind == ".csv":
+        return _csv_records(source, text)
+    if kind == ".json" and text.lstrip().startswith("["):
         try:
             listed = json.loads(text)
         except ValueError as error:
@@ -112,6 +115,37 @@ def records_of(source: Path) -> list[tuple[int, dict[str, Any]]]:
             raise ValueError(f"{source}, entry {odd[0]}: an object is expected")
         return list(enumerate(listed, start=1))
     return list(json_objects(source, text))
+
+
+def kind_of(source: Path) -> str:
+    """The last suffix of a file's name, .gz aside."""
+    return Path(source.name.removesuffix(".gz")).suffix
+
+
+def _csv_records(source: Path, text: str) -> list[tuple[int, dict[str, Any]]]:
+    """(line, record) of comma-separated values: texts as they stand; labels, scores, lists and messages as in JSON."""
+    cells, lines = rows_of(text.replace("\r\n", "\n"), ",", source, verbatim=True)
+    names = [name.strip() for name in cells.iloc[0]]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise ValueError(f"{source}, line 1: two columns have the same name {twice[0]!r}")
+    rows = zip(lines[1:].tolist(), cells.iloc[1:].itertuples(index=False), strict=True)
+    return [
+        (line, {n: _cell(n, v, f"{source}, line {line}") for n, v in zip(names, row, strict=True)})
+        for line, row in rows
+    ]
+
+
+def _cell(name: str, text: str, place: str) -> Any:
+    """A cell's value: what is neither text nor in a field of texts is JSON."""
+    begins = text.lstrip()
+    if name == "label" and text.strip().lower() in ("true", "false"):
+        return text.strip().lower() == "true"
+    if name == "score" or name in ("completions", "scores", "ranking") or begins.startswith(('[{"', "[{'")):
+        try:
+            return json.loads(text)
+        except ValueError:
+            raise ValueError(f"{place}: field {name!r} must be JSON, got {_shown(text)}") from None
+    return text
 
 
 def _pair(record: Mapping[str, Any], texts: TextBoundaries, place: str, line: int) -> list[Record]:

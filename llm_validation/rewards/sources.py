@@ -69,10 +69,13 @@ def function_at(place: str) -> Callable[..., Any]:
 
 
 def checked(function: Callable[..., Any], name: str) -> Callable[[Sequence[str], Sequence[str]], Array]:
-    """The function with what it returns checked: ValueError for a wrong length or what is no finite number."""
+    """The function with what it returns checked: ValueError where it fails, for a wrong length, no finite number."""
 
     def rewards(prompts: Sequence[str], responses: Sequence[str]) -> Array:
-        found = function(list(prompts), list(responses))
+        try:
+            found = function(list(prompts), list(responses))
+        except Exception as error:  # whatever somebody else's function does
+            raise ValueError(f"{name} failed on {len(prompts)} responses: {type(error).__name__}: {error}") from error
         try:
             values = np.asarray(found.detach().cpu() if hasattr(found, "detach") else found, dtype=np.float64)
         except (TypeError, ValueError) as error:

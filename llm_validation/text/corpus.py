@@ -53,13 +53,13 @@ def read_documents(paths: Iterable[str | Path], field: str = "text") -> list[str
 
 
 def read_text(path: Path) -> str:
-    """The file as text. ValueError where the gzip stream is damaged or the bytes are not UTF-8."""
+    """The file as text, without a byte order mark. ValueError for a damaged gzip stream, or bytes not UTF-8."""
     try:
         data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise ValueError(f"{path} is not a complete gzip file: {error}") from error
     try:
-        return data.decode("utf-8")
+        return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise ValueError(f"{path}, line {line}: not UTF-8 text: {error.reason}") from error
@@ -77,14 +77,23 @@ def _separated(text: str) -> Iterator[str]:
     yield "".join(document)
 
 
+def _once(fields: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object; ValueError for a field that stands there twice, of which the last would count."""
+    record = dict(fields)
+    if len(record) < len(fields):
+        names = [name for name, _ in fields]
+        raise ValueError(f"field {next(name for name in names if names.count(name) > 1)!r} stands there twice")
+    return record
+
+
 def json_objects(path: Path, text: str) -> Iterator[tuple[int, dict[str, Any]]]:
     """(line number, object) of every line that is not blank. ValueError names a line that holds no JSON object."""
     for number, line in enumerate(text.split("\n"), start=1):  # not splitlines: JSON strings may hold U+2028
         if not line.strip():
             continue
         try:
-            record = json.loads(line)
-        except json.JSONDecodeError as error:
+            record = json.loads(line, object_pairs_hook=_once)
+        except ValueError as error:
             raise ValueError(f"{path}, line {number}: not JSON: {error}") from error
         if not isinstance(record, dict):
             raise ValueError(f"{path}, line {number}: not an object but {type(record).__name__}")

@@ -145,7 +145,7 @@ def read_table(path: Path, *, encoding: str | None, separator: str | None, heade
         check_flag("header", header)
     text, used = read_text(path, encoding)
     mark = _separator(text, path) if separator is None else SEPARATORS.get(separator, separator)
-    cells, lines = _split(text, mark, path)
+    cells, lines = rows_of(text, mark, path)
     first = cells.iloc[0].tolist()
     if header is None and pd.to_numeric(cells.iloc[0].replace("", np.nan), errors="coerce").notna().sum() == len(first):
         raise ValueError(f"{path}, line {lines[0]} holds numbers alone: say whether it is a header, --header yes or no")
@@ -182,18 +182,21 @@ def _separator(text: str, path: Path) -> str:
     return (even or there or [","])[0]
 
 
-def _split(text: str, mark: str, path: Path) -> tuple[pd.DataFrame, NDArray[np.int64]]:
-    """All rows as text, and the lines they begin on; a row with too many or too few fields is named by its line."""
+def rows_of(text: str, mark: str, path: Path, *, verbatim: bool = False) -> tuple[pd.DataFrame, NDArray[np.int64]]:
+    """All rows as text, and the lines they begin on; a row with too many or too few fields is named by its line.
+
+    verbatim  keep the blanks around a cell
+    """
     if len(mark) != 1:
         raise ValueError(f"separator {mark!r} must be one character, or {', '.join(SEPARATORS)}")
     csv.field_size_limit(max(csv.field_size_limit(), len(text)))
     rows, lines = list[list[str]](), list[int]()
-    reader = csv.reader(io.StringIO(text), delimiter=mark, skipinitialspace=True, strict=True)
+    reader = csv.reader(io.StringIO(text), delimiter=mark, skipinitialspace=not verbatim, strict=True)
     try:
         begins = 1
         for row in reader:
             if row and (rows or not row[0].startswith("# ")):  # neither blank nor a remark above the header
-                rows.append([cell.strip() for cell in row])
+                rows.append(row if verbatim else [cell.strip() for cell in row])
                 lines.append(begins)
                 if len(row) != len(rows[0]):
                     many = "fewer" if len(row) < len(rows[0]) else "more"

@@ -257,13 +257,19 @@ def test_a_sequence_classifier_is_a_reward(tmp_path):
 
 
 @pytest.mark.parametrize(("value", "said"), [
+    (KeyError("no"), "failed on 2 responses: KeyError: 'no'"),
     ([1.0], r"returned shape \(1,\) for 2 responses"),
     ([1.0, float("nan")], "returned nan for the response 'bb'"),
     (["a", "b"], "returned no numbers"),
 ])  # fmt: skip
 def test_a_function_that_gives_no_rewards_is_named(value, said):
+    def function(prompts, responses):
+        if isinstance(value, Exception):
+            raise value
+        return value
+
     with pytest.raises(ValueError, match=said):
-        checked(lambda prompts, responses: value, "mine:f")(["x", "y"], ["aa", "bb"])
+        checked(function, "mine:f")(["x", "y"], ["aa", "bb"])
 
 
 def test_a_pilot_knows_a_score_that_says_all_and_one_that_says_nothing(base):

@@ -115,8 +115,8 @@ def test_prompts_of_json_are_a_field_not_a_text(tmp_path):
     assert read_prompts(tmp_path / "p.jsonl") == [(1, "How are you"), (2, "Once upon\na time")]
     (tmp_path / "p.csv").write_text('prompt,more\n"How, you",1\n')
     assert read_prompts(tmp_path / "p.csv") == [(2, "How, you")]
-    (tmp_path / "p.txt").write_text("How\n\n{you}\n")
-    assert read_prompts(tmp_path / "p.txt") == [(1, "How"), (3, "{you}")]
+    (tmp_path / "p.txt").write_bytes("\ufeffHow\r\n\n{you}\u2028\x0cdo\n".encode())
+    assert read_prompts(tmp_path / "p.txt") == [(1, "How"), (3, "{you}\u2028\x0cdo")]
 
 
 @pytest.mark.parametrize(

@@ -178,6 +178,11 @@ BAD_INPUT = {
     "long": ([PAIR, {**PAIR, "rejected": " w5" * 31}], "line 2: prompt and completion have 34 tokens, the context 32"),
     "one class": ([GOOD, GOOD], "has no rejected examples"),
     "nothing": ([" "], "holds no preferences"),
+    "twice": (
+        ['{"prompt": "w2", "chosen": " w3", "rejected": " w4", "chosen": " w5"}'],
+        "line 1.*'chosen' stands there",
+    ),
+    "surrogate": ([{**PAIR, "prompt": "w2 \ud800"}], "line 1 holds U.D800, half of a character"),
 }
 
 
@@ -186,6 +191,39 @@ def test_bad_input_is_named(name, tmp_path, tokenizer):
     records, message = BAD_INPUT[name]
     with pytest.raises(ValueError, match=rf"data\.jsonl.*{message}"):
         read_preferences(written(tmp_path, *records), tokenizer, CONTEXT)
+
+
+@pytest.mark.parametrize(
+    ("table", "expected"),
+    [
+        ("prompt,chosen,rejected\nw2 w3, w4, w5 w6\n", "pair"),
+        ("\ufeffprompt, chosen,rejected\r\nw2 w3, w4, w5 w6\r\n", "pair"),
+        ('prompt,chosen,rejected\n"w2\nw3"," w4"," w5 w6"\nw2, w7, w7\n', "line 4: chosen and rejected are the same"),
+        ("prompt,chosen,rejected\nw2, w3, w4, w5\n", "line 2: more fields than the header"),
+        ("prompt,chosen,rejected\nw2, w3\n", "line 2: fewer fields than the header"),
+        ("prompt,prompt,chosen,rejected\nw2,w2, w3, w4\n", "two columns have the same name 'prompt'"),
+        ("prompt,chosen,rejected\nw2 ,4,w5\n", "a number is a text"),
+        ("prompt,completion,label\nw2, w7,TRUE\nw2, w8,false\n", "examples"),
+        ("prompt,completion,label\nw2, w7,1\n", "line 2: field 'label' must be true or false, got '1'"),
+        ("prompt,completion,score\nw2, w7,2.5\nw2, w8,-1e3\n", "examples"),
+        ("prompt,completion,score\nw2, w7,high\n", "line 2: field 'score' must be JSON, got 'high'"),
+        ('prompt,ranking\nw2,"["" w7"", "" w8""]"\n', "ranking"),
+        ("prompt,chosen,rejected\n\"[{'role': 'user'}]\", w7, w8\n", "line 2: field 'prompt' must be JSON"),
+    ],
+)  # fmt: skip
+def test_a_table_is_what_stands_in_it(tmp_path, tokenizer, table, expected):
+    """Blanks are kept, a comma too many shifts no column, and a line is the file's, not the table's."""
+    (tmp_path / "t.csv").write_text(table, newline="")
+    if expected not in ("pair", "examples", "ranking", "a number is a text"):
+        with pytest.raises(ValueError, match=rf"t\.csv.*{expected}"):
+            read_preferences(tmp_path / "t.csv", tokenizer, CONTEXT)
+        return
+    read = read_preferences(tmp_path / "t.csv", tokenizer, CONTEXT)
+    assert read.paired is (expected != "examples")
+    rejected, prompt = ((8, 0), (2,)) if expected in ("examples", "ranking") else ((5, 6, 0), (2, 3))
+    if expected == "a number is a text":
+        rejected, prompt = (5, 0), (2,)
+    assert (read.rejected[0].prompt, read.rejected[0].completion) == (prompt, rejected)
 
 
 def test_a_missing_or_binary_file_is_named(tmp_path, tokenizer):
