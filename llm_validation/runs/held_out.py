@@ -1,14 +1,14 @@
 """Prompts that nobody trained on, predicted from the reference's own features: P15 on a language model.
 
 Every prompt is a story up to the word for its place, and a response is that one token: one choice of a linear softmax
-whose features are the last hidden states. What a prompt's comparisons say depends on its animal; held-out prompts are
-other heroes with the same animals. With the output head trained alone features are fixed, and theory's convex problem
-says where held-out prompts end. The same prediction is then compared, between the responses of a prompt, with what
-training all weights does (AdamW, as everywhere): there the features move, and so does the mass off the catalogue, to
-which both losses are blind.
+whose features are the last hidden states. What a prompt's comparisons say depends on its animal, and held-out prompts
+are about other animals. With the output head trained alone features are fixed, and theory's convex problem says where
+held-out prompts end. The same prediction is then compared, between the responses of a prompt, with what training all
+weights does (AdamW, as everywhere): there the features move, and so does the mass off the catalogue, to which both
+losses are blind.
 
 A response of several tokens would be a chain of such choices, in which the losses are not convex in the head.
-Shapes: P prompts, the trained ones first, A responses, H width, V vocabulary.
+Shapes: P prompts, the trained ones first, A responses, H width.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ from llm_validation.losses import pairs
 from llm_validation.model.model import load
 from llm_validation.runs.run import Context, Run
 from llm_validation.text.language import ANIMALS, NAMES, PLACES, opening
-from simulate.montecarlo import generator, slope
+from simulate.montecarlo import generator
 from simulate.rows.measurement import Measurement, measurement
 from theory.proximal import held_out as theory
 from theory.validate import Array
 
-#: Prompts that are trained on, prompts that are held out, responses to each.
-TRAINED, HELD_OUT, RESPONSES = 8, 8, 6
+#: Prompts that are trained on, half of all, about as many animals each with so many heroes; responses to each.
+TRAINED, HEROES, RESPONSES = 8, 2, 6
 #: How the head is trained: until no step lowers the loss; and the largest gradient that may be left.
 LBFGS, STATIONARY = {"maxiter": 20_000, "maxfun": 20_000, "maxcor": 30, "ftol": 0.0, "gtol": 1e-12}, 1e-7
 #: (step, log π (P, A + 1)) → the mean loss over the trained prompts.
@@ -46,8 +46,8 @@ Loss = Callable[[int, Tensor], Tensor]
 def story_reference(context: Context, seed: int) -> tuple[Reference, list[theory.Pairs]]:
     """The base model at a seed's prompts, where its likeliest tokens are the responses; and what is compared there."""
     rng, loaded = generator(seed, "P15", "prompts"), load(context.base)
-    heroes, kinds = rng.permutation(NAMES), np.tile(rng.permutation(len(ANIMALS)), 2)
-    heroes = np.append(heroes, np.roll(heroes, 1))
+    heroes, halves = np.tile(rng.permutation(NAMES), 2), np.split(rng.permutation(len(ANIMALS)), 2)
+    kinds = np.concatenate([np.tile(half, HEROES) for half in halves])
     stories = [opening(name, ANIMALS[kind], PLACES[0]) for name, kind in zip(heroes, kinds, strict=True)]
     prompts = [loaded.tokenizer.encode(story.rpartition(" ")[0], add_special_tokens=False) for story in stories]
     loaded.model.to(context.device)  # type: ignore[arg-type]
@@ -120,28 +120,36 @@ def predicted(method: str, reference: Reference, compared: list[theory.Pairs]) -
 
 
 def held_out(context: Context, seed: int) -> list[Measurement]:
-    """P15: slopes, errors and movement on held-out prompts, of the head and of all weights."""
+    """P15: held-out log-ratios of the head and of all weights against one prediction; errors between animals."""
     reference, compared = story_reference(context, seed)
+    states = torch.nn.functional.normalize(states_of(reference), dim=1)
+    nearest = (states[TRAINED:] @ states[:TRAINED].T).argmax(1).tolist()
     rows = []
     for method in ("pro", "dpo"):
-        loss, expected = loss_of(method, reference, compared), _held_out(predicted(method, reference, compared))
+        loss, expected = loss_of(method, reference, compared), predicted(method, reference, compared)[:, :-1]
         ends = with_the_head(reference, loss), reference.train(loss, f"held_out_{method}").log_policy
-        head, whole = (_held_out(end - reference.log_law) for end in ends)
-        x, y = (ratios - ratios.mean(axis=1, keepdims=True) for ratios in (expected, whole))
-        for check, value in (
-            ("trained_slope", slope(expected.ravel(), head.ravel()).value),
-            ("trained_error", np.abs(head - expected).max()),
-            ("trained_moved", np.abs(head).mean()),
-            ("full_slope", slope(x.ravel(), y.ravel()).value),
-            ("full_explained", 1.0 - ((y - x) ** 2).sum() / (y**2).sum()),
-        ):
-            rows.append(measurement("P15", check, {"method": method}, float(value), n=expected.size))
+        head, whole = ((end - reference.log_law)[:, :-1] for end in ends)
+        error, moved = np.abs(head - expected)[TRAINED:].max(), np.abs(head)[TRAINED:].mean()
+        expected, head, whole = (ratios - ratios.mean(axis=1, keepdims=True) for ratios in (expected, head, whole))
+        x, y, z = expected[TRAINED:], head[TRAINED:], whole[TRAINED:]
+        missed, copied = (z - x) ** 2, (z - whole[nearest]) ** 2
+        rows += [
+            _row("trained_slope", method, x * y, x * x),
+            measurement("P15", "trained_error", {"method": method}, float(error)),
+            measurement("P15", "trained_moved", {"method": method}, float(moved)),
+            _row("full_slope", method, x * z, x * x),
+            _row("full_explained", method, z * z - missed, z * z),
+            _row("full_beyond", method, copied - missed, z * z),
+        ]
     return rows
 
 
-def _held_out(ratios: Array) -> Array:
-    """Of the held-out prompts' responses, from log π/π_ref (P, A + 1)."""
-    return ratios[TRAINED:, :-1]
+def _row(check: str, method: str, parts: Array, wholes: Array) -> Measurement:
+    """Σ parts / Σ wholes over held-out prompts (P, A), its error from the scatter between their animals."""
+    part, whole = (values.sum(axis=1).reshape(HEROES, -1).sum(axis=0) for values in (parts, wholes))
+    value, n = part.sum() / whole.sum(), len(part)
+    error = np.sqrt(n / (n - 1) * ((part - value * whole) ** 2).sum()) / whole.sum()
+    return measurement("P15", check, {"method": method}, float(value), float(error), n)
 
 
 RUNS = (Run("held_out", held_out, ("P15",), catalogue=None),)
