@@ -83,7 +83,8 @@ def table_sampler(
 
 def on_a_table(n: int, chi_beta: float, *, rng: Rng, profile: Profile) -> Estimate:
     """B13: true reward of the sampler on the table whose best proxy is bad."""
-    return table_sampler(*map(np.array, (POLICY, PROXY, TRUTH)), n, chi_beta, 50 * profile.replicates, rng)
+    policy, proxy, truth = (np.array(column) for column in (POLICY, PROXY, TRUTH))
+    return table_sampler(policy, proxy, truth, n, chi_beta, 50 * profile.replicates, rng)
 
 
 def gaussian_rows(share: float, shape: tuple[int, ...], rng: Rng) -> tuple[Array, Array]:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from simulate.best_of_n import pessimism
 from simulate.distortion import clipped, kl_ball, penalty, proportional, regimes
 from simulate.proximal import displacement, held_out
 from tests.oracles.experiments import CHECKS, judged, measure
@@ -99,6 +100,13 @@ MUTANTS = [
     ("P15.ratio", 8, held_out, "features", lambda right: lambda: np.roll(right(), 1, axis=0)),
     ("P16.slope", 1, displacement, "dpo_run", lambda right: lambda G, own, margin: right(G, own, 1.05 * margin)),
     ("P16.pro_level", 0, displacement, "pro", lambda right: lambda alpha, kl_beta: right(1.05 * alpha, kl_beta)),
+    (
+        "B13.holds",
+        1,
+        pessimism,
+        "levels",
+        lambda right: lambda weights, proxy, beta: right(weights, proxy, 0.01 * beta),
+    ),
     ("D15.leak", 3, clipped, "rlhf", lambda right: lambda P, pairs, **more: right(P, pairs, **more | {"tau": 0.9})),
 ]
 

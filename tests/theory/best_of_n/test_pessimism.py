@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from scipy.integrate import quad
 from scipy.optimize import brentq
+from scipy.special import rel_entr
 from scipy.stats import norm
 
 from simulate.best_of_n import pessimism as simulated
@@ -27,7 +28,7 @@ def level_of(policy, rewards, beta):
     return brentq(excess, rewards.min() - beta - 1.0, rewards.max(), xtol=1e-14)
 
 
-@pytest.mark.parametrize("beta", [0.01, 0.3, 1.5, 40.0])
+@pytest.mark.parametrize("beta", [0.01, 0.128, 0.3, 1.5, 40.0])  # from 0.13 on two responses
 def test_the_policy_solves_the_quadratic_program(beta):
     q = cp.Variable(4, nonneg=True)
     value = REWARDS @ q - 0.5 * beta * cp.sum_squares(cp.multiply(1.0 / np.sqrt(POLICY), q))
@@ -157,6 +158,10 @@ def test_best_of_n_on_a_faulty_proxy_by_integration(n):
     below = lambda x: (1.0 - share) * norm.cdf(x) + share * norm.cdf(x, 2.5)
     gains = lambda x: n * below(x) ** (n - 1) * (0.7 * x * 0.98 * norm.pdf(x) - 0.5 * share * norm.pdf(x, 2.5))
     assert law.best_of_n(n).truth == pytest.approx(quad(gains, -9, 14, epsabs=1e-12, limit=400)[0], abs=1e-8)
+    proxy = lambda x: n * below(x) ** (n - 1) * x * ((1.0 - share) * norm.pdf(x) + share * norm.pdf(x, 2.5))
+    assert law.best_of_n(n).proxy == pytest.approx(quad(proxy, -9, 14, epsabs=1e-12, limit=400)[0], abs=1e-8)
+    density = lambda u: n * u ** (n - 1)
+    assert law.best_of_n(n).kl == pytest.approx(quad(lambda u: rel_entr(density(u), 1.0), 0, 1)[0], abs=1e-8)
     assert law.best_of_n(n).chi_square == pytest.approx(quad(lambda u: n**2 * u ** (2 * n - 2), 0, 1)[0] - 1.0)
 
 
