@@ -52,6 +52,7 @@ PROPORTIONAL_CLAIMS: tuple[Claim, ...] = (
         at_most("coalition_search", "the same, climbing among populations of others", coalition_limit,
                 at=grid(share=(0.05, 0.3), n_alternatives=(2, 3), bt_beta=(2.0, 10.0)), because="a bound"),
         at_least("axioms", "least gain of what users come to like more; least lead over what nobody likes more", 0.0,
-                 at=grid(axiom=("monotonicity", "Pareto"), sharpness=(0.0, 10.0)), within=1e-12, because="rounding"),
+                 at=grid(axiom=("monotonicity", "Pareto"), sharpness=(0.0, 10.0)), within=1e-12, scale=1.0,
+                 because="rounding"),
     ),
 )  # fmt: skip
