@@ -74,8 +74,8 @@ def counts(data: Preferences) -> list[Finding]:
     if longer.by_chance < CHANCE:
         rule += ": length alone tells chosen from rejected, and a method may learn just that"
     return [
-        Finding("chosen", f"chosen {what}, of {kind(data)}", len(data.chosen)),
-        Finding("rejected", f"rejected {what}, of {kind(data)}", len(data.rejected)),
+        Finding("chosen", f"chosen completions; the file holds {kind(data)}", len(data.chosen)),
+        Finding("rejected", "rejected completions", len(data.rejected)),
         Finding("prompts", "different prompts", len({e.prompt for e in data.examples})),
         *_of_kind(data),
         *_per_prompt(data),
@@ -208,9 +208,9 @@ def _per_prompt_alpha(least: Array) -> list[Finding]:
     """PRO's thresholds (P,) of the prompts."""
     short = int((least >= PAIR_ALPHA).sum())
     return [
-        Finding("pro", "PRO has an optimum on every prompt only above this α (η = 2/3); the thresholds of "
-                f"{least.size} prompts go from {least.min():.4g}, median {np.median(least):.4g}", float(least.max()),
-                claim="P7"),
+        Finding("pro", f"PRO has an optimum on a prompt only above its threshold α (η = 2/3); of {least.size} "
+                f"prompts the least is {least.min():.4g}, the median {np.median(least):.4g}, the largest",
+                float(least.max()), claim="P7"),
         Finding("pro_short", f"prompts whose threshold is not below the default α = {PAIR_ALPHA:g}", short, claim="P7"),
     ]  # fmt: skip
 

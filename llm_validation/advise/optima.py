@@ -6,6 +6,7 @@ often a response is chosen and rejected.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -47,13 +48,16 @@ def optima(data: Preferences, batch: int) -> list[Optimum]:
     least = minibatch_threshold(chosen, rejected)
     per_batch = batch if data.paired else batch * len(data.rejected) / len(data.examples)
     same = bool(np.allclose(chosen, rejected))
+    needs = f"needs more than {least:.4g} rejected responses a batch, has about {per_batch:.4g}"
+    if math.isinf(least):
+        needs = "a chosen response that is never rejected: no batch is large enough"
     return [
         *(_of_pairs(data) if data.paired else []),
         *_of_scores(data),
         Optimum("kto", same, False, False, "its infimum lies at r = ±∞, by the sign of R − 1", "V2"),
         Optimum("bco", both, both, both, seen, "V3"),
         Optimum("kldo", per_batch > least, per_batch > least, False,
-                f"needs more than {least:.4g} rejected responses a batch, has about {per_batch:.4g}; {BLIND}", "V9"),
+                f"{needs}; {BLIND}", "V9"),
         Optimum("fdo", both, both, False, f"{seen}; up to its constant", "V5"),
         Optimum("ddro", both, both, both, seen, "R4"),
         Optimum("rdro", lost == 0, lost == 0, lost == 0,

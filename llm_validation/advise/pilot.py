@@ -37,6 +37,8 @@ _ANSWER, _SAFE = 4.0, 1.3
 #: Shares of the time for the reference's numbers on held-out examples, its answers, the first pass over the training
 #: examples, and the answers of all policies.
 _HELD, _OWN, _FIRST, _KL = 0.15, 0.08, 0.35, 0.2
+#: Times what measuring takes that a run has at least: where the time is short, fewer are run, the first of them.
+_LEAST = 2.0
 #: Answers at least.
 _FEW = 4
 
@@ -222,7 +224,8 @@ class _Runs:
     def attempt(self, method: str, rate: float, left: int) -> str:
         """One run of `left` that share the time left; what became of it."""
         name, began = f"{method} at rate {rate:g}", time.monotonic()
-        part = max(0.0, self.deadline - began) / left
+        time_left = max(0.0, self.deadline - began)
+        part = time_left / max(1.0, min(left, time_left / (_LEAST * self.measuring + 1e-9)))
         if part <= self.measuring:
             self.late.append((method, rate))
             return f"{name} was not run: the time was over"

@@ -44,11 +44,11 @@ def recommend(pilot: Pilot, known: Sequence[Optimum], model: str, data: str) -> 
     best = max(pilot.tried, key=lambda run: right[run].mean.value)
     top = right[best]
     if not (top.mean.value > 0.5 and top.by_chance * len(pilot.tried) < CHANCE):
+        runs = f"{len(pilot.tried)} run{'s' * (len(pilot.tried) > 1)}"
         said = (
-            f"no method tells chosen from rejected on {what} better than chance would let the best of "
-            f"{len(pilot.tried)} runs do: nothing is recommended. More pairs, more steps or a higher rate may tell; "
-            f"accuracy of {_names([best])}"
-        )
+            f"no method tells chosen from rejected on {what} better than chance would let the best of {runs} do: "
+            "nothing is recommended. More pairs, more steps or a higher rate may tell; accuracy of "
+        ) + _names([best])
         return Advice(None, (share_line("accuracy", said, top),), "")
     stay = [run for run in pilot.tried if difference(top, right[run])[1] >= CHANCE]
     out = [run for run in pilot.tried if run not in stay]

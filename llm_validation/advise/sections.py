@@ -96,8 +96,8 @@ def _nearness(
     found = []
     for name, values, text, claim in (
         ("far", above[0], "a chosen completion", None),
-        ("minus", above[1], "a rejected one; 0.5 of p⁻, the reference from which DDRO ends at p⁺", "R1"),
-        ("alpha", mixed, "either, evenly; 0.5 of p_α, α = ½, the reference from which RDRO ends at p⁺", "R2"),
+        ("minus", above[1], "a rejected one; 0.5 if the model were p⁻, from which DDRO ends at p⁺", "R1"),
+        ("alpha", mixed, "either, evenly; 0.5 if the model were p_α, α = ½, from which RDRO ends at p⁺", "R2"),
     ):
         if len(values) < FEW:
             continue
@@ -200,7 +200,8 @@ def divergence_lines(pilot: Pilot) -> tuple[list[Finding], Grid | None]:
     run, found = best
     lines = [
         Finding(f"divergence_{bound.divergence}", f"{bound.divergence} of chosen and rejected is at least this, from "
-                f"held-out losses at the rewards of {run.method}", bound.mean.value, bound.mean.stderr, bound.claim)
+                f"held-out losses at the rewards of {run.method}; an estimate below 0 says nothing", bound.mean.value,
+                bound.mean.stderr, bound.claim)
         for bound in found
     ]  # fmt: skip
     lines += [Finding("across", f"with confidence 97.5 %, {text}, at least", value, claim="V5")

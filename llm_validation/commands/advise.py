@@ -36,7 +36,7 @@ from llm_validation.model.text_boundaries import TextBoundaries
 from llm_validation.preferences.data import Example, Preferences, read_preferences
 from llm_validation.preferences.sequences import completion_forward, log_probabilities
 from llm_validation.preferences.train import trainable
-from llm_validation.rewards.sources import scorer_of
+from llm_validation.rewards.sources import Texts, scorer_of
 from llm_validation.training.parts import check_part
 from simulate.numbers import Parser, count, positive, seed, share
 from theory.proximal.feedback import Index
@@ -126,12 +126,13 @@ def _read(options: argparse.Namespace, deadline: float) -> _Case:
     if options.train is not None:
         check_part(options.train)
     loaded = load(options.model)
-    reward = scorer_of(options.reward, loaded.tokenizer) if options.reward else None
     context = options.context or getattr(loaded.model.config, "max_position_embeddings", None)
     if context is None:
         raise ValueError(f"{options.model} does not say how long its context is: give --context")
     texts = TextBoundaries.of(loaded.tokenizer, loaded.model)
     data = read_preferences(options.data, texts, context)
+    known = Texts.of(loaded.tokenizer, options.data, data.examples)
+    reward = scorer_of(options.reward, known) if options.reward else None
     model: Any = loaded.model.to(device())  # type: ignore[arg-type]
     return _Case(options, model, texts, data, users_of(options.data, data), reward, context, deadline)
 

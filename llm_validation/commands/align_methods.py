@@ -21,7 +21,7 @@ from llm_validation.preferences.shown import accuracy_of, shown
 from llm_validation.preferences.trace import Mean
 from llm_validation.rewards.model import RewardTraining, load_reward_model
 from llm_validation.rewards.prefix_scorer import PrefixScorer
-from llm_validation.rewards.sources import scorer_of
+from llm_validation.rewards.sources import Texts, scorer_of
 from simulate.numbers import count, positive, seed
 
 #: method → its own options.
@@ -103,7 +103,8 @@ def reward_for(options: argparse.Namespace, loaded: Loaded, train: Preferences, 
     """The reward of --reward, or a model trained on the pairs; one that a killed run has trained is read again."""
     own = bool(options.listed)
     if options.reward:
-        return Reward(scorer_of(options.reward, loaded.tokenizer)(), name=options.reward, listed=own)
+        texts = Texts.of(loaded.tokenizer, options.data, train.examples + held.examples)
+        return Reward(scorer_of(options.reward, texts)(), name=options.reward, listed=own)
     if own and not train.paired:
         return Reward(None, name="of the scores in the file", listed=True)
     how = RewardTraining(

@@ -25,7 +25,7 @@ from llm_validation.generation.pilot import allowed
 from llm_validation.generation.scorers import Scorer, ScorerError
 from llm_validation.model.model import autocast, device
 from llm_validation.model.text_boundaries import Message, Tokens
-from llm_validation.rewards.sources import TEXT_REWARDS, scorer_of
+from llm_validation.rewards.sources import TEXT_REWARDS, Texts, scorer_of
 from simulate.montecarlo import generator
 from simulate.numbers import Parser, count, positive, seed, share
 
@@ -84,7 +84,9 @@ def generate(options: argparse.Namespace) -> None:
     _check(options)
     writes = writer(options.model, options.tokens, options.temperature, top_p=options.top_p, stop=options.stop)
     prompts = [writes.asked(text, options.raw, f"{options.prompts}, line {line},") for line, text in asked]
-    fresh = scorer_of(options.reward, writes.texts.tokenizer)
+    fresh = scorer_of(
+        options.reward, Texts(writes.text, {own: text for own, (_, text) in zip(prompts, asked, strict=True)})
+    )
     lines = None
     if options.out is not None:
         own = {name: value for name, value in vars(options).items() if name not in ("out", "prompts", "pilot")}
@@ -92,6 +94,7 @@ def generate(options: argparse.Namespace) -> None:
     done = lines.begin() if lines else 0
     groups = [range(len(prompts))] if options.together else [range(p, p + 1) for p in range(len(prompts))]
     decided: list[tuple[int, ...]] = []
+    cut = 0
     for number, group in enumerate(groups):
         if group.stop <= done:
             continue
@@ -103,8 +106,12 @@ def generate(options: argparse.Namespace) -> None:
         else:
             print("\n".join(map(json.dumps, rows)))
         print(json.dumps(asdict(outcome.spent)), file=sys.stderr)
+        cut += sum(response is None for response in outcome.returned)
     if lines:
         lines.end()
+    if cut:
+        print(f"- no response to {cut} of {len(prompts)} prompts ended within {options.tokens} tokens, so none is "
+              "returned: more --tokens may help, or --allow-unfinished", file=sys.stderr)  # fmt: skip
     for sentence in _pilot(options, writes, prompts, fresh, decided):
         print(f"- {sentence}", file=sys.stderr)
 

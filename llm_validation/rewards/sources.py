@@ -2,53 +2,107 @@
 
 FOLDER            of a reward model that `align --method rlhf` or `RewardModel.save` wrote
 FOLDER or NAME    of a model with one output, AutoModelForSequenceClassification, with its own tokenizer: it reads
-                  prompt and response as one text, or in its chat template where it has one
-MODULE:FUNCTION   of two sequences of texts, prompts and responses, to as many numbers
-utility, length   of the generated language, and characters
+                  prompt and response in its own chat template where it has one, else as one text (a line break between
+                  what was asked in the writer's chat template and its response)
+MODULE:FUNCTION   of two sequences, prompts and responses, to as many numbers
+utility, length   of the generated language, and characters of a response
+
+Prompts are what was asked, before any chat template: a text, or messages where the file has messages. Responses are
+what is returned: without an end token, and without what a stop string cuts off.
 """
 
 from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from jinja2 import TemplateError
+from numpy.typing import ArrayLike
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from llm_validation.generation.scorers import Scorer, TextScorer
+from llm_validation.generation.scorers import Batch, Scorer
 from llm_validation.model.checks import check_weights
 from llm_validation.model.model import autocast, device
+from llm_validation.model.text_boundaries import Message, Tokens
+from llm_validation.preferences.data import Example
+from llm_validation.preferences.files import records_of
 from llm_validation.rewards.comparisons import utility
 from llm_validation.rewards.model import WEIGHTS, load_reward_model
 from llm_validation.rewards.prefix_scorer import PrefixScorer
 from theory.validate import Array
 
-#: Named rewards of prompt + response.
-TEXT_REWARDS: dict[str, Callable[[str], float]] = {"utility": utility, "length": lambda text: float(len(text))}
+#: What a model was asked.
+Prompt = str | Sequence[Message]
+#: Named rewards of a prompt and a response.
+TEXT_REWARDS: dict[str, Callable[[Prompt, str], float]] = {
+    "utility": lambda prompt, response: utility(_flat(prompt) + response),
+    "length": lambda _, response: float(len(response)),
+}
 #: Texts that a classifier reads at a time.
 TEXTS_AT_ONCE = 16
 
 
-def scorer_of(reward: str, tokenizer: Any) -> Callable[[], Scorer]:
-    """A fresh scorer for every run. ValueError, in one sentence, for a reward that cannot be had.
+@dataclass(frozen=True)
+class Texts:
+    """Texts for rewards that do not read tokens.
 
-    tokenizer   of the model that writes, whose tokens become texts
+    said    what tokens of the model that writes say
+    asked   prompts in tokens ↦ what was asked, where a chat template wrote them
     """
+
+    said: Callable[[Sequence[int]], str]
+    asked: Mapping[Tokens, Prompt]
+
+    @classmethod
+    def of(cls, tokenizer: Any, path: Path, examples: Sequence[Example]) -> Texts:
+        """Of the prompts of a file of preferences, as its examples were read."""
+        turns = {line: found for line, record in records_of(path) if (found := _messages(record)) is not None}
+        asked = {example.prompt: turns[example.line] for example in examples if example.line in turns}
+        return cls(lambda tokens: tokenizer.decode(list(tokens), skip_special_tokens=True), asked)
+
+    def scorer(self, function: Callable[[Sequence[Any], Sequence[str]], ArrayLike]) -> Scorer:
+        """Of a function of prompts and responses."""
+
+        def scores(batch: Batch) -> ArrayLike:
+            prompts = [self.asked[p] if p in self.asked else self.said(p) for p in batch.prompts]
+            return function(prompts, [self.said(response) for response in batch.responses])
+
+        return scores
+
+
+def _messages(record: Mapping[str, Any]) -> Sequence[Message] | None:
+    """The messages that a line of preferences asks; None for a text."""
+    prompt = record.get("prompt")
+    if prompt is not None and not isinstance(prompt, str):
+        return list(prompt)
+    several = [record[name][0] for name in ("completions", "ranking") if record.get(name)]
+    sides = [side for side in (record.get("chosen"), record.get("completion"), *several) if side is not None]
+    return None if isinstance(sides[0], str) else list(sides[0])[:-1]
+
+
+def _flat(prompt: Prompt) -> str:
+    return prompt if isinstance(prompt, str) else "\n".join(turn["content"] for turn in prompt)
+
+
+def scorer_of(reward: str, texts: Texts) -> Callable[[], Scorer]:
+    """A fresh scorer for every run. ValueError, in one sentence, for a reward that cannot be had."""
     if reward in TEXT_REWARDS:
         value = TEXT_REWARDS[reward]
-        return lambda: TextScorer(tokenizer, lambda prompts, texts: [value(p + t) for p, t in zip(prompts, texts)])  # noqa: B905
+        return lambda: texts.scorer(lambda prompts, said: [value(p, t) for p, t in zip(prompts, said, strict=True)])
     if (Path(reward) / WEIGHTS).is_file():
         model = load_reward_model(reward).to(device())
         return lambda: PrefixScorer(model)
     if ":" in reward and not Path(reward).exists():
         function = function_at(reward)
-        return lambda: TextScorer(tokenizer, checked(function, reward))
+        return lambda: texts.scorer(checked(function, reward))
     classifier = Classifier.load(reward)
-    return lambda: TextScorer(tokenizer, classifier)
+    return lambda: texts.scorer(classifier)
 
 
 def function_at(place: str) -> Callable[..., Any]:
@@ -68,10 +122,10 @@ def function_at(place: str) -> Callable[..., Any]:
     return function
 
 
-def checked(function: Callable[..., Any], name: str) -> Callable[[Sequence[str], Sequence[str]], Array]:
+def checked(function: Callable[..., Any], name: str) -> Callable[[Sequence[Prompt], Sequence[str]], Array]:
     """The function with what it returns checked: ValueError where it fails, for a wrong length, no finite number."""
 
-    def rewards(prompts: Sequence[str], responses: Sequence[str]) -> Array:
+    def rewards(prompts: Sequence[Prompt], responses: Sequence[str]) -> Array:
         try:
             found = function(list(prompts), list(responses))
         except Exception as error:  # whatever somebody else's function does
@@ -119,7 +173,7 @@ class Classifier:
         return cls(model.eval().to(device()), tokenizer, name)
 
     @torch.inference_mode()
-    def __call__(self, prompts: Sequence[str], responses: Sequence[str]) -> Array:
+    def __call__(self, prompts: Sequence[Prompt], responses: Sequence[str]) -> Array:
         """Logits (B,), texts of like length together."""
         texts = [self.text(prompt, response) for prompt, response in zip(prompts, responses, strict=True)]
         order = np.argsort([len(text) for text in texts], kind="stable")
@@ -135,10 +189,14 @@ class Classifier:
             rewards[rows] = logits[:, 0].double().cpu().numpy()
         return rewards
 
-    def text(self, prompt: str, response: str) -> str:
+    def text(self, prompt: Prompt, response: str) -> str:
         """One text, in the chat template where the tokenizer has one."""
         if not self.tokenizer.chat_template:
-            return prompt + response
-        turns = [{"role": "user", "content": prompt}, {"role": "assistant", "content": response}]
-        whole: str = self.tokenizer.apply_chat_template(turns, tokenize=False)
+            return f"{prompt}{response}" if isinstance(prompt, str) else f"{_flat(prompt)}\n{response}"
+        asked = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else list(prompt)
+        turns = [*asked, {"role": "assistant", "content": response}]
+        try:
+            whole: str = self.tokenizer.apply_chat_template(turns, tokenize=False)
+        except TemplateError as error:
+            raise ValueError(f"{self.name}: its chat template refuses the messages: {error}") from error
         return whole

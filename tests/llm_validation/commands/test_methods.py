@@ -19,9 +19,11 @@ from llm_validation.generation.pilot import scored_rows
 from llm_validation.generation.quantiles import sample
 from llm_validation.generation.stops import StopStrings
 from llm_validation.model.model import load, save
+from llm_validation.model.text_boundaries import TextBoundaries
+from llm_validation.preferences.data import read_preferences
 from llm_validation.preferences.policy_gradient import PolicyGradient, Sampled, advantages
 from llm_validation.preferences.sequences import CompletionForward
-from llm_validation.rewards.sources import Classifier, checked, scorer_of
+from llm_validation.rewards.sources import Classifier, Texts, checked, scorer_of
 from tests.oracles.toy_preferences import CONTEXT, WORDS, model, word_tokenizer, written
 
 CHAT = "{% for m in messages %}w8 {{ m['content'] }} {% endfor %}{% if add_generation_prompt %}w9 {% endif %}"
@@ -253,7 +255,31 @@ def test_a_sequence_classifier_is_a_reward(tmp_path):
     net.config.num_labels = 2
     net.save_pretrained(tmp_path / "rm")
     with pytest.raises(ValueError, match="has 2 outputs: a reward model has one"):
-        scorer_of(str(tmp_path / "rm"), tokenizer)
+        scorer_of(str(tmp_path / "rm"), Texts(tokenizer.decode, {}))
+
+
+def test_a_reward_is_given_what_was_asked_not_what_a_template_wrote(base, tmp_path, monkeypatch, capsys):
+    tokenizer = word_tokenizer()
+    tokenizer.chat_template = CHAT
+    save(model(), tokenizer, base)
+    monkeypatch.chdir(tmp_path)
+    spy = "seen = []\ndef f(prompts, responses):\n    seen.append((prompts[0], responses[0]))\n    return [0.0]\n"
+    (tmp_path / "spy.py").write_text(spy)
+    turns = [{"role": "user", "content": "w2 w3"}]
+    asked = tmp_path / "prompts.jsonl"
+    asked.write_text(json.dumps({"prompt": turns}) + "\n" + json.dumps({"prompt": "w5 w6"}) + "\n")
+    words = ["--model", str(base), "--prompts", str(asked), "--reward", "spy:f", "--n", "1", "--tokens", "20"]
+    assert generate_main([*words, "--allow-unfinished", "--stop", "w1"]) == 0
+    import spy
+
+    assert [prompt for prompt, _ in spy.seen] == [turns, "w5 w6"]
+    texts = [json.loads(line)["response"]["text"] for line in capsys.readouterr().out.splitlines()]
+    assert [response for _, response in spy.seen] == texts, "scored as it is returned: stop strings are cut off"
+    records = [{"chosen": [*turns, {"role": "assistant", "content": "w4"}],
+                "rejected": [*turns, {"role": "assistant", "content": "w5"}]}]  # fmt: skip
+    path = written(tmp_path, *records)
+    data = read_preferences(path, TextBoundaries.of(tokenizer), CONTEXT)
+    assert Texts.of(tokenizer, path, data.examples).asked == {(8, 2, 3): turns}
 
 
 @pytest.mark.parametrize(("value", "said"), [
