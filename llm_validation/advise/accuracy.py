@@ -21,9 +21,6 @@ from theory.validate import Array
 #: Numbers of the prompts of chosen and rejected examples; None where none is shared.
 Groups = tuple[Index, Index] | None
 
-#: Two things are told apart where chance would do it less often than this.
-CHANCE = 0.01
-
 
 @dataclass(frozen=True, eq=False)
 class Right:

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from llm_validation.advise.accuracy import CHANCE, Groups, Right
+from llm_validation.advise.accuracy import Groups, Right
 from llm_validation.preferences.data import Preferences, feedback_of
 from llm_validation.preferences.graphs import dpo_attained_on, laws, response_numbers
 from llm_validation.preferences.listed import listed, listed_threshold
 from llm_validation.preferences.objectives import binary_scores_threshold
+from llm_validation.preferences.report import CHANCE
 from llm_validation.preferences.shown import interval_of
 from llm_validation.preferences.trace import Mean, prompt_groups
 from theory.divergences.samples import minibatch_threshold

@@ -14,10 +14,11 @@ from dataclasses import dataclass
 
 from scipy.stats import norm
 
-from llm_validation.advise.accuracy import CHANCE, Right, difference
+from llm_validation.advise.accuracy import Right, difference
 from llm_validation.advise.findings import Finding, share_line
 from llm_validation.advise.optima import Optimum
 from llm_validation.advise.pilot import Pilot, Tried, named
+from llm_validation.preferences.report import CHANCE
 from llm_validation.preferences.trace import Mean
 
 

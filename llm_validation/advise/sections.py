@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from llm_validation.advise.accuracy import CHANCE, Groups, Right, difference
+from llm_validation.advise.accuracy import Groups, Right, difference
 from llm_validation.advise.divergence import bounds, read_across
 from llm_validation.advise.findings import Finding, share_line
 from llm_validation.advise.optima import Optimum
@@ -16,7 +16,7 @@ from llm_validation.advise.pilot import Pilot, Tried
 from llm_validation.advise.recommend import Advice
 from llm_validation.advise.report import Grid
 from llm_validation.preferences.data import Example, Preferences
-from llm_validation.preferences.report import SURE
+from llm_validation.preferences.report import CHANCE, told
 from llm_validation.preferences.shown import share_of, shown
 from llm_validation.preferences.trace import Mean
 from theory.best_of_n.law import win_rate
@@ -71,7 +71,7 @@ def reference_lines(
     chosen, rejected = rates["chosen"], rates["rejected"]
     gap = Mean.of(rejected - chosen, groups and groups[0]) if paired else Mean.sum(-chosen, rejected, groups)
     said = "log-probability a token, rejected less chosen: "
-    if abs(gap.value) > SURE * gap.stderr:
+    if told(gap):
         said += f"the model is nearer to the {'rejected' if gap.value > 0 else 'chosen'}; DDRO needs it to be p⁻"
     else:
         said += "which of them the model is nearer to cannot be told"
@@ -152,8 +152,8 @@ def displacement(pilot: Pilot) -> tuple[list[Finding], Grid]:
                 pilot.seconds),
     ]  # fmt: skip
     if short := [run for run in pilot.tried if run.planned and run.steps < run.planned]:
-        told = ", ".join(f"{run.method} at rate {run.rate:g} {run.steps} of {run.planned}" for run in short)
-        found.append(Finding("short", f"stopped where their part of the time was over, steps: {told}", len(short)))
+        each = ", ".join(f"{run.method} at rate {run.rate:g} {run.steps} of {run.planned}" for run in short)
+        found.append(Finding("short", f"stopped where their part of the time was over, steps: {each}", len(short)))
     found += [_fell(run, pilot.moved(run)[0]) for run in pilot.tried if pilot.fell(run)]
     found += [Finding("left_out", f"not done: {sentence}", None) for sentence in pilot.left]
     return found + _length_rule(pilot), Grid(columns, tuple(rows))
@@ -177,10 +177,10 @@ def _length_rule(pilot: Pilot) -> list[Finding]:
     if not (rule.mean.value > 0.5 and rule.by_chance < CHANCE):
         return []
     gap, chance = difference(best, rule)
-    told = "is told apart from" if chance < CHANCE else "cannot be told apart from"
+    word = "is told apart from" if chance < CHANCE else "cannot be told apart from"
     other = int((best.chosen != rule.chosen).sum())
     return [Finding("beats_length", f"accuracy of the best method less that of the rule 'the longer one is chosen': it "
-                    f"{told} that rule on these examples, of which it decides {other} differently", gap.value,
+                    f"{word} that rule on these examples, of which it decides {other} differently", gap.value,
                     gap.stderr)]  # fmt: skip
 
 

@@ -22,7 +22,7 @@ from llm_validation.generation.engine import Sampling
 from llm_validation.generation.pilot import Sampled, scored_rows
 from llm_validation.generation.scorers import Batch, Scorer, checked_scores
 from llm_validation.model.model import autocast
-from llm_validation.preferences.report import SURE
+from llm_validation.preferences.report import told
 from llm_validation.preferences.shown import shown
 from llm_validation.preferences.trace import Mean
 from llm_validation.rewards.model import Explained
@@ -69,7 +69,7 @@ def _priced(run: Tried, drawn: Sampled, reached: Array, explained: Explained) ->
     """The least N whose expected best is the policy's reward, and its tokens."""
     final, lengths = drawn.final, drawn.lengths
     gain = Mean.of(reached - final.mean(axis=1))
-    if not gain.value > SURE * gain.stderr:
+    if not (gain.value > 0 and told(gain)):
         return [Finding("best_of_n", "the gain of training cannot be told from none, so any N of Best-of-N is as good: "
                         "nothing is priced", None, claim="B3")]  # fmt: skip
     bests = [Mean.of(expected_best(final, n) - reached) for n in range(1, ANSWERS + 1)]

@@ -96,6 +96,8 @@ def read_preferences(path: str | Path, texts: TextBoundaries, context: int) -> P
     ]  # fmt: skip
     if not isinstance(examples[0][0], bool):
         examples = _above_the_mean([replace(example, score=float(score)) for score, example in examples])
+        if not any(label for label, _ in examples):
+            raise ValueError(f"{path}: no score differs from the mean it is compared with: nothing is preferred here")
     chosen, rejected = (tuple(e for label, e in examples if bool(label) is side) for side in (True, False))
     return Preferences(str(path), chosen, rejected, paired=False)
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from scipy.stats import t
 
 from llm_validation.losses.options import THRESHOLDS
 from llm_validation.preferences.data import Preferences
@@ -20,8 +21,8 @@ from theory.proximal.closed_forms import pair_log_ratio
 
 #: method → (α at or below which no policy is optimal on these data, the line of the scores that set it).
 SCORE_THRESHOLDS = {"pro_binary": binary_scores_threshold, "pro_scalar": listed_threshold}
-#: A change is told from noise where it is beyond so many standard errors (99 %).
-SURE = 2.576
+#: Things are told apart where chance would do it less often than this.
+CHANCE = 0.01
 
 
 def report(
@@ -87,10 +88,15 @@ def threshold(method: str, options: Mapping[str, Any], data: Preferences) -> lis
 
 def below_zero(mean: Mean) -> bool:
     """Beyond noise."""
-    return mean.value < -SURE * mean.stderr
+    return mean.value < 0 and told(mean)
+
+
+def told(mean: Mean) -> bool:
+    """Is it told from 0, as by chance one time in a hundred (Student's t)?"""
+    return bool(abs(mean.value) > t.ppf(1.0 - CHANCE / 2.0, max(mean.n - 1, 1)) * mean.stderr)
 
 
 def _change(mean: Mean) -> str:
-    if not abs(mean.value) > SURE * mean.stderr:
+    if not told(mean):
         return f"cannot be told from where it was ({shown(mean, '+')} nats)"
     return f"{'rose' if mean.value > 0 else 'fell'} by {plus_minus(abs(mean.value), mean.stderr)} nats"

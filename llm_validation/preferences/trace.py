@@ -125,7 +125,7 @@ def split(data: Preferences, share: float, seed: int) -> tuple[Preferences, Pref
     prompts = sorted({example.prompt for example in data.examples})
     if len(prompts) < 2:
         raise ValueError(
-            f"{data.source}: all examples have one prompt, and none is left to hold out (0 holds out none)"
+            f"{data.source}: all examples have one prompt, and none is left to hold out (held-out 0 holds out none)"
         )
     order = generator(seed, "held out").permutation(len(prompts))
     count = min(len(prompts) - 1, max(1, round(share * len(prompts))))

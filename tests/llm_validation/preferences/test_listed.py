@@ -47,6 +47,7 @@ def test_forms_of_files(tmp_path):
     ("record", "said"),
     [
         ({**MANY, "scores": [1.0, 2.0]}, "3 completions and 2 scores"),
+        ({**MANY, "scores": [1.0, 1.0, 1.0]}, "no score differs from the mean"),
         ({**MANY, "scores": [1.0, 2.0, True]}, "field 'scores' must be a finite number, got True"),
         ({"prompt": "w2", "completion": "w3", "score": "4"}, "field 'score' must be a finite number, got '4'"),
         ({"prompt": "w2", "ranking": ["w3"]}, "lists 1 completion"),

@@ -163,6 +163,9 @@ def test_the_report_names_what_fell_and_the_claim():
         in report([trace[0], noise], "dpo", {}, TRAIN, HELD)[0]
     )
     assert "does not determine" not in "".join(report([trace[0], noise], "dpo", {}, TRAIN, HELD))
+    two = replace(trace[-1], chosen=Mean(-1.0, 0.1, 2), rejected=Mean(-1.0, 0.1, 9))
+    assert "chosen cannot be told" in report([trace[0], two], "dpo", {}, TRAIN, HELD)[0], "ten errors, of two values"
+    assert "rejected fell by 1.00 ± 0.10" in report([trace[0], two], "dpo", {}, TRAIN, HELD)[0]
     pro = report(trace, "pro_pairwise", {"alpha": 1.0}, TRAIN, HELD)[-1]
     assert pro == "alpha = 1 is not above the threshold 1.125: no policy is optimal (claim P7)"
 
