@@ -39,6 +39,7 @@ from simulate.rows.verdicts import announcing
 from simulate.sweep import sweep_main
 from theory.claims import CLAIMS, find_claims
 from theory.distortion.settings import BETAS
+from theory.markup import one_line
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -67,7 +68,7 @@ def main(arguments: list[str] | None = None) -> int:
             left = run_jobs(cells, folder, stamp, how)
     except (ValueError, OSError) as error:
         notes = "".join(f" ({note})" for note in getattr(error, "__notes__", ()))
-        print(f"simulate: {error}{notes}", file=sys.stderr)
+        print(one_line(f"simulate: {error}{notes}"), file=sys.stderr)
         return 2
     if left:
         print(f"stopped after {options.minutes:g} minutes: {left} cells are left; run again to go on")

@@ -58,7 +58,7 @@ def audit_main(arguments: list[str]) -> int:
             for line in audited(found, policy, beta, options.answers, options.confidence):
                 print(one_line(line), flush=True)
     except (ValueError, OSError) as error:
-        print(f"audit: {error}", file=sys.stderr)
+        print(one_line(f"audit: {error}"), file=sys.stderr)
         return 2
     return 0
 
