@@ -34,7 +34,6 @@ from theory.distortion.instances import borda_instance
 from theory.distortion.measure import distortion
 from theory.distortion.methods import METHODS
 from theory.distortion.penalty_claims import correlated_ratio
-from theory.markup import mathtext
 from theory.policy.nash import maximal_lottery
 from theory.social_choice.pairwise import borda
 from theory.validate import Array
@@ -209,7 +208,7 @@ def _by_population(rows: Sequence[Row], draw: Callable[[Axes, list[Row]], None])
     for ax, (population, mine) in zip(axes, populations.items(), strict=True):
         style.categories(ax, [method.label for method in METHODS.values()])
         draw(ax, mine)
-        ax.set_title(mathtext(population))
+        style.name(ax, population)
     return figure
 
 
@@ -315,7 +314,8 @@ def trained_on_people(rows: Sequence[Row]) -> Figure | None:
                 _predicted_line(ax, look, method, rows, select(reached, "D17", "trained_distortion", model=model))
             apart = 1.05 ** (look - 1)  # RLHF and DPO share a prediction
             mark(ax, look, reached, style.entry("bt_beta", apart), NAMES[method])
-        finish(ax, TEMPERATURE, "distortion", f"raters: {mathtext(population)}", log="x")
+        finish(ax, TEMPERATURE, "distortion", log="x")
+        style.name(ax, population, "raters: ")
         style.ticks(ax.xaxis, *sorted({style.entry("bt_beta")(row) for row in mine}))
     return figure
 

@@ -26,6 +26,7 @@ from numpy.typing import ArrayLike
 from figures.layout import arrange
 from simulate.rows.store import Row
 from theory.claim import parse_setting
+from theory.markup import mathtext, one_line
 
 BLACK, GREY = "#000000", "#7F7F7F"
 #: Okabe–Ito colours ordered by lightness, dark to light, each with its dash and marker.
@@ -42,6 +43,8 @@ LOOKS: tuple[tuple[str, str | tuple[int, tuple[int, ...]], str], ...] = (
 
 #: Half the width of a page's text, and all of it, inches: printed as they are.
 COLUMN, PAGE = 3.2, 6.5
+#: Characters of a name from outside that a panel's title has room for.
+LONGEST_NAME = 24
 #: Kinds of file, and those that are written unless asked otherwise.
 FORMATS, USUAL = ("pdf", "png", "svg"), ("pdf", "png")
 
@@ -228,6 +231,13 @@ def finish(ax: Axes, xlabel: str, ylabel: str, title: str = "", *, legend: bool 
         ax.legend(loc="upper center").set_in_layout(False)  # `arrange` puts it below the panel
 
 
+def name(ax: Axes, text: str, before: str = "") -> None:
+    """A name from outside as the panel's title, its middle left out where it is long; the caption has all of it."""
+    half = (LONGEST_NAME - len(before)) // 2
+    ax.set_title(before + mathtext(text if len(text) <= 2 * half else f"{text[:half]}…{text[1 - half :]}"))
+    ax.set_label(before + one_line(text))
+
+
 def save(
     figure: Figure, name: str, folder: Path, script: str, formats: Sequence[str] = USUAL, width: float | None = None
 ) -> list[Path]:
@@ -252,7 +262,9 @@ def save(
 def caption(drawing: Drawing, figure: Figure, rows: Sequence[Row]) -> str:
     """What a figure shows (its function's first line), its panels, and the seeds and sizes of its claims' rows."""
     said = (drawing.draw.__doc__ or "").splitlines()[0].partition("; None ")[0].rstrip(".")
-    shown = [ax.get_title() or f"{ax.get_ylabel()} against {ax.get_xlabel()}" for ax in figure.axes]
+    shown = [
+        str(ax.get_label()) or ax.get_title() or f"{ax.get_ylabel()} against {ax.get_xlabel()}" for ax in figure.axes
+    ]
     parts = [
         f"({ax.get_title(loc='left')}) {' '.join(name.split())}" for ax, name in zip(figure.axes, shown, strict=True)
     ]

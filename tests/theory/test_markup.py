@@ -6,6 +6,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from figures.distortion import people
+from figures.style import Drawing, caption
 from paper.latex import latex_people
 from simulate.rows.store import Row
 from theory.markup import code, csv, html, latex, markdown_text, mathtext, tex_name
@@ -45,5 +46,19 @@ def test_a_figure_shows_the_name_of_a_file_as_it_is(name):
     figure = people(rows)
     assert isinstance(figure, Figure)
     assert [ax.get_title() for ax in figure.axes] == [mathtext(f"{name} ({data})") for data in ("a1", "b2")]
+    said = caption(Drawing(people, ("D17",)), figure, rows)
+    assert all(f") {name} ({data})" in said for data in ("a1", "b2"))  # plain text
     figure.canvas.draw()
     assert latex(f"{name} (b2)", outside=True) in latex_people(rows, 5)
+
+
+def test_a_long_name_fits_its_panel_and_stands_in_the_caption():
+    name = "x" * 40 + ".csv"
+    row = Row("D17", "borda", f"population={name};data=a1;items=4;bt_beta=5", 0, 1.1, 0.1, 9, 1.0, 1.3, 0.0, "", "s")
+    figure = people([row])
+    assert isinstance(figure, Figure)
+    title = figure.axes[0].get_title()
+    assert title.startswith("xxxxxxxxxxxx…")
+    assert title.endswith("xxx.csv")
+    assert len(title) == 24
+    assert figure.axes[0].get_label() == name
