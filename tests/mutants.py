@@ -40,6 +40,7 @@ TURNED = {ast.Lt: ast.Gt, ast.Gt: ast.Lt, ast.LtE: ast.GtE, ast.GtE: ast.LtE}
 #: `file:what it becomes` → why no test can notice.
 EQUIVALENT: dict[str, str] = {
     "theory/best_of_n/gaussian.py:np.arange(points) - 0.5": "another start of the same evenly spread sequence",
+    "theory/policy/newton.py:1.0 - 1.0 / time_step": "how a step is damped: what is found carries its certificate",
     "simulate/divergences/policies.py:2.0 / rng.normal(size=(1, p.size))": "starts of which the best end is kept",
     "simulate/divergences/policies.py:1.0500000000000001e-08": "what counts as the same least loss, 5 % wider",
     "simulate/density_ratio/losses.py:(1.0 - share) / reference": "starts of descents, of which the best end is kept",

@@ -351,6 +351,7 @@ def test_a_numerical_generator_is_the_exact_one(made):
     with_link = custom(made.f, at_zero=made.at_zero, at_infinity=made.at_infinity, link=made.link)
     r = np.linspace(-1.5, 1.5, 5)
     np.testing.assert_allclose(with_link.cost(r), made.cost(r), rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(with_link.link_slope(r), made.link_slope(r), rtol=1e-3)
     np.testing.assert_allclose(with_link.optimum(np.log(u)), made.optimum(np.log(u)), rtol=1e-7, atol=1e-7)
 
 
