@@ -337,3 +337,16 @@ def test_a_wrong_answer_is_not_believed(monkeypatch: pytest.MonkeyPatch) -> None
     for solve in (lambda: maximal_lottery(P), lambda: nlhf(P, ref, 0.3), lambda: nlhf_regularized(P, ref, 0.1)):
         with pytest.raises(CertificateError, match="wrong"):
             solve()
+
+
+def test_a_game_on_some_alternatives_has_the_budget_that_is_left():
+    """KL(π‖π_ref) = KL(π‖π_ref on the support) − log π_ref(support), for policies on the support."""
+    reference, support = np.array([0.1, 0.2, 0.3, 0.4]), np.array([1, 3])
+    game = Game(random_game(4, 0), KLBall(np.log(reference), 0.8))
+    part = game.on(support)
+    assert part is not None
+    policy = np.array([0.0, 0.7, 0.0, 0.3])
+    left = part.ball.tau - part.ball.distance(policy[support])
+    assert left == pytest.approx(0.8 - kl(policy, reference), abs=1e-14)
+    np.testing.assert_array_equal(part.P, game.P[[1, 3]][:, [1, 3]])
+    assert Game(game.P, KLBall(np.log(reference), 0.5)).on(support) is None  # 0.6 of the mass is more than 0.5 away
