@@ -41,6 +41,8 @@ TURNED = {ast.Lt: ast.Gt, ast.Gt: ast.Lt, ast.LtE: ast.GtE, ast.GtE: ast.LtE}
 EQUIVALENT: dict[str, str] = {
     "theory/best_of_n/gaussian.py:np.arange(points) - 0.5": "another start of the same evenly spread sequence",
     "theory/policy/newton.py:1.0 - 1.0 / time_step": "how a step is damped: what is found carries its certificate",
+    "theory/best_of_n/gaussian.py:2": "one node more where the normal law has no mass",
+    "theory/best_of_n/schedule.py:count > counts[j - 1]": "schedules that can be raised are evaluated too: none is best",
     "simulate/divergences/policies.py:2.0 / rng.normal(size=(1, p.size))": "starts of which the best end is kept",
     "simulate/divergences/policies.py:1.0500000000000001e-08": "what counts as the same least loss, 5 % wider",
     "simulate/density_ratio/losses.py:(1.0 - share) / reference": "starts of descents, of which the best end is kept",
