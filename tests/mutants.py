@@ -37,20 +37,20 @@ LEFT_OUT = {"__init__.py", "__main__.py", "claims.py", "claim.py", "sources.py",
 LEFT_OUT_FOLDERS = {"claims", "commands", "grid"}
 SWAPS = {ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult}
 TURNED = {ast.Lt: ast.Gt, ast.Gt: ast.Lt, ast.LtE: ast.GtE, ast.GtE: ast.LtE}
-#: `file:what it becomes` → why no test can notice.
+#: `file:what it becomes`, a number with what stands before it → why no test can notice.
 EQUIVALENT: dict[str, str] = {
     "theory/best_of_n/gaussian.py:np.arange(points) - 0.5": "another start of the same evenly spread sequence",
     "theory/policy/newton.py:1.0 - 1.0 / time_step": "how a step is damped: what is found carries its certificate",
-    "theory/best_of_n/gaussian.py:2": "one node more where the normal law has no mass",
-    "theory/best_of_n/schedule.py:count > counts[j - 1]": "schedules that can be raised are evaluated too: none is best",
+    "theory/best_of_n/gaussian.py:half + (2)": "one node more where the normal law has no mass",
+    "theory/best_of_n/schedule.py:count > counts[j - 1]": "what can be raised is evaluated too: none is best",
     "simulate/divergences/policies.py:2.0 / rng.normal(size=(1, p.size))": "starts of which the best end is kept",
-    "simulate/divergences/policies.py:1.0500000000000001e-08": "what counts as the same least loss, 5 % wider",
+    "simulate/divergences/policies.py:east + (1.0500000000000001e-08)": "what counts as the same loss, 5 % wider",
     "simulate/density_ratio/losses.py:(1.0 - share) / reference": "starts of descents, of which the best end is kept",
     "simulate/density_ratio/losses.py:1.0 + share": "starts of descents, of which the best end is kept",
     "simulate/density_ratio/losses.py:1.0 + reference[j]": "starts of descents, of which the best end is kept",
     "simulate/density_ratio/losses.py:(1.0 - share) * reference * (1.0 - reference[j])": "a factor of all entries",
     "simulate/distortion/rankings.py:tops * tops.sum(axis=1, keepdims=True)": "rows that sum to one already",
-    "simulate/best_of_n/memory.py:1.5750000000000002": "lengths of random cases, 5 % longer",
+    "simulate/best_of_n/memory.py:metric((1.5750000000000002)": "lengths of random cases, 5 % longer",
     "simulate/best_of_n/proxy.py:np.array(PROXY) + max(PROXY)": "a factor that all weights share",
     "simulate/people/audit.py:found.winner > found.loser": "every answer turned round: kinds are the same",
     "simulate/proximal/runs.py:P + 0.5": "a constant that all rewards share",
@@ -78,6 +78,15 @@ class Mutant:
     @property
     def name(self) -> str:
         return f"{self.path}:{self.line}  {self.before}  ->  {self.after}"
+
+    @property
+    def equivalent(self) -> str:
+        """Why nothing can notice it; empty if something can."""
+        changed = self.after
+        if isinstance(ast.parse(self.before, mode="eval").body, ast.Constant):
+            before, number, _ = self.source.splitlines()[self.line - 1].partition(f"({self.after})")
+            changed = before[-7:] + number
+        return EQUIVALENT.get(f"{self.path}:{changed}", "")
 
 
 def mutants_of(path: Path) -> Iterator[Mutant]:
@@ -289,14 +298,14 @@ def main(arguments: list[str] | None = None) -> int:
                 raise SystemExit(f"the tests of {mutant.path} fail as it is")
         alive = [outcome(mutant, table) for mutant in mutants]
         survivors = [mutant for mutant, lives in zip(mutants, alive, strict=True) if lives]
-        known = [mutant for mutant in survivors if f"{mutant.path}:{mutant.after}" in EQUIVALENT]
+        known = [mutant for mutant in survivors if mutant.equivalent]
         counted = len(mutants) - len(known)
         killed = counted - (len(survivors) - len(known))
         print(
             f"{folder}: {killed} of {counted} killed ({100 * killed / max(counted, 1):.0f} %), {len(known)} equivalent"
         )
         for mutant in survivors:
-            print(f"  {EQUIVALENT.get(f'{mutant.path}:{mutant.after}', 'survives')}: {mutant.name}", flush=True)
+            print(f"  {mutant.equivalent or 'survives'}: {mutant.name}", flush=True)
         left += len(survivors) - len(known)
     return int(left > 0)
 
