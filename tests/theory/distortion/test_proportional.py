@@ -42,6 +42,7 @@ def test_scores_and_policy_are_those_of_loops(bt_beta, sharpness):
 
 def test_a_class_of_clones_gets_what_its_members_get():
     U = np.random.default_rng(5).random((3, 3))
+    U[:, 1] = 1.0  # beats all others, but not its clones
     classes, copies = Population(U), np.array([1, 4, 2])
     each = policy_of(Population(np.repeat(U, copies, axis=1)).win_rates(4.0), 2.0)
     together = policy_of(classes.win_rates(4.0), 2.0, multiplicity=copies)
