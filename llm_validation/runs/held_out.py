@@ -14,6 +14,7 @@ Shapes: P prompts, the trained ones first, A responses, H width.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -27,7 +28,7 @@ from llm_validation.catalogue.trie import build_trie, log_policy_of_logits, node
 from llm_validation.catalogue.trunk import train_copy
 from llm_validation.claims.settings import HELD_OUT_BETA
 from llm_validation.losses import pairs
-from llm_validation.model.model import load
+from llm_validation.model.model import Loaded, load
 from llm_validation.runs.run import Context, Run
 from llm_validation.text.language import ANIMALS, NAMES, PLACES, opening
 from simulate.montecarlo import generator
@@ -35,27 +36,29 @@ from simulate.rows.measurement import Measurement, measurement
 from theory.proximal import held_out as theory
 from theory.validate import Array
 
-#: Prompts that are trained on, half of all, about as many animals each with so many heroes; responses to each.
-TRAINED, HEROES, RESPONSES = 8, 2, 6
+#: Draws of a seed; prompts that are trained on, of one animal each, the others being held out; responses to each.
+DRAWS, TRAINED, RESPONSES = 6, 4, 6
+#: What the number of steps of all weights is a part of: convergence takes less than the profile's number.
+SHORTER = 3
 #: How the head is trained: until no step lowers the loss; and the largest gradient that may be left.
 LBFGS, STATIONARY = {"maxiter": 20_000, "maxfun": 20_000, "maxcor": 30, "ftol": 0.0, "gtol": 1e-12}, 1e-7
 #: (step, log π (P, A + 1)) → the mean loss over the trained prompts.
 Loss = Callable[[int, Tensor], Tensor]
 
 
-def story_reference(context: Context, seed: int) -> tuple[Reference, list[theory.Pairs]]:
-    """The base model at a seed's prompts, where its likeliest tokens are the responses; and what is compared there."""
-    rng, loaded = generator(seed, "P15", "prompts"), load(context.base)
-    heroes, halves = np.tile(rng.permutation(NAMES), 2), np.split(rng.permutation(len(ANIMALS)), 2)
-    kinds = np.concatenate([np.tile(half, HEROES) for half in halves])
-    stories = [opening(name, ANIMALS[kind], PLACES[0]) for name, kind in zip(heroes, kinds, strict=True)]
+def story_reference(
+    context: Context, loaded: Loaded, seed: int, rng: np.random.Generator
+) -> tuple[Reference, list[theory.Pairs]]:
+    """The base model at drawn prompts, where its likeliest tokens are the responses; and what is compared there."""
+    kinds = rng.permutation(len(ANIMALS))
+    stories = [opening(name, ANIMALS[k], PLACES[0]) for name, k in zip(rng.permutation(NAMES), kinds, strict=True)]
     prompts = [loaded.tokenizer.encode(story.rpartition(" ")[0], add_special_tokens=False) for story in stories]
-    loaded.model.to(context.device)  # type: ignore[arg-type]
     with torch.no_grad():
         logits = node_logits(loaded.model, build_trie(prompts, [[(0,), (1,)]] * len(prompts)).to(context.device))
     likely = torch.softmax(logits, -1).mean(0).topk(RESPONSES).indices.tolist()
     encoded = Encoded(tuple(map(tuple, prompts)), (tuple((token,) for token in likely),) * len(prompts))
-    reference = measured(loaded, encoded, seed=seed, schedule=context.profile.runs, trainer=train_copy)
+    schedule = replace(context.profile.runs, steps=context.profile.runs.steps // SHORTER)
+    reference = measured(loaded, encoded, seed=seed, schedule=schedule, trainer=train_copy)
     return reference, [theory.pairs(int(kind), RESPONSES) for kind in kinds]
 
 
@@ -120,36 +123,42 @@ def predicted(method: str, reference: Reference, compared: list[theory.Pairs]) -
 
 
 def held_out(context: Context, seed: int) -> list[Measurement]:
-    """P15: held-out log-ratios of the head and of all weights against one prediction; errors between animals."""
-    reference, compared = story_reference(context, seed)
-    states = torch.nn.functional.normalize(states_of(reference), dim=1)
-    nearest = (states[TRAINED:] @ states[:TRAINED].T).argmax(1).tolist()
+    """P15: log-ratios of the head and of all weights against one prediction; errors from the scatter between draws."""
+    rng, loaded = generator(seed, "P15", "prompts"), load(context.base)
+    loaded.model.to(context.device)  # type: ignore[arg-type]
+    draws = [story_reference(context, loaded, seed, rng) for _ in range(DRAWS)]
     rows = []
     for method in ("pro", "dpo"):
-        loss, expected = loss_of(method, reference, compared), predicted(method, reference, compared)[:, :-1]
-        ends = with_the_head(reference, loss), reference.train(loss, f"held_out_{method}").log_policy
-        head, whole = ((end - reference.log_law)[:, :-1] for end in ends)
-        error, moved = np.abs(head - expected)[TRAINED:].max(), np.abs(head)[TRAINED:].mean()
-        expected, head, whole = (ratios - ratios.mean(axis=1, keepdims=True) for ratios in (expected, head, whole))
-        x, y, z = expected[TRAINED:], head[TRAINED:], whole[TRAINED:]
-        missed, copied = (z - x) ** 2, (z - whole[nearest]) ** 2
-        rows += [
-            _row("trained_slope", method, x * y, x * x),
-            measurement("P15", "trained_error", {"method": method}, float(error)),
-            measurement("P15", "trained_moved", {"method": method}, float(moved)),
-            _row("full_slope", method, x * z, x * x),
-            _row("full_explained", method, z * z - missed, z * z),
-            _row("full_beyond", method, copied - missed, z * z),
-        ]
+        found = [sums(method, *draw) for draw in draws]
+        for check in found[0]:
+            part, whole = np.array([own[check] for own in found]).T
+            value = part.sum() / whole.sum()
+            error = np.sqrt(DRAWS / (DRAWS - 1) * ((part - value * whole) ** 2).sum()) / whole.sum()
+            if check == "trained_error":
+                value, error = part.max(), 0.0
+            rows.append(measurement("P15", check, {"method": method}, float(value), float(error), DRAWS))
     return rows
 
 
-def _row(check: str, method: str, parts: Array, wholes: Array) -> Measurement:
-    """Σ parts / Σ wholes over held-out prompts (P, A), its error from the scatter between their animals."""
-    part, whole = (values.sum(axis=1).reshape(HEROES, -1).sum(axis=0) for values in (parts, wholes))
-    value, n = part.sum() / whole.sum(), len(part)
-    error = np.sqrt(n / (n - 1) * ((part - value * whole) ** 2).sum()) / whole.sum()
-    return measurement("P15", check, {"method": method}, float(value), float(error), n)
+def sums(method: str, reference: Reference, compared: list[theory.Pairs]) -> dict[str, tuple[float, float]]:
+    """Of one draw, over its held-out prompts: what a check's ratio has above the line and below."""
+    states = torch.nn.functional.normalize(states_of(reference), dim=1)
+    nearest = (states[TRAINED:] @ states[:TRAINED].T).argmax(1).tolist()
+    loss, expected = loss_of(method, reference, compared), predicted(method, reference, compared)[:, :-1]
+    ends = with_the_head(reference, loss), reference.train(loss, f"held_out_{method}").log_policy
+    head, whole = ((end - reference.log_law)[:, :-1] for end in ends)
+    error, moved = np.abs(head - expected)[TRAINED:].max(), np.abs(head)[TRAINED:].mean()
+    expected, head, whole = (ratios - ratios.mean(axis=1, keepdims=True) for ratios in (expected, head, whole))
+    x, y, z = expected[TRAINED:], head[TRAINED:], whole[TRAINED:]
+    missed, copied, squares = ((z - x) ** 2).sum(), ((z - whole[nearest]) ** 2).sum(), (z * z).sum()
+    return {
+        "trained_slope": ((x * y).sum(), (x * x).sum()),
+        "trained_error": (error, 1.0),
+        "trained_moved": (moved, 1.0),
+        "full_slope": ((x * z).sum(), (x * x).sum()),
+        "full_explained": (squares - missed, squares),
+        "full_beyond": (copied - missed, squares),
+    }
 
 
 RUNS = (Run("held_out", held_out, ("P15",), catalogue=None),)

@@ -10,16 +10,22 @@ import torch
 
 from llm_validation.catalogue.trie import log_policy_of_logits
 from llm_validation.claims.table import find_check
-from llm_validation.model.model import build, save
+from llm_validation.model.model import build, load, save
 from llm_validation.profiles import PROFILES
 from llm_validation.runs import held_out
 from llm_validation.runs.run import Context
 from llm_validation.text.corpus import train_tokenizer
 from llm_validation.text.language import ANIMALS, NAMES, PLACES, opening
 from llm_validation.training.schedule import Schedule
+from simulate.montecarlo import generator
 from tests.oracles.people import few_people
 from theory.claim import verdict
 from theory.proximal import held_out as theory
+
+
+@pytest.fixture(autouse=True)
+def fewer_draws(monkeypatch):
+    monkeypatch.setattr(held_out, "DRAWS", 2)
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +35,7 @@ def context(tmp_path_factory) -> Context:
     words = [opening(n, a, PLACES[i % len(PLACES)]) for i, n in enumerate(NAMES) for a in ANIMALS]
     tokenizer = train_tokenizer(words, 400)
     save(build("smoke", len(tokenizer), 32, seed=0), tokenizer, folder / "base")
-    profile = replace(PROFILES["smoke"], runs=Schedule(steps=2, rate=1e-3))
+    profile = replace(PROFILES["smoke"], runs=Schedule(steps=3, rate=1e-3))
     return Context(folder / "base", folder, profile, few_people(), {})
 
 
@@ -59,7 +65,7 @@ def test_other_features_or_a_kl_beta_five_per_cent_off_are_noticed(context, monk
 
 
 def test_no_row_of_the_head_but_the_responses_has_a_gradient(context):
-    reference, compared = held_out.story_reference(context, 0)
+    reference, compared = held_out.story_reference(context, load(context.base), 0, generator(0))
     head = reference.model().get_output_embeddings().weight.detach().double().requires_grad_()
     logs = log_policy_of_logits(held_out.states_of(reference) @ head.T, reference.trie())
     for method in ("pro", "dpo"):
