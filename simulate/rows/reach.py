@@ -88,7 +88,7 @@ def imported(module: str, root: Path = ROOT) -> frozenset[str]:
 
 @cache
 def _code_of(path: Path) -> str:
-    return code_alone(path.read_text())
+    return code_alone(path.read_text(encoding="utf-8"))
 
 
 def code_alone(source: str) -> str:
@@ -112,7 +112,7 @@ def code_alone(source: str) -> str:
 
 def _names(path: Path) -> Iterator[str]:
     """Dotted names that a file of the project imports from the project."""
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] in PACKAGES:
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
         elif isinstance(node, ast.Import):

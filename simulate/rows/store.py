@@ -152,7 +152,7 @@ class Results:
         if self._own is None:
             (self.folder / PARTS).mkdir(parents=True, exist_ok=True)
             name = f"{platform.node()}-{os.getpid()}-{secrets.token_hex(4)}.jsonl"
-            self._own = (self.folder / PARTS / name).open("w")
+            self._own = (self.folder / PARTS / name).open("w", encoding="utf-8")
         if stamp_id not in self._noted:
             self._noted.add(stamp_id)
             lines = json.dumps({stamp_id: stamp}) + "\n" + lines
@@ -284,9 +284,12 @@ def read_rows(folder: Path) -> list[Row]:
 
 def _read_csv(path: Path) -> list[Row]:
     csv.field_size_limit(max(csv.field_size_limit(), path.stat().st_size + 1))  # a witness may be long
-    with path.open(newline="") as stream:
+    with path.open(newline="", encoding="utf-8") as stream:
         reader = csv.reader(stream)
-        header = next(reader, [])
+        try:
+            header = next(reader, [])
+        except ValueError:  # bytes are decoded some thousands at a time
+            raise ValueError(f"{path} holds bytes that are not utf-8") from None
         missing = [name for name in COLUMNS if name not in header]
         if missing:
             raise ValueError(f"{path} has no column {missing[0]!r}")
@@ -314,7 +317,7 @@ def _as_csv(rows: Iterable[Row]) -> str:
 def _read_json(path: Path) -> dict[str, Any]:
     """A file of the folder, nothing if it is not there. ValueError for one that was cut off."""
     try:
-        found: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     except ValueError as error:
         raise ValueError(f"{path} cannot be read: {error}") from None
     return found

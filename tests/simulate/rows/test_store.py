@@ -124,6 +124,7 @@ def test_a_missing_column_and_a_cut_off_file_are_named(tmp_path):
     [
         ("rows.csv", "\nD1,x", "rows.csv, line 3 ends after 2 of 12 fields"),
         ("rows.csv", "\nD1,x,,0,abc,0,1,0,0,0,,s", "rows.csv, line 3: could not convert string to float: 'abc'"),
+        ("rows.csv", "\nD1,\udcff,,0,1,0,1,0,0,0,,s", "rows.csv holds bytes that are not utf-8"),
         ("stamps.json", '{"a": ', "stamps.json cannot be read"),
         ("jobs.json", "", "jobs.json cannot be read"),
         ("parts/x.jsonl", "\0\0\n", "x.jsonl, line 1 is broken: remove the file"),
@@ -134,7 +135,7 @@ def test_a_broken_store_is_one_sentence_and_status_2(tmp_path, capsys, name, tex
         run_jobs(jobs(1), tmp_path, STAMP)
     (tmp_path / "parts").mkdir(exist_ok=True)
     old = (tmp_path / name).read_text().rstrip("\n") if name == "rows.csv" else ""
-    (tmp_path / name).write_text(old + text)
+    (tmp_path / name).write_bytes((old + text).encode(errors="surrogateescape"))
     assert main(["D1", "--profile", "smoke", "--jobs", "1", "--results", str(tmp_path)]) == 2
     assert message in capsys.readouterr().err
 
