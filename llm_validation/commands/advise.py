@@ -29,7 +29,7 @@ from llm_validation.advise.selection import selection
 from llm_validation.advise.whose import users_of, whose
 from llm_validation.generation.scorers import Scorer, ScorerError
 from llm_validation.losses.table import LOSSES
-from llm_validation.model.folders import replacing
+from llm_validation.model.folders import check_new, replacing
 from llm_validation.model.model import device, load
 from llm_validation.model.sharding import decoder_layers
 from llm_validation.model.text_boundaries import TextBoundaries
@@ -121,8 +121,7 @@ class _Case:
 
 
 def _read(options: argparse.Namespace, deadline: float) -> _Case:
-    if options.out.exists():
-        raise ValueError(f"{options.out} exists already: name a folder that does not")
+    check_new(options.out)
     if options.train is not None:
         check_part(options.train)
     loaded = load(options.model)

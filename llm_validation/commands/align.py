@@ -41,7 +41,7 @@ from llm_validation.commands.align_methods import (
     sampled,
 )
 from llm_validation.losses.options import check_options
-from llm_validation.model.folders import replacing, write
+from llm_validation.model.folders import check_new, replacing, write
 from llm_validation.model.model import Loaded, device, load
 from llm_validation.model.text_boundaries import TextBoundaries
 from llm_validation.preferences.data import Preferences, read_preferences
@@ -127,8 +127,7 @@ class _Job:
 
 
 def _align(options: argparse.Namespace) -> None:
-    if options.out.exists():
-        raise ValueError(f"{options.out} exists already: name a folder that does not")
+    check_new(options.out)
     config = PreferenceTraining(
         seed=options.seed,
         epochs=options.epochs,

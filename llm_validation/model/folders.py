@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+import tempfile
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,6 +30,18 @@ def without_bars() -> Iterator[None]:
     finally:
         if shown:
             logging.enable_progress_bar()
+
+
+def check_new(folder: Path) -> None:
+    """ValueError, before the work whose result it is for, where `folder` is there already or cannot be made."""
+    if folder.exists():
+        raise ValueError(f"{folder} exists already: name a folder that does not")
+    try:
+        folder.absolute().parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.absolute().parent, prefix=f".{folder.name[:32]}."):
+            pass
+    except OSError as error:
+        raise ValueError(f"{folder} cannot be made: {error.strerror}") from None
 
 
 @contextlib.contextmanager
