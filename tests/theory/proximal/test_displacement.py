@@ -45,6 +45,17 @@ def test_shares_of_random_pairs_without_features_of_their_own(n, shared):
     assert band_accuracy(n, shared, 0.0) == pytest.approx(1.0 - end + start, abs=1e-12)
 
 
+@pytest.mark.parametrize(("shared", "own"), [(1, 0.4), (2, 0.7), (6, 0.0)])
+def test_shares_given_how_far_a_pair_is_apart(shared, own):
+    """Given R = ‖G_w − G_l‖, s_w·(s_w − s_l) is normal; and of three responses one other decides the end."""
+    over = lambda share: stats.chi(shared).expect(lambda chi: share(np.sqrt(2.0) * chi))
+    for n in (3, 8):
+        falls = over(lambda r, n=n: stats.norm.cdf(-(0.5 * r + own**2 / r) / np.sqrt(0.5 - 1.0 / n)))
+        assert displaced_share("start", n, shared, own) == pytest.approx(falls, abs=1e-7)
+    stays = over(lambda r: stats.norm.cdf((0.5 * r + own**2 / r) / np.sqrt(1.5)))
+    assert displaced_share("end", 3, shared, own) == pytest.approx(1.0 - stays, abs=1e-7)
+
+
 def test_what_features_of_its_own_spare_a_response():
     for when in ("start", "end"):
         assert displaced_share(when, 2, 3, 0.3) == pytest.approx(0.0, abs=1e-9), "it cannot fall where there are two"
