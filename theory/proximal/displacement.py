@@ -5,7 +5,8 @@ d_w‖s_w‖² − d_l⟨s_w, s_l⟩ and lowers log π(rejected) at d_l‖s_l‖
 d_w/d_l lies in the disentanglement band of Chen et al. (arXiv 2604.18239), [ρ‖s_l‖/‖s_w‖, ‖s_l‖/(ρ‖s_w‖)], ρ the cosine
 of the scores. DPO has d_w = d_l, and what is left is the sign of s_w·(s_w − s_l). The score CHES of Razin et al. (arXiv
 2410.08847) is that expression, negative, with sums of hidden states in the scores' place: in a linear softmax the
-features, which no mean is taken from. Both speak of an instant.
+features, which no mean is taken from. Both speak of an instant. The band is taken from its authors' abstract and code
+(github.com/IceyWuu/DisentangledPreferenceOptimization), CHES from its authors' code.
 
 In a linear softmax, logits Φθ, all steps of DPO on one pair go along v = φ_w − φ_l: θ = g v, the margin is m = g‖v‖²,
 

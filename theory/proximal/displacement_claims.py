@@ -24,7 +24,8 @@ DISPLACEMENT_CLAIMS: tuple[Claim, ...] = (
         "The disentanglement band is the sign of the path's derivative. At the reference it tells which chosen "
         "responses DPO lowers at once: these never return, but most that fall in the end it does not tell. PRO begins "
         "like DPO and lowers none.",
-        "@chen2026 (the band); @razin2024 (CHES); ours (the path, the shares, PRO)", "equality",
+        "@chen2026 (the band, as its authors' code has it); @razin2024 (CHES); ours (the path, the shares, PRO)",
+        "equality",
         equal("displaced", "share of random pairs whose chosen response is below the reference, after the first step "
               "or in the end", displaced_share,
               at=grid(method="dpo", when=("start", "end"), **_PAIRS) + grid(method="pro", when="start", **_PAIRS),
