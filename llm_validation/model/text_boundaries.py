@@ -5,7 +5,8 @@
             completion, so that no text gains a blank or loses a merge at it
     end     every token that the generation config or the tokenizer calls an end ends a response; training puts the
             tokenizer's own where a completion has none
-    chat    messages become text by the tokenizer's own template, and nothing is added to what it writes
+    chat    messages become text by the tokenizer's own template, and nothing is added to what it writes but the
+            beginning above, where it does not write that itself
 
 Examples
 --------
@@ -78,7 +79,8 @@ class TextBoundaries:
         border = next((i for i, end in enumerate(ends_at) if end > len(prompt)), len(ids))
         first = self._begun(ids[:border])
         if not first:
-            _refuse(place, "has an empty prompt, and the tokenizer begins no text")
+            what = "a prompt that is one token with what follows" if prompt else "an empty prompt"
+            _refuse(place, f"has {what}, and the tokenizer begins no text")
         rest = tuple(ids[border:])
         if not rest:
             _refuse(place, "has a completion without tokens")

@@ -174,6 +174,7 @@ BAD_INPUT = {
     "both": ([{**PAIR, **GOOD}], "line 1: field 'chosen' in a file of prompt, completion, label"),
     "same": ([PAIR, {**PAIR, "rejected": " w4"}], "line 2: chosen and rejected are the same"),
     "empty completion": ([{**PAIR, "rejected": " "}], "line 1 has a completion without tokens"),
+    "within a token": ([{"prompt": "w", "chosen": "4", "rejected": "5"}], "line 1 has a prompt that is one token with"),
     "empty prompt": ([{**PAIR, "prompt": ""}], "line 1 has an empty prompt"),
     "long": ([PAIR, {**PAIR, "rejected": " w5" * 31}], "line 2: prompt and completion have 34 tokens, the context 32"),
     "one class": ([GOOD, GOOD], "has no rejected examples"),
