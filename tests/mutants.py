@@ -43,6 +43,7 @@ EQUIVALENT: dict[str, str] = {
     "theory/policy/newton.py:1.0 - 1.0 / time_step": "how a step is damped: what is found carries its certificate",
     "theory/best_of_n/gaussian.py:half + (2)": "one node more where the normal law has no mass",
     "theory/best_of_n/schedule.py:count > counts[j - 1]": "what can be raised is evaluated too: none is best",
+    "theory/distortion/audit/columns.py:stage / max(solution.value, 1.0)": "padding of a search; boxes prove its end",
     "simulate/divergences/policies.py:2.0 / rng.normal(size=(1, p.size))": "starts of which the best end is kept",
     "simulate/divergences/policies.py:east + (1.0500000000000001e-08)": "what counts as the same loss, 5 % wider",
     "simulate/density_ratio/losses.py:(1.0 - share) / reference": "starts of descents, of which the best end is kept",
