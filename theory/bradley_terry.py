@@ -75,13 +75,13 @@ class Population:
         """P(x≻y) = Σ_v w_v σ(bt_beta (U[v,x] − U[v,y])), shape (A, A), with P + Pᵀ = 1 exactly.
 
         The sum runs type by type on tanh(z/2)/2 = σ(z) − ½, which is odd in floating point too: memory O(A²),
-        and clones tie exactly.
+        and clones tie exactly. Weights that sum to one with rounding above it leave no rate outside [0, 1].
         """
         beta = check_bt_beta(bt_beta)
         margins = np.zeros((self.utilities.shape[1],) * 2)
         for weight, utility in zip(self.weights, self.utilities, strict=True):
             margins += weight * 0.5 * np.tanh(0.5 * beta * (utility[:, None] - utility[None, :]))
-        return 0.5 + margins
+        return 0.5 + np.clip(margins, -0.5, 0.5)
 
 
 def check_population(population: Population) -> Population:

@@ -81,6 +81,7 @@ class RatedItems:
         if self.complete:
             mass += weights.sum(axis=1, keepdims=True)
         margins = np.divide(margins, mass, out=np.zeros_like(margins), where=mass > 0)
+        margins = np.clip(margins, -0.5, 0.5)  # two sums round differently: where all agree it may be past one
         rates = np.full((len(weights), A, A), 0.5)
         rates[:, x, y] += margins
         rates[:, y, x] -= margins

@@ -30,6 +30,14 @@ def test_win_rates_add_to_one_exactly(population, bt_beta):
     assert (np.diag(P) == 0.5).all()
 
 
+def test_win_rates_are_rates_where_all_users_agree(rng):
+    """Weights that sum to one may sum above it by rounding: the sum of what all prefer is one then, not more."""
+    for weights in rng.dirichlet(np.ones(9), 200):
+        P = Population(np.tile([1.0, 0.0], (9, 1)), weights).win_rates(1000.0)
+        assert 0.0 <= P.min()
+        assert P.max() <= 1.0
+
+
 @given(populations(), bt_betas)
 def test_lemma_1_squeezes_win_rates(population, bt_beta):
     # D1: β(ℓ u(x) − ¼ u(y)) ≤ P(x≻y) − ½ ≤ β(¼ u(x) − ℓ u(y))
