@@ -34,7 +34,7 @@ def test_win_rates_are_rates_where_all_users_agree(rng):
     """Weights that sum to one may sum above it by rounding: the sum of what all prefer is one then, not more."""
     for weights in rng.dirichlet(np.ones(9), 200):
         P = Population(np.tile([1.0, 0.0], (9, 1)), weights).win_rates(1000.0)
-        assert 0.0 <= P.min()
+        assert P.min() >= 0.0
         assert P.max() <= 1.0
 
 
