@@ -4,8 +4,8 @@
     python -m llm_validation correct --aligner FOLDER --model PATH --prompts FILE --out CORRECTED.jsonl
 
 FOLDER is what `align --method aligner` wrote. FILE has lines {"prompt", "answer"}, texts or messages, or those that
-`generate` wrote. One line of json comes out for each: prompt, answer, correction. A run that is killed goes on where it
-stopped, with the same lines.
+`generate` wrote. One line of json comes out for each: prompt, answer, correction, and whether the correction ended
+within --tokens (of a model's answer, too). A run that is killed goes on where it stopped, with the same lines.
 """
 
 from __future__ import annotations
@@ -86,8 +86,11 @@ def read_answers(path: Path) -> list[Asked]:
     return found
 
 
-def correct(options: argparse.Namespace) -> int:
-    """Correct what is left; the number of lines written now. ValueError or OSError for what cannot be used."""
+def correct(options: argparse.Namespace) -> tuple[int, int]:
+    """Correct what is left; the lines written now, and on how many --tokens cut something off.
+
+    ValueError or OSError for what cannot be used.
+    """
     if (options.answers is None) == (options.model is None) or (options.model is None) != (options.prompts is None):
         raise ValueError("give either --answers, or --model with --prompts")
     file = options.answers or options.prompts
@@ -102,12 +105,14 @@ def correct(options: argparse.Namespace) -> int:
     upstream = None if options.model is None else writer(options.model, options.tokens, options.temperature)
     for row in asked if options.answers else ():
         _read(corrector, template, row, row.answer or "", options.answers)
-    done = lines.begin()
+    done, cut = lines.begin(), 0
     for first in range(done - done % options.batch, len(asked), options.batch):
         rows = list(_corrected(asked[first : first + options.batch], template, corrector, upstream, options, first))
-        lines.add(rows[max(0, done - first) :])
+        rows = rows[max(0, done - first) :]
+        lines.add(rows)
+        cut += sum(not (row["finished"] and row.get("answer_finished", True)) for row in rows)
     lines.end()
-    return len(asked) - done
+    return len(asked) - done, cut
 
 
 def _corrected(
@@ -115,16 +120,18 @@ def _corrected(
     options: argparse.Namespace, first: int,
 ) -> Iterator[dict[str, Any]]:  # fmt: skip
     """The lines of a batch, which begins at number `first`: a function of that number and the seed."""
+    answers: list[tuple[str, dict[str, bool]]]
     if upstream is None:
-        answers = [row.answer or "" for row in asked]
+        answers = [(row.answer or "", {}) for row in asked]
     else:
         prompts = [upstream.asked(row.prompt, options.raw, f"{options.prompts}, line {row.line},") for row in asked]
-        answers = _write(upstream, prompts, options.seed, "answers", first)
+        written = _write(upstream, prompts, options.seed, "answers", first)
+        answers = [(text, {"answer_finished": ended}) for text, ended in written]
     file = options.answers or options.prompts
-    read = [_read(corrector, template, row, answer, file) for row, answer in zip(asked, answers, strict=True)]
+    read = [_read(corrector, template, row, answer, file) for row, (answer, _) in zip(asked, answers, strict=True)]
     corrections = _write(corrector, read, options.seed, "corrections", first)
-    for row, answer, correction in zip(asked, answers, corrections, strict=True):
-        yield {"prompt": row.prompt, "answer": answer, "correction": correction}
+    for row, (answer, more), (correction, ended) in zip(asked, answers, corrections, strict=True):
+        yield {"prompt": row.prompt, "answer": answer, **more, "correction": correction, "finished": ended}
 
 
 def _read(corrector: Writer, template: Template, row: Asked, answer: str, file: Path) -> Tokens:
@@ -133,11 +140,13 @@ def _read(corrector: Writer, template: Template, row: Asked, answer: str, file: 
     return corrector.read(template.render(corrector.texts, plain(row.prompt, "prompt", place), answer), place)
 
 
-def _write(writes: Writer, prompts: Sequence[Tokens], seed_: int, name: str, first: int) -> list[str]:
+def _write(writes: Writer, prompts: Sequence[Tokens], seed_: int, name: str, first: int) -> list[tuple[str, bool]]:
+    """(text, whether it ended) of each."""
     draws = int(generator(seed_, "correct", name, first).integers(2**31))
     with autocast(device()):
         found = best_of_n(writes.model, prompts, 1, _nothing, writes.sampling, seed=draws)
-    return [writes.text(row[:size]) for row, size in zip(found.tokens.tolist(), found.lengths.tolist(), strict=True)]
+    rows = zip(found.tokens.tolist(), found.lengths.tolist(), found.finished.tolist(), strict=True)
+    return [(writes.text(row[:size]), ended) for row, size, ended in rows]
 
 
 def _nothing(batch: Batch) -> Array:
@@ -148,9 +157,10 @@ def correct_main(arguments: Sequence[str]) -> int:
     """The command line; returns the exit status: 2 for bad input, which is said on standard error."""
     options = _parser().parse_args(arguments)
     try:
-        written = correct(options)
+        written, cut = correct(options)
     except (ValueError, OSError) as error:
         print(f"correct: {error}", file=sys.stderr)
         return 2
-    print(f"{written} answers corrected; {options.out}")
+    short = f"; on {cut} lines --tokens {options.tokens} cut something off ('finished' is false)" if cut else ""
+    print(f"{written} answers corrected{short}; {options.out}")
     return 0

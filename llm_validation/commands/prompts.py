@@ -13,7 +13,7 @@ from llm_validation.generation.engine import Sampling
 from llm_validation.generation.stops import StopStrings
 from llm_validation.model.model import device, load
 from llm_validation.model.text_boundaries import Message, TextBoundaries, Tokens
-from llm_validation.preferences.files import records_of
+from llm_validation.preferences.files import kind_of, records_of
 from llm_validation.text.corpus import read_text
 
 #: Ends of the names of files that are not plain text.
@@ -77,7 +77,7 @@ def read_prompts(path: Path) -> list[tuple[int, str | list[Message]]]:
     if not path.is_file():
         raise FileNotFoundError(f"no such file of prompts: {path}")
     found: list[tuple[int, str | list[Message]]]
-    if any(suffix in TABLES for suffix in path.suffixes):
+    if kind_of(path) in TABLES:
         found = [(line, _prompt(record, f"{path}, line {line}")) for line, record in records_of(path)]
     else:
         lines = re.split("\r\n|\r|\n", read_text(path))  # not splitlines: a prompt may hold U+2028 or a form feed

@@ -141,6 +141,9 @@ def test_the_time_is_divided_over_the_methods_and_what_each_did_is_said(monkeypa
     found, table = displacement(pilot)
     assert f"dpo at rate 0.01 {steps[0]} of" in {f.name: f.text for f in found}["short"]
     assert table.rows[0][2] == f"{steps[0]} of {pilot.tried[0].planned}"
+    ticks = itertools.count()  # a quarter of the time is less than measuring was thought to take
+    short = run_pilot(model(), noisy(240, NOISE), replace(plan, epochs=1, rates=(1e-2,)), (0,), CONTEXT, 90.0)
+    assert short.tried[0].method == "dpo", "the first, not the last"
 
 
 def made(name, right, of=40, kl=0.0):

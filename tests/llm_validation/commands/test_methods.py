@@ -175,7 +175,11 @@ def test_a_corrector_copies_first_then_corrects_and_correct_stacks_it(base, tmp_
     (tmp_path / "prompts.txt").write_text("w2 w3\nw5 w6\n")
     out.unlink()
     assert correct_main([*common, "--model", str(base), "--prompts", str(tmp_path / "prompts.txt")]) == 0
-    assert {*json.loads(out.read_text().splitlines()[0])} == {"prompt", "answer", "correction"}
+    lines = [json.loads(line) for line in out.read_text().splitlines()]
+    assert {*lines[0]} == {"prompt", "answer", "answer_finished", "correction", "finished"}
+    short = sum(not (line["finished"] and line["answer_finished"]) for line in lines)
+    assert short, "an untrained model does not end its answers"
+    assert f"on {short} lines --tokens 4 cut something off" in capsys.readouterr().out
 
 
 # generate
