@@ -103,7 +103,7 @@ def with_the_head(reference: Reference, loss: Loss) -> Array:
         moved = states.new_tensor(flat).view(RESPONSES, -1).requires_grad_()
         value = loss(0, logs(moved))
         value.backward()
-        return value.item(), moved.grad.cpu().numpy().ravel()
+        return value.item(), moved.grad.cpu().numpy().ravel()  # type: ignore[union-attr]  # backward has set it
 
     start = np.zeros(RESPONSES * states.shape[1])
     found = minimize(slopes, start, jac=True, method="L-BFGS-B", options=LBFGS)

@@ -58,9 +58,9 @@ class Run:
 
     name       of its jobs
     measure    what it measures: a function of a reference; on the people's catalogue of (reference, context); of a run
-               that generates freely of (context, seed)
+               that starts from the base model of (context, seed)
     claims     that it shows: "V1" with all that a model is to show of it, or one check of it, "V7.mean_tv"
-    catalogue  that it trains on; None: it starts from the base model itself and generates freely
+    catalogue  that it trains on; None: it starts from the base model itself, or generates freely
     prompts    places of its prompts on the catalogue
     at         the settings of those checks that it measures are those that agree with this
     also       rows that no check judges, which figures and notes show: "P12.trained_path"
