@@ -87,7 +87,7 @@ def test_a_model_that_is_there_is_done_and_one_that_is_given_is_no_cell(context)
 def test_the_reference_rows_know_every_cell_of_profile_cpu(context):
     own = replace(context, profile=PROFILES["cpu"])
     cells = make_plan(own, "cpu", runs_of([]), set(), pretrains=True)
-    assert len(cells) == 1 + 3 * (3 + 33)
+    assert len(cells) == 1 + 3 * (3 + 34)
     assert all(cell.seconds and cell.seconds > 0 for cell in cells)
 
 
