@@ -48,7 +48,7 @@ def unanimous(
     n_alternatives: int, bt_beta: float, utility: float, sharpness: float, *, rng: Rng, profile: Profile
 ) -> Estimate:
     """D26: all users value the first alternative alone."""
-    users = Population([[utility, *[0.0] * (n_alternatives - 1)]])
+    users = Population(utility * np.eye(1, n_alternatives))
     return _on_votes(users, bt_beta, sharpness, rng, profile)
 
 
@@ -119,7 +119,7 @@ def recovered(kind: str, bt_beta: float, *, rng: Rng, profile: Profile) -> Estim
 
 def bounded_share(share: float, bt_beta: float, *, rng: Rng, profile: Profile) -> Estimate:
     """D26: the bound on the first alternative's share; its users hardly prefer it, the others despise it."""
-    users = Population([[FAINT, 0.0, 0.0], [0.0, 1.0, 0.5]], [share, 1.0 - share])
+    users = Population(np.array([[FAINT, 0.0, 0.0], [0.0, 1.0, 0.5]]), np.array([share, 1.0 - share]))
     return mean([share_bounds(votes(users, bt_beta, rng), bt_beta)[0] for _ in range(max(2, profile.repeats))])
 
 

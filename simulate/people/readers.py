@@ -166,7 +166,7 @@ def _checked(
         raise ValueError(f"scale = {tuple(scale or ())} must be two finite numbers, the smaller first")
     ends = None if bounds is None else (float(bounds[0]), float(bounds[1]))
     least, own = check_whole("min_raters", min_raters, 0), check_flag("per_user_scale", per_user_scale)
-    return Reading(kind, names, id, marks, columns or long or None, ends, missing, least, own)
+    return Reading(kind, names, id, marks, columns or bool(long) or None, ends, missing, least, own)
 
 
 def _words(name: str, values: Sequence[str]) -> tuple[str, ...]:

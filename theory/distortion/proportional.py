@@ -184,7 +184,7 @@ def worst_pair(bt_beta: float, sharpness: float = 0.0) -> Population:
     z = _argmax(partial(_loss_of_tastes, beta, kappa), beta)
     e, ratio = z / beta, float(_two_tastes(beta, kappa, z)[1])
     weight = e / (e + ratio)  # (1 − w)e = ratio·w
-    return Population([[1.0, 0.0], [0.0, e]], [weight, 1.0 - weight])
+    return Population(np.diag([1.0, e]), np.array([weight, 1.0 - weight]))
 
 
 def least_win_rate(bt_beta: float) -> float:

@@ -13,6 +13,7 @@ from theory.claim import Claim, Value, at_most, equal, greater, grid, of_topic
 from theory.proximal.displacement import band_accuracy, displaced_share, pro_chosen
 
 _PAIRS: dict[str, tuple[Value, ...]] = {"n": (3, 8, 32), "shared": (2,), "own": (0.0, 0.5)}
+_DISPLACED = grid(method="dpo", when=("start", "end"), **_PAIRS) + grid(method="pro", when="start", **_PAIRS)
 #: What ranks pairs in the path's place: the band's rate at the reference, its first order in the margin, CHES, and CHES
 #: where one vector is added to all features, which no policy sees.
 RIVALS = ("band", "first order", "CHES", "shifted CHES")
@@ -26,10 +27,9 @@ DISPLACEMENT_CLAIMS: tuple[Claim, ...] = (
         "like DPO and lowers none.",
         "@chen2026 (the band, as its authors' code has it); @razin2024 (CHES); ours (the path, the shares, PRO)",
         "equality",
-        equal("displaced", "share of random pairs whose chosen response is below the reference, after the first step "
-              "or in the end", displaced_share,
-              at=grid(method="dpo", when=("start", "end"), **_PAIRS) + grid(method="pro", when="start", **_PAIRS),
-              measured=("method",), within=0.01, because="20 000 pairs: an interval of at most .0092 either way"),
+        equal("displaced", "share of random pairs whose chosen response falls: in the first step, or in the end",
+              displaced_share, at=_DISPLACED, measured=("method",), within=0.01,
+              because="20 000 pairs: an interval of at most .0092 either way"),
         equal("accuracy", "share of random pairs for which the band at the reference tells the sign in the end",
               band_accuracy, at=grid(**_PAIRS), within=0.01, because="likewise"),
         at_most("returned", "largest rise in a step of a chosen response that has fallen before, DPO, nats", 0.0,
