@@ -8,8 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import nn
 
+#: What transformers raises for files that are no model, or broken ones.
+UNREADABLE = (OSError, ValueError, RuntimeError, KeyError, SafetensorError)
 #: What peft writes beside an adapter's weights.
 ADAPTER = "adapter_config.json"
 

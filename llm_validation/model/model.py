@@ -29,7 +29,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from llm_validation.model.checks import check_weights, refuse_adapter
+from llm_validation.model.checks import UNREADABLE, check_weights, refuse_adapter
 from llm_validation.model.fetch import fetched
 from llm_validation.model.folders import replacing, without_bars, write
 
@@ -170,17 +170,24 @@ def load(name_or_path: str | Path) -> Loaded:
         with _LOADING, without_bars() if here else contextlib.nullcontext():  # a download shows how far it is
             tokenizer = AutoTokenizer.from_pretrained(name)
             loaded: Any = AutoModelForCausalLM.from_pretrained(  # attention as the architecture has it by default
-                name, dtype=torch.float32, use_safetensors=True, output_loading_info=True
+                name,
+                dtype=torch.float32,
+                use_safetensors=True,
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,  # refused below, by its name
             )
-    except (OSError, ValueError) as error:
+    except UNREADABLE as error:
         what = "the folder holds no model that can be read" if here else "no such folder, and no model of that name"
-        raise ValueError(f"cannot load a causal language model from {name!r}: {what}: {error}") from error
+        why = " ".join(str(error).split())
+        raise ValueError(f"cannot load a causal language model from {name!r}: {what}: {why}") from error
     model, report = loaded
     check_weights(name, model, report)
     if not isinstance(tokenizer, PreTrainedTokenizerFast):
         raise ValueError(
             f"the tokenizer of {name!r} is a {type(tokenizer).__name__}, not one of the tokenizers library"
         )
+    if not tokenizer("a", add_special_tokens=False)["input_ids"]:
+        raise ValueError(f"the tokenizer of {name!r} reads no text: are its files there?")
     if tokenizer.eos_token_id is None:
         raise ValueError(f"the tokenizer of {name!r} has no end-of-text token: its responses would have no end")
     if tokenizer.pad_token_id is None:

@@ -32,6 +32,7 @@ from transformers import AutoConfig, AutoModel
 from llm_validation.generation.cache import Rows
 from llm_validation.generation.checks import check_positions
 from llm_validation.generation.scorers import Batch
+from llm_validation.model.checks import UNREADABLE
 from llm_validation.model.folders import replacing
 from llm_validation.model.model import autocast
 from llm_validation.rewards.comparisons import Comparison, Text
@@ -117,8 +118,13 @@ def load_reward_model(folder: str | Path) -> RewardModel:
     path = Path(folder) / WEIGHTS
     if not path.is_file():
         raise ValueError(f"{str(folder)!r} holds no reward model: there is no {WEIGHTS}")
-    made = RewardModel(AutoModel.from_config(AutoConfig.from_pretrained(str(folder))))
-    made.load_state_dict(load_file(path))
+    try:
+        made = RewardModel(AutoModel.from_config(AutoConfig.from_pretrained(str(folder))))
+        made.load_state_dict(load_file(path))
+    except UNREADABLE as error:
+        raise ValueError(
+            f"{str(folder)!r} holds no reward model that can be read: {' '.join(str(error).split())}"
+        ) from error
     return made.eval()
 
 

@@ -27,7 +27,7 @@ from numpy.typing import ArrayLike
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from llm_validation.generation.scorers import Batch, Scorer
-from llm_validation.model.checks import check_weights
+from llm_validation.model.checks import UNREADABLE, check_weights
 from llm_validation.model.model import autocast, device
 from llm_validation.model.text_boundaries import Message, Tokens
 from llm_validation.preferences.data import Example
@@ -156,9 +156,9 @@ class Classifier:
         try:
             tokenizer = AutoTokenizer.from_pretrained(name)
             model, report = AutoModelForSequenceClassification.from_pretrained(
-                name, dtype=torch.float32, use_safetensors=True, output_loading_info=True
+                name, dtype=torch.float32, use_safetensors=True, output_loading_info=True, ignore_mismatched_sizes=True
             )
-        except (OSError, ValueError) as error:
+        except UNREADABLE as error:
             raise ValueError(
                 f"{name!r} is no reward: not one of {', '.join(TEXT_REWARDS)}, no MODULE:FUNCTION, and it holds no "
                 f"reward model that can be read: {' '.join(str(error).split())}"

@@ -21,7 +21,7 @@ from llm_validation.model.text_boundaries import TextBoundaries
 from llm_validation.preferences.data import read_preferences
 from llm_validation.preferences.train import PreferenceTraining, train_on_preferences
 from llm_validation.rewards.comparisons import Comparison
-from llm_validation.rewards.model import RewardTraining, from_language_model, train_reward_model
+from llm_validation.rewards.model import RewardTraining, from_language_model, load_reward_model, train_reward_model
 from llm_validation.rewards.prefix_scorer import PrefixScorer
 from tests.oracles.other_models import KINDS, gpt2_style, llama3_style, on_disk, other_model, qwen_style, sentence_piece
 
@@ -285,6 +285,10 @@ BROKEN = {
         "are not there, and would be random",
     ),
     "unused": (lambda w: {**w, "model.layers.9.weight": torch.ones(2)}, "belong to no part of the model"),
+    "shape": (
+        lambda w: {k: v[:, :16].contiguous() if "layers.1.mlp.up" in k else v for k, v in w.items()},
+        "have another shape than the configuration says: model.layers.1.mlp.up_proj.weight",
+    ),
     "no number": (lambda w: {k: v * float("nan") if "norm" in k else v for k, v in w.items()}, "not finite"),
 }
 
@@ -296,6 +300,31 @@ def test_weights_that_are_not_the_whole_model_are_refused(fault, folder, tmp_pat
     save_file(change(load_file(path / "model.safetensors")), path / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(ValueError, match=message):
         load(path)
+
+
+@pytest.mark.parametrize(("name", "keep", "message"), [
+    ("model.safetensors", 0.5, "the folder holds no model that can be read: Error while deserializing"),
+    ("tokenizer.json", 0.5, "the folder holds no model that can be read"),
+    ("tokenizer.json", 0.0, "the folder holds no model that can be read|reads no text: are its files there"),
+    ("config.json", 0.5, "is not a valid JSON file"),
+])  # fmt: skip
+def test_a_file_of_a_model_that_is_cut_off_or_missing_is_one_sentence(name, keep, message, tmp_path):
+    file = on_disk(tmp_path, "gpt2") / name
+    whole = file.read_bytes()
+    file.unlink()
+    if keep:
+        file.write_bytes(whole[: int(keep * len(whole))])
+    with pytest.raises(ValueError, match=message) as caught:
+        load(file.parent)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_reward_model_that_cannot_be_read_is_one_sentence(tmp_path):
+    path = on_disk(tmp_path, "gpt2")
+    save_file({"head.weight": torch.ones(1)}, path / "reward.safetensors")
+    with pytest.raises(ValueError, match=r"holds no reward model that can be read: .*state_dict") as caught:
+        load_reward_model(path)
+    assert "\n" not in str(caught.value)
 
 
 def test_an_adapter_is_named_as_one(tmp_path, capsys):
