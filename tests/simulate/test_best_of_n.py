@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 import subprocess
 import sys
@@ -10,8 +11,12 @@ import sys
 import numpy as np
 import pytest
 from numpy._core import _multiarray_umath as _umath
+from scipy.stats import norm
 
-from simulate.best_of_n.rejection import _from_the_top, draw_rows
+from simulate.best_of_n.proxy import gaussian_survival
+from simulate.best_of_n.rejection import _from_the_top, _mean_maximum, draw_rows
+from simulate.montecarlo import generator
+from simulate.profiles import PROFILES
 from simulate.rows.reach import ROOT
 from tests.oracles.experiments import CHECKS, broken, judged, measure
 from theory.best_of_n import cost, law, order_statistics, rejection
@@ -74,3 +79,21 @@ def test_rows_do_not_depend_on_the_processor():
         for without in ("", features)
     ]  # fmt: skip
     assert means[0] == pytest.approx(means[1], rel=1e-12)
+
+
+def test_survival_of_a_gaussian_best_is_its_integral():
+    """The best of N by its quantiles, then the score given it; between 0 and 1, where the limit's check is blind."""
+    v, a, log_n = 0.5, 0.45, 60.0
+    best = norm.isf(-np.log((np.arange(4000) + 0.5) / 4000) / math.exp(log_n))
+    cut = math.sqrt(v) * norm.isf(math.exp(-a * log_n))
+    expected = norm.sf((cut - v * best) / math.sqrt(v * (1.0 - v))).mean()
+    profile = dataclasses.replace(PROFILES["smoke"], replicates=400)
+    found = gaussian_survival(v, a, log_n, rng=generator(0, "survival"), profile=profile)
+    assert abs(found.value - expected) < 4 * found.stderr
+    assert found.stderr < 0.01
+
+
+def test_means_of_lognormal_maxima_have_a_closed_form():
+    mean = math.exp(0.5**2 / 2)
+    assert _mean_maximum(EXAMPLES["lognormal"], 1.0) == pytest.approx(mean, rel=1e-9)
+    assert _mean_maximum(EXAMPLES["lognormal"], 2.0) == pytest.approx(2 * mean * norm.cdf(0.5 / math.sqrt(2)), rel=1e-9)

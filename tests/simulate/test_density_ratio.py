@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from simulate.density_ratio.losses import example_loss, free_minimiser, kldo_loss, table_loss
-from simulate.density_ratio.samples import known_mixture_likelihood
+from simulate.density_ratio.samples import distance_constant, known_mixture_likelihood, trained_constant
+from simulate.montecarlo import generator
+from simulate.profiles import PROFILES
 from tests.oracles.experiments import broken, judged, measure
 from theory.density_ratio import estimates, flow, limits, losses, ratios
 
@@ -69,3 +71,12 @@ def test_published_rdro_loss_is_the_theory_of_measures(rng):
 def test_free_minimiser_finds_far_ratios():
     assert free_minimiser(example_loss("ddro"), 1.0, 1e-12) == pytest.approx(12 * np.log(10), rel=1e-12)
     assert free_minimiser(example_loss("rdro", alpha=0.2), 0.3, 0.0) == pytest.approx(np.log(5), rel=1e-14)
+
+
+def test_training_on_samples_starts_from_the_mixture():
+    """As far from p⁺ as the ratio that is read off the same number of samples, to half of it."""
+    free, trained = (
+        measure_constant("rdro", "three", rng=generator(0, "constant"), profile=PROFILES["smoke"])
+        for measure_constant in (distance_constant, trained_constant)
+    )
+    assert trained.value == pytest.approx(free.value, rel=0.5)

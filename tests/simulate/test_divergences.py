@@ -8,8 +8,10 @@ import math
 import numpy as np
 import pytest
 
+from simulate.divergences.pairing import least_excess
 from simulate.divergences.samples import draw, fit_pairs
 from simulate.montecarlo import Estimate, generator
+from simulate.profiles import PROFILES
 from tests.oracles.experiments import CHECKS, broken, judged, measure
 from theory.divergences import losses, policies, prompts, safety_data, samples
 from theory.divergences.predictions import prompts_bound
@@ -87,3 +89,9 @@ def test_infinite_gaps_are_infinite():
     setting = CHECKS["V10.disjoint"].settings[0]
     assert CHECKS["V10.disjoint"].predict(setting) == math.inf
     assert measure("V10.disjoint", setting).value == math.inf
+
+
+def test_pairs_cost_nothing_where_both_laws_are_the_same():
+    """Equality of the covariances: their difference is zero along every direction, of either sign in a sample."""
+    found = least_excess(0.0, 4, rng=generator(0, "excess"), profile=PROFILES["smoke"])
+    assert abs(found.value) < 4 * found.stderr < 0.01
