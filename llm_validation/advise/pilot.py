@@ -32,8 +32,9 @@ from llm_validation.training.parts import choose_part
 from simulate.montecarlo import generator
 from theory.validate import Array
 
-#: An answer costs so many passes over a text; what estimates of time are multiplied by.
-_ANSWER, _SAFE = 4.0, 1.3
+#: An answer costs so many passes over a text, and with its KL so many times what writing it did; what estimates of
+#: time are multiplied by.
+_ANSWER, _CHECKED, _SAFE = 4.0, 1.5, 1.3
 #: Shares of the time for the reference's numbers on held-out examples, its answers, the first pass over the training
 #: examples, and the answers of all policies.
 _HELD, _OWN, _FIRST, _KL = 0.15, 0.08, 0.35, 0.2
@@ -183,13 +184,15 @@ class _Runs:
         left = (self.deadline - time.monotonic()) / _SAFE
         self.held = self._part(self.held, _HELD * left / cold)
         self.watch = self._watch(_OWN * left / (_ANSWER * cold))
+        began = time.monotonic()
         self.own = self._answers("reference", _OWN * left)
+        answer = _CHECKED * (time.monotonic() - began) / len(self.own)  # cold passes say little of it
         self.reference = self._measured()
         self.begun = tuple(
             (some, self._logs(some)) for some in map(self._begun, (self.held.chosen, self.held.rejected))
         )
         runs = len(self.plan.methods)
-        self.watch = self._watch(_KL * left / (runs * (_ANSWER + 2.0) * cold))
+        self.watch = self._watch(_KL * left / (runs * answer))
         self.trained_on = some = self._part(train, max(0.0, _FIRST * left / cold))
         self.batch = _batch_of(some, self.plan.batch)
         chosen, rejected = (self._tensor(side) for side in (some.chosen, some.rejected))
@@ -199,7 +202,7 @@ class _Runs:
         check_reference(self.runs, some, self.forward, self.shared, batches)
         began = time.monotonic()
         self._measured()
-        self.measuring = time.monotonic() - began + cold * (_ANSWER + 2.0) * self.watch.answers
+        self.measuring = time.monotonic() - began + answer * self.watch.answers
 
     def _seconds(self, examples: Sequence[Example]) -> float:
         """How long it takes to run these."""
@@ -228,7 +231,7 @@ class _Runs:
         part = time_left / max(1.0, min(left, time_left / (_LEAST * self.measuring + 1e-9)))
         if part <= self.measuring:
             self.late.append((method, rate))
-            return f"{name} was not run: the time was over"
+            return f"{name} was not run: the time left does not reach"
         assert self.trained_on is not None
         until, done = began + part - self.measuring, [0, 0]
 
