@@ -25,7 +25,7 @@ import os
 import sys
 import time
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -37,12 +37,14 @@ from simulate.distortion.methods import ON_FAMILIES
 from simulate.experiments import EXPERIMENTS, MEASUREMENTS, cell
 from simulate.montecarlo import Experiment, Experiments
 from simulate.numbers import Parser, count, not_negative
+from simulate.populations import FAMILIES
 from simulate.profiles import PROFILES
 from simulate.rows.backends import add_on, check_minutes
 from simulate.rows.grid import Execution, Job, Outcome, in_time, outcomes_of, progress, stamped
 from simulate.rows.reach import ROOT
 from simulate.rows.store import ROWS, Stamp, locked, make_stamp, replace_file
 from theory.claim import Value, setting_key
+from theory.validate import check_bt_beta, check_whole, check_word
 
 if TYPE_CHECKING:
     import pyarrow
@@ -51,6 +53,15 @@ if TYPE_CHECKING:
 MEASURED: Experiments = EXPERIMENTS | {key: measure for key, (measure, _) in MEASUREMENTS.items()} | ON_FAMILIES
 #: Cells that are measured and written together.
 IN_A_PART = 100
+#: Most values of an axis, most seeds, and most cells of a sweep.
+MOST, MOST_CELLS = 10**6, 10**9
+#: Settings of every measurement that has them: what makes a value one, so that a wrong one is found before work.
+RANGES: dict[str, Callable[[Any], object]] = {
+    "bt_beta": check_bt_beta,
+    "n_types": partial(check_whole, "n_types"),
+    "n_alternatives": partial(check_whole, "n_alternatives"),
+    "family": partial(check_word, "family", words=FAMILIES),
+}
 #: What the folder holds, beside the parts: readers of parquet pass over names that begin with an underscore.
 MANIFEST = "_sweep.json"
 
@@ -141,10 +152,10 @@ def _sweep(content: dict[str, Any]) -> Sweep:
     profile, seeds = content.pop("profile", None), content.pop("seeds", None)
     if not isinstance(profile, str) or profile not in PROFILES:
         raise ValueError(f"profile = {profile!r} must be one of {', '.join(sorted(PROFILES))}")
-    chosen = seeds if isinstance(seeds, list) else range(seeds) if type(seeds) is int else []
+    chosen = seeds if isinstance(seeds, list) else range(seeds) if type(seeds) is int and seeds <= MOST else []
     whole = all(type(seed) is int and seed >= 0 for seed in chosen)
     if not chosen or not whole or len(set(chosen)) < len(chosen):
-        raise ValueError(f"seeds = {seeds!r} must be their number, at least 1, or a list of different ones, each ≥ 0")
+        raise ValueError(f"seeds = {seeds!r} must be their number, 1 to {MOST}, or a list of different ones, each ≥ 0")
     grids = []
     for claim, checks in content.items():
         known = sorted(key.split(".")[1] for key in MEASURED if key.split(".")[0] == claim)
@@ -160,7 +171,10 @@ def _sweep(content: dict[str, Any]) -> Sweep:
             grids.append(_grid(f"{claim}.{check}", settings))
     if not grids:
         raise ValueError("there is no table [CLAIM.CHECK] or [methods.METHOD], so nothing to measure")
-    return Sweep(profile, tuple(chosen), tuple(grids))
+    sweep = Sweep(profile, tuple(chosen), tuple(grids))
+    if sweep.size > MOST_CELLS:
+        raise ValueError(f"{sweep.size} cells are more than the {MOST_CELLS} that a sweep has room for")
+    return sweep
 
 
 def _grid(key: str, settings: dict[str, Any]) -> Grid:
@@ -171,7 +185,14 @@ def _grid(key: str, settings: dict[str, Any]) -> Grid:
     missing = [name for name, required in taken.items() if required and name not in settings]
     if missing:
         raise ValueError(f"[{key}] needs {missing[0]!r}")
-    return Grid(key, {name: _axis(f"[{key}] {name}", settings[name]) for name in taken if name in settings})
+    axes = {name: _axis(f"[{key}] {name}", settings[name]) for name in taken if name in settings}
+    for name in axes.keys() & RANGES.keys():
+        for value in axes[name]:
+            try:
+                RANGES[name](value)
+            except ValueError as error:
+                raise ValueError(f"[{key}] {error}") from None
+    return Grid(key, axes)
 
 
 def _taken(measure: Experiment) -> dict[str, bool]:
@@ -199,8 +220,8 @@ def _range(where: str, given: dict[str, Any]) -> list[float]:
         raise ValueError(f"{where} must be a range {{ from, to, count }}, got {', '.join(given) or 'nothing'}")
     first, last, n = given["from"], given["to"], given["count"]
     numbers = all(type(end) in (int, float) and math.isfinite(end) for end in (first, last))
-    if not numbers or first >= last or type(n) is not int or n < 2:
-        raise ValueError(f"{where} must go from a number to a larger one with a count of at least 2")
+    if not numbers or first >= last or type(n) is not int or not 2 <= n <= MOST:
+        raise ValueError(f"{where} must go from a number to a larger one with a count of 2 to {MOST}")
     return [float(first + (last - first) * (i / (n - 1))) for i in range(n)]
 
 

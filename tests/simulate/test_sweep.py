@@ -133,6 +133,14 @@ def test_a_part_that_cannot_be_written_is_no_part(tmp_path, monkeypatch, capsys)
         ("[D9.on_I6]\nbt_beta = [inf]", "[D9.on_I6] bt_beta holds inf"),
         ("[D9.on_I6]\nbt_beta = { from = 1, to = 2 }", "must be a range { from, to, count }, got from, to"),
         ("[D9.on_I6]\nbt_beta = { from = 2, to = 1, count = 3 }", "must go from a number to a larger one"),
+        ("[D9.on_I6]\nbt_beta = { from = 1, to = 2, count = 1000000000 }", "a count of 2 to 1000000"),
+        ("[D9.on_I6]\nbt_beta = [1, -1]", "[D9.on_I6] bt_beta = -1 must be"),
+        ('[D9.on_I6]\nbt_beta = ["1"]', "[D9.on_I6] bt_beta must hold real numbers, got text"),
+        (
+            '[methods.borda]\nfamily = "odd"\nn_types = 1\nn_alternatives = 2\nbt_beta = 1',
+            "family = 'odd' must be one of",
+        ),
+        ('[methods.borda]\nfamily = "faint"\nn_types = 0\nn_alternatives = 2\nbt_beta = 1', "n_types = 0 must be"),
         ("[D9.on_I6\n", "at line 3"),
     ],
 )
@@ -152,6 +160,7 @@ def test_a_wrong_file_is_one_sentence_with_status_2_before_any_work(tmp_path, ca
         ('profile = "smoke"\n', "seeds = None must be their number"),
         ('profile = "smoke"\nseeds = [1, 1]\n', "seeds = [1, 1] must be"),
         ('profile = "smoke"\nseeds = [[1]]\n', "seeds = [[1]] must be"),
+        ('profile = "smoke"\nseeds = 1000000000000\n', "seeds = 1000000000000 must be"),
     ],
 )
 def test_seeds_and_profile_are_checked(tmp_path, capsys, head, message):
@@ -177,9 +186,9 @@ def test_a_folder_of_another_sweep_or_of_rows_is_refused(tmp_path, capsys):
 
 def test_a_cell_that_fails_is_named_and_finished_parts_stay(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(sweep, "IN_A_PART", 2)
-    file, folder = written(tmp_path, "[D9.on_I6]\nbt_beta = [2.0, -1.0]"), tmp_path / "rows"
+    file, folder = written(tmp_path, "[D9.on_I6]\nbt_beta = [2.0, 0.5]"), tmp_path / "rows"
     assert main(["sweep", file, "--results", str(folder), "--jobs", "1"]) == 2
-    assert "in job D9.on_I6 at bt_beta=-1 seed 0" in capsys.readouterr().err
+    assert "in job D9.on_I6 at bt_beta=0.5 seed 0" in capsys.readouterr().err
     assert len(rows(folder)) == 2
 
 
