@@ -30,10 +30,10 @@ def plus_minus(value: float, error: float, sign: str = "") -> str:
     """
     if not (math.isfinite(value) and math.isfinite(error)):
         return exact(value, sign)
-    if not error > 0:
+    if error <= 1e-12 * abs(value):  # rounding of a value that does not vary
         return f"{exact(value, sign)} ± 0"
     place = math.floor(math.log10(float(f"{error:.1e}"))) - 1
-    if place < -6:
+    if place < -6 and abs(value) < 1e-4:
         return f"({value / 10.0 ** (place + 1):{sign}.1f} ± {error / 10.0 ** (place + 1):.1f})e{place + 1}"
     return f"{_at(value, place, sign)} ± {_at(error, place)}"
 
