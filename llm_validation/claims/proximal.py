@@ -72,11 +72,11 @@ PROXIMAL: dict[str, tuple[Check, ...]] = {
         at_least("trained_moved", "mean |log π/π_ref| of held-out prompts, nats", 5 * GAP, at=_METHODS,
                  because="five times what they may be off"),
         equal("full_slope", "the same slope, all weights trained", 1.0, at=_METHODS, within=FEATURES_MOVE,
-              because="fixed features as a first account of features that move, written before any row"),
+              because="fixed features as a first account; written before any row, draws settled after first rows"),
         greater("full_explained", "share of the squares of those log-ratios that fixed features explain", 0.0,
                 at=_METHODS, because="no movement at all explains nothing"),
         greater("full_beyond", "the same, less what is explained by the end of the trained prompt of nearest features",
-                0.0, at=_METHODS, because="a copy needs no theory"),
+                0.0, at=_METHODS, because="a copy needs no theory; added after first rows"),
     ),
     "P16": (
         equal("trained_start", "what a small step of DPO does to the chosen responses over what the band says of it",
