@@ -156,8 +156,9 @@ def check(stage: str, number: int, rng: random.Random) -> list[Trial]:
         trials = kills(stage, broken, number, took, whole, rng)
 
         def ended(trial: str, found: str, *, refused: bool = False) -> None:
-            wrong = "" if refused else same(rows(broken), whole)
-            trials.append(told(Trial(stage, trial, found, sum(rows(broken).values()), len(whole), wrong)))
+            now = Counter[Key]() if refused else rows(broken)  # what was refused cannot be read here either
+            wrong = "" if refused else same(now, whole)
+            trials.append(told(Trial(stage, trial, found, sum(now.values()), len(whole), wrong)))
 
         full = start(stage, broken, largest_file=2000)
         said = last_line(full)
