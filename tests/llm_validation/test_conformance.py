@@ -177,3 +177,8 @@ def test_the_command(words, status, said, tmp_path, monkeypatch, capsys):
 def test_a_loss_divided_by_kl_beta_is_named():
     divided = lambda *sides: planted("dpo", "", *sides, None, None) / BETA["dpo"]
     assert check_loss(divided, "dpo") == ["the loss is divided by kl_beta"]
+
+
+def test_a_factor_near_kl_beta_is_not_called_kl_beta():
+    near = lambda *sides: 0.1001 * LOSSES["dpo"].function(*sides, kl_beta=0.1)
+    assert check_loss(near, "dpo", kl_beta=0.1) == ["the loss is 0.1001 times ours"]
