@@ -35,9 +35,9 @@ from theory.validate import Array
 #: An answer costs so many passes over a text, and with its KL so many times what writing it did; what estimates of
 #: time are multiplied by.
 _ANSWER, _CHECKED, _SAFE = 4.0, 1.5, 1.3
-#: Shares of the time for the reference's numbers on held-out examples, its answers, the first pass over the training
-#: examples, and the answers of all policies.
-_HELD, _OWN, _FIRST, _KL = 0.15, 0.08, 0.35, 0.2
+#: Shares of the time for the reference's numbers on held-out examples and its answers; of the time that is left then, for
+#: the first pass over the training examples and for the answers of all policies.
+_HELD, _OWN, _FIRST, _KL = 0.15, 0.08, 0.45, 0.25
 #: Times what measuring takes that a run has at least: where the time is short, fewer are run, the first of them.
 _LEAST = 2.0
 #: Answers at least.
@@ -187,13 +187,16 @@ class _Runs:
         began = time.monotonic()
         self.own = self._answers("reference", _OWN * left)
         answer = _CHECKED * (time.monotonic() - began) / len(self.own)  # cold passes say little of it
+        began = time.monotonic()
         self.reference = self._measured()
+        # by what the pass took and not by the first batch: the machine may have got busier
+        text = (time.monotonic() - began) / sum(map(len, self.reference))
         self.begun = tuple(
             (some, self._logs(some)) for some in map(self._begun, (self.held.chosen, self.held.rejected))
         )
-        runs = len(self.plan.methods)
+        runs, left = len(self.plan.methods), max(0.0, self.deadline - time.monotonic()) / _SAFE
         self.watch = self._watch(_KL * left / (runs * answer))
-        self.trained_on = some = self._part(train, max(0.0, _FIRST * left / cold))
+        self.trained_on = some = self._part(train, _FIRST * left / text)
         self.batch = _batch_of(some, self.plan.batch)
         chosen, rejected = (self._tensor(side) for side in (some.chosen, some.rejected))
         self.shared = Reference(chosen, rejected, torch.zeros(0, device=self.forward.device))
