@@ -191,6 +191,8 @@ def _samples(n: int, size: int) -> Array:
             f"n = {n} draws of {size} responses make {many} samples, more than {LARGEST_ENUMERATION}; "
             "for large n take `pessimistic_policy`, the limit"
         )
+    if size == 1:  # `combinations` would list the stars
+        return np.array([[float(n)]])
     bars = np.fromiter(itertools.chain.from_iterable(itertools.combinations(range(n + size - 1), size - 1)), int)
     edges = np.column_stack([np.full(many, -1), bars.reshape(many, size - 1), np.full(many, n + size - 1)])
     return (np.diff(edges, axis=1) - 1).astype(np.float64)

@@ -195,3 +195,7 @@ def test_the_simulation_runs_on_the_laws_of_the_claim():
 def test_bad_input(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_one_response_is_returned_however_many_are_drawn():
+    assert pessimism_law([0.0, 1.0], [3.0, -1.0], 10**17, 0.5).tolist() == [0.0, 1.0]
