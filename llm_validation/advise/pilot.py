@@ -35,8 +35,8 @@ from theory.validate import Array
 #: An answer costs so many passes over a text, and with its KL so many times what writing it did; what estimates of
 #: time are multiplied by.
 _ANSWER, _CHECKED, _SAFE = 4.0, 1.5, 1.3
-#: Shares of the time for the reference's numbers on held-out examples and its answers; of the time that is left then, for
-#: the first pass over the training examples and for the answers of all policies.
+#: Shares of the time for the reference's numbers on held-out examples and its answers; of what is left then, for the
+#: first pass over the training examples and for the answers of all policies.
 _HELD, _OWN, _FIRST, _KL = 0.15, 0.08, 0.45, 0.25
 #: Times what measuring takes that a run has at least: where the time is short, fewer are run, the first of them.
 _LEAST = 2.0
