@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+from safetensors import SafetensorError
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 from transformers.utils import logging
 
@@ -49,7 +50,8 @@ def replacing(folder: Path) -> Iterator[Path]:
     """A temporary folder beside `folder`, which takes its place if the block ends well and is removed if it fails.
 
     An old folder is moved aside before the new one is renamed: between these two renames a kill leaves it under a
-    name that begins with a dot, and nothing under its own; at no time is there half a folder.
+    name that begins with a dot, and nothing under its own; at no time is there half a folder. OSError names a folder
+    that cannot be written.
     """
     folder = folder.absolute()
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -65,5 +67,7 @@ def replacing(folder: Path) -> Iterator[Path]:
             shutil.rmtree(old)
         else:
             partial.rename(folder)
+    except SafetensorError as error:  # a full disk is no OSError there
+        raise OSError(f"{folder} cannot be written: {error}") from None
     finally:
         shutil.rmtree(partial, ignore_errors=True)

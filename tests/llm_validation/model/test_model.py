@@ -7,6 +7,7 @@ import math
 
 import pytest
 import torch
+from safetensors import SafetensorError
 
 from llm_validation.model.folders import replacing
 from llm_validation.model.model import SIZES, autocast, build, device, load, parameter_count, save
@@ -97,10 +98,10 @@ def test_saving_replaces_and_leaves_nothing_beside(tmp_path, tokenizer):
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
 
 
-def interrupted_write(folder):
+def interrupted_write(folder, error=KeyboardInterrupt):
     with replacing(folder) as partial:
         (partial / "file").write_text("half")
-        raise KeyboardInterrupt
+        raise error
 
 
 def test_a_write_that_fails_leaves_the_old_folder(tmp_path):
@@ -110,6 +111,12 @@ def test_a_write_that_fails_leaves_the_old_folder(tmp_path):
         interrupted_write(tmp_path / "out")
     assert (tmp_path / "out" / "file").read_text() == "old"
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_a_full_disk_names_the_folder(tmp_path):
+    with pytest.raises(OSError, match=r"/model cannot be written: .*full"):
+        interrupted_write(tmp_path / "model", SafetensorError("the disk is full"))
+    assert not list(tmp_path.iterdir())
 
 
 def test_what_cannot_be_loaded_is_named(tmp_path):
