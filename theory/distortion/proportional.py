@@ -23,6 +23,7 @@ from theory.validate import (
     check_distribution,
     check_finite,
     check_nonnegative,
+    check_reciprocal,
     check_whole,
     check_word,
 )
@@ -144,7 +145,7 @@ def pair_proportional_factor(bt_beta: float, sharpness: float = 0.0) -> float:
     >>> [round(pair_proportional_factor(10.0, sharpness), 3) for sharpness in (0.0, 10.0, 1000.0)]
     [2.0, 2.244, 4.717]
     """
-    beta, kappa = check_bt_beta(bt_beta), _sharpness(sharpness)
+    beta, kappa = check_reciprocal("bt_beta", bt_beta), _sharpness(sharpness)
     return max(2.0, float(_loss_of_tastes(beta, kappa, _argmax(partial(_loss_of_tastes, beta, kappa), beta))))
 
 
@@ -180,7 +181,7 @@ def worst_pair(bt_beta: float, sharpness: float = 0.0) -> Population:
     >>> round(distortion(users, proportional(users.win_rates(50.0))), 3)
     2.462
     """
-    beta, kappa = check_bt_beta(bt_beta), _sharpness(sharpness)
+    beta, kappa = check_reciprocal("bt_beta", bt_beta), _sharpness(sharpness)
     z = _argmax(partial(_loss_of_tastes, beta, kappa), beta)
     e, ratio = z / beta, float(_two_tastes(beta, kappa, z)[1])
     weight = e / (e + ratio)  # (1 − w)e = ratio·w

@@ -140,3 +140,9 @@ def test_users_break_the_bound_of_those_without_noise_from_beta_log_five_on():
 def test_arguments_out_of_range_are_named(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@pytest.mark.parametrize("factor", [proportional.pair_proportional_factor, proportional.worst_pair])
+def test_temperatures_that_nothing_can_be_divided_by_are_refused(factor):
+    with pytest.raises(ValueError, match="bt_beta"):
+        factor(5e-324)
