@@ -14,7 +14,15 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike
 
-from theory.validate import Array, as_vector, check_bt_beta, check_finite, check_nonnegative, check_win_rates
+from theory.validate import (
+    Array,
+    as_number,
+    as_vector,
+    check_finite,
+    check_nonnegative,
+    check_reciprocal,
+    check_win_rates,
+)
 
 #: Scores this far below what users of a temperature can show are taken for rounding.
 ROUNDING = 1e-12
@@ -145,9 +153,9 @@ def share_bounds(win_rates: ArrayLike, bt_beta: float = math.inf) -> Array:
     (array([0.6, 0.4, 0.1]), array([1.   , 0.797, 0.189]))
     """
     scores = proportional_scores(win_rates)
-    if bt_beta == math.inf:
+    if as_number("bt_beta", bt_beta) == math.inf:
         return scores
-    half = 0.5 * math.tanh(0.5 * check_bt_beta(bt_beta))  # ½ − σ(−β)
+    half = 0.5 * math.tanh(0.5 * check_reciprocal("bt_beta", bt_beta))  # ½ − σ(−β)
     shares = (scores - (0.5 - half)) / half
     low = int(shares.argmin())
     if shares[low] < -ROUNDING:

@@ -146,3 +146,9 @@ def test_arguments_out_of_range_are_named(call, message):
 def test_temperatures_that_nothing_can_be_divided_by_are_refused(factor):
     with pytest.raises(ValueError, match="bt_beta"):
         factor(5e-324)
+
+
+@pytest.mark.parametrize("bt_beta", [5e-324, [1.0, 5.0]])
+def test_shares_at_what_is_no_temperature_are_refused(bt_beta):
+    with pytest.raises(ValueError, match="bt_beta"):
+        share_bounds(np.full((2, 2), 0.5), bt_beta=bt_beta)
