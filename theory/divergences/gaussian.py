@@ -175,8 +175,7 @@ def _pair(
 
 def _close(S1: Array, S2: Array) -> Array | None:
     """Eigenvalues of S₂⁻¹S₁ − 1, exact to their own size, where all are below ½; None where the covariances differ."""
-    largest = np.abs(S1 - S2).max() / np.diag(S2).min()
-    if not largest < 0.5:
+    if not np.abs(S1 - S2).max() < 0.5 * np.diag(S2).min():
         return None
     excess = np.asarray(eigh(S1 - S2, S2, eigvals_only=True))
     return excess if np.abs(excess).max() < 0.5 else None

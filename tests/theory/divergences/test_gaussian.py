@@ -71,3 +71,8 @@ def test_a_covariance_that_is_singular_up_to_rounding_is_refused(cov):
     for first, second, name in ((cov, np.eye(d), "cov1"), (np.eye(d), cov, "cov2")):
         with pytest.raises(ValueError, match=f"{name} is not positive definite"):
             gaussian.bhattacharyya_gaussian(np.zeros(d), first, np.ones(d), second)
+
+
+def test_variances_far_apart_have_a_distance_without_an_overflow():
+    found = gaussian.bhattacharyya_gaussian([0.0], 1e308, [1.0], 0.04)  # log((1 + λ)/(2√λ))/2, λ = 2.5e309
+    assert found == pytest.approx(0.25 * (math.log(1e308) - math.log(0.04)) - 0.5 * math.log(2.0), rel=1e-12)
