@@ -146,6 +146,26 @@ def test_the_time_is_divided_over_the_methods_and_what_each_did_is_said(monkeypa
     assert [run.method for run in short.tried] == ["dpo", "ipo"], "the first of them, not the last"
 
 
+def test_a_machine_that_gets_busy_leaves_time_for_methods(monkeypatch):
+    """Passes over texts take twice what the first batch took: fewer examples are passed over, and a method is run."""
+    clock, cost, passes = [0.0], [0.3], pilot_module.log_probabilities
+
+    def dear(runs, forward, examples, batch):
+        clock[0] += cost[0] * len(examples)
+        cost[0] = 0.6
+        return passes(runs, forward, examples, batch)
+
+    def read():
+        clock[0] += 0.1
+        return clock[0]
+
+    monkeypatch.setattr(pilot_module, "log_probabilities", dear)
+    monkeypatch.setattr(pilot_module, "time", SimpleNamespace(monotonic=read))
+    pilot = run_pilot(model(), noisy(240, NOISE), replace(PLAN, epochs=1), (0,), CONTEXT, 400.0)
+    assert pilot.tried
+    assert len(pilot.trained_on.examples) < pilot.texts[0]
+
+
 def made(name, right, of=40, kl=0.0):
     """A run that is right on the first `right` of its pairs."""
     chosen = np.where(np.arange(of) < right, 1.0, -1.0)
