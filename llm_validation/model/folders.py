@@ -40,7 +40,7 @@ def check_new(folder: Path) -> None:
     try:
         folder.absolute().parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder.absolute().parent, prefix=f".{folder.name[:32]}."):
-            pass
+            pass  # that one can be made is all that is asked
     except OSError as error:
         raise ValueError(f"{folder} cannot be made: {error.strerror}") from None
 
