@@ -42,8 +42,8 @@ def trainer_of(how: str) -> Trainer:
 
 
 def train_copy(task: Task) -> Trained:
-    """Train all weights of a copy."""
-    return train_one(replace(task, model=copy.deepcopy(task.model)))
+    """Train all weights of a copy, those that are held fixed in the model itself too."""
+    return train_one(replace(task, model=copy.deepcopy(task.model).requires_grad_(True)))
 
 
 def train_lora(task: Task, rank: int) -> Trained:

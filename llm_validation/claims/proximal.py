@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from llm_validation.claims.settings import BINARY_RUNS, IMBALANCE_RUNS, PAIR_RUNS, REPEATED_BETA, SCALAR_RUNS
-from llm_validation.claims.targets import GAP, PAIRED, SLOPE, TARGET, TRAINED, near
+from llm_validation.claims.targets import FEATURES_MOVE, GAP, PAIRED, SLOPE, TARGET, TRAINED, near
 from theory.claim import Check, at_least, at_most, equal, greater, grid
 from theory.proximal.claims import pair_gap, positive_log_ratio, scalar_gap
 from theory.proximal.closed_forms import binary_log_ratio
@@ -15,8 +15,6 @@ _BINARY = tuple({"score": s, "alpha": a, "kl_beta": b} for s, a, b in BINARY_RUN
 _IMBALANCE = tuple({"negatives": n, "alpha": a, "kl_beta": b} for n, a, b in IMBALANCE_RUNS)
 _SCALAR = tuple({"n": n, "response": y, "alpha": a} for n, a, _ in SCALAR_RUNS for y in range(n))
 _METHODS = grid(method=("pro", "dpo"))
-#: P15: how far the slope may be off that fixed features predict where all weights are trained.
-FEATURES_MOVE = 0.25
 
 PROXIMAL: dict[str, tuple[Check, ...]] = {
     "P4": (

@@ -17,11 +17,12 @@ from llm_validation.claims.real_settings import (
     SELECTED,
 )
 from llm_validation.claims.settings import PEOPLE_BETAS, SAFETY_LOSSES
-from llm_validation.claims.targets import GAP, PAIRED, TARGET
+from llm_validation.claims.targets import FEATURES_MOVE, GAP, PAIRED, SLOPE, TARGET
 from theory.claim import Check, Setting, at_least, at_most, equal, greater, grid
 
 #: DPO's pairs reveal another divergence, for which V10 is not stated.
 _SINGLE = tuple(name for name in SAFETY_LOSSES if name != "dpo")
+_HELD_OUT = grid(method=("pro", "dpo"))
 _SLOPE = "slope of measured on predicted log π/π_ref over all prompts and responses"
 _SELECTION = grid(utility=REWARDS, reward=("truth", "proxy"), n=SELECTED)
 #: Each half of the rows against what the other half predicts.
@@ -124,6 +125,19 @@ REAL: dict[str, tuple[Check, ...]] = {
         at_most("real_levels", "error of log π/π_ref relative to its prediction, worst prompt", 0.01,
                 at=grid(response=("chosen", "rejected")), because=TARGET),
         equal("real_slope", _SLOPE, 1.0, at=({"method": "pro"},), within=0.01, because=TARGET),
+    ),
+    "P15": (
+        equal("real_trained_slope", "slope of measured on predicted log π/π_ref of held-out prompts, less their mean "
+              "over a prompt's responses, the output head trained alone", 1.0, at=_HELD_OUT, within=SLOPE,
+              because=TARGET),
+        at_most("real_trained_error", "largest error of log π/π_ref of held-out prompts, the head trained alone, nats",
+                GAP, at=_HELD_OUT, because=TARGET),
+        equal("real_full_slope", "the same slope, all weights trained", 1.0, at=_HELD_OUT, within=FEATURES_MOVE,
+              because="as on the small models; written before any row"),
+        greater("real_full_explained", "share of the squares of those log-ratios that fixed features explain", 0.0,
+                at=_HELD_OUT, because="no movement at all explains nothing"),
+        greater("real_full_beyond", "the same, less what is explained by the end of the trained prompt of nearest "
+                "features", 0.0, at=_HELD_OUT, because="a copy needs no theory"),
     ),
     "V2": (
         equal("real_held_out", "divergence read off held-out draws minus the exact one, mean over prompts", 0.0,

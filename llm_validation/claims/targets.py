@@ -13,6 +13,8 @@ MEAN, WORST, SAMPLED = 0.01, 0.03, 0.03
 GAP = 0.02
 #: Of the slope of measured on predicted log-ratios: 2 % of a log-ratio of a nat moves about 0.01 of total variation.
 SLOPE = 0.02
+#: Of the slope that fixed features predict where all weights are trained (P15).
+FEATURES_MOVE = 0.25
 #: How far a reference that was not trained must be, or `near` would mean little.
 UNTRAINED = 5 * MEAN
 TRAINED = "what a few hundred steps of a small transformer leave"

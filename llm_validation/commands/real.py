@@ -35,6 +35,7 @@ from llm_validation.model.content import content_digest
 from llm_validation.model.fetch import WHEELS, CannotFetch
 from llm_validation.model.model import Loaded, device, load
 from llm_validation.rewards.pool import Pool, kept_pool
+from llm_validation.runs.held_out import held_out_rows
 from llm_validation.runs.real import RUNS, people
 from llm_validation.runs.real_correction import correction
 from llm_validation.runs.real_selection import MARKS, seconds, selection
@@ -79,10 +80,11 @@ FIRST_PART = ("pro", "rdro", "kldo", "dpo one pair", "nlhf")
 MODULES = ("llm_validation.runs.real", "llm_validation.catalogue.measured", "llm_validation.catalogue.trunk")
 SELECTION = ("llm_validation.runs.real_selection", "llm_validation.rewards.pool", "llm_validation.catalogue.measured")
 ALIGNER = ("llm_validation.runs.real_correction", "llm_validation.catalogue.measured", "llm_validation.catalogue.trunk")
-#: Runs on the model's own texts, of the first seed alone: their prompts are what is many.
-FREE = ("best of n", "seconds")
+#: Runs of the first seed alone: of the model's own texts the prompts are what is many, of held-out prompts the draws.
+ONCE = ("held out", "best of n", "seconds")
 OWN_MODULES = {
-    **dict.fromkeys(FREE, SELECTION),
+    **dict.fromkeys(ONCE, SELECTION),
+    "held out": ("llm_validation.runs.held_out",),
     "aligner": ALIGNER,
     "separation": ("llm_validation.runs.real_separation",),
 }
@@ -90,7 +92,7 @@ OWN_MODULES = {
 TIMED = 64
 PACKAGES = ("numpy", "scipy", "torch", "transformers", "tokenizers", "gguf")
 BETAS = (1.0, 5.0, 10.0)
-ALL = (*RUNS, "people", "aligner", "separation", *FREE)
+ALL = (*RUNS, "people", "aligner", "separation", *ONCE)
 
 
 @dataclass(frozen=True)
@@ -154,7 +156,7 @@ class Workshop:
             )
             for seed in range(self.size.seeds)
             for name in self.size.runs
-            if seed == 0 or name not in FREE
+            if seed == 0 or name not in ONCE
         ]  # fmt: skip
 
     def run(self, name: str, seed: int) -> Iterable[Measurement]:
@@ -165,6 +167,8 @@ class Workshop:
             return people(self.items(seed), self.crowd, self.about, self.betas)
         if name == "aligner":
             return correction(self.own(seed), loaded(self.base).tokenizer)
+        if name == "held out":
+            return held_out_rows(loaded(self.base), self.size.schedule, seed, "real_")
         if name == "separation":
             return separation(loaded(self.base), self.size.schedule, seed)
         if name == "best of n":

@@ -5,7 +5,7 @@ whose features are the last hidden states. What a prompt's comparisons say depen
 are about other animals. With the output head trained alone features are fixed, and theory's convex problem says where
 held-out prompts end. The same prediction is then compared, between the responses of a prompt, with what training all
 weights does (AdamW, as everywhere): there the features move, and so does the mass off the catalogue, to which both
-losses are blind.
+losses are blind. A model that others trained is asked about the same stories.
 
 A response of several tokens would be a chain of such choices, in which the losses are not convex in the head.
 Shapes: P prompts, the trained ones first, A responses, H width.
@@ -13,8 +13,10 @@ Shapes: P prompts, the trained ones first, A responses, H width.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,15 +24,16 @@ from scipy.optimize import minimize
 from torch import Tensor
 
 from llm_validation.catalogue.measured import measured
-from llm_validation.catalogue.reference import Reference
+from llm_validation.catalogue.reference import Reference, measure_reference
 from llm_validation.catalogue.texts import Encoded
+from llm_validation.catalogue.train import train_one
 from llm_validation.catalogue.trie import build_trie, log_policy_of_logits, node_logits, node_states
-from llm_validation.catalogue.trunk import train_copy
 from llm_validation.claims.settings import HELD_OUT_BETA
 from llm_validation.losses import pairs
 from llm_validation.model.model import Loaded, load
 from llm_validation.runs.run import Context, Run
 from llm_validation.text.language import ANIMALS, NAMES, PLACES, opening
+from llm_validation.training.schedule import Schedule
 from simulate.montecarlo import generator
 from simulate.rows.measurement import Measurement, measurement
 from theory.proximal import held_out as theory
@@ -47,18 +50,18 @@ Loss = Callable[[int, Tensor], Tensor]
 
 
 def story_reference(
-    context: Context, loaded: Loaded, seed: int, rng: np.random.Generator
+    loaded: Loaded, schedule: Schedule, seed: int, rng: np.random.Generator
 ) -> tuple[Reference, list[theory.Pairs]]:
-    """The base model at drawn prompts, where its likeliest tokens are the responses; and what is compared there."""
-    kinds = rng.permutation(len(ANIMALS))
+    """The model at drawn prompts, where its likeliest tokens are the responses; and what is compared there."""
+    kinds, model = rng.permutation(len(ANIMALS)), loaded.model
     stories = [opening(name, ANIMALS[k], PLACES[0]) for name, k in zip(rng.permutation(NAMES), kinds, strict=True)]
     prompts = [loaded.tokenizer.encode(story.rpartition(" ")[0], add_special_tokens=False) for story in stories]
     with torch.no_grad():
-        logits = node_logits(loaded.model, build_trie(prompts, [[(0,), (1,)]] * len(prompts)).to(context.device))
+        trie = build_trie(prompts, [[(0,), (1,)]] * len(prompts)).to(next(model.parameters()).device)
+        logits = node_logits(model, trie)
     likely = torch.softmax(logits, -1).mean(0).topk(RESPONSES).indices.tolist()
     encoded = Encoded(tuple(map(tuple, prompts)), (tuple((token,) for token in likely),) * len(prompts))
-    schedule = replace(context.profile.runs, steps=context.profile.runs.steps // SHORTER)
-    reference = measured(loaded, encoded, seed=seed, schedule=schedule, trainer=train_copy)
+    reference = measured(loaded, encoded, seed=seed, schedule=schedule, trainer=train_one)
     return reference, [theory.pairs(int(kind), RESPONSES) for kind in kinds]
 
 
@@ -113,6 +116,13 @@ def with_the_head(reference: Reference, loss: Loss) -> Array:
         return np.asarray(logs(states.new_tensor(found.x).view(RESPONSES, -1)).cpu().numpy())
 
 
+def with_all_weights(reference: Reference, loss: Loss, name: str) -> Array:
+    """log π (P, A + 1) where a copy ends all of whose weights learn the trained prompts."""
+    model: Any = copy.deepcopy(reference.model()).requires_grad_(True)
+    reference.part(slice(TRAINED)).train(loss, name, model=model)
+    return measure_reference(model, reference.trie())
+
+
 def predicted(method: str, reference: Reference, compared: list[theory.Pairs]) -> Array:
     """log π/π_ref (P, A + 1) by theory, from the reference's states alone: one block of features per response."""
     states = states_of(reference).cpu().numpy()
@@ -123,10 +133,19 @@ def predicted(method: str, reference: Reference, compared: list[theory.Pairs]) -
 
 
 def held_out(context: Context, seed: int) -> list[Measurement]:
-    """P15: log-ratios of the head and of all weights against one prediction; errors from the scatter between draws."""
-    rng, loaded = generator(seed, "P15", "prompts"), load(context.base)
+    """P15 on a model of our own."""
+    loaded = load(context.base)
     loaded.model.to(context.device)  # type: ignore[arg-type]
-    draws = [story_reference(context, loaded, seed, rng) for _ in range(DRAWS)]
+    return held_out_rows(loaded, context.profile.runs, seed)
+
+
+def held_out_rows(loaded: Loaded, schedule: Schedule, seed: int, prefix: str = "") -> list[Measurement]:
+    """Log-ratios of the head and of all weights against one prediction; errors from the scatter between draws.
+
+    prefix  of the checks' names
+    """
+    rng, schedule = generator(seed, "P15", "prompts"), replace(schedule, steps=max(1, schedule.steps // SHORTER))
+    draws = [story_reference(loaded, schedule, seed, rng) for _ in range(DRAWS)]
     rows = []
     for method in ("pro", "dpo"):
         found = [sums(method, *draw) for draw in draws]
@@ -136,7 +155,7 @@ def held_out(context: Context, seed: int) -> list[Measurement]:
             error = np.sqrt(DRAWS / (DRAWS - 1) * ((part - value * whole) ** 2).sum()) / whole.sum()
             if check == "trained_error":
                 value, error = part.max(), 0.0
-            rows.append(measurement("P15", check, {"method": method}, float(value), float(error), DRAWS))
+            rows.append(measurement("P15", prefix + check, {"method": method}, float(value), float(error), DRAWS))
     return rows
 
 
@@ -145,7 +164,7 @@ def sums(method: str, reference: Reference, compared: list[theory.Pairs]) -> dic
     states = torch.nn.functional.normalize(states_of(reference), dim=1)
     nearest = (states[TRAINED:] @ states[:TRAINED].T).argmax(1).tolist()
     loss, expected = loss_of(method, reference, compared), predicted(method, reference, compared)[:, :-1]
-    ends = with_the_head(reference, loss), reference.train(loss, f"held_out_{method}").log_policy
+    ends = with_the_head(reference, loss), with_all_weights(reference, loss, f"held_out_{method}")
     head, whole = ((end - reference.log_law)[:, :-1] for end in ends)
     error, moved = np.abs(head - expected)[TRAINED:].max(), np.abs(head)[TRAINED:].mean()
     expected, head, whole = (ratios - ratios.mean(axis=1, keepdims=True) for ratios in (expected, head, whole))

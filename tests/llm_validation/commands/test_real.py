@@ -9,7 +9,7 @@ from llm_validation.claims.real import REAL
 from llm_validation.claims.table import llm_checks
 from llm_validation.model import fetch
 from llm_validation.recorded import recorded_rows
-from llm_validation.runs import real_selection, real_separation
+from llm_validation.runs import held_out, real_selection, real_separation
 from simulate.rows.store import read_rows
 from tests.oracles.gguf_file import write_gguf
 
@@ -21,6 +21,7 @@ def tiny(tmp_path, monkeypatch):
     monkeypatch.setenv("ALIGNMENT_THEORY_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(real_selection, "REWARDS", ("plain",))
     monkeypatch.setattr(real_selection, "HALVINGS", 1)
+    monkeypatch.setattr(held_out, "DRAWS", 2)
     monkeypatch.setattr(real_separation, "SAFETY_LOSSES", ("kldo", "dpo"))
     write_gguf(tmp_path / "tiny.gguf")
     return ["--model", str(tmp_path / "tiny.gguf"), "--results", str(tmp_path / "rows"), *TINY]
@@ -41,6 +42,7 @@ def test_runs_leave_rows_and_are_not_run_again(tiny, tmp_path, capsys):
         "seconds",
         "aligner",
         "separation",
+        "held out",
     ]
     assert main(["real", *runs, *tiny, *votes, "--pool", "16"]) == 0
     rows = read_rows(tmp_path / "rows")
@@ -49,12 +51,20 @@ def test_runs_leave_rows_and_are_not_run_again(tiny, tmp_path, capsys):
         ("P10", "real_gap"), ("P11", "real_gap"), ("V2", "real_held_out"), ("B3", "real_best"),
         ("B6", "real_explained"), ("B6", "real_largest_speedup"), ("B12", "real_truth"), ("B6", "real_tokens"),
         ("B10", "real_seconds"), ("B4", "real_within_two"), ("A1", "real_aligner"), ("A3", "real_transfer"),
-        ("V10", "real_gap"), ("V11", "real_grows"),
+        ("V10", "real_gap"), ("V11", "real_grows"), ("P15", "real_trained_slope"), ("P15", "real_full_beyond"),
     }  # fmt: skip
     assert {row.setting.split(";")[0] for row in rows if row.claim == "D17"} == {"population=votes.csv"}
     assert "P12.real_levels response=chosen" in capsys.readouterr().out
     assert main(["real", "pro", "kldo", *tiny, *votes, "--pool", "16"]) == 0
     assert "2 of 2 jobs are done" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("how", ["all", "lora:2"])
+def test_all_weights_and_low_rank_additions_learn_too(tiny, tmp_path, how):
+    """`all` is the default on a GPU: the model in memory holds its weights fixed, a copy of it must not."""
+    assert main(["real", "pro", *tiny, "--train", how]) == 0
+    slope = {row.check: row.estimate for row in read_rows(tmp_path / "rows")}["real_slope"]
+    assert abs(slope) > 1e-3  # it has moved
 
 
 @pytest.mark.parametrize(

@@ -65,7 +65,7 @@ def test_other_features_or_a_kl_beta_five_per_cent_off_are_noticed(context, monk
 
 
 def test_no_row_of_the_head_but_the_responses_has_a_gradient(context):
-    reference, compared = held_out.story_reference(context, load(context.base), 0, generator(0))
+    reference, compared = held_out.story_reference(load(context.base), context.profile.runs, 0, generator(0))
     head = reference.model().get_output_embeddings().weight.detach().double().requires_grad_()
     logs = log_policy_of_logits(held_out.states_of(reference) @ head.T, reference.trie())
     for method in ("pro", "dpo"):
