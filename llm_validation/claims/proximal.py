@@ -75,6 +75,11 @@ PROXIMAL: dict[str, tuple[Check, ...]] = {
                 at=_METHODS, because="no movement at all explains nothing"),
         greater("full_beyond", "the same, less what is explained by the end of the trained prompt of nearest features",
                 0.0, at=_METHODS, because="a copy needs no theory; added after first rows"),
+        equal("tangent_slope", "the same slope at kl_beta 1000, all weights by gradient descent, their gradients the "
+              "features", 1.0, at=_METHODS, within=SLOPE,
+              because="thousandths of a nat leave features as they are; kl_beta settled by pilots, 10 to 1000"),
+        at_least("tangent_explained", "share of the squares of those log-ratios that these features explain", 0.98,
+                 at=_METHODS, because="likewise"),
     ),
     "P16": (
         equal("trained_start", "what a small step of DPO does to the chosen responses over what the band says of it",

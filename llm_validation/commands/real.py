@@ -35,7 +35,7 @@ from llm_validation.model.content import content_digest
 from llm_validation.model.fetch import WHEELS, CannotFetch
 from llm_validation.model.model import Loaded, device, load
 from llm_validation.rewards.pool import Pool, kept_pool
-from llm_validation.runs.held_out import held_out_rows
+from llm_validation.runs.held_out import real_held_out
 from llm_validation.runs.real import RUNS, people
 from llm_validation.runs.real_correction import correction
 from llm_validation.runs.real_selection import MARKS, seconds, selection
@@ -168,7 +168,7 @@ class Workshop:
         if name == "aligner":
             return correction(self.own(seed), loaded(self.base).tokenizer)
         if name == "held out":
-            return held_out_rows(loaded(self.base), self.size.schedule, seed, "real_")
+            return real_held_out(loaded(self.base), self.size.schedule, seed)
         if name == "separation":
             return separation(loaded(self.base), self.size.schedule, seed)
         if name == "best of n":

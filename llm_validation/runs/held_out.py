@@ -7,6 +7,10 @@ held-out prompts end. The same prediction is then compared, between the response
 weights does (AdamW, as everywhere): there the features move, and so does the mass off the catalogue, to which both
 losses are blind. A model that others trained is asked about the same stories.
 
+Which of the two it is that parts them, that features move or that AdamW's steps are no descent, is seen where little
+moves, at a large kl_beta: there gradient descent on all weights has features too, the gradients of log π, and they
+stay nearly where they are.
+
 A response of several tokens would be a chain of such choices, in which the losses are not convex in the head.
 Shapes: P prompts, the trained ones first, A responses, H width.
 """
@@ -14,8 +18,10 @@ Shapes: P prompts, the trained ones first, A responses, H width.
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -27,12 +33,13 @@ from llm_validation.catalogue.measured import measured
 from llm_validation.catalogue.reference import Reference, measure_reference
 from llm_validation.catalogue.texts import Encoded
 from llm_validation.catalogue.train import train_one
-from llm_validation.catalogue.trie import build_trie, log_policy_of_logits, node_logits, node_states
+from llm_validation.catalogue.trie import build_trie, log_policy, log_policy_of_logits, node_logits, node_states
 from llm_validation.claims.settings import HELD_OUT_BETA
 from llm_validation.losses import pairs
 from llm_validation.model.model import Loaded, load
 from llm_validation.runs.run import Context, Run
 from llm_validation.text.language import ANIMALS, NAMES, PLACES, opening
+from llm_validation.training.loop import minimise, of_loss
 from llm_validation.training.schedule import Schedule
 from simulate.montecarlo import generator
 from simulate.rows.measurement import Measurement, measurement
@@ -45,13 +52,18 @@ DRAWS, TRAINED, RESPONSES = 6, 4, 6
 SHORTER = 3
 #: How the head is trained: until no step lowers the loss; and the largest gradient that may be left.
 LBFGS, STATIONARY = {"maxiter": 20_000, "maxfun": 20_000, "maxcor": 30, "ftol": 0.0, "gtol": 1e-12}, 1e-7
+#: Where little moves: kl_beta, draws, and steps of gradient descent with Nesterov's momentum.
+TANGENT_BETA, TANGENT_DRAWS, DESCENT, MOMENTUM = 1000.0, 3, 400, 0.9
+#: Directions of the gradients below this, relative to the largest, are rounding of float32.
+FLOAT32 = 1e-10
 #: (step, log π (P, A + 1)) → the mean loss over the trained prompts.
 Loss = Callable[[int, Tensor], Tensor]
+#: The reference at drawn prompts, and what is compared there; check → what its ratio has above the line and below.
+Draw = tuple[Reference, list[theory.Pairs]]
+Sums = dict[str, tuple[float, float]]
 
 
-def story_reference(
-    loaded: Loaded, schedule: Schedule, seed: int, rng: np.random.Generator
-) -> tuple[Reference, list[theory.Pairs]]:
+def story_reference(loaded: Loaded, schedule: Schedule, seed: int, rng: np.random.Generator) -> Draw:
     """The model at drawn prompts, where its likeliest tokens are the responses; and what is compared there."""
     kinds, model = rng.permutation(len(ANIMALS)), loaded.model
     stories = [opening(name, ANIMALS[k], PLACES[0]) for name, k in zip(rng.permutation(NAMES), kinds, strict=True)]
@@ -65,7 +77,7 @@ def story_reference(
     return reference, [theory.pairs(int(kind), RESPONSES) for kind in kinds]
 
 
-def loss_of(method: str, reference: Reference, compared: list[theory.Pairs]) -> Loss:
+def loss_of(method: str, reference: Reference, compared: list[theory.Pairs], kl_beta: float = HELD_OUT_BETA) -> Loss:
     """DPO or PRO on the comparisons of the trained prompts."""
     ref = torch.as_tensor(reference.log_law[:TRAINED, :-1], device=reference.device)
     signal = ref.new_tensor(theory.labels("pro", compared[:TRAINED], RESPONSES).signal)
@@ -76,9 +88,9 @@ def loss_of(method: str, reference: Reference, compared: list[theory.Pairs]) -> 
         own, other = logs[:TRAINED, :-1], ref.to(logs)
         if method == "pro":
             weights = torch.full_like(other, 1.0 / RESPONSES)
-            return pairs.pro(own, other, signal.to(logs), weights, kl_beta=HELD_OUT_BETA, alpha=theory.ALPHA)
+            return pairs.pro(own, other, signal.to(logs), weights, kl_beta=kl_beta, alpha=theory.ALPHA)
         own, other = own.gather(1, sides), other.gather(1, sides)
-        return pairs.dpo(own, own.flip(1), other, other.flip(1), kl_beta=HELD_OUT_BETA, weight=drawn.to(logs))
+        return pairs.dpo(own, own.flip(1), other, other.flip(1), kl_beta=kl_beta, weight=drawn.to(logs))
 
     return loss
 
@@ -123,44 +135,106 @@ def with_all_weights(reference: Reference, loss: Loss, name: str) -> Array:
     return measure_reference(model, reference.trie())
 
 
+def by_descent(reference: Reference, loss: Loss, rate: float, name: str) -> Array:
+    """log π (P, A + 1) where gradient descent on all weights ends, from the trained prompts alone."""
+    model: Any = copy.deepcopy(reference.model()).requires_grad_(True)
+    trie, weights = reference.part(slice(TRAINED)).trie(), list(model.parameters())
+    groups = [{"params": weights, "scale": 1.0}]
+    gradient = of_loss(lambda _: loss(0, log_policy(model, trie)))
+    schedule = Schedule(steps=DESCENT, rate=rate, clip=math.inf)
+    minimise(
+        model,
+        repeat(None),
+        gradient,
+        schedule,
+        name=name,
+        optimiser=torch.optim.SGD(groups, rate, momentum=MOMENTUM, nesterov=True),
+    )
+    return measure_reference(model, reference.trie())
+
+
+def gradient_products(reference: Reference) -> Array:
+    """Inner products (P, A + 1, P, A + 1) of the gradients of log π in all weights, float64."""
+    model: Any = copy.deepcopy(reference.model()).requires_grad_(True)
+    logs, weights = log_policy(model, reference.trie()), list(model.parameters())
+    rows = [torch.autograd.grad(value, weights, retain_graph=True) for value in logs.flatten()]
+    products = torch.zeros(len(rows), len(rows), dtype=torch.float64)
+    for own in zip(*rows, strict=True):  # a weight matrix after another: together they may not fit
+        flat = torch.stack(own).flatten(1).double()
+        products += (flat @ flat.T).cpu()
+    return np.asarray(products.numpy()).reshape(*logs.shape, *logs.shape)
+
+
+def steepest(loss: Loss, reference: Reference, products: Array) -> float:
+    """The largest curvature of the loss along the trained prompts' gradients, to first order in what moves."""
+    logs = torch.as_tensor(reference.log_law[:TRAINED], device=reference.device)
+    curved: Any = torch.autograd.functional.hessian(lambda own: loss(0, own), logs)
+    size = logs.numel()
+    products = products[:TRAINED, :, :TRAINED].reshape(size, size)
+    return float(np.linalg.eigvals(curved.cpu().numpy().reshape(size, size) @ products).real.max())
+
+
 def predicted(method: str, reference: Reference, compared: list[theory.Pairs]) -> Array:
     """log π/π_ref (P, A + 1) by theory, from the reference's states alone: one block of features per response."""
     states = states_of(reference).cpu().numpy()
     own = np.eye(RESPONSES + 1, RESPONSES)  # off the catalogue there are none: no loss here moves the head's other rows
     phi = np.einsum("ph,yz->pyzh", states, own).reshape(len(states), RESPONSES + 1, -1)
+    return _predicted(method, reference, compared, phi, HELD_OUT_BETA)
+
+
+def predicted_by_gradients(method: str, reference: Reference, compared: list[theory.Pairs], products: Array) -> Array:
+    """log π/π_ref (P, A + 1) by theory at `TANGENT_BETA`, where features are the gradients of all weights."""
+    count = reference.log_law.size
+    sizes, ways = np.linalg.eigh(products.reshape(count, count))
+    held = sizes > FLOAT32 * sizes[-1]
+    phi = (ways[:, held] * np.sqrt(sizes[held])).reshape(*reference.log_law.shape, -1)
+    return _predicted(method, reference, compared, phi, TANGENT_BETA)
+
+
+def _predicted(method: str, reference: Reference, compared: list[theory.Pairs], phi: Array, kl_beta: float) -> Array:
+    """The same for given features (P, A + 1, d)."""
     told = theory.labels(method, compared[:TRAINED], RESPONSES)
-    return theory.log_ratios(phi, reference.log_law, theory.optimum(phi[:TRAINED, :-1], told, HELD_OUT_BETA))
+    return theory.log_ratios(phi, reference.log_law, theory.optimum(phi[:TRAINED, :-1], told, kl_beta))
 
 
 def held_out(context: Context, seed: int) -> list[Measurement]:
     """P15 on a model of our own."""
     loaded = load(context.base)
     loaded.model.to(context.device)  # type: ignore[arg-type]
-    return held_out_rows(loaded, context.profile.runs, seed)
+    draws = _draws(loaded, context.profile.runs, seed)
+    return [*ratios("", sums, draws), *ratios("", tangent_sums, draws[:TANGENT_DRAWS])]
 
 
-def held_out_rows(loaded: Loaded, schedule: Schedule, seed: int, prefix: str = "") -> list[Measurement]:
-    """Log-ratios of the head and of all weights against one prediction; errors from the scatter between draws.
+def real_held_out(loaded: Loaded, schedule: Schedule, seed: int) -> list[Measurement]:
+    """P15 on a model that others trained, whose gradients do not fit into memory."""
+    return ratios("real_", sums, _draws(loaded, schedule, seed))
+
+
+def _draws(loaded: Loaded, schedule: Schedule, seed: int) -> list[Draw]:
+    rng, schedule = generator(seed, "P15", "prompts"), replace(schedule, steps=max(1, schedule.steps // SHORTER))
+    return [story_reference(loaded, schedule, seed, rng) for _ in range(DRAWS)]
+
+
+def ratios(prefix: str, sums: Callable[..., Sums], draws: list[Draw]) -> list[Measurement]:
+    """Of each method, ratios of sums over draws with their standard errors; of an error the largest.
 
     prefix  of the checks' names
     """
-    rng, schedule = generator(seed, "P15", "prompts"), replace(schedule, steps=max(1, schedule.steps // SHORTER))
-    draws = [story_reference(loaded, schedule, seed, rng) for _ in range(DRAWS)]
-    rows = []
+    rows, n = [], len(draws)
     for method in ("pro", "dpo"):
         found = [sums(method, *draw) for draw in draws]
         for check in found[0]:
             part, whole = np.array([own[check] for own in found]).T
             value = part.sum() / whole.sum()
-            error = np.sqrt(DRAWS / (DRAWS - 1) * ((part - value * whole) ** 2).sum()) / whole.sum()
+            error = np.sqrt(n / (n - 1) * ((part - value * whole) ** 2).sum()) / whole.sum()
             if check == "trained_error":
                 value, error = part.max(), 0.0
-            rows.append(measurement("P15", prefix + check, {"method": method}, float(value), float(error), DRAWS))
+            rows.append(measurement("P15", prefix + check, {"method": method}, float(value), float(error), n))
     return rows
 
 
-def sums(method: str, reference: Reference, compared: list[theory.Pairs]) -> dict[str, tuple[float, float]]:
-    """Of one draw, over its held-out prompts: what a check's ratio has above the line and below."""
+def sums(method: str, reference: Reference, compared: list[theory.Pairs]) -> Sums:
+    """Of one draw, over its held-out prompts: the head and all weights against the states' prediction."""
     states = torch.nn.functional.normalize(states_of(reference), dim=1)
     nearest = (states[TRAINED:] @ states[:TRAINED].T).argmax(1).tolist()
     loss, expected = loss_of(method, reference, compared), predicted(method, reference, compared)[:, :-1]
@@ -180,4 +254,21 @@ def sums(method: str, reference: Reference, compared: list[theory.Pairs]) -> dic
     }
 
 
-RUNS = (Run("held_out", held_out, ("P15",), catalogue=None),)
+def tangent_sums(method: str, reference: Reference, compared: list[theory.Pairs]) -> Sums:
+    """Likewise of all weights where little moves, by gradient descent and by AdamW."""
+    loss, products = loss_of(method, reference, compared, TANGENT_BETA), gradient_products(reference)
+    rate = 1.0 / steepest(loss, reference, products)
+    ends = (
+        predicted_by_gradients(method, reference, compared, products)[:, :-1],
+        (by_descent(reference, loss, rate, f"held_out_descent_{method}") - reference.log_law)[:, :-1],
+        (with_all_weights(reference, loss, f"held_out_adamw_{method}") - reference.log_law)[:, :-1],
+    )
+    x, y, z = ((ratios - ratios.mean(axis=1, keepdims=True))[TRAINED:] for ratios in ends)
+    return {
+        "tangent_slope": ((x * y).sum(), (x * x).sum()),
+        "tangent_explained": ((y * y).sum() - ((y - x) ** 2).sum(), (y * y).sum()),
+        "tangent_adamw": ((z * z).sum() - ((z - x) ** 2).sum(), (z * z).sum()),
+    }
+
+
+RUNS = (Run("held_out", held_out, ("P15",), catalogue=None, also=("P15.tangent_adamw",)),)
