@@ -80,6 +80,8 @@ PROXIMAL: dict[str, tuple[Check, ...]] = {
               because="thousandths of a nat leave features as they are; kl_beta settled by pilots, 10 to 1000"),
         at_least("tangent_explained", "share of the squares of those log-ratios that these features explain", 0.98,
                  at=_METHODS, because="likewise"),
+        at_most("tangent_adamw", "the same share of where AdamW ends on that loss", 0.5, at=_METHODS,
+                because="its steps are no descent: an account would explain most; settled by the same pilots"),
     ),
     "P16": (
         equal("trained_start", "what a small step of DPO does to the chosen responses over what the band says of it",

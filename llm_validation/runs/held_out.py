@@ -271,4 +271,4 @@ def tangent_sums(method: str, reference: Reference, compared: list[theory.Pairs]
     }
 
 
-RUNS = (Run("held_out", held_out, ("P15",), catalogue=None, also=("P15.tangent_adamw",)),)
+RUNS = (Run("held_out", held_out, ("P15",), catalogue=None),)

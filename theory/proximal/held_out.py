@@ -8,7 +8,9 @@ PRO and DPO are one form of loss on r = kl_beta·log π/π_ref, a linear term an
 convex in the trained prompts' logits and blind to a shift in each. Descent from θ = 0 stays in the span of the loss's
 gradients, the differences of features of the pairs with M > 0, so that θ = Φ_trainᵀ c, and a held-out prompt's logits
 Φ_x Φ_trainᵀ c are a function of the kernel: what a prompt that was never trained on becomes is predicted from the
-others. Losses of single responses are not convex in logits on their rejected side, and are not in this form.
+others. Where all weights learn, the gradients of log π at the reference are such features as kl_beta grows: the losses
+ask for rewards, so log-ratios and what moves the weights are O(1/kl_beta). Losses of single responses are not convex in
+logits on their rejected side, and are not in this form.
 
 Shapes: P prompts, A responses, d features.
 """
