@@ -98,7 +98,9 @@ def read_corrections(path: Path, texts: TextBoundaries, template: Template, cont
         prompt = plain(record["prompt"], "prompt", place)
         correction, answer = (_last(record[name], name, place) for name in names[1:])
         read = template.render(texts, prompt, answer)
-        pairs.append(pair_of(PairOfTexts(place, line, read, correction, answer), texts, context, same=True))
+        pairs.append(
+            pair_of(PairOfTexts(place, line, read, template.chat, correction, answer), texts, context, same=True)
+        )
     if not pairs:
         raise ValueError(f"{path} holds no corrections")
     chosen, rejected = zip(*pairs, strict=True)

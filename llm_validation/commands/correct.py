@@ -137,7 +137,8 @@ def _corrected(
 def _read(corrector: Writer, template: Template, row: Asked, answer: str, file: Path) -> Tokens:
     """What the corrector reads, in tokens. ValueError names the line."""
     place = f"{file}, line {row.line}: the corrector's text"
-    return corrector.read(template.render(corrector.texts, plain(row.prompt, "prompt", place), answer), place)
+    text = template.render(corrector.texts, plain(row.prompt, "prompt", place), answer)
+    return corrector.read(text, place, templated=template.chat)
 
 
 def _write(writes: Writer, prompts: Sequence[Tokens], seed_: int, name: str, first: int) -> list[tuple[str, bool]]:

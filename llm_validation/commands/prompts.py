@@ -40,11 +40,14 @@ class Writer:
             text = self.texts.chat(turns)[0]
         except ValueError as error:
             raise ValueError(f"{place} {error}") from error
-        return self.read(text, place)
+        return self.read(text, place, templated=True)
 
-    def read(self, text: str, place: str) -> Tokens:
-        """A text in tokens. ValueError, naming `place`, for one that leaves no room for what is to be written."""
-        tokens, more = self.texts.prompt(text, place), self.sampling.max_new_tokens
+    def read(self, text: str, place: str, *, templated: bool = False) -> Tokens:
+        """A text in tokens, or one that the chat template wrote.
+
+        ValueError, naming `place`, for one that leaves no room for what is to be written.
+        """
+        tokens, more = self.texts.prompt(text, place, templated=templated), self.sampling.max_new_tokens
         context = getattr(self.model.config.get_text_config(decoder=True), "max_position_embeddings", None)
         if context is not None and len(tokens) + more > context:
             raise ValueError(f"{place} has {len(tokens)} tokens, and with {more} more they are beyond the context of "

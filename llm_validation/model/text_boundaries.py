@@ -5,8 +5,12 @@
             completion, so that no text gains a blank or loses a merge at it
     end     every token that the generation config or the tokenizer calls an end ends a response; training puts the
             tokenizer's own where a completion has none
-    chat    messages become text by the tokenizer's own template, and nothing is added to what it writes but the
-            beginning above, where it does not write that itself
+    chat    messages become text by the tokenizer's own template, and what it writes is the whole text: no beginning is
+            put before it, as in `apply_chat_template(tokenize=True)` and in TRL. A completion is what the template
+            writes after the prompt's text, which ends where an answer is asked for (`add_generation_prompt=True`). A
+            template that writes an answer after anything else (that asks with an opened <think>, say, and writes the
+            answer without) is refused: TRL cuts at the longest common beginning, and so trains after a text that the
+            model is never asked with.
 
 Examples
 --------
@@ -59,15 +63,21 @@ class TextBoundaries:
         size = None if embedding is None else embedding.weight.shape[0]
         return cls(tokenizer, tuple(whole[:place]), tuple(ends), size)
 
-    def prompt(self, text: str, place: str = "the prompt") -> Tokens:
-        """A prompt in tokens, its beginning included; ValueError, naming `place`, for one without tokens."""
-        _check_text(text, place)
-        tokens = self._begun(self.tokenizer(text, add_special_tokens=False)["input_ids"])
-        return self._readable(tokens, place) if tokens else _refuse(place, "is empty, and the tokenizer begins no text")
+    def prompt(self, text: str, place: str = "the prompt", *, templated: bool = False) -> Tokens:
+        """A prompt in tokens, its beginning included; ValueError, naming `place`, for one without tokens.
 
-    def split(self, prompt: str, completion: str, place: str = "the text") -> tuple[Tokens, Tokens]:
+        templated   whether `chat` wrote it, and nothing is to be put before it
+        """
+        _check_text(text, place)
+        tokens = self._begun(self.tokenizer(text, add_special_tokens=False)["input_ids"], templated)
+        return self._readable(tokens, place) if tokens else _refuse(place, f"is empty, and {_nothing(templated)}")
+
+    def split(
+        self, prompt: str, completion: str, place: str = "the text", *, templated: bool = False
+    ) -> tuple[Tokens, Tokens]:
         """(prompt, completion) in tokens, each at least one: the text prompt + completion, cut at their border.
 
+        templated   whether `chat` wrote the prompt, and nothing is to be put before it
         ValueError, naming `place`: an empty completion; a prompt without a token before the border; a token that the
         model has no embedding of.
         """
@@ -77,10 +87,10 @@ class TextBoundaries:
         whole = self.tokenizer(prompt + completion, add_special_tokens=False, return_offsets_mapping=True)
         ids, ends_at = whole["input_ids"], [end for _, end in whole["offset_mapping"]]
         border = next((i for i, end in enumerate(ends_at) if end > len(prompt)), len(ids))
-        first = self._begun(ids[:border])
+        first = self._begun(ids[:border], templated)
         if not first:
             what = "a prompt that is one token with what follows" if prompt else "an empty prompt"
-            _refuse(place, f"has {what}, and the tokenizer begins no text")
+            _refuse(place, f"has {what}, and {_nothing(templated)}")
         rest = tuple(ids[border:])
         if not rest:
             _refuse(place, "has a completion without tokens")
@@ -91,7 +101,8 @@ class TextBoundaries:
     def chat(self, messages: Sequence[Message], completion: Sequence[Message] = ()) -> tuple[str, str]:
         """(prompt, completion) as texts by the chat template; of a prompt alone the completion is ''.
 
-        ValueError: a tokenizer without a template, or one that writes a conversation and its beginning differently.
+        ValueError: a tokenizer without a template, a template that refuses the messages, or one that writes an answer
+        after another text than the one it asks with.
         """
         if not getattr(self.tokenizer, "chat_template", None):
             raise ValueError("the tokenizer has no chat template: messages cannot become a text")
@@ -100,9 +111,11 @@ class TextBoundaries:
             return before, ""
         whole = self._render([*messages, *completion], add_generation_prompt=False)
         if not whole.startswith(before):
-            before = self._render(messages, add_generation_prompt=False)
-        if not whole.startswith(before):
-            raise ValueError("the chat template writes a prompt differently when its answer follows")
+            same = shared(before, whole)
+            raise ValueError(
+                f"the chat template asks for an answer with {before[same:][:40]!r} where it writes this answer with "
+                f"{whole[same:][:40]!r}: the completion does not follow the text that the model is asked with"
+            )
         return before, self._ended(whole[len(before) :])
 
     def _render(self, messages: Sequence[Message], **options: Any) -> str:
@@ -118,9 +131,9 @@ class TextBoundaries:
         marks = tuple(self.tokenizer.convert_ids_to_tokens(list(self.ends)))
         return bare if bare.endswith(marks) else text
 
-    def _begun(self, ids: Sequence[int]) -> Tokens:
-        """With the tokenizer's beginning, where a template has not written it already."""
-        begun = tuple(ids[: len(self.begin)]) == self.begin
+    def _begun(self, ids: Sequence[int], templated: bool) -> Tokens:
+        """With the tokenizer's beginning, where it is not there already and no template has written the whole text."""
+        begun = templated or tuple(ids[: len(self.begin)]) == self.begin
         return tuple(ids) if begun else (*self.begin, *ids)
 
     def _readable(self, tokens: Tokens, place: str) -> Tokens:
@@ -129,10 +142,19 @@ class TextBoundaries:
         return tokens
 
 
+def shared(one: Sequence[object], other: Sequence[object]) -> int:
+    """How many items two texts or sequences of tokens have in common at their beginning."""
+    return next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
+
+
 def _check_text(text: str, place: str) -> None:
     """ValueError for half of a surrogate pair, which JSON can hold and no tokenizer reads."""
     if odd := [character for character in text if "\ud800" <= character <= "\udfff"]:
         _refuse(place, f"holds U+{ord(odd[0]):04X}, half of a character")
+
+
+def _nothing(templated: bool) -> str:
+    return "the chat template writes nothing there" if templated else "the tokenizer begins no text"
 
 
 def _refuse(place: str, what: str) -> Tokens:

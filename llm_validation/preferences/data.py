@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from llm_validation.model.text_boundaries import TextBoundaries, Tokens
+from llm_validation.model.text_boundaries import TextBoundaries, Tokens, shared
 from llm_validation.preferences.files import LabelledText, PairOfTexts, read_texts
 from simulate.montecarlo import generator
 from theory.validate import Array
@@ -90,9 +90,9 @@ def read_preferences(path: str | Path, texts: TextBoundaries, context: int) -> P
         chosen, rejected = zip(*pairs, strict=True)
         return Preferences(str(path), chosen, rejected, paired=True)
     examples = [
-        (record.label, _example(record.place, record.line, *texts.split(record.prompt, record.completion, record.place),
-                                context))
-        for record in records if isinstance(record, LabelledText)
+        (r.label, _example(r.place, r.line, *texts.split(r.prompt, r.completion, r.place, templated=r.templated),
+                           context))
+        for r in records if isinstance(r, LabelledText)
     ]  # fmt: skip
     if not isinstance(examples[0][0], bool):
         examples = _above_the_mean([replace(example, score=float(score)) for score, example in examples])
@@ -130,13 +130,15 @@ def pair_of(record: PairOfTexts, texts: TextBoundaries, context: int, *, same: b
 
     same   whether the two may be the same;  ValueError as for `read_preferences`
     """
-    sides = [texts.split(record.prompt, text, record.place) for text in (record.chosen, record.rejected)]
-    prompts = [prompt for prompt, _ in sides]
-    shared = next((i for i, (a, b) in enumerate(zip(*prompts, strict=False)) if a != b), min(map(len, prompts)))
-    if shared == 0:
+    sides = [
+        texts.split(record.prompt, text, record.place, templated=record.templated)
+        for text in (record.chosen, record.rejected)
+    ]
+    same_tokens = shared(*(prompt for prompt, _ in sides))
+    if same_tokens == 0:
         raise ValueError(f"{record.place}: chosen and rejected share no token of their prompt")
     one, other = (
-        _example(record.place, record.line, prompt[:shared], (*prompt[shared:], *completion), context)
+        _example(record.place, record.line, prompt[:same_tokens], (*prompt[same_tokens:], *completion), context)
         for prompt, completion in sides
     )
     if one.completion == other.completion and not same:

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from llm_validation.model.text_boundaries import Message, TextBoundaries
+from llm_validation.model.text_boundaries import Message, TextBoundaries, shared
 from llm_validation.text.corpus import json_objects, read_text
 from simulate.people.table import rows_of
 
@@ -36,22 +36,24 @@ FORMS = (PAIRS, EXAMPLES, SCORED, SEVERAL, RANKED)
 
 @dataclass(frozen=True)
 class PairOfTexts:
-    """Two completions of a prompt; `place` is the file and line, for messages."""
+    """Two completions of a prompt; `place`: file and line, for messages; `templated`: the chat template wrote it."""
 
     place: str
     line: int
     prompt: str
+    templated: bool
     chosen: str
     rejected: str
 
 
 @dataclass(frozen=True)
 class LabelledText:
-    """A completion of a prompt, and whether it is good, or a number that says how good."""
+    """A completion of a prompt, and whether it is good, or a number that says how good; the rest as in a pair."""
 
     place: str
     line: int
     prompt: str
+    templated: bool
     completion: str
     label: bool | float
 
@@ -155,11 +157,11 @@ def _pair(record: Mapping[str, Any], texts: TextBoundaries, place: str, line: in
     if isinstance(chosen, str) and isinstance(rejected, str):
         if "prompt" not in record:
             prompt = _common(chosen, rejected)
-            return [PairOfTexts(place, line, prompt, chosen[len(prompt) :], rejected[len(prompt) :])]
-        return [PairOfTexts(place, line, _prompt_text(record, texts, place), chosen, rejected)]
+            return [PairOfTexts(place, line, prompt, False, chosen[len(prompt) :], rejected[len(prompt) :])]
+        return [PairOfTexts(place, line, *_prompt_text(record, texts, place), chosen, rejected)]
     before, sides = _conversation(record, [chosen, rejected], place)  # type: ignore[list-item]
     one, other = (_chat(texts, before, side, place) for side in sides)
-    return [PairOfTexts(place, line, one[0], one[1], other[1])]
+    return [PairOfTexts(place, line, one[0], True, one[1], other[1])]
 
 
 def _example(record: Mapping[str, Any], texts: TextBoundaries, place: str, line: int) -> list[Record]:
@@ -170,8 +172,8 @@ def _example(record: Mapping[str, Any], texts: TextBoundaries, place: str, line:
 
 
 def _scored(record: Mapping[str, Any], texts: TextBoundaries, place: str, line: int) -> list[Record]:
-    prompt, completion = _completed(record, "completion", texts, place)
-    return [LabelledText(place, line, prompt, completion, _number(record.get("score"), "score", place))]
+    whole = _completed(record, "completion", texts, place)
+    return [LabelledText(place, line, *whole, _number(record.get("score"), "score", place))]
 
 
 def _several(record: Mapping[str, Any], texts: TextBoundaries, place: str, line: int) -> list[Record]:
@@ -188,7 +190,7 @@ def _ranked(record: Mapping[str, Any], texts: TextBoundaries, place: str, line: 
     if len(listed) < 2:
         raise ValueError(f"{place}: field 'ranking' lists {len(listed)} completion, and two are compared")
     whole = [_completed({**record, "completion": text}, "completion", texts, place) for text in listed]
-    return [PairOfTexts(place, line, a[0], a[1], b[1]) for a, b in itertools.combinations(whole, 2)]
+    return [PairOfTexts(place, line, *a, b[2]) for a, b in itertools.combinations(whole, 2)]
 
 
 #: form → its reader.
@@ -197,13 +199,14 @@ _READ: dict[tuple[str, ...], Callable[[Mapping[str, Any], TextBoundaries, str, i
 }  # fmt: skip
 
 
-def _completed(record: Mapping[str, Any], field: str, texts: TextBoundaries, place: str) -> tuple[str, str]:
-    """(prompt, completion) as texts."""
+def _completed(record: Mapping[str, Any], field: str, texts: TextBoundaries, place: str) -> tuple[str, bool, str]:
+    """(prompt, whether the chat template wrote it, completion), as texts."""
     completion = _text_of(record, field, place)
     if isinstance(completion, str):
-        return _prompt_text(record, texts, place), completion
+        return *_prompt_text(record, texts, place), completion
     before, (side,) = _conversation(record, [completion], place)
-    return _chat(texts, before, side, place)
+    prompt, answer = _chat(texts, before, side, place)
+    return prompt, True, answer
 
 
 def _list_of(record: Mapping[str, Any], field: str, place: str) -> list[Any]:
@@ -246,10 +249,10 @@ def _shown(value: Any) -> str:
     return text if len(text) <= 60 else f"{text[:57]}…"
 
 
-def _prompt_text(record: Mapping[str, Any], texts: TextBoundaries, place: str) -> str:
-    """A prompt beside completions that are strings."""
+def _prompt_text(record: Mapping[str, Any], texts: TextBoundaries, place: str) -> tuple[str, bool]:
+    """A prompt beside completions that are strings, and whether the chat template wrote it."""
     prompt = _text_of(record, "prompt", place)
-    return prompt if isinstance(prompt, str) else _chat(texts, prompt, [], place)[0]
+    return (prompt, False) if isinstance(prompt, str) else (_chat(texts, prompt, [], place)[0], True)
 
 
 def _conversation(
@@ -280,8 +283,7 @@ def _chat(texts: TextBoundaries, before: Sequence[Message], side: Sequence[Messa
 
 def _common(one: str, other: str) -> str:
     """What two texts begin with, up to the last answer's beginning, else to the last blank."""
-    same = next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
-    shared = one[:same]
-    if ANSWERS in shared:
-        return shared[: shared.rindex(ANSWERS) + len(ANSWERS)]
-    return shared[: max(shared.rfind(" "), shared.rfind("\n")) + 1].rstrip(" ")
+    both = one[: shared(one, other)]
+    if ANSWERS in both:
+        return both[: both.rindex(ANSWERS) + len(ANSWERS)]
+    return both[: max(both.rfind(" "), both.rfind("\n")) + 1].rstrip(" ")

@@ -26,7 +26,10 @@ from llm_validation.preferences.sequences import CompletionForward
 from llm_validation.rewards.sources import Classifier, Texts, checked, scorer_of
 from tests.oracles.toy_preferences import CONTEXT, WORDS, model, word_tokenizer, written
 
-CHAT = "{% for m in messages %}w8 {{ m['content'] }} {% endfor %}{% if add_generation_prompt %}w9 {% endif %}"
+CHAT = (
+    "{% for m in messages %}{{ 'w9' if m['role'] == 'assistant' else 'w8' }} {{ m['content'] }} {% endfor %}"
+    "{% if add_generation_prompt %}w9 {% endif %}"
+)
 PAIRS = [{"prompt": f"w{i} w{i + 1}", "chosen": f" w{i % 9 + 2}", "rejected": f" w{i % 9 + 22} w30"}
          for i in range(2, 22)]  # fmt: skip
 
@@ -283,7 +286,7 @@ def test_a_reward_is_given_what_was_asked_not_what_a_template_wrote(base, tmp_pa
                 "rejected": [*turns, {"role": "assistant", "content": "w5"}]}]  # fmt: skip
     path = written(tmp_path, *records)
     data = read_preferences(path, TextBoundaries.of(tokenizer), CONTEXT)
-    assert Texts.of(tokenizer, path, data.examples).asked == {(8, 2, 3): turns}
+    assert Texts.of(tokenizer, path, data.examples).asked == {(8, 2, 3, 9): turns}
 
 
 @pytest.mark.parametrize(("value", "said"), [
