@@ -27,6 +27,7 @@ from tqdm import tqdm
 from figures import best_of_n, correction, density_ratio, distortion, divergences, overview, proximal, real_model, sizes
 from figures.model_points import language_model_rows, model_of
 from figures.style import FORMATS, USUAL, Drawing, caption, look, read_style, save
+from simulate.numbers import Parser, a_path
 from simulate.rows.reach import ROOT
 from simulate.rows.store import Row, read_rows
 from theory.claims import find_claims
@@ -90,15 +91,17 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     """The options."""
-    parser = argparse.ArgumentParser(prog="python -m figures", description="Draw the figures.")
+    parser = Parser(prog="python -m figures", description="Draw the figures.")
     parser.add_argument("claims", nargs="*", metavar="CLAIM", help="draw only what shows these: ids or topics")
     parser.add_argument("--profile", choices=("smoke", "cpu", "gpu"), default="cpu")
-    parser.add_argument("--results", type=Path, help="folder of rows; simulate/results/PROFILE by default")
-    parser.add_argument("--llm-results", type=Path, help="folder of a language model's rows, in place of the recorded")
-    parser.add_argument("--out", type=Path, default=ROOT / "figures" / "out")
+    parser.add_argument("--results", type=a_path, help="folder of rows; simulate/results/PROFILE by default")
+    parser.add_argument(
+        "--llm-results", type=a_path, help="folder of a language model's rows, in place of the recorded"
+    )
+    parser.add_argument("--out", type=a_path, default=ROOT / "figures" / "out")
     parser.add_argument("--format", help=f"{', '.join(FORMATS)}; {' and '.join(USUAL)} by default")
     parser.add_argument("--width", help=f"inches, {WIDTHS[0]:g} to {WIDTHS[1]:g}; each figure's own by default")
-    parser.add_argument("--style", type=Path, help="matplotlib style file, over the figures' own look")
+    parser.add_argument("--style", type=a_path, help="matplotlib style file, over the figures' own look")
     return parser
 
 

@@ -33,10 +33,9 @@ import importlib
 import os
 import sys
 import time
-from pathlib import Path
 
 from llm_validation.pretraining.config import PRESETS
-from simulate.numbers import Parser, count, positive
+from simulate.numbers import Parser, a_name, a_path, count, positive
 from simulate.options import add_people_options
 from simulate.profiles import PROFILES
 from simulate.rows.backends import add_on
@@ -80,7 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--profile", choices=sorted(PROFILES), default="cpu")
     parser.add_argument("--size", nargs="+", choices=list(PRESETS), metavar="SIZE", help="sizes of the model, one "
                         f"after another: {', '.join(PRESETS)}; the profile's own by default")  # fmt: skip
-    parser.add_argument("--results", type=Path, help="folder for rows (a folder for each of several sizes in it)")
+    parser.add_argument("--results", type=a_path, help="folder for rows (a folder for each of several sizes in it)")
     parser.add_argument("--minutes", type=positive, help="start no job that would not end in so many minutes")
     parser.add_argument("--commit", help="the commit to note where there is no git")
     parser.add_argument("--jobs", type=count, default=os.cpu_count() or 1, help="jobs at a time, in processes")
@@ -93,8 +92,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--shard", action="store_true", help="divide the model among the processes of a launcher")
     add_on(parser)
     base = parser.add_argument_group("base model")
-    base.add_argument("--model", help="a causal language model by name or path, in place of a pretrained one")
-    base.add_argument("--corpus", nargs="+", type=Path, metavar="FILE", help="text to pretrain on: plain, .gz, .jsonl")
+    base.add_argument(
+        "--model", type=a_name, help="a causal language model by name or path, in place of a pretrained one"
+    )
+    base.add_argument(
+        "--corpus", nargs="+", type=a_path, metavar="FILE", help="text to pretrain on: plain, .gz, .jsonl"
+    )
     base.add_argument("--pretrain-steps", type=count, help="optimiser steps, in place of the size's own")
     base.add_argument("--field", default="text", help="field of a .jsonl corpus")
     add_people_options(parser)

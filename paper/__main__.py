@@ -8,7 +8,8 @@ python -m paper lessons         the lessons, as notebooks or pages (--help says 
 python -m paper power           print how many settings of every check would notice a prediction 1, 5, 30 % off
 python -m paper spending        print every check's seconds, and its noise in units of what it must resolve
 
-Where a profile has no rows yet, all but the second take the recorded ones and say so.
+The first and the page are written into --out, which nothing else takes. Where a profile has no rows yet, all but the
+second take the recorded ones and say so.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from paper.lessons.command import main as lessons
 from paper.lessons.notebooks import all_lessons
 from paper.lessons.rendered import render
 from paper.page.build import LESSONS, write_page
+from simulate.numbers import Parser, a_path
 from simulate.rows.reach import ROOT
 from simulate.rows.store import read_rows
 from theory.claims import find_claims
@@ -37,11 +39,11 @@ def main(arguments: list[str] | None = None) -> int:
     words = sys.argv[1:] if arguments is None else arguments
     if words[:1] == ["lessons"]:
         return lessons(words[1:])
-    parser = argparse.ArgumentParser(prog="python -m paper", description="Write the ledger and the paper's tables.")
+    parser = Parser(prog="python -m paper", description="Write the ledger and the paper's tables.")
     words_for = "print these only: ids or topics; `page`; `power`; `spending`; `arxiv`"
     parser.add_argument("claims", nargs="*", metavar="CLAIM", help=words_for)
     parser.add_argument("--profile", choices=("smoke", "cpu", "gpu"), default="cpu")
-    parser.add_argument("--out", type=Path, default=ROOT / "paper" / "tables")
+    parser.add_argument("--out", type=a_path, help="folder of the ledger or the page; paper/tables by default")
     options = parser.parse_args(words)
     try:
         answer(options)
@@ -67,6 +69,9 @@ REPORTS: dict[str, Callable[[list[Entry], str], str]] = {
 def answer(options: argparse.Namespace) -> None:
     """What was asked for. ValueError or OSError for a claim that is not, rows that cannot be read, a folder that cannot
     be written, which is found before anything is computed."""
+    if options.out is not None and options.claims not in ([], ["page"]):
+        raise ValueError(f"--out is for the whole ledger and for the page, not for {' '.join(options.claims)}")
+    out = options.out or ROOT / "paper" / "tables"
     if options.claims == ["arxiv"]:
         print(f"The sources: {write_arxiv(ROOT / 'build' / 'arxiv')}")
         return
@@ -78,7 +83,7 @@ def answer(options: argparse.Namespace) -> None:
         print(markdown.details(lines(chosen), chosen))
         return
     if report is None:
-        (options.out / "page" if page else options.out).mkdir(parents=True, exist_ok=True)
+        (out / "page" if page else out).mkdir(parents=True, exist_ok=True)
     profile = with_rows(options.profile)
     if profile != options.profile:
         print(f"paper: no rows of profile {options.profile} yet, these are of the recorded ones", file=sys.stderr)
@@ -86,11 +91,11 @@ def answer(options: argparse.Namespace) -> None:
     if report is not None:
         print(report(ledger, profile))
     elif page:
-        for message in render(options.out / "page" / LESSONS, all_lessons()):
+        for message in render(out / "page" / LESSONS, all_lessons()):
             print(f"paper: {message}", file=sys.stderr)
-        print(f"The page: {write_page(ledger, profile, options.out / 'page')}")
+        print(f"The page: {write_page(ledger, profile, out / 'page')}")
     else:
-        _write(ledger, options.profile, options.out, profile)
+        _write(ledger, options.profile, out, profile)
 
 
 def _write(ledger: list[Entry], profile: str, out: Path, rows_of: str) -> None:

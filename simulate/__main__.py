@@ -21,10 +21,9 @@ import os
 import sys
 import time
 from dataclasses import asdict
-from pathlib import Path
 
 from simulate.experiments import jobs, people_jobs
-from simulate.numbers import Parser, count, not_negative, seed
+from simulate.numbers import Parser, a_path, count, not_negative, seed
 from simulate.options import add_people_options
 from simulate.people.audit import audit_main
 from simulate.people.population import chosen_people
@@ -92,7 +91,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = Parser(prog="python -m simulate", description="Measure claims by simulation.")
     parser.add_argument("claims", nargs="*", metavar="ID", help="claim ids or topics; all by default")
     parser.add_argument("--profile", choices=sorted(PROFILES), default="cpu")
-    parser.add_argument("--results", type=Path, help="folder for rows; simulate/results/PROFILE by default")
+    parser.add_argument("--results", type=a_path, help="folder for rows; simulate/results/PROFILE by default")
     parser.add_argument("--seed", type=seed, default=0, help="first seed; the profile says how many")
     parser.add_argument("--jobs", type=count, default=os.cpu_count() or 1, help="cells measured at a time")
     parser.add_argument("--minutes", type=not_negative, help="start no new cell after so many minutes")

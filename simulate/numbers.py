@@ -1,9 +1,11 @@
-"""Numbers on a command line: each kind is a type of argparse, so that a wrong one is refused before anything starts."""
+"""Numbers, names and paths on a command line: each kind is a type of argparse, so that a wrong one is refused before
+anything starts."""
 
 from __future__ import annotations
 
 import argparse
 import math
+from pathlib import Path
 from typing import NoReturn
 
 
@@ -47,6 +49,18 @@ def count(text: str) -> int:
 def seed(text: str) -> int:
     """A whole number of at least 0."""
     return _whole(text, 0)
+
+
+def a_name(text: str) -> str:
+    """A name or path, which is not empty: an empty path is the folder one stands in."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError(f"{text!r} names nothing")
+    return text
+
+
+def a_path(text: str) -> Path:
+    """A path, which is not empty."""
+    return Path(a_name(text))
 
 
 def _number(text: str) -> float:

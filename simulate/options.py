@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import argparse
 import math
-from pathlib import Path
 
-from simulate.numbers import positive, seed
+from simulate.numbers import a_path, positive, seed
 
 #: What a file of people says: numbers, orders, votes −1/0/1, comparisons.
 KINDS = ("ratings", "rankings", "votes", "pairs")
@@ -15,7 +14,7 @@ KINDS = ("ratings", "rankings", "votes", "pairs")
 def add_people_options(parser: argparse.ArgumentParser) -> None:
     """The group "real people (D17)"."""
     people = parser.add_argument_group("real people (D17)")
-    people.add_argument("--ratings", type=Path, help="a table, .gz or not, or a PrefLib file; the survey that comes "
+    people.add_argument("--ratings", type=a_path, help="a table, .gz or not, or a PrefLib file; the survey that comes "
                         "with the package by default")  # fmt: skip
     people.add_argument("--kind", choices=KINDS, help="ratings, if nothing says otherwise")
     people.add_argument("--items", nargs="+", metavar="ITEM", help="item columns; the numeric ones by default")

@@ -36,7 +36,7 @@ from typing import TYPE_CHECKING, Any
 from simulate.distortion.methods import ON_FAMILIES
 from simulate.experiments import EXPERIMENTS, MEASUREMENTS, cell
 from simulate.montecarlo import Experiment, Experiments
-from simulate.numbers import Parser, count, not_negative
+from simulate.numbers import Parser, a_path, count, not_negative
 from simulate.populations import FAMILIES
 from simulate.profiles import PROFILES
 from simulate.rows.backends import add_on, check_minutes
@@ -320,9 +320,9 @@ def _write(
 def sweep_main(arguments: Sequence[str]) -> int:
     """`sweep FILE.toml`; returns the exit status."""
     parser = Parser(prog="python -m simulate sweep", description="Measure a grid of settings and seeds, into parquet.")
-    parser.add_argument("file", type=Path, metavar="FILE.toml")
+    parser.add_argument("file", type=a_path, metavar="FILE.toml")
     parser.add_argument("--plan", action="store_true", help="say how many cells there are, and stop")
-    parser.add_argument("--results", type=Path, help="folder for rows; simulate/results/sweep-FILE by default")
+    parser.add_argument("--results", type=a_path, help="folder for rows; simulate/results/sweep-FILE by default")
     parser.add_argument("--jobs", type=count, default=os.cpu_count() or 1, help="parts measured at a time")
     parser.add_argument("--minutes", type=not_negative, help="start no new part after so many minutes")
     add_on(parser)

@@ -14,7 +14,6 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -38,7 +37,7 @@ from llm_validation.preferences.sequences import completion_forward, log_probabi
 from llm_validation.preferences.train import trainable
 from llm_validation.rewards.sources import Texts, scorer_of
 from llm_validation.training.parts import check_part
-from simulate.numbers import Parser, count, positive, seed, share
+from simulate.numbers import Parser, a_name, a_path, count, positive, seed, share
 from theory.proximal.feedback import Index
 from theory.validate import Array
 
@@ -71,9 +70,9 @@ def advise_main(arguments: list[str]) -> int:
 def _parser() -> argparse.ArgumentParser:
     preset = PilotPlan(())
     parser = Parser(prog="python -m llm_validation advise", description="What preferences and a model allow.")
-    parser.add_argument("--model", required=True, help="a causal language model by name or path")
-    parser.add_argument("--data", required=True, type=Path, metavar="FILE", help="pairs or labelled examples")
-    parser.add_argument("--out", required=True, type=Path, metavar="REPORT", help="a new folder for the report")
+    parser.add_argument("--model", type=a_name, required=True, help="a causal language model by name or path")
+    parser.add_argument("--data", required=True, type=a_path, metavar="FILE", help="pairs or labelled examples")
+    parser.add_argument("--out", required=True, type=a_path, metavar="REPORT", help="a new folder for the report")
     parser.add_argument("--minutes", type=positive, default=5.0, help="time for all of it (%(default)s)")
     parser.add_argument("--bt-beta", type=positive, nargs="+", default=[], metavar="β", help="how sharply users "
                         "choose, for the audit of responses that were compared often")  # fmt: skip
@@ -89,8 +88,8 @@ def _parser() -> argparse.ArgumentParser:
         "--answers", type=count, default=preset.answers, help="answers of the model's own (%(default)s)"
     )
     parser.add_argument("--answer-tokens", type=count, default=preset.tokens, help="most tokens of one (%(default)s)")
-    parser.add_argument("--reward", help="by which Best-of-N is priced: a folder or name of a reward model, or "
-                        "MODULE:FUNCTION of prompts and responses, as in generate")  # fmt: skip
+    parser.add_argument("--reward", type=a_name, help="by which Best-of-N is priced: a folder or name of a reward "
+                        "model, or MODULE:FUNCTION of prompts and responses, as in generate")  # fmt: skip
     parser.add_argument("--context", type=count, help="longest text in tokens; by default what the model says")
     parser.add_argument("--seed", type=seed, default=0)
     return parser

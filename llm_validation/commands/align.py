@@ -23,7 +23,6 @@ import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -52,7 +51,7 @@ from llm_validation.preferences.trace import Mean, Moved, Watch, split
 from llm_validation.preferences.train import PreferenceRun, PreferenceTraining, train_on_preferences, trainable
 from llm_validation.training.loop import TrainingDiverged
 from llm_validation.training.parts import check_part, choose_part
-from simulate.numbers import Parser, count, positive, seed, share
+from simulate.numbers import Parser, a_name, a_path, count, positive, seed, share
 
 METHODS = [*trainable(), "rlhf", "aligner"]
 RECORD, TRACE, REPORT = "alignment.json", "trace.csv", "report.txt"
@@ -76,9 +75,11 @@ def _parser() -> argparse.ArgumentParser:
     preset = PreferenceTraining(seed=0)
     parser = Parser(prog="python -m llm_validation align", description="Train a causal language model on preferences.")
     parser.add_argument("--method", required=True, choices=METHODS)
-    parser.add_argument("--model", required=True, help="a causal language model by name or path")
-    parser.add_argument("--data", required=True, type=Path, metavar="FILE", help="pairs, rankings, labels or scores")
-    parser.add_argument("--out", required=True, type=Path, metavar="FOLDER", help="a new folder for the trained model")
+    parser.add_argument("--model", type=a_name, required=True, help="a causal language model by name or path")
+    parser.add_argument("--data", required=True, type=a_path, metavar="FILE", help="pairs, rankings, labels or scores")
+    parser.add_argument(
+        "--out", required=True, type=a_path, metavar="FOLDER", help="a new folder for the trained model"
+    )
     parser.add_argument("--kl-beta", type=positive, metavar="β", help="weight of the log-ratio in the reward")
     parser.add_argument("--alpha", type=float, metavar="α", help="of PRO and RDRO")
     parser.add_argument("--generator", help="of FDO")

@@ -22,7 +22,7 @@ from llm_validation.preferences.trace import Mean
 from llm_validation.rewards.model import RewardTraining, load_reward_model
 from llm_validation.rewards.prefix_scorer import PrefixScorer
 from llm_validation.rewards.sources import Texts, scorer_of
-from simulate.numbers import count, positive, seed
+from simulate.numbers import a_name, count, positive, seed
 
 #: method → its own options.
 OWN = {"rlhf": ("reward", "reward_rate", "reward_epochs", "samples", "listed"), "aligner": ("warm_up", "template")}
@@ -31,8 +31,8 @@ OWN = {"rlhf": ("reward", "reward_rate", "reward_epochs", "samples", "listed"), 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """The options of these methods."""
     rlhf = parser.add_argument_group("rlhf")
-    rlhf.add_argument("--reward", help="a reward that is there (folder, name, MODULE:FUNCTION) in place of one trained "
-                      "on the pairs")  # fmt: skip
+    rlhf.add_argument("--reward", type=a_name, help="a reward that is there (folder, name, MODULE:FUNCTION) in place "
+                      "of one trained on the pairs")  # fmt: skip
     rlhf.add_argument(
         "--reward-rate", type=positive, metavar="RATE", help="peak learning rate of the reward model; 5e-5"
     )

@@ -28,7 +28,7 @@ from llm_validation.model.model import autocast, device
 from llm_validation.model.text_boundaries import Message, Tokens
 from llm_validation.preferences.files import records_of
 from simulate.montecarlo import generator
-from simulate.numbers import Parser, count, positive, seed
+from simulate.numbers import Parser, a_name, a_path, count, positive, seed
 from theory.validate import Array
 
 
@@ -43,16 +43,16 @@ class Asked:
 
 def _parser() -> argparse.ArgumentParser:
     parser = Parser(prog="python -m llm_validation correct", description="Correct answers with an Aligner.")
-    parser.add_argument("--aligner", required=True, type=Path, metavar="FOLDER", help="of align --method aligner")
-    parser.add_argument("--answers", type=Path, metavar="FILE", help="jsonl of prompts and answers")
-    parser.add_argument("--model", help="folder or name of the model that answers, with --prompts")
+    parser.add_argument("--aligner", required=True, type=a_path, metavar="FOLDER", help="of align --method aligner")
+    parser.add_argument("--answers", type=a_path, metavar="FILE", help="jsonl of prompts and answers")
+    parser.add_argument("--model", type=a_name, help="folder or name of the model that answers, with --prompts")
     parser.add_argument(
         "--prompts",
-        type=Path,
+        type=a_path,
         metavar="FILE",
         help="text file, a prompt a line, or .jsonl, .json, .csv, .parquet with a field prompt",
     )
-    parser.add_argument("--out", required=True, type=Path, metavar="FILE", help="a new file for the json lines")
+    parser.add_argument("--out", required=True, type=a_path, metavar="FILE", help="a new file for the json lines")
     parser.add_argument("--raw", action="store_true", help="prompts as they are, without the model's chat template")
     parser.add_argument(
         "--tokens", type=count, default=128, help="most tokens of an answer, a correction (%(default)s)"

@@ -15,7 +15,6 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from llm_validation.commands.lines import Lines, content
@@ -27,21 +26,21 @@ from llm_validation.model.model import autocast, device
 from llm_validation.model.text_boundaries import Message, Tokens
 from llm_validation.rewards.sources import TEXT_REWARDS, Texts, scorer_of
 from simulate.montecarlo import generator
-from simulate.numbers import Parser, count, positive, seed, share
+from simulate.numbers import Parser, a_name, a_path, count, positive, seed, share
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = Parser(prog="python -m llm_validation generate", description="Best-of-N on prompts.")
-    parser.add_argument("--model", required=True, help="folder or name of a causal language model")
+    parser.add_argument("--model", type=a_name, required=True, help="folder or name of a causal language model")
     parser.add_argument(
         "--prompts",
         required=True,
-        type=Path,
+        type=a_path,
         help="text file, one prompt a line, or .jsonl, .json, .csv, .parquet with a field prompt",
     )
     parser.add_argument(
-        "--reward", required=True, help="folder of a reward model, folder or name of a sequence classifier, "
-        f"MODULE:FUNCTION of prompts and responses, or one of {', '.join(TEXT_REWARDS)}"
+        "--reward", type=a_name, required=True, help="folder of a reward model, folder or name of a sequence "
+        f"classifier, MODULE:FUNCTION of prompts and responses, or one of {', '.join(TEXT_REWARDS)}"
     )  # fmt: skip
     parser.add_argument("--method", choices=("best-of-n", "speculative"), default="best-of-n")
     parser.add_argument("--n", type=count, help="responses per prompt; speculative: left to --budget by default")
@@ -59,7 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--allow-unfinished", action="store_true", help="a response cut off at --tokens may win")
     parser.add_argument("--together", action="store_true", help="all prompts in one batch, not one after another")
     parser.add_argument("--pilot", type=count, metavar="ROWS", help="responses that nothing is rejected of, for v(t)")
-    parser.add_argument("--out", type=Path, help="a new file for the json lines; default: standard output")
+    parser.add_argument("--out", type=a_path, help="a new file for the json lines; default: standard output")
     return parser
 
 

@@ -41,6 +41,7 @@ from llm_validation.runs.real_correction import correction
 from llm_validation.runs.real_selection import MARKS, seconds, selection
 from llm_validation.runs.real_separation import separation
 from llm_validation.training.schedule import Schedule
+from simulate.numbers import Parser, a_name, a_path, count, positive
 from simulate.options import add_people_options
 from simulate.people.data import People
 from simulate.people.population import chosen_people
@@ -201,24 +202,26 @@ def _read_encoded(path: Path) -> Encoded:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m llm_validation real", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("runs", nargs="*", choices=[*ALL, []], metavar="RUN",
                         help=f"{', '.join(ALL)}; all of them by default")  # fmt: skip
-    parser.add_argument("--model", default="smollm2", help="name, folder or .gguf file of a causal language model")
+    parser.add_argument(
+        "--model", type=a_name, default="smollm2", help="name, folder or .gguf file of a causal language model"
+    )
     parser.add_argument("--train", help="top:K blocks, lora:R or all; top:1 by default, all on a GPU")
     parser.add_argument("--prompts", type=int, default=len(PROMPTS), help=f"at most {len(PROMPTS)}")
     parser.add_argument("--responses", type=int, default=6, help="the model's own answers to each prompt, at least 5")
-    parser.add_argument("--tokens", type=int, default=5, help="most tokens of an answer, its end included")
+    parser.add_argument("--tokens", type=count, default=5, help="most tokens of an answer, its end included")
     parser.add_argument("--pool", type=int, default=256, help="texts of 64 tokens to each of eight prompts, from which "
                         "Best-of-N and Speculative Rejection choose; at least 16")  # fmt: skip
-    parser.add_argument("--seeds", type=int, help="3 by default, 5 on a GPU")
-    parser.add_argument("--steps", type=int, default=120, help="of every training")
-    parser.add_argument("--rate", type=float, default=3e-4, help="largest learning rate")
-    parser.add_argument("--jobs", type=int, default=1, help="jobs at a time, in processes of 1.5 GB each")
-    parser.add_argument("--minutes", type=float, help="start no job after so many minutes")
-    parser.add_argument("--results", type=Path, help="folder for rows")
+    parser.add_argument("--seeds", type=count, help="3 by default, 5 on a GPU")
+    parser.add_argument("--steps", type=count, default=120, help="of every training")
+    parser.add_argument("--rate", type=positive, default=3e-4, help="largest learning rate")
+    parser.add_argument("--jobs", type=count, default=1, help="jobs at a time, in processes of 1.5 GB each")
+    parser.add_argument("--minutes", type=positive, help="start no job after so many minutes")
+    parser.add_argument("--results", type=a_path, help="folder for rows")
     parser.add_argument("--commit", help="the commit to note where there is no git")
     parser.add_argument("--first-part", action="store_true", help="two prompts, one seed, five methods; where the "
                         "model cannot be had this is said, and is no error")  # fmt: skip

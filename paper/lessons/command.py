@@ -8,24 +8,23 @@ python -m paper lessons --html             executed, as pages beside the page of
 
 from __future__ import annotations
 
-import argparse
 import sys
-from pathlib import Path
 
 from paper.lessons.notebooks import find_lessons, write_notebook
 from paper.lessons.rendered import page_of, render
+from simulate.numbers import Parser, a_path
 from simulate.rows.reach import ROOT
 
 
 def main(arguments: list[str]) -> int:
     """Command line; exit status 2 for a lesson that does not exist or packages that are not installed."""
-    parser = argparse.ArgumentParser(prog="python -m paper lessons", description="Lessons as notebooks and pages.")
+    parser = Parser(prog="python -m paper lessons", description="Lessons as notebooks and pages.")
     parser.add_argument("numbers", nargs="*", metavar="N", help="lessons; all by default")
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--notebook", action="store_true", help="the teacher's version as .ipynb")
     form.add_argument("--student", action="store_true", help="the student's version as .ipynb")
     form.add_argument("--html", action="store_true", help="the teacher's version, executed, as a page")
-    parser.add_argument("--out", type=Path, default=ROOT / "paper" / "tables" / "page" / "lessons")
+    parser.add_argument("--out", type=a_path, default=ROOT / "paper" / "tables" / "page" / "lessons")
     options = parser.parse_args(arguments)
     try:
         lessons = find_lessons(options.numbers)

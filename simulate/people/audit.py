@@ -12,12 +12,11 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import numpy as np
 
 from simulate.montecarlo import generator
-from simulate.numbers import Parser, positive, seed, share
+from simulate.numbers import Parser, a_path, positive, seed, share
 from simulate.options import yes_or_no
 from simulate.people.comparisons import Comparisons, read_comparisons
 from simulate.people.kinds import kinds_of_users
@@ -66,7 +65,7 @@ def audit_main(arguments: list[str]) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = Parser(prog="python -m simulate audit", description="How bad can a policy be for the users behind "
                     "these comparisons?")  # fmt: skip
-    parser.add_argument("file", type=Path, metavar="FILE", help="a log, wins, or a square table")
+    parser.add_argument("file", type=a_path, metavar="FILE", help="a log, wins, or a square table")
     parser.add_argument("--bt-beta", type=positive, nargs="+", required=True, metavar="β", help="how sharply users "
                         "choose: at β a gap of 1 in utility is decided with odds e^β")  # fmt: skip
     parser.add_argument("--policy", nargs="+", default=["maximal_lottery"], metavar="RULE|ITEM=P",

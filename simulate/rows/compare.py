@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import sys
+from argparse import ArgumentTypeError
 from collections.abc import Sequence
-from pathlib import Path
 
+from simulate.numbers import a_path
 from simulate.rows.store import Row, read_rows
 from theory.claim import Check, half_width, parse_setting
 from theory.claims import find_claim
@@ -46,7 +47,12 @@ def read_both(arguments: Sequence[str]) -> tuple[dict[Cell, Row], dict[Cell, Row
     if len(arguments) != 2:
         print("usage: compare FOLDER FOLDER", file=sys.stderr)
         return None
-    first, second = ({row.cell: row for row in read_rows(Path(folder))} for folder in arguments)
+    try:
+        folders = [a_path(word) for word in arguments]
+    except ArgumentTypeError as error:
+        print(f"compare: {error}", file=sys.stderr)
+        return None
+    first, second = ({row.cell: row for row in read_rows(folder)} for folder in folders)
     for folder, rows in zip(arguments, (first, second), strict=True):
         if not rows:
             print(f"no rows in {folder}", file=sys.stderr)

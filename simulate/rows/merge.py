@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import json
 import sys
+from argparse import ArgumentTypeError
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from simulate.numbers import a_path
 from simulate.rows.store import Results, Stamp, is_current, locked
 
 #: Fields of a stamp in which all rows of a folder agree, and those of a configuration that may differ: more seeds, or
@@ -94,12 +96,12 @@ def merge_main(arguments: Sequence[str]) -> int:
     if len(arguments) < 2:
         print("usage: merge INTO PART…", file=sys.stderr)
         return 2
-    into, *parts = map(Path, arguments)
     try:
+        into, *parts = map(a_path, arguments)
         with locked(into):
             for part in parts:
                 merge(into, part)
-    except (ValueError, FileNotFoundError) as error:
+    except (ArgumentTypeError, ValueError, FileNotFoundError) as error:
         print(f"merge: {error}", file=sys.stderr)
         return 2
     print(f"{len(Results(into).rows)} rows in {into}")
