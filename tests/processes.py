@@ -1,4 +1,4 @@
-"""Processes of the project, forked from one that has already imported what they need.
+"""Processes of the project, forked from one that has already imported what they need; imports of it as the first ones.
 
 A process spends nine seconds on its imports; a fork of one that is done with them spends none. `torchrun` itself is
 tested once, in `tests/llm_validation/grid/test_processes.py`.
@@ -11,8 +11,11 @@ import os
 import runpy
 import socket
 import sys
+from importlib.machinery import ModuleSpec
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+
+from simulate.rows.reach import PACKAGES
 
 IMPORTED = ["accelerate", "torch.distributed.fsdp", "llm_validation.grid.run"]
 
@@ -54,3 +57,36 @@ def two_processes(program: str, *words: str, out: Path) -> str:
     said = "\n".join(log.read_text() for log in logs)
     assert [process.exitcode for process in processes] == [0, 0], said[-4000:]
     return said
+
+
+class Missing:
+    """Finds no package of these names: as if they were not installed."""
+
+    def __init__(self, *packages: str) -> None:
+        self.packages = packages
+
+    def find_spec(self, name: str, path: object = None, target: object = None) -> ModuleSpec | None:
+        if name.split(".")[0] in self.packages:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+        return None
+
+
+def run_anew(code: str, *, missing: tuple[str, ...] = ()) -> None:
+    """Run code in this process as if nothing of the project had been imported, and the missing packages were not there.
+
+    What else it needs stays imported: a new interpreter spends up to ten seconds on that.
+    """
+    finder = Missing(*missing)
+    hidden = {*PACKAGES, *missing}
+    own = lambda: {name: module for name, module in sys.modules.items() if name.split(".")[0] in hidden}
+    before = own()
+    sys.meta_path.insert(0, finder)
+    try:
+        for name in before:
+            del sys.modules[name]
+        exec(code, {"__name__": "anew"})
+    finally:
+        sys.meta_path.remove(finder)
+        for name in own():
+            del sys.modules[name]
+        sys.modules.update(before)

@@ -37,8 +37,8 @@ def table_of(claim_id: str, **values: float) -> list[Entry]:
 
 
 @pytest.fixture(scope="module")
-def names() -> set[str]:
-    text = latex.latex_numbers(entries(CLAIMS, [], [])) + tables.latex_numbers(tables.size_table("cpu", []))
+def names(ledger_without_rows) -> set[str]:
+    text = latex.latex_numbers(ledger_without_rows) + tables.latex_numbers(tables.size_table("cpu", []))
     return set(re.findall(r"csname ledger@(.*?)\\endcsname\{", text))
 
 

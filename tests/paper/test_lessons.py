@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 import json
 import re
+from functools import cache
+from itertools import takewhile
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -64,22 +66,42 @@ def test_the_readme_lists_every_lesson_with_its_experiment_and_its_minutes():
         assert find_claims([word for word in words if re.fullmatch(r"[A-Z]\d+", word)]), command
 
 
-def shown(lesson, *, student: bool = False) -> tuple[list[str], list[str]]:
-    """What the cells of a version show when run one after another, and the exercises that are not yet answered."""
-    said, failed, names = [], [], {"__name__": "lesson"}
+def run(cells: list, said: list[str], failed: list[str], names: dict[str, object]) -> None:
+    """Run cells one after another: what they show, and the exercises that are not yet answered."""
     with np.errstate(all="warn", under="ignore"):
-        for cell in notebook(lesson, student=student).cells:
-            if cell.cell_type == "code":
-                *statements, last = ast.parse(cell.source).body
-                try:
-                    exec(compile(ast.Module(statements, []), "lesson", "exec"), names)
-                    if isinstance(last, ast.Expr):
-                        said.append(repr(eval(compile(ast.Expression(last.value), "lesson", "eval"), names)))
-                    else:
-                        exec(compile(ast.Module([last], []), "lesson", "exec"), names)
-                except NotYet:
-                    failed.append(cell.source.split('"')[1])
+        for cell in cells:
+            *statements, last = ast.parse(cell.source).body
+            try:
+                exec(compile(ast.Module(statements, []), "lesson", "exec"), names)
+                if isinstance(last, ast.Expr):
+                    said.append(repr(eval(compile(ast.Expression(last.value), "lesson", "eval"), names)))
+                else:
+                    exec(compile(ast.Module([last], []), "lesson", "exec"), names)
+            except NotYet:
+                failed.append(cell.source.split('"')[1])
     plt.close("all")
+
+
+def cells_of(lesson, *, student: bool) -> list:
+    return [cell for cell in notebook(lesson, student=student).cells if cell.cell_type == "code"]
+
+
+@cache
+def before_answers(lesson) -> tuple[int, list[str], dict[str, object]]:
+    """The cells before the first answer, the same in both versions, are run once: how many, what they show, names."""
+    both = zip(cells_of(lesson, student=False), cells_of(lesson, student=True), strict=True)
+    same = [one for one, _ in takewhile(lambda pair: pair[0].source == pair[1].source, both)]
+    said, failed, names = [], [], {"__name__": "lesson"}
+    run(same, said, failed, names)
+    assert failed == []
+    return len(same), said, names
+
+
+def shown(lesson, *, student: bool = False) -> tuple[list[str], list[str]]:
+    """What the cells of a version show, and the exercises that are not yet answered."""
+    begun, before, names = before_answers(lesson)
+    said, failed = list(before), []
+    run(cells_of(lesson, student=student)[begun:], said, failed, dict(names))
     return said, failed
 
 

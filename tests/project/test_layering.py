@@ -5,13 +5,10 @@ from __future__ import annotations
 import ast
 import functools
 import re
-import subprocess
-import sys
 from pathlib import Path
 
-import pytest
-
 from simulate.rows.reach import imported
+from tests.processes import run_anew
 
 ROOT = Path(__file__).resolve().parents[2]
 #: The pipeline, left to right: a file imports from its own folder and from folders to its left.
@@ -33,12 +30,16 @@ def tree_of(path: Path) -> ast.Module:
 
 
 @functools.cache
+def nodes_of(path: Path) -> list[ast.AST]:
+    """All nodes of a file, walked once for all tests."""
+    return list(ast.walk(tree_of(path)))
+
+
+@functools.cache
 def imports(path: Path, *, top_level_only: bool = False) -> set[str]:
     """Names of the packages that a file imports."""
-    tree = tree_of(path)
-    nodes = tree.body if top_level_only else list(ast.walk(tree))
     found: set[str] = set()
-    for node in nodes:
+    for node in tree_of(path).body if top_level_only else nodes_of(path):
         if isinstance(node, ast.Import):
             found |= {alias.name.split(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -47,37 +48,38 @@ def imports(path: Path, *, top_level_only: bool = False) -> set[str]:
     return found
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=name)
-def test_imports_point_left(path):
-    own = FOLDERS.index(folder_of(path))
-    right = set(FOLDERS[own + 1 :]) & imports(path)
-    assert not right, f"{path} imports {right}, to its right"
-    if folder_of(path) in ("figures", "paper") and path.parent.name != "lessons":  # exercises are marked by measuring
-        read = set(re.findall(r"from (simulate\.\w+)", text_of(path)))
-        allowed = {"simulate.rows", "simulate.montecarlo", "simulate.people", "simulate.numbers"}  # the last: options
-        assert read <= allowed, "figures and paper only read"
+def test_imports_point_left():
+    right = {name(path): set(FOLDERS[FOLDERS.index(folder_of(path)) + 1 :]) & imports(path) for path in SOURCES}
+    assert {where: found for where, found in right.items() if found} == {}
+    for path in SOURCES:
+        # exercises are marked by measuring
+        if folder_of(path) in ("figures", "paper") and path.parent.name != "lessons":
+            read = set(re.findall(r"from (simulate\.\w+)", text_of(path)))
+            # the last: options of command lines
+            allowed = {"simulate.rows", "simulate.montecarlo", "simulate.people", "simulate.numbers"}
+            assert read <= allowed, f"{path}: figures and paper only read"
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=name)
-def test_heavy_packages_stay_where_they_belong(path):
-    if folder_of(path) != "llm_validation":
-        assert not imports(path) & {"torch", "transformers", "accelerate"}
-    assert "cvxpy" not in imports(path, top_level_only=True), "cvxpy is imported where it is used"
-    if folder_of(path) == "theory":
-        text = text_of(path)
-        assert "np.random" not in text, "theory is deterministic"
-        assert "default_rng" not in text, "theory is deterministic"
+def test_heavy_packages_stay_where_they_belong():
+    for path in SOURCES:
+        if folder_of(path) != "llm_validation":
+            assert not imports(path) & {"torch", "transformers", "accelerate"}, path
+        assert "cvxpy" not in imports(path, top_level_only=True), f"{path}: cvxpy is imported where it is used"
+        if folder_of(path) == "theory":
+            text = text_of(path)
+            assert "np.random" not in text, f"{path}: theory is deterministic"
+            assert "default_rng" not in text, f"{path}: theory is deterministic"
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=name)
-def test_randomness_is_an_argument(path):
-    allowed = {"Generator", "SeedSequence", "default_rng"}
-    if path.name == "uniforms.py":
-        allowed.add("Philox")  # counter-based, its key from a generator of simulate/montecarlo.py
-    used = set(re.findall(r"np\.random\.(\w+)", text_of(path)))
-    assert used <= allowed, f"{path}: global randomness {used - allowed}"
-    if "default_rng" in used:
-        assert path.name == "montecarlo.py", "generators are made in one place, simulate/montecarlo.py"
+def test_randomness_is_an_argument():
+    for path in SOURCES:
+        allowed = {"Generator", "SeedSequence", "default_rng"}
+        if path.name == "uniforms.py":
+            allowed.add("Philox")  # counter-based, its key from a generator of simulate/montecarlo.py
+        used = set(re.findall(r"np\.random\.(\w+)", text_of(path)))
+        assert used <= allowed, f"{path}: global randomness {used - allowed}"
+        if "default_rng" in used:
+            assert path.name == "montecarlo.py", "generators are made in one place, simulate/montecarlo.py"
 
 
 #: Imported inside a function, so that what does not use them starts without them.
@@ -111,8 +113,8 @@ ALL_FILES = [*SOURCES, *sorted((ROOT / "tests").rglob("*.py"))]
 @functools.cache
 def functions(path: Path) -> list[tuple[str, ast.FunctionDef | ast.AsyncFunctionDef]]:
     """(file:function, node) of every function, methods and inner ones too."""
-    nodes = ast.walk(tree_of(path))
-    return [(f"{name(path)}:{n.name}", n) for n in nodes if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)]
+    kinds = ast.FunctionDef | ast.AsyncFunctionDef
+    return [(f"{name(path)}:{n.name}", n) for n in nodes_of(path) if isinstance(n, kinds)]
 
 
 def test_files_are_short_and_documented():
@@ -134,8 +136,10 @@ def documented(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
 
 
 def test_imports_stand_at_the_top():
-    inner = {where for path in SOURCES for where, f in functions(path) for node in ast.walk(f)
-             if isinstance(node, ast.Import | ast.ImportFrom) and not packages_of(node) & HEAVY}  # fmt: skip
+    kinds = ast.Import | ast.ImportFrom
+    indented = [path for path in SOURCES if any(isinstance(n, kinds) and n.col_offset for n in nodes_of(path))]
+    inner = {where for path in indented for where, f in functions(path) for node in ast.walk(f)
+             if isinstance(node, kinds) and not packages_of(node) & HEAVY}  # fmt: skip
     assert inner == INNER_IMPORTS
 
 
@@ -177,27 +181,21 @@ def reachable(start: str, edges: dict[str, frozenset[str]]) -> set[str]:
 
 
 def test_theory_imports_without_cvxpy_or_torch():
-    code = (
-        "import sys; sys.modules['cvxpy'] = None  # importing it now fails\n"
-        "import theory.claims, theory.policy, simulate.experiments, figures.distortion, paper.ledger\n"
-        "assert 'torch' not in sys.modules"
+    run_anew(
+        "import theory.claims, theory.policy, simulate.experiments, figures.distortion, paper.ledger",
+        missing=("cvxpy", "torch"),
     )
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
 
 
 def test_language_models_train_without_cvxpy():
-    code = (
-        "import sys; sys.modules['cvxpy'] = None  # importing it now fails\n"
-        "import llm_validation.__main__, llm_validation.runs.catalogues"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+    run_anew("import llm_validation.__main__, llm_validation.runs.catalogues", missing=("cvxpy",))
 
 
-@pytest.mark.parametrize("path", [path for path in SOURCES if path.name == "__init__.py"], ids=name)
-def test_a_package_page_holds_names_and_no_code(path):
+def test_a_package_page_holds_names_and_no_code():
     # the pages of stages import their names when they are used, and `theory.distortion` can be called
-    if name(path) in {*(f"{stage}/__init__.py" for stage in FOLDERS[:3]), "theory/distortion/__init__.py"}:
-        return
-    for node in tree_of(path).body[1:]:
-        listed = isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__"
-        assert listed or isinstance(node, ast.Import | ast.ImportFrom), f"{path}: {ast.unparse(node)[:60]}"
+    code = {*(f"{stage}/__init__.py" for stage in FOLDERS[:3]), "theory/distortion/__init__.py"}
+    for path in SOURCES:
+        if path.name == "__init__.py" and name(path) not in code:
+            for node in tree_of(path).body[1:]:
+                listed = isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__"
+                assert listed or isinstance(node, ast.Import | ast.ImportFrom), f"{path}: {ast.unparse(node)[:60]}"

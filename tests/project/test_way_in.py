@@ -10,24 +10,21 @@ from pathlib import Path
 import pytest
 
 import theory
+from tests.processes import run_anew
 from theory.distortion.measure import distortion
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def python(code: str) -> str:
-    """What a fresh interpreter prints."""
-    run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert run.returncode == 0, run.stderr
-    return run.stdout
-
-
 def test_import_theory_is_quick():
-    seconds = python(
+    """In a fresh interpreter."""
+    code = (
         "import time; before = time.perf_counter(); import theory; print(time.perf_counter() - before)\n"
         "import sys; assert not {'numpy', 'scipy'} & set(sys.modules)"
     )
-    assert float(seconds) < 0.1
+    run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    assert float(run.stdout) < 0.1
 
 
 def test_every_name_of_theory_can_be_had_and_no_other():
@@ -59,7 +56,7 @@ USES_BOTH = (
     ],
 )
 def test_functions_that_are_packages_too_come_in_any_order(first):
-    python(f"{first}\n{USES_BOTH}")
+    run_anew(f"{first}\n{USES_BOTH}")
 
 
 def test_a_package_that_is_called_shows_the_signature_of_its_function():

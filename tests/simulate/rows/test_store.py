@@ -255,31 +255,31 @@ def test_no_job_starts_after_the_deadline(tmp_path):
     assert in_time(None)(1e9)
 
 
-def simulate(folder: Path, claims: list[str] = SWEEP, *, words: tuple[str, ...] = ()) -> list[str]:
-    command = [sys.executable, "-m", "simulate", *claims, "--profile", "smoke", "--jobs", "1"]
-    return [*command, "--results", str(folder), *words]
-
-
 @pytest.mark.slow
-def test_a_killed_sweep_resumes_to_the_same_rows(tmp_path):
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+def test_a_killed_sweep_resumes_to_the_same_rows(tmp_path, capsys):
     whole, broken = tmp_path / "whole", tmp_path / "broken"
-    subprocess.run(simulate(whole), check=True, cwd=ROOT, env=environment, capture_output=True)
+    words = [*SWEEP, "--profile", "smoke", "--jobs", "1", "--results"]
+    assert main([*words, str(whole)]) == 0
     process = subprocess.Popen(
-        simulate(broken), cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        [sys.executable, "-m", "simulate", *words, str(broken)],
+        cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     )
     deadline = time.monotonic() + 120
     while not read_rows(broken) and time.monotonic() < deadline:
         time.sleep(0.002)
     process.send_signal(signal.SIGSTOP)
-    refused = subprocess.run(simulate(broken), cwd=ROOT, env=environment, capture_output=True, text=True)
+    capsys.readouterr()
+    refused, said = main([*words, str(broken)]), capsys.readouterr().err
     process.send_signal(signal.SIGKILL)
     process.wait()
     kept = numbers(broken)
     assert 0 < len(kept) < len(numbers(whole)), "the kill came too late or too early to test anything"
-    assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
-    assert f"another process writes to {broken}" in refused.stderr
-    subprocess.run(simulate(broken), check=True, cwd=ROOT, env=environment, capture_output=True)
+    assert (refused, said.count("\n")) == (2, 1)
+    assert f"another process writes to {broken}" in said
+    assert main([*words, str(broken)]) == 0
     assert numbers(broken) == numbers(whole)
     assert set(kept) <= set(numbers(broken))
 
