@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -33,3 +34,39 @@ def strict_floating_point() -> Iterator[None]:
 def rng() -> np.random.Generator:
     """A generator with a fixed seed."""
     return np.random.default_rng(20260101)
+
+
+#: Tests that share what takes seconds to make (the ledger of the recorded rows; the process that others are forked
+#: from) are one worker's: file or folder → the name of its lot.
+LOTS = {
+    "tests/paper/test_latex.py": "ledger",
+    "tests/paper/test_ledger.py": "ledger",
+    "tests/paper/test_page.py": "ledger",
+    "tests/paper/test_pdf.py": "ledger",
+    "tests/llm_validation/catalogue/test_stacked_seeds.py": "processes",
+    "tests/llm_validation/grid/test_run.py": "processes",
+    "tests/llm_validation/model/test_sharding.py": "processes",
+    "tests/llm_validation/runs/test_catalogues.py": "processes",
+    "tests/project/test_worked_examples.py": "processes",
+}
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """With -n: a file, or a lot of files, is one worker's, so that what its tests share is made once."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFile(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.split("::", 1)[0]
+            return LOTS.get(file, file)
+
+    config.option.loadscopereorder = False
+    return ByFile(config, log)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """With -n: files with tests that take long come first, so that workers end together."""
+    if hasattr(config, "workerinput"):
+        slow = {item.path for item in items if item.get_closest_marker("slow")}
+        items.sort(key=lambda item: item.path not in slow)

@@ -14,8 +14,9 @@ import sys
 from importlib.machinery import ModuleSpec
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from types import ModuleType
 
-from simulate.rows.reach import PACKAGES
+from simulate.rows.reach import PACKAGES, ROOT
 
 IMPORTED = ["accelerate", "torch.distributed.fsdp", "llm_validation.grid.run"]
 
@@ -71,22 +72,30 @@ class Missing:
         return None
 
 
-def run_anew(code: str, *, missing: tuple[str, ...] = ()) -> None:
-    """Run code in this process as if nothing of the project had been imported, and the missing packages were not there.
+def forget(*packages: str) -> dict[str, ModuleType]:
+    """Take these packages' modules out of what is imported; returns them."""
+    found = {name: module for name, module in sys.modules.items() if name.split(".")[0] in packages}
+    for name in found:
+        del sys.modules[name]
+    return found
+
+
+def run_anew(code: str, *, missing: tuple[str, ...] = (), tree: Path = ROOT) -> None:
+    """Run code in this process as if nothing of the project had been imported, and the missing packages were not there;
+    the project is that of a tree.
 
     What else it needs stays imported: a new interpreter spends up to ten seconds on that.
     """
-    finder = Missing(*missing)
-    hidden = {*PACKAGES, *missing}
-    own = lambda: {name: module for name, module in sys.modules.items() if name.split(".")[0] in hidden}
-    before = own()
+    finder, path, here = Missing(*missing), list(sys.path), Path.cwd()
+    before = forget(*PACKAGES, *missing)
     sys.meta_path.insert(0, finder)
+    sys.path.insert(0, str(tree))
+    os.chdir(tree)
     try:
-        for name in before:
-            del sys.modules[name]
         exec(code, {"__name__": "anew"})
     finally:
+        os.chdir(here)
+        sys.path[:] = path
         sys.meta_path.remove(finder)
-        for name in own():
-            del sys.modules[name]
+        forget(*PACKAGES, *missing)
         sys.modules.update(before)

@@ -40,9 +40,10 @@ def test_a_wheel_in_an_empty_environment_has_every_public_name(tmp_path):
         shutil.copy(ROOT / part, tree)
     wheel = [sys.executable, "-c", "from setuptools.build_meta import build_wheel; print(build_wheel('.'))"]
     name = subprocess.run(wheel, cwd=tree, check=True, capture_output=True, text=True).stdout.split()[-1]
-    subprocess.run([sys.executable, "-m", "venv", tmp_path / "env"], check=True)
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "env"], check=True)
     python = tmp_path / "env" / "bin" / "python"
-    install = [python, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", tree / name]
+    pip = [sys.executable, "-m", "pip", "--python", python]
+    install = [*pip, "install", "--quiet", "--no-deps", "--no-index", tree / name]
     subprocess.run(install, check=True)
     # numpy and the rest are the tests' own; the checkout's editable install is a .pth file, which is not read there
     code = f"import sys; sys.path.append({sysconfig.get_path('purelib')!r})\n{IMPORT_ALL}"

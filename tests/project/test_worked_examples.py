@@ -5,12 +5,16 @@ from __future__ import annotations
 import ast
 import re
 import shutil
-import subprocess
-import sys
 import textwrap
 from pathlib import Path
 
 import pytest
+
+from llm_validation.model.model import build, save
+from llm_validation.text.corpus import train_tokenizer
+from llm_validation.text.language import STORIES
+from simulate.montecarlo import generator
+from tests.processes import run_anew, started
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()
@@ -48,18 +52,23 @@ def perform(title: str, tree: Path) -> set[str]:
     return {file for file, _, _ in parts_of(title)}
 
 
-def python(tree: Path, *words: str) -> str:
-    ran = subprocess.run([sys.executable, *words], cwd=tree, capture_output=True, text=True)
-    assert ran.returncode == 0, ran.stderr[-2000:]
-    return ran.stdout
-
-
-VERDICTS = """
+CLAIM = """
 from pathlib import Path
+import theory
+from llm_validation.__main__ import main as train
 from llm_validation.claims import llm_checks
+from simulate.__main__ import main as simulate
 from simulate.rows.store import read_rows
+from theory.__main__ import main as show
 from theory.claim import parse_setting, verdict
 from theory.claims import find_claim
+
+assert Path(theory.__file__).is_relative_to(Path.cwd())
+assert show(["D40"]) == 0
+words = ["D40", "--profile", "smoke", "--jobs", "1", "--results"]
+assert simulate([*words, "simulated"]) == 0
+assert train([*words, "trained", "--model", "model"]) == 0
+print("verdicts")
 for folder, checks in (("simulated", find_claim("D40").checks), ("trained", llm_checks("D40"))):
     rows = [row for row in read_rows(Path(folder)) if row.claim == "D40"]
     for check in checks:
@@ -69,21 +78,29 @@ for folder, checks in (("simulated", find_claim("D40").checks), ("trained", llm_
 
 
 @pytest.mark.slow
-def test_a_claim_takes_four_files(tmp_path):
+def test_a_claim_takes_four_files(tmp_path, capsys):
     touched = perform("Adding a claim", tmp_path)
     assert len(touched) == 4
+    tokenizer = train_tokenizer(STORIES.sample(generator(0, "documents"), 500), 512)
+    save(build("smoke", len(tokenizer), 64, seed=0), tokenizer, tmp_path / "model")
     runs = tmp_path / "llm_validation/runs/distortion.py"
     runs.write_text(runs.read_text().replace('"D15"),', '"D15", "D40"),', 1))
-    assert "1/m" in python(tmp_path, "-m", "theory", "D40")
-    python(tmp_path, "-m", "simulate", "D40", "--profile", "smoke", "--results", "simulated", "--jobs", "1")
-    python(tmp_path, "-m", "llm_validation", "D40", "--profile", "smoke", "--results", "trained", "--jobs", "1")
-    assert set(python(tmp_path, "-c", VERDICTS).splitlines()) == {"simulated agrees", "trained agrees"}
+    run_anew(CLAIM, tree=tmp_path)
+    said, verdicts = capsys.readouterr().out.split("verdicts\n")
+    assert "1/m" in said
+    assert set(verdicts.splitlines()) == {"simulated agrees", "trained agrees"}
 
 
 #: Each check in a fork of a process that has imported torch; the last one after a sign was turned in torch's code.
 LOSS = """
 import os, pathlib, sys
-import accelerate, pytest, torch, transformers, scipy.stats, numpy.testing
+import pytest, scipy.stats, numpy.testing
+from tests.processes import PACKAGES, forget
+
+os.chdir(sys.argv[1])
+sys.path.insert(0, sys.argv[1])
+sys.dont_write_bytecode = True
+forget(*PACKAGES, "tests")
 
 def forked(check):
     child = os.fork()
@@ -100,7 +117,9 @@ def tests():
     return pytest.main(["-q", "-W", late, "tests/llm_validation/test_losses.py", "-k", "exponential"])
 
 def minimum():
+    import theory
     from theory.divergences import minimum
+    assert theory.__file__.startswith(sys.argv[1])
     return round(minimum("exponential", [.8, .2], [.2, .8]), 6) != 1.6  # 2 Σ √(pq)
 
 def runs():
@@ -118,5 +137,11 @@ print("\\nfound", *found, forked(tests))
 def test_a_loss_takes_four_files_and_its_test(tmp_path):
     touched = perform("Adding a loss", tmp_path)
     assert len(touched) == 4
-    said = python(tmp_path, "-B", "-c", LOSS)
+    script, log = tmp_path / "loss.py", tmp_path / "log.txt"
+    script.write_text(LOSS)
+    process = started(str(script), str(tmp_path), log=log)
+    process.join(300)
+    process.kill()
+    said = log.read_text()
+    assert process.exitcode == 0, said[-4000:]
     assert said.splitlines()[-1] == "found 0 0 0 1", f"tests, minimum, runs; tests with a wrong sign\n{said[-2000:]}"

@@ -45,7 +45,8 @@ def test_parts_are_brought_together(tmp_path):
 def test_two_processes_give_the_rows_of_one(tmp_path):
     tokenizer = train_tokenizer(STORIES.sample(generator(0, "documents"), 500), 512)
     save(build("smoke", len(tokenizer), 64, seed=0), tokenizer, tmp_path / "model")
-    words = ["P10", "--profile", "smoke", "--jobs", "1", "--model", str(tmp_path / "model"), "--results"]
+    words = ["D17", "--profile", "smoke", "--jobs", "1", "--seeds", "2", "--model", str(tmp_path / "model")]
+    words.append("--results")
     assert main([*words, str(tmp_path / "one")]) == 0
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     command = [*launch, "-m", "llm_validation", *words, str(tmp_path / "two")]
