@@ -15,10 +15,15 @@ from transformers.utils import logging
 
 
 def write(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
-    """Configuration, weights (safetensors) and tokenizer into a folder that exists."""
-    with without_bars():
-        model.save_pretrained(folder)
-        tokenizer.save_pretrained(folder)
+    """Configuration, weights (safetensors) and tokenizer into a folder that exists, whichever of several processes asks:
+    transformers by itself writes the model of the first one only."""
+    model.__dict__["should_save_on_this_rank"] = lambda is_main_process: is_main_process
+    try:
+        with without_bars():
+            model.save_pretrained(folder)
+            tokenizer.save_pretrained(folder)
+    finally:
+        del model.__dict__["should_save_on_this_rank"]
 
 
 @contextlib.contextmanager

@@ -10,9 +10,35 @@ import pytest
 import torch
 from torch.nn.functional import softplus
 
+from llm_validation import conformance
 from llm_validation.commands.conform import conform_main
 from llm_validation.conformance import check_loss
 from llm_validation.losses.table import LOSSES
+
+
+@pytest.fixture(scope="module", autouse=True)
+def ours_once():
+    """What ours is with changes, on the batches, does not depend on whose loss is judged: it is computed once."""
+    values, found = conformance._values, {}
+    cases = functools.cache(conformance.cases)
+    changes, of_loss = conformance.changes_of, {}
+
+    def changes_of(ours, tokens):
+        return of_loss.setdefault((ours.name, str(ours.options), tokens), changes(ours, tokens))
+
+    def once(ours, case, changes, swapped):
+        if case not in cases(ours.name):
+            return values(ours, case, changes, swapped)
+        key = ours.name, str(ours.options), case, changes, swapped
+        if key not in found:
+            found[key] = values(ours, case, changes, swapped)
+        return found[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name, remembered in (("cases", cases), ("changes_of", changes_of), ("_values", once)):
+            patch.setattr(conformance, name, remembered)
+        yield
+
 
 BETA = {name: 1.0 if name in ("ddro", "rdro") else 0.1 for name in LOSSES}
 PAIRED = ("dpo", "ipo", "pro_pairwise", "pro_binary", "pro_scalar")

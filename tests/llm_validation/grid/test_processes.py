@@ -43,6 +43,7 @@ def test_parts_are_brought_together(tmp_path):
 
 @pytest.mark.slow
 def test_two_processes_give_the_rows_of_one(tmp_path):
+    """Each of them fits a reference and writes it: of the first one alone transformers would write the model."""
     tokenizer = train_tokenizer(STORIES.sample(generator(0, "documents"), 500), 512)
     save(build("smoke", len(tokenizer), 64, seed=0), tokenizer, tmp_path / "model")
     words = ["D17", "--profile", "smoke", "--jobs", "1", "--seeds", "2", "--model", str(tmp_path / "model")]

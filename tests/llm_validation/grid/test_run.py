@@ -117,10 +117,27 @@ def test_other_weights_under_the_same_name_are_another_model(model, tmp_path, ca
 
 # The whole command
 
+#: Profile smoke with shorter fits and runs, and the command's last lines, for the processes that share a model too.
+QUICK = """
+from dataclasses import replace
+from llm_validation.profiles import PROFILES
+smoke = PROFILES["smoke"]
+PROFILES["smoke"] = replace(smoke, fit=replace(smoke.fit, steps=125), runs=replace(smoke.runs, steps=10))
+"""
+COMMAND = """
+from llm_validation.__main__ import main
+from llm_validation.grid.processes import end
+end(main())
+"""
+
 
 @pytest.mark.slow
-def test_a_given_model_in_one_process_stacked_and_divided(model, tmp_path, capsys):
+def test_a_given_model_in_one_process_stacked_and_divided(model, tmp_path, capsys, monkeypatch):
     """From the same references the rows agree: a stack and a divided model differ from one alone by rounding."""
+    monkeypatch.setitem(PROFILES, "smoke", PROFILES["smoke"])  # given back
+    exec(QUICK)
+    command = tmp_path / "command.py"
+    command.write_text(QUICK + COMMAND)
     words = ["P10", "V3", "--profile", "smoke", "--seeds", "2", "--model", str(model), "--jobs", "1", "--results"]
     assert main([*words, str(tmp_path / "one"), "--no-stack-seeds"]) == 0
     said = capsys.readouterr().out
@@ -130,7 +147,7 @@ def test_a_given_model_in_one_process_stacked_and_divided(model, tmp_path, capsy
     for name in ("stacked", "divided"):
         shutil.copytree(tmp_path / "one" / "checkpoints", tmp_path / name / "checkpoints")
         if name == "divided":
-            two_processes("llm_validation", *words, str(tmp_path / name), "--shard", out=tmp_path)
+            two_processes(str(command), *words, str(tmp_path / name), "--shard", out=tmp_path)
         else:
             assert main([*words, str(tmp_path / name), "--stack-seeds"]) == 0
         found = {row.cell: row.estimate for row in read_rows(tmp_path / name)}
@@ -142,7 +159,7 @@ def test_a_given_model_in_one_process_stacked_and_divided(model, tmp_path, capsy
 def test_the_gpu_profile_runs_without_a_gpu_on_a_small_size(tmp_path, capsys, monkeypatch):
     """The command of `make gpu`, in slices, on the smallest model: what a GPU is to do later is done here first."""
     short = Schedule(steps=20, rate=1e-3, record=10)
-    monkeypatch.setitem(PROFILES, "gpu", replace(PROFILES["gpu"], fit=replace(short, steps=250), runs=short))
+    monkeypatch.setitem(PROFILES, "gpu", replace(PROFILES["gpu"], fit=replace(short, steps=125), runs=short))
     words = ["P10", "--profile", "gpu", "--size", "smoke", "--seeds", "1", "--jobs", "1", "--results", str(tmp_path)]
     assert main([*words, "--minutes", "1e-9"]) == 0
     assert "are left; run again to go on" in capsys.readouterr().out
