@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
+import signal
 
 import pytest
+from torch.distributed.run import main as torchrun
 
 from llm_validation.__main__ import main
 from llm_validation.grid.processes import Share
@@ -49,8 +48,9 @@ def test_two_processes_give_the_rows_of_one(tmp_path):
     words = ["D17", "--profile", "smoke", "--jobs", "1", "--seeds", "2", "--model", str(tmp_path / "model")]
     words.append("--results")
     assert main([*words, str(tmp_path / "one")]) == 0
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    command = [*launch, "-m", "llm_validation", *words, str(tmp_path / "two")]
-    subprocess.run(command, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True)
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    torchrun(["--standalone", "--nproc-per-node", "2", "-m", "llm_validation", *words, str(tmp_path / "two")])
+    for number, handler in handlers.items():  # the launcher leaves its own
+        signal.signal(number, handler)
     one, two = ([(row.cell, row.estimate) for row in read_rows(tmp_path / name)] for name in ("one", "two"))
     assert one == two
