@@ -15,8 +15,8 @@ from transformers.utils import logging
 
 
 def write(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
-    """Configuration, weights (safetensors) and tokenizer into a folder that exists, whichever of several processes asks:
-    transformers by itself writes the model of the first one only."""
+    """Configuration, weights (safetensors) and tokenizer into a folder that exists, whichever process asks: of several
+    transformers by itself lets only the first one write a model."""
     model.__dict__["should_save_on_this_rank"] = lambda is_main_process: is_main_process
     try:
         with without_bars():
