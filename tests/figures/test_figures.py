@@ -111,11 +111,13 @@ def test_a_figure_is_drawn_saved_and_laid_out(name, rows, tmp_path):
         assert all(ax.get_xlabel() or ax.get_ylabel() for ax in figure.axes)
         (path,) = save(figure, name, tmp_path, "test", ["pdf"])
         assert path.stat().st_size > 1000
-        assert figure.get_figwidth() in (COLUMN, PAGE)
+        width = figure.get_figwidth()
+        assert width in (COLUMN, PAGE)
         check_layout(figure)
-        arrange(figure, 3.4)
-        check_layout(figure)
-    assert figure.get_figwidth() == 3.4
+        if width == PAGE:
+            arrange(figure, 3.4)
+            check_layout(figure)
+            assert figure.get_figwidth() == 3.4
     assert FIGURES[name].claims
     assert all(find_claim(claim_id) for claim_id in FIGURES[name].claims)
 
@@ -341,8 +343,8 @@ def test_command_line_draws_a_language_model_and_names_what_it_skips(rows, tmp_p
     for folder, mine in (("simulated", [r for r in rows if model_of(r) is None]), ("trained", language_model_rows())):
         Results(tmp_path / folder).add(mine, "s", {})
     words = ["--results", str(tmp_path / "simulated"), "--out", str(tmp_path / "out")]
-    assert main(["D9", *words, "--llm-results", str(tmp_path / "trained")]) == 0
-    assert (tmp_path / "out" / "language_model_distortion.png").exists()
+    assert main(["D17", *words, "--llm-results", str(tmp_path / "trained")]) == 0
+    assert (tmp_path / "out" / "language_model_people.png").exists()
     assert "skipped" not in capsys.readouterr().out
-    assert main(["d9", *words, "--llm-results", str(tmp_path / "nothing")]) == 0
-    assert "skipped, no rows: language_model_distortion" in capsys.readouterr().out
+    assert main(["d17", *words, "--llm-results", str(tmp_path / "nothing")]) == 0
+    assert "skipped, no rows: language_model_people" in capsys.readouterr().out

@@ -21,6 +21,7 @@ def tiny(tmp_path, monkeypatch):
     monkeypatch.setenv("ALIGNMENT_THEORY_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(real_selection, "REWARDS", ("plain",))
     monkeypatch.setattr(real_selection, "HALVINGS", 1)
+    monkeypatch.setattr(real_selection, "SELECTED", real_selection.SELECTED[:2])
     monkeypatch.setattr(held_out, "DRAWS", 2)
     monkeypatch.setattr(real_separation, "SAFETY_LOSSES", ("kldo", "dpo"))
     write_gguf(tmp_path / "tiny.gguf")

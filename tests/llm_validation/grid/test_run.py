@@ -161,6 +161,7 @@ def test_the_gpu_profile_runs_without_a_gpu_on_a_small_size(tmp_path, capsys, mo
     short = Schedule(steps=20, rate=1e-3, record=10)
     monkeypatch.setitem(PROFILES, "gpu", replace(PROFILES["gpu"], fit=replace(short, steps=125), runs=short))
     words = ["P10", "--profile", "gpu", "--size", "smoke", "--seeds", "1", "--jobs", "1", "--results", str(tmp_path)]
+    words += ["--pretrain-steps", "20"]
     assert main([*words, "--minutes", "1e-9"]) == 0
     assert "are left; run again to go on" in capsys.readouterr().out
     assert not read_rows(tmp_path)

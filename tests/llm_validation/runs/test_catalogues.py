@@ -205,7 +205,7 @@ def rows_of(folder: Path) -> list[tuple]:
 @pytest.mark.slow
 def test_a_killed_run_goes_on_to_the_same_rows(tmp_path):
     """Pretraining, fits and runs of two seeds: once in one go, once killed as soon as two jobs are finished."""
-    words = ["D17", "--profile", "smoke", "--jobs", "1", "--seeds", "2", "--results"]
+    words = ["D17", "--profile", "smoke", "--pretrain-steps", "20", "--jobs", "1", "--seeds", "2", "--results"]
     assert main([*words, str(tmp_path / "whole")]) == 0
     killed = started("llm_validation", *words, str(tmp_path / "cut"), log=tmp_path / "log.txt")
     deadline = time.monotonic() + 120
