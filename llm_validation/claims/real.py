@@ -127,17 +127,16 @@ REAL: dict[str, tuple[Check, ...]] = {
         equal("real_slope", _SLOPE, 1.0, at=({"method": "pro"},), within=0.01, because=TARGET),
     ),
     "P15": (
-        equal("real_trained_slope", "slope of measured on predicted log π/π_ref of held-out prompts, less their mean "
-              "over a prompt's responses, the output head trained alone", 1.0, at=_HELD_OUT, within=SLOPE,
-              because=TARGET),
-        at_most("real_trained_error", "largest error of log π/π_ref of held-out prompts, the head trained alone, nats",
-                GAP, at=_HELD_OUT, because=TARGET),
-        equal("real_full_slope", "the same slope, all weights trained", 1.0, at=_HELD_OUT, within=FEATURES_MOVE,
-              because="as on the small models; written before any row"),
-        greater("real_full_explained", "share of the squares of those log-ratios that fixed features explain", 0.0,
-                at=_HELD_OUT, because="no movement at all explains nothing"),
-        greater("real_full_beyond", "the same, less what is explained by the end of the trained prompt of nearest "
-                "features", 0.0, at=_HELD_OUT, because="a copy needs no theory"),
+        equal("real_trained_slope", "slope of held-out log-ratios on their prediction, head alone", 1.0,
+              at=_HELD_OUT, within=SLOPE, because=TARGET),
+        at_most("real_trained_error", "largest error of held-out log π/π_ref, head alone, nats", GAP, at=_HELD_OUT,
+                because=TARGET),
+        equal("real_full_slope", "slope of held-out log-ratios on the head's prediction, all weights", 1.0,
+              at=_HELD_OUT, within=FEATURES_MOVE, because="as on the small models; written before any row"),
+        greater("real_full_explained", "share of their squares that it explains, all weights", 0.0, at=_HELD_OUT,
+                because="no movement at all explains nothing"),
+        greater("real_full_beyond", "share that it explains beyond a copy of the nearest prompt", 0.0, at=_HELD_OUT,
+                because="a copy needs no theory"),
     ),
     "V2": (
         equal("real_held_out", "divergence read off held-out draws minus the exact one, mean over prompts", 0.0,
