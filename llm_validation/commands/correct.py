@@ -105,13 +105,15 @@ def correct(options: argparse.Namespace) -> tuple[int, int]:
     upstream = None if options.model is None else writer(options.model, options.tokens, options.temperature)
     for row in asked if options.answers else ():
         _read(corrector, template, row, row.answer or "", options.answers)
-    done, cut = lines.begin(), 0
-    for first in range(done - done % options.batch, len(asked), options.batch):
-        rows = list(_corrected(asked[first : first + options.batch], template, corrector, upstream, options, first))
-        rows = rows[max(0, done - first) :]
-        lines.add(rows)
-        cut += sum(not (row["finished"] and row.get("answer_finished", True)) for row in rows)
-    lines.end()
+    cut = 0
+    with lines.alone():
+        done = lines.begin()
+        for first in range(done - done % options.batch, len(asked), options.batch):
+            rows = list(_corrected(asked[first : first + options.batch], template, corrector, upstream, options, first))
+            rows = rows[max(0, done - first) :]
+            lines.add(rows)
+            cut += sum(not (row["finished"] and row.get("answer_finished", True)) for row in rows)
+        lines.end()
     return len(asked) - done, cut
 
 

@@ -14,6 +14,7 @@ import argparse
 import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict
 from typing import Any
 
@@ -90,24 +91,27 @@ def generate(options: argparse.Namespace) -> None:
     if options.out is not None:
         own = {name: value for name, value in vars(options).items() if name not in ("out", "prompts", "pilot")}
         lines = Lines(options.out, {**own, "prompts": content(options.prompts)})
-    done = lines.begin() if lines else 0
     groups = [range(len(prompts))] if options.together else [range(p, p + 1) for p in range(len(prompts))]
     decided: list[tuple[int, ...]] = []
     cut = 0
-    for number, group in enumerate(groups):
-        if group.stop <= done:
-            continue
-        outcome = _run(options, writes, [prompts[p] for p in group], fresh, number)
-        decided.append(tuple(dict.fromkeys(decision.token for decision in outcome.decisions)))
-        rows = [_line(p, asked[p][1], outcome, p - group.start, writes) for p in group][max(0, done - group.start) :]
+    with lines.alone() if lines else nullcontext():
+        done = lines.begin() if lines else 0
+        for number, group in enumerate(groups):
+            if group.stop <= done:
+                continue
+            outcome = _run(options, writes, [prompts[p] for p in group], fresh, number)
+            decided.append(tuple(dict.fromkeys(decision.token for decision in outcome.decisions)))
+            rows = [_line(p, asked[p][1], outcome, p - group.start, writes) for p in group][
+                max(0, done - group.start) :
+            ]
+            if lines:
+                lines.add(rows)
+            else:
+                print("\n".join(map(json.dumps, rows)))
+            print(json.dumps(asdict(outcome.spent)), file=sys.stderr)
+            cut += sum(response is None for response in outcome.returned)
         if lines:
-            lines.add(rows)
-        else:
-            print("\n".join(map(json.dumps, rows)))
-        print(json.dumps(asdict(outcome.spent)), file=sys.stderr)
-        cut += sum(response is None for response in outcome.returned)
-    if lines:
-        lines.end()
+            lines.end()
     if cut:
         print(f"- no response to {cut} of {len(prompts)} prompts ended within {options.tokens} tokens, so none is "
               "returned: more --tokens may help, or --allow-unfinished", file=sys.stderr)  # fmt: skip

@@ -1,6 +1,7 @@
 """A file of JSON lines that is written as answers come, and goes on where it stopped.
 
-While it is being written, `.NAME.settings` beside it says with which settings: another run does not add to it.
+While it is being written, `.NAME.settings` beside it says with which settings: another run does not add to it, and a
+second process is told of the first (`.NAME.lock`).
 """
 
 from __future__ import annotations
@@ -8,10 +9,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from simulate.rows.store import alone
 
 
 @dataclass(frozen=True)
@@ -25,6 +29,19 @@ class Lines:
     def beside(self) -> Path:
         """What says that the file is not complete."""
         return self.path.with_name(f".{self.path.name}.settings")
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Have the file for oneself, from before `begin` to `end`. ValueError if another process writes to it."""
+        if not self.path.parent.is_dir():
+            raise FileNotFoundError(f"{self.path} cannot be written: there is no folder {self.path.parent}")
+        lock = self.path.with_name(f".{self.path.name}.lock")
+        with alone(lock, f"another process writes to {self.path}: wait for it, or choose another --out"):
+            try:
+                yield
+            finally:
+                if not self.beside.exists():  # nothing is under way here: whoever comes now finds a whole file
+                    lock.unlink(missing_ok=True)
 
     def begin(self) -> int:
         """How many whole lines are there; what a kill left of another is cut off.

@@ -226,17 +226,24 @@ def locked(folder: Path, *, drop_stale: bool = False) -> Iterator[None]:
     ValueError if another process has the folder. A process that dies leaves no lock behind.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / LOCK, is_singleton=True)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise ValueError(f"another process writes to {folder}: wait for it, or choose another --results") from None
-    try:
+    with alone(folder / LOCK, f"another process writes to {folder}: wait for it, or choose another --results"):
         _take_parts_in(folder)
         try:
             yield
         finally:
             _take_parts_in(folder, drop_stale=drop_stale)
+
+
+@contextmanager
+def alone(path: Path, refusal: str) -> Iterator[None]:
+    """Hold the lock at a path. ValueError(refusal) if another process has it; one that dies leaves no lock behind."""
+    lock = FileLock(path, is_singleton=True)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise ValueError(refusal) from None
+    try:
+        yield
     finally:
         lock.release()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import itertools
 import json
 
@@ -10,10 +11,13 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForSequenceClassification
 
+from llm_validation.__main__ import main
+from llm_validation.aligner.texts import Template
 from llm_validation.commands import generate as generate_module
 from llm_validation.commands.align import align_main
 from llm_validation.commands.correct import correct_main
 from llm_validation.commands.generate import generate_main
+from llm_validation.commands.lines import Lines
 from llm_validation.generation.decode import Sampling
 from llm_validation.generation.pilot import scored_rows
 from llm_validation.generation.quantiles import sample
@@ -228,6 +232,32 @@ def test_generate_goes_on_after_a_kill_to_the_same_lines(base, tmp_path, monkeyp
     assert out.read_text() == whole
     assert generate_main(words) == 2
     assert "exists already" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["correct", "generate"])
+def test_two_runs_on_one_file_are_kept_apart(command, base, tmp_path, monkeypatch, capsys):
+    """The second says so, and the first has the file while it writes."""
+    Template("{prompt}{answer}", False).write(base)
+    (tmp_path / "prompts.txt").write_text("w2 w3\n")
+    out, lock = tmp_path / "out.jsonl", tmp_path / ".out.jsonl.lock"
+    words = ["--model", str(base), "--prompts", str(tmp_path / "prompts.txt"), "--tokens", "4", "--out", str(out)]
+    words += ["--aligner", str(base)] if command == "correct" else ["--reward", "length", "--n", "2"]
+    with lock.open("w") as other:
+        fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        assert main([command, *words]) == 2
+    assert f"another process writes to {out}: wait for it" in capsys.readouterr().err
+    assert not out.exists()
+
+    def while_it_writes(rows):
+        with lock.open() as other, pytest.raises(BlockingIOError):
+            fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        added.append(rows)
+
+    added = []
+    monkeypatch.setattr(Lines, "add", lambda self, rows: while_it_writes(rows))
+    assert main([command, *words]) == 0
+    assert added
+    assert not list(tmp_path.glob(".out*")), "nothing is left beside it"
 
 
 def test_stop_strings_and_top_p(base):
