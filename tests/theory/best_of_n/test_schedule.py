@@ -38,13 +38,13 @@ def test_the_optimal_schedule_by_exhaustion(area, responses):
 
 def test_late_information_wants_another_schedule_than_a_fixed_fraction():
     v = power_profile(np.array([6, 9, 12, 14]) / 16, 0.25)
-    best = schedule.optimal_schedule(v, (6, 9, 12, 14), 16, 256)
-    fixed = schedule.best_fixed_schedule(v, (6, 9, 12, 14), 16, 256)
-    everywhere = schedule.best_fixed_schedule(v, (6, 9, 12, 14), 16, 256, skip=False)
+    best = schedule.optimal_schedule(v, (6, 9, 12, 14), 16, 128)
+    fixed = schedule.best_fixed_schedule(v, (6, 9, 12, 14), 16, 128)
+    everywhere = schedule.best_fixed_schedule(v, (6, 9, 12, 14), 16, 128, skip=False)
     assert best.reward > fixed.reward + best.gap  # proved, not only found
-    assert fixed.reward > everywhere.reward > expected_max(16)
-    assert max(best.tokens, fixed.tokens, everywhere.tokens) <= 256
-    refined = schedule.refined_schedule(v, (6, 9, 12, 14), 16, 256)
+    assert fixed.reward > everywhere.reward > expected_max(8)
+    assert max(best.tokens, fixed.tokens, everywhere.tokens) <= 128
+    refined = schedule.refined_schedule(v, (6, 9, 12, 14), 16, 128)
     assert best.reward - refined.reward < best.gap
 
 
@@ -63,7 +63,7 @@ def test_keeping_what_is_informative_beats_halving():
 def test_a_proof_that_is_too_long_is_an_error():
     v = power_profile(np.array([6, 9, 12, 14]) / 16, 0.25)
     with pytest.raises(CertificateError, match="max_evaluations = 10"):
-        schedule.optimal_schedule(v, (6, 9, 12, 14), 16, 256, max_evaluations=10)
+        schedule.optimal_schedule(v, (6, 9, 12, 14), 16, 128, max_evaluations=10)
 
 
 @settings(max_examples=8)
