@@ -8,6 +8,7 @@ alternative; the more often these two are compared with each other, the less it 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -30,14 +31,20 @@ def _phi(bt_beta: float, z: ArrayLike) -> Array:
     return 0.5 * np.tanh(0.5 * bt_beta * np.asarray(z, dtype=np.float64))
 
 
-def _largest(function: object, low: float = 1e-6, high: float = 1.0 - 1e-6) -> float:
-    """max over [low, high] of a smooth function of an array: the best of a grid, refined between its neighbours."""
+def largest_at(function: Callable[[Array], Array], low: float, high: float) -> tuple[float, float]:
+    """Where a smooth function of an array is largest on [low, high], and its maximum: the best of a grid, refined
+    between its neighbours."""
     z = low + (high - low) * GRID
-    values = function(z)  # type: ignore[operator]
+    values = function(z)
     best = int(np.argmax(values))
     bounds = (float(z[max(0, best - 1)]), float(z[min(z.size - 1, best + 1)]))
-    found = minimize_scalar(lambda x: -float(function(x)), bounds=bounds, method="bounded", options={"xatol": 1e-12})  # type: ignore[operator]
-    return max(float(values[best]), -float(found.fun))
+    loss = lambda x: -float(function(np.asarray(x)))
+    found = minimize_scalar(loss, bounds=bounds, method="bounded", options={"xatol": 1e-12})
+    return float(found.x), max(float(values[best]), -float(found.fun))
+
+
+def _largest(function: Callable[[Array], Array], low: float = 1e-6, high: float = 1.0 - 1e-6) -> float:
+    return largest_at(function, low, high)[1]
 
 
 def minimax_mass(bt_beta: float) -> float:

@@ -12,11 +12,10 @@ from functools import partial
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.optimize import minimize_scalar
 from scipy.special import expit
 
 from theory.bradley_terry import Population
-from theory.distortion.few import GRID
+from theory.distortion.few import largest_at
 from theory.validate import (
     Array,
     check_bt_beta,
@@ -96,12 +95,8 @@ def _two_tastes(bt_beta: float, sharpness: float, z: ArrayLike) -> tuple[Array, 
 
 
 def _argmax(function: Callable[[Array], Array], bt_beta: float) -> float:
-    """Where a function of z = βe is largest, e in [0, 1]: the best of a grid, refined between its neighbours."""
-    z = min(bt_beta, SATURATED) * GRID
-    best = int(np.argmax(function(z)))
-    bounds = (float(z[max(0, best - 1)]), float(z[min(z.size - 1, best + 1)]))
-    loss = lambda x: -float(function(np.asarray(x)))
-    return float(minimize_scalar(loss, bounds=bounds, method="bounded", options={"xatol": 1e-12}).x)
+    """Where a function of z = βe is largest, e in [0, 1]."""
+    return largest_at(function, 0.0, min(bt_beta, SATURATED))[0]
 
 
 def _loss_of_tastes(bt_beta: float, sharpness: float, z: ArrayLike) -> Array:
