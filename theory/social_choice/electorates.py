@@ -20,8 +20,10 @@ from theory.validate import Array, as_number, check_nonnegative
 
 Mask = NDArray[np.bool_]
 
-#: Numbers in the tables of one block of users; more users than fit in one block are gone through block by block.
-BLOCK = 2**25
+#: Numbers in the largest table of a block of nodes, so that what is multiplied is near.
+BLOCK = 2**20
+#: Numbers in the tables that are kept; nodes beyond them are gone through block by block.
+KEPT = 2**26
 #: log of what may be left out of an integral: what lies left of the nodes, per node.
 NEGLIGIBLE = -33.0
 #: z from which on z e^{−z} is nothing.
@@ -29,7 +31,7 @@ LATE = 37.0
 #: Tables are cut down to what stands in some electorate once that is at most this share of their columns.
 NARROWER = 0.9
 #: Electorates that are taken through the veto process side by side.
-TOGETHER = 128
+TOGETHER = 256
 
 
 def first_places(utilities: Array, weights: Array, bt_beta: float, standing: Mask | None = None) -> Array:
@@ -48,15 +50,13 @@ def first_places(utilities: Array, weights: Array, bt_beta: float, standing: Mas
 
 @dataclass(frozen=True, eq=False)
 class _Block:
-    """Of some users at all nodes, users · nodes = M long.
+    """Some nodes of all users, nodes · users = M long.
 
-    users    their places
     back     (classes, M) 1/(1 − e^{−z}): what brings F back when one of the class is out
     density  (classes, M) z e^{−z}/(1 − e^{−z})
     law      (R, M) weight · step · F of every electorate; kept up to date in place
     """
 
-    users: slice
     back: Array
     density: Array
     law: Array
@@ -67,10 +67,10 @@ class LastPlaces:
 
         P(T_x = max T) = ∫ z_x e^{−z_x}/(1 − e^{−z_x}) F(s) ds,   F = Π_y (1 − e^{−z_y}),   z_y = e^{βU[v,y] + s},
 
-    by the trapezoidal rule, which converges geometrically: the integrand is analytic and decays at both ends. F is
-    kept, and divided by the factors of those that are out. Nodes and tables are of the alternatives that stood when
-    they were made; they are made again when half of those are out, when the integrand has moved to the left of the
-    nodes, and with half the step where probabilities miss their sum. Clones share a column: they tie to the last bit.
+    by the trapezoidal rule, which converges geometrically: the integrand is analytic and decays at both ends. Nodes go
+    from the right to where F is nothing, farther to the left as alternatives leave, and F is divided by the factors of
+    those that are out. Nodes are made again when half of their alternatives are out, and closer together where
+    probabilities miss their sum. Clones share a column: they tie to the last bit.
 
     An exit costs users · nodes · standing products an electorate, all exits users · nodes · A²/2; Borda's win rates are
     users · A²/2. The process costs as many Bordas as there are nodes: 50 for a hundred items at βU ≤ 5.
@@ -81,92 +81,98 @@ class LastPlaces:
         self._log_rates = bt_beta * rows
         self._weights = np.zeros((len(weights), len(rows)))
         np.add.at(self._weights.T, group.ravel(), weights.T)
-        self._columns, self._made_for = np.zeros(0, dtype=int), 0
+        self._pace, self._made_for, self._columns = 1.05, 0, np.zeros(0, dtype=int)
 
     def of(self, standing: Mask) -> Array:
         """(R, A), zero where an alternative is out. CertificateError if probabilities do not sum to one."""
         union = np.flatnonzero(standing.any(axis=0))
-        slack, halvings, missed = 1.5, 0, np.inf
-        if 2 * union.size <= self._made_for or not np.isin(union, self._columns).all():
-            self._tabulate(union, standing, slack, halvings)
-        elif self._kept and union.size <= NARROWER * self._columns.size:
-            self._narrow(union, standing)
+        fresh = 2 * union.size <= self._made_for or not self._shrunk(standing)
+        if fresh:
+            self._start(union)
+        mass = np.where(standing.any(axis=1), self._weights.sum(axis=1), 0.0)
         for _ in range(12):
             found = self._integrals(standing)
-            if found is None:  # the integrand has moved out on the left
-                slack *= 2.0
-            else:
-                missed = float(np.abs(found.sum(axis=1) - self._weights.sum(axis=1)).max())
-                if missed <= LAST_PLACE_TOLERANCE:
-                    return found
-                halvings += 1
-            self._tabulate(union, standing, slack, halvings)
+            missed = float(np.abs(found.sum(axis=1) - mass).max())
+            if missed <= LAST_PLACE_TOLERANCE:
+                if union.size <= NARROWER * self._columns.size:
+                    self._narrow(union)
+                return found
+            if fresh:  # the rule's error is e^{−c/step}; else F may have been too small for floating point
+                self._pace *= float(np.clip(np.log(missed) / np.log(0.1 * LAST_PLACE_TOLERANCE), 0.5, 0.9))
+            self._start(union)
+            fresh = True
         raise CertificateError(f"last places miss a sum of 1 by {missed:.1e}")
 
-    def _tabulate(self, columns: NDArray[np.intp], standing: Mask, slack: float, halvings: int) -> None:
-        """Nodes for these alternatives, and `slack` farther to the left; tables too if one block holds all users."""
+    def _shrunk(self, standing: Mask) -> bool:
+        """Whether all that stand stood before."""
+        known = np.isin(np.flatnonzero(standing.any(axis=0)), self._columns).all()
+        return bool(known and (self._counted(standing) <= self._counts).all())
+
+    def _start(self, columns: NDArray[np.intp]) -> None:
+        """Nodes for these alternatives; no tables yet."""
         self._columns, self._made_for = columns, columns.size
         rates, label = np.unique(self._log_rates[:, columns], axis=1, return_inverse=True)
-        self._rates, self._label = rates - rates.min(axis=1, keepdims=True), label.ravel()
-        each = np.bincount(self._label)
-        self._step = min(0.25, 1.05 / (1.5 + np.log(columns.size))) / 2**halvings
-        high = low = float(np.log(np.log(columns.size) + 45.0))
-        while (np.minimum(0.0, self._rates + low) @ each).max() > NEGLIGIBLE:  # log(1 − e^{−z}) ≤ min(0, log z)
-            low -= 1.0
-        self._nodes = np.arange(high, low - slack, -self._step)[::-1]
-        users = max(1, BLOCK // (self._nodes.size * max(each.size, len(self._weights))))
-        self._slices = [slice(at, at + users) for at in range(0, len(self._rates), users)]
-        self._counts = self._counted(standing)
-        self._kept = [self._block(self._slices[0])] if len(self._slices) == 1 else None
+        self._rates = np.exp(np.minimum(rates - rates.min(axis=1, keepdims=True), 300.0)).T
+        self._label = label.ravel()
+        self._step = self._pace * min(0.24, 1.0 / (1.5 + np.log(columns.size)))
+        self._high = float(np.log(np.log(columns.size) + 34.0))
+        self._kept: list[_Block] = []
+        self._counts = self._counted(np.ones((len(self._weights), self._log_rates.shape[1]), dtype=bool))
 
-    def _narrow(self, columns: NDArray[np.intp], standing: Mask) -> None:
-        """The same nodes, and of the one table what these alternatives need."""
-        (block,) = self._blocks(self._counted(standing))
+    def _narrow(self, columns: NDArray[np.intp]) -> None:
+        """The same nodes, and of the tables what these alternatives need."""
         kinds, label = np.unique(self._label[np.isin(self._columns, columns)], return_inverse=True)
         self._columns, self._label = columns, label.ravel()
-        self._rates, self._counts = self._rates[:, kinds], self._counts[:, kinds]
-        self._kept = [replace(block, back=block.back[kinds], density=block.density[kinds])]
+        self._rates, self._counts = self._rates[kinds], self._counts[:, kinds]
+        self._kept = [replace(block, back=block.back[kinds], density=block.density[kinds]) for block in self._kept]
 
     def _counted(self, standing: Mask) -> Array:
         """How many of a class stand, (R, classes)."""
-        counts = np.zeros((len(standing), self._rates.shape[1]))
+        counts = np.zeros((len(standing), len(self._rates)))
         np.add.at(counts.T, self._label, standing[:, self._columns].T)
         return counts
 
-    def _block(self, users: slice) -> _Block:
-        """Tables of some users, and F for the present counts: of all columns, less those that are out."""
-        rates = np.exp(np.minimum(self._rates[users].T, 300.0))
-        z = (rates[:, :, None] * np.exp(self._nodes)).reshape(len(rates), -1)
+    def _block(self, nodes: Array, counts: Array) -> _Block:
+        """Tables of some nodes, and F for these counts."""
+        z = (self._rates[:, None, :] * np.exp(nodes)[:, None]).reshape(len(self._rates), -1)
         faster = np.expm1(-z)
         density = 1.0 + faster
         density *= z
         density[z > LATE] = 0.0
         np.negative(faster, out=faster)
         density /= faster
-        law = np.exp(self._counts @ np.log(faster))
-        law.reshape(len(law), -1, self._nodes.size)[:] *= self._step * self._weights[:, users, None]
-        back = np.divide(1.0, faster, out=z)
-        return _Block(users, back, density, law)
+        law = np.exp(counts @ np.log(faster))
+        on = counts.any(axis=1)
+        law.reshape(len(law), nodes.size, -1)[:] *= self._step * (on[:, None] * self._weights)[:, None, :]
+        return _Block(np.divide(1.0, faster, out=z), density, law)
 
     def _blocks(self, counts: Array) -> Iterator[_Block]:
-        """All users' tables, with F for these counts."""
-        before, self._counts = self._counts, counts
-        if self._kept is None:
-            yield from map(self._block, self._slices)
-            return
-        (block,) = self._kept
-        for electorate, kind in np.argwhere(before != counts):
-            block.law[electorate] *= block.back[kind] ** (before - counts)[electorate, kind]
-        yield block
+        """From right to left, with F for these counts."""
+        over = ~counts.any(axis=1)
+        gone = np.where(over[:, None], 0.0, self._counts - counts).astype(int)
+        exits = np.repeat(np.argwhere(gone), gone[gone > 0], axis=0)
+        self._counts = counts
+        each = self._weights.shape[1] * max(counts.shape)
+        width = int(np.clip(BLOCK // each, 1, 8))
+        at, left = 0, np.inf
+        while at < len(self._kept) or left > self._step * np.exp(NEGLIGIBLE):
+            if at < len(self._kept):
+                block = self._kept[at]
+                for electorate, kind in exits:
+                    block.law[electorate] *= block.back[kind]
+                block.law[over] = 0.0
+            else:
+                block = self._block(self._high - self._step * np.arange(at * width, (at + 1) * width), counts)
+                if 3 * (at + 1) * width * each <= KEPT:
+                    self._kept.append(block)
+            yield block
+            left = block.law[:, -self._weights.shape[1] :].sum(axis=1).max()
+            at += 1
 
-    def _integrals(self, standing: Mask) -> Array | None:
-        """(R, A) by the present nodes; None where they do not reach far enough to the left."""
-        found = np.zeros((len(standing), self._rates.shape[1]))
-        for block in self._blocks(self._counted(standing)):
-            leftmost = block.law[:, :: self._nodes.size].sum(axis=1)
-            if leftmost.max() > self._step * np.exp(NEGLIGIBLE):
-                return None
-            found += block.law @ block.density.T
+    def _integrals(self, standing: Mask) -> Array:
+        """(R, A)."""
+        counts = self._counted(standing)
+        found = sum(block.law @ block.density.T for block in self._blocks(counts))
         every = np.zeros(standing.shape)
         every[:, self._columns] = np.where(standing[:, self._columns], found[:, self._label], 0.0)
         return every
@@ -191,7 +197,7 @@ def _flows(scores: Array, last: LastPlaces, tie_tolerance: float) -> tuple[Array
     exit_times, elapsed = np.zeros(scores.shape), np.zeros((len(scores), 1))
     going = standing.sum(axis=1) > 1
     while going.any():
-        rates = last.of(standing)
+        rates = last.of(standing & going[:, None])
         lifetime = np.full(scores.shape, np.inf)
         np.divide(scores, rates, out=lifetime, where=standing & (rates > 0))
         step = np.where(going, lifetime.min(axis=1), 0.0)[:, None]
