@@ -16,14 +16,15 @@ from theory.social_choice.places import bottom_choice, top_choice
 RULES = {name: method for name, method in METHODS.items() if method.looks_at == "rankings"}
 
 
-@pytest.mark.parametrize("bt_beta", [0.3, 5.0, 40.0])
+@pytest.mark.parametrize("bt_beta", [0.3, 5.0, 40.0, 700.0])
 def test_last_places_equal_adaptive_integrals_as_alternatives_drop_out(bt_beta, monkeypatch):
-    """Also block by block, as users do who do not fit into one table."""
+    """Also where tables do not all fit, and for electorates that are done with before others."""
     rng = np.random.default_rng(3)
     users = Population(np.vstack([rng.random((9, 8)), np.full(8, 0.5), np.repeat(rng.random((1, 4)), 2, axis=1)]))
     weights = np.vstack([users.weights, rng.dirichlet(np.ones(11))])
-    for block in (electorates.BLOCK, 500):
+    for block, kept in ((electorates.BLOCK, electorates.KEPT), (1, 3000), (1, 0)):
         monkeypatch.setattr(electorates, "BLOCK", block)
+        monkeypatch.setattr(electorates, "KEPT", kept)
         last, standing = electorates.LastPlaces(users.utilities, weights, bt_beta), np.ones((2, 8), dtype=bool)
         for drop in ((7, 6), (0, 0), (5, 1), (3, 3), (1, 5), (6, 7)):
             found = last.of(standing)
@@ -31,6 +32,12 @@ def test_last_places_equal_adaptive_integrals_as_alternatives_drop_out(bt_beta, 
                 expected = bottom_choice(Population(users.utilities, weights[row]), bt_beta, standing[row])
                 np.testing.assert_allclose(found[row], expected, rtol=0, atol=1e-12)
                 standing[row, drop[row]] = False
+        standing[0] = False
+        expected = bottom_choice(Population(users.utilities, weights[1]), bt_beta, standing[1])
+        np.testing.assert_allclose(last.of(standing), [np.zeros(8), expected], rtol=0, atol=1e-12)
+        standing[0] = True  # back again
+        expected = bottom_choice(Population(users.utilities, weights[0]), bt_beta)
+        np.testing.assert_allclose(last.of(standing)[0], expected, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("bt_beta", [1.0, 8.0, 60.0])
