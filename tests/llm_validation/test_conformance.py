@@ -98,10 +98,11 @@ def planted(name, fault, pc, pr, rc, rr, nc, nr):
     if fault == "offset":
         c, d = (c - 0.3, d - 0.3 if name not in PAIRED else d)
     parts = terms(name, c, d, rest)
-    if fault == "smoothing":
+    if fault in ("smoothing", "robust"):
         other = terms(name, d, c, rest[::-1])
         swap = other if name in PAIRED else terms(name, d, c, rest)
-        return 0.9 * reduced(name, parts, "") + 0.1 * reduced(name, swap, "")
+        own, swapped = reduced(name, parts, ""), reduced(name, swap, "")
+        return 0.9 * own + 0.1 * swapped if fault == "smoothing" else (0.9 * own - 0.1 * swapped) / 0.8
     loss = reduced(name, parts, fault)
     return {"sign": -loss, "constant": loss + 0.5, "half": loss / 2, "beta out": BETA[name] * loss}.get(fault, loss)
 
@@ -126,6 +127,7 @@ FAULTS = {
     "no reference": "there is no reference", "chosen reference": "reference of chosen is missing",
     "rejected reference": "reference of rejected is missing", "swapped references": "references of chosen and rejected",
     "added": "added", "pooled": "pooled", "smoothing": "labels are smoothed, by 0.1",
+    "robust": "labels are smoothed, and the bias taken out again, by 0.1",
     "offset": "offset of 0.3", "constant": "plus the constant 0.5", "half": "0.5 times ours",
     "hyper": "is 0; ours is exact",
     "hyper detached": "through r(H)",

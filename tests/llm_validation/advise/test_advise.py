@@ -217,6 +217,33 @@ def test_divergences_from_held_out_losses(paired):
     assert bounds(np.zeros(3), np.zeros(3), paired) == []
 
 
+@pytest.mark.parametrize("paired", [True, False])
+def test_the_error_of_a_divergence_is_its_scatter(paired):
+    rng, found = np.random.default_rng(1), {}
+    p, q = np.array([0.5, 0.3, 0.2]), np.array([0.2, 0.3, 0.5])
+    ratio = np.log(p / q)
+    for _ in range(120):
+        for bound in bounds(ratio[rng.choice(3, 600, p=p)], ratio[rng.choice(3, 600, p=q)], paired):
+            found.setdefault(bound.divergence, []).append((bound.mean.value, bound.mean.stderr))
+    for name, own in found.items():
+        values, errors = np.array(own).T
+        assert errors.mean() == pytest.approx(values.std(ddof=1), rel=0.3), name
+
+
+def test_states_are_kept_while_there_is_room():
+    """Of two texts the first fills the room; the other is run whole every time, and both are what the model says."""
+    net = model()
+    texts = preferences(24).chosen[:2]
+    rows = [torch.tensor([[*example.prompt, *example.completion[:-1]]]) for example in texts]
+    once = TrunkOnce(net, 1, room=rows[0].numel() * net.config.hidden_size * 4)
+    once.announce(texts)
+    with torch.no_grad():
+        for row in 2 * rows:
+            whole = net.base_model(input_ids=row).last_hidden_state
+            torch.testing.assert_close(once.base_model(row).last_hidden_state, whole, atol=1e-5, rtol=0)
+    assert [len(states) for states in once._kept.values()] == [rows[0].numel()]
+
+
 def test_report():
     findings = (Finding("kldo", "B", float("inf"), claim="V9"), Finding("x", "no error", 1.0, math.nan))
     section, about = Section("S", findings), {"model": "<b>m", "data": "d&", "minutes": 2.5, "seed": 0}

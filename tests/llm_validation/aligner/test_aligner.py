@@ -24,11 +24,14 @@ from llm_validation.aligner.aligner import (
     write_answers,
 )
 from llm_validation.aligner.edit_process import edit_problem, product_kernel, product_laws, slot_kernel, utilities
+from llm_validation.aligner.texts import corrections_objective
 from llm_validation.model.model import build
+from llm_validation.preferences.objectives import PreferenceTraining
 from llm_validation.text.corpus import train_tokenizer
 from llm_validation.text.language import STORIES
 from llm_validation.training.loop import TrainingDiverged
 from simulate.montecarlo import generator
+from tests.oracles.toy_preferences import preferences
 from theory.correction import composition, copying
 
 
@@ -246,3 +249,11 @@ def test_training_ends_early_once_the_loss_is_low(base, problem, triples):
     weights = [model.model.layers[0].mlp.up_proj.weight for model in (early, cut, full)]
     assert torch.equal(weights[1], weights[2])
     assert not torch.equal(weights[0], weights[2])
+
+
+def test_a_corrector_copies_answers_first_and_then_learns_every_correction_once_an_epoch():
+    objective = corrections_objective(preferences(10), warm_up=7)
+    plan = objective.plan(PreferenceTraining(seed=0, epochs=2, batch=4))
+    assert all(chosen.size == 0 < rejected.size for chosen, rejected in plan[:7])
+    assert all(rejected.size == 0 < chosen.size for chosen, rejected in plan[7:])
+    assert sorted(np.concatenate([chosen for chosen, _ in plan[7:]])) == sorted([*range(10)] * 2)

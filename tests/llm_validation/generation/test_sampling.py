@@ -17,6 +17,23 @@ from simulate.montecarlo import generator
 from tests.llm_validation.generation.test_engine import CONTEXT, EOS, VOCABULARY
 
 
+@pytest.mark.parametrize("top_p", [0.05, 0.3, 0.75, 0.999, 1.0])
+def test_top_p_keeps_the_likeliest_tokens_until_they_hold_it(top_p):
+    """Against a loop: the one with which the sum passes top_p is the last that is kept, the likeliest always is."""
+    law = torch.tensor([0.1, 0.4, 0.05, 0.25, 0.2])
+    kept, total = [], 0.0
+    for token in law.argsort(descending=True).tolist():
+        kept.append(token)
+        total += float(law[token])
+        if total >= top_p:
+            break
+    u = (torch.arange(1000, dtype=torch.float64) + 0.5) / 1000
+    drawn = sample(law.log().expand(1000, 5), 1.0, u, top_p)
+    shares = torch.bincount(drawn, minlength=5) / 1000
+    for token in range(5):
+        assert float(shares[token]) == pytest.approx(float(law[token]) / total if token in kept else 0.0, abs=2e-3)
+
+
 def test_under_autocast_keys_and_values_are_cached_alike():
     model, cache = build("smoke", VOCABULARY, CONTEXT, seed=0), None
     tokens = torch.tensor([[1, 2, 3]])

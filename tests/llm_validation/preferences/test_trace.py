@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from scipy.stats import binomtest
+from scipy.stats import beta, binomtest
 
 from llm_validation.commands.align import align_main, trace_table
 from llm_validation.model.model import load, save
@@ -38,6 +38,9 @@ def test_no_prompt_is_on_both_sides():
         split(preferences(1), 0.5, seed=0)
     with pytest.raises(ValueError, match=r"held_out = 1.0 must be in \(0, 1\)"):
         split(preferences(4), 1.0, seed=0)
+    for share, held in ((0.01, 1), (0.5, 2), (0.99, 3)):  # of four prompts one at least is on each side
+        train, rest = split(preferences(4), share, seed=0)
+        assert len({e.prompt for e in rest.examples}) == held == 4 - len({e.prompt for e in train.examples})
 
 
 def test_the_trace_is_what_a_loop_over_tokens_says():
@@ -211,6 +214,9 @@ def test_the_interval_of_a_share_is_honest_at_its_ends():
     for yes, n in ((0, 40), (40, 40), (33, 40), (1, 1)):
         found = interval_of(Mean.of(np.repeat([1.0, 0.0], [yes, n - yes])), n)
         assert found == pytest.approx(tuple(binomtest(yes, n).proportion_ci()), abs=1e-9)
+    # an error twice that of 40 independent ones is that of (40 − 1)/4 + 1 of them, 3/4 yes
+    found = interval_of(Mean(0.75, 2.0 * math.sqrt(0.75 * 0.25 / 39), 40), 40)
+    assert found == pytest.approx((beta.ppf(0.025, 8.0625, 3.6875), beta.ppf(0.975, 9.0625, 2.6875)))
     rng, groups, inside = np.random.default_rng(0), np.repeat(np.arange(30), 6), 0
     for _ in range(300):  # every prompt six times over: thirty count, not 180
         values = np.repeat(rng.random(30) < 0.95, 6).astype(float)

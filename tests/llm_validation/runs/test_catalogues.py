@@ -154,10 +154,20 @@ def test_the_laws_put_the_reference_where_their_names_say(rng):
         assert (p > 0).all()
     p, q = unpaired.laws("on_mixture", reference, generator(0, "m"))
     assert 0.5 * p + 0.5 * q == pytest.approx(reference)
+    assert np.abs(p / reference - 1.0).max() == pytest.approx(0.6)
     p, q = unpaired.laws("cycle", reference, generator(0, "m"))
     assert 0.5 * p + 0.5 * q == pytest.approx(reference)
     assert unpaired.laws("cycle_losers", reference, generator(0, "m"))[1] == pytest.approx(reference, abs=1e-9)
     assert unpaired.laws("never_rejected", reference, generator(0, "m"))[1][0] == 0.0
+
+
+@pytest.mark.parametrize("name", ["bco", "hellinger", "kl"])
+def test_the_error_of_what_is_read_off_is_its_scatter(name):
+    p, q = np.array([[0.5, 0.3, 0.2], [0.2, 0.2, 0.6]]), np.array([[0.2, 0.3, 0.5], [0.5, 0.3, 0.2]])
+    rewards = 0.7 * np.log(p / q) + 0.2  # not the optimum: there the influence is least
+    found = [unpaired.read_off(name, rewards, p, q, generator(seed, "read")) for seed in range(300)]
+    scatter = np.std([values.mean() for values, _ in found], ddof=1)
+    assert found[0][1] == pytest.approx(scatter, rel=0.15)
 
 
 # Bad catalogues

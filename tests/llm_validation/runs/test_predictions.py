@@ -12,7 +12,7 @@ import torch
 
 from llm_validation.catalogue.texts import Catalogue, encode_catalogue
 from llm_validation.claims.settings import TABLE_KINDS, TABLE_SHARE
-from llm_validation.runs import best_of_n, best_of_n_costs, proximal
+from llm_validation.runs import best_of_n, best_of_n_costs, comparisons, distortion, held_out, proximal
 from llm_validation.runs.best_of_n_laws import MeasuredRows
 from llm_validation.text.corpus import train_tokenizer
 
@@ -38,6 +38,51 @@ def test_the_full_objective_weighs_responses_by_a_law(monkeypatch):
         assert mu[held].sum() == pytest.approx(TABLE_SHARE)
         np.testing.assert_allclose(mu[others] / mu[others].sum(), law[p, others] / law[p, others].sum())
         assert seen["w"][p].sum() == pytest.approx(0.0, abs=1e-12)
+
+
+def test_divergence_and_reward_of_best_of_n_from_levels():
+    """KL = log N + (N − 1) E log u, less log N − (N − 1)/N; rewards in standard deviations above the pool's mean."""
+    pool, predicted = SimpleNamespace(rewards=np.array([1.0, 2.0, 6.0]), sd=2.0), SimpleNamespace(value=7.0, stderr=1.0)
+    fields = {"tokens": (8.0, 4.0), "seconds": (2.0, 1.0), "peak": (7.0, 5.0)}
+    run = SimpleNamespace(n=4, best=np.array([4.0, 6.0]), rejected=np.array([3.0, 3.0]), **fields)
+    (row,) = best_of_n._divergence(run, np.full(5, math.exp(-0.5)), 1000)
+    assert row.value == pytest.approx(-3 * 0.5 + 3 / 4)
+    for method, reward, error, tokens in ((0, 1.0, 0.5, 8.0), (1, 0.0, 0.0, 4.0)):
+        rows = {row.check: row.estimate for row in best_of_n._raw(run, pool, method, predicted)}
+        assert (rows["reward"].value, rows["reward"].stderr) == (reward, error)
+        assert (rows["predicted_reward"].value, rows["predicted_reward"].stderr) == (2.0, 0.5)
+        assert rows["tokens"].value == tokens
+
+
+def test_a_distortion_is_told_in_excess_of_its_prediction(monkeypatch):
+    monkeypatch.setattr(distortion, "reached", lambda s, *_: 3.0)
+    monkeypatch.setattr(distortion, "_distortion", lambda s, *_: 2.0)
+    rows = distortion._distortion_rows([SimpleNamespace(name="I3")], None, np.ones((1, 3)), "nlhf")
+    assert {row.check: row.value for row in rows} == {"reached": 3.0, "predicted": 2.0, "excess": 0.5}
+
+
+def test_an_instance_with_its_clones_one_by_one_names_them():
+    split = distortion.instance("I6", 0)
+    assert split.names == ("a", "b", "c1", "c2", "c3", "c4", "c5", "c6")
+    assert len(split.names) == split.population.utilities.shape[1] == len(split.mu)
+
+
+def test_the_annealing_of_a_kl_weight_ends_half_way():
+    reference = SimpleNamespace(schedule=SimpleNamespace(steps=100), tensor=torch.as_tensor)
+    weights = comparisons.annealed(reference, np.array([0.1, 2.0]), np.array([1.0, 1.0]))
+    assert weights.at(0)[:, 0].tolist() == pytest.approx([1.0, 0.5])  # as large as the payoffs; gentle already
+    assert weights.at(25)[:, 0].tolist() == pytest.approx([math.sqrt(10.0), 0.5])
+    assert weights.at(49)[0].item() < 10.0
+    assert weights.at(50)[:, 0].tolist() == weights.at(99)[:, 0].tolist() == pytest.approx([10.0, 0.5])
+
+
+def test_ratios_of_sums_over_draws_have_the_error_of_their_residuals():
+    draws = [(2.0, 1.0), (3.0, 2.0), (7.0, 3.0)]
+    rows = held_out.ratios("", lambda _, part, whole: {"full_slope": (part, whole)}, draws)
+    assert [row.setting["method"] for row in rows] == ["pro", "dpo"]
+    residuals = np.array([part - 2.0 * whole for part, whole in draws])  # 12/6 = 2
+    assert rows[0].value == 2.0
+    assert rows[0].estimate.stderr == pytest.approx(math.sqrt(3) * residuals.std(ddof=1) / 6.0)
 
 
 def test_the_error_of_a_speedup_is_that_of_both_rewards(monkeypatch):
