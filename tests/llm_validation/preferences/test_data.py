@@ -168,6 +168,7 @@ BAD_INPUT = {
     "not json": ([PAIR, "{"], "line 2: not JSON"),
     "no object": (["[1]"], "line 1: not an object but list"),
     "missing": ([{"prompt": "w2", "chosen": " w3"}], "line 1: no field 'rejected'.*the line has 'prompt', 'chosen'"),
+    "no messages": ([{**PAIR, "chosen": []}], "line 1: field 'chosen' must be a string, or messages.*got"),
     "type": ([{**PAIR, "chosen": 3}], "line 1: field 'chosen' must be a string, or messages.*got 3"),
     "label": ([GOOD, {**BAD, "label": 0}], "line 2: field 'label' must be true or false, got 0"),
     "mixed": ([PAIR, GOOD], "line 2: field 'completion' in a file of prompt, chosen, rejected"),

@@ -61,6 +61,19 @@ def test_a_distortion_is_told_in_excess_of_its_prediction(monkeypatch):
     assert {row.check: row.value for row in rows} == {"reached": 3.0, "predicted": 2.0, "excess": 0.5}
 
 
+def test_orderings_of_methods_are_differences_of_what_they_reach(monkeypatch):
+    loss = {"rlhf": {"I3": 1.0, "I5": 5.0, "I6": 9.0, "I9": 4.0, "I9_product": 1.5, "random": 1.25},
+            "nlhf": {"I3": 1.0, "I5": 2.0, "I6": 3.0, "I9": 1.0, "I9_product": 1.0, "random": 1.0}}  # fmt: skip
+    monkeypatch.setattr(distortion, "reached", lambda s, trained, _: loss[trained][s.name])
+    monkeypatch.setattr(distortion, "_discordant", lambda *_: 0)
+    prompts = [SimpleNamespace(name=name, bt_beta=5.0) for name in loss["rlhf"]]
+    rows = distortion._instance_claims(prompts, "rlhf", "nlhf", SimpleNamespace(rewards=np.zeros(6)))
+    single = {row.claim: row.value for row in rows if row.claim in ("D5", "D8", "D9", "D11")}
+    assert single == {"D5": 3.0, "D8": 6.0, "D9": 3.0, "D11": 2.5}
+    assert [row.value for row in rows if row.claim == "D4"] == [1.0, 5.0, 1.5, 1.25]
+    assert [row.value for row in rows if row.claim == "D3"] == [1.0, 2.0, 1.0, 1.0, 1.0]
+
+
 def test_an_instance_with_its_clones_one_by_one_names_them():
     split = distortion.instance("I6", 0)
     assert split.names == ("a", "b", "c1", "c2", "c3", "c4", "c5", "c6")
