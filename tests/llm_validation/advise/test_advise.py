@@ -159,11 +159,19 @@ def test_a_machine_that_gets_busy_leaves_time_for_methods(monkeypatch):
         clock[0] += 0.1
         return clock[0]
 
+    budgets, answers = {}, pilot_module._Runs._answers
+
+    def noted(self, whose, seconds):
+        budgets[whose] = seconds
+        return answers(self, whose, seconds)
+
+    monkeypatch.setattr(pilot_module._Runs, "_answers", noted)
     monkeypatch.setattr(pilot_module, "log_probabilities", dear)
     monkeypatch.setattr(pilot_module, "time", SimpleNamespace(monotonic=read))
     pilot = run_pilot(model(), noisy(240, NOISE), replace(PLAN, epochs=1), (0,), CONTEXT, 400.0)
     assert pilot.tried
     assert len(pilot.trained_on.examples) < pilot.texts[0]
+    assert 0.05 * 400 < budgets["reference"] < 0.1 * 400  # seconds for the reference's own answers
 
 
 def made(name, right, of=40, kl=0.0):

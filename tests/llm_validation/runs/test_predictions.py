@@ -89,6 +89,30 @@ def test_the_annealing_of_a_kl_weight_ends_half_way():
     assert weights.at(50)[:, 0].tolist() == weights.at(99)[:, 0].tolist() == pytest.approx([10.0, 0.5])
 
 
+def test_what_rejection_changes_is_counted_in_tokens_and_in_shares_of_rows(monkeypatch):
+    """Of 64 rows 16 write something else within their length, and one more does after its end, which does not count."""
+    tokens = np.ones((64, 8), dtype=int)
+    other, lengths = tokens.copy(), np.full(64, 8)
+    other[:16, 3] = 2
+    lengths[20], other[20, 6] = 5, 2
+    spent = SimpleNamespace(peak=30)
+    plain = SimpleNamespace(tokens=tokens, rewards=np.zeros(64))
+    kept = SimpleNamespace(tokens=tokens + (np.arange(64) < 1)[:, None], rewards=np.zeros(64))
+    fixed = SimpleNamespace(tokens=other, lengths=lengths, spent=spent)
+    full = SimpleNamespace(spent=spent, decisions=[SimpleNamespace(fill=96.0), SimpleNamespace(fill=150.0)])
+    outcomes = iter((kept, fixed, full))
+    monkeypatch.setattr(best_of_n_costs, "best_of_n", lambda *_, **__: plain)
+    monkeypatch.setattr(best_of_n_costs, "speculative_rejection", lambda *_, **__: next(outcomes))
+    monkeypatch.setattr(best_of_n_costs, "PrefixScorer", lambda _: None)
+    monkeypatch.setattr(best_of_n_costs, "_stories_that_end", lambda *_: [])
+    writer = SimpleNamespace(length=8, end=0, times=[2, 4], reward=SimpleNamespace(score=None), model=None)
+    rows = {row.check: row.estimate for row in best_of_n_costs.memory_and_exactness(writer, 0)}
+    assert rows["llm_alpha_zero"].value == 8  # tokens of one row
+    assert rows["llm_same_rows"].value == 16 / 64
+    assert rows["llm_over_budget"].value == 30 / (64 * 3)
+    assert rows["llm_over_budget"].witness == "least fill 0.500"
+
+
 def test_ratios_of_sums_over_draws_have_the_error_of_their_residuals():
     draws = [(2.0, 1.0), (3.0, 2.0), (7.0, 3.0)]
     rows = held_out.ratios("", lambda _, part, whole: {"full_slope": (part, whole)}, draws)
