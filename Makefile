@@ -1,5 +1,5 @@
 # make reproduce   set up, simulate, train, draw, write the ledger (about half an hour on two cores)
-# make test        set up, run the tests                           (about ten minutes on two cores)
+# make test        set up, run the tests                           (about seven minutes on two cores)
 #
 # make real        a real language model and real people, in full  (fifty minutes on two cores; run again to go on)
 #
