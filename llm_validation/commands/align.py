@@ -52,6 +52,7 @@ from llm_validation.preferences.train import PreferenceRun, PreferenceTraining, 
 from llm_validation.training.loop import TrainingDiverged
 from llm_validation.training.parts import check_part, choose_part
 from simulate.numbers import Parser, a_name, a_path, count, positive, seed, share
+from simulate.rows.store import alone
 
 METHODS = [*trainable(), "rlhf", "aligner"]
 RECORD, TRACE, REPORT = "alignment.json", "trace.csv", "report.txt"
@@ -147,6 +148,17 @@ def _align(options: argparse.Namespace) -> None:
     check_own(options)
     loaded = load(options.model)
     job = _job(options, loaded, config, loss_options)
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    lock = options.out.with_name(f".{options.out.name}.lock")
+    with alone(lock, f"another process trains {options.out}: wait for it, or choose another --out"):
+        said = _trained(options, loaded, job)
+        lock.unlink(missing_ok=True)
+    for sentence in said:
+        print(sentence)
+
+
+def _trained(options: argparse.Namespace, loaded: Loaded, job: _Job) -> list[str]:
+    """Train from the last checkpoint, write the folder, and what to say of it."""
     if done := job.checkpoint.check():
         print(f"align: goes on after step {done}, kept in {job.checkpoint.folder}", file=sys.stderr)
     model: Any = loaded.model.to(device())  # type: ignore[arg-type]
@@ -167,12 +179,11 @@ def _align(options: argparse.Namespace) -> None:
     shutil.rmtree(job.checkpoint.folder, ignore_errors=True)
     if reward:
         reward.forget()
-    print(
+    first = (
         f"{options.method}: loss {run.loss[0]:.4f} at the first step, {run.loss[-1]:.4f} at the last of "
         f"{len(run.loss)}; {run.tokens_per_second:.0f} tokens/s; {options.out}"
     )
-    for sentence in said:
-        print(f"- {sentence}")
+    return [first, *(f"- {sentence}" for sentence in said)]
 
 
 def _job(options: argparse.Namespace, loaded: Loaded, config: PreferenceTraining, loss: dict[str, Any]) -> _Job:

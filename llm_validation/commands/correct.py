@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from llm_validation.aligner.texts import Template, plain
-from llm_validation.commands.lines import Lines, content
+from llm_validation.commands.lines import Lines, check_file, content
 from llm_validation.commands.prompts import Writer, read_prompts, writer
 from llm_validation.generation.decode import best_of_n
 from llm_validation.generation.scorers import Batch
@@ -93,6 +93,7 @@ def correct(options: argparse.Namespace) -> tuple[int, int]:
     """
     if (options.answers is None) == (options.model is None) or (options.model is None) != (options.prompts is None):
         raise ValueError("give either --answers, or --model with --prompts")
+    check_file(options.out)
     file = options.answers or options.prompts
     asked = read_answers(file) if options.answers else [Asked(n, p, None) for n, p in read_prompts(file)]
     template = Template.read(options.aligner)

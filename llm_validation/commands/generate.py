@@ -18,7 +18,7 @@ from contextlib import nullcontext
 from dataclasses import asdict
 from typing import Any
 
-from llm_validation.commands.lines import Lines, content
+from llm_validation.commands.lines import Lines, check_file, content
 from llm_validation.commands.prompts import Writer, read_prompts, writer
 from llm_validation.generation.decode import Outcome, Response, best_of_n, speculative_rejection
 from llm_validation.generation.pilot import allowed
@@ -80,6 +80,7 @@ Prompts = list[tuple[int, str | list[Message]]]
 
 def generate(options: argparse.Namespace) -> None:
     """Run the method on every prompt that is left, and write the lines. ValueError for bad options."""
+    check_file(options.out)
     asked = read_prompts(options.prompts)
     _check(options)
     writes = writer(options.model, options.tokens, options.temperature, top_p=options.top_p, stop=options.stop)

@@ -18,6 +18,14 @@ from typing import Any
 from simulate.rows.store import alone
 
 
+def check_file(path: Path | None) -> None:
+    """ValueError for an output file that cannot be one, before anything is loaded."""
+    if path is not None and path.is_dir():
+        raise ValueError(f"--out {path} is a folder, and a file is written")
+    if path is not None and not path.parent.is_dir():
+        raise ValueError(f"--out {path} cannot be written: there is no folder {path.parent}")
+
+
 @dataclass(frozen=True)
 class Lines:
     """Where the lines go, and JSON values that they depend on."""
@@ -33,8 +41,6 @@ class Lines:
     @contextmanager
     def alone(self) -> Iterator[None]:
         """Have the file for oneself, from before `begin` to `end`. ValueError if another process writes to it."""
-        if not self.path.parent.is_dir():
-            raise FileNotFoundError(f"{self.path} cannot be written: there is no folder {self.path.parent}")
         lock = self.path.with_name(f".{self.path.name}.lock")
         with alone(lock, f"another process writes to {self.path}: wait for it, or choose another --out"):
             try:

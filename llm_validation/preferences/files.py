@@ -275,6 +275,10 @@ def _conversation(
 
 
 def _chat(texts: TextBoundaries, before: Sequence[Message], side: Sequence[Message], place: str) -> tuple[str, str]:
+    if side and not side[-1]["content"]:
+        raise ValueError(f"{place}: an answer is empty")
+    if before and side and before[-1]["role"] == side[0]["role"]:
+        raise ValueError(f"{place}: the answer is a second message of {side[0]['role']!r} in a row")
     try:
         return texts.chat(before, side)
     except ValueError as error:

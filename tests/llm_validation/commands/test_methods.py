@@ -234,6 +234,31 @@ def test_generate_goes_on_after_a_kill_to_the_same_lines(base, tmp_path, monkeyp
     assert "exists already" in capsys.readouterr().err
 
 
+def test_two_trainings_of_one_folder_are_kept_apart(base, tmp_path, monkeypatch, capsys):
+    (tmp_path / "pairs.jsonl").write_text("\n".join(map(json.dumps, PAIRS)))
+    out, lock = tmp_path / "out", tmp_path / ".out.lock"
+    words = (
+        f"align --method dpo --model {base} --data {tmp_path}/pairs.jsonl --held-out 0 --epochs 1 --out {out}".split()
+    )
+    with lock.open("w") as other:
+        fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        assert main(words) == 2
+    assert f"another process trains {out}: wait for it" in capsys.readouterr().err
+    assert not out.exists()
+    assert main(words) == 0
+    assert out.exists()
+    assert not list(tmp_path.glob(".out*")), "nothing is left beside it"
+
+
+@pytest.mark.parametrize("command", ["correct", "generate"])
+def test_an_output_that_cannot_be_a_file_is_refused_before_anything_is_loaded(command, tmp_path, capsys):
+    words = ["--model", "none", "--prompts", str(tmp_path / "none.txt"), "--tokens", "4"]
+    words += ["--aligner", "none"] if command == "correct" else ["--reward", "length", "--n", "2"]
+    for out, said in ((tmp_path, "is a folder"), (tmp_path / "no" / "x", "there is no folder")):
+        assert main([command, *words, "--out", str(out)]) == 2
+        assert said in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("command", ["correct", "generate"])
 def test_two_runs_on_one_file_are_kept_apart(command, base, tmp_path, monkeypatch, capsys):
     """The second says so, and the first has the file while it writes."""

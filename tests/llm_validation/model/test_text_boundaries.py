@@ -121,3 +121,17 @@ def test_a_completion_is_what_follows_the_text_the_model_is_asked_with(template,
     (pair,) = read_texts(path, texts)
     assert pair.prompt == tokenizer.apply_chat_template(ASKED, tokenize=False, add_generation_prompt=True)
     assert pair.rejected == completion
+
+
+@pytest.mark.parametrize(("pair", "said"), [
+    ({"chosen": [*ASKED, {"role": "assistant", "content": ""}]}, "line 1: an answer is empty"),
+    ({"prompt": [*ASKED, *FINE], "chosen": FINE}, "line 1: the answer is a second message of 'assistant' in a row"),
+])  # fmt: skip
+def test_an_answer_of_nothing_and_a_second_answer_in_a_row_are_refused(tmp_path, pair, said):
+    tokenizer = qwen_style()
+    answer = [{"role": "assistant", "content": "no"}]
+    record = {"rejected": answer if "prompt" in pair else [*ASKED, *answer], **pair}
+    path = tmp_path / "pairs.jsonl"
+    path.write_text(json.dumps(record))
+    with pytest.raises(ValueError, match=said):
+        read_preferences(path, TextBoundaries.of(tokenizer), 128)
