@@ -64,7 +64,6 @@ EQUIVALENT: dict[str, str] = {
     "simulate/best_of_n/proxy.py:np.array(PROXY) + max(PROXY)": "a factor that all weights share",
     "simulate/people/audit.py:found.winner > found.loser": "every answer turned round: kinds are the same",
     "simulate/proximal/runs.py:P + 0.5": "a constant that all rewards share",
-    "llm_validation/runs/real.py:, q = ((0.315)": "classes that have nothing to do with the reference: any will do",
 }
 #: Seconds of a processor until a test is given up: a loop that no longer ends is noticed too.
 LIMIT = 120

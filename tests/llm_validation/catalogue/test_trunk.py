@@ -111,6 +111,8 @@ def test_predictions_are_the_free_minimisers_where_off_takes_up_the_rest(referen
     rare[:, -1] = np.log1p(-5.0 * np.exp(-20.0))
     far = replace(reference, log_law=rare)
     classes = random_classes(far)
+    for law in (classes.chosen_law, classes.rejected_law):
+        np.testing.assert_allclose(law.sum(axis=1), 1.0)
     ratio = np.log(classes.chosen / classes.rejected)
     np.testing.assert_allclose(predicted_ratios(far, classes, "ddro"), ratio, atol=1e-6)
     mixed = np.log(classes.chosen / (0.5 * classes.chosen + 0.5 * classes.rejected))
