@@ -11,10 +11,12 @@ import os
 import runpy
 import socket
 import sys
+from collections.abc import Callable
 from importlib.machinery import ModuleSpec
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from simulate.rows.reach import PACKAGES, ROOT
 
@@ -99,3 +101,15 @@ def run_anew(code: str, *, missing: tuple[str, ...] = (), tree: Path = ROOT) -> 
         sys.meta_path.remove(finder)
         forget(*PACKAGES, *missing)
         sys.modules.update(before)
+
+
+def refused(main: Callable[[list[str]], int | None], words: list[str], capsys: Any) -> str:
+    """The one sentence with which a command line refuses its words, status 2, in this process."""
+    try:
+        status = main(words)
+    except SystemExit as ended:
+        status = ended.code  # type: ignore[assignment]
+    error: str = capsys.readouterr().err
+    assert status == 2
+    assert len(error.splitlines()) == 1
+    return error

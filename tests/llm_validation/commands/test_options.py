@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from llm_validation.__main__ import main
+from tests.processes import refused
 
 ALIGN = ["align", "--model", "nowhere", "--data", "nowhere.jsonl", "--out", "nowhere", "--method"]
 GENERATE = ["generate", "--model", "nowhere", "--prompts", "PROMPTS", "--reward", "length"]
@@ -60,11 +61,4 @@ REFUSED = [
 def test_a_wrong_option_is_one_sentence_and_status_2(words, said, tmp_path, capsys):
     (tmp_path / "prompts.txt").write_text("hello\n")
     words = [str(tmp_path / "prompts.txt") if word == "PROMPTS" else word for word in words]
-    try:
-        status = main(words)
-    except SystemExit as ended:
-        status = ended.code
-    error = capsys.readouterr().err
-    assert status == 2
-    assert said in error
-    assert len(error.splitlines()) == 1
+    assert said in refused(main, words, capsys)

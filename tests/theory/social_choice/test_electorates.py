@@ -64,15 +64,10 @@ def test_an_electorate_among_many_is_what_it_is_alone(name):
     np.testing.assert_allclose(electorates.first_places(utilities, weights, 6.0)[0], top_choice(population, 6.0))
 
 
-def test_plurality_veto_of_a_hundred_items_takes_seconds_and_less_than_ten_times_borda():
-    """It took 35 s an electorate of this size: 99 exits, each with an integral per user."""
+def test_plurality_veto_of_a_hundred_items_takes_seconds():
+    """It took 35 s an electorate of this size; `bench_people` has the ratio to Borda."""
     rng = np.random.default_rng(0)
     users = Population(0.6 * rng.random((1473, 100)) + 0.4 * rng.random(100))
-    took = []
-    for run in (lambda: METHODS["plurality_veto"].rule(users.utilities, users.weights[None], 5.0),
-                lambda: users.win_rates(5.0)):  # fmt: skip
-        began = time.process_time()
-        run()
-        took.append(time.process_time() - began)
-    assert took[0] < 10.0 * took[1]
-    assert took[0] < 10.0
+    began = time.process_time()
+    METHODS["plurality_veto"].rule(users.utilities, users.weights[None], 5.0)
+    assert time.process_time() - began < 10.0
