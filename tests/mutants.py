@@ -64,10 +64,11 @@ EQUIVALENT: dict[str, str] = {
     "simulate/best_of_n/proxy.py:np.array(PROXY) + max(PROXY)": "a factor that all weights share",
     "simulate/people/audit.py:found.winner > found.loser": "every answer turned round: kinds are the same",
     "simulate/proximal/runs.py:P + 0.5": "a constant that all rewards share",
+    "llm_validation/aligner/aligner.py:rng.random(len(cumulative)) / cumulative[:, -1]": "rows whose last entry is one",
 }
 #: Seconds of a processor until a test is given up: a loop that no longer ends is noticed too.
 LIMIT = 120
-#: Test files beside the mirrored ones, of those that import what reaches a mutant's file.
+#: Test files beside the mirrored ones and those that import a mutant's file: of those that reach it, the nearest.
 NEAREST = 3
 #: Tests of every experiment: which of them run is decided by what they reach.
 MEASURING = ("test_recorded_rows.py", "test_experiments.py")
@@ -167,19 +168,21 @@ def chosen(folder: str, number: int, seed: int) -> list[Mutant]:
 
 
 def tests_of(path: str) -> list[str]:
-    """The test files that mirror a source file, those that share a word with its name first; others that reach it, the
-    nearest first; then the experiments."""
+    """The test files that mirror a source file, those that share a word with its name first; others that import it, and
+    some that reach it, the nearest first; then the experiments."""
     source = Path(path)
     words = {*source.stem.split("_"), source.parent.name}
     shared = lambda test: bool(words & set(test.stem.split("_")))
     mirror = ROOT / "tests" / source.parent
     if mirror.is_dir() and len(source.parts) > 2:
-        found = sorted(sorted(mirror.glob("test_*.py")), key=lambda test: not shared(test))
+        order = lambda test: (not shared(test), source not in imported(test))
+        found = sorted(sorted(mirror.glob("test_*.py")), key=order)
     else:  # tests of a topic of simulate are one file, beside the folder's own
         above = mirror if mirror.is_dir() else mirror.parent
         found = [test for test in sorted(above.glob("test_*.py")) if shared(test)]
     others = {test: reached(test) for test in sorted((ROOT / "tests" / source.parts[0]).rglob("test_*.py"))}
     near = sorted((test for test in others if source in others[test]), key=lambda test: len(others[test]))
+    found += [test for test in near if test not in found and source in imported(test)]
     found += [test for test in near if test not in found][:NEAREST]
     if source.parts[0] != "llm_validation":  # predictions are what experiments are judged by
         found += [ROOT / "tests" / "theory" / "test_exact.py"]
@@ -190,9 +193,21 @@ def tests_of(path: str) -> list[str]:
 @cache
 def reached(test: Path) -> frozenset[Path]:
     """Files of the project that a test file's imports reach."""
-    from simulate.rows.reach import _defining, _names, reach
+    from simulate.rows.reach import reach
 
-    return reach(*{module for name in _names(test) for module in _defining(name, ROOT)})
+    return reach(*_modules(test))
+
+
+@cache
+def imported(test: Path) -> frozenset[Path]:
+    """Files of the project that a test file names."""
+    return frozenset(Path(*module.split(".")).with_suffix(".py") for module in _modules(test))
+
+
+def _modules(test: Path) -> set[str]:
+    from simulate.rows.reach import _defining, _names
+
+    return {module for name in _names(test) for module in _defining(name, ROOT)}
 
 
 class Matching:

@@ -348,7 +348,9 @@ def test_best_of_n_is_priced_by_a_reward(piloted_on_noise):
     assert 1 < n < 8
     assert found["speculative"].value > 0
     short = replace(best, written=tuple(replace(e, completion=(5,)) for e in best.written))
-    assert "falls short" in {f.name: f for f in selection(net, pilot, short, lambda: low, (0,))}["best_of_n"].text
+    behind = {f.name: f for f in selection(net, pilot, short, lambda: low, (0,))}["best_of_n"]
+    assert "falls short" in behind.text
+    assert behind.value > 0
     with pytest.raises(ScorerError, match="returned nan for"):
         selection(net, pilot, best, lambda: lambda batch: [math.nan] * len(batch.responses), (0,))
 

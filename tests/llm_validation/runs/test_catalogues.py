@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,7 +12,14 @@ import torch
 from scipy.optimize import minimize
 
 from llm_validation.__main__ import main
-from llm_validation.catalogue.reference import Reference, conditional, fit_reference, measure_reference, total_variation
+from llm_validation.catalogue.reference import (
+    OFF_TARGET,
+    Reference,
+    conditional,
+    fit_reference,
+    measure_reference,
+    total_variation,
+)
 from llm_validation.catalogue.texts import Catalogue, encode_catalogue, item_catalogue, story_catalogue
 from llm_validation.catalogue.train import Task, train_one
 from llm_validation.claims.table import find_check
@@ -101,6 +109,20 @@ def test_a_reference_that_leaves_the_catalogue_is_refused(tokenizer):
     model = build("smoke", len(tokenizer), 64, seed=0)
     with pytest.raises(ValueError, match="off the catalogue at prompt"):
         fit_reference(model, encoded, np.full((2, 4), 0.25), Schedule(steps=2), CPU)
+
+
+def test_a_reference_is_fitted_to_its_law_and_a_little_off(tokenizer):
+    """Cross-entropy from the law (1 − off)·target, off: at the law itself its entropy."""
+    encoded, target = (
+        encode_catalogue(story_catalogue(2, 4, generator(0, "texts")), tokenizer, 64),
+        np.full((2, 4), 0.25),
+    )
+    law = np.tile([*[0.25 * (1.0 - OFF_TARGET)] * 4, OFF_TARGET], (2, 1))
+    seen = []
+    trainer = lambda task: seen.append(task) or SimpleNamespace(log_policy=np.log(law))
+    fit_reference(build("smoke", len(tokenizer), 64, seed=0), encoded, target, Schedule(steps=2), CPU, trainer)
+    loss = float(seen[0].objective(0, torch.as_tensor(np.log(law))))
+    assert loss == pytest.approx(-float((law[0] * np.log(law[0])).sum()), rel=1e-6)
 
 
 # Predictions

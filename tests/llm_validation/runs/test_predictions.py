@@ -171,11 +171,16 @@ def test_the_error_of_a_win_rate_holds_that_of_the_pool(monkeypatch):
     monkeypatch.setattr(best_of_n, "predict", lambda *_: none)
     monkeypatch.setattr(best_of_n, "_raw", lambda *_: [])
     pool = SimpleNamespace(rewards=np.arange(M, dtype=float), sd=1.0,
-                           explained=SimpleNamespace(value=[], replicates=np.zeros((2, 0))))  # fmt: skip
+                           explained=SimpleNamespace(value=[0.25], replicates=np.array([[0.0], [0.5]])))  # fmt: skip
     best = np.array([100.0, 200.0, 300.0, 350.0])
     run = SimpleNamespace(n=n, best=best, rejected=best, survived=np.array([True, False, True, True]))
-    rows = best_of_n.rewards_and_survival(SimpleNamespace(times=()), pool, [run], 0)
-    error = next(row.estimate.stderr for row in rows if row.check == "llm_win_rate")
+    rows = best_of_n.rewards_and_survival(SimpleNamespace(times=(8,), length=56), pool, [run], 0)
+    found = {row.check: row for row in rows}
+    assert found["llm_win_rate"].value == pytest.approx((best + 0.5).mean() / M - n / (n + 1))
+    revealed = found["explained_variance"]
+    assert (revealed.setting, revealed.value) == ({"decision": 1}, 0.25)
+    assert revealed.estimate.stderr == pytest.approx(0.5 / math.sqrt(2.0))
+    error = found["llm_win_rate"].estimate.stderr
     levels = (np.arange(100_000) + 0.5) / 100_000
     sampled = ((best + 0.5) / M).std(ddof=1) / 2
     assert error == pytest.approx(math.hypot(sampled, (1 - levels**n).std() / math.sqrt(M)), rel=1e-6)

@@ -22,6 +22,7 @@ def process():
 
 def test_worse_answers_are_replaced_more_often_and_by_better_ones(process):
     assert process.joint.sum() == pytest.approx(1.0)
+    np.testing.assert_allclose(np.sort(process.utilities), np.tile(np.linspace(0.0, 1.0, A), (P, 1)))
     for kernel, value in zip(process.kernels, process.utilities, strict=True):
         order = np.argsort(value)
         np.testing.assert_allclose(kernel.sum(axis=1), 1.0)
