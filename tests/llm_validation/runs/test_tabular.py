@@ -6,14 +6,17 @@ reading that is a few per cent off shows.
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 
-from llm_validation.runs import proximal, real, reward_fit
+from llm_validation.runs import people, proximal, real, reward_fit
 from llm_validation.runs.run import MAIN
 from llm_validation.runs.table import RUNS
 from llm_validation.training.schedule import Schedule
+from simulate.people.population import SURVEY_NAME, survey_people
 from tests.oracles.tabular_reference import shared_reference, tabular_reference, wrong
 
 SCHEDULE = Schedule(steps=300, rate=0.2, record=50)
@@ -59,6 +62,15 @@ def test_a_table_of_rare_responses_ends_where_theory_has_it(name, rng):
     off = np.log1p(-np.exp(logs).sum(axis=1))
     rows = real.RUNS[name](tabular_reference(np.column_stack([logs, off]), SCHEDULE))
     assert not {check for check in wrong(rows, LIMITS) if "real_unlabelled" not in check}  # which features move
+
+
+def test_tables_of_people_reach_the_distortion_of_their_predictions(rng):
+    crowd, betas = survey_people(), (1.0, 5.0, 10.0)
+    law = np.column_stack([0.995 * rng.dirichlet(np.full(crowd.n_items, 20.0), len(betas)), np.full(len(betas), 0.005)])
+    context = SimpleNamespace(people=crowd, profile=SimpleNamespace(betas=betas), about={"population": SURVEY_NAME})
+    rows = people.aligned_to_people(tabular_reference(np.log(law), SCHEDULE), context)
+    assert len(rows) == 2 * len(betas) * 3
+    assert not wrong(rows, {"trained": 2e-3})
 
 
 def test_the_loss_of_a_reward_model_is_the_mean_of_prompts(shared, rng):
