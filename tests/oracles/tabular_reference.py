@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from llm_validation.catalogue.reference import OFF_TARGET, Reference
 from llm_validation.catalogue.texts import Encoded
@@ -28,9 +28,21 @@ from theory.claim import verdict
 from theory.validate import Array
 
 
+class Table(nn.Module):
+    """Logits (P, A + 1) in float64, for a language model."""
+
+    def __init__(self, logits: Array) -> None:
+        super().__init__()
+        self.logits = nn.Parameter(torch.tensor(logits, dtype=torch.float64))
+
+    @property
+    def log_policy(self) -> Tensor:
+        return self.logits.log_softmax(-1)
+
+
 @dataclass(frozen=True, eq=False)
 class TabularReference(Reference):
-    """Trains tables by AdamW in place of a language model; whatever else would read a model fails."""
+    """Trains tables by AdamW in place of a language model."""
 
     def tensor(self, values: Any) -> Tensor:
         return torch.as_tensor(np.asarray(values), dtype=torch.float64)
@@ -39,31 +51,33 @@ class TabularReference(Reference):
     def width(self) -> int:
         return 1
 
+    def model(self) -> Table:
+        return Table(self.log_law)
+
     def train(
         self, objective: Objective, name: str, *, extra: Sequence[Tensor] = (), schedule: Schedule | None = None,
         head: Tensor | None = None, model: Any = None,
     ) -> Trained:  # fmt: skip
-        schedule = schedule or self.schedule
-        start = self.log_law if head is None else np.zeros_like(self.log_law[:, :-1])
-        table = torch.tensor(start, dtype=torch.float64, requires_grad=True)
-        optimiser = torch.optim.AdamW(
-            [{"params": [table], "scale": 1.0}, {"params": list(extra), "scale": 1.0}], lr=1.0, weight_decay=0.0
-        )
+        schedule, table = schedule or self.schedule, self.model() if model is None else model
+        rewards = torch.zeros_like(table.logits[:, :-1], requires_grad=True)
+        free = [*extra, table.logits if head is None else rewards]
+        optimiser = torch.optim.AdamW(free, weight_decay=0.0)
         steps, path, losses = [], [], []
         for step in range(schedule.steps + 1):
-            outputs = table.log_softmax(-1) if head is None else table
+            outputs = table.log_policy if head is None else rewards
             loss = objective(step, outputs)
             if step % schedule.record == 0 or step == schedule.steps:
-                steps.append(step), path.append(outputs.detach().numpy().copy()), losses.append(loss.item())
-            for group in optimiser.param_groups:
-                group["lr"] = schedule.rate_at(step)
-            optimiser.zero_grad()
-            loss.backward()
+                steps.append(float(step))
+                path.append(outputs.detach().numpy().copy())
+                losses.append(loss.item())
             if step < schedule.steps:
+                optimiser.param_groups[0]["lr"] = schedule.rate_at(step)
+                optimiser.zero_grad()
+                loss.backward()
                 optimiser.step()
         ends = tuple(value.detach().numpy().copy() for value in extra)
-        nothing = np.full(len(steps), math.nan)
-        return Trained(np.array(steps, float), np.stack(path), np.array(losses), nothing, ends, 0, 0.0)
+        unknown = np.full(len(steps), math.nan)
+        return Trained(np.array(steps), np.stack(path), np.array(losses), unknown, ends, 0, 0.0)
 
 
 def tabular_reference(log_law: Array, schedule: Schedule, seed: int = 0) -> TabularReference:
