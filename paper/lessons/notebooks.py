@@ -126,14 +126,6 @@ def write_notebook(lesson: Lesson, out: Path, *, student: bool = False) -> Path:
     return path
 
 
-def failed_cells(found: Any) -> list[str]:
-    """The sources of the cells that ended in an error."""
-    return [
-        cell.source for cell in found.cells
-        if cell.cell_type == "code" and any(output.output_type == "error" for output in cell.outputs)
-    ]  # fmt: skip
-
-
 def html(found: Any, title: str) -> str:
     """An executed notebook as one HTML page that loads nothing."""
     from nbconvert import HTMLExporter

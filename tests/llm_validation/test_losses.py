@@ -74,9 +74,11 @@ def test_ddro_and_rdro_are_theory_s(tables):
     assert float(mine) == pytest.approx(density_ratio.rdro_loss(lr, p, q, 0.3))
     good, bad = torch.tensor(lr[:3]), torch.tensor(lr[:2])
     zero = torch.zeros(3, dtype=torch.float64), torch.zeros(2, dtype=torch.float64)
-    for reduction in ("class_mean", "pooled"):
+    # a batch is a population of its examples: three chosen, two rejected
+    of_batch = np.append(lr[:3], lr[:2]), [1 / 3] * 3 + [0.0] * 2, [0.0] * 3 + [0.5] * 2
+    for reduction, chosen_fraction in (("class_mean", None), ("pooled", 0.6)):
         mine = losses.rdro(good, bad, *zero, alpha=0.3, reduction=reduction)
-        theirs = density_ratio.batch_loss(lr[:3], lr[:2], alpha=0.3, reduction=reduction)
+        theirs = density_ratio.rdro_loss(*of_batch, 0.3, chosen_fraction)
         assert float(mine) == pytest.approx(theirs, rel=1e-12)
     with pytest.raises(ValueError, match="reduction = 'sum'"):
         losses.rdro(good, bad, *zero, reduction="sum")

@@ -21,8 +21,9 @@ from simulate.proximal.losses import (
 )
 from simulate.proximal.tables import threshold_over_subsets
 from tests.oracles.experiments import CHECKS, broken, judge, judged, measure
+from tests.oracles.pro_losses import pro_binary_loss, pro_pairwise_loss, pro_scalar_loss
 from theory.proximal import claims, descent
-from theory.proximal.losses import dpo_loss, edpo_loss, pro_binary_loss, pro_pairwise_loss, pro_scalar_loss
+from theory.proximal.losses import dpo_loss, edpo_loss
 
 # Every loss: value as in theory, gradient as by differences.
 

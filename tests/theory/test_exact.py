@@ -49,7 +49,8 @@ def tables() -> list[Case]:
             cases.append((lambda p, n: best_of_n_kl([1.0 - p, p], [0.0, 1.0], n), exact.best_of_n_kl, (p, n), 1e-12))
     for case in GAUSSIANS:
         cases.append((gaussian.bhattacharyya_gaussian, exact.bhattacharyya, case, 1e-14))
-        cases.append((gaussian.squared_hellinger_gaussian, exact.squared_hellinger, case, 1e-14))
+        hellinger = lambda *parts: gaussian.f_divergence_gaussian(*parts, "squared_hellinger")
+        cases.append((hellinger, exact.squared_hellinger, case, 1e-14))
         cases.append((gaussian.kl_gaussian, exact.kl_gaussian, case, 1e-14))
     for p, q in LAWS:
         for alpha in (1e-12, 0.3, 1.0 - 1e-12):

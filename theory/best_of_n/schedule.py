@@ -63,17 +63,6 @@ def information_schedule(n: int, explained_variance: ArrayLike) -> tuple[int, ..
     return (check_count("n", n), *(max(1, round(n ** (1.0 - float(x)))) for x in v))
 
 
-def reward_exponent(explained_variance: float, cut: float) -> float:
-    """lim log N*/log N for one decision at explained variance v that keeps N^{1−a} rows, a = `cut` in [0, 1).
-
-    1 for a ≤ v: nothing is lost. Beyond, (√(v a) + √((1 − v)(1 − a)))², falling to v as a → 1.
-    """
-    v = float(check_explained_variance([explained_variance])[0])
-    if not 0.0 <= cut < 1.0:
-        raise ValueError(f"cut = {cut} must be in [0, 1)")
-    return 1.0 if cut <= v else (math.sqrt(v * cut) + math.sqrt((1.0 - v) * (1.0 - cut))) ** 2
-
-
 def optimal_schedule(
     explained_variance: ArrayLike,
     times: ArrayLike,

@@ -35,7 +35,6 @@ from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 
 from theory.correction.kernels import Kernel, check_pair, dense
-from theory.correction.repetition import limit_law
 from theory.density_ratio.policies import constrained_optimum
 from theory.density_ratio.ratios import mixture
 from theory.policy import rewards as methods
@@ -175,12 +174,6 @@ def reversible_dpo_limit(policy: ArrayLike, stationary: ArrayLike, kl_beta: floa
     if times < 0:
         raise ValueError(f"times = {times} must be >= 0")
     return tilt(nu, (1.0 - 1.0 / check_positive("kl_beta", kl_beta)) ** times * (pi - nu))
-
-
-def reversibility_gap(kernel: Kernel) -> float:
-    """Largest |ν(o)K(c|o) − ν(c)K(o|c)|, ν the stationary law: 0 iff K is reversible. ValueError without one law."""
-    flow = pair_law(limit_law(kernel), kernel)
-    return float(np.abs(flow - flow.T).max())
 
 
 # PRO.

@@ -93,19 +93,6 @@ def _check_share(share: float) -> float:
     return float(share)
 
 
-def explaining_share(policy: ArrayLike, kernel: Kernel, observed: float) -> float:
-    """The share q of identity pairs that explains an observed unchanged share s: (s − κ)/(1 − κ), κ = Σ π(o)K(o|o).
-
-    The same law for both kinds of pairs is assumed. ValueError where no q in [0, 1] does, or K copies everything.
-    """
-    copied = unchanged_share(policy, kernel)
-    if not copied <= observed <= 1.0:
-        raise ValueError(f"observed = {observed} must be between {copied!r}, what the kernel itself copies, and 1")
-    if copied == 1.0:
-        raise ValueError("the kernel copies every answer: any share explains that")
-    return (float(observed) - copied) / (1.0 - copied)
-
-
 def copying_left(copy: float, n_edits: int, warm_up: float, time: ArrayLike) -> Array:
     """K_φ(o|o) (same shape as `time`) after a warm-up on identity pairs and then corrections alone (A5). Ours.
 

@@ -22,7 +22,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -32,8 +31,6 @@ from theory.density_ratio.ratios import check_laws, check_share, measures
 from theory.divergences.generators import Infinite
 from theory.policy.kl_ball import kl
 from theory.validate import Array, as_numbers
-
-Reduction = Literal["class_mean", "pooled"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,39 +156,6 @@ def measure_loss(member: str, log_ratio: Array, numerator: Array, denominator: A
         terms[seen] = numerator[seen] * losses.numerator(log_ratio[seen])
         terms[met] += denominator[met] * losses.denominator(log_ratio[met])
     return _infinite_sum({"log_ratio": terms})
-
-
-def batch_loss(
-    chosen: ArrayLike,
-    rejected: ArrayLike,
-    *,
-    alpha: float | None = None,
-    member: str = "logistic",
-    reduction: Reduction = "class_mean",
-) -> float:
-    """The same losses on a batch: `chosen` (n₊,) and `rejected` (n₋,) log-ratios of its examples.
-
-    reduction  "class_mean": mean over chosen plus mean over rejected, consistent whatever the class sizes;
-               "pooled": the mean over all n₊ + n₋ examples, the parity mode for trainers that average a batch
-    An empty class is a ValueError: its mean does not exist, and leaving it out would change the loss.
-    """
-    weight = 0.0 if alpha is None else check_share("alpha", alpha)
-    losses = _member(member)
-    good, bad = _log_ratios("chosen", chosen), _log_ratios("rejected", rejected)
-    if reduction not in ("class_mean", "pooled"):
-        raise ValueError(f"reduction = {reduction!r} must be 'class_mean' or 'pooled'")
-    with np.errstate(over="ignore", invalid="ignore"):
-        terms = losses.numerator(good)
-        if alpha is not None:
-            terms = terms + weight * losses.denominator(good)
-        others = (1.0 - weight) * losses.denominator(bad)
-        if reduction == "class_mean":
-            value = float(terms.mean() + others.mean())
-        else:
-            value = float((terms.sum() + others.sum()) / (good.size + bad.size))
-    if not math.isnan(value):
-        return value
-    return _infinite_sum({"chosen": terms, "rejected": others})
 
 
 def _infinite_sum(parts: dict[str, Array]) -> float:

@@ -149,15 +149,6 @@ def certify_borda_factor(
     return BordaCertificate(beta, dual, tolerance, 2 * tolerance, relaxed, boxes)
 
 
-def dual_function(bt_beta: float, dual: BordaDual, a: Array, b: Array, y: Array) -> Array:
-    """F(a, b, y) = b − K a + λ₁[φ(a−y) − φ(b−y)] + λ₂ φ(a−y), elementwise and without a certificate."""
-
-    def phi(x: Array) -> Array:
-        return np.tanh(bt_beta / 2 * x) / 2
-
-    return b - dual.factor * a + dual.lambda1 * (phi(a - y) - phi(b - y)) + dual.lambda2 * phi(a - y)
-
-
 def _require_decreasing_in_winner(beta: float, dual: BordaDual, tolerance: float) -> None:
     """∂F/∂a − tolerance = −(K + tolerance) + (λ₁+λ₂) φ'(a−y) ≤ 0, as φ' ≤ β/4: the worst a is 0."""
     slope = (dual.lambda1 + dual.lambda2) * beta / 4

@@ -18,7 +18,6 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.linalg import cho_factor, cho_solve, eigh
-from scipy.special import ndtr
 
 from theory.divergences.by_generator import resolve
 from theory.divergences.generators import Elementwise, Generator
@@ -100,11 +99,6 @@ def kl_gaussian(mean1: ArrayLike, cov1: ArrayLike, mean2: ArrayLike, cov2: Array
     return max(0.0, 0.5 * float(quadratic + _log_det(S2) - _log_det(S1)))
 
 
-def squared_hellinger_gaussian(mean1: ArrayLike, cov1: ArrayLike, mean2: ArrayLike, cov2: ArrayLike) -> float:
-    """∫(√p − √q)² = 2 − 2e^{−BD}, in [0, 2]."""
-    return -2.0 * math.expm1(-bhattacharyya_gaussian(mean1, cov1, mean2, cov2))
-
-
 def log_affinity(order: float, mean1: ArrayLike, cov1: ArrayLike, mean2: ArrayLike, cov2: ArrayLike) -> float:
     """log ∫ p^a q^{1−a} for a real order a; inf where the integral diverges (possible for a outside [0, 1])."""
     (m1, S1), (m2, S2) = _pair(mean1, cov1, mean2, cov2)
@@ -131,26 +125,20 @@ def f_divergence_gaussian(
     """
     made = resolve(generator)
     first, second = _pair(mean1, cov1, mean2, cov2)
+    if made.name == "squared_hellinger":
+        return -2.0 * math.expm1(-bhattacharyya_gaussian(*first, *second))
     if made.name == "kl":
         return kl_gaussian(*first, *second)
     if made.name == "reverse_kl":
         return kl_gaussian(*second, *first)
-    orders = {"squared_hellinger": 0.5, "pearson": 2.0, "neyman": -1.0}
+    orders = {"pearson": 2.0, "neyman": -1.0}
     if made.name in orders or made.name.startswith("alpha:"):
         a = orders[made.name] if made.name in orders else float(made.name.removeprefix("alpha:"))
         # ∫ q·(Rᵃ − aR − (1−a))/(a(a−1)) = (affinity − 1)/(a(a−1)), times the f in question over alpha's
-        scale = {"squared_hellinger": 0.5, "pearson": 2.0, "neyman": 2.0}.get(made.name, 1.0)
+        scale = 2.0 if made.name in orders else 1.0
         log_value = log_affinity(a, *first, *second)
         return math.inf if math.isinf(log_value) else scale * math.expm1(log_value) / (a * (a - 1.0))
     return _by_integration(first, second, made)
-
-
-def total_variation_gaussian(mean1: ArrayLike, cov1: ArrayLike, mean2: ArrayLike, cov2: ArrayLike) -> float:
-    """TV(N₁, N₂); 2Φ(δ/2) − 1 with equal covariances, one integral in one dimension, ValueError otherwise."""
-    first, second = _pair(mean1, cov1, mean2, cov2)
-    if np.array_equal(first[1], second[1]):
-        return 2.0 * float(ndtr(0.5 * separation(*first, *second))) - 1.0
-    return _by_integration(first, second, resolve("total_variation"))
 
 
 def jensen_shannon_gaussian(mean1: ArrayLike, cov1: ArrayLike, mean2: ArrayLike, cov2: ArrayLike) -> float:

@@ -71,12 +71,6 @@ class SafetyData:
         return self.prompts[:, None] * self.preferred, self.prompts[:, None] * self.dispreferred(kind)
 
 
-def data_divergence(data: SafetyData, kind: Kind, generator: str | Generator | Elementwise) -> float:
-    """D_f(D⁺‖D⁻) of the joint laws; infinite for disjoint refusals under kl and others with f'(∞) = ∞."""
-    p, q = data.joint(kind)
-    return divergence_of_masses(p.ravel(), q.ravel(), resolve(generator))
-
-
 def data_gap(data: SafetyData, generator: str | Generator | Elementwise) -> float:
     """D_CR − D_pref, prompt by prompt over safe prompts: what compliance–refusal data separate more.
 

@@ -132,21 +132,6 @@ def log_mean_exp(rewards: ArrayLike) -> float:
     return float(logsumexp(r)) - math.log(r.size)
 
 
-def leave_one_out_log_mean_exp(rewards: ArrayLike) -> float:
-    """B·L − (B−1)·mean_i L₋ᵢ with L₋ᵢ the log-mean-exp without reward i: bias O(1/B²). At least two rewards."""
-    r = as_vector("rewards", rewards)
-    if r.size < 2:
-        raise ValueError("leave-one-out needs two rewards or more")
-    whole = logsumexp(r)
-    with np.errstate(divide="ignore"):
-        without = whole + np.log(-np.expm1(np.minimum(r - whole, 0.0)))
-    # a reward that carries (nearly) all the mass: its complement is summed directly
-    for i in np.flatnonzero(r - whole > -1e-3):
-        without[i] = logsumexp(np.delete(r, i))
-    B = r.size
-    return float(B * (whole - math.log(B)) - (B - 1) * np.mean(without - math.log(B - 1)))
-
-
 def relative_moments(rewards: ArrayLike, q: ArrayLike) -> tuple[Array, tuple[float, float, float]]:
     """x = eʳ/E₋[eʳ] (A,) and its central moments κ₂, κ₃, κ₄ under the law q (A,)."""
     r, q = as_vector("rewards", rewards), np.asarray(q, dtype=np.float64)

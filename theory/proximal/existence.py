@@ -31,7 +31,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from theory.proximal.feedback import Index, check_pairs, check_signal, signal_of
-from theory.validate import Array, as_number, as_vector, check_distribution
+from theory.validate import Array, as_number, check_distribution
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,8 +105,8 @@ def separation(signal: ArrayLike, weights: ArrayLike) -> Separation:
 def paper_threshold(scores: ArrayLike, empirical: ArrayLike, weights: ArrayLike) -> float:
     """α₀ = max over ŝ(y) < 0 of 2·μ̂(y)|ŝ(y)|/(μ(y)·min μ), sufficient for an optimum (Corollary B.2), (0 if w = 0).
 
-    Over all responses min μ is small; over Y_H (`merge_unlabelled`, Theorem 4.2) it is not. Never below α*: of a set
-    S that attains α*, the complement has |w(S)|/μ(Sᶜ) ≤ max |w|/μ over ŝ < 0, and μ(S) ≥ min μ.
+    Over all responses min μ is small; over Y_H, H merged into one response (Theorem 4.2), it is not. Never below α*: of
+    a set S that attains α*, the complement has |w(S)|/μ(Sᶜ) ≤ max |w|/μ over ŝ < 0, and μ(S) ≥ min μ.
     """
     w = signal_of(scores, empirical)
     mu = check_weights(weights, w.size)
@@ -215,17 +215,3 @@ def _components(n_responses: int, pairs: ArrayLike, connection: str) -> Index:
     graph = coo_array((np.ones(len(table)), (table[:, 0], table[:, 1])), shape=(n_responses, n_responses))
     labels = connected_components(graph.tocsr(), directed=True, connection=connection, return_labels=True)[1]
     return np.asarray(labels, dtype=np.int64)
-
-
-def recession(signal: ArrayLike, weights: ArrayLike, alpha: float, direction: ArrayLike) -> float:
-    """F∞(d) = −Σ w d + (α/4) Σ μμ'|d − d'|, the growth of the loss along r = t·d for t → ∞; O(A log A).
-
-    All vectors (A,). An optimum exists iff this is positive for every d that is not constant.
-    """
-    w = check_signal("signal", signal)
-    mu = check_distribution("weights", weights, w.size)
-    d = as_vector("direction", direction, w.size)
-    order = np.argsort(d, kind="stable")
-    below = np.cumsum(mu[order])[:-1]
-    spread = 2.0 * float((below * (1.0 - below)) @ np.diff(d[order]))  # Σ μμ'|d − d'| as a sum over cuts
-    return float(-(w @ d) + 0.25 * alpha * spread)

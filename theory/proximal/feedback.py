@@ -230,32 +230,3 @@ def log_remaining_mass(name: str, log_probabilities: ArrayLike) -> float:
     if total >= 0.0:
         raise ValueError(f"{name}: the probabilities sum to {math.exp(total)!r}, which leaves nothing to H")
     return float(log1mexp(total))
-
-
-def merge_unlabelled(
-    hyper: ArrayLike, log_reference: ArrayLike, scores: ArrayLike, empirical: ArrayLike, weights: ArrayLike
-) -> tuple[Array, Array, Array, Array]:
-    """The table over Y_H = (Y∖H) ∪ {H}: the responses outside H in their order, then H itself, last.
-
-    hyper  indices of H, unlabelled responses (μ̂ = 0), at least one; p(H) = Σ_{y∈H} p(y) for p ∈ {π_ref, μ}
-    Others (A,), log_reference in nats. Returns (log_reference, scores, empirical, weights), each (A − |H| + 1,).
-    ValueError if H holds a labelled response or an index twice. Source: section 4.1 of arXiv 2505.23316.
-    """
-    logs = as_vector("log_reference", log_reference)
-    A = logs.size
-    members = check_indices("hyper", A, hyper)
-    inside = np.zeros(A, dtype=bool)
-    inside[members] = True
-    if members.ndim != 1 or members.size == 0 or int(inside.sum()) != members.size:
-        raise ValueError("hyper must list one response or more, each once")
-    p = check_distribution("empirical", empirical, A)
-    labelled = np.flatnonzero(inside & (p > 0))
-    if labelled.size:
-        raise ValueError(f"hyper overlaps the labelled set: response {labelled[0]} has empirical = {p[labelled[0]]}")
-    s, mu = as_vector("scores", scores, A), as_vector("weights", weights, A)
-    return (
-        np.append(logs[~inside], np.logaddexp.reduce(logs[inside])),
-        np.append(s[~inside], 0.0),
-        np.append(p[~inside], 0.0),
-        np.append(mu[~inside], mu[inside].sum()),
-    )

@@ -1,4 +1,4 @@
-"""DPO, its decomposition (eDPO) and the three PRO losses, as numbers: what training minimises, in float64.
+"""DPO and its decomposition (eDPO), as numbers: what training minimises, in float64.
 
 Every loss sees a policy through r(y) = kl_beta·log(π(y)/π_ref(y)) only, up to a constant that no policy changes.
 
@@ -7,21 +7,15 @@ Every loss sees a policy through r(y) = kl_beta·log(π(y)/π_ref(y)) only, up t
     eDPO   −kl_beta·Σ_y μ̂(y)ŝ(y) log π(y) + (α/2)·Σ_{y1,y2} μ(y1)μ(y2) klB(r(y1) − r(y2))
     PRO    eDPO over Y_H, where all unlabelled responses are one, the hyper response H
 
-The PRO losses take the labelled responses alone, log π and log π_ref in nats as a language model gives them, and
-compute r(H) from the mass they leave: log(1 − Σπ) by log1mexp. `hyper="zero"` is the paper's shortcut r(H) = 0; it
-is another objective, no longer invariant to shifts of r.
-
-Source: Guo, Li, Chen (arXiv 2505.23316), sections 3 and 4. Shapes: A responses, N labelled ones.
+Source: Guo, Li, Chen (arXiv 2505.23316), sections 3 and 4. Shapes: A responses.
 """
 
 from __future__ import annotations
 
-from typing import Literal
-
 import numpy as np
 from numpy.typing import ArrayLike
 
-from theory.proximal.feedback import log_remaining_mass, signal_of
+from theory.proximal.feedback import signal_of
 from theory.validate import (
     Array,
     as_vector,
@@ -31,8 +25,6 @@ from theory.validate import (
     require_reference,
     scaled_rewards,
 )
-
-Hyper = Literal["exact", "zero"]
 
 
 def kl_bernoulli_half(delta: ArrayLike) -> Array:
@@ -172,67 +164,3 @@ def regulariser(rewards: ArrayLike, weights: ArrayLike, alpha: float) -> float:
     r = as_vector("rewards", rewards)
     mu = check_distribution("weights", weights, r.size)
     return 0.5 * check_positive("alpha", alpha) * float(mu @ kl_bernoulli_half(r[:, None] - r[None, :]) @ mu)
-
-
-def labelled_rewards(
-    log_policy: ArrayLike, log_reference: ArrayLike, kl_beta: float, hyper: Hyper = "exact"
-) -> tuple[Array, float]:
-    """r (N,) of the labelled responses and r(H) = kl_beta·log((1 − Σπ)/(1 − Σπ_ref)).
-
-    log_policy, log_reference  (N,) nats, of different responses to one prompt: probabilities sum to less than 1
-    hyper  "exact": as above, by log1mexp; "zero": the paper's r(H) = 0, right where Σπ and Σπ_ref are ≪ 1
-    """
-    logs = as_vector("log_policy", log_policy)
-    refs = as_vector("log_reference", log_reference, logs.size)
-    rest = log_remaining_mass("log_policy", logs) - log_remaining_mass("log_reference", refs)
-    beta = check_positive("kl_beta", kl_beta)
-    if hyper not in ("exact", "zero"):
-        raise ValueError(f"hyper = {hyper!r} must be 'exact' or 'zero'")
-    return beta * (logs - refs), beta * rest if hyper == "exact" else 0.0
-
-
-def pro_pairwise_loss(
-    log_policy: ArrayLike, log_reference: ArrayLike, alpha: float, kl_beta: float, hyper: Hyper = "exact"
-) -> float:
-    """PRO-P for one pair (winner, loser) and H, μ uniform on the three (η = ⅔), up to a constant (P9).
-
-    −(r_w − r_l)/8 + (α/9)·[klB(r_w − r_l) + klB(r_w − r_H) + klB(r_l − r_H)]; log_policy, log_reference (2,) nats.
-    At α = 9/4 = 1/η² it is ¼·[−log σ(r_w − r_l) + klB(r_w − r_H) + klB(r_l − r_H) − log 2] (P8): DPO, tied to H.
-    """
-    r, r_h = labelled_rewards(log_policy, log_reference, kl_beta, hyper)
-    if r.size != 2:
-        raise ValueError(f"log_policy must hold the winner and the loser, got {r.size} entries")
-    distances = np.array([r[0] - r[1], r[0] - r_h, r[1] - r_h])
-    return float(-(r[0] - r[1]) / 8.0 + alpha / 9.0 * kl_bernoulli_half(distances).sum())
-
-
-def pro_binary_loss(
-    log_policy: float, log_reference: float, score: float, alpha: float, kl_beta: float, hyper: Hyper = "exact"
-) -> float:
-    """PRO-B for one response of score s: −s·(r(y) − r(H)) + α·klB(r(y) − r(H)) (P10). s = ±½, or centred labels.
-
-    The paper writes −s·r(y), which is the same where r(H) ≡ 0 and shifts the optimum elsewhere (`paper_binary_gap`).
-    """
-    r, r_h = labelled_rewards([log_policy], [log_reference], kl_beta, hyper)
-    gap = float(r[0]) - r_h
-    return float(-score * gap + alpha * kl_bernoulli_half(gap))
-
-
-def pro_scalar_loss(
-    log_policy: ArrayLike,
-    log_reference: ArrayLike,
-    scores: ArrayLike,
-    alpha: float,
-    kl_beta: float,
-    hyper: Hyper = "exact",
-) -> float:
-    """PRO-S for N responses: −(1/N)Σᵢ sᵢ(rᵢ − r(H)) + α·mean of klB over the N(N+1)/2 pairs of Y_H (P11).
-
-    scores (N,), usually centred (then r(H) leaves the first term). N = 1 is PRO-B.
-    """
-    r, r_h = labelled_rewards(log_policy, log_reference, kl_beta, hyper)
-    s = as_vector("scores", scores, r.size)
-    everyone = np.append(r, r_h)
-    first, second = np.triu_indices(everyone.size, 1)
-    distances = kl_bernoulli_half(everyone[first] - everyone[second])
-    return float(-(s @ (r - r_h)) / r.size + alpha * distances.mean())

@@ -207,11 +207,3 @@ def solve_rewards(signal: ArrayLike, weights: ArrayLike, alpha: float) -> tuple[
     if not best <= RESIDUAL_TOLERANCE:
         raise CertificateError(f"residual {best:.3e} of P3 exceeds {RESIDUAL_TOLERANCE:.1e} at alpha = {alpha}")
     return (best_r - M @ best_r / M.sum())[place], best
-
-
-def optimality_residual(rewards: ArrayLike, signal: ArrayLike, weights: ArrayLike, alpha: float) -> float:
-    """max_y |Σ_{y'} μ(y')(σ(r(y) − r(y')) − ½) − w(y)/(αμ(y))|: 0 at the optimum only (P3, Theorem 3.2). O(A²)."""
-    w = check_signal("signal", signal)
-    r, mu = as_vector("rewards", rewards, w.size), check_weights(weights, w.size)
-    left = 0.5 * np.tanh(0.5 * (r[:, None] - r[None, :])) @ mu
-    return float(np.abs(left - w / (check_positive("alpha", alpha) * mu)).max())

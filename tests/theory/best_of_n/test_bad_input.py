@@ -60,7 +60,6 @@ from theory.best_of_n import cost, gaussian, law, metrics, order_statistics, pro
         (lambda: gaussian.correlated_reward(8, [[1.0, 0.5], [0.4, 1.0]], 0.5), "covariance"),
         (lambda: gaussian.correlated_reward(8, [[1.0, 2.0], [2.0, 1.0]], 0.5), "positive semidefinite"),
         (lambda: gaussian.correlated_reward(8, [[0.0, 0.0], [0.0, 1.0]], 0.5), r"covariance\[0, 0\]"),
-        (lambda: schedule.reward_exponent(0.5, 1.0), "cut = 1"),
         (lambda: law.best_of_n_law([0.5, 0.5], [0.0, 1.0], 0), "n = 0"),
         (lambda: law.best_of_n_law([0.5, 0.5], [0.0, 1.0], 2.5), "n = 2.5"),
         (lambda: law.best_of_n_law([0.5, 0.6], [0.0, 1.0], 2), "policy sums"),

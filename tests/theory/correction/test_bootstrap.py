@@ -20,7 +20,6 @@ from theory.correction.bootstrap import (
     preference_laws,
     pro_limit,
     rdro_limit,
-    reversibility_gap,
     reversible_dpo_limit,
 )
 from theory.correction.composition import compose
@@ -55,6 +54,12 @@ def descend(loss, size):
         options={"xatol": 1e-9, "fatol": 1e-15, "maxiter": 4000, "maxfev": 4000},
     )  # fmt: skip
     return np.exp(log_softmax(np.append(found.x, 0.0)))
+
+
+def reversibility_gap(K):
+    """Largest |ν(o)K(c|o) − ν(c)K(o|c)|, ν the stationary law."""
+    flow = pair_law(limit_law(K), K)
+    return np.abs(flow - flow.T).max()
 
 
 @given(reversible(), st.sampled_from([0.3, 0.5, 1.0, 2.0]))

@@ -24,7 +24,7 @@ from theory.correction.composition import (
     sft_floor,
     transfer_bound,
 )
-from theory.correction.copying import copying_left, explaining_share, identity_mixture, unchanged_share
+from theory.correction.copying import copying_left, identity_mixture, unchanged_share
 from theory.correction.examples import CORRECTOR, TRAINING, UPSTREAM, UTILITIES, edit_floors, edit_process
 from theory.correction.kernels import check_kernel, dense, empirical_kernel, entries, row_entropies, values_at
 
@@ -208,13 +208,6 @@ def test_identity_mixture_is_the_law_of_the_mixed_data():
         assert unchanged_share(corrections, same) == pytest.approx(
             share + (1 - share) * corrections @ np.diag(CORRECTOR), abs=EXACT
         )
-
-
-def test_an_observed_share_is_explained():
-    pi = UPSTREAM["weak"]
-    for share in (0.0, 0.3, 1.0):
-        observed = unchanged_share(pi, identity_mixture(CORRECTOR, share))
-        assert explaining_share(pi, CORRECTOR, min(observed, 1.0)) == pytest.approx(share, abs=EXACT)
 
 
 @pytest.mark.parametrize("n_edits", [1, 5])

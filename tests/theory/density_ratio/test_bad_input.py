@@ -25,7 +25,6 @@ optimum = policies.constrained_optimum
         (lambda bad: losses.rdro_loss(ZERO, P, Q, bad), "alpha"),
         (lambda bad: ratios.pooled_ratio(P, Q, bad, 0.5), "alpha"),
         (lambda bad: ratios.log_ratio_cap(bad), "alpha"),
-        (lambda bad: losses.batch_loss([0.0], [0.0], alpha=bad), "alpha"),
         (lambda bad: ratios.relative_variance_bound(P, 9, 9, bad), "alpha"),
         (lambda bad: flow.chosen_gradient(0.0, bad), "alpha"),
         (lambda bad: estimates.policy_covariance("rdro", P, Q, 9, 9, bad), "alpha"),
@@ -42,11 +41,6 @@ def test_shares_outside_the_open_interval(call, message, bad):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: losses.batch_loss([0.1], [], reduction="class_mean"), "rejected is empty"),
-        (lambda: losses.batch_loss([0.1], [], reduction="pooled"), "rejected is empty"),
-        (lambda: losses.batch_loss([], [0.1], alpha=0.5, reduction="class_mean"), "chosen is empty"),
-        (lambda: losses.batch_loss([], [0.1], alpha=0.5, reduction="pooled"), "chosen is empty"),
-        (lambda: losses.batch_loss([0.1], [0.1], reduction="mean"), "reduction"),
         (lambda: ratios.ratio_variance(P, Q, 5, 0), "n_q = 0"),
         (lambda: estimates.policy_covariance("sft", P, Q, 0, 5), "n_p = 0"),
         (lambda: ratios.density_ratio(*ONLY_P), r"q\[1\] = 0: the ratio p/q is infinite at outcome 1"),

@@ -115,17 +115,6 @@ def test_weight_of_the_pooled_reference():
         assert ratios.pooled_reference_weight(0.3, fraction) == pytest.approx(speed, rel=1e-13)
 
 
-def test_a_batch_of_every_outcome_is_the_population():
-    lr = np.array([0.4, -1.1, 2.0])
-    chosen, rejected = np.repeat(lr, [5, 3, 2]), np.repeat(lr, [2, 3, 5])
-    assert losses.batch_loss(chosen, rejected) == pytest.approx(losses.ddro_loss(lr, P, Q), rel=1e-14)
-    assert losses.batch_loss(chosen, np.tile(rejected, 3), alpha=0.3) == pytest.approx(
-        losses.rdro_loss(lr, P, Q, 0.3), rel=1e-14
-    )
-    pooled = losses.batch_loss(chosen, np.tile(rejected, 3), alpha=0.3, reduction="pooled")
-    assert pooled == pytest.approx(losses.rdro_loss(lr, P, Q, 0.3, chosen_fraction=0.25), rel=1e-14)
-
-
 def test_infinite_ratios_and_minima_can_be_kept():
     p, q = [0.5, 0.4, 0.1], [0.5, 0.0, 0.5]
     np.testing.assert_array_equal(ratios.density_ratio(p, q, infinite="keep"), [1.0, np.inf, 0.2])

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import linprog
 
-from theory.distortion.borda_certificate import BordaDual, _Face, borda_dual, certify_borda_factor, dual_function
+from theory.distortion.borda_certificate import BordaDual, _Face, borda_dual, certify_borda_factor
 from theory.distortion.factors import borda_factor, borda_lower_factor, linear_factor, optimal_gamma
 from theory.solution import CertificateError
 
@@ -21,6 +21,12 @@ ROUNDING = 1e-14
 def margin(bt_beta: float, x: np.ndarray) -> np.ndarray:
     """σ(βx) − ½, from the definition of σ: shares no formula with the package's tanh."""
     return 1 / (1 + np.exp(-bt_beta * x)) - 0.5
+
+
+def dual_function(bt_beta: float, dual: BordaDual, a: np.ndarray, b: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """F(a, b, y) = b − K a + λ₁[φ(a−y) − φ(b−y)] + λ₂ φ(a−y), elementwise."""
+    ahead, behind = np.tanh(bt_beta / 2 * (a - y)) / 2, np.tanh(bt_beta / 2 * (b - y)) / 2
+    return b - dual.factor * a + dual.lambda1 * (ahead - behind) + dual.lambda2 * ahead
 
 
 # --- the certificate

@@ -37,7 +37,6 @@ def triangular(u):
         (lambda: separation.principal_axes(np.eye(2), 3), "components"),
         (lambda: separation.rank_correlation([1, 2, 3, 4], [1, 1, 1, 1]), "y is constant"),
         (lambda: separation.rank_correlation([1, 2, 3], [1, 2, 3]), "four or more"),
-        (lambda: samples.leave_one_out_log_mean_exp([1.0]), "two rewards"),
         (lambda: samples.gradient_weight_bias(REWARDS, Q, 4, rate=0.0), "rate"),
         (lambda: gaussian.kl_gaussian([0, 0], [[1, 2], [2, 1]], [0, 0], EYE), "cov1 is not positive definite"),
         (lambda: gaussian.kl_gaussian([0, 0], EYE, [0, 0], [[1, 0.5], [0, 1]]), "cov2 is not symmetric"),

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize_scalar
 
-from tests.oracles.proximal_tables import THIRDS, random_table
+from tests.oracles.pro_losses import pro_binary_loss, pro_scalar_loss
+from tests.oracles.proximal_tables import THIRDS, optimality_residual, random_table
 from theory.proximal.closed_forms import (
     binary_log_ratio,
     pair_log_ratio,
@@ -19,8 +20,8 @@ from theory.proximal.closed_forms import (
 from theory.proximal.descent import dpo_pair_limit, likelihood_path, loss_gradient
 from theory.proximal.examples import COUPLED
 from theory.proximal.existence import binary_threshold, dpo_attained, flat_directions, imbalance_scores
-from theory.proximal.losses import kl_bernoulli_half, pro_binary_loss, pro_scalar_loss, regulariser
-from theory.proximal.optimum import optimality_residual, proximal_log_ratio, solve_rewards
+from theory.proximal.losses import kl_bernoulli_half, regulariser
+from theory.proximal.optimum import proximal_log_ratio, solve_rewards
 
 # Closed forms.
 

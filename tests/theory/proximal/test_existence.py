@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.oracles.proximal_tables import SEEDS, THIRDS, random_table
-from theory.proximal.existence import existence_threshold, mixture_threshold, paper_threshold, recession, separation
+from theory.proximal.existence import existence_threshold, mixture_threshold, paper_threshold, separation
 from theory.proximal.feedback import empirical_scores, feedback_scores
 from theory.proximal.losses import regulariser
 from theory.proximal.optimum import proximal_optimum, solve_rewards
@@ -25,6 +25,11 @@ def brute_threshold(signal: np.ndarray, weights: np.ndarray) -> float:
             S = list(members)
             best = max(best, 2 * abs(signal[S].sum()) / (weights[S].sum() * (1 - weights[S].sum())))
     return best
+
+
+def recession(w, mu, alpha, d):
+    """F∞(d) = −Σ w d + (α/4) Σ μμ'|d − d'|, the growth of the loss along r = t·d for t → ∞."""
+    return -(w @ d) + 0.25 * alpha * mu @ np.abs(d[:, None] - d) @ mu
 
 
 # The threshold.

@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import minimize
 
-from tests.oracles.proximal_tables import SEEDS, THIRDS, random_table
+from tests.oracles.pro_losses import labelled_rewards, pro_binary_loss, pro_pairwise_loss, pro_scalar_loss
+from tests.oracles.proximal_tables import SEEDS, THIRDS, optimality_residual, random_table
 from theory.proximal import optimum
 from theory.proximal.closed_forms import pair_log_ratio
 from theory.proximal.examples import LABELS
@@ -23,26 +24,11 @@ from theory.proximal.feedback import (
     feedback_scores,
     log1mexp,
     log_remaining_mass,
-    merge_unlabelled,
     mixture_weights,
     population_scores,
 )
-from theory.proximal.losses import (
-    dpo_loss,
-    edpo_loss,
-    kl_bernoulli_half,
-    labelled_rewards,
-    pro_binary_loss,
-    pro_pairwise_loss,
-    pro_scalar_loss,
-)
-from theory.proximal.optimum import (
-    hyper_optimum,
-    optimality_residual,
-    proximal_log_ratio,
-    proximal_optimum,
-    solve_rewards,
-)
+from theory.proximal.losses import dpo_loss, edpo_loss, kl_bernoulli_half
+from theory.proximal.optimum import hyper_optimum, proximal_log_ratio, proximal_optimum, solve_rewards
 from theory.solution import CertificateError
 
 # Scores.
@@ -232,6 +218,13 @@ def test_p1_optimum_is_that_of_dpo():
         assert dpo_loss(other / other.sum(), reference, P, mu, 0.7) > best
 
 
+def merged_to_y_h(h, log_reference, *tables):
+    """log π_ref and further tables over Y_H: the responses outside H in their order, then H itself, last."""
+    kept = np.setdiff1d(np.arange(log_reference.size), h)
+    logs = np.append(log_reference[kept], np.logaddexp.reduce(log_reference[h]))
+    return logs, *(np.append(table[kept], table[h].sum()) for table in tables)
+
+
 @given(SEEDS, st.floats(1.1, 5.0), st.sampled_from(["pairs", "binary", "scalar"]))
 def test_p6_the_three_forms_of_the_hyper_response_agree(seed, factor, kind):
     labels = LABELS[kind]
@@ -242,7 +235,7 @@ def test_p6_the_three_forms_of_the_hyper_response_agree(seed, factor, kind):
     mu = mixture_weights(empirical, 0.7, np.where(empirical > 0, 0.0, 1 / h.size))
     alpha = factor * existence_threshold(scores, empirical, mu)
     dense = proximal_optimum(reference, scores, empirical, mu, alpha, 0.5)
-    merged = merge_unlabelled(h, np.log(reference), scores, empirical, mu)
+    merged = merged_to_y_h(h, np.log(reference), scores, empirical, mu)
     over_y_h = proximal_optimum(None, *merged[1:], alpha, 0.5, log_reference=merged[0])
     np.testing.assert_allclose(over_y_h, np.append(dense[y], dense[h].sum()), atol=1e-9)
     sparse = hyper_optimum(np.log(reference[y]), scores[y], empirical[y], mu[y], alpha, 0.5)
@@ -256,7 +249,7 @@ def test_a_part_of_the_unlabelled_may_be_merged():
     labels = LABELS["pairs"]
     scores, empirical = labels.scores()
     dense = proximal_optimum(labels.reference, scores, empirical, labels.weights(), 3.0, 1.0)
-    merged = merge_unlabelled([4, 6], np.log(labels.reference), scores, empirical, labels.weights())
+    merged = merged_to_y_h([4, 6], np.log(labels.reference), scores, empirical, labels.weights())
     policy = proximal_optimum(None, *merged[1:], 3.0, 1.0, log_reference=merged[0])
     np.testing.assert_allclose(policy, [*dense[[0, 1, 2, 3, 5]], dense[4] + dense[6]], atol=1e-12)
 
