@@ -1,5 +1,5 @@
-"""The ledger of the recorded rows, the one without rows, and the page, made once: predictions and figures take seconds;
-and a browser."""
+"""All predictions, the ledger of the recorded rows, the one without rows, and the page, made once, for they take
+seconds; and a browser."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from llm_validation.claims.table import llm_checks
 from paper.ledger import Entry, entries, load
 from paper.page.build import write_page
 from theory.claim import Check, Setting, setting_key
@@ -17,16 +18,25 @@ from theory.claims import CLAIMS
 INSTALL = "pip install playwright and apt-get install chromium"
 
 
+#: A check and one of its settings.
+Place = tuple[Check, str]
+
+
 @pytest.fixture(scope="session")
-def ledgers() -> tuple[list[Entry], list[Entry]]:
-    """Of the recorded rows and of none; every prediction is made once for both."""
-    predict, made = Check.predict, dict[tuple[Check, str], float]()
+def predictions() -> dict[Place, float]:
+    """Of every check at every setting that it declares."""
+    checks = [check for claim in CLAIMS for check in (*claim.checks, *llm_checks(claim.id))]
+    return {(check, setting_key(setting)): check.predict(setting) for check in checks for setting in check.settings}
+
+
+@pytest.fixture(scope="session")
+def ledgers(predictions) -> tuple[list[Entry], list[Entry]]:
+    """Of the recorded rows and of none."""
+    predict = Check.predict
 
     def once(check: Check, setting: Setting) -> float:
-        key = check, setting_key(setting)
-        if key not in made:
-            made[key] = predict(check, setting)
-        return made[key]
+        made = predictions.get((check, setting_key(setting)))
+        return predict(check, setting) if made is None else made
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Check, "predict", once)

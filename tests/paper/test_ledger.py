@@ -45,6 +45,10 @@ def verdicts(claim: Claim, rows: Sequence[Row]) -> set[str]:
     return {e.simulation.verdict for e in entries([claim], rows, []) if e.simulation.seeds > 0}
 
 
+def test_every_check_predicts_a_number_at_every_setting(predictions):
+    assert [(check.name, setting) for (check, setting), value in predictions.items() if math.isnan(value)] == []
+
+
 def test_without_rows_nothing_passes(ledger_without_rows):
     ledger = ledger_without_rows
     assert {entry.simulation.verdict for entry in ledger} == {"not run"}

@@ -148,8 +148,6 @@ def test_claims_are_complete():
         for c in checks:
             assert c.settings, f"{claim.id}.{c.name} has no setting"
             assert len({setting_key(s) for s in c.settings}) == len(c.settings)
-            for setting in c.settings:
-                assert not math.isnan(c.predict(setting)), (claim.id, c.name, setting)
 
 
 def test_a_setting_is_bound_to_the_prediction():
