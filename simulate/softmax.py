@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.optimize import minimize
-from scipy.special import log_softmax
 
 from theory.validate import Array
 
@@ -29,6 +28,12 @@ class Training:
     history: Array
 
 
+def log_softmax(logits: Array) -> Array:
+    """log of softmax along the last axis of finite logits, bit by bit scipy's, a training step's worth faster."""
+    shifted = logits - logits.max(axis=-1, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+
+
 def through_softmax(log_policy: Array, gradient: Array) -> Array:
     """∂loss/∂θ from ∂loss/∂log π: g − π·Σ g along the last axis."""
     return gradient - np.exp(log_policy) * gradient.sum(axis=-1, keepdims=True)
@@ -41,13 +46,13 @@ def minimise(loss: Loss, start: Array, *, tolerance: float = 1e-10, steps: int =
     """
 
     def flat(theta: Array) -> tuple[float, Array]:
-        log_policy = log_softmax(theta.reshape(start.shape), axis=-1)
+        log_policy = log_softmax(theta.reshape(start.shape))
         value, gradient = loss(log_policy)
         return value, through_softmax(log_policy, gradient).ravel()
 
     options = {"gtol": tolerance, "ftol": 0.0, "maxiter": steps, "maxfun": 10 * steps, "maxcor": 30}
     found = minimize(flat, start.ravel(), jac=True, method="L-BFGS-B", options=options)
-    log_policy = log_softmax(found.x.reshape(start.shape), axis=-1)
+    log_policy = log_softmax(found.x.reshape(start.shape))
     return Training(log_policy, float(found.fun), log_policy[None])
 
 
@@ -61,7 +66,7 @@ def train(batches: Callable[[int], Loss], start: Array, steps: int, rate: float,
     first, second = np.zeros_like(theta), np.zeros_like(theta)
     history, value = [], np.nan
     for t in range(steps):
-        log_policy = log_softmax(theta, axis=-1)
+        log_policy = log_softmax(theta)
         if record and t % record == 0:
             history.append(log_policy)
         value, gradient = batches(t)(log_policy)
@@ -70,5 +75,5 @@ def train(batches: Callable[[int], Loss], start: Array, steps: int, rate: float,
         second = 0.999 * second + 0.001 * g**2
         scale = rate * 0.5 * (1.0 + np.cos(np.pi * t / steps))
         theta -= scale * (first / (1 - 0.9 ** (t + 1))) / (np.sqrt(second / (1 - 0.999 ** (t + 1))) + 1e-12)
-    log_policy = log_softmax(theta, axis=-1)
+    log_policy = log_softmax(theta)
     return Training(log_policy, float(value), np.array([*history, log_policy]))

@@ -29,6 +29,9 @@ from theory.validate import (
     check_win_rates,
 )
 
+#: Numbers that `Population.win_rates` holds at a time beyond its answer: they stay in a cache.
+WIN_RATES_BLOCK = 4096
+
 
 @dataclass(frozen=True, eq=False)
 class Population:
@@ -74,13 +77,15 @@ class Population:
     def win_rates(self, bt_beta: float) -> Array:
         """P(x≻y) = Σ_v w_v σ(bt_beta (U[v,x] − U[v,y])), shape (A, A), with P + Pᵀ = 1 exactly.
 
-        The sum runs type by type on tanh(z/2)/2 = σ(z) − ½, which is odd in floating point too: memory O(A²),
-        and clones tie exactly. Weights that sum to one with rounding above it leave no rate outside [0, 1].
+        The sum runs over blocks of types on tanh(z/2)/2 = σ(z) − ½, which is odd in floating point too: memory
+        O(A²), and clones tie exactly. Weights that sum to one with rounding above it leave no rate outside [0, 1].
         """
-        beta = check_bt_beta(bt_beta)
-        margins = np.zeros((self.utilities.shape[1],) * 2)
-        for weight, utility in zip(self.weights, self.utilities, strict=True):
-            margins += weight * 0.5 * np.tanh(0.5 * beta * (utility[:, None] - utility[None, :]))
+        beta, (V, A) = check_bt_beta(bt_beta), self.utilities.shape
+        margins = np.zeros((A, A))
+        size = max(1, WIN_RATES_BLOCK // A**2)
+        for start in range(0, V, size):
+            U, w = self.utilities[start : start + size], self.weights[start : start + size]
+            margins += (w[:, None, None] * 0.5 * np.tanh(0.5 * beta * (U[:, :, None] - U[:, None, :]))).sum(axis=0)
         return 0.5 + np.clip(margins, -0.5, 0.5)
 
 

@@ -26,6 +26,8 @@ def as_numbers(name: str, values: ArrayLike) -> Array:
 
     A mask, an imaginary part, text, truth values, objects and ragged lists are refused, not converted.
     """
+    if type(values) is np.ndarray and values.dtype == np.float64:
+        return values
     if isinstance(values, np.ma.MaskedArray):
         raise ValueError(f"{name} is a masked array, whose mask would be lost: fill it or leave those entries out")
     try:
@@ -100,18 +102,19 @@ def as_vector(name: str, values: ArrayLike, size: int | None = None) -> Array:
         raise ValueError(f"{name} must be a non-empty vector, got shape {array.shape}")
     if size is not None and array.size != size:
         raise ValueError(f"{name} must have {size} entries, got {array.size}")
-    bad = np.flatnonzero(~np.isfinite(array))
-    if bad.size:
-        raise ValueError(f"{name}[{bad[0]}] = {array[bad[0]]} is not finite")
+    finite = np.isfinite(array)
+    if not finite.all():
+        bad = int(finite.argmin())
+        raise ValueError(f"{name}[{bad}] = {array[bad]} is not finite")
     return array
 
 
 def check_distribution(name: str, probabilities: ArrayLike, size: int | None = None) -> Array:
     """A probability vector: finite, no negative entry, sum one within `SUM_TOLERANCE`."""
     array = as_vector(name, probabilities, size)
-    bad = np.flatnonzero(array < 0)
-    if bad.size:
-        raise ValueError(f"{name}[{bad[0]}] = {array[bad[0]]} is negative")
+    if array.min() < 0:
+        bad = int((array < 0).argmax())
+        raise ValueError(f"{name}[{bad}] = {array[bad]} is negative")
     with np.errstate(over="ignore"):
         total = float(array.sum())
     if abs(total - 1.0) > SUM_TOLERANCE:

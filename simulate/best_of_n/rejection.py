@@ -42,10 +42,14 @@ def draw_rows(example: Example, shape: tuple[int, int], rng: Rng) -> tuple[Array
     steps = np.diff(np.append(example.explained_variance, 1.0), prepend=0.0)[:, None, None]
     if example.shape:
         k = example.shape
-        increments = (rng.gamma(np.broadcast_to(k * steps, (len(steps), *shape))) - k * steps) / math.sqrt(k)
+        path = rng.gamma(np.broadcast_to(k * steps, (len(steps), *shape)))
+        path -= k * steps
+        path /= math.sqrt(k)
     else:
-        increments = np.sqrt(steps) * rng.standard_normal((len(steps), *shape))
-    path = np.cumsum(increments, axis=0)
+        path = rng.standard_normal((len(steps), *shape))
+        path *= np.sqrt(steps)
+    for before, after in itertools.pairwise(path):  # increments become the path in place: rows are many
+        after += before
     scores = path[:-1]
     if example.noise:
         scores = scores + np.sqrt(example.noise)[:, None, None] * rng.standard_normal(scores.shape)

@@ -20,6 +20,8 @@ from theory.validate import Array, as_vector, check_distribution, check_nonnegat
 SMALL_BUDGET = 1e-6
 #: How far inside the ball, relative to tau, a maximiser may lie.
 RADIUS_ACCURACY = 1e-12
+#: Most steps of Newton's method for the radius, which takes four or five, before a bracketed search does it.
+NEWTON_STEPS = 12
 
 
 def kl(p: ArrayLike, q: ArrayLike) -> float:
@@ -208,19 +210,22 @@ def _on_the_sphere(v: Array, log_ref: Array, tau: float) -> Array:
     spread = float(-v.min())
     if not 1e-100 < spread < 1e100:
         v, spread = v / spread, 1.0
-    away = _small_kl if tau < SMALL_BUDGET else _kl_of_tilt
+    small = tau < SMALL_BUDGET
 
     def excess(log_slope: float) -> float:
-        return away(math.exp(log_slope) * v, log_ref) - tau
+        scores = math.exp(log_slope) * v
+        return (_small_kl(scores, log_ref) if small else _kl_of_tilt(scores, log_ref)[0]) - tau
 
-    # The spread of v sets the scale; each end then moves by a factor of ten until the root is inside.
-    low = high = -math.log(spread)
-    while excess(low) > 0:
-        low -= math.log(10)
-    while excess(high) < 0:
-        high += math.log(10)
-    root = brentq(excess, low, high, xtol=1e-15, rtol=1e-15)
-    # brentq may stop a rounding error outside the ball: step back in.
+    root = None if small else _newton_root(v, log_ref, tau)
+    if root is None:
+        # The spread of v sets the scale; each end then moves by a factor of ten until the root is inside.
+        low = high = -math.log(spread)
+        while excess(low) > 0:
+            low -= math.log(10)
+        while excess(high) < 0:
+            high += math.log(10)
+        root = brentq(excess, low, high, xtol=1e-15, rtol=1e-15)
+    # The search may stop a rounding error outside the ball: step back in.
     step = 1e-15
     while excess(root) > 0 and step < 1e-9:
         root, step = root - step * max(1.0, abs(root)), 2 * step
@@ -239,9 +244,35 @@ def _on_the_sphere(v: Array, log_ref: Array, tau: float) -> Array:
     return (1.0 - share) * inside + share * outside
 
 
-def _kl_of_tilt(scores: Array, log_ref: Array) -> float:
-    """KL(π‖π_ref) = Σ π·scores − log Σ π_ref e^{scores} of π ∝ π_ref·e^{scores}."""
-    return float(tilt(log_ref, scores) @ scores) - float(np.logaddexp.reduce(log_ref + scores))
+def _newton_root(v: Array, log_ref: Array, tau: float) -> float | None:
+    """log s of the same by Newton's method, a third of the evaluations of a bracket; None where it has not converged.
+
+    log KL against log s is nearly straight, with slope Var(sv)/KL.
+    """
+    ref = np.exp(log_ref)
+    spread = float(ref @ (v - ref @ v) ** 2)
+    if not spread > 0.0:
+        return None
+    root = 0.5 * math.log(2.0 * tau / spread)
+    for _ in range(NEWTON_STEPS):
+        distance, variance = _kl_of_tilt(math.exp(root) * v, log_ref)
+        if not (distance > 0.0 and variance > 1e-6 * distance):
+            return None
+        miss = math.log(tau / distance)
+        root += min(2.0, max(-2.0, miss * distance / variance))
+        if abs(miss) < 1e-8:  # the step just taken leaves its square
+            return root
+    return None
+
+
+def _kl_of_tilt(scores: Array, log_ref: Array) -> tuple[float, float]:
+    """KL(π‖π_ref) = Σ π·scores − log Σ π_ref e^{scores} of π ∝ π_ref·e^{scores}, and the variance of scores under π."""
+    logits = log_ref + scores
+    peak = logits.max()
+    policy = np.exp(logits - peak)
+    total = float(policy.sum())
+    mean = float(policy @ scores) / total
+    return mean - float(peak) - math.log(total), float(policy @ (scores - mean) ** 2) / total
 
 
 def _small_kl(scores: Array, log_ref: Array) -> float:
