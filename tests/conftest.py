@@ -44,6 +44,7 @@ LOTS = {
     "tests/paper/test_page.py": "ledger",
     "tests/paper/test_pdf.py": "ledger",
     "tests/llm_validation/catalogue/test_stacked_seeds.py": "processes",
+    "tests/llm_validation/grid/test_processes.py": "processes",
     "tests/llm_validation/grid/test_run.py": "processes",
     "tests/llm_validation/model/test_sharding.py": "processes",
     "tests/llm_validation/runs/test_catalogues.py": "processes",

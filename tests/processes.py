@@ -1,7 +1,7 @@
 """Processes of the project, forked from one that has already imported what they need; imports of it as the first ones.
 
 A process spends nine seconds on its imports; a fork of one that is done with them spends none. `torchrun` itself is
-tested once, in `tests/llm_validation/grid/test_processes.py`.
+compared with this once, in `tests/llm_validation/grid/test_processes.py`.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import runpy
 import socket
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from importlib.machinery import ModuleSpec
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -45,21 +46,44 @@ def started(program: str, *words: str, log: Path, **environment: str) -> BasePro
     return process
 
 
+def member(rank: str, port: str) -> dict[str, str]:
+    """What `torchrun` tells one of two processes."""
+    group = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    return {"RANK": rank, "LOCAL_RANK": rank, **group}
+
+
 def two_processes(program: str, *words: str, out: Path) -> str:
     """A script or a module, run in two processes that know of each other as under `torchrun`; what they printed."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
-    group = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
     logs = [out / f"process {rank}.txt" for rank in "01"]
     ranks = zip("01", logs, strict=True)
-    processes = [started(program, *words, log=log, RANK=rank, LOCAL_RANK=rank, **group) for rank, log in ranks]
+    processes = [started(program, *words, log=log, **member(rank, port)) for rank, log in ranks]
     for process in processes:
         process.join(300)
         process.kill()
     said = "\n".join(log.read_text() for log in logs)
     assert [process.exitcode for process in processes] == [0, 0], said[-4000:]
     return said
+
+
+#: The command that trains, with a short profile smoke, as a script.
+COMMAND = """
+from llm_validation.__main__ import main
+from llm_validation.grid.processes import end
+from tests.processes import shorten
+shorten()
+end(main())
+"""
+
+
+def shorten() -> None:
+    """Shorter fits and runs of profile smoke, in this process."""
+    from llm_validation.profiles import PROFILES
+
+    smoke = PROFILES["smoke"]
+    PROFILES["smoke"] = replace(smoke, fit=replace(smoke.fit, steps=125), runs=replace(smoke.runs, steps=10))
 
 
 class Missing:

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import signal
 
 import pytest
 from torch.distributed.run import main as torchrun
 
-from llm_validation.__main__ import main
 from llm_validation.grid.processes import Share
-from llm_validation.model.model import build, save
-from llm_validation.text.corpus import train_tokenizer
-from llm_validation.text.language import STORIES
-from simulate.montecarlo import generator
 from simulate.rows.grid import Job, run_jobs
 from simulate.rows.measurement import measurement
 from simulate.rows.store import Results, locked, read_rows
+from tests.llm_validation.conftest import rows_of
+from tests.processes import member, two_processes
 
 
 def job(name: str, seed: int = 0) -> Job:
@@ -41,16 +39,25 @@ def test_parts_are_brought_together(tmp_path):
 
 
 @pytest.mark.slow
-def test_two_processes_give_the_rows_of_one(tmp_path):
+def test_two_processes_give_the_rows_of_one(people_words, people_rows, command, tmp_path):
     """Each of them fits a reference and writes it: of the first one alone transformers would write the model."""
-    tokenizer = train_tokenizer(STORIES.sample(generator(0, "documents"), 500), 512)
-    save(build("smoke", len(tokenizer), 64, seed=0), tokenizer, tmp_path / "model")
-    words = ["D17", "--profile", "smoke", "--jobs", "1", "--seeds", "2", "--model", str(tmp_path / "model")]
-    words.append("--results")
-    assert main([*words, str(tmp_path / "one")]) == 0
+    two_processes(command, *people_words, str(tmp_path / "two"), out=tmp_path)
+    assert rows_of(tmp_path / "two") == people_rows
+
+
+def test_torchrun_tells_processes_what_they_are_told_here(tmp_path):
+    """So that what holds of `two_processes` holds under `torchrun`, which imports all anew in each."""
+    script = tmp_path / "told.py"
+    script.write_text(
+        "import json, os, sys, pathlib\n"
+        "pathlib.Path(sys.argv[1], os.environ['RANK']).write_text(json.dumps(dict(os.environ)))\n"
+    )
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    torchrun(["--standalone", "--nproc-per-node", "2", "-m", "llm_validation", *words, str(tmp_path / "two")])
+    torchrun(["--standalone", "--nproc-per-node", "2", str(script), str(tmp_path)])
     for number, handler in handlers.items():  # the launcher leaves its own
         signal.signal(number, handler)
-    one, two = ([(row.cell, row.estimate) for row in read_rows(tmp_path / name)] for name in ("one", "two"))
-    assert one == two
+    for rank in "01":
+        told = json.loads((tmp_path / rank).read_text())
+        ours = member(rank, told["MASTER_PORT"]) | {"MASTER_ADDR": told["MASTER_ADDR"]}
+        assert {name: told.get(name) for name in ours} == ours
+        assert told["MASTER_PORT"].isdigit()

@@ -6,7 +6,6 @@ import json
 import shutil
 import time
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from safetensors.torch import load_file, save_file
@@ -15,14 +14,11 @@ from llm_validation.__main__ import _parser, main
 from llm_validation.grid.jobs import train_together
 from llm_validation.grid.processes import Share
 from llm_validation.grid.run import make_setup
-from llm_validation.model.model import build, load, save
+from llm_validation.model.model import load
 from llm_validation.pretraining.base_model import OutOfTime, base_folder, pretrained
 from llm_validation.pretraining.config import PRESETS
 from llm_validation.profiles import PROFILES
-from llm_validation.text.corpus import train_tokenizer
-from llm_validation.text.language import STORIES
 from llm_validation.training.schedule import Schedule
-from simulate.montecarlo import generator
 from simulate.rows.grid import Execution, Job, run_jobs
 from simulate.rows.measurement import measurement
 from simulate.rows.reach import fingerprint
@@ -36,15 +32,6 @@ STAMP: dict[str, object] = {
 
 def job(name: str, seed: int = 0) -> Job:
     return Job(name, seed, lambda _: [measurement("D8", name, {}, float(seed))], ("theory.claim",))
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory) -> Path:
-    """A small model on disk, as somebody might bring it."""
-    folder = tmp_path_factory.mktemp("given") / "model"
-    tokenizer = train_tokenizer(STORIES.sample(generator(0, "documents"), 500), 512)
-    save(build("smoke", len(tokenizer), 64, seed=0), tokenizer, folder)
-    return folder
 
 
 # Jobs
@@ -117,27 +104,10 @@ def test_other_weights_under_the_same_name_are_another_model(model, tmp_path, ca
 
 # The whole command
 
-#: Profile smoke with shorter fits and runs, and the command's last lines, for the processes that share a model too.
-QUICK = """
-from dataclasses import replace
-from llm_validation.profiles import PROFILES
-smoke = PROFILES["smoke"]
-PROFILES["smoke"] = replace(smoke, fit=replace(smoke.fit, steps=125), runs=replace(smoke.runs, steps=10))
-"""
-COMMAND = """
-from llm_validation.__main__ import main
-from llm_validation.grid.processes import end
-end(main())
-"""
-
 
 @pytest.mark.slow
-def test_a_given_model_in_one_process_stacked_and_divided(model, tmp_path, capsys, monkeypatch):
+def test_a_given_model_in_one_process_stacked_and_divided(model, command, short, tmp_path, capsys):
     """From the same references the rows agree: a stack and a divided model differ from one alone by rounding."""
-    monkeypatch.setitem(PROFILES, "smoke", PROFILES["smoke"])  # given back
-    exec(QUICK)
-    command = tmp_path / "command.py"
-    command.write_text(QUICK + COMMAND)
     words = ["P10", "V3", "--profile", "smoke", "--seeds", "2", "--model", str(model), "--jobs", "1", "--results"]
     assert main([*words, str(tmp_path / "one"), "--no-stack-seeds"]) == 0
     said = capsys.readouterr().out
@@ -147,7 +117,7 @@ def test_a_given_model_in_one_process_stacked_and_divided(model, tmp_path, capsy
     for name in ("stacked", "divided"):
         shutil.copytree(tmp_path / "one" / "checkpoints", tmp_path / name / "checkpoints")
         if name == "divided":
-            two_processes(str(command), *words, str(tmp_path / name), "--shard", out=tmp_path)
+            two_processes(command, *words, str(tmp_path / name), "--shard", out=tmp_path)
         else:
             assert main([*words, str(tmp_path / name), "--stack-seeds"]) == 0
         found = {row.cell: row.estimate for row in read_rows(tmp_path / name)}

@@ -34,6 +34,7 @@ from llm_validation.training.schedule import Schedule
 from simulate.montecarlo import generator
 from simulate.people.data import People, RatedItems
 from simulate.rows.store import Results, read_rows
+from tests.llm_validation.conftest import rows_of
 from tests.processes import started
 
 CPU = torch.device("cpu")
@@ -230,22 +231,17 @@ def test_bad_input_is_named(words, named, tmp_path, capsys):
     assert named in capsys.readouterr().err
 
 
-def rows_of(folder: Path) -> list[tuple]:
-    return [(row.cell, row.estimate, row.stderr) for row in read_rows(folder)]
-
-
 @pytest.mark.slow
-def test_a_killed_run_goes_on_to_the_same_rows(tmp_path):
-    """Pretraining, fits and runs of two seeds: once in one go, once killed as soon as two jobs are finished."""
-    words = ["D17", "--profile", "smoke", "--pretrain-steps", "20", "--jobs", "1", "--seeds", "2", "--results"]
-    assert main([*words, str(tmp_path / "whole")]) == 0
-    killed = started("llm_validation", *words, str(tmp_path / "cut"), log=tmp_path / "log.txt")
+def test_a_killed_run_goes_on_to_the_same_rows(people_words, people_rows, command, short, tmp_path):
+    """Fits and runs of two seeds: once in one go, once killed as soon as two jobs are finished."""
+    cut = tmp_path / "cut"
+    killed = started(command, *people_words, str(cut), log=tmp_path / "log.txt")
     deadline = time.monotonic() + 120
-    while len(Results(tmp_path / "cut").jobs) < 2 and killed.is_alive() and time.monotonic() < deadline:
+    while len(Results(cut).jobs) < 2 and killed.is_alive() and time.monotonic() < deadline:
         time.sleep(0.02)
     killed.kill()
     killed.join()
-    assert len(Results(tmp_path / "cut").jobs) >= 1
-    assert main([*words, str(tmp_path / "cut")]) == 0
-    assert rows_of(tmp_path / "cut") == rows_of(tmp_path / "whole")
-    assert {(row.claim, row.seed) for row in read_rows(tmp_path / "cut")} >= {("D17", 0), ("D17", 1)}
+    assert 1 <= len(Results(cut).jobs) < 4
+    assert main([*people_words, str(cut)]) == 0
+    assert rows_of(cut) == people_rows
+    assert {(row.claim, row.seed) for row in read_rows(cut)} >= {("D17", 0), ("D17", 1)}
