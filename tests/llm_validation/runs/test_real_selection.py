@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -67,3 +68,25 @@ def test_the_share_within_two_errors_falls_where_a_prediction_is_wrong():
     share = lambda claim, what, of: within_two(claim, what, {"truth": [of]}).estimate.value
     assert share("B4", 2, wrong) < share("B4", 2, right)
     assert share("B3", 0, wrong) == share("B3", 0, right)
+
+
+def test_a_selection_says_correlations_of_one_half_and_tokens_with_their_ends(monkeypatch):
+    known, noise = rows((3, 24)), np.random.default_rng(6).standard_normal((3, 24, 1))
+    for name, value in {
+        "ROUNDS": 8,
+        "HALVINGS": 1,
+        "largest": lambda *_: [],
+        "REWARDS": real_selection.REWARDS[:1],
+        "utilities": lambda *_: 3.0 * known + 1.0,
+        "scored_by_head": lambda *_: known + noise,
+    }.items():
+        monkeypatch.setattr(real_selection, name, value)
+    pools = [SimpleNamespace(tokens=np.zeros((24, 9)), seconds=2.0) for _ in range(3)]
+    found = {(row.check, row.setting.get("reward")): row for row in real_selection.selection(pools, None, 0)}
+    assert found["real_tokens_per_second", None].value == pytest.approx(24 * 10 / 2)
+    truth, proxy = ((v - v.mean(axis=1, keepdims=True)) / v.std(axis=1, keepdims=True) for v in
+                    (known[..., -1], (known + noise)[..., -1]))  # fmt: skip
+    expected = np.corrcoef(truth[:, ::2].ravel(), proxy[:, ::2].ravel())[0, 1]
+    assert found["real_correlation", "proxy"].value == pytest.approx(expected)
+    assert found["real_correlation", "proxy"].estimate.n == 3 * 12
+    assert found["real_measured_speedup", "truth"].setting["n"] in real_selection.SELECTED
