@@ -124,6 +124,15 @@ def test_pro_on_one_pair_is_edpo_with_a_hyper_response(tables):
         assert float(mine) == pytest.approx(expected + constant, rel=1e-9)
 
 
+def test_every_prompt_of_pro_on_scores_may_have_a_kl_beta_of_its_own(tables):
+    policy, reference = (torch.tensor(tables[name])[None, :3] for name in ("policy", "reference"))
+    scores, betas = torch.tensor([[0.5, -0.3, 0.1]], dtype=torch.float64), (0.05, 0.4)
+    both = [values.expand(2, 3) for values in (policy, reference, scores)]
+    together = losses.pro_scalar(*both, kl_beta=torch.tensor(betas)[:, None], alpha=2.5)
+    alone = [float(losses.pro_scalar(policy, reference, scores, kl_beta=beta, alpha=2.5)) for beta in betas]
+    assert float(together) == pytest.approx(sum(alone) / 2, rel=1e-6)
+
+
 def test_pro_binary_scalar_and_tables_agree(tables):
     policy, reference = (torch.tensor(tables[name]) for name in ("policy", "reference"))
     s = torch.tensor([0.4], dtype=torch.float64)

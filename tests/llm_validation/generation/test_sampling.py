@@ -8,7 +8,7 @@ import torch
 from scipy.stats import kstest
 
 from llm_validation.generation import quantiles
-from llm_validation.generation.cache import forward, new_cache
+from llm_validation.generation.cache import GrowingLayer, forward, new_cache
 from llm_validation.generation.engine import Sampling
 from llm_validation.generation.quantiles import sample
 from llm_validation.generation.uniforms import BELOW_ONE, uniforms
@@ -44,6 +44,17 @@ def test_under_autocast_keys_and_values_are_cached_alike():
         cached = forward(model, torch.tensor([[4]]), cache, torch.full((1, 1), 3), None)[:, -1]
     assert {states.dtype for layer in cache.layers for states in (layer.keys, layer.values)} == {torch.bfloat16}
     assert torch.allclose(own, cached, atol=2e-2)
+
+
+def test_tokens_that_are_forgotten_are_written_over():
+    states = torch.arange(12.0).view(1, 1, 6, 2)
+    layer = GrowingLayer()
+    layer.update(states, states + 100)
+    layer.crop(-2)
+    assert layer.get_seq_length() == 4
+    keys, values = layer.update(-states[:, :, :1], -states[:, :, :1])
+    assert torch.equal(keys, torch.cat([states[:, :, :4], -states[:, :, :1]], 2))
+    assert torch.equal(values[:, :, :4], states[:, :, :4] + 100)
 
 
 def test_sampling_follows_the_law_and_never_takes_a_token_of_probability_zero():

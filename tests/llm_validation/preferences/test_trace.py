@@ -19,7 +19,7 @@ from llm_validation.preferences.data import Example
 from llm_validation.preferences.report import report
 from llm_validation.preferences.resume import Checkpoint
 from llm_validation.preferences.sequences import CompletionForward, divergences, log_probabilities
-from llm_validation.preferences.shown import interval_of, plus_minus
+from llm_validation.preferences.shown import exact, interval_of, plus_minus
 from llm_validation.preferences.trace import Mean, Watch, answers, put, split
 from llm_validation.preferences.train import PreferenceTraining, train_on_preferences
 from llm_validation.training.parts import choose_part
@@ -208,6 +208,10 @@ def test_the_command_writes_trace_and_report_and_goes_on(tmp_path, capsys):
 )  # fmt: skip
 def test_no_digit_is_printed_that_the_error_does_not_carry(value, error, said):
     assert plus_minus(value, error) == said
+
+
+def test_a_number_without_an_error_has_no_sign_of_zero():
+    assert [exact(value) for value in (-0.0, 3.0, -2.0, 0.123456)] == ["0", "3", "-2", "0.1235"]
 
 
 def test_the_interval_of_a_share_is_honest_at_its_ends():

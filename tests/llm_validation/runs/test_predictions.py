@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 from types import SimpleNamespace
@@ -12,7 +13,8 @@ import torch
 
 from llm_validation.catalogue.texts import Catalogue, encode_catalogue
 from llm_validation.claims.settings import TABLE_KINDS, TABLE_SHARE
-from llm_validation.runs import best_of_n, best_of_n_costs, comparisons, distortion, held_out, proximal
+from llm_validation.profiles import PROFILES
+from llm_validation.runs import best_of_n, best_of_n_costs, best_of_n_rows, comparisons, distortion, held_out, proximal
 from llm_validation.runs.best_of_n_laws import MeasuredRows
 from llm_validation.text.corpus import train_tokenizer
 
@@ -162,6 +164,28 @@ def test_a_response_fits_the_context_to_the_last_token():
     encode_catalogue(catalogue, tokenizer, longest)
     with pytest.raises(ValueError, match=rf"prompt 0 with response 1 has {longest} tokens, the context {longest - 1}"):
         encode_catalogue(catalogue, tokenizer, longest - 1)
+
+
+@pytest.mark.parametrize(("room", "length"), [(20, 19), (40, 24), (None, 24)])
+def test_rows_fill_the_context_after_their_first_token(monkeypatch, room, length):
+    """T tokens after an end-of-text token, the profile's T where it fits or no limit is known."""
+    config = SimpleNamespace() if room is None else SimpleNamespace(max_position_embeddings=room)
+    model = SimpleNamespace(config=config)
+    model.to = lambda _: model
+    tokenizer = SimpleNamespace(eos_token_id=0, decode=lambda text: "")
+    last, numbers = SimpleNamespace(last_scores=lambda texts: np.arange(len(texts))), itertools.count()
+    for name, value in {
+        "load": lambda _: SimpleNamespace(model=model, tokenizer=tokenizer),
+        "streams": lambda tokenizer, count, length, rng: [np.zeros(length)] * count,
+        "utility": lambda _: float(next(numbers)),
+        "compare": lambda *_: None,
+        "train_reward_model": lambda *_: SimpleNamespace(model=last),
+    }.items():
+        monkeypatch.setattr(best_of_n_rows, name, value)
+    context = SimpleNamespace(profile=PROFILES["smoke"], base="", device=None)
+    writer = best_of_n_rows.prepare(context, 0)
+    assert writer.length == length
+    assert writer.fit.value == pytest.approx(1.0)
 
 
 def test_the_error_of_a_win_rate_holds_that_of_the_pool(monkeypatch):

@@ -37,6 +37,9 @@ def test_the_process_itself_is_at_its_floors_and_a_corrector_that_copies_is_not(
     assert found["real_aligner"] == found["real_sft"] == 1.0
     assert found["real_difference"] == pytest.approx(0.0, abs=1e-12)
     assert found["real_naive_gap"] == pytest.approx(0.0, abs=1e-12)
+    own, upstream = process.kernels, process.upstream
+    still = [*rc._rounds(process, own, upstream), *rc._unchanged(process, own)]
+    assert [row.value for row in still] == [0.0] * len(still)
     copies = 0.9 * np.eye(A) + 0.1 / A + np.zeros((P, A, A))
     law, gain, transfer = (row.value for row in rc._stacked(process, copies, process.upstream, "own"))
     assert law > 0.1

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+from llm_validation.claims.settings import RDRO_ALPHA
 from llm_validation.runs import people, proximal, real, reward_fit
 from llm_validation.runs.run import MAIN
 from llm_validation.runs.table import RUNS
@@ -62,6 +63,21 @@ def test_a_table_of_rare_responses_ends_where_theory_has_it(name, rng):
     off = np.log1p(-np.exp(logs).sum(axis=1))
     rows = real.RUNS[name](tabular_reference(np.column_stack([logs, off]), SCHEDULE))
     assert not {check for check in wrong(rows, LIMITS) if "real_unlabelled" not in check}  # which features move
+
+
+def test_the_gradient_along_the_path_is_the_loss_s(shared):
+    """Of p⁺: −σ(−r) by DDRO; by RDRO at α = ½, −σ(−r) + ½σ(r), which is 0 at the cap log 2."""
+    run = next(run for run in RUNS if run.name == "density_ratio")
+    found = {
+        (row.check, row.setting["method"], row.setting["step"]): row.value
+        for row in run.measure(shared.part(run.prompts)) if row.check in ("trained_path", "trained_gradient")
+    }  # fmt: skip
+    ratios = {at[1:]: torch.tensor(r, requires_grad=True) for at, r in found.items() if at[0] == "trained_path"}
+    assert len(ratios) == 2 * 7
+    for (method, step), r in ratios.items():
+        rejected = torch.nn.functional.softplus(r) if method == "rdro" else 0.0 * r
+        (gradient,) = torch.autograd.grad(torch.nn.functional.softplus(-r) + RDRO_ALPHA * rejected, r)
+        assert found["trained_gradient", method, step] == pytest.approx(float(gradient), abs=1e-9)
 
 
 def test_tables_of_people_reach_the_distortion_of_their_predictions(rng):
