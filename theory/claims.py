@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from theory.best_of_n.claims import BEST_OF_N_CLAIMS
 from theory.best_of_n.pessimism_claims import PESSIMISM_CLAIMS
 from theory.best_of_n.proxy_claims import PROXY_CLAIMS
-from theory.claim import Check, Claim, combine, grid, of_topic, parse_setting, setting_key, verdict
+from theory.claim import Claim, of_topic
 from theory.correction.claims import CORRECTION_CLAIMS
 from theory.density_ratio.claims import DENSITY_RATIO_CLAIMS
 from theory.density_ratio.reference_claims import REFERENCE_CLAIMS
@@ -28,18 +28,7 @@ from theory.proximal.claims import PROXIMAL_CLAIMS
 from theory.proximal.displacement_claims import DISPLACEMENT_CLAIMS
 from theory.proximal.held_out_claims import HELD_OUT_CLAIMS
 
-__all__ = [
-    "CLAIMS",
-    "Check",
-    "Claim",
-    "combine",
-    "find_claim",
-    "find_claims",
-    "grid",
-    "parse_setting",
-    "setting_key",
-    "verdict",
-]
+__all__ = ["CLAIMS", "Claim", "find_claim", "find_claims"]
 
 #: Measured on a language model only, see `llm_validation.claims`: seconds are not predicted.
 _B10 = of_topic("best_of_n")(
@@ -75,9 +64,7 @@ _FILES: tuple[Claim, ...] = (
     *PESSIMISM_CLAIMS,
 )
 #: All claims, topic by topic, in the order of their numbers.
-CLAIMS: tuple[Claim, ...] = tuple(
-    sorted(_FILES, key=lambda claim: ([own.id[0] for own in _FILES].index(claim.id[0]), int(claim.id[1:])))
-)
+CLAIMS: tuple[Claim, ...] = tuple(sorted(_FILES, key=lambda claim: ("DPVRAB".index(claim.id[0]), int(claim.id[1:]))))
 
 
 def find_claim(claim_id: str) -> Claim:

@@ -97,4 +97,4 @@ def html(text: str) -> str:
 
 def csv(text: str) -> str:
     """Text in a cell of CSV that a spreadsheet does not take for a formula."""
-    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") and text[:1] else text
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text

@@ -1,8 +1,7 @@
-"""Solve or raise: the result every solver returns, its certificate, and the cvxpy back end.
+"""Solve or raise: the result every solver returns, and its certificate.
 
 A solver of this package never hands back a point that it cannot vouch for. It returns a `Solution` whose `gap`
 was recomputed from the returned policy (not read from the solver's own log), or raises `CertificateError`.
-cvxpy is imported where it is used, so that a machine without it can import everything else.
 """
 
 from __future__ import annotations

@@ -81,6 +81,22 @@ def check_whole(name: str, value: float, least: int = 1, most: float = np.inf) -
     return int(value)
 
 
+def check_between(name: str, value: float, low: float = 0.0, high: float = 1.0, ends: str = "[]") -> float:
+    """A number from `low` to `high`, an end included where `ends` has a square bracket; ValueError otherwise."""
+    number = as_number(name, value)
+    if not low <= number <= high or (number == low and ends[0] == "(") or (number == high and ends[1] == ")"):
+        raise ValueError(f"{name} = {value} must be in {ends[0]}{low:g}, {high:g}{ends[1]}")
+    return number
+
+
+def check_share(name: str, value: float) -> float:
+    """A number strictly between 0 and 1; ValueError names it otherwise."""
+    number = as_number(name, value)
+    if not 0.0 < number < 1.0:
+        raise ValueError(f"{name} = {value} must lie strictly between 0 and 1")
+    return number
+
+
 def check_flag(name: str, value: bool) -> bool:
     """True or False, and nothing that merely counts as one; ValueError names it otherwise."""
     if not isinstance(value, bool | np.bool_):
@@ -120,6 +136,20 @@ def check_distribution(name: str, probabilities: ArrayLike, size: int | None = N
     if abs(total - 1.0) > SUM_TOLERANCE:
         raise ValueError(f"{name} sums to {total!r}, not to 1")
     return array
+
+
+def check_laws(p: ArrayLike, q: ArrayLike) -> tuple[Array, Array]:
+    """Two probability tables (A,) over the same outcomes; ValueError names p or q, the entry, and what is wrong."""
+    p = check_distribution("p", p)
+    return p, check_distribution("q", q, p.size)
+
+
+def check_support(name: str, probabilities: Array, why: str) -> Array:
+    """The same probabilities, of which none is 0; ValueError names the first that is and says why it may not be."""
+    bad = np.flatnonzero(probabilities == 0)
+    if bad.size:
+        raise ValueError(f"{name}[{bad[0]}] = 0: {why}")
+    return probabilities
 
 
 def check_square(name: str, matrix: ArrayLike) -> Array:
@@ -237,10 +267,7 @@ def resolve_log_reference(reference: ArrayLike | None, log_reference: ArrayLike 
     if reference is None:
         return None
     probabilities = check_distribution("reference", reference, size)
-    bad = np.flatnonzero(probabilities == 0)
-    if bad.size:
-        raise ValueError(f"reference[{bad[0]}] = 0: the reference policy needs full support")
-    return np.log(probabilities)
+    return np.log(check_support("reference", probabilities, "the reference policy needs full support"))
 
 
 def require_reference(reference: ArrayLike | None, log_reference: ArrayLike | None, size: int, purpose: str) -> Array:

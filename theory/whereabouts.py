@@ -19,19 +19,26 @@ from theory.sources import cited, plain, reference
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def whereabouts(claim: Claim, root: Path = ROOT) -> dict[str, list[str]]:
+def whereabouts(claim: Claim) -> dict[str, list[str]]:
     """Lines about a claim under source, prediction, proof, experiment, model, figure and run."""
     return {
         "source": [plain(claim.source), *(_entry(key) for key in dict.fromkeys(cited(claim.source)))],
         "prediction": predictors(claim),
-        "proof": proofs(claim, root),
-        "experiment": _entries(root / "simulate", rf'"{claim.id}\.(\w+)": (?:partial\()?([\w.]+)', root),
+        "proof": proofs(claim),
+        "experiment": [
+            f"{name}: {_defined(path, function)}"
+            for path, (name, function) in _matches("simulate", rf'"{claim.id}\.(\w+)": (?:partial\()?([\w.]+)')
+        ],
         "model": [
-            path.relative_to(root).as_posix()
-            for path in sorted((root / "llm_validation" / "runs").glob("*.py"))
+            _shown(path)
+            for path in sorted((ROOT / "llm_validation" / "runs").glob("*.py"))
             if re.search(rf'"{claim.id}["., ]', path.read_text(encoding="utf-8"))
         ],
-        "figure": _figures(claim, root),
+        "figure": [
+            f"{name} ({_shown(path)})"
+            for path, (name, text) in _matches("figures", r'"(\w+)": Drawing\(([^\n]*(?:\n(?!    ["}])[^\n]*)*)')
+            if f'"{claim.id}"' in text
+        ],
         "run": [f"python -m {stage} {claim.id}" for stage in ("simulate", "llm_validation", "figures", "paper")],
     }
 
@@ -98,29 +105,21 @@ def _entry(key: str) -> str:
     return f"{cites.short}: {cites.title}" + (f" (arXiv {cites.arxiv})" if cites.arxiv else "")
 
 
-def _entries(folder: Path, pattern: str, root: Path) -> list[str]:
-    """`check: file function` for every table entry of the folder that the pattern finds."""
-    return [f"{name}: {_defined(path, function, root)}" for path, (name, function) in _matches(folder, pattern)]
+def _shown(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
 
 
-def _figures(claim: Claim, root: Path) -> list[str]:
-    """`file: figure` of every entry of a topic's table of figures that names the claim."""
-    entries = _matches(root / "figures", r'"(\w+)": Drawing\(([^\n]*(?:\n(?!    ["}])[^\n]*)*)')
-    return [
-        f"{name} ({path.relative_to(root).as_posix()})" for path, (name, text) in entries if f'"{claim.id}"' in text
-    ]
-
-
-def _matches(folder: Path, pattern: str) -> Iterator[tuple[Path, tuple[str, str]]]:
-    for path in sorted(folder.rglob("*.py")):
+def _matches(package: str, pattern: str) -> Iterator[tuple[Path, tuple[str, str]]]:
+    """The files of a package and the two groups of every entry in them that the pattern finds."""
+    for path in sorted((ROOT / package).rglob("*.py")):
         yield from ((path, found) for found in re.findall(pattern, path.read_text(encoding="utf-8")))
 
 
-def _defined(table: Path, function: str, root: Path) -> str:
+def _defined(table: Path, function: str) -> str:
     """`file function` of a table's entry: where beside the table, or in its topic, the function is defined."""
     module, _, name = function.rpartition(".")
     near = [table.with_name(f"{module}.py") if module else table, *sorted(table.parent.rglob("*.py"))]
     for path in near:
         if path.is_file() and re.search(rf"^(def {name}\(|{name} = )", path.read_text(encoding="utf-8"), re.MULTILINE):
-            return f"{path.relative_to(root).as_posix()} {name}"
-    return f"{table.relative_to(root).as_posix()} {name}"
+            return f"{_shown(path)} {name}"
+    return f"{_shown(table)} {name}"

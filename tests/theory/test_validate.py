@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 
 import numpy as np
 import pytest
 
-from theory.validate import as_number, as_numbers, as_vector, check_finite, check_positive, check_square, check_tau
+from theory.validate import (
+    as_number,
+    as_numbers,
+    as_vector,
+    check_between,
+    check_finite,
+    check_positive,
+    check_square,
+    check_tau,
+)
 
 REFUSED = {
     "masked array": np.ma.masked_array([0.5, 0.5], [False, True]),
@@ -51,3 +61,21 @@ def test_whole_numbers_and_columns_of_tables_pass() -> None:
     for shape in ((2, 1), (1, 2)):  # what would broadcast against a vector
         with pytest.raises(ValueError, match=r"law must be a non-empty vector, got shape"):
             as_vector("law", np.full(shape, 0.5))
+
+
+@pytest.mark.parametrize("ends", ["[]", "[)", "(]", "()"])
+def test_an_end_of_a_range_is_in_it_where_its_bracket_is_square(ends: str) -> None:
+    assert check_between("share", 0.5, 0.0, 2.0, ends) == 0.5
+    for value, bracket in ((0.0, ends[0]), (2.0, ends[1])):
+        if bracket in "[]":
+            assert check_between("share", value, 0.0, 2.0, ends) == value
+    for value in [
+        -1.0,
+        3.0,
+        math.nan,
+        math.inf,
+        *([0.0] if ends[0] == "(" else []),
+        *([2.0] if ends[1] == ")" else []),
+    ]:
+        with pytest.raises(ValueError, match=f"^share = {value} must be in {re.escape(f'{ends[0]}0, 2{ends[1]}')}$"):
+            check_between("share", value, 0.0, 2.0, ends)

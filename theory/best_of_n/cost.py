@@ -16,7 +16,7 @@ Source: Sun et al. (arXiv 2410.20290), sections 3 and 4; the predictions are our
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,9 +24,9 @@ from numpy.typing import ArrayLike
 from scipy.optimize import brentq
 
 from theory.best_of_n.evolution import check_counts, check_keep, survivor_counts
-from theory.best_of_n.order_statistics import check_count, equivalent_n
+from theory.best_of_n.order_statistics import equivalent_n
 from theory.best_of_n.rejection import speculative_reward
-from theory.validate import Array, as_number, as_numbers, as_vector
+from theory.validate import Array, as_number, as_numbers, as_vector, check_between, check_whole
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,7 @@ def expected_tokens(n: int, times: ArrayLike, keep: ArrayLike, alive: ArrayLike)
     t = check_times(times, share.size)
     if (t % 1 != 0).any():
         raise ValueError(f"times must be whole tokens, got {t.tolist()}")
-    rows = check_count("n", n) * np.concatenate(([1.0], np.cumprod(check_keep(keep, t.size))))
+    rows = check_whole("n", n) * np.concatenate(([1.0], np.cumprod(check_keep(keep, t.size))))
     written = np.concatenate(([0.0], np.cumsum(share)))[np.append(t, share.size).astype(int)]
     return float(rows @ np.diff(written, prepend=0.0))
 
@@ -183,7 +183,7 @@ def speedup(n: int, explained_variance: ArrayLike, times: ArrayLike, keep: Array
 
 def speedup_ceiling(n: int, times: ArrayLike, keep: ArrayLike, length: float) -> float:
     """n·T/generated: the speed-up if no rejection ever cost anything; below T/t₁ whatever n and keep are."""
-    return check_count("n", n) * length / speculative_tokens(n, times, keep, length)
+    return check_whole("n", n) * length / speculative_tokens(n, times, keep, length)
 
 
 def power_profile(shares: Array, area: float) -> Array:
@@ -191,9 +191,7 @@ def power_profile(shares: Array, area: float) -> Array:
 
     area ½ is information at a constant rate; above it early-revealing, below late-revealing.
     """
-    if not 0.0 < area < 1.0:
-        raise ValueError(f"area = {area} must be in (0, 1)")
-    return np.asarray(shares, dtype=np.float64) ** (1.0 / area - 1.0)
+    return np.asarray(shares, dtype=np.float64) ** (1.0 / check_between("area", area, ends="()") - 1.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -205,23 +203,16 @@ class RequiredProfile:
     speedup: float
 
 
-def required_profile(
-    target: float,
-    n: int,
-    times: ArrayLike,
-    keep: ArrayLike,
-    length: float,
-    family: Callable[[Array, float], Array] = power_profile,
-) -> RequiredProfile:
-    """The inverse question: the profile of `family` at which the schedule's speed-up is `target` (B6).
+def required_profile(target: float, n: int, times: ArrayLike, keep: ArrayLike, length: float) -> RequiredProfile:
+    """The inverse question: the profile of `power_profile` at which the schedule's speed-up is `target` (B6).
 
-    family: (shares t/T, area) ↦ v (J,), increasing in the area in (0, 1). Raises ValueError if the schedule's
+    Raises ValueError if the schedule's
     ceiling n·T/generated is below the target (no profile reaches it) or if even an area of 10⁻³ exceeds it.
     """
     shares = check_times(times, length) / length
 
     def reached(area: float) -> float:
-        return speedup(n, family(shares, area), times, keep, length)
+        return speedup(n, power_profile(shares, area), times, keep, length)
 
     low, high = 1e-3, 1.0 - 1e-6
     worst, best = reached(low), reached(high)
@@ -232,7 +223,7 @@ def required_profile(
             f"(its ceiling n·length/tokens is {ceiling:.4g})"
         )
     area = brentq(lambda a: reached(a) - target, low, high, xtol=1e-8)
-    return RequiredProfile(area, family(shares, area), reached(area))
+    return RequiredProfile(area, power_profile(shares, area), reached(area))
 
 
 # memory
@@ -264,8 +255,8 @@ def full_budget_schedule(n: int, keep: float, budget: float, length: int, prompt
     every row, it is repeated. At least one row is dropped at each, none with an infinite budget. Raises ValueError
     if n rows of one token or one row of full length do not fit, or if keep = 1 cannot free memory that is needed.
     """
-    n = check_count("n", n)
-    length = check_count("length", length)
+    n = check_whole("n", n)
+    length = check_whole("length", length)
     fraction = float(check_keep(keep, 1)[0])
     if not 0 <= prompt < math.inf:
         raise ValueError(f"prompt = {prompt} must be a finite number of tokens >= 0")

@@ -29,7 +29,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.fft import irfft, next_fast_len, rfft
 
-from theory.best_of_n.order_statistics import beta_nodes, check_count
+from theory.best_of_n.order_statistics import beta_nodes
 from theory.best_of_n.processes import RewardProcess
 from theory.validate import LARGEST_TABLE, Array, as_numbers, check_whole
 
@@ -75,7 +75,7 @@ def survivor_counts(n: int, keep: ArrayLike, decisions: int) -> tuple[int, ...]:
     >>> survivor_counts(30, keep=0.25, decisions=2)  # 7.5 rounds to 8
     (30, 8, 2)
     """
-    counts = [check_count("n", n)]
+    counts = [check_whole("n", n)]
     for fraction in check_keep(keep, decisions):
         counts.append(max(1, round(float(fraction) * counts[-1])))
     return tuple(counts)
@@ -99,7 +99,7 @@ def check_keep(keep: ArrayLike, decisions: int) -> Array:
 
 def check_counts(counts: Sequence[int], decisions: int) -> tuple[int, ...]:
     """Row counts n₀ ≥ n₁ ≥ … ≥ n_J ≥ 1, J = `decisions`; ValueError names the first that breaks this."""
-    checked = tuple(check_count(f"counts[{j}]", count) for j, count in enumerate(counts))
+    checked = tuple(check_whole(f"counts[{j}]", count) for j, count in enumerate(counts))
     if len(checked) != decisions + 1:
         raise ValueError(f"counts must have {decisions + 1} entries, one more than there are decisions: {counts}")
     if checked[0] > LARGEST_COUNT:

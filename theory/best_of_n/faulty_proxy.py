@@ -21,8 +21,8 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.special import ndtr, xlogy
 
-from theory.best_of_n.order_statistics import _panels, check_count
-from theory.validate import Array, check_finite, check_reciprocal, check_word
+from theory.best_of_n.order_statistics import panels
+from theory.validate import Array, check_between, check_finite, check_reciprocal, check_whole, check_word
 
 #: How many standard deviations below the least and above the largest mean the integrals go.
 BELOW, ABOVE = 9.0, 12.0
@@ -52,14 +52,10 @@ class FaultyProxy:
     truth: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("correlation", "share", "shift", "truth"):
-            check_finite(name, getattr(self, name))
-        if not -1.0 <= self.correlation <= 1.0:
-            raise ValueError(f"correlation = {self.correlation} must be in [-1, 1]")
-        if not 0.0 <= self.share < 1.0:
-            raise ValueError(f"share = {self.share} must be in [0, 1)")
-        if not 0.0 <= self.shift <= 10.0:
-            raise ValueError(f"shift = {self.shift} must be in [0, 10]")
+        check_between("correlation", self.correlation, -1.0)
+        check_between("share", self.share, ends="[)")
+        check_between("shift", self.shift, high=10.0)
+        check_finite("truth", self.truth)
 
     @property
     def _parts(self) -> tuple[Array, Array, Array, Array]:
@@ -69,9 +65,9 @@ class FaultyProxy:
 
     def best_of_n(self, n: int) -> Selected:
         """Best-of-N by the proxy, by quadrature in the proxy; its χ² is n²/(2n − 1) − 1, its KL log n − (n − 1)/n."""
-        n = check_count("n", n)
+        n = check_whole("n", n)
         weights, means, truths, slopes = self._parts
-        x, dx = _panels(-BELOW, ABOVE + self.shift, 48, 16)
+        x, dx = panels(-BELOW, ABOVE + self.shift, 48, 16)
         z = x[:, None] - means
         with np.errstate(divide="ignore"):
             below, beyond = np.log(ndtr(z) @ weights), ndtr(-z) @ weights
@@ -128,7 +124,7 @@ class FaultyProxy:
         """E h log h, h = relu(r̂ − λ)/β; in t = √(r̂ − λ) the integrand is smooth at λ too."""
         weights, means, _, _ = self._parts
         low = max(level, -BELOW)
-        t, dt = _panels(math.sqrt(low - level), math.sqrt(self.shift + ABOVE - level), 48, 16)
+        t, dt = panels(math.sqrt(low - level), math.sqrt(self.shift + ABOVE - level), 48, 16)
         density = _phi(level + t[:, None] ** 2 - means) @ weights
         return float((2.0 * t * dt) @ (density * xlogy(t**2 / beta, t**2 / beta)))
 

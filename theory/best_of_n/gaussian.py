@@ -23,7 +23,7 @@ from numpy.typing import ArrayLike
 from scipy.optimize import brentq
 from scipy.special import ndtr, ndtri
 
-from theory.best_of_n.evolution import closure_fractions, cut_fractions, distribution_power, survivor_counts
+from theory.best_of_n.evolution import cut_fractions, distribution_power, survivor_counts
 from theory.validate import Array, check_square
 
 #: Points of the sequence at each r: errors of about 10⁻⁴ in the mean reward, 1.5·10⁻³ at most for up to three
@@ -36,15 +36,12 @@ SPAN, SPACING = 8.5, 0.05
 SMALLEST_PIVOT = 0.02
 
 
-def correlated_reward(
-    n: int, covariance: ArrayLike, keep: ArrayLike, *, closure: bool = False, points: int = POINTS
-) -> float:
+def correlated_reward(n: int, covariance: ArrayLike, keep: ArrayLike) -> float:
     """Expected best reward of Speculative Rejection on n rows whose scores and reward are jointly Gaussian.
 
     covariance  (J + 1, J + 1) of (S₁, …, S_J, R), symmetric, positive semidefinite, variances > 0; in the reward's
                 unit
     keep        fraction kept, in (0, 1], a number or one per decision
-    points      size of the point set;  closure  as in `speculative_reward`
 
     The random thresholds enter to first order (`theory.best_of_n.evolution.cut_fractions`): for few rows and several
     decisions that adds up to 2·10⁻³.
@@ -53,9 +50,9 @@ def correlated_reward(
     sigma = check_covariance(covariance)
     J = sigma.shape[0] - 1
     counts = survivor_counts(n, keep, J)
-    fractions, weights = closure_fractions(counts) if closure else cut_fractions(counts, product=False)
+    fractions, weights = cut_fractions(counts, product=False)
     scale = math.sqrt(sigma[J, J])
-    laws = survivors(sigma, fractions, points)
+    laws = survivors(sigma, fractions)
     best = np.diff(distribution_power(laws.masses, counts[-1]), prepend=0.0, axis=-1)
     return scale * float(weights @ (best @ laws.nodes))
 
@@ -68,7 +65,7 @@ class SurvivorLaws:
     masses: Array
 
 
-def survivors(sigma: Array, fractions: Array, points: int) -> SurvivorLaws:
+def survivors(sigma: Array, fractions: Array) -> SurvivorLaws:
     """The survivors' reward after dropping the shares `fractions` (Q, J), for the covariance of (S, R)."""
     J = fractions.shape[1]
     sd = np.sqrt(np.diag(sigma))
@@ -78,8 +75,8 @@ def survivors(sigma: Array, fractions: Array, points: int) -> SurvivorLaws:
     nodes = np.arange(-half, half + 1, dtype=np.float64) * SPACING
     edges = np.abs(nodes) - SPACING / 2
     prior = ndtr(-edges) - ndtr(-edges - SPACING)  # both tails to full relative precision
-    cube = _sequence(points, max(J - 1, 1))
-    start = _Rows(np.broadcast_to(nodes[:, None], (1, nodes.size, points)), prior[:, None] / np.full(points, points))
+    cube = _sequence(POINTS, max(J - 1, 1))
+    start = _Rows(np.broadcast_to(nodes[:, None], (1, nodes.size, POINTS)), prior[:, None] / np.full(POINTS, POINTS))
     seen: dict[tuple[float, ...], _Rows] = {(): start}
     for path in fractions:  # paths share what they have in common
         for j in range(1, J + 1):

@@ -24,9 +24,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import xlogy
 
-from theory.best_of_n.order_statistics import check_count
 from theory.policy.kl_ball import kl_terms
-from theory.validate import Array, as_number, as_numbers, as_vector, check_distribution
+from theory.validate import Array, as_numbers, as_vector, check_between, check_distribution, check_whole
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,7 +94,7 @@ def best_of_n_law(policy: ArrayLike, rewards: ArrayLike, n: int) -> Array:
     array([0.25 , 0.375, 0.375])
     """
     levels = _levels(policy, rewards)
-    best = np.exp(levels.log_best(check_count("n", n)))
+    best = np.exp(levels.log_best(check_whole("n", n)))
     ratio = np.divide(best, levels.mass, out=np.zeros_like(best), where=levels.mass > 0)
     return as_vector("policy", policy) * ratio[levels.of]
 
@@ -163,8 +162,8 @@ def win_rate(n: int, policy: ArrayLike | None = None, rewards: ArrayLike | None 
     >>> win_rate(3), win_rate(3, policy=[0.5, 0.5], rewards=[0.0, 1.0])
     (0.75, 0.6875)
     """
-    n = check_count("n", n)
-    credit = _check_ties(ties)
+    n = check_whole("n", n)
+    credit = check_between("ties", ties)
     if policy is None and rewards is None:
         return n / (n + 1)
     if policy is None or rewards is None:
@@ -201,7 +200,7 @@ def kl_bound(n: int) -> float:
     >>> round(kl_bound(16), 6)
     1.835089
     """
-    n = check_count("n", n)
+    n = check_whole("n", n)
     return math.log(n) - (n - 1) / n
 
 
@@ -234,7 +233,7 @@ def best_of_n_kl(policy: ArrayLike, rewards: ArrayLike, n: int) -> float:
     (0.130812, 0.193147)
     """
     levels = _levels(policy, rewards)
-    log_best = levels.log_best(check_count("n", n))
+    log_best = levels.log_best(check_whole("n", n))
     held = levels.mass > 0
     return float(levels.mass[held] @ kl_terms(log_best[held] - np.log(levels.mass[held])))
 
@@ -248,7 +247,7 @@ def kl_with_atoms(n: int, atoms: ArrayLike) -> float:
     [F₋, F]. The gap is ∫ n u^{n−1} log(n u^{n−1}) du − q log(q/p) over the atom, q = F^n − F₋^n, p = F − F₋:
     positive for n ≥ 2 by Jensen, so the bound is attained if and only if there is no atom.
     """
-    n = check_count("n", n)
+    n = check_whole("n", n)
     intervals = _check_atoms(atoms)
     gap = _log_moment(n, intervals[:, 1]) - _log_moment(n, intervals[:, 0])
     q = _power_difference(n, intervals)
@@ -258,10 +257,10 @@ def kl_with_atoms(n: int, atoms: ArrayLike) -> float:
 
 def win_rate_with_atoms(n: int, atoms: ArrayLike, ties: float = 0.5) -> float:
     """As `win_rate` for a reward law with these atoms (see `kl_with_atoms`) and otherwise continuous."""
-    n = check_count("n", n)
+    n = check_whole("n", n)
     intervals = _check_atoms(atoms)
     continuous = n / (n + 1) * (intervals[:, 1] ** (n + 1) - intervals[:, 0] ** (n + 1))
-    credit = intervals[:, 0] + _check_ties(ties) * (intervals[:, 1] - intervals[:, 0])
+    credit = intervals[:, 0] + check_between("ties", ties) * (intervals[:, 1] - intervals[:, 0])
     return n / (n + 1) - float((continuous - _power_difference(n, intervals) * credit).sum())
 
 
@@ -273,13 +272,6 @@ def _log_moment(n: int, u: Array) -> Array:
 def _power_difference(n: int, intervals: Array) -> Array:
     """F^n − F₋^n."""
     return intervals[:, 1] ** n - intervals[:, 0] ** n
-
-
-def _check_ties(ties: float) -> float:
-    credit = as_number("ties", ties)
-    if not 0.0 <= credit <= 1.0:
-        raise ValueError(f"ties = {ties} must be in [0, 1]")
-    return credit
 
 
 def _check_atoms(atoms: ArrayLike) -> Array:

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from theory.best_of_n.order_statistics import expected_inverse_range
-from theory.validate import Array, as_vector, check_positive
+from theory.validate import as_vector, check_positive
 
 
 @dataclass(frozen=True)
@@ -113,8 +113,4 @@ def measured_speedup(
     if reward < rewards[0]:
         return MeasuredSpeedup(float(costs[0] / compute), "at most")
     position = np.interp(reward, rewards, np.log(sizes))
-    return MeasuredSpeedup(math.exp(_interpolate(position, np.log(sizes), np.log(costs))) / compute, "measured")
-
-
-def _interpolate(x: float, xs: Array, ys: Array) -> float:
-    return float(np.interp(x, xs, ys))
+    return MeasuredSpeedup(math.exp(np.interp(position, np.log(sizes), np.log(costs))) / compute, "measured")

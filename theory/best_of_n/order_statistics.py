@@ -17,7 +17,7 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.special import betaincinv, log_ndtr, ndtr
 
-from theory.validate import Array, as_number, check_whole
+from theory.validate import Array, as_number, check_between, check_whole
 
 #: Largest N for which `equivalent_n` looks; Φ(−12) · 10¹⁵ is still far below rounding.
 LARGEST_N = 1e15
@@ -25,13 +25,8 @@ LARGEST_N = 1e15
 LOW, HIGH = -9.0, 12.0
 
 
-def check_count(name: str, value: float) -> int:
-    """A whole number ≥ 1 as an int; ValueError names it otherwise."""
-    return check_whole(name, value)
-
-
 @lru_cache
-def _panels(low: float, high: float, count: int, order: int) -> tuple[Array, Array]:
+def panels(low: float, high: float, count: int, order: int) -> tuple[Array, Array]:
     """Composite Gauss–Legendre rule: nodes and weights of `count` panels of `order` nodes on [low, high]."""
     x, w = np.polynomial.legendre.leggauss(order)
     edges = np.linspace(low, high, count + 1)
@@ -68,10 +63,8 @@ def expected_max(n: float) -> float:
     >>> round(expected_max(16), 6)
     1.765991
     """
-    n = as_number("n", n)
-    if not 1.0 <= n <= LARGEST_N:
-        raise ValueError(f"n = {n:g} must be in [1, {LARGEST_N:g}]")
-    x, w = _panels(LOW, HIGH, 42, 16)
+    n = check_between("n", n, 1.0, LARGEST_N)
+    x, w = panels(LOW, HIGH, 42, 16)
     log_power = n * log_ndtr(x)
     return float(w @ np.where(x > 0, -np.expm1(log_power), -np.exp(log_power)))
 
@@ -85,11 +78,9 @@ def expected_best(upper_quantile: Callable[[Array], Array], n: float) -> float:
     The best of n is exceeded in a single draw with probability p = 1 − e^{−s/n}, s exponential. In y = log s the
     integrand e^{y − e^y}·q is smooth; the rule's relative error is below 1e-10 for such laws.
     """
-    n = as_number("n", n)
-    if not 1.0 <= n <= LARGEST_N:
-        raise ValueError(f"n = {n:g} must be in [1, {LARGEST_N:g}]")
+    n = check_between("n", n, 1.0, LARGEST_N)
     # s up to 38 (e^{-38} = 3e-17), but p must stay below 1 in float64.
-    y, w = _panels(-80.0, math.log(38.0), 120, 12)
+    y, w = panels(-80.0, math.log(38.0), 120, 12)
     s = np.exp(y)
     p = np.minimum(-np.expm1(-s / n), 1.0 - 2.0**-53)
     return float(w @ (s * np.exp(-s) * upper_quantile(p)))
@@ -126,9 +117,7 @@ def equivalent_n(reward: float, expected: Callable[[float], float] = expected_ma
     >>> round(equivalent_n(expected_max(16)), 6)
     16.0
     """
-    reward, largest = as_number("reward", reward), as_number("largest", largest)
-    if not 1.0 <= largest <= LARGEST_N:
-        raise ValueError(f"largest = {largest:g} must be in [1, {LARGEST_N:g}]")
+    reward, largest = as_number("reward", reward), check_between("largest", largest, 1.0, LARGEST_N)
     low, high = expected(1.0), expected(largest)
     # A rounding error below the mean is N* = 1, not an error of the caller.
     if low - 1e-9 * max(1.0, abs(low)) <= reward <= low:
@@ -156,11 +145,11 @@ def expected_inverse_range(n: int) -> float:
 
     ∫₀^∞ f(w)/w dw, f(w) = n(n−1) ∫ φ(x) φ(x+w) [Φ(x+w) − Φ(x)]^{n−2} dx, the density of the range.
     """
-    n = check_count("n", n)
+    n = check_whole("n", n)
     if n < 3:
         raise ValueError(f"n = {n}: the mean inverse range of fewer than three normal rewards is infinite")
-    x, wx = _panels(-9.0, 9.0, 24, 12)
-    w, ww = _panels(0.0, 18.0, 48, 12)
+    x, wx = panels(-9.0, 9.0, 24, 12)
+    w, ww = panels(0.0, 18.0, 48, 12)
     between = ndtr(x[:, None] + w) - ndtr(x)[:, None]
     log_density = -(x[:, None] ** 2) / 2 - (x[:, None] + w) ** 2 / 2 - math.log(2.0 * math.pi)
     with np.errstate(divide="ignore"):

@@ -20,8 +20,15 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import gammaln, xlogy
 
-from theory.best_of_n.order_statistics import check_count
-from theory.validate import Array, as_vector, check_distribution, check_nonnegative, check_reciprocal, check_squares
+from theory.validate import (
+    Array,
+    as_vector,
+    check_distribution,
+    check_nonnegative,
+    check_reciprocal,
+    check_squares,
+    check_whole,
+)
 
 #: Most samples of N responses, up to order, over which the sampler's law is summed.
 LARGEST_ENUMERATION = 500_000
@@ -112,7 +119,7 @@ def pessimism_law(policy: ArrayLike, rewards: ArrayLike, n: int, chi_beta: float
     array([0.0099, 0.3451, 0.645 ])
     """
     pi, r, beta = _table(policy, rewards, chi_beta)
-    n, held = check_count("n", n), pi > 0
+    n, held = check_whole("n", n), pi > 0
     counts = _samples(n, int(held.sum()))
     log_chance = gammaln(n + 1) - gammaln(counts + 1).sum(axis=1) + counts @ np.log(pi[held])
     mass, mean = _support(counts / n, r[held], beta)

@@ -18,15 +18,17 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import betaincc, logsumexp
 
-from theory.best_of_n.order_statistics import check_count, expected_max
+from theory.best_of_n.order_statistics import expected_max
 from theory.validate import (
     Array,
     as_vector,
+    check_between,
     check_distribution,
-    check_finite,
     check_positive,
     check_reciprocal,
+    check_share,
     check_squares,
+    check_whole,
 )
 
 #: Least points of the trapezoidal rule in log t, its longest step, and how far below its mass it begins, nats.
@@ -65,10 +67,7 @@ def proxy_best_of_n(n: float, correlation: float) -> float:
     >>> round(proxy_best_of_n(64, 0.6), 4)
     1.4062
     """
-    correlation = check_finite("correlation", correlation)
-    if not -1.0 <= correlation <= 1.0:
-        raise ValueError(f"correlation = {correlation} must be in [-1, 1]")
-    return correlation * expected_max(n)
+    return check_between("correlation", correlation, -1.0) * expected_max(n)
 
 
 def soft_best_of_n_law(policy: ArrayLike, rewards: ArrayLike, n: int, temperature: float) -> Array:
@@ -111,7 +110,7 @@ def soft_best_of_n_law(policy: ArrayLike, rewards: ArrayLike, n: int, temperatur
     """
     pi = check_distribution("policy", policy)
     r = check_squares("rewards", as_vector("rewards", rewards, pi.size))
-    count, scaled = check_count("n", n), (r - r.max()) / check_reciprocal("temperature", temperature)
+    count, scaled = check_whole("n", n), (r - r.max()) / check_reciprocal("temperature", temperature)
     # u = log t: a_y t = e^{u + scaled}. From where the largest a is not yet seen to where the smallest is used up.
     if count == 1:
         return pi
@@ -172,10 +171,7 @@ def free_rejection_survival(
     >>> round(free_rejection_survival(0.3, 0.3, "gamma", shape=2.0), 4), free_rejection_survival(0.3, 0.9, "regular")
     (0.4168, 0.3)
     """
-    v, a = check_finite("v", v), check_finite("a", a)
-    for name, share in (("v", v), ("a", a)):
-        if not 0.0 < share < 1.0:
-            raise ValueError(f"{name} = {share} must lie strictly between 0 and 1")
+    v, a = check_share("v", v), check_share("a", a)
     if (shape is not None) != (tail == "gamma"):
         raise ValueError(f"shape = {shape}: tail 'gamma' needs one, and tail {tail!r} was asked for")
     if tail == "gamma":

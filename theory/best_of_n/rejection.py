@@ -103,7 +103,7 @@ def expected_reward(
     return float(weights @ (best @ values))
 
 
-def survivor_law(process: RewardProcess, counts: Sequence[int], decision: int, *, product: bool | None = None) -> Array:
+def survivor_law(process: RewardProcess, counts: Sequence[int], decision: int) -> Array:
     """Masses (K,) of the score of one row that survives `decision` (1 … J; J + 1: its final reward).
 
     The law of a survivor drawn at random, on `process.nodes`. The earlier thresholds are summed over as in
@@ -115,7 +115,7 @@ def survivor_law(process: RewardProcess, counts: Sequence[int], decision: int, *
         raise ValueError(f"decision = {decision} is outside 1 … {process.decisions + 1}")
     j = min(decision, process.decisions)
     before = RewardProcess(process.increments[:j], process.noise[: j - 1], process.nodes)
-    fractions, weights = cut_fractions(counts[:j], product=product)
+    fractions, weights = cut_fractions(counts[:j])
     alive = evolve(before, fractions).final
     noise = process.kernel(process.noise[j - 1])
     scores = convolve(alive, noise)
@@ -139,7 +139,7 @@ def survivor_distribution(process: RewardProcess, counts: Sequence[int], decisio
     return float(np.interp(score, process.nodes + process.spacing / 2, below))
 
 
-def winner_survival(process: RewardProcess, counts: Sequence[int], *, product: bool | None = None) -> float:
+def winner_survival(process: RewardProcess, counts: Sequence[int]) -> float:
     """Probability that the row Best-of-N would return (highest final reward of all n) survives every decision.
 
     Given the thresholds, the n_{j−1} − n_j rows dropped at decision j are independent too: one has its score at
@@ -147,7 +147,7 @@ def winner_survival(process: RewardProcess, counts: Sequence[int], *, product: b
     rewards, the winner is a survivor with probability ∫ Π_j G_j(r)^{n_{j−1}−n_j−1} H_j(r) d(F_U(r)^{n_J}).
     """
     counts = check_counts(counts, process.decisions)
-    fractions, weights = cut_fractions(counts, product=product)
+    fractions, weights = cut_fractions(counts)
     evolution = evolve(process, fractions)
     outdone = np.ones_like(evolution.final)
     to_go = process.kernel(None)

@@ -26,11 +26,11 @@ from numpy.typing import ArrayLike
 
 from theory.best_of_n.cost import check_times
 from theory.best_of_n.evolution import convolve, distribution_power, survivor_counts
-from theory.best_of_n.order_statistics import beta_nodes, check_count
+from theory.best_of_n.order_statistics import beta_nodes
 from theory.best_of_n.processes import check_explained_variance, gaussian_process
 from theory.best_of_n.rejection import expected_reward
 from theory.solution import CertificateError
-from theory.validate import Array, check_positive
+from theory.validate import Array, check_positive, check_whole
 
 #: The search's rule: a coarse lattice, or a quarter of the smallest increment's standard deviation if that is finer,
 #: and few nodes. Over random profiles and schedules it is never off by more than `SEARCH_ERROR` towards too low a
@@ -60,7 +60,7 @@ class OptimalSchedule:
 def information_schedule(n: int, explained_variance: ArrayLike) -> tuple[int, ...]:
     """n_j = max(1, round(n^{1−v_j})): the fewest rows that asymptotically still hold the winner, (J + 1) counts."""
     v = check_explained_variance(explained_variance)
-    return (check_count("n", n), *(max(1, round(n ** (1.0 - float(x)))) for x in v))
+    return (check_whole("n", n), *(max(1, round(n ** (1.0 - float(x)))) for x in v))
 
 
 def optimal_schedule(

@@ -179,16 +179,8 @@ def reversible_dpo_limit(policy: ArrayLike, stationary: ArrayLike, kl_beta: floa
 # PRO.
 
 
-def pro_limit(
-    policy: ArrayLike,
-    kernel: Kernel,
-    alpha: float,
-    kl_beta: float,
-    reference: ArrayLike | None = None,
-    *,
-    share: float = 1.0,
-) -> Array:
-    """PRO's policy (A,) on the pairs that change, from the reference π by default.
+def pro_limit(policy: ArrayLike, kernel: Kernel, alpha: float, kl_beta: float, *, share: float = 1.0) -> Array:
+    """PRO's policy (A,) on the pairs that change, from the reference π.
 
     One table for the prompt: μ̂ the law of the answers in changed pairs, ŝ = (P − ½)μ̂ with the win rates of
     `pair_win_rates`. The regulariser's law is μ = η·μ̂ + (1−η)·ρ, η = `share`, ρ ∝ the reference on answers that no
@@ -197,10 +189,9 @@ def pro_limit(
     """
     win_rates, pairs = pair_win_rates(policy, kernel)
     pi = check_distribution("policy", policy)
-    ref = pi if reference is None else check_distribution("reference", reference, pi.size)
     empirical = pairs.sum(axis=1)
-    unlabelled = np.where(empirical > 0, 0.0, ref)
+    unlabelled = np.where(empirical > 0, 0.0, pi)
     weights = empirical
     if unlabelled.any():
         weights = mixture_weights(empirical, share, unlabelled / unlabelled.sum())
-    return proximal_optimum(ref, population_scores(win_rates, empirical), empirical, weights, alpha, kl_beta)
+    return proximal_optimum(pi, population_scores(win_rates, empirical), empirical, weights, alpha, kl_beta)

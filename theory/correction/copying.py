@@ -14,7 +14,7 @@ from scipy.sparse import diags_array, issparse
 
 from theory.correction.kernels import Kernel, check_kernel, check_pair, diagonal
 from theory.density_ratio.flow import flow
-from theory.validate import Array, check_distribution
+from theory.validate import Array, check_between, check_distribution
 
 
 def unchanged_share(policy: ArrayLike, kernel: Kernel) -> float:
@@ -57,7 +57,7 @@ def identity_weights(share: float, identity_law: ArrayLike, correction_law: Arra
     w(o) = q π_id(o)/(q π_id(o) + (1−q) π_qac(o)), the chance that a training pair that starts from o is an identity
     pair. Both laws (A,). ValueError for q outside [0, 1] and for an answer that no training pair starts from.
     """
-    q = _check_share(share)
+    q = check_between("share", share)
     copied = q * check_distribution("identity_law", identity_law)
     total = copied + (1.0 - q) * check_distribution("correction_law", correction_law, copied.size)
     empty = np.flatnonzero(total == 0)
@@ -77,7 +77,7 @@ def identity_mixture(
     """
     K = check_kernel(kernel, square=True)
     if identity_law is None and correction_law is None:
-        w = np.full(K.shape[0], _check_share(share))
+        w = np.full(K.shape[0], check_between("share", share))
     elif identity_law is None or correction_law is None:
         raise ValueError("give identity_law and correction_law, or neither where they are the same")
     else:
@@ -85,12 +85,6 @@ def identity_mixture(
     if issparse(K):
         return (diags_array(1.0 - w) @ K + diags_array(w)).tocsr()
     return (1.0 - w)[:, None] * K + np.diag(w)
-
-
-def _check_share(share: float) -> float:
-    if not 0.0 <= share <= 1.0:
-        raise ValueError(f"share = {share} must be in [0, 1]")
-    return float(share)
 
 
 def copying_left(copy: float, n_edits: int, warm_up: float, time: ArrayLike) -> Array:
@@ -104,8 +98,7 @@ def copying_left(copy: float, n_edits: int, warm_up: float, time: ArrayLike) -> 
 
     a plateau of about s(warm-up)/((1 + 1/n)(1 − k)) and then an exponential approach to k; at k = 0 only like 1/t.
     """
-    if not 0.0 <= copy < 1.0:
-        raise ValueError(f"copy = {copy} must be in [0, 1)")
+    check_between("copy", copy, ends="[)")
     if n_edits < 1:
         raise ValueError(f"n_edits = {n_edits} must be >= 1")
     pace = 1.0 + 1.0 / n_edits

@@ -16,7 +16,7 @@ from theory.correction.composition import Floors
 from theory.correction.copying import identity_mixture
 from theory.correction.users import comparison_kernel, edit_kernel, line_population, stakes_population
 from theory.distortion.instances import borda_instance, condorcet_instance
-from theory.validate import Array, check_distribution
+from theory.validate import Array, check_between, check_distribution
 
 # Edit processes: answers are words of T tokens, each token is edited on its own. Their entropies are known.
 
@@ -42,8 +42,7 @@ class EditProcess:
 
 def token_kernel(edit_rate: float, n_symbols: int) -> Array:
     """A token is kept with probability 1 − edit_rate and else becomes one of the others, evenly: (m, m)."""
-    if not 0.0 <= edit_rate <= 1.0:
-        raise ValueError(f"edit_rate = {edit_rate} must be in [0, 1]")
+    check_between("edit_rate", edit_rate)
     kernel = np.full((n_symbols, n_symbols), edit_rate / (n_symbols - 1))
     np.fill_diagonal(kernel, 1.0 - edit_rate)
     return kernel

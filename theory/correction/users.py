@@ -50,9 +50,9 @@ def favourite_law(population: Population, correctors: ArrayLike | None = None, b
     return top_choice(Population(population.utilities, shares), bt_beta)
 
 
-def favourite_kernel(population: Population, correctors: ArrayLike | None = None, bt_beta: float = math.inf) -> Array:
+def favourite_kernel(population: Population, correctors: ArrayLike | None = None) -> Array:
     """Every answer becomes the user's own favourite: (A, A), all rows `favourite_law`."""
-    law = favourite_law(population, correctors, bt_beta)
+    law = favourite_law(population, correctors)
     return np.tile(law, (law.size, 1))
 
 

@@ -1,4 +1,4 @@
-"""Alignment from unpaired examples by density ratios (DDRO) and relative ratios (RDRO): claims R1 – R9.
+"""Alignment from unpaired examples by density ratios (DDRO) and relative ratios (RDRO): claims R1 – R11.
 
 Preferred examples y ~ p and dispreferred ones y ~ q train a policy through ρ = π/π_ref. DDRO's minimiser is p/q, which
 is unbounded, and so is its variance; RDRO's is p/(αp + (1−α)q) ≤ 1/α. Averaging both classes in one batch changes

@@ -27,8 +27,8 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike
 
-from theory.density_ratio.ratios import density_ratio, mixture
-from theory.validate import Array, check_distribution
+from theory.density_ratio.ratios import check_sizes, density_ratio, mixture
+from theory.validate import Array, check_distribution, check_laws, check_share, check_support
 
 METHODS = ("sft", "ddro", "rdro")
 
@@ -43,12 +43,12 @@ def policy_covariance(
     δlr → δlr − (p/h)·(p·δlr)/Σ(p²/h). p, q need full support (ValueError names the outcome).
     """
     p, q = _full(p, q)
-    _sizes(n_p, n_q)
+    check_sizes(n_p, n_q)
     if method not in METHODS:
         raise ValueError(f"no method {method!r}; there are {', '.join(METHODS)}")
     if method == "sft":
         return multinomial_covariance(p, n_p)
-    share = 0.0 if method == "ddro" else _alpha(alpha)
+    share = 0.0 if method == "ddro" else check_share("alpha", alpha)
     d = (share * p + (1.0 - share) * q) if share else q
     kept = (1.0 - share) * q / d  # ∂π̂/∂p̂: what is left of p̂ once d̂ moves with it
     lost = (1.0 - share) * p / d
@@ -71,8 +71,8 @@ def efficient_covariance(p: ArrayLike, q: ArrayLike, n_p: int, n_q: int, alpha: 
     diagonal, I = n_p/p + n_q (α/(1−α))²/q, on the tangent space Σδ = 0. At α → 0 it is SFT's covariance.
     """
     p, q = _full(p, q)
-    _sizes(n_p, n_q)
-    odds = _alpha(alpha) / (1.0 - alpha)
+    check_sizes(n_p, n_q)
+    odds = check_share("alpha", alpha) / (1.0 - alpha)
     spread = 1.0 / (n_p / p + n_q * odds**2 / q)
     return np.diag(spread) - np.outer(spread, spread) / spread.sum()
 
@@ -90,7 +90,7 @@ def expected_total_variation(covariance: Array) -> float:
 def variance_quotient(p: ArrayLike, q: ArrayLike, alpha: float) -> Array:
     """((1−α)q/p_α)² (A,): variance of RDRO's policy over that of DDRO's, per outcome, whatever n_p and n_q (R7)."""
     p, q = check_distribution("p", p), check_distribution("q", q)
-    return ((1.0 - _alpha(alpha)) * q / mixture(p, q, alpha)) ** 2
+    return ((1.0 - check_share("alpha", alpha)) * q / mixture(p, q, alpha)) ** 2
 
 
 def infinite_share(q: ArrayLike, n_q: int) -> Array:
@@ -101,21 +101,6 @@ def infinite_share(q: ArrayLike, n_q: int) -> Array:
 
 
 def _full(p: ArrayLike, q: ArrayLike) -> tuple[Array, Array]:
-    p = check_distribution("p", p)
-    q = check_distribution("q", q, p.size)
+    p, q = check_laws(p, q)
     density_ratio(p, q)  # names an infinite or missing ratio
-    if (p == 0).any():
-        raise ValueError(f"p[{int(p.argmin())}] = 0: the delta method needs p > 0")
-    return p, q
-
-
-def _sizes(n_p: int, n_q: int) -> None:
-    for name, n in (("n_p", n_p), ("n_q", n_q)):
-        if not n >= 1:
-            raise ValueError(f"{name} = {n} must be >= 1: a class without examples has no law to estimate")
-
-
-def _alpha(alpha: float | None) -> float:
-    if alpha is None or not 0.0 < alpha < 1.0:
-        raise ValueError(f"alpha = {alpha} must lie strictly between 0 and 1")
-    return float(alpha)
+    return check_support("p", p, "the delta method needs p > 0"), q

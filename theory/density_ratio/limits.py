@@ -25,7 +25,7 @@ from theory.density_ratio.ratios import density_ratio, mixture
 from theory.policy import nash
 from theory.policy import rewards as policy
 from theory.policy.kl_ball import kl, tilt
-from theory.validate import Array, check_distribution, check_positive, check_win_rates
+from theory.validate import Array, check_between, check_distribution, check_positive, check_support, check_win_rates
 
 
 def comparison_laws(win_rates: ArrayLike, mu: ArrayLike) -> tuple[Array, Array]:
@@ -48,8 +48,7 @@ def cyclic_rates(n: int, win_rate: float) -> Array:
     """n responses on a circle, n odd: each beats the (n−1)/2 after it with probability `win_rate`; (n, n)."""
     if n < 3 or n % 2 == 0:
         raise ValueError(f"n = {n} must be odd and at least 3")
-    if not 0.0 <= win_rate <= 1.0:
-        raise ValueError(f"win_rate = {win_rate} is outside [0, 1]")
+    check_between("win_rate", win_rate)
     ahead = (np.arange(n)[None, :] - np.arange(n)[:, None]) % n
     return np.where(ahead == 0, 0.5, np.where(ahead <= n // 2, win_rate, 1.0 - win_rate))
 
@@ -129,8 +128,7 @@ def consistent_reference(
     beta = check_positive("kl_beta", kl_beta)
     p = check_distribution("p", p)
     if method in ("bco", "kldo"):
-        if (p == 0).any():
-            raise ValueError(f"p[{int(p.argmin())}] = 0: the reference needs full support")
+        check_support("p", p, "the reference needs full support")
         reference = tilt(np.log(p), -log_ratio / beta)
         shift = -beta * float(np.logaddexp.reduce(np.log(reference) + log_ratio / beta))
         return reference, shift if method == "bco" else 0.0

@@ -27,10 +27,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import xlogy
 
-from theory.density_ratio.ratios import check_laws, check_share, measures
+from theory.density_ratio.ratios import measures
 from theory.divergences.generators import Infinite
 from theory.policy.kl_ball import kl
-from theory.validate import Array, as_numbers
+from theory.validate import Array, as_numbers, check_laws, check_share
 
 
 @dataclass(frozen=True, eq=False)

@@ -31,7 +31,7 @@ from scipy.optimize import brentq
 from theory.density_ratio.losses import BREGMAN, measure_loss
 from theory.density_ratio.ratios import measures
 from theory.solution import CertificateError, Solution, certified
-from theory.validate import Array, check_distribution, require_reference
+from theory.validate import Array, check_laws, require_reference
 
 Mask = NDArray[np.bool_]
 
@@ -118,8 +118,7 @@ def _problem(
     chosen_fraction: float | None,
     member: str,
 ) -> Problem:
-    p = check_distribution("p", p)
-    q = check_distribution("q", q, p.size)
+    p, q = check_laws(p, q)
     if member not in BREGMAN:
         raise ValueError(f"no Bregman member {member!r}; there are {', '.join(BREGMAN)}")
     log_w = require_reference(reference, log_reference, p.size, "constrained_optimum")

@@ -47,9 +47,9 @@ def distance_of_limit(preferences: str, method: str) -> float:
     return tables.total_variation(limits.population_limit(method, P, mu), limits.comparison_laws(P, mu)[0])
 
 
-def flow_at(method: str, rejected: float, time: float, alpha: float = 0.3) -> float:
-    """R4: a free log-ratio at a time, p⁺(y) = 0.4."""
-    d = rejected if method == "ddro" else alpha * 0.4 + (1.0 - alpha) * rejected
+def flow_at(method: str, rejected: float, time: float) -> float:
+    """R4: a free log-ratio at a time, p⁺(y) = 0.4, α = 0.3."""
+    d = rejected if method == "ddro" else 0.3 * 0.4 + (1.0 - 0.3) * rejected
     return float(flows.flow(time, 0.4, d))
 
 

@@ -16,7 +16,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
-from theory.validate import Array, as_number, check_distribution, check_word
+from theory.validate import Array, as_number, check_distribution, check_laws, check_share, check_word
 
 
 def density_ratio(p: ArrayLike, q: ArrayLike, *, infinite: Literal["raise", "keep"] = "raise") -> Array:
@@ -219,7 +219,7 @@ def ratio_variance(p: ArrayLike, q: ArrayLike, n_p: int, n_q: int, alpha: float 
     """
     p, q = check_laws(p, q)
     weight = 0.0 if as_number("alpha", alpha) == 0.0 else check_share("alpha", alpha)
-    _check_sizes(n_p, n_q)
+    check_sizes(n_p, n_q)
     if weight == 0.0:
         density_ratio(p, q)  # raises where the ratio is infinite
     d = q if weight == 0.0 else mixture(p, q, weight)
@@ -268,19 +268,14 @@ def relative_variance_bound(p: ArrayLike, n_p: int, n_q: int, alpha: float) -> A
     """
     p = check_distribution("p", p)
     weight = check_share("alpha", alpha)
-    _check_sizes(n_p, n_q)
+    check_sizes(n_p, n_q)
     with np.errstate(divide="ignore", over="ignore"):
         inverse = np.float64(1.0) / weight
         return ((1.0 - p) / (16.0 * n_p) + 27.0 * (1.0 - weight) / (256.0 * n_q) * inverse) * inverse**2 / p
 
 
-def check_laws(p: ArrayLike, q: ArrayLike) -> tuple[Array, Array]:
-    """Two laws over the same outcomes; ValueError names what is none."""
-    p = check_distribution("p", p)
-    return p, check_distribution("q", q, p.size)
-
-
-def _check_sizes(n_p: float, n_q: float) -> None:
+def check_sizes(n_p: float, n_q: float) -> None:
+    """ValueError names the class that has no examples, or no number of them."""
     for name, n in (("n_p", n_p), ("n_q", n_q)):
         if not 1 <= as_number(name, n) < math.inf:
             raise ValueError(f"{name} = {n} must be >= 1: a class without examples has no law to estimate")
@@ -290,11 +285,3 @@ def _require_some_mass(p: Array, q: Array) -> None:
     empty = np.flatnonzero((p == 0) & (q == 0))
     if empty.size:
         raise ValueError(f"p[{empty[0]}] = q[{empty[0]}] = 0: outcome {empty[0]} has no ratio")
-
-
-def check_share(name: str, value: float) -> float:
-    """A number strictly between 0 and 1; ValueError names it."""
-    number = as_number(name, value)
-    if not 0.0 < number < 1.0:
-        raise ValueError(f"{name} = {value} must lie strictly between 0 and 1")
-    return number

@@ -16,7 +16,15 @@ import numpy as np
 
 from theory.bradley_terry import Population, product_pairs
 from theory.distortion.instance import Instance
-from theory.validate import LARGEST_TABLE, as_number, check_bt_beta, check_positive, check_tau, check_whole
+from theory.validate import (
+    LARGEST_TABLE,
+    as_number,
+    check_between,
+    check_bt_beta,
+    check_positive,
+    check_tau,
+    check_whole,
+)
 
 #: Share of the margin for a that comparisons among a and b may take away in `mismatch_instance`.
 SPOILED = 0.1
@@ -105,11 +113,8 @@ def tight_ball_instance(
     (4.855, 4.855)
     """
     beta = check_bt_beta(bt_beta)
-    epsilon, xi, log_epsilon = (
-        as_number(name, value) for name, value in (("epsilon", epsilon), ("xi", xi), ("log_epsilon", log_epsilon))
-    )
-    if not 0.0 < epsilon <= 1.0:
-        raise ValueError(f"epsilon = {epsilon} must be in (0, 1]")
+    epsilon = check_between("epsilon", epsilon, ends="(]")
+    xi, log_epsilon = as_number("xi", xi), as_number("log_epsilon", log_epsilon)
     if not (xi >= 1.0 and xi * epsilon <= 1.0):
         raise ValueError(f"xi = {xi} must be >= 1 with xi * epsilon <= 1 (epsilon = {epsilon})")
     clones = check_whole("clones", clones, 1, LARGEST_TABLE)

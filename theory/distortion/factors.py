@@ -23,7 +23,7 @@ from __future__ import annotations
 import math
 import sys
 
-from theory.validate import as_number, check_bt_beta
+from theory.validate import check_between, check_bt_beta
 
 #: Depth of the continued fraction of tanh; at h = 1 twelve levels are exact to float64.
 FRACTION_DEPTH = 12
@@ -131,9 +131,7 @@ def borda_lower_factor(bt_beta: float, gamma: float | None = None) -> float:
     3.4604
     """
     beta = check_bt_beta(bt_beta)
-    gamma = math.log1p(beta) / beta if gamma is None else as_number("gamma", gamma)
-    if not 0.0 <= gamma <= 1.0:
-        raise ValueError(f"gamma = {gamma} must be in [0, 1]")
+    gamma = check_between("gamma", math.log1p(beta) / beta if gamma is None else gamma)
     h = _half(beta)
     return linear_factor(beta) * (1.0 - gamma + math.tanh(h * gamma) / math.tanh(h))
 

@@ -18,7 +18,7 @@ FEW_CLAIMS: tuple[Claim, ...] = (
     claim(
         "D20", "When Borda and RLHF are minimax optimal", ("Borda", "RLHF", "minimax", "pair law", "few alternatives"),
         "Borda's winner c loses at most L(β) against the best a if and only if the pair law has μ(a) + μ(c) ≥ m*(β); "
-        "with uniform pairs always at A = 2, at A = 3 for β ≤ 5.8255, never from A = 4 on.",
+        "with uniform pairs always at A = 2, at A = 3 for β ≤ 5.8254, never from A = 4 on.",
         "@golz2025 Thm 5 (the question); ours", "equality",
         equal("threshold", "least μ(a) + μ(c) at which no population of a linear program exceeds L(β)", minimax_mass,
               at=grid(bt_beta=(1.0, 2.0, 5.0, 10.0, 20.0)), within=4e-3,

@@ -21,7 +21,7 @@ import numpy as np
 
 from theory.bradley_terry import Population, product_pairs
 from theory.distortion.instance import Instance
-from theory.validate import LARGEST_TABLE, Array, as_number, check_bt_beta, check_positive, check_whole
+from theory.validate import LARGEST_TABLE, Array, as_number, check_between, check_bt_beta, check_positive, check_whole
 
 #: Largest β of I6, whose number of clones grows like 3.2·e^β.
 LARGEST_BETA = 700.0
@@ -30,14 +30,6 @@ LARGEST_BETA = 700.0
 def _margin(z: float) -> float:
     """σ(z) − ½, accurate for small z."""
     return 0.5 * math.tanh(0.5 * z)
-
-
-def _require_range(name: str, value: float, low: float, high: float) -> float:
-    """`value` if low < value ≤ high; ValueError names it otherwise."""
-    number = as_number(name, value)
-    if not low < number <= high:
-        raise ValueError(f"{name} = {value} must be in ({low}, {high}]")
-    return number
 
 
 def _require_normal(beta: float, epsilon: float) -> None:
@@ -63,9 +55,8 @@ def condorcet_instance(bt_beta: float, n_alternatives: int, epsilon: float, xi: 
     """I3: a special alternative s (index 0) that ties with, or loses to, all others, and is worth more.
 
     A share w_s = (σ(βε) − ½)/(σ(β) + σ(βε) − 1) of the users values s at 1 and all else at 0; the rest values s at 0
-    and
-    all others at ξε. With ξ = 1 every comparison with s is a fair coin, although u(s)/u(other) → L(β) as ε → 0; with ξ
-    slightly above 1, s is a Condorcet loser.
+    and all others at ξε. With ξ = 1 every comparison with s is a fair coin, although u(s)/u(other) → L(β) as ε → 0;
+    with ξ slightly above 1, s is a Condorcet loser.
 
     Parameters
     ----------
@@ -102,7 +93,7 @@ def condorcet_instance(bt_beta: float, n_alternatives: int, epsilon: float, xi: 
     """
     beta = check_bt_beta(bt_beta)
     n_alternatives = check_whole("n_alternatives", n_alternatives, 2, LARGEST_TABLE)
-    epsilon, xi = _require_range("epsilon", epsilon, 0.0, 1.0), as_number("xi", xi)
+    epsilon, xi = check_between("epsilon", epsilon, ends="(]"), as_number("xi", xi)
     if not (xi >= 1 and xi * epsilon <= 1):
         raise ValueError(f"xi = {xi} must be >= 1 with xi * epsilon <= 1 (epsilon = {epsilon})")
     _require_normal(beta, epsilon)
@@ -117,8 +108,8 @@ def condorcet_instance(bt_beta: float, n_alternatives: int, epsilon: float, xi: 
 
 def _borda_types(beta: float, epsilon: float, gamma: float | None, slack: float) -> tuple[Array, Array]:
     """Utilities (3 types × (a, b, c)) and weights of I5; `slack` lowers w_B by a factor (1 − slack)."""
-    _require_normal(beta, _require_range("epsilon", epsilon, 0.0, 0.5))
-    gamma = math.log1p(beta) / beta if gamma is None else _require_range("gamma", gamma, 0.0, 1.0)
+    _require_normal(beta, check_between("epsilon", epsilon, 0.0, 0.5, "(]"))
+    gamma = math.log1p(beta) / beta if gamma is None else check_between("gamma", gamma, ends="(]")
     weight_a = _margin(beta * epsilon) / (_margin(beta) + _margin(beta * epsilon))
     weight_b = weight_a * _margin(beta * gamma) / _margin(beta) * (1.0 - slack)
     U = np.array([[1.0 - gamma, 1.0, 0.0], [1.0, 0.0, epsilon], [0.0, 0.0, epsilon + epsilon**2]])
@@ -215,7 +206,7 @@ def copeland_instance(
     """
     beta = check_bt_beta(bt_beta)
     clones = check_whole("clones", clones, 2, LARGEST_TABLE)  # for Copeland to pick c
-    slack, epsilon = _require_range("slack", slack, 0.0, 1.0), as_number("epsilon", epsilon)
+    slack, epsilon = check_between("slack", slack, ends="(]"), as_number("epsilon", epsilon)
     U, weights = _borda_types(beta, epsilon, gamma, slack)
     A = clones + 2
     return _with_cloned_b(U, weights, beta, np.array([1 / A, clones / A, 1 / A]), clones)
@@ -234,11 +225,9 @@ def rlhf_instance(bt_beta: float, eta: float = 1e-9) -> Instance:
     """I6, collapsed to the classes a, b, c: RLHF in a KL ball puts all its mass on b, the optimum is a.
 
     With δ = 10/(10 + e^β) and N = ⌈2/(δ(1/3 − e/10))⌉ clones of c: a share δ of the users values (a, b, c) at (0, 1,
-    0),
-    the rest at (1/β, 0, 1). Pairs are uniform over all N + 2 alternatives. π_ref has (1−ε)/2 on a and on b and ε on the
-    clones together, ε = e^{−2/η}; tau = 1 nat, of which moving from {a, b} to one of them costs log 2 and giving mass m
-    to
-    the clones costs 2m/η.
+    0), the rest at (1/β, 0, 1). Pairs are uniform over all N + 2 alternatives. π_ref has (1−ε)/2 on a and on b and ε on
+    the clones together, ε = e^{−2/η}; tau = 1 nat, of which moving from {a, b} to one of them costs log 2 and giving
+    mass m to the clones costs 2m/η.
 
     Parameters
     ----------
@@ -301,10 +290,9 @@ def correlated_instance(bt_beta: float, n_alternatives: int, epsilon: float) -> 
 
     Three equally weighted users start at (⅓, ⅓, ⅓). From t to t+1 the user of highest utility drops to 0 and the two
     others gain Δ'/β with Δ' = log((e^{Δ/2}+1)³/(2(e^Δ+3))), Δ = β·(dropped utility), which makes t+1 win against t by
-    as
-    little as possible. Mass 1−ε of the pairs is uniform on the adjacent pairs (t, t+1), mass ε uniform on all others;
-    π_ref is uniform and tau = log A, so any policy is allowed. The paper's limit needs ε ≤ A⁻³: at A = 300, β = 5 the
-    value ε = 1e-4 still sees the other pairs (distortion 4.66 instead of 11.70).
+    as little as possible. Mass 1−ε of the pairs is uniform on the adjacent pairs (t, t+1), mass ε uniform on all
+    others; π_ref is uniform and tau = log A, so any policy is allowed. The paper's limit needs ε ≤ A⁻³: at A = 300, β =
+    5 the value ε = 1e-4 still sees the other pairs (distortion 4.66 instead of 11.70).
 
     Parameters
     ----------
@@ -338,9 +326,8 @@ def correlated_instance(bt_beta: float, n_alternatives: int, epsilon: float) -> 
     2.856
     """
     beta = check_bt_beta(bt_beta)
-    A, epsilon = check_whole("n_alternatives", n_alternatives, 3, LARGEST_TABLE), as_number("epsilon", epsilon)
-    if not 0 < epsilon < 1:
-        raise ValueError(f"epsilon = {epsilon} must be in (0, 1)")
+    A = check_whole("n_alternatives", n_alternatives, 3, LARGEST_TABLE)
+    epsilon = check_between("epsilon", epsilon, ends="()")
     if beta < 1e-150:
         raise ValueError(f"bt_beta = {bt_beta} must be at least 1e-150: gains are divided by it")
     U = np.empty((3, A))
@@ -364,14 +351,3 @@ def correlated_instance(bt_beta: float, n_alternatives: int, epsilon: float) -> 
         bt_beta=beta,
         names=tuple(f"y{t}" for t in range(1, A + 1)),
     )
-
-
-__all__ = [
-    "Instance",
-    "borda_instance",
-    "condorcet_instance",
-    "copeland_instance",
-    "correlated_instance",
-    "rlhf_instance",
-    "uniform_instance",
-]

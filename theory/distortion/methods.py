@@ -89,10 +89,6 @@ def _alternatives(bt_beta: float, n_alternatives: int) -> float:
     return float(n_alternatives)
 
 
-def _dictator(bt_beta: float, n_alternatives: int) -> float:
-    return rankings.random_dictator_upper_factor(bt_beta, n_alternatives)
-
-
 def _on_rankings(
     label: str, rule: Callable[[Array, Array, float], Array], bound: Callable[[float, int], float] | None = None
 ) -> Method:
@@ -141,6 +137,6 @@ METHODS: dict[str, Method] = {
     "veto": _on_rankings("veto", electorates.veto),
     "plurality_veto": _on_rankings("plurality veto", electorates.plurality_veto),
     "pruned_plurality_veto": _on_rankings("pruned plurality veto", electorates.pruned_plurality_veto),
-    "random_dictator": _on_rankings("random dictator", electorates.first_places, _dictator),
+    "random_dictator": _on_rankings("random dictator", electorates.first_places, rankings.random_dictator_upper_factor),
     "uniform": Method("uniform policy", _uniform, "comparisons", bound=_alternatives),
 }

@@ -18,6 +18,7 @@ from theory.bradley_terry import Population
 from theory.distortion.few import largest_at
 from theory.validate import (
     Array,
+    check_between,
     check_bt_beta,
     check_distribution,
     check_finite,
@@ -74,9 +75,7 @@ def unanimous_distortion(n_alternatives: int, bt_beta: float, utility: float, sh
     [1.67, 61.05, 99.51]
     """
     size = check_whole("n_alternatives", n_alternatives)
-    exponent = check_bt_beta(bt_beta) * check_finite("utility", utility)
-    if not 0.0 < utility <= 1.0:
-        raise ValueError(f"utility = {utility} must be in (0, 1]")
+    exponent = check_bt_beta(bt_beta) * check_between("utility", utility, ends="(]")
     return 1.0 + (size - 1) * math.exp(-exponent - _sharpness(sharpness) * math.tanh(0.5 * exponent))
 
 
@@ -289,9 +288,7 @@ def coalition_limit(share: float, n_alternatives: int, bt_beta: float) -> float:
     [0.55, 0.6326, 0.6841]
     """
     size, beta = check_whole("n_alternatives", n_alternatives, least=2), check_bt_beta(bt_beta)
-    share = check_finite("share", share)
-    if not 0.0 <= share <= 1.0:
-        raise ValueError(f"share = {share} must be in [0, 1]")
+    share = check_between("share", share)
     top, others = 0.5 * math.tanh(0.5 * beta), 1.0 - share
     score = share + others * (0.5 + top - top / (size - 1))
     return score / (score + others * (0.5 + (size - 2) * float(expit(-beta))))

@@ -1,4 +1,4 @@
-"""Alignment losses as divergence estimators (KLDO, KTO, BCO, DPO, FDO): claims V1 – V13.
+"""Alignment losses as divergence estimators (KLDO, KTO, BCO, DPO, FDO): claims V1 – V14.
 
 D⁺ = p and D⁻ = q are the laws of preferred and dispreferred responses. Each loss, minimised over implicit rewards
 r = kl_beta·log(π/π_ref), estimates a divergence of the two: its minimum is offset − scale·D(p‖q), its minimiser a

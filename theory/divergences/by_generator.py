@@ -11,9 +11,9 @@ from theory.divergences.generators import (
     Elementwise,
     Generator,
     alpha_divergence,
-    check_pair,
     divergence_of_masses,
-)  # fmt: skip
+)
+from theory.validate import check_laws
 
 
 def f_divergence(p: ArrayLike, q: ArrayLike, generator: str | Generator | Elementwise) -> float:
@@ -47,7 +47,7 @@ def f_divergence(p: ArrayLike, q: ArrayLike, generator: str | Generator | Elemen
     >>> f_divergence(p, q, "total_variation"), f_divergence(p, q, lambda u: 0.5 * abs(u - 1))
     (0.5, 0.5)
     """
-    return divergence_of_masses(*check_pair(p, q), resolve(generator))
+    return divergence_of_masses(*check_laws(p, q), resolve(generator))
 
 
 def resolve(generator: str | Generator | Elementwise) -> Generator:

@@ -22,10 +22,8 @@ from scipy.linalg import cho_factor, cho_solve, eigh
 from theory.divergences.by_generator import resolve
 from theory.divergences.generators import Elementwise, Generator
 from theory.policy.kl_ball import kl_terms
-from theory.validate import Array, as_numbers, as_vector, check_finite, check_square
+from theory.validate import LARGEST, Array, as_numbers, as_vector, check_finite, check_square
 
-#: Largest mean, whose distances can be squared.
-LARGEST_MEAN = 1e150
 #: Half-width of the range of integration in standard deviations, and Gauss–Legendre points per panel.
 TAIL, PANEL_POINTS = 14.0, 24
 
@@ -34,7 +32,7 @@ def check_gaussian(name: str, mean: ArrayLike, cov: ArrayLike) -> tuple[Array, A
     """Mean (d,) and covariance (d, d), symmetric and positive definite; scalars stand for d = 1."""
     m = as_vector(f"mean{name}", np.atleast_1d(as_numbers(f"mean{name}", mean)))
     S = check_square(f"cov{name}", np.atleast_2d(as_numbers(f"cov{name}", cov)))
-    if np.abs(m).max() > LARGEST_MEAN:
+    if np.abs(m).max() > LARGEST:
         raise ValueError(f"mean{name} has an entry of {np.abs(m).max():.3g}, whose square is beyond float64")
     if S.shape[0] != m.size:
         raise ValueError(f"cov{name} is {S.shape[0]} x {S.shape[0]}, mean{name} has {m.size} entries")
@@ -188,14 +186,19 @@ def _by_integration(first: tuple[Array, Array], second: tuple[Array, Array], mad
     mu1, s1, mu2, s2 = line
     ends = [mu + side * s for mu, s in ((mu1, s1), (mu2, s2)) for side in np.linspace(-TAIL, TAIL, 29)]
     breaks = np.unique(np.concatenate([ends, _crossings(mu1, s1, mu2, s2)]))
-    nodes, weights = np.polynomial.legendre.leggauss(PANEL_POINTS)
-    half = 0.5 * np.diff(breaks)[:, None]
-    x = breaks[:-1, None] + half * (1.0 + nodes)
+    x, dx = panels(breaks, PANEL_POINTS)
     p, q = (np.exp(-0.5 * ((x - mu) / s) ** 2) / (s * math.sqrt(2.0 * math.pi)) for mu, s in ((mu1, s1), (mu2, s2)))
     both = (p > 0) & (q > 0)
     values = np.where(both, made.perspective(np.where(both, p, 1.0), np.where(both, q, 1.0)), 0.0)
     values += np.where(q == 0, at_infinity * p, 0.0) + np.where(p == 0, at_zero * q, 0.0)
-    return max(0.0, float(np.sum(half * weights * values)))
+    return max(0.0, float(np.sum(dx * values)))
+
+
+def panels(breaks: Array, points: int) -> tuple[Array, Array]:
+    """Nodes and weights of the composite Gauss–Legendre rule with `points` nodes between any two breaks."""
+    nodes, weights = np.polynomial.legendre.leggauss(points)
+    half = 0.5 * np.diff(breaks)[:, None]
+    return (breaks[:-1, None] + half * (1.0 + nodes)).ravel(), (half * weights).ravel()
 
 
 def _crossings(mu1: float, s1: float, mu2: float, s2: float) -> list[float]:

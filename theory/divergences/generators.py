@@ -31,10 +31,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike
 from scipy.special import expit, log_expit, xlogy
 
-from theory.validate import Array, check_distribution
+from theory.validate import Array
 
 Elementwise = Callable[[Array], Array]
 LOG2 = math.log(2.0)
@@ -98,12 +97,6 @@ class Infinite(float):
         return f"{float.__repr__(self)} (outcome {self.outcome}: {self.reason})"
 
     __str__ = __repr__
-
-
-def check_pair(p: ArrayLike, q: ArrayLike) -> tuple[Array, Array]:
-    """Two probability tables (A,); ValueError names p or q, the entry, and what is wrong with it."""
-    p = check_distribution("p", p)
-    return p, check_distribution("q", q, p.size)
 
 
 def log_ratio(p: Array, q: Array) -> Array:
@@ -175,11 +168,11 @@ def alpha_divergence(alpha: float) -> Generator:
         at_infinity=-1.0 / b if a < 1 else math.inf,
         perspective=lambda p, q: (np.exp(a * np.log(p) - b * np.log(q)) - a * p + b * q) / (a * b),
         conjugate=conjugate,
-        link=(lambda r: np.asarray(r, float)) if with_identity else slope_at,
+        link=identity if with_identity else slope_at,
         link_slope=(lambda r: np.ones_like(r)) if with_identity else (lambda r: np.exp(b * r)),
         ratio=(lambda r: base(r) ** (1.0 / b)) if with_identity else np.exp,
         cost=conjugate if with_identity else (lambda r: np.expm1(a * r) / a),
-        optimum=slope_at if with_identity else (lambda L: np.asarray(L, float)),
+        optimum=slope_at if with_identity else identity,
     )
 
 

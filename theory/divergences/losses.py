@@ -35,12 +35,11 @@ from theory.divergences.generators import (
     Elementwise,
     Generator,
     Infinite,
-    check_pair,
     divergence_of_masses,
     identity,
     log_ratio,
 )
-from theory.validate import Array, as_numbers, as_vector, check_finite
+from theory.validate import Array, as_numbers, as_vector, check_finite, check_laws
 
 _HALDAR = "Haldar et al. (arXiv 2502.00657)"
 
@@ -125,13 +124,13 @@ def population_loss(name: str | Generator | Elementwise, r: ArrayLike, p: ArrayL
     >>> round(population_loss("bco", [0.0, 0.0], [0.75, 0.25], [0.25, 0.75]), 6)  # 2 log 2
     1.386294
     """
-    p, q = check_pair(p, q)
+    p, q = check_laws(p, q)
     return find_loss(name).value(_as_rewards(r, p.size), p, q)
 
 
 def loss_gradient(name: str | Generator | Elementwise, r: ArrayLike, p: ArrayLike, q: ArrayLike) -> Array:
     """∂`population_loss`/∂r (A,), at a finite r."""
-    p, q = check_pair(p, q)
+    p, q = check_laws(p, q)
     return find_loss(name).gradient(as_vector("r", r, p.size), p, q)
 
 
@@ -166,7 +165,7 @@ def minimum(name: str | Generator | Elementwise, p: ArrayLike, q: ArrayLike) -> 
     >>> minimum("kldo", p, q) == -kl(p, q)
     True
     """
-    return find_loss(name).minimum(*check_pair(p, q))
+    return find_loss(name).minimum(*check_laws(p, q))
 
 
 def estimated_divergence(name: str | Generator | Elementwise, value: float) -> float:
@@ -234,7 +233,7 @@ def minimizer(name: str | Generator | Elementwise, p: ArrayLike, q: ArrayLike) -
     >>> minimizer("kldo", [0.8, 0.2], [0.2, 0.8]).round(4), minimizer("kto", [0.8, 0.2], [0.2, 0.8])
     (array([ 1.3863, -1.3863]), array([ inf, -inf]))
     """
-    p, q = check_pair(p, q)
+    p, q = check_laws(p, q)
     return np.asarray(find_loss(name).optimum(log_ratio(p, q)), dtype=np.float64)
 
 

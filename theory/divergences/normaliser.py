@@ -26,8 +26,15 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import logsumexp
 
-from theory.divergences.generators import check_pair
-from theory.validate import Array, as_vector, check_distribution, check_positive, require_reference
+from theory.validate import (
+    Array,
+    as_vector,
+    check_distribution,
+    check_laws,
+    check_positive,
+    check_support,
+    require_reference,
+)
 
 #: The public code's guard against a division by zero.
 GUARD = 1e-9
@@ -98,9 +105,7 @@ REGIMES: dict[str, Regime] = {
 def _rewards(
     policy: ArrayLike, p: ArrayLike, q: ArrayLike, reference: ArrayLike, kl_beta: float
 ) -> tuple[Array, Array, Array]:
-    p, q = check_pair(p, q)
-    pi = check_distribution("policy", policy, p.size)
-    if (pi == 0).any():
-        raise ValueError(f"policy[{int(pi.argmin())}] = 0: the loss needs full support")
+    p, q = check_laws(p, q)
+    pi = check_support("policy", check_distribution("policy", policy, p.size), "the loss needs full support")
     log_ref = require_reference(reference, None, p.size, "the KLDO normaliser")
     return as_vector("r", check_positive("kl_beta", kl_beta) * (np.log(pi) - log_ref)), p, q

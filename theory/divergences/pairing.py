@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from theory.validate import Array, check_distribution
+from theory.validate import Array, check_laws, check_support
 
 #: Products of two masses below it underflow.
 SMALLEST_MASS = 1e-100
@@ -126,12 +126,9 @@ def pairing_cost(p: ArrayLike, q: ArrayLike) -> Array:
 
 
 def _full(p: ArrayLike, q: ArrayLike) -> tuple[Array, Array]:
-    laws = check_distribution("p", p), check_distribution("q", q)
-    if laws[0].size != laws[1].size:
-        raise ValueError(f"q must have {laws[0].size} entries, got {laws[1].size}")
+    laws = check_laws(p, q)
     for name, law in zip("pq", laws, strict=True):
-        if (law == 0).any():
-            raise ValueError(f"{name}[{int(law.argmin())}] = 0: log R needs every outcome in both classes")
+        check_support(name, law, "log R needs every outcome in both classes")
         if law.min() < SMALLEST_MASS:
             raise ValueError(f"{name}[{int(law.argmin())}] = {law.min():.3g} must be at least {SMALLEST_MASS:g}")
     return laws

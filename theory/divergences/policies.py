@@ -25,11 +25,11 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import brentq
 from scipy.special import logsumexp
 
-from theory.divergences.generators import Elementwise, Generator, check_pair, log_ratio
+from theory.divergences.generators import Elementwise, Generator, log_ratio
 from theory.divergences.losses import Parts, find_loss
 from theory.policy.kl_ball import restrict
 from theory.solution import GAP_TOLERANCE, CertificateError
-from theory.validate import Array, check_positive, require_reference
+from theory.validate import Array, check_laws, check_positive, require_reference
 
 #: Points at which convexity in r is looked at, and at which branches of the stationarity condition are searched.
 REWARD_GRID = np.linspace(-20.0, 20.0, 801)
@@ -85,7 +85,7 @@ def aligned_policy(
     several share it in a way that the loss does not determine, which is a ValueError that names them
     (`aligned_support` gives the set). shift is NaN where the minimum is not attained.
     """
-    p, q = check_pair(p, q)
+    p, q = check_laws(p, q)
     log_ref = require_reference(reference, log_reference, p.size, "aligned_policy")
     beta = check_positive("kl_beta", kl_beta)
     logits = log_ref + log_consistency(name, log_ratio(p, q), beta)
@@ -100,7 +100,7 @@ def aligned_policy(
 
 def aligned_support(name: str | Generator | Elementwise, p: ArrayLike, q: ArrayLike) -> NDArray[np.bool_]:
     """(A,) boolean: where the aligned policy can have mass. {R > 1} for kto; {R > 0} for most losses."""
-    p, q = check_pair(p, q)
+    p, q = check_laws(p, q)
     optimum = find_loss(name).optimum(log_ratio(p, q))
     infinite = np.isposinf(optimum)
     return infinite if infinite.any() else ~np.isneginf(optimum)
@@ -124,7 +124,7 @@ def fixed_constant_optimum(
     outcome on the far branch is compared, which is where every local minimum lies; then D⁺ > 0 is needed wherever
     D⁻ > 0 (ValueError names the outcome).
     """
-    p, q = check_pair(p, q)
+    p, q = check_laws(p, q)
     log_ref = require_reference(reference, log_reference, p.size, "fixed_constant_optimum")
     loss = find_loss(name)
     if loss.parts is None or not _convex(loss.parts):

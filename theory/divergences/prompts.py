@@ -27,7 +27,7 @@ from scipy.special import log_softmax, logsumexp, softmax
 from theory.divergences.losses import Parts
 from theory.divergences.policies import constrained_minimum
 from theory.solution import CertificateError
-from theory.validate import Array, check_distribution, check_positive
+from theory.validate import Array, check_distribution, check_positive, check_support
 
 #: Values of log E₋[eʳ] at which the outer search of `kldo_normalised_minimum` starts, and its certificate.
 SCAN_POINTS, VALUE_TOLERANCE = 13, 1e-9
@@ -67,9 +67,8 @@ def check_conditional(name: str, table: ArrayLike, shape: tuple[int, ...]) -> Ar
     if array.shape != shape:
         raise ValueError(f"{name} must have shape {shape}, got {array.shape}")
     for x, row in enumerate(array):
-        check_distribution(f"{name}[{x}]", row)
-        if (row == 0).any():
-            raise ValueError(f"{name}[{x}, {int(row.argmin())}] = 0: every response of every prompt needs mass")
+        law = check_distribution(f"{name}[{x}]", row)
+        check_support(f"{name}[{x}]", law, "every response of every prompt needs mass")
     return array
 
 
@@ -101,9 +100,8 @@ def kldo_normalised_minimum(p: ArrayLike, q: ArrayLike, reference: ArrayLike, kl
 
     log Z = min_z Z e^{−z} + z − 1 splits it into prompts: min_z z − 1 + Σ_x V_x(z), V_x(z) the least value of
     Σ_y −D⁺r + D⁻e^{r−z} over policies for x, which `theory.divergences.policies.constrained_minimum` solves. The
-    interval
-    that can hold z is scanned, the policy of every dip descends to its minimum, and the best is certified: at its z
-    every prompt's policy is the best one (CertificateError otherwise).
+    interval that can hold z is scanned, the policy of every dip descends to its minimum, and the best is certified: at
+    its z every prompt's policy is the best one (CertificateError otherwise).
     """
     p, q, reference, beta = _checked(p, q, reference, kl_beta)
     log_R, log_ref = np.log(p) - np.log(q), np.log(reference)

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from theory.divergences.by_generator import resolve
 from theory.divergences.generators import Elementwise, Generator, Infinite, divergence_of_masses
-from theory.validate import Array, check_distribution
+from theory.validate import Array, check_between, check_distribution
 
 Kind = Literal["cr", "preference"]
 
@@ -126,8 +126,7 @@ def example_safety(overlap: float) -> SafetyData:
     overlap  share of a refusing source's mass on safe prompts that is a good answer after all; 0: refusals and answers
              are disjoint, towards 1 refusals are closer to good answers than weak answers are
     """
-    if not 0.0 <= overlap <= 1.0:
-        raise ValueError(f"overlap = {overlap} must be in [0, 1]")
+    check_between("overlap", overlap)
     good = np.array([[0.70, 0.22, 0.08, 0.0, 0.0], [0.55, 0.35, 0.10, 0.0, 0.0]])
     weak = np.array([[0.25, 0.35, 0.40, 0.0, 0.0], [0.20, 0.30, 0.50, 0.0, 0.0]])
     refusing = np.array([[0.0, 0.0, 0.0, 0.80, 0.20], [0.0, 0.0, 0.0, 0.65, 0.35]])

@@ -30,9 +30,9 @@ from scipy.optimize import minimize
 from scipy.special import gammaln, logsumexp, ndtri
 
 from theory.bradley_terry import fit_rewards
-from theory.divergences.generators import Generator, check_pair, log_ratio
+from theory.divergences.generators import Generator, log_ratio
 from theory.divergences.losses import find_loss
-from theory.validate import Array, as_vector, check_positive
+from theory.validate import Array, as_vector, check_between, check_laws, check_positive
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ def estimate_minimum(
     loss = find_loss(name)
     if loss.feedback == "pairs":
         raise ValueError(f"{loss.name} is estimated from pairs: estimate_dpo_minimum")
-    value = loss.minimum(*check_pair(p, q))
+    value = loss.minimum(*check_laws(p, q))
     if math.isinf(value):
         return MinimumEstimate(value, math.nan, math.nan, math.nan)
     return _interval(value, math.sqrt(sum(_variances(name, p, q, n_plus, n_minus))), confidence)
@@ -84,7 +84,7 @@ def estimate_dpo_minimum(wins: ArrayLike, *, confidence: float = 0.95) -> Minimu
 
 def asymptotic_stderr(name: str | Generator, p: ArrayLike, q: ArrayLike, n: int) -> float:
     """Standard error of the minimum on n draws of each class (dpo: n pairs), to leading order."""
-    p, q = check_pair(p, q)
+    p, q = check_laws(p, q)
     if find_loss(name).feedback == "pairs":
         L = log_ratio(p, q)
         losses, weights = np.logaddexp(0.0, -(L[:, None] - L[None, :])), np.outer(p, q)
@@ -94,7 +94,7 @@ def asymptotic_stderr(name: str | Generator, p: ArrayLike, q: ArrayLike, n: int)
 
 def asymptotic_bias(name: str | Generator, p: ArrayLike, q: ArrayLike, n: int) -> float:
     """E[minimum on n draws of each class (dpo: n pairs)] − minimum, to O(1/n); ≤ 0. Needs full support."""
-    p, q = check_pair(p, q)
+    p, q = check_laws(p, q)
     absent = np.flatnonzero((p == 0) | (q == 0))
     if absent.size:
         raise ValueError(f"outcome {absent[0]} has probability 0 in one table: the bias is not of order 1/n there")
@@ -119,7 +119,7 @@ def asymptotic_excess(name: str | Generator, p: ArrayLike, q: ArrayLike, n: int)
     excess = -asymptotic_bias(name, p, q, n)
     if find_loss(name).name != "kldo":
         return excess
-    p, q = check_pair(p, q)
+    p, q = check_laws(p, q)
     return excess - 0.5 * float(np.sum((p - q) ** 2 / q)) / n
 
 
@@ -164,8 +164,7 @@ def gradient_weight_bias(rewards: ArrayLike, q: ArrayLike, batch: int, rate: flo
 
     rate  weight of the new batch in the moving average of E₋[eʳ] that divides (this batch included); 1: no average
     """
-    if not 0.0 < rate <= 1.0:
-        raise ValueError(f"rate = {rate} must be in (0, 1]")
+    check_between("rate", rate, ends="(]")
     x, (k2, _, _) = relative_moments(rewards, q)
     return np.asarray(q, float) * x * (k2 * rate / (2.0 - rate) - rate * (x - 1.0)) / check_positive("batch", batch)
 
@@ -175,7 +174,7 @@ def minibatch_kldo(rewards: ArrayLike, p: ArrayLike, q: ArrayLike, batch: int) -
 
     −E₊[r] + E[log (1/B)Σᵢ e^{r(yᵢ)}], yᵢ ~ q. C(B + A − 1, B) terms.
     """
-    p, q = check_pair(p, q)
+    p, q = check_laws(p, q)
     r = as_vector("rewards", rewards, p.size)
     counts, log_mass = _batches(q, int(batch))
     logs = np.where(counts > 0, np.log(np.maximum(counts, 1)), -np.inf) + r
@@ -192,7 +191,7 @@ def minibatch_threshold(p: ArrayLike, q: ArrayLike) -> float:
     1 − (1 − q(S))^B > p(S). A prefix of the order of decreasing R attains the maximum: all (q(S), p(S)) lie below the
     chords through the prefixes (Neyman–Pearson), and 1 − (1 − x)^B is concave. inf if p > 0 = q somewhere. Ours.
     """
-    p, q = check_pair(p, q)
+    p, q = check_laws(p, q)
     order = np.argsort(-log_ratio(p, q), kind="stable")
     tails = np.array([np.cumsum(mass[order][::-1])[::-1][1:] for mass in (p, q)])  # 1 − p(S), 1 − q(S) of every prefix
     tails = tails[:, (tails[1] > 0) & (tails[0] < 1)]
@@ -207,7 +206,7 @@ def minibatch_minimizer(p: ArrayLike, q: ArrayLike, batch: int) -> Array:
     Not log R: the biased normaliser moves the optimum. ValueError, stating B*, if B ≤ B* (`minibatch_threshold`):
     the loss then falls without end.
     """
-    p, q = check_pair(p, q)
+    p, q = check_laws(p, q)
     threshold = minibatch_threshold(p, q)
     if not batch > threshold:
         raise ValueError(
@@ -233,9 +232,7 @@ def _variances(name: str | Generator, p: Array, q: Array, n_plus: float, n_minus
 
 
 def _interval(value: float, stderr: float, confidence: float) -> MinimumEstimate:
-    if not 0.0 < confidence < 1.0:
-        raise ValueError(f"confidence = {confidence} must be in (0, 1)")
-    half = float(ndtri(0.5 + 0.5 * confidence)) * stderr
+    half = float(ndtri(0.5 + 0.5 * check_between("confidence", confidence, ends="()"))) * stderr
     return MinimumEstimate(value, stderr, value - half, value + half)
 
 

@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import gammaln, hyp1f1, ndtri
 
-from theory.divergences.gaussian import bhattacharyya_gaussian, check_gaussian
-from theory.validate import Array, check_positive
+from theory.divergences.gaussian import bhattacharyya_gaussian, check_gaussian, panels
+from theory.validate import Array, check_between, check_positive
 
 
 @dataclass(frozen=True)
@@ -63,8 +63,7 @@ def fit_gaussian(points: ArrayLike, shrinkage: float = 0.0) -> tuple[Array, Arra
     X = _points(points)
     if X.shape[0] < 2:
         raise ValueError(f"a covariance needs two points or more, got {X.shape[0]}")
-    if not 0.0 <= shrinkage <= 1.0:
-        raise ValueError(f"shrinkage = {shrinkage} must be in [0, 1]")
+    check_between("shrinkage", shrinkage)
     S = np.atleast_2d(np.cov(X, rowvar=False))
     d = S.shape[0]
     return X.mean(axis=0), (1.0 - shrinkage) * S + shrinkage * (np.trace(S) / d) * np.eye(d)
@@ -124,23 +123,18 @@ def expected_silhouette(separation: float, dimension: int) -> float:
     One integral over the class axis and one over the radius across it, Gauss–Legendre panels, about 1e-9.
     """
     d = int(dimension)
-    nodes, weights = np.polynomial.legendre.leggauss(12)
-
-    def panels(breaks: Array) -> tuple[Array, Array]:
-        half = 0.5 * np.diff(breaks)[:, None]
-        return (breaks[:-1, None] + half * (1.0 + nodes)).ravel(), (half * weights).ravel()
 
     def mean_distance(square: Array) -> Array:
         scale = math.sqrt(2.0) * math.exp(gammaln(0.5 * (d + 1)) - gammaln(0.5 * d))
         return scale * hyp1f1(-0.5, 0.5 * d, -0.5 * square)
 
     # the integrand has its kink where both centres are equally far: half-way along the axis
-    u, du = panels(np.unique(np.append(np.linspace(-9.0, 9.0, 25), 0.5 * separation)))
+    u, du = panels(np.unique(np.append(np.linspace(-9.0, 9.0, 25), 0.5 * separation)), 12)
     density = np.exp(-0.5 * u**2) / math.sqrt(2.0 * math.pi) * du
     if d == 1:
         across, mass = np.zeros(1), np.ones(1)
     else:
-        across, step = panels(np.linspace(0.0, math.sqrt(d) + 9.0, 17))
+        across, step = panels(np.linspace(0.0, math.sqrt(d) + 9.0, 17), 12)
         k = 0.5 * (d - 1)  # the radius across is chi with d − 1 degrees of freedom
         mass = np.exp((2 * k - 1) * np.log(across) - 0.5 * across**2 - gammaln(k) - (k - 1) * math.log(2.0)) * step
     a = mean_distance(u[:, None] ** 2 + across**2)
@@ -157,8 +151,7 @@ def rank_correlation(x: ArrayLike, y: ArrayLike, confidence: float = 0.95) -> Ra
     n = ranks[0].size
     if ranks[1].size != n or n < 4:
         raise ValueError(f"x and y need the same length, four or more; got {n} and {ranks[1].size}")
-    if not 0.0 < confidence < 1.0:
-        raise ValueError(f"confidence = {confidence} must be in (0, 1)")
+    check_between("confidence", confidence, ends="()")
     first, second = (rank - rank.mean() for rank in ranks)
     rho = float(first @ second / math.sqrt((first @ first) * (second @ second)))
     rho = min(1.0, max(-1.0, rho))

@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import xlogy
 
-from theory.divergences.generators import Infinite, check_pair
+from theory.divergences.generators import Infinite
 from theory.policy import kl_ball
-from theory.validate import Array
+from theory.validate import Array, check_laws
 
 
 def kl(p: ArrayLike, q: ArrayLike) -> float:
@@ -50,7 +50,7 @@ def kl(p: ArrayLike, q: ArrayLike) -> float:
     (0.0, inf (outcome 1: p = 0.5 where q = 0))
     """
     value = kl_ball.kl(p, q)
-    return value if math.isfinite(value) else _beyond_support(*check_pair(p, q))
+    return value if math.isfinite(value) else _beyond_support(*check_laws(p, q))
 
 
 def total_variation(p: ArrayLike, q: ArrayLike) -> float:
@@ -81,7 +81,7 @@ def total_variation(p: ArrayLike, q: ArrayLike) -> float:
     >>> total_variation([0.75, 0.25], [0.25, 0.75])
     0.5
     """
-    p, q = check_pair(p, q)
+    p, q = check_laws(p, q)
     return 0.5 * float(np.abs(p - q).sum())
 
 
@@ -113,7 +113,7 @@ def jensen_shannon(p: ArrayLike, q: ArrayLike) -> float:
     >>> round(jensen_shannon([0.75, 0.25], [0.25, 0.75]), 6)
     0.130812
     """
-    p, q = check_pair(p, q)
+    p, q = check_laws(p, q)
     # log(2p/(p+q)): the logarithm of a quotient, exact where p/q overflows or underflows.
     total = np.where(p + q > 0, p + q, 1.0)
     return max(0.0, 0.5 * float(np.sum(xlogy(p, 2 * p / total) + xlogy(q, 2 * q / total))))
@@ -147,7 +147,7 @@ def squared_hellinger(p: ArrayLike, q: ArrayLike) -> float:
     >>> round(squared_hellinger([0.75, 0.25], [0.25, 0.75]), 6)
     0.267949
     """
-    p, q = check_pair(p, q)
+    p, q = check_laws(p, q)
     return float(np.sum((np.sqrt(p) - np.sqrt(q)) ** 2))
 
 
@@ -179,7 +179,7 @@ def chi_square(p: ArrayLike, q: ArrayLike) -> float:
     >>> round(chi_square([0.75, 0.25], [0.25, 0.75]), 6)
     1.333333
     """
-    p, q = check_pair(p, q)
+    p, q = check_laws(p, q)
     if (p[q == 0] > 0).any():
         return _beyond_support(p, q)
     inside = q > 0

@@ -15,6 +15,7 @@ import math
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy.sparse.csgraph import connected_components
 
 from theory.policy.kl_ball import maximize_in_kl_ball
 from theory.policy.rewards import rlhf_penalty
@@ -119,12 +120,11 @@ def ipo_scores(win_rates: ArrayLike, pair_weights: ArrayLike) -> Array:
     Q = check_pair_weights(pair_weights, A) * (1.0 - np.eye(A))
     if A == 1:
         return np.zeros(1)
-    reached, new = np.zeros(A, dtype=bool), np.arange(A) == 0
-    while new.any():
-        reached |= new
-        new = (Q[new] > 0.0).any(axis=0) & ~reached
-    if not reached.all():
-        raise ValueError(f"pair_weights joins alternatives 0 and {int(reached.argmin())} by no chain of compared pairs")
+    part = connected_components(Q > 0.0, directed=False)[1]  # one label for all that chains of pairs join
+    if part.any():
+        raise ValueError(
+            f"pair_weights joins alternatives 0 and {int((part > 0).argmax())} by no chain of compared pairs"
+        )
     # each row by its own mass: a class that is hardly compared weighs 1/N
     mass = Q.sum(axis=1)
     rows = np.eye(A) - Q / mass[:, None]

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 from scipy.optimize import brentq
 from scipy.special import xlogy
 
-from theory.validate import Array, as_vector, check_distribution, check_nonnegative, check_tau, resolve_log_reference
+from theory.validate import Array, as_vector, check_laws, check_nonnegative, check_tau, resolve_log_reference
 
 #: Budgets below this, nats, need the KL of a tilt to its own relative accuracy.
 SMALL_BUDGET = 1e-6
@@ -52,8 +52,7 @@ def kl(p: ArrayLike, q: ArrayLike) -> float:
     >>> round(kl([0.5, 0.5], [0.9, 0.1]), 4), kl([0.5, 0.5], [1.0, 0.0])
     (0.5108, inf)
     """
-    p = check_distribution("p", p)
-    q = check_distribution("q", q, p.size)
+    p, q = check_laws(p, q)
     if ((q == 0) & (p > 0)).any():
         return math.inf
     with np.errstate(divide="ignore"):
@@ -162,8 +161,7 @@ def maximize_in_kl_ball(
     """The policy that maximises Σ_x π(x) values(x) over KL(π‖π_ref) ≤ tau.
 
     Lagrange: π_s ∝ π_ref·exp(s·values) with KL(π_s‖π_ref) = tau, or, where the ball reaches it, π_ref conditioned on
-    the
-    maximisers (KL = −log π_ref(maximisers)). KL(π_s‖π_ref) grows in s, so s is one bracketed root.
+    the maximisers (KL = −log π_ref(maximisers)). KL(π_s‖π_ref) grows in s, so s is one bracketed root.
 
     Parameters
     ----------

@@ -155,8 +155,7 @@ def nlhf_regularized(
     """NLHF with a KL penalty: max over π of min over π' of πᵀMπ' − weight·KL(π‖π_ref) + weight·KL(π'‖π_ref).
 
     The equilibrium is unique: π(x) ∝ π_ref(x)·exp((Mπ)(x)/weight). It solves `nlhf` at tau = KL(π‖π_ref). The gap is
-    what
-    the best response gains,
+    what the best response gains,
 
         gap = weight·log Σ_y π_ref(y)·exp(−(πᵀM)(y)/weight) + weight·KL(π‖π_ref).
 

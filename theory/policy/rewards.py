@@ -29,6 +29,7 @@ from theory.validate import (
     check_nonnegative,
     check_pair_weights,
     check_positive,
+    check_support,
     check_win_rates,
     require_reference,
     resolve_log_reference,
@@ -200,8 +201,7 @@ def dpo(
     """Tabular DPO on all alternatives: argmin over policies of `dpo_loss`.
 
     The loss sees a policy only through r(x) = kl_beta·log(π(x)/π_ref(x)) and is the Bradley–Terry likelihood in r;
-    every r
-    is, up to a constant, the log-ratio of some policy. So DPO is `rlhf_penalty` with weight kl_beta (D12).
+    every r is, up to a constant, the log-ratio of some policy. So DPO is `rlhf_penalty` with weight kl_beta (D12).
 
     Parameters
     ----------
@@ -252,8 +252,7 @@ def dpo_loss(
     """Population DPO loss −2·Σ_{x≠y} Q[x,y] P(x≻y) log σ(r_x − r_y) / Σ_{x≠y} Q[x,y].
 
     r(x) = kl_beta·log(π(x)/π_ref(x)); at π = π_ref it is log 2. The sum over x≠y visits each unordered pair twice with
-    half of its mass, once per winner,
-    hence the 2.
+    half of its mass, once per winner, hence the 2.
 
     Parameters
     ----------
@@ -295,9 +294,7 @@ def dpo_loss(
     P = check_win_rates(win_rates)
     A = P.shape[0]
     Q = check_pair_weights(pair_weights, A) * (1 - np.eye(A))
-    pi = check_distribution("policy", policy, A)
-    if (pi == 0).any():
-        raise ValueError(f"policy[{int(pi.argmin())}] = 0: the DPO loss needs full support")
+    pi = check_support("policy", check_distribution("policy", policy, A), "the DPO loss needs full support")
     if not Q.any():
         raise ValueError("pair_weights puts no mass on pairs of different alternatives")
     log_ref = require_reference(reference, log_reference, A, "dpo_loss")

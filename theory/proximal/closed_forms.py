@@ -19,7 +19,7 @@ from theory.proximal.existence import binary_threshold, check_alpha, separation
 from theory.proximal.feedback import log1mexp
 from theory.proximal.losses import kl_bernoulli_half
 from theory.proximal.optimum import solve_rewards
-from theory.validate import Array, as_vector, check_finite, check_positive
+from theory.validate import Array, as_vector, check_between, check_finite, check_positive
 
 #: Roots of scalar equations: relative accuracy, however small the root.
 ROOT = {"xtol": 1e-300, "rtol": 1e-15}
@@ -164,8 +164,7 @@ def paper_binary_gap(score: float, alpha: float, kl_beta: float, reference: floa
     """
     s, beta = check_finite("score", score), check_positive("kl_beta", kl_beta)
     a = check_alpha(alpha, binary_threshold(s) if s < 0 else 0.0)
-    if not 0.0 < reference < 1.0:
-        raise ValueError(f"reference = {reference} must be in (0, 1)")
+    reference = check_between("reference", reference, ends="()")
     prior = math.log(reference) - math.log1p(-reference)
     if s < 0.0:
         return _printed_gap_of_rejected(-s, a, beta, prior)
@@ -216,8 +215,7 @@ def zero_hyper_binary_gap(score: float, alpha: float, kl_beta: float, reference:
     """
     r = binary_log_ratio(score, alpha)
     beta = check_positive("kl_beta", kl_beta)
-    if not 0.0 < reference < 1.0:
-        raise ValueError(f"reference = {reference} must be in (0, 1)")
+    reference = check_between("reference", reference, ends="()")
     log_policy = math.log(reference) + r / beta
     if log_policy >= 0.0:
         raise ValueError(f"with r(H) = 0 the optimum asks for π(y) = exp({log_policy!r}): the policy collapses onto y")

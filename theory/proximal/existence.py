@@ -31,7 +31,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from theory.proximal.feedback import Index, check_pairs, check_signal, signal_of
-from theory.validate import Array, as_number, check_distribution
+from theory.validate import Array, as_number, check_between, check_distribution, check_positive, check_support
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,9 +120,7 @@ def mixture_threshold(share: float) -> float:
     feedback reaches w(S) = μ̂(S)μ̂(Sᶜ) on feedback in [0, 1], hence twice that: one good and one bad response and H,
     η = ⅔, have α* = 9/4 = 1/η² itself.
     """
-    if not 0.0 < share <= 1.0:
-        raise ValueError(f"share = {share} must be in (0, 1]")
-    return 1.0 / share**2
+    return 1.0 / check_between("share", share, ends="(]") ** 2
 
 
 def binary_threshold(score: float) -> float:
@@ -135,9 +133,7 @@ def binary_threshold(score: float) -> float:
 
 def imbalance_scores(negatives_per_positive: float) -> tuple[float, float]:
     """Centred binary labels at 1 : n, (positive, negative) = (n/(n+1), −1/(n+1)) (P13). n > 0."""
-    n = as_number("negatives_per_positive", negatives_per_positive)
-    if not 0.0 < n < np.inf:
-        raise ValueError(f"negatives_per_positive = {negatives_per_positive} must be a finite number > 0")
+    n = check_positive("negatives_per_positive", negatives_per_positive)
     return n / (n + 1.0), -1.0 / (n + 1.0)
 
 
@@ -155,9 +151,7 @@ def check_alpha(alpha: float, threshold: float) -> float:
 def check_weights(weights: ArrayLike, size: int) -> Array:
     """A law (A,) with full support: a response of weight 0 is one whose likelihood nothing determines (as in DPO)."""
     mu = check_distribution("weights", weights, size)
-    if (mu == 0).any():
-        raise ValueError(f"weights[{int(mu.argmin())}] = 0: the regulariser must see every response")
-    return mu
+    return check_support("weights", mu, "the regulariser must see every response")
 
 
 # DPO on compared pairs alone: what it leaves open (P5).

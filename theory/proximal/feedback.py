@@ -24,8 +24,8 @@ from theory.validate import (
     LARGEST_TABLE,
     SUM_TOLERANCE,
     Array,
-    as_number,
     as_vector,
+    check_between,
     check_distribution,
     check_squares,
     check_whole,
@@ -179,9 +179,7 @@ def mixture_weights(empirical: ArrayLike, share: float, rest: ArrayLike) -> Arra
 
     share  η ∈ (0, 1];  rest  ρ (A,), a law on the unlabelled responses (a point mass where H is one response).
     """
-    eta = as_number("share", share)
-    if not 0.0 < eta <= 1.0:
-        raise ValueError(f"share = {share} must be in (0, 1]")
+    eta = check_between("share", share, ends="(]")
     p = check_distribution("empirical", empirical)
     return eta * p + (1.0 - eta) * check_distribution("rest", rest, p.size)
 

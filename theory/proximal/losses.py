@@ -21,6 +21,7 @@ from theory.validate import (
     as_vector,
     check_distribution,
     check_positive,
+    check_support,
     check_win_rates,
     require_reference,
     scaled_rewards,
@@ -39,9 +40,7 @@ def implicit_rewards(
     policy: ArrayLike, reference: ArrayLike | None, kl_beta: float, *, log_reference: ArrayLike | None = None
 ) -> Array:
     """r = kl_beta·log(π/π_ref) (A,), for a policy and a reference with full support."""
-    pi = check_distribution("policy", policy)
-    if (pi == 0).any():
-        raise ValueError(f"policy[{int(pi.argmin())}] = 0: its log-likelihood is −∞, and so is r")
+    pi = check_support("policy", check_distribution("policy", policy), "its log-likelihood is −∞, and so is r")
     log_ref = require_reference(reference, log_reference, pi.size, "r")
     return scaled_rewards(kl_beta, np.log(pi) - log_ref)
 

@@ -20,7 +20,7 @@ from theory.bradley_terry import Population, check_population
 from theory.social_choice import electorates
 from theory.social_choice.places import bottom_choice, top_choice
 from theory.social_choice.ties import TIE_TOLERANCE
-from theory.validate import Array, check_bt_beta, check_distribution, check_multiplicity, check_positive
+from theory.validate import Array, check_bt_beta, check_distribution, check_multiplicity, check_positive, check_share
 
 
 def plurality(
@@ -73,10 +73,8 @@ def random_dictator(population: Population, bt_beta: float, *, multiplicity: Arr
     """The first choice of a random user: policy = `top_choice`, Σ_v w_v e^{βU[v,x]} / Σ_y e^{βU[v,y]}, β = bt_beta.
 
     Its distortion is Θ(A) at fixed β: `random_dictator_family` tends to A, and 1 + (A−1)e^β is never exceeded, since
-    every
-    type ranks x first with probability at least 1/(1 + (A−1)e^β). It is not O(A) uniformly in β: at A = 2 let a share
-    √δ
-    of the users have utilities (1, 0), the rest (0, δ), δ = ln(β)/β; the distortion is at least 1/(2√δ + 1/β).
+    every type ranks x first with probability at least 1/(1 + (A−1)e^β). It is not O(A) uniformly in β: at A = 2 let a
+    share √δ of the users have utilities (1, 0), the rest (0, δ), δ = ln(β)/β; the distortion is at least 1/(2√δ + 1/β).
 
     Another upper bound is max(2eA, 4βA²). Either half of the users have no utility above 1/β, so that each alternative
     gets probability at least 1/(2eA); or more than half do, and counted by their best alternative y in shares W_y,
@@ -341,8 +339,7 @@ def veto_family(bt_beta: float, n_alternatives: int, kappa: float = 1e-2, margin
     delta = check_positive("kappa", kappa) / (beta * _harmonic(A))
     if delta > 1:
         raise ValueError(f"kappa = {kappa} is too large: delta = kappa/(bt_beta·H_A) = {delta} exceeds 1")
-    if not 0 < margin < 1:
-        raise ValueError(f"margin = {margin} must lie strictly between 0 and 1")
+    check_share("margin", margin)
     utilities = np.array([~bad, delta * bad], dtype=np.float64)
     types = [Population(row[None]) for row in utilities]
     t1, t2 = (float(top_choice(users, beta)[bad].sum()) for users in types)

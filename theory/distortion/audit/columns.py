@@ -1,7 +1,7 @@
 """The loops of the audit: make the type program feasible, improve it column by column, and prove its dual.
 
 For few alternatives the same dual that prices new types is handed to branch and bound
-(theory/audit_boxes.py). Its verdict is either a proof of the upper bound or types that violate it, and those
+(`theory.distortion.audit.boxes`). Its verdict is either a proof of the upper bound or types that violate it, and those
 are new columns: the lower end and the upper end move towards each other. To end with a proof rather than with
 a supremum of +1e-12, the program is solved with its objective padded by ε per unit of utility and of mass,
 which leaves the dual that much room; ε shrinks in stages, and the interval with it.
@@ -58,11 +58,11 @@ def _starts(types: Array, values: Array, weights: Array) -> Array:
     return types[np.union1d(best, heavy)]
 
 
-def infeasibility(observed: Observed, dual: Dual, max_boxes: int = MAX_BOXES) -> bool:
+def infeasibility(observed: Observed, dual: Dual) -> bool:
     """Proof that nothing matches: sup over types of Σ λ(σ − c) < 0, while a match would average ≥ 0."""
     zero = np.zeros(observed.size)
     certificate = TypeCertificate(np.arange(observed.size), observed, zero, zero, 0.0, dual.multipliers, 0.0)
-    return supremum(certificate, max_boxes).bound < 0
+    return supremum(certificate, MAX_BOXES).bound < 0
 
 
 def witness(program: TypeProgram, masses: Array) -> Population | None:

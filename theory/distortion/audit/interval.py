@@ -34,8 +34,6 @@ from theory.distortion.audit.types import MATCH_TOLERANCE
 from theory.policy.kl_ball import KLBall
 from theory.validate import Array, check_bt_beta, check_distribution, check_win_rates
 
-__all__ = ["Audit", "audit"]
-
 
 def audit(
     win_rates: ArrayLike | None,

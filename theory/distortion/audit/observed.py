@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 from scipy.special import betaincinv
 from scipy.stats import hypergeom
 
-from theory.validate import Array, check_square
+from theory.validate import Array, check_between, check_square
 
 #: Answers per user beyond which `user_half_width` uses the plain bound only.
 MAX_PER_USER = 100_000
@@ -86,8 +86,7 @@ def from_counts(counts: ArrayLike, bt_beta: float, n_users: int | None, confiden
     if bad.any():
         x, y = np.argwhere(bad)[0]
         raise ValueError(f"counts[{x}, {y}] = {table[x, y]} is not a nonnegative integer")
-    if not 0.0 < confidence < 1.0:
-        raise ValueError(f"confidence = {confidence} must be in (0, 1)")
+    check_between("confidence", confidence, ends="()")
     if n_users is not None and (int(n_users) != n_users or n_users < 1):
         raise ValueError(f"n_users = {n_users} must be a positive integer")
     first, second = np.triu_indices(table.shape[0], 1)

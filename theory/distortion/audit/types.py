@@ -129,10 +129,6 @@ class TypeProgram:
         self.types = stacked[np.sort(keep)]
         return self.types.shape[0] - before
 
-    def keep(self, wanted: np.ndarray) -> None:
-        """Drop all types but the wanted ones, (N,) boolean."""
-        self.types = self.types[wanted]
-
     def solve(
         self, benchmark: Array, per_utility: float = 0.0, per_mass: float = 0.0, *, by_mass: bool = False
     ) -> TypeSolution | None:
