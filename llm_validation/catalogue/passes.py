@@ -94,13 +94,17 @@ class Stacked(nn.Module):
         model = next(module for module in skeleton.modules() if isinstance(module, PreTrainedModel))
         model.set_attn_implementation("eager")  # fused kernels have no batching rule on every device
         self.skeleton = (skeleton,)
+        own = {id(weight): place for place, weight in enumerate(skeleton.parameters())}
+        #: Every name of a weight, tied ones too, and its place in `stacked`: torch would look for them at each pass
+        self.places = {name: own[id(weight)] for name, weight in skeleton.named_parameters(remove_duplicate=False)}
 
     def forward(self, *inputs: Tensor) -> Tensor:
         def one(parameters: dict[str, Tensor], fixed: dict[str, Tensor], *own: Tensor) -> Tensor:
-            outputs: Tensor = functional_call(self.skeleton[0], (parameters, fixed), own)
+            outputs: Tensor = functional_call(self.skeleton[0], (parameters, fixed), own, tie_weights=False)
             return outputs
 
-        weights = dict(zip(self.names, self.stacked, strict=True))
+        stacked = list(self.stacked)
+        weights = {name: stacked[place] for name, place in self.places.items()}
         outputs: Tensor = vmap(one)(weights, self.fixed, *inputs)
         return outputs
 

@@ -104,9 +104,11 @@ class Reference:
         schedule: Schedule | None = None,
         head: Tensor | None = None,
         model: Any = None,
+        momentum: float | None = None,
     ) -> Trained:
         """Train a fresh copy of the reference, or `model` in place, on an objective of log π (P, A + 1).
 
+        momentum  of gradient descent in AdamW's place
         head  (H,) of a reward model: the objective is then one of rewards (P, A), and no trace is kept
         """
         trained = self.trainer(
@@ -118,6 +120,7 @@ class Reference:
                 tuple(extra),
                 name=name,
                 head=head,
+                momentum=momentum,
             )
         )
         if self.traces is not None and head is None:

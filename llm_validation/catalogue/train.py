@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from llm_validation.catalogue.passes import Passes, PolicyReader, Reader, RewardReader, Stacked
 from llm_validation.catalogue.trie import PrefixTrie
 from llm_validation.model.sharding import reshard, shard, whole
-from llm_validation.training.loop import History, adamw, minimise, require_finite
+from llm_validation.training.loop import History, adamw, descent, minimise, require_finite
 from llm_validation.training.schedule import Schedule
 from theory.validate import Array
 
@@ -68,6 +68,7 @@ class Task:
     model       trained in place
     objective   (step, outputs) → loss; outputs are log π (P, A + 1), or the rewards (P, A) of a reward model
     extra, extra_rate  free constants of a loss (BCO's δ, KTO's z₀), with their own learning rate
+    momentum    Nesterov's, of gradient descent; None: AdamW
     head        (H,) of a reward model on `model`'s hidden states; None: the model's policy is trained
     """
 
@@ -79,6 +80,7 @@ class Task:
     extra_rate: float = 0.02
     name: str = "training"
     head: Tensor | None = None
+    momentum: float | None = None
 
     @property
     def reader(self) -> Any:
@@ -89,7 +91,7 @@ class Task:
     def shape(self) -> tuple[Any, ...]:
         """Tasks in which this is equal can be trained as one stack."""
         sizes = tuple((name, parameter.shape) for name, parameter in self.model.named_parameters())
-        kind = (type(self.model), self.schedule, self.head is None, len(self.extra), self.extra_rate)
+        kind = (type(self.model), self.schedule, self.head is None, len(self.extra), self.extra_rate, self.momentum)
         return (*kind, self.trie.n_prompts, self.trie.tokens.device, sizes)
 
 
@@ -170,7 +172,11 @@ def minimise_tasks(
             paths.append([own.detach().double().cpu().numpy() for own in outputs])
 
     extra = [value for task in tasks for value in task.extra]
-    optimiser = adamw(module, schedule, seeds=seeds, extra=extra, extra_rate=first.extra_rate)
+    optimiser: torch.optim.Optimizer
+    if first.momentum is None:
+        optimiser = adamw(module, schedule, seeds=seeds, extra=extra, extra_rate=first.extra_rate)
+    else:
+        optimiser = descent(module, schedule, first.momentum)
     history = minimise(
         module, repeat(None), gradient, schedule, name=first.name, optimiser=optimiser, seeds=seeds, on_step=record,
         guard=lambda _: "the whole catalogue is the batch, and the last good weights are the reference checkpoint's",

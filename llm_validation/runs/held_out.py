@@ -19,9 +19,10 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from itertools import repeat
+from functools import partial
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -31,21 +32,22 @@ from torch import Tensor
 
 from llm_validation.catalogue.measured import measured
 from llm_validation.catalogue.reference import Reference, measure_reference
+from llm_validation.catalogue.stacked_seeds import run_stacked
 from llm_validation.catalogue.texts import Encoded
-from llm_validation.catalogue.train import train_one
+from llm_validation.catalogue.train import Trainer, train_one
 from llm_validation.catalogue.trie import build_trie, log_policy, log_policy_of_logits, node_logits, node_states
 from llm_validation.claims.settings import HELD_OUT_BETA
 from llm_validation.losses import pairs
 from llm_validation.model.model import Loaded, load
 from llm_validation.runs.run import Context, Run
 from llm_validation.text.language import ANIMALS, NAMES, PLACES, opening
-from llm_validation.training.loop import minimise, of_loss
 from llm_validation.training.schedule import Schedule
 from simulate.montecarlo import generator
 from simulate.rows.measurement import Measurement, measurement
 from theory.proximal import held_out as theory
 from theory.validate import Array
 
+METHODS = ("pro", "dpo")
 #: Draws of a seed; prompts that are trained on, of one animal each, the others being held out; responses to each.
 DRAWS, TRAINED, RESPONSES = 6, 4, 6
 #: What the number of steps of all weights is a part of: convergence takes less than the profile's number.
@@ -128,29 +130,18 @@ def with_the_head(reference: Reference, loss: Loss) -> Array:
         return np.asarray(logs(states.new_tensor(found.x).view(RESPONSES, -1)).cpu().numpy())
 
 
-def with_all_weights(reference: Reference, loss: Loss, name: str) -> Array:
-    """log π (P, A + 1) where a copy ends all of whose weights learn the trained prompts."""
+def with_all_weights(reference: Reference, loss: Loss, name: str, **how: Any) -> Array:
+    """log π (P, A + 1) where a copy ends all of whose weights learn the trained prompts; `how` as in `train`."""
     model: Any = copy.deepcopy(reference.model()).requires_grad_(True)
-    reference.part(slice(TRAINED)).train(loss, name, model=model)
+    reference.part(slice(TRAINED)).train(loss, name, model=model, **how)
     return measure_reference(model, reference.trie())
 
 
 def by_descent(reference: Reference, loss: Loss, rate: float, name: str) -> Array:
-    """log π (P, A + 1) where gradient descent on all weights ends, from the trained prompts alone."""
-    model: Any = copy.deepcopy(reference.model()).requires_grad_(True)
-    trie, weights = reference.part(slice(TRAINED)).trie(), list(model.parameters())
-    groups = [{"params": weights, "scale": 1.0}]
-    gradient = of_loss(lambda _: loss(0, log_policy(model, trie)))
-    schedule = Schedule(steps=DESCENT, rate=rate, clip=math.inf)
-    minimise(
-        model,
-        repeat(None),
-        gradient,
-        schedule,
-        name=name,
-        optimiser=torch.optim.SGD(groups, rate, momentum=MOMENTUM, nesterov=True),
-    )
-    return measure_reference(model, reference.trie())
+    """Likewise by gradient descent. The loss is scaled, not the step: draws whose rates differ are of one stack."""
+    schedule = Schedule(steps=DESCENT, rate=1.0, clip=math.inf)
+    scaled: Loss = lambda step, logs: rate * loss(step, logs)
+    return with_all_weights(reference, scaled, name, schedule=schedule, momentum=MOMENTUM)
 
 
 def gradient_products(reference: Reference) -> Array:
@@ -198,16 +189,21 @@ def _predicted(method: str, reference: Reference, compared: list[theory.Pairs], 
 
 
 def held_out(context: Context, seed: int) -> list[Measurement]:
-    """P15 on a model of our own."""
+    """P15 on a model of our own.
+
+    Where little moves, all draws and both methods are one stack. Where more does, AdamW makes of rounding what rows
+    show in their third digit: each is trained alone, as on a model that others trained.
+    """
     loaded = load(context.base)
     loaded.model.to(context.device)  # type: ignore[arg-type]
     draws = _draws(loaded, context.profile.runs, seed)
-    return [*ratios("", sums, draws), *ratios("", tangent_sums, draws[:TANGENT_DRAWS])]
+    tangent = [(*draw, gradient_products(draw[0])) for draw in draws[:TANGENT_DRAWS]]
+    return [*ratios("", _alone(sums, draws)), *ratios("", _together(tangent_sums, tangent))]
 
 
 def real_held_out(loaded: Loaded, schedule: Schedule, seed: int) -> list[Measurement]:
     """P15 on a model that others trained, whose gradients do not fit into memory."""
-    return ratios("real_", sums, _draws(loaded, schedule, seed))
+    return ratios("real_", _alone(sums, _draws(loaded, schedule, seed)))
 
 
 def _draws(loaded: Loaded, schedule: Schedule, seed: int) -> list[Draw]:
@@ -215,16 +211,32 @@ def _draws(loaded: Loaded, schedule: Schedule, seed: int) -> list[Draw]:
     return [story_reference(loaded, schedule, seed, rng) for _ in range(DRAWS)]
 
 
-def ratios(prefix: str, sums: Callable[..., Sums], draws: list[Draw]) -> list[Measurement]:
+def _alone(sums: Callable[..., Sums], draws: Sequence[Draw]) -> dict[str, list[Sums]]:
+    """The sums (method, *draw) of all draws."""
+    return {method: [sums(method, *draw) for draw in draws] for method in METHODS}
+
+
+def _together(sums: Callable[..., Sums], draws: Sequence[tuple[Any, ...]]) -> dict[str, list[Sums]]:
+    """Likewise, with all trainings of the same schedule as one stack."""
+
+    def run(method: str, draw: tuple[Any, ...], trainer: Trainer) -> Sums:
+        reference, *others = draw
+        return sums(method, replace(reference, trainer=trainer), *others)
+
+    found = iter(run_stacked([partial(run, method, draw) for method in METHODS for draw in draws]))
+    return {method: list(islice(found, len(draws))) for method in METHODS}
+
+
+def ratios(prefix: str, found: Mapping[str, Sequence[Sums]]) -> list[Measurement]:
     """Of each method, ratios of sums over draws with their standard errors; of an error the largest.
 
     prefix  of the checks' names
     """
-    rows, n = [], len(draws)
-    for method in ("pro", "dpo"):
-        found = [sums(method, *draw) for draw in draws]
-        for check in found[0]:
-            part, whole = np.array([own[check] for own in found]).T
+    rows = []
+    for method, draws in found.items():
+        n = len(draws)
+        for check in draws[0]:
+            part, whole = np.array([own[check] for own in draws]).T
             value = part.sum() / whole.sum()
             error = np.sqrt(n / (n - 1) * ((part - value * whole) ** 2).sum()) / whole.sum()
             if check == "trained_error":
@@ -254,9 +266,9 @@ def sums(method: str, reference: Reference, compared: list[theory.Pairs]) -> Sum
     }
 
 
-def tangent_sums(method: str, reference: Reference, compared: list[theory.Pairs]) -> Sums:
-    """Likewise of all weights where little moves, by gradient descent and by AdamW."""
-    loss, products = loss_of(method, reference, compared, TANGENT_BETA), gradient_products(reference)
+def tangent_sums(method: str, reference: Reference, compared: list[theory.Pairs], products: Array) -> Sums:
+    """Likewise of all weights where little moves, by gradient descent and by AdamW; `gradient_products`."""
+    loss = loss_of(method, reference, compared, TANGENT_BETA)
     rate = 1.0 / steepest(loss, reference, products)
     ends = (
         predicted_by_gradients(method, reference, compared, products)[:, :-1],

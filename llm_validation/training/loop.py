@@ -64,6 +64,12 @@ def adamw(
     return torch.optim.AdamW(groups, lr=schedule.rate, betas=(0.9, schedule.beta2), weight_decay=0.0, fused=fused)
 
 
+def descent(module: nn.Module, schedule: Schedule, momentum: float) -> torch.optim.SGD:
+    """Gradient descent with Nesterov's momentum, on all seeds of a stack alike."""
+    groups = [{"params": trainable(module), "scale": 1.0}]
+    return torch.optim.SGD(groups, schedule.rate, momentum=momentum, nesterov=True, fused=True)
+
+
 def trainable(module: nn.Module) -> list[nn.Parameter]:
     """The weights that have a gradient."""
     return [parameter for parameter in module.parameters() if parameter.requires_grad]
@@ -161,6 +167,8 @@ def clip_norms(weights: Sequence[Tensor], clip: float, seeds: int) -> Tensor:
         return whole(torch.nn.utils.clip_grad_norm_(weights, clip))[None]
     gradients = [weight.grad for weight in weights if weight.grad is not None]
     norms = norms_of(gradients, seeds)
+    if math.isinf(clip):
+        return norms
     factors = (clip / (norms + 1e-6)).clamp(max=1.0)  # as torch's clip_grad_norm_ has it
     for gradient in gradients:
         gradient.mul_(factors.view(-1, *[1] * (gradient.ndim - 1)))

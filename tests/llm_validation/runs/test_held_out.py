@@ -72,7 +72,8 @@ def test_descent_on_all_weights_ends_where_their_gradients_say_where_little_move
     right = theory.optimum
     monkeypatch.setattr(theory, "optimum", lambda phi, told, beta: right(np.roll(phi, turn, axis=0), told, beta))
     draw = held_out.story_reference(load(context.base), context.profile.runs, 0, generator(0))
-    found = {name: part / whole for name, (part, whole) in held_out.tangent_sums(method, *draw).items()}
+    sums = held_out.tangent_sums(method, *draw, held_out.gradient_products(draw[0]))
+    found = {name: part / whole for name, (part, whole) in sums.items()}
     assert (abs(found["tangent_slope"] - 1.0) < 0.02) == (found["tangent_explained"] > 0.98) == agree
     assert found["tangent_adamw"] < 0.5
 
@@ -87,3 +88,13 @@ def test_no_row_of_the_head_but_the_responses_has_a_gradient(context):
         assert found[rows].abs().max() > 1e-3
         found[rows] = 0.0
         assert found.abs().max() < 1e-12
+
+
+def test_draws_of_one_stack_end_where_each_ends_alone(context, monkeypatch):
+    monkeypatch.setattr(held_out, "DESCENT", 12)
+    rng = generator(0)
+    draws = [held_out.story_reference(load(context.base), context.profile.runs, 0, rng) for _ in range(2)]
+    draws = [(*draw, held_out.gradient_products(draw[0])) for draw in draws]
+    ends = lambda sums: [own["tangent_slope"] for own in sums["pro"] + sums["dpo"]]  # AdamW makes much of rounding
+    alone, together = (ends(how(held_out.tangent_sums, draws)) for how in (held_out._alone, held_out._together))
+    np.testing.assert_allclose(together, alone, rtol=1e-3)

@@ -117,7 +117,8 @@ def test_what_rejection_changes_is_counted_in_tokens_and_in_shares_of_rows(monke
 
 def test_ratios_of_sums_over_draws_have_the_error_of_their_residuals():
     draws = [(2.0, 1.0), (3.0, 2.0), (7.0, 3.0)]
-    rows = held_out.ratios("", lambda _, part, whole: {"full_slope": (part, whole)}, draws)
+    found = [{"full_slope": draw} for draw in draws]
+    rows = held_out.ratios("", {"pro": found, "dpo": found})
     assert [row.setting["method"] for row in rows] == ["pro", "dpo"]
     residuals = np.array([part - 2.0 * whole for part, whole in draws])  # 12/6 = 2
     assert rows[0].value == 2.0
