@@ -171,14 +171,9 @@ def minimise_tasks(
         if step % schedule.record == 0 or step == schedule.steps:
             paths.append([own.detach().double().cpu().numpy() for own in outputs])
 
-    extra = [value for task in tasks for value in task.extra]
-    optimiser: torch.optim.Optimizer
-    if first.momentum is None:
-        optimiser = adamw(module, schedule, seeds=seeds, extra=extra, extra_rate=first.extra_rate)
-    else:
-        optimiser = descent(module, schedule, first.momentum)
     history = minimise(
-        module, repeat(None), gradient, schedule, name=first.name, optimiser=optimiser, seeds=seeds, on_step=record,
+        module, repeat(None), gradient, schedule, name=first.name, optimiser=_optimiser(module, tasks), seeds=seeds,
+        on_step=record,
         guard=lambda _: "the whole catalogue is the batch, and the last good weights are the reference checkpoint's",
     )  # fmt: skip
     with torch.no_grad():
@@ -199,3 +194,11 @@ def minimise_tasks(
         )
         for seed, task in enumerate(tasks)
     ]
+
+
+def _optimiser(module: nn.Module, tasks: Sequence[Task]) -> torch.optim.Optimizer:
+    """What all tasks are trained with."""
+    first, extra = tasks[0], [value for task in tasks for value in task.extra]
+    if first.momentum is not None:
+        return descent(module, first.schedule, first.momentum)
+    return adamw(module, first.schedule, seeds=len(tasks), extra=extra, extra_rate=first.extra_rate)
