@@ -48,7 +48,9 @@ def policy_covariance(
         raise ValueError(f"no method {method!r}; there are {', '.join(METHODS)}")
     if method == "sft":
         return multinomial_covariance(p, n_p)
-    share = 0.0 if method == "ddro" else check_share("alpha", alpha)
+    if method == "rdro" and alpha is None:
+        raise ValueError("method 'rdro' needs alpha")
+    share = 0.0 if method == "ddro" or alpha is None else check_share("alpha", alpha)
     d = (share * p + (1.0 - share) * q) if share else q
     kept = (1.0 - share) * q / d  # ∂π̂/∂p̂: what is left of p̂ once d̂ moves with it
     lost = (1.0 - share) * p / d

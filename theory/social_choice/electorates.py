@@ -192,7 +192,17 @@ class LastPlaces:
 def veto_flows(
     scores: Array, utilities: Array, weights: Array, bt_beta: float, tie_tolerance: float = TIE_TOLERANCE
 ) -> tuple[Array, Array]:
-    """Policies (R, A) and exit times (R, A) of the veto process from `scores` (R, A), see `rankings.veto_flow`."""
+    """Policies (R, A) and exit times (R, A) of the veto process from `scores` (R, A), in the limit of many users.
+
+    Users come in random order; each takes a point from the alternative ranked last among those still standing, and an
+    alternative without points (at most `tie_tolerance`) drops out. In the limit the score of a standing x falls at rate
+    bottom_choice(standing)[x] per user, constant between exits, so the process is computed from exit to exit. The last
+    to stand wins; those that drop out together at the end share evenly.
+
+    scores      nonnegative, rows of sum one
+    exit times  in [0, 1], the share of the users who have cast their veto when the alternative drops out (0: without
+                points at the start; 1: a winner)
+    """
     parts = [slice(at, at + TOGETHER) for at in range(0, len(scores), TOGETHER)]
     found = [_flows(scores[part], LastPlaces(utilities, weights[part], bt_beta), tie_tolerance) for part in parts]
     policies, exit_times = zip(*found, strict=True)
@@ -203,8 +213,8 @@ def _flows(scores: Array, last: LastPlaces, tie_tolerance: float) -> tuple[Array
     """From exit to exit, all electorates side by side: those that are at their end wait for the others."""
     tie_tolerance = check_nonnegative("tie_tolerance", tie_tolerance)
     standing = scores > tie_tolerance
-    if not (tie_tolerance >= 0 and standing.any(axis=1).all()):
-        raise ValueError(f"tie_tolerance = {tie_tolerance} must be >= 0 and below the largest score")
+    if not standing.any(axis=1).all():
+        raise ValueError(f"tie_tolerance = {tie_tolerance} must be below the largest score")
     exit_times, elapsed = np.zeros(scores.shape), np.zeros((len(scores), 1))
     going = standing.sum(axis=1) > 1
     while going.any():

@@ -11,8 +11,6 @@ here. V user types, A alternatives.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -20,7 +18,7 @@ from theory.bradley_terry import Population, check_population
 from theory.social_choice import electorates
 from theory.social_choice.places import bottom_choice, top_choice
 from theory.social_choice.ties import TIE_TOLERANCE
-from theory.validate import Array, check_bt_beta, check_distribution, check_multiplicity, check_positive, check_share
+from theory.validate import Array, check_bt_beta, check_multiplicity, check_positive, check_share
 
 
 def plurality(
@@ -161,34 +159,6 @@ def veto(
     return electorates.veto(*_one(population), check_bt_beta(bt_beta), tie_tolerance)[0]
 
 
-@dataclass(frozen=True, eq=False)
-class VetoFlow:
-    """Outcome of a veto process.
-
-    policy      (A,) uniform on the winners
-    exit_times  (A,) in [0, 1], the share of the users who have cast their veto when the alternative drops out
-                (0: without points at the start; 1: a winner)
-    """
-
-    policy: Array
-    exit_times: Array
-
-
-def veto_flow(
-    scores: ArrayLike, population: Population, bt_beta: float, *, tie_tolerance: float = TIE_TOLERANCE
-) -> VetoFlow:
-    """The veto process from starting `scores` (A,), nonnegative with sum one, in the limit of many users.
-
-    Users come in random order; each takes a point from the alternative ranked last among those still
-    standing, and an alternative without points (at most `tie_tolerance`) drops out. In the limit the score of
-    a standing x falls at rate bottom_choice(standing)[x] per user, constant between exits, so the process is
-    computed from exit to exit. The last to stand wins; those that drop out together at the end share evenly.
-    """
-    start = check_distribution("scores", scores, population.utilities.shape[1])
-    policies, exit_times = electorates.veto_flows(start[None], *_one(population), check_bt_beta(bt_beta), tie_tolerance)
-    return VetoFlow(policies[0], exit_times[0])
-
-
 def plurality_veto(
     population: Population,
     bt_beta: float,
@@ -196,7 +166,7 @@ def plurality_veto(
     multiplicity: ArrayLike | None = None,
     tie_tolerance: float = TIE_TOLERANCE,
 ) -> Array:
-    """Plurality Veto: the `veto_flow` that starts from the plurality scores.
+    """Plurality Veto: the `electorates.veto_flows` that start from the plurality scores.
 
     Parameters
     ----------

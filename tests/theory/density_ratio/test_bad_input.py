@@ -43,6 +43,7 @@ def test_shares_outside_the_open_interval(call, message, bad):
     [
         (lambda: ratios.ratio_variance(P, Q, 5, 0), "n_q = 0"),
         (lambda: estimates.policy_covariance("sft", P, Q, 0, 5), "n_p = 0"),
+        (lambda: estimates.policy_covariance("rdro", P, Q, 9, 9), "needs alpha"),
         (lambda: ratios.density_ratio(*ONLY_P), r"q\[1\] = 0: the ratio p/q is infinite at outcome 1"),
         (lambda: ratios.ratio_variance(*ONLY_P, 10, 10), "infinite at outcome 1"),
         (lambda: ratios.relative_ratio([0.5, 0.5, 0.0], [0.5, 0.5, 0.0], 0.5), "outcome 2 has no ratio"),
