@@ -9,6 +9,7 @@ O(V·A²) whatever n is: 10¹² users cost what 10³ cost.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -21,6 +22,12 @@ Counts = NDArray[np.int64]
 
 #: Comparisons are counted in int64; beyond this the counts would overflow.
 MOST_COMPARISONS = 4 * 10**18
+
+
+@lru_cache(maxsize=64)
+def _upper_pairs(size: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """The pairs x < y of so many alternatives, as indices of rows and of columns."""
+    return np.triu_indices(size, k=1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,8 +57,7 @@ class Comparisons:
         unobserved: the win rate assumed for a pair that was never compared (½ says "a tie"). None: such a pair is a
         ValueError that names it, because whatever a rule makes of it is an assumption, not data.
         """
-        missing = self.unobserved
-        if unobserved is None and missing.size:
+        if unobserved is None and (missing := self.unobserved).size:
             x, y = missing[0]
             raise ValueError(
                 f"{len(missing)} pairs were never compared, the first is ({x}, {y}); say what to assume for them "
@@ -59,11 +65,11 @@ class Comparisons:
             )
         if unobserved is not None and unobserved != 0.5:
             raise ValueError(f"unobserved = {unobserved}: only ½ keeps P(x≻y) + P(y≻x) = 1")
-        counts = self.counts
-        rates = np.full(counts.shape, 0.5)
+        rates = np.full(self.wins.shape, 0.5)
+        upper = _upper_pairs(len(rates))
+        wins, losses = self.wins[upper], self.wins.T[upper]
         # 1 − P on the lower triangle, so that the two orders add up to one exactly
-        upper = np.triu(counts > 0, k=1)
-        rates[upper] = self.wins[upper] / counts[upper]
+        rates[upper] = np.divide(wins, wins + losses, out=np.full(wins.size, 0.5), where=wins + losses > 0)
         rates.T[upper] = 1.0 - rates[upper]
         return rates
 
@@ -125,7 +131,7 @@ def sample_comparisons(
     beta = check_bt_beta(bt_beta)
     U, A = population.utilities, population.utilities.shape[1]
     Q = check_pair_weights(pair_weights, A)
-    rows, columns = np.triu_indices(A, k=1)
+    rows, columns = _upper_pairs(A)
     pair_law = np.append(2.0 * Q[rows, columns], np.trace(Q))
     users = rng.multinomial(int(n_users), population.weights)
     asked = rng.multinomial(users * int(per_user), pair_law / pair_law.sum())[:, :-1]  # (V, pairs)

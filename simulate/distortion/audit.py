@@ -72,7 +72,7 @@ def coverage(n_users: int, *, rng: Rng, profile: Profile) -> Estimate:
     pi = borda(population.win_rates(BT_BETA))
     true = distortion(population, pi)
     covered = 0
-    samples = max(profile.replicates // 10, profile.repeats)
+    samples = max(profile.replicates // 20, profile.repeats)
     for _ in range(samples):
         counts = sample_comparisons(population, BT_BETA, pairs, n_users, rng=rng).wins
         covered += audit(None, pi, BT_BETA, counts=counts).upper >= true

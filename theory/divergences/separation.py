@@ -85,9 +85,11 @@ def silhouette(points: ArrayLike, labels: ArrayLike) -> float:
     """
     X, first = _classes(points, labels)
     squares = np.sum(X**2, axis=1)
-    distances = np.sqrt(np.maximum(squares[:, None] + squares - 2.0 * X @ X.T, 0.0))
+    distances = squares[:, None] + squares
+    distances -= 2.0 * X @ X.T
+    np.sqrt(np.maximum(distances, 0.0, out=distances), out=distances)
     np.fill_diagonal(distances, 0.0)  # rounding leaves √1e-16 there
-    sums = np.stack([distances[:, first].sum(axis=1), distances[:, ~first].sum(axis=1)])
+    sums = np.stack([first, ~first]).astype(float) @ distances
     sizes = np.array([first.sum(), (~first).sum()])
     own = np.where(first, 0, 1)
     rows = np.arange(X.shape[0])

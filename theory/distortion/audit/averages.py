@@ -27,8 +27,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.optimize import linprog
-from scipy.sparse import csr_matrix, hstack, vstack
-from scipy.sparse import eye as sparse_eye
+from scipy.sparse import csr_matrix, vstack
 
 from theory.distortion.audit.ball import BALL_SLACK
 from theory.distortion.audit.observed import Observed
@@ -56,13 +55,19 @@ class Cuts:
     gamma: Array
     rhs: Array
 
-    @property
-    def rows(self) -> csr_matrix:
-        """Coefficients (c, A)."""
-        c = np.arange(self.first.size)
-        entries = np.concatenate([self.alpha, -self.gamma])
-        where = np.concatenate([c, c]), np.concatenate([self.first, self.second])
-        return csr_matrix((entries, where), shape=(c.size, self.size))
+    def rows(self, last: Array | None = None) -> csr_matrix:
+        """Coefficients (c, A), or (c, A + 1) with a last column."""
+        c, entries, columns = np.arange(self.first.size), [self.alpha, -self.gamma], [self.first, self.second]
+        if last is not None:
+            entries, columns = [*entries, last], [*columns, np.full(c.size, self.size)]
+        where = np.tile(c, len(entries)), np.concatenate(columns)
+        return csr_matrix((np.concatenate(entries), where), shape=(c.size, self.size + len(entries) - 2))
+
+    def weighted(self, y: Array) -> tuple[Array, Array]:
+        """Σ y·row for y (c,) ≥ 0, shape (A,), and the same of its entries' sizes, by which rounding is bounded."""
+        up = np.bincount(self.first, y * self.alpha, self.size)
+        down = np.bincount(self.second, y * self.gamma, self.size)
+        return up - down, up + down
 
     def extend(self, other: Cuts) -> Cuts:
         """Both lists, this one first."""
@@ -87,10 +92,10 @@ class MomentCertificate:
     @property
     def excess(self) -> float:
         """s: the certified supremum of q·u − ρ π·u over the cut set, rounding included."""
-        rows, y = self.cuts.rows, self.multipliers
-        residual = self.benchmark - self.ratio * self.policy - rows.T @ y
-        size = np.abs(self.benchmark) + self.ratio * self.policy + abs(rows).T @ y
-        terms = y * self.cuts.rhs
+        spent, moved = self.cuts.weighted(self.multipliers)
+        residual = self.benchmark - self.ratio * self.policy - spent
+        size = np.abs(self.benchmark) + self.ratio * self.policy + moved
+        terms = self.multipliers * self.cuts.rhs
         # The allowance is relative to the terms, so exact zeros (D1 at win rates ½) stay zero and need no
         # floor.
         slack = float(terms.sum()) + ROUNDING * float(np.abs(terms).sum())
@@ -156,7 +161,7 @@ def separate(observed: Observed, u: Array, tolerance: float = 1e-7, *, grid: int
 def floor_utility(policy: Array, cuts: Cuts) -> tuple[float, Array | None]:
     """(certified lower bound on π·u over the cut set, minimiser (A,)); (inf, None) if it is empty."""
     result = (
-        linprog(policy, A_ub=cuts.rows, b_ub=cuts.rhs, bounds=(0.0, 1.0), method="highs", options=LP_OPTIONS)
+        linprog(policy, A_ub=cuts.rows(), b_ub=cuts.rhs, bounds=(0.0, 1.0), method="highs", options=LP_OPTIONS)
         if cuts.first.size
         else linprog(policy, bounds=(0.0, 1.0), method="highs")
     )
@@ -166,8 +171,9 @@ def floor_utility(policy: Array, cuts: Cuts) -> tuple[float, Array | None]:
         return 0.0, None
     y = np.maximum(-result.ineqlin.marginals, 0.0) if cuts.first.size else np.zeros(0)
     # Any y ≥ 0: π·u ≥ −y·rhs − Σ_x (−π − Σ y row)⁺ over u ∈ [0,1]^A.
-    residual = np.maximum(-(policy + cuts.rows.T @ y), 0.0)
-    size = 1.0 + float(np.abs(y * cuts.rhs).sum() + (abs(cuts.rows).T @ y).sum())
+    spent, moved = cuts.weighted(y)
+    residual = np.maximum(-(policy + spent), 0.0)
+    size = 1.0 + float(np.abs(y * cuts.rhs).sum() + moved.sum())
     floor = -float(y @ cuts.rhs) - float(residual.sum()) - ROUNDING * size
     return max(0.0, floor), result.x
 
@@ -178,13 +184,13 @@ def moment_bound(policy: Array, benchmark: Array, cuts: Cuts, floor: float) -> t
 
     Charnes–Cooper: ũ = t·u with π·ũ = 1 makes the ratio linear; rows·ũ ≤ rhs·t, 0 ≤ ũ ≤ t.
     """
-    A, rows = policy.size, cuts.rows
+    A = policy.size
     fallback = MomentCertificate(benchmark, policy, cuts, np.zeros(cuts.first.size), 1.0, floor)
     # The t margin is only affordable where t = 1/π·u is bounded.
     margin_t = MARGIN * min(1.0, floor)
     objective = -np.r_[benchmark + MARGIN, margin_t]
-    caps = hstack([sparse_eye(A), csr_matrix(-np.ones((A, 1)))])
-    lhs = vstack([hstack([rows, csr_matrix(-cuts.rhs[:, None])]), caps]).tocsr()
+    caps = csr_matrix(np.c_[np.eye(A), -np.ones(A)])
+    lhs = vstack([cuts.rows(-cuts.rhs), caps], format="csr")
     result = linprog(
         objective,
         A_ub=lhs,
@@ -242,10 +248,9 @@ def elastic(cuts: Cuts) -> tuple[float, int]:
 
     Weak duality: for y ≥ 0 with Σy ≤ 1, every u violates some cut by at least −y·rhs − Σ_x (−Σ y row)_x⁺.
     """
-    rows, c = cuts.rows, cuts.first.size
     result = linprog(
         np.r_[np.zeros(cuts.size), 1.0],
-        A_ub=hstack([rows, csr_matrix(-np.ones((c, 1)))]).tocsr(),
+        A_ub=cuts.rows(-np.ones(cuts.first.size)),
         b_ub=cuts.rhs,
         bounds=[(0.0, 1.0)] * cuts.size + [(0.0, None)],
         method="highs",
@@ -255,5 +260,5 @@ def elastic(cuts: Cuts) -> tuple[float, int]:
         return 0.0, 0
     y = np.maximum(-result.ineqlin.marginals, 0.0)
     y /= max(1.0, float(y.sum()) * (1 + ROUNDING))
-    proved = -float(y @ cuts.rhs) - float(np.maximum(-(rows.T @ y), 0.0).sum()) - ROUNDING * (1 + cuts.size)
+    proved = -float(y @ cuts.rhs) - float(np.maximum(-cuts.weighted(y)[0], 0.0).sum()) - ROUNDING * (1 + cuts.size)
     return proved, int(y.argmax())

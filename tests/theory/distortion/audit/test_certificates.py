@@ -69,7 +69,7 @@ def test_moment_certificates_hold_for_random_populations():
         pairs, _ = moment_bound(policy, q, cuts.extend(separate(observed, at)), 0.01)
         for certificate in (lemma, pairs):
             assert isinstance(certificate, MomentCertificate)
-            assert (certificate.cuts.rows @ u <= certificate.cuts.rhs + 1e-12).all()
+            assert (certificate.cuts.rows() @ u <= certificate.cuts.rhs + 1e-12).all()
             assert q @ u - certificate.ratio * (policy @ u) <= certificate.excess + 1e-12
             assert q @ u <= certificate.bound * (policy @ u)
         assert pairs.bound <= lemma.bound + 1e-9
