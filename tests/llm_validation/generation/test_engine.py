@@ -252,6 +252,14 @@ def test_a_full_budget_triggers_decisions(model):
     assert left_to_it.tokens.shape[0] == budget // (3 + 3)
 
 
+def test_a_budget_takes_a_row_at_a_time_where_next_to_nothing_is_to_be_rejected(model):
+    """Of 8 rows 98 % are 8: one leaves whenever one more token does not fit."""
+    budget = 8 * (3 + 6)
+    outcome = speculative_rejection(model, PROMPTS[:1], 8, 0.02, weighted, Sampling(12, ()), seed=9, budget=budget)
+    assert [int(d.kept.sum()) for d in outcome.decisions] == [7, 6, 5, 4]
+    assert outcome.spent.peak <= budget
+
+
 class Incremental:
     """Counts what it is shown; remembers rows until told to forget them."""
 

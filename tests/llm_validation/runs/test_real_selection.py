@@ -11,6 +11,7 @@ from scipy.special import gammaln
 
 from llm_validation.runs import real_selection
 from llm_validation.runs.real_selection import MARKS, Compared, Scored, both_ways, left_out, of_all_texts, within_two
+from theory.best_of_n.evolution import survivor_counts
 from theory.best_of_n.law import best_of_n_reward
 from theory.best_of_n.order_statistics import expected_max
 
@@ -90,3 +91,18 @@ def test_a_selection_says_correlations_of_one_half_and_tokens_with_their_ends(mo
     assert found["real_correlation", "proxy"].value == pytest.approx(expected)
     assert found["real_correlation", "proxy"].estimate.n == 3 * 12
     assert found["real_measured_speedup", "truth"].setting["n"] in real_selection.SELECTED
+
+
+def test_seconds_are_those_of_each_algorithm(monkeypatch):
+    clock, n = iter([1.0, 7.0, 20.0, 22.0]), 8
+    spent = {"best_of_n": n * MARKS[-1], "speculative_rejection": n * MARKS[-1] // 2}
+    for name, generated in spent.items():
+        run = SimpleNamespace(spent=SimpleNamespace(generated=generated))
+        monkeypatch.setattr(real_selection, name, lambda *_, run=run, **__: run)
+    monkeypatch.setattr(real_selection.time, "process_time", lambda: next(clock))
+    loaded = SimpleNamespace(tokenizer=None, model=None)
+    found = {row.check: row.value for row in real_selection.seconds(loaded, (1,), n, 0)}
+    assert found["real_seconds"] == 6.0 / 2.0
+    kept = [*survivor_counts(n, real_selection.KEEP, len(real_selection.TIMES))]
+    written = np.diff([0, *real_selection.TIMES, MARKS[-1]]) @ kept
+    assert found["real_tokens"] == pytest.approx(2.0 * written / (n * MARKS[-1]))

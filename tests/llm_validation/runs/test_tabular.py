@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 import torch
 
-from llm_validation.claims.settings import RDRO_ALPHA
-from llm_validation.runs import people, proximal, real, reward_fit
+from llm_validation.catalogue.reference import conditional, total_variation
+from llm_validation.claims.settings import POOLED_SHARE, RDRO_ALPHA
+from llm_validation.runs import density_ratio, people, proximal, real, reward_fit, unpaired
 from llm_validation.runs.run import MAIN
 from llm_validation.runs.table import RUNS
 from llm_validation.training.schedule import Schedule
@@ -78,6 +79,16 @@ def test_the_gradient_along_the_path_is_the_loss_s(shared):
         rejected = torch.nn.functional.softplus(r) if method == "rdro" else 0.0 * r
         (gradient,) = torch.autograd.grad(torch.nn.functional.softplus(-r) + RDRO_ALPHA * rejected, r)
         assert found["trained_gradient", method, step] == pytest.approx(float(gradient), abs=1e-9)
+
+
+def test_the_bias_of_pooled_weights_is_over_that_of_class_means(shared):
+    run = next(run for run in RUNS if run.name == "density_ratio")
+    part = shared.part(run.prompts)
+    found = {(row.claim, row.check): row.value for row in run.measure(part)}
+    classes, place = unpaired.draw(part), density_ratio.PLACE["on_mixture"]
+    pooled = conditional(density_ratio.predicted(part, classes, RDRO_ALPHA, POOLED_SHARE))
+    away = total_variation(pooled, classes.chosen_law)[place]
+    assert found["R5", "trained_bias"] == pytest.approx(away - found["R2", "to_plus"], abs=1e-4)
 
 
 def test_tables_of_people_reach_the_distortion_of_their_predictions(rng):
