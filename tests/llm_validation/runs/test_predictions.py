@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from scipy.stats import norm
 
 from llm_validation.catalogue.texts import Catalogue, encode_catalogue
 from llm_validation.claims.settings import TABLE_KINDS, TABLE_SHARE
@@ -165,6 +166,15 @@ def test_a_response_fits_the_context_to_the_last_token():
     encode_catalogue(catalogue, tokenizer, longest)
     with pytest.raises(ValueError, match=rf"prompt 0 with response 1 has {longest} tokens, the context {longest - 1}"):
         encode_catalogue(catalogue, tokenizer, longest - 1)
+
+
+def test_a_pool_s_quantiles_are_its_rewards_at_the_middle_of_their_weights():
+    """Less one part in M + 1, so that a weight of zero at the top is not at infinity."""
+    rewards, weights = np.array([-1.0, 0.5, 2.0]), np.array([0.5, 0.3, 0.2])
+    pool = best_of_n_rows.Pool(MeasuredRows.of(np.zeros((3, 1)), rewards), None)
+    quantile, middle = pool.quantile(weights), np.array([0.25, 0.65, 0.9]) * 3 / 4
+    np.testing.assert_allclose(quantile(norm.ppf(middle)), rewards)
+    assert quantile(9.0) == 2.0
 
 
 @pytest.mark.parametrize(("room", "length"), [(20, 19), (40, 24), (None, 24)])
