@@ -7,10 +7,9 @@ import logging
 import numpy as np
 import pytest
 import torch
-from transformers import DynamicCache, LlamaConfig, LlamaForCausalLM
+from transformers import LlamaConfig, LlamaForCausalLM
 
 from llm_validation.generation import engine
-from llm_validation.generation.cache import BLOCK, forward, new_cache, select_rows
 from llm_validation.generation.decode import best_of_n, speculative_rejection
 from llm_validation.generation.engine import Run, Sampling
 from llm_validation.generation.scorers import Batch, ScorerError, TextScorer
@@ -60,26 +59,6 @@ def reference_row(model, prompt, p, row, seed, sampling):
         if token in sampling.eos:
             break
     return tuple(written)
-
-
-# the cache
-
-
-def test_growing_cache_gives_the_logits_of_a_dynamic_cache_and_of_none(model):
-    tokens = torch.arange(2, 2 + BLOCK + 5).remainder(VOCABULARY)[None].repeat(3, 1)
-    tokens[1] = tokens[1].flip(0)
-    ours, theirs = new_cache(model), DynamicCache(config=model.config)
-    with torch.no_grad():
-        whole = model(input_ids=tokens[[2, 1, 1]]).logits
-        for cache in (ours, theirs):
-            forward(model, tokens[:, :4], cache, torch.arange(4)[None], None)
-        select_rows(ours, np.array([2, 1, 1]), torch.device("cpu"))
-        theirs.batch_select_indices(torch.tensor([2, 1, 1]))
-        for t in range(4, tokens.shape[1]):
-            new, at = tokens[[2, 1, 1], t : t + 1], torch.full((1, 1), t)
-            logits = forward(model, new, ours, at, None)
-            torch.testing.assert_close(logits, forward(model, new, theirs, at, None), rtol=0, atol=1e-12)
-            torch.testing.assert_close(logits[:, -1], whole[:, t], rtol=0, atol=1e-5)
 
 
 # the same rows

@@ -8,13 +8,11 @@ import torch
 from scipy.stats import kstest
 
 from llm_validation.generation import quantiles
-from llm_validation.generation.cache import GrowingLayer, forward, new_cache
 from llm_validation.generation.engine import Sampling
 from llm_validation.generation.quantiles import sample
 from llm_validation.generation.uniforms import BELOW_ONE, uniforms
-from llm_validation.model.model import build
 from simulate.montecarlo import generator
-from tests.llm_validation.generation.test_engine import CONTEXT, EOS, VOCABULARY
+from tests.llm_validation.generation.test_engine import EOS
 
 
 @pytest.mark.parametrize("top_p", [0.05, 0.3, 0.75, 0.999, 1.0])
@@ -32,29 +30,6 @@ def test_top_p_keeps_the_likeliest_tokens_until_they_hold_it(top_p):
     shares = torch.bincount(drawn, minlength=5) / 1000
     for token in range(5):
         assert float(shares[token]) == pytest.approx(float(law[token]) / total if token in kept else 0.0, abs=2e-3)
-
-
-def test_under_autocast_keys_and_values_are_cached_alike():
-    model, cache = build("smoke", VOCABULARY, CONTEXT, seed=0), None
-    tokens = torch.tensor([[1, 2, 3]])
-    with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
-        cache = new_cache(model)
-        forward(model, tokens, cache, torch.arange(3)[None], None)
-        own = model(input_ids=torch.tensor([[1, 2, 3, 4]])).logits[:, -1]
-        cached = forward(model, torch.tensor([[4]]), cache, torch.full((1, 1), 3), None)[:, -1]
-    assert {states.dtype for layer in cache.layers for states in (layer.keys, layer.values)} == {torch.bfloat16}
-    assert torch.allclose(own, cached, atol=2e-2)
-
-
-def test_tokens_that_are_forgotten_are_written_over():
-    states = torch.arange(12.0).view(1, 1, 6, 2)
-    layer = GrowingLayer()
-    layer.update(states, states + 100)
-    layer.crop(-2)
-    assert layer.get_seq_length() == 4
-    keys, values = layer.update(-states[:, :, :1], -states[:, :, :1])
-    assert torch.equal(keys, torch.cat([states[:, :, :4], -states[:, :, :1]], 2))
-    assert torch.equal(values[:, :, :4], states[:, :, :4] + 100)
 
 
 def test_sampling_follows_the_law_and_never_takes_a_token_of_probability_zero():
