@@ -17,12 +17,11 @@ from llm_validation.claims.real_settings import (
     SELECTED,
 )
 from llm_validation.claims.settings import PEOPLE_BETAS, SAFETY_LOSSES
-from llm_validation.claims.targets import FEATURES_MOVE, GAP, PAIRED, SLOPE, TARGET
+from llm_validation.claims.targets import GAP, PAIRED, TARGET, held_out_head, held_out_weights
 from theory.claim import Check, Setting, at_least, at_most, equal, greater, grid
 
 #: DPO's pairs reveal another divergence, for which V10 is not stated.
 _SINGLE = tuple(name for name in SAFETY_LOSSES if name != "dpo")
-_HELD_OUT = grid(method=("pro", "dpo"))
 _SLOPE = "slope of measured on predicted log π/π_ref over all prompts and responses"
 _SELECTION = grid(utility=REWARDS, reward=("truth", "proxy"), n=SELECTED)
 #: Each half of the rows against what the other half predicts.
@@ -127,16 +126,8 @@ REAL: dict[str, tuple[Check, ...]] = {
         equal("real_slope", _SLOPE, 1.0, at=({"method": "pro"},), within=0.01, because=TARGET),
     ),
     "P15": (
-        equal("real_trained_slope", "slope of held-out log-ratios on their prediction, head alone", 1.0,
-              at=_HELD_OUT, within=SLOPE, because=TARGET),
-        at_most("real_trained_error", "largest error of held-out log π/π_ref, head alone, nats", GAP, at=_HELD_OUT,
-                because=TARGET),
-        equal("real_full_slope", "slope of held-out log-ratios on the head's prediction, all weights", 1.0,
-              at=_HELD_OUT, within=FEATURES_MOVE, because="as on the small models; written before any row"),
-        greater("real_full_explained", "share of their squares that it explains, all weights", 0.0, at=_HELD_OUT,
-                because="no movement at all explains nothing"),
-        greater("real_full_beyond", "share that it explains beyond a copy of the nearest prompt", 0.0, at=_HELD_OUT,
-                because="a copy needs no theory"),
+        *held_out_head("real_"),
+        *held_out_weights("as on the small models; written before any row", "a copy needs no theory", "real_"),
     ),
     "V2": (
         equal("real_held_out", "divergence read off held-out draws minus the exact one, mean over prompts", 0.0,

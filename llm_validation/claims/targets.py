@@ -6,7 +6,7 @@ average where expectations are sampled or batches are small.
 
 from __future__ import annotations
 
-from theory.claim import Check, Setting, at_least, at_most, equal
+from theory.claim import Check, Setting, at_least, at_most, equal, greater, grid
 
 MEAN, WORST, SAMPLED = 0.01, 0.03, 0.03
 #: Resolution of log-ratios between responses.
@@ -17,6 +17,8 @@ SLOPE = 0.02
 FEATURES_MOVE = 0.25
 #: How far a reference that was not trained must be, or `near` would mean little.
 UNTRAINED = 5 * MEAN
+#: Settings of P15's checks.
+HELD_OUT = grid(method=("pro", "dpo"))
 TRAINED = "what a few hundred steps of a small transformer leave"
 PAIRED = "paired: the same seed and reference"
 TARGET = "the target, written before training"
@@ -34,4 +36,26 @@ def near(settings: tuple[Setting, ...] = ({},)) -> tuple[Check, ...]:
               at=settings, within=SLOPE, because=TARGET),
         at_least("untrained_tv", "mean total variation to the plug-in optimum of the reference, not trained", UNTRAINED,
                  at=settings, because="five times what a trained policy may have"),
+    )  # fmt: skip
+
+
+def held_out_head(prefix: str = "") -> tuple[Check, ...]:
+    """P15 of the head trained alone, whose features stay."""
+    return (
+        equal(f"{prefix}trained_slope", "slope of held-out log-ratios on their prediction, head alone", 1.0,
+              at=HELD_OUT, within=SLOPE, because=TARGET),
+        at_most(f"{prefix}trained_error", "largest error of held-out log π/π_ref, head alone, nats", GAP, at=HELD_OUT,
+                because=TARGET),
+    )  # fmt: skip
+
+
+def held_out_weights(slope: str, copied: str, prefix: str = "") -> tuple[Check, ...]:
+    """P15 of all weights, against the head's prediction: why its slope and a copy of the nearest prompt are as here."""
+    return (
+        equal(f"{prefix}full_slope", "slope of held-out log-ratios on the head's prediction, all weights", 1.0,
+              at=HELD_OUT, within=FEATURES_MOVE, because=slope),
+        greater(f"{prefix}full_explained", "share of their squares that it explains, all weights", 0.0, at=HELD_OUT,
+                because="no movement at all explains nothing"),
+        greater(f"{prefix}full_beyond", "share that it explains beyond a copy of the nearest prompt", 0.0, at=HELD_OUT,
+                because=copied),
     )  # fmt: skip
