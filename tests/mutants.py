@@ -44,6 +44,7 @@ EQUIVALENT: dict[str, str] = {
     "theory/best_of_n/gaussian.py:half + (2)": "one node more where the normal law has no mass",
     "theory/best_of_n/schedule.py:count > counts[j - 1]": "what can be raised is evaluated too: none is best",
     "theory/distortion/audit/columns.py:stage / max(solution.value, 1.0)": "padding of a search; boxes prove its end",
+    "theory/divergences/custom_generator.py:high + low": "where the largest of a concave function is looked for",
     "simulate/divergences/samples.py:"
     "np.eye(A) * weights.sum(axis=2)[:, :, None] - weights - 1.0 / A": "either sign makes the system regular",
     "simulate/distortion/penalty.py:irs * ((1.05)": "a factor of the gradient",

@@ -152,6 +152,13 @@ def test_equivalent_n_inverts_expected_max(n):
     assert equivalent_n(expected_max(n)) == pytest.approx(n, rel=1e-9)
 
 
+def test_a_rounding_error_below_the_mean_is_one_response_whatever_the_unit():
+    in_thousands = lambda n: 1000.0 + expected_max(n)
+    assert equivalent_n(1000.0 - 5e-7, in_thousands) == 1.0
+    with pytest.raises(ValueError, match="outside"):
+        equivalent_n(1000.0 - 5e-6, in_thousands)
+
+
 @pytest.mark.parametrize(
     ("a", "b", "error"),
     [(1, 2, 6e-3), (4, 5, 2e-4), (63, 2, 2e-4), (300, 21, 1e-6), (995_000, 5001, 1e-9), (1, 10**6, 3e-3)],

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from theory.density_ratio import estimates, flow, limits, losses, policies, ratios
+from theory.density_ratio import estimates, flow, limits, losses, policies, ratios, reference
 
 P, Q, ZERO = np.array([0.5, 0.3, 0.2]), np.array([0.2, 0.3, 0.5]), np.zeros(3)
 HALF = [0.5, 0.5]
@@ -54,6 +54,7 @@ def test_shares_outside_the_open_interval(call, message, bad):
         (lambda: limits.population_limit("ppo", *limits.PREFERENCES["bradley_terry"]), "no method"),
         (lambda: limits.cyclic_rates(4, 0.8), "odd"),
         (lambda: limits.consistent_reference("kto", P, Q), "no reference makes KTO consistent"),
+        (lambda: reference.best_alpha(P, Q, 1e300), "unlabelled_per_labelled = 1e[+]300 is too large"),
         (lambda: limits.reached_policy("kto", P, P, Q), "p = q"),
         (lambda: flow.flow(-1.0, 0.4, 0.1, 0.0), "time"),
         (lambda: flow.flow(1.0, -0.1, 0.1, 0.0), "p = -0.1"),
