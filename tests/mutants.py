@@ -174,7 +174,7 @@ def chosen(folder: str, number: int, seed: int) -> list[Mutant]:
 
 def tests_of(path: str) -> list[str]:
     """The test files that mirror a source file, those that share a word with its name first; others that import it, and
-    some that reach it, the nearest first; then the experiments."""
+    some that reach it, the nearest first; then the experiments, and recorded rows against predictions."""
     source = Path(path)
     words = {*source.stem.split("_"), source.parent.name}
     shared = lambda test: bool(words & set(test.stem.split("_")))
@@ -192,6 +192,8 @@ def tests_of(path: str) -> list[str]:
     if source.parts[0] != "llm_validation":  # predictions are what experiments are judged by
         found += [ROOT / "tests" / "theory" / "test_exact.py"]
         found += [ROOT / "tests" / "simulate" / name for name in MEASURING]
+    if source.parts[0] == "theory":
+        found.append(ROOT / "tests" / "paper" / "test_recorded_verdicts.py")
     return [str(test.relative_to(ROOT)) for test in dict.fromkeys(found)]
 
 
