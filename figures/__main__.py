@@ -50,22 +50,17 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         paper = _paper(options.format, options.width, options.style)
         claims = {claim.id for claim in find_claims(options.claims)}
-    except (ValueError, OSError) as error:
-        print(f"figures: {error}", file=sys.stderr)
-        return 2
-    folder = options.results or ROOT / "simulate" / "results" / options.profile
-    try:
+        folder = options.results or ROOT / "simulate" / "results" / options.profile
         rows = read_rows(folder)
         if not rows and options.results is None and options.profile == "cpu":
             folder = ROOT / "simulate" / "results" / "reference"
             rows = read_rows(folder)
             print(f"figures: nothing has been run; drawn from the recorded rows in {folder}", file=sys.stderr)
+        if not rows:
+            raise ValueError(f"no rows in {folder}; run python -m simulate first")
         options.out.mkdir(parents=True, exist_ok=True)
     except (ValueError, OSError) as error:
         print(f"figures: {error}", file=sys.stderr)
-        return 2
-    if not rows:
-        print(f"figures: no rows in {folder}; run python -m simulate first", file=sys.stderr)
         return 2
     rows += _trained(options.profile, options.llm_results)
     shown = {name: drawing for name, drawing in FIGURES.items() if not claims or claims & set(drawing.claims)}

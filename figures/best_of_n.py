@@ -7,7 +7,6 @@ own texts, and lines join predictions that were made from the model's reward law
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -16,7 +15,7 @@ from matplotlib.figure import Figure
 from scipy.special import rel_entr
 
 from figures.model_points import in_a_row, mark, of_models, pooled
-from figures.style import BLACK, GREY, Drawing, entry, finish, line, panels, points, select, ticks
+from figures.style import BLACK, GREY, Drawing, entry, finish, line, panels, points, scaled, select, ticks
 from llm_validation.recorded import MODELS
 from simulate.rows.store import Row
 from theory.best_of_n import cost, order_statistics, processes, rejection, schedule
@@ -278,24 +277,17 @@ def regret_on_rare_tables(ax: Axes, rows: Sequence[Row]) -> None:
         return float(truth.max() - pessimistic_policy(policy, proxy, rare_regret(rare) / chi_square).policy @ truth)
 
     line(ax, 7, shares, lambda rare: 1.0 - rare_best_of_n(rare, 2.0), "Best-of-$N$")
-    fallen = [
-        replace(row, estimate=1.0 - row.estimate, low=1.0 - row.high, high=1.0 - row.low)
-        for row in select(rows, "B13", "falls", draws=2)
-    ]
-    points(ax, 7, fallen, "rare", "drawn")
+    points(ax, 7, scaled(select(rows, "B13", "falls", draws=2), -1.0, 1.0), "rare", "drawn")
     line(ax, 1, shares, rare_regret, r"bound $\varepsilon\sqrt{\chi^2}$")
     line(ax, 0, shares, regret, "pessimism")
     points(ax, 0, select(rows, "B13", "holds"), "rare", "drawn")
     finish(ax, "probability of the bad response", "regret", "$N = 2$ over that probability", log="xy")
 
 
-def pessimism_at_inference(rows: Sequence[Row]) -> Figure:
+def pessimism_at_inference(rows: Sequence[Row]) -> Figure | None:
     """Best-of-N, which turns as N grows, and pessimism, which does not; both at equal KL; the bound on the regret."""
     draws = (turning, equal_kl_on_a_table, equal_kl_on_a_gaussian, regret_on_rare_tables)
-    figure, axes = panels(len(draws))
-    for ax, draw in zip(axes, draws, strict=True):
-        draw(ax, rows)
-    return figure
+    return in_a_row(rows, draws)
 
 
 #: name of the file → what draws it, and the claims it shows

@@ -87,11 +87,6 @@ def model_legend(ax: Axes, rows: Sequence[Row]) -> None:
                     linestyle="none", label=f"language model{model.suffix}")  # fmt: skip
 
 
-def at(place: float) -> Callable[[Row], float]:
-    """Place every row at one number."""
-    return lambda _: place
-
-
 def along(name: str, order: Sequence[str], shift: float = 0.0) -> Callable[[Row], float]:
     """Place a row at the category of `figures.style.categories` that an entry of its setting names."""
     return lambda row: shift - list(order).index(text(row, name))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -13,30 +12,13 @@ from matplotlib.axes import Axes
 from matplotlib.colors import BoundaryNorm
 from matplotlib.figure import Figure
 
+from figures import style
 from figures.model_points import mark, model_legend, of_models, pooled
-from figures.style import (
-    BLACK,
-    GREY,
-    LOOKS,
-    Drawing,
-    categories,
-    dots,
-    entry,
-    finish,
-    fixed,
-    line,
-    panels,
-    points,
-    scaled,
-    select,
-    text,
-    ticks,
-)  # fmt: skip
 from llm_validation.claims.settings import IMBALANCE_RUNS, PAIR_RUNS
 from llm_validation.recorded import MODELS
 from simulate.rows.store import Row
 from theory.proximal import existence as thresholds
-from theory.proximal.claims import coupled_path
+from theory.proximal.claims import coupled_path, imbalanced_threshold, one_pair_threshold
 from theory.proximal.closed_forms import binary_log_ratio, pair_log_ratio, paper_binary_gap, zero_hyper_binary_gap
 from theory.proximal.displacement import displaced_share
 from theory.proximal.displacement_claims import RIVALS
@@ -51,16 +33,16 @@ LOG_RATIO, REWARD = r"$\log\,\pi_t/\pi_{\mathrm{ref}}$ (nats)", r"$r^*(y)-r^*(H)
 
 def likelihoods(rows: Sequence[Row]) -> Figure:
     """Log-likelihood of chosen, rejected and third response along training, the same features under DPO and PRO."""
-    figure, axes = panels(2)
+    figure, axes = style.panels(2)
     steps = np.arange(1, max(STEPS) + 1)
     methods = (("dpo", "P5", "DPO"), ("pro", "P12", "PRO-P, same features and data"))
     for ax, (method, claim, title) in zip(axes, methods, strict=True):
         path = coupled_path(method, max(STEPS))
         for response, name in enumerate(("chosen", "rejected", "unlabelled")):
-            line(ax, response, steps, path[1:, response], name)
-            points(ax, response, select(rows, claim, "path", response=response), "step")
-        ax.axhline(0.0, color=GREY, linewidth=0.6)
-        finish(ax, "step", LOG_RATIO, title, log="x")
+            style.line(ax, response, steps, path[1:, response], name)
+            style.points(ax, response, style.select(rows, claim, "path", response=response), "step")
+        ax.axhline(0.0, color=style.GREY, linewidth=0.6)
+        style.finish(ax, "step", LOG_RATIO, title, log="x")
     return figure
 
 
@@ -76,118 +58,116 @@ def _ratio_map(negatives: np.ndarray, alphas: np.ndarray) -> np.ndarray:
 
 def existence(rows: Sequence[Row]) -> Figure:
     """Where an optimum exists: over α and the imbalance of binary labels, and over α and η for one pair."""
-    figure, (left, right) = panels(2)
+    figure, (left, right) = style.panels(2)
     negatives, alphas = np.geomspace(1.0, 200.0, 160), np.linspace(0.6, 4.0, 170)
     levels = [0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 10.0]
     ratio, norm = _ratio_map(negatives, alphas), BoundaryNorm(levels, 200)
     shades = left.pcolormesh(negatives, alphas, ratio, cmap="Greys", norm=norm, rasterized=True, zorder=0)
     figure.colorbar(shades, cax=left.inset_axes((1.03, 0.0, 0.05, 1.0)), label=f"{REWARD} of a positive response")
-    line(
-        left,
-        1,
-        negatives,
-        lambda n: thresholds.binary_threshold(thresholds.imbalance_scores(n)[0]),
-        r"$\alpha^*=2n/(n+1)$",
-    )
-    points(left, 1, select(rows, "P13", "threshold", kl_beta=0.1), "negatives", "bisection")
+    style.line(left, 1, negatives, imbalanced_threshold, r"$\alpha^*=2n/(n+1)$")
+    style.points(left, 1, style.select(rows, "P13", "threshold", kl_beta=0.1), "negatives", "bisection")
     left.text(0.05, 0.06, "no optimum", transform=left.transAxes)
     left.grid(visible=False)
-    finish(left, "negatives per positive $n$", r"$\alpha$", "binary feedback, centred", log="x")
+    style.finish(left, "negatives per positive $n$", r"$\alpha$", "binary feedback, centred", log="x")
 
     shares = np.linspace(0.25, 0.99, 120)
     scores, empirical = empirical_scores(3, [(0, 1)])
     weights = [mixture_weights(empirical, float(share), [0.0, 0.0, 1.0]) for share in shares]
-    line(
-        right,
-        0,
-        shares,
-        [thresholds.existence_threshold(scores, empirical, mu) for mu in weights],
-        r"$\alpha^*$, exact",
-    )
-    line(right, 1, shares, thresholds.mixture_threshold, r"$1/\eta^2$")
-    line(right, 2, shares, [thresholds.paper_threshold(scores, empirical, mu) for mu in weights], r"$\alpha_0$")
-    points(right, 0, select(rows, "P7", "one_pair"), "share", "all subsets")
-    finish(right, r"$\eta$, share of $\mu$ on the pair", r"$\alpha$", "one pair and $H$", log="y")
+    style.line(right, 0, shares, one_pair_threshold, r"$\alpha^*$, exact")
+    style.line(right, 1, shares, thresholds.mixture_threshold, r"$1/\eta^2$")
+    style.line(right, 2, shares, [thresholds.paper_threshold(scores, empirical, mu) for mu in weights], r"$\alpha_0$")
+    style.points(right, 0, style.select(rows, "P7", "one_pair"), "share", "all subsets")
+    style.finish(right, r"$\eta$, share of $\mu$ on the pair", r"$\alpha$", "one pair and $H$", log="y")
     return figure
 
 
 def closed_forms(rows: Sequence[Row]) -> Figure:
     """Rewards of the optimum against α, and what the printed form and r(H) = 0 do to them."""
-    figure, (left, right) = panels(2)
+    figure, (left, right) = style.panels(2)
     alphas = np.geomspace(1.01, 20.0, 200)
-    line(left, 0, alphas, lambda a: binary_log_ratio(0.5, a), "one response, $s=1/2$")
-    line(left, 1, alphas[alphas > 1.126], pair_log_ratio, "winner of one pair")
-    points(left, 0, select(rows, "P10", "gap", score=0.5), "alpha", "PRO-B, trained")
-    points(left, 1, select(rows, "P9", "gap", response=0, kl_beta=1.0), "alpha", "PRO-P, trained")
-    finish(left, r"$\alpha$", REWARD, "", log="xy")
+    style.line(left, 0, alphas, lambda a: binary_log_ratio(0.5, a), "one response, $s=1/2$")
+    style.line(left, 1, alphas[alphas > 1.126], pair_log_ratio, "winner of one pair")
+    style.points(left, 0, style.select(rows, "P10", "gap", score=0.5), "alpha", "PRO-B, trained")
+    style.points(left, 1, style.select(rows, "P9", "gap", response=0, kl_beta=1.0), "alpha", "PRO-P, trained")
+    style.finish(left, r"$\alpha$", REWARD, "", log="xy")
 
     references = np.geomspace(1e-6, 0.99, 400)
     alpha, kl_beta = SHORTCUT
-    line(right, 0, references, [binary_log_ratio(0.5, alpha)] * references.size, "shift-invariant form")
-    line(right, 1, references, lambda p: paper_binary_gap(0.5, alpha, kl_beta, p), "printed form")
+    style.line(right, 0, references, [binary_log_ratio(0.5, alpha)] * references.size, "shift-invariant form")
+    style.line(right, 1, references, lambda p: paper_binary_gap(0.5, alpha, kl_beta, p), "printed form")
     limit = math.exp(-binary_log_ratio(0.5, alpha) / kl_beta)  # beyond it r(H) = 0 asks for π(y) > 1
-    line(right, 2, references[references < limit], lambda p: zero_hyper_binary_gap(0.5, alpha, kl_beta, p), "$r(H)=0$")
-    points(right, 1, select(rows, "P10", "printed", score=0.5), "reference", "trained")
-    points(right, 2, select(rows, "P10", "zero_hyper", score=0.5), "reference", "trained")
-    right.axvline(limit, color=LOOKS[2][0], linewidth=0.6)
+    style.line(
+        right, 2, references[references < limit], lambda p: zero_hyper_binary_gap(0.5, alpha, kl_beta, p), "$r(H)=0$"
+    )
+    style.points(right, 1, style.select(rows, "P10", "printed", score=0.5), "reference", "trained")
+    style.points(right, 2, style.select(rows, "P10", "zero_hyper", score=0.5), "reference", "trained")
+    right.axvline(limit, color=style.LOOKS[2][0], linewidth=0.6)
     right.set_ylim(0.0, 1.2)
     title = rf"$s=1/2,\ \alpha={alpha:g},\ \beta_{{\mathrm{{KL}}}}={kl_beta:g}$"
-    finish(right, r"$\pi_{\mathrm{ref}}(y)$", REWARD, title, log="x")
+    style.finish(right, r"$\pi_{\mathrm{ref}}(y)$", REWARD, title, log="x")
     return figure
 
 
 def irreproducible(rows: Sequence[Row]) -> Figure:
     """Where runs of one loss end: by start, by rate and length (P14), and on prompts that nobody trained on (P15)."""
-    figure, (left, middle, right) = panels(3)
+    figure, (left, middle, right) = style.panels(3)
     for look, method in enumerate(("dpo", "pro")):
         apart, name = 0.15 - 0.3 * look, f"{method.upper()}, trained"
-        place = lambda row, shift=apart: shift - list(COMPARISONS).index(text(row, "data"))
-        points(left, look, select(rows, "P14", "start", method=method), place, name, across=True)
-        dots(middle, look, [(row.estimate, apart - entry("response")(row)) for row in select(rows, "P14", method)])
-        dots(right, look, _held_out(rows, method), zorder=3 + look)
+        place = lambda row, shift=apart: shift - list(COMPARISONS).index(style.text(row, "data"))
+        style.points(left, look, style.select(rows, "P14", "start", method=method), place, name, across=True)
+        style.dots(
+            middle,
+            look,
+            [(row.estimate, apart - style.entry("response")(row)) for row in style.select(rows, "P14", method)],
+        )
+        style.dots(right, look, _held_out(rows, method), zorder=3 + look)
     for i, data in enumerate(COMPARISONS):
         predicted = [start_spread("dpo", data)] * 2, [-i - 0.1, 0.4 - i]
-        left.plot(*predicted, color=LOOKS[2][0], linewidth=1.2, label="predicted" if i == 0 else None)
+        left.plot(*predicted, color=style.LOOKS[2][0], linewidth=1.2, label="predicted" if i == 0 else None)
     for response in (0, 1):
-        middle.plot([run_range(response)] * 2, [-response - 0.1, 0.4 - response], color=LOOKS[2][0], linewidth=1.2)
-    right.axline((0.0, 0.0), slope=1.0, color=LOOKS[2][0], linewidth=1.2, zorder=2)
-    categories(left, [data.replace("_", " ") for data in COMPARISONS])
-    categories(middle, ("chosen", "rejected"))
-    finish(left, "movement of the end", "", "starts, moved by 1")
-    finish(middle, r"range of $\log\,\pi/\pi_{\mathrm{ref}}$ (nats)", "", "rates and lengths", log="x")
-    finish(right, "predicted (nats)", r"$\log\,\pi/\pi_{\mathrm{ref}}$ (nats)", "held-out prompts")
+        middle.plot(
+            [run_range(response)] * 2, [-response - 0.1, 0.4 - response], color=style.LOOKS[2][0], linewidth=1.2
+        )
+    right.axline((0.0, 0.0), slope=1.0, color=style.LOOKS[2][0], linewidth=1.2, zorder=2)
+    style.categories(left, [data.replace("_", " ") for data in COMPARISONS])
+    style.categories(middle, ("chosen", "rejected"))
+    style.finish(left, "movement of the end", "", "starts, moved by 1")
+    style.finish(middle, r"range of $\log\,\pi/\pi_{\mathrm{ref}}$ (nats)", "", "rates and lengths", log="x")
+    style.finish(right, "predicted (nats)", r"$\log\,\pi/\pi_{\mathrm{ref}}$ (nats)", "held-out prompts")
     return figure
 
 
 def displacement(rows: Sequence[Row]) -> Figure:
     """Two accounts of the chosen response's fall: what the band sees at the reference, and who ranks the pairs."""
-    figure, (left, middle, right) = panels(3)
+    figure, (left, middle, right) = style.panels(3)
     sizes = np.unique(np.geomspace(3, 64, 24).round())
     for look, (when, own) in enumerate(itertools.product(("start", "end"), (0.0, 0.5))):
         at = f"{when}, $c={own:g}$"
-        line(left, look, sizes, partial(displaced_share, when, shared=2, own=own), at)
-        points(left, look, select(rows, "P16", "displaced", method="dpo", when=when, own=own), "n")
+        style.line(left, look, sizes, partial(displaced_share, when, shared=2, own=own), at)
+        style.points(left, look, style.select(rows, "P16", "displaced", method="dpo", when=when, own=own), "n")
     for look, rival in enumerate(RIVALS, 1):
-        mine = [replace(row, estimate=1.0 - row.estimate, low=1.0 - row.high, high=1.0 - row.low)
-                for row in select(rows, "P16", "ahead", rival=rival)]  # fmt: skip
-        points(middle, look, mine, "margin", rival)
-    line(middle, 0, (1.0, 100.0), (1.0, 1.0), "path")
+        style.points(
+            middle, look, style.scaled(style.select(rows, "P16", "ahead", rival=rival), -1.0, 1.0), "margin", rival
+        )
+    style.line(middle, 0, (1.0, 100.0), (1.0, 1.0), "path")
     names = ("path", *RIVALS[:-1])
     for look, name in enumerate(names):
-        mark(right, look, select(rows, "P16", "trained_rank", account=name), fixed(-look), across=True)
-    right.axvline(0.0, color=GREY, linewidth=0.6)
+        mark(right, look, style.select(rows, "P16", "trained_rank", account=name), style.fixed(-look), across=True)
+    right.axvline(0.0, color=style.GREY, linewidth=0.6)
     right.set_xlim(-1.1, 1.1)
-    categories(right, names)
-    finish(left, "responses $n$", "share that falls", "random pairs", log="x")
-    finish(middle, "margin (nats)", "rank correlation", "random pairs, trained", log="x")
-    finish(right, "rank correlation", "", "trained transformer")
+    style.categories(right, names)
+    style.finish(left, "responses $n$", "share that falls", "random pairs", log="x")
+    style.finish(middle, "margin (nats)", "rank correlation", "random pairs, trained", log="x")
+    style.finish(right, "rank correlation", "", "trained transformer")
     return figure
 
 
 def _held_out(rows: Sequence[Row], method: str) -> list[tuple[float, float]]:
     """(predicted, trained) log-ratio of every response of the prompts that nobody trained on."""
-    where = lambda row: (int(entry("prompt")(row)), int(entry("response")(row)))
-    return [(held_out_ratio(method, *where(row)), row.estimate) for row in select(rows, "P15", "ratio", method=method)]
+    where = lambda row: (int(style.entry("prompt")(row)), int(style.entry("response")(row)))
+    return [
+        (held_out_ratio(method, *where(row)), row.estimate) for row in style.select(rows, "P15", "ratio", method=method)
+    ]
 
 
 # --- trained language models -----------------------------------------------------------------------------------------
@@ -205,42 +185,44 @@ def _gaps(ax: Axes, rows: Sequence[Row]) -> None:
         ("one response", 1.0, lambda alpha: binary_log_ratio(0.5, alpha)),
         (f"$1:{negatives:g}$", thresholds.binary_threshold(score), lambda alpha: binary_log_ratio(score, alpha)),
     )
-    one_pair = select(rows, "P9", "trained", response=0)
-    one_response = scaled(select(rows, "P10", "trained"), lambda row: math.copysign(1.0, entry("score")(row)))
-    imbalanced = scaled(select(rows, "P13", "trained"), entry("kl_beta"))
+    one_pair = style.select(rows, "P9", "trained", response=0)
+    one_response = style.scaled(
+        style.select(rows, "P10", "trained"), lambda row: math.copysign(1.0, style.entry("score")(row))
+    )
+    imbalanced = style.scaled(style.select(rows, "P13", "trained"), style.entry("kl_beta"))
     for look, ((label, threshold, curve), mine) in enumerate(
         zip(curves, (one_pair, one_response, imbalanced), strict=True)
     ):
-        line(ax, look, threshold * (1.0 + np.geomspace(0.004, 20.0 / threshold - 1.0, 200)), curve, label)
+        style.line(ax, look, threshold * (1.0 + np.geomspace(0.004, 20.0 / threshold - 1.0, 200)), curve, label)
         mark(ax, look, mine, "alpha", size=7.0)  # rings around what simulation says
-    points(ax, 0, select(rows, "P9", "gap", response=0, kl_beta=1.0), "alpha")
-    points(ax, 1, select(rows, "P10", "gap", score=0.5), "alpha")
-    ax.plot([], [], color=GREY, marker="o", linestyle="none", label="tables")
+    style.points(ax, 0, style.select(rows, "P9", "gap", response=0, kl_beta=1.0), "alpha")
+    style.points(ax, 1, style.select(rows, "P10", "gap", score=0.5), "alpha")
+    ax.plot([], [], color=style.GREY, marker="o", linestyle="none", label="tables")
     model_legend(ax, one_pair + one_response + imbalanced)
-    finish(ax, r"$\alpha$", r"$|r(y)-r(H)|$", "rewards of the optimum", log="xy")
-    ticks(ax.xaxis, 1, 2, 5, 10, 20)
+    style.finish(ax, r"$\alpha$", r"$|r(y)-r(H)|$", "rewards of the optimum", log="xy")
+    style.ticks(ax.xaxis, 1, 2, 5, 10, 20)
 
 
 def _levels(ax: Axes, rows: Sequence[Row], method: str) -> None:
     """log π/π_ref along training; under PRO, lines where theory puts the pair, r/β above and below the model's H."""
     for look, response in enumerate(("chosen", "rejected", "H")):
-        mine = select(rows, "P12", "trained_path", method=method, response=response)
+        mine = style.select(rows, "P12", "trained_path", method=method, response=response)
         mark(ax, look, mine, "step", "$H$" if response == "H" else response, joined=True)
-    ax.axhline(0.0, color=GREY, linewidth=0.6)
+    ax.axhline(0.0, color=style.GREY, linewidth=0.6)
     last = _last_level(rows, method, "H")
     if method == "pro" and last is not None:
         alpha, kl_beta = PATH_RUN
         for look, sign in ((0, 1.0), (1, -1.0)):
-            ax.axhline(last + sign * pair_log_ratio(alpha) / kl_beta, color=LOOKS[look][0], linestyle="--")
-        ax.plot([], [], color=BLACK, linestyle="--", label=r"predicted, $\pm r^*/\beta$ from $H$")
+            ax.axhline(last + sign * pair_log_ratio(alpha) / kl_beta, color=style.LOOKS[look][0], linestyle="--")
+        ax.plot([], [], color=style.BLACK, linestyle="--", label=r"predicted, $\pm r^*/\beta$ from $H$")
 
 
 def _last_level(rows: Sequence[Row], method: str, response: str) -> float | None:
     """Mean over seeds of the last recorded log π/π_ref, of the first model that has rows."""
     for model in MODELS:
-        mine = pooled(select(rows, "P12", "trained_path", method=method, response=response, model=model))
+        mine = pooled(style.select(rows, "P12", "trained_path", method=method, response=response, model=model))
         if mine:
-            return max(mine, key=entry("step")).estimate
+            return max(mine, key=style.entry("step")).estimate
     return None
 
 
@@ -248,20 +230,20 @@ def rewards_and_levels(rows: Sequence[Row]) -> Figure | None:
     """Left: rewards against α, theory, tables and models. Then likelihoods along training, PRO and DPO on one pair."""
     if not of_models(rows, ("P9", "P10", "P12", "P13")):
         return None
-    figure, axes = panels(3)
+    figure, axes = style.panels(3)
     _gaps(axes[0], rows)
     for ax, method, title in zip(axes[1:], ("pro", "dpo"), ("PRO-P", "DPO, the same pair"), strict=True):
         _levels(ax, rows, method)
-        finish(ax, "step", LOG_RATIO, title)
+        style.finish(ax, "step", LOG_RATIO, title)
     return figure
 
 
 #: name of the file → what draws it, and the claims it shows
 FIGURES = {
-    "proximal_likelihoods": Drawing(likelihoods, ("P5", "P12")),
-    "proximal_existence": Drawing(existence, ("P7", "P13")),
-    "proximal_closed_forms": Drawing(closed_forms, ("P9", "P10")),
-    "proximal_irreproducible": Drawing(irreproducible, ("P14", "P15")),
-    "proximal_displacement": Drawing(displacement, ("P16",)),
-    "language_model_proximal": Drawing(rewards_and_levels, ("P5", "P9", "P10", "P12", "P13")),
+    "proximal_likelihoods": style.Drawing(likelihoods, ("P5", "P12")),
+    "proximal_existence": style.Drawing(existence, ("P7", "P13")),
+    "proximal_closed_forms": style.Drawing(closed_forms, ("P9", "P10")),
+    "proximal_irreproducible": style.Drawing(irreproducible, ("P14", "P15")),
+    "proximal_displacement": style.Drawing(displacement, ("P16",)),
+    "language_model_proximal": style.Drawing(rewards_and_levels, ("P5", "P9", "P10", "P12", "P13")),
 }

@@ -177,12 +177,9 @@ class Quantity:
     over: Literal["mean", "largest"] = "mean"
     where: Mapping[str, tuple[float | str, ...]] = field(default_factory=dict)
 
+    @cached_property
     def cells(self) -> tuple[tuple[str, Check, str, float], ...]:
         """Claim, check, setting and prediction of everything it covers."""
-        return self._cells
-
-    @cached_property
-    def _cells(self) -> tuple[tuple[str, Check, str, float], ...]:
         checks = [(claim_id, find_check(claim_id, name)) for claim_id, name in self.checks]
         return tuple(
             (claim_id, check, setting_key(setting), check.predict(setting))
@@ -194,14 +191,14 @@ class Quantity:
     def targets(self) -> list[float]:
         """What the checks ask of it: resolutions of equalities, bounds, and the values that orderings exceed."""
         distance = self.goal == "smaller"
-        found = {c.resolution if distance and c.kind == "equality" else value for _, c, _, value in self.cells()}
+        found = {c.resolution if distance and c.kind == "equality" else value for _, c, _, value in self.cells}
         return sorted(found)
 
     def at(self, size: Size) -> Point | None:
         """Mean over the seeds that have every declared setting; None where no seed has."""
         if not self.checks:
             return size.excess
-        per_seed = [_condensed(self, size, seed, self.cells()) for seed in size.seeds]
+        per_seed = [_condensed(self, size, seed, self.cells) for seed in size.seeds]
         complete = [found for found in per_seed if found is not None]
         if not complete:
             return None

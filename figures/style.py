@@ -172,13 +172,15 @@ def text(row: Row, name: str) -> str:
     return str(parse_setting(row.setting)[name])
 
 
-def scaled(rows: Sequence[Row], factor: float | Callable[[Row], float]) -> list[Row]:
-    """The rows in another unit: estimate, error and interval times a factor, each row's own where it is a function."""
+def scaled(rows: Sequence[Row], factor: float | Callable[[Row], float], plus: float = 0.0) -> list[Row]:
+    """The rows in another unit: estimate and interval times a factor, each row's own where it is a function, and
+    `plus` more; errors times its size."""
     found = []
     for row in rows:
         times = factor(row) if callable(factor) else factor
-        low, high = sorted((times * row.low, times * row.high))
-        found.append(replace(row, estimate=times * row.estimate, stderr=abs(times) * row.stderr, low=low, high=high))
+        low, high = sorted((times * row.low + plus, times * row.high + plus))
+        estimate, stderr = times * row.estimate + plus, abs(times) * row.stderr
+        found.append(replace(row, estimate=estimate, stderr=stderr, low=low, high=high))
     return found
 
 

@@ -75,7 +75,10 @@ def answer(options: argparse.Namespace) -> None:
     if options.claims == ["arxiv"]:
         print(f"The sources: {write_arxiv(ROOT / 'build' / 'arxiv')}")
         return
-    report = REPORTS.get(options.claims[0]) if len(options.claims) == 1 else None
+    alone = {"page", "arxiv", *REPORTS} & set(options.claims)
+    if alone and len(options.claims) > 1:
+        raise ValueError(f"{' and '.join(sorted(alone))} must stand alone, not in {' '.join(options.claims)}")
+    report = REPORTS.get(options.claims[0]) if alone else None
     page = options.claims == ["page"]
     claims = [] if page or report else find_claims(options.claims)
     if claims:
@@ -110,14 +113,14 @@ def _write(ledger: list[Entry], profile: str, out: Path, rows_of: str) -> None:
     print(f"{len(ledger_lines)} claims, {len(ledger)} checks, written to {out}")
 
 
-def write(ledger: list[Entry], profile: str, out: Path, rows_of: str = "", root: Path = ROOT) -> list[str]:
+def write(ledger: list[Entry], profile: str, out: Path, rows_of: str = "") -> list[str]:
     """All generated files of the paper; returns what is to be said about folders that do not say their model's size.
 
     rows_of  the folder of simulation's rows, where it is not the profile's
     """
     claims = lines(ledger)
-    simulation = read_rows(root / "simulate" / "results" / (rows_of or profile))
-    sizes, messages = read_sizes(profile, root)
+    simulation = read_rows(ROOT / "simulate" / "results" / (rows_of or profile))
+    sizes, messages = read_sizes(profile)
     across_sizes = tables.size_table(profile, sizes)
     out.mkdir(parents=True, exist_ok=True)
     as_table(ledger).to_csv(out / "ledger.csv", index=False)

@@ -157,6 +157,10 @@ class Line:
     trained: Mapping[str, Verdict]
     verdict: Verdict
 
+    def columns(self, models: Iterable[str]) -> list[str]:
+        """The verdicts of the simulation, empty for what only a language model can measure, and of these models."""
+        return [self.simulation if self.claim.checks else "", *(self.trained[name] for name in models)]
+
 
 def lines(ledger: Sequence[Entry]) -> list[Line]:
     """One line per claim, in order.
@@ -194,9 +198,9 @@ def load(profile: str, root: Path = ROOT) -> list[Entry]:
     return entries(CLAIMS, simulation, *(recorded.recorded_rows(name, profile, root) for name in MODELS))
 
 
-def with_rows(profile: str, root: Path = ROOT) -> str:
+def with_rows(profile: str) -> str:
     """The profile, or `reference`, the recorded run, where none of its stages has rows."""
-    folders = [root / stage / "results" / profile for stage in ("simulate", "llm_validation")]
+    folders = [ROOT / stage / "results" / profile for stage in ("simulate", "llm_validation")]
     return profile if any(read_rows(folder) for folder in folders) else "reference"
 
 

@@ -128,8 +128,4 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
 
 def escaped(cell: str) -> str:
     """A cell without what would end it or the row."""
-    return _one_line(cell).replace("|", r"\|")
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())
+    return " ".join(cell.split()).replace("|", r"\|")

@@ -99,18 +99,16 @@ def _assigned(source: str) -> list[str]:
     return list(dict.fromkeys(name for name in names if not name.startswith("_")))
 
 
-def execute(found: Any, *, allow_errors: bool = False) -> Any:
+def execute(found: Any) -> Any:
     """A notebook run from its first cell in a fresh kernel, one thread, no model hub; outputs are left in it.
 
-    nbclient's CellExecutionError at the first failing cell, unless `allow_errors`.
+    nbclient's CellExecutionError at the first failing cell.
     """
     import nbformat
     from nbclient import NotebookClient
 
     found.cells.insert(0, nbformat.v4.new_code_cell(PREAMBLE))
-    client = NotebookClient(
-        found, timeout=SECONDS, allow_errors=allow_errors, resources={"metadata": {"path": str(ROOT)}}
-    )
+    client = NotebookClient(found, timeout=SECONDS, resources={"metadata": {"path": str(ROOT)}})
     client.extra_arguments = ["--log-level=ERROR"]
     asyncio.run(client.async_execute(env={**os.environ, **ENVIRONMENT}))  # in any thread, and the loop is closed
     del found.cells[0]

@@ -28,7 +28,7 @@ from paper.lessons.rendered import current, page_of
 from paper.markdown import columns_sentence
 from paper.page.closed_forms import script
 from paper.page.data import TOPICS, claims_data, columns, speedups
-from paper.page.reference import api_reference
+from paper.page.reference import api_reference, with_code
 from simulate.rows.reach import ROOT
 from simulate.rows.store import Results, make_stamp, read_rows
 
@@ -72,7 +72,7 @@ def page(ledger: Sequence[Entry], profile: str, out: Path, root: Path = ROOT) ->
         counts=" &nbsp; ".join(f"<b>{n}</b> {PLURAL.get(word, word)}" for word, n in counts.most_common()),
         strip=_strip(claims, models),
         rows=", ".join(escape(column["heading"]) for column in shown),
-        columns_sentence=_code(columns_sentence(models)),
+        columns_sentence=with_code(columns_sentence(models)),
         provenance=escape(_provenance(ledger, profile, root)),
         cards=_cards(claims, profile, root),
         lessons=lessons,
@@ -101,16 +101,14 @@ def _strip(claims: Sequence[Line], models: Mapping[str, Model]) -> str:
 
 
 def _strip_column(line: Line, models: Mapping[str, Model]) -> str:
-    verdicts = [line.simulation if line.claim.checks else "", *(line.trained[name] for name in models)]
     cells = "".join(
         f'<span class="cell {"none" if verdict in ("", "not run") else verdict}">{GLYPHS[verdict]}</span>'
-        for verdict in verdicts
+        for verdict in line.columns(models)
     )
     words = escape(f"{line.claim.id}, {line.claim.title}: {line.verdict}")
-    number = line.claim.id.lstrip("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
     return (
         f'<a class="column" href="#{line.claim.id}" title="{words}" aria-label="{words}">'
-        f'<span class="id">{number}</span>{cells}</a>'
+        f'<span class="id">{line.claim.id[1:]}</span>{cells}</a>'
     )
 
 
@@ -121,7 +119,7 @@ def _provenance(ledger: Sequence[Entry], profile: str, root: Path) -> str:
     commits = sorted({str(stamp.get("commit", "unknown"))[:7] for stamp in stamps})
     seeds = max((pooled.seeds for entry in ledger for pooled in entry.trained.values()), default=0)
     changed = "" if now["clean"] else ", changed"
-    measured = sum(p.seeds > 0 for e in ledger for p in (e.simulation, *e.trained.values()))
+    measured = sum(p.seeds > 0 for e in ledger for p in e.columns)
     return (
         f"page {datetime.date.today().isoformat()}, commit {str(now['commit'])[:7]}{changed} · "
         f"rows of profile {profile}, simulated at commit {', '.join(commits) or 'unknown'} · {measured} measurements, "
@@ -181,7 +179,3 @@ def _lesson(lesson: Lesson, folder: Path) -> str:
         f'<li value="{lesson.number}"><a href="{page}">{escape(lesson.title)}</a> <span class="note">{lesson.time}, '
         f'{len(lesson.exercises)} exercises · <a href="{notebook}" download>for students</a></span></li>'
     )
-
-
-def _code(text: str) -> str:
-    return re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(text))

@@ -80,19 +80,15 @@ def _claim(line: Line, ledger: Sequence[Entry], models: Mapping[str, Model], out
         "title": claim.title,
         "keywords": claim.keywords,
         "statement": claim.statement,
-        "source": [[_source(part), _arxiv(part)] for part in claim.source.split(";")],
+        "source": [[plain(part.strip()), _arxiv(part)] for part in claim.source.split(";")],
         "papers": [reference(key).short for key in cited(claim.source)] or ["ours"],
         "kind": claim.kind,
         "topic": claim.topic,
         "verdict": line.verdict,
-        "columns": [line.simulation if claim.checks else "", *(line.trained[name] for name in models)],
+        "columns": line.columns(models),
         "checks": [_check(check, mine, models) for check, mine in checks.items()],
         "where": places(claim, out),
     }
-
-
-def _source(part: str) -> str:
-    return plain(part.strip())
 
 
 def _arxiv(part: str) -> str:

@@ -52,7 +52,7 @@ def _entry(package: str, name: str, home: str, root: Path) -> str:
     summary, _, rest = text.partition("\n")
     return (
         f'<details class="api" id="api-{package}.{name}"><summary><code>{kind}<b>{escape(name)}</b></code> '
-        f"<span>{_inline(summary)}</span></summary>"
+        f"<span>{with_code(summary)}</span></summary>"
         f'<pre class="signature">{escape(name)}{signature}</pre>{rendered(rest)}'
         f'<p class="home"><code>{escape(home or package)}</code></p></details>'
     )
@@ -90,7 +90,7 @@ def _parameters(text: str) -> str:
     for line in text.strip("\n").splitlines():
         if line.strip():
             indented = line.startswith(" ")
-            out.append(f"<dd>{_inline(line.strip())}</dd>" if indented else f"<dt>{_inline(line)}</dt>")
+            out.append(f"<dd>{with_code(line.strip())}</dd>" if indented else f"<dt>{with_code(line)}</dt>")
     return f"<dl>{''.join(out)}</dl>".replace("</dd><dd>", " ")
 
 
@@ -101,9 +101,10 @@ def _blocks(text: str) -> str:
         if not block.strip():
             continue
         plain = any(line.startswith((" ", ">>> ", "|")) for line in block.splitlines())
-        out.append(f"<pre>{escape(block)}</pre>" if plain else f"<p>{_inline(block)}</p>")
+        out.append(f"<pre>{escape(block)}</pre>" if plain else f"<p>{with_code(block)}</p>")
     return "".join(out)
 
 
-def _inline(text: str) -> str:
+def with_code(text: str) -> str:
+    """Text as HTML, what stands between backticks as code."""
     return re.sub(r"`+([^`]+)`+", r"<code>\1</code>", escape(text))

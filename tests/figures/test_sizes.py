@@ -41,7 +41,7 @@ def made_up(power: float) -> Rows:
     def rows(parameters: int) -> list[Row]:
         found: dict[tuple[str, str, str, int], Row] = {}
         for quantity in QUANTITIES:
-            for claim, check, setting, predicted in quantity.cells():
+            for claim, check, setting, predicted in quantity.cells:
                 for seed in SEEDS:
                     off = 0.01 * (parameters / 1e6) ** power * (1.0 + 0.1 * (seed - 1))
                     if check.kind == "upper bound":
@@ -126,7 +126,7 @@ def test_values_are_means_over_settings_and_the_largest(tmp_path):
         ]
 
     (size,) = record(tmp_path, rows, ["cpu"])
-    settings = len(list(BY_NAME["mean_tv"].cells()))
+    settings = len(list(BY_NAME["mean_tv"].cells))
     mean, largest = BY_NAME["mean_tv"].at(size), BY_NAME["mean_tv_largest"].at(size)
     assert mean is not None
     assert largest is not None
@@ -322,5 +322,5 @@ def test_the_figure_shows_values_and_targets(tmp_path):
 
 def test_quantities_have_names_of_their_own_and_cover_something():
     assert len(BY_NAME) == len(QUANTITIES)
-    uncovered = [quantity.name for quantity in QUANTITIES if not quantity.cells()]
+    uncovered = [quantity.name for quantity in QUANTITIES if not quantity.cells]
     assert uncovered == ["pretraining"]

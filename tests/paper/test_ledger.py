@@ -253,6 +253,14 @@ def test_generated_files(tmp_path: Path, capsys, monkeypatch, recorded_ledger):
     assert main(["D99"]) == 2
 
 
+@pytest.mark.parametrize("words", [["power", "D4"], ["Z9", "page"], ["spending", "power"], ["arxiv", "arxiv"]], ids=" ".join)
+def test_what_takes_no_claims_stands_alone(words, capsys):
+    assert main(words) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("paper: ")
+    assert line.endswith(f"must stand alone, not in {' '.join(words)}")
+
+
 def test_latex_knows_every_character_of_the_claims():
     for claim in CLAIMS:
         assert latex.latex(claim.statement + claim.source).isascii()
