@@ -1,12 +1,15 @@
-"""The function of a type that columns are searched by, and its bounds on boxes: slopes are its differences."""
+"""The function of a type that columns are searched by, its bounds on boxes, and types that meet given win rates."""
 
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
+from theory.bradley_terry import Population
 from theory.distortion.audit.boxes import TypeCertificate, _slopes
-from theory.distortion.audit.observed import Observed
-from theory.distortion.audit.types import Dual
+from theory.distortion.audit.columns import find_types
+from theory.distortion.audit.observed import Observed, from_win_rates
+from theory.distortion.audit.types import Dual, TypeProgram, initial_types
 
 
 def test_slopes_are_differences_of_values():
@@ -37,3 +40,15 @@ def test_slopes_on_a_box_bound_those_of_its_types_and_are_theirs_on_a_point():
         assert (slopes <= high).all()
     for bound in _slopes(certificate, corners[0], corners[0]):
         np.testing.assert_allclose(bound, dual.slopes(corners[0]), atol=1e-9)
+
+
+@pytest.mark.parametrize("n_alternatives", [5, 6])
+def test_types_are_added_until_win_rates_are_met(n_alternatives, rng):
+    """Of three random types; the types that a search begins with do not meet their win rates."""
+    users = Population(rng.random((3, n_alternatives)), rng.dirichlet(np.ones(3)))
+    observed, policy = from_win_rates(users.win_rates(10.0), 10.0), np.full(n_alternatives, 1.0 / n_alternatives)
+    first = np.unique(initial_types(n_alternatives), axis=0)
+    assert TypeProgram(observed, policy, first).violation()[0] > 1e-3
+    program, violation, _ = find_types(observed, policy, np.ones(n_alternatives, dtype=bool), 60)
+    assert violation <= 1e-12
+    assert len(program.types) > len(first)
