@@ -41,7 +41,7 @@ TURNED = {ast.Lt: ast.Gt, ast.Gt: ast.Lt, ast.LtE: ast.GtE, ast.GtE: ast.LtE}
 EQUIVALENT: dict[str, str] = {
     "theory/best_of_n/gaussian.py:np.arange(points) - 0.5": "another start of the same evenly spread sequence",
     "theory/policy/newton.py:1.0 - 1.0 / time_step": "how a step is damped: what is found carries its certificate",
-    "theory/policy/newton.py:ift = (1.05": "how a step is damped: what is found carries its certificate",
+    "theory/policy/newton.py:hift = (1.05)": "how a step is damped: what is found carries its certificate",
     "theory/best_of_n/gaussian.py:half + (2)": "one node more where the normal law has no mass",
     "theory/best_of_n/schedule.py:count > counts[j - 1]": "what can be raised is evaluated too: none is best",
     "theory/distortion/audit/columns.py:stage / max(solution.value, 1.0)": "padding of a search; boxes prove its end",
