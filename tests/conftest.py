@@ -56,6 +56,7 @@ LOTS = {
     "tests/paper/test_ledger.py": "ledger",
     "tests/paper/test_page.py": "ledger",
     "tests/paper/test_pdf.py": "ledger",
+    "tests/paper/test_recorded_verdicts.py": "ledger",
     "tests/llm_validation/catalogue/test_stacked_seeds.py": "processes",
     "tests/llm_validation/grid/test_processes.py": "processes",
     "tests/llm_validation/grid/test_run.py": "processes",

@@ -43,6 +43,7 @@ def test_two_processes_give_the_rows_of_one(people_words, people_rows, command, 
     """Each of them fits a reference and writes it: of the first one alone transformers would write the model."""
     two_processes(command, *people_words, str(tmp_path / "two"), out=tmp_path)
     assert rows_of(tmp_path / "two") == people_rows
+    assert {seed for (*_, seed), _, _ in people_rows} == {0, 1}
 
 
 def test_torchrun_tells_processes_what_they_are_told_here(tmp_path):
