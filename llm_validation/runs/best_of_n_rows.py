@@ -114,9 +114,13 @@ class Pool:
         return replace(self.rows, weights=weights)
 
     def quantile(self, weights: Array) -> Any:
-        """The reward as an increasing function of a standard normal variable; constant beyond the pool's range."""
-        size = self.rewards.size
-        z = ndtri(np.clip((np.cumsum(weights) - weights / 2) * size / (size + 1.0), 1e-9, 1 - 1e-9))
+        """The reward as an increasing function of a standard normal variable; constant beyond the pool's range.
+
+        Of M rows the i-th stands at (i − 3/8)/(M + 1/4) (Blom, 1958), nearly where a normal law has its mean: with the
+        middle of its weight, (i − ½)/M, the mean of the best of n comes out too low.
+        """
+        size, middle = self.rewards.size, np.cumsum(weights) - weights / 2
+        z = ndtri((middle * size + 0.125) / (size + 0.25))
         return lambda x: np.interp(x, z, self.rewards)
 
 
