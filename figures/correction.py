@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from figures import style
 from figures.model_points import in_a_row, mark, of_models, pooled
+from figures.style import Drawing
 from llm_validation.claims.settings import UPSTREAMS
 from llm_validation.recorded import MODELS
 from simulate.rows.store import Row
@@ -216,11 +217,11 @@ def correction_on_models(rows: Sequence[Row]) -> Figure | None:
 
 #: name of the file → what draws it, and the claims it shows
 FIGURES = {
-    "correction_rounds": style.Drawing(rounds, ("A4",)),
-    "correction_floors": style.Drawing(floors, ("A1",)),
-    "correction_gains": style.Drawing(gains, ("A3",)),
-    "correction_copying": style.Drawing(copying, ("A5",)),
-    "correction_bootstrapping": style.Drawing(bootstrapping, ("A6",)),
-    "correction_users": style.Drawing(users, ("A7",)),
-    "language_model_correction": style.Drawing(correction_on_models, ON_MODELS),
+    "correction_rounds": Drawing(rounds, ("A4",)),
+    "correction_floors": Drawing(floors, ("A1",)),
+    "correction_gains": Drawing(gains, ("A3",)),
+    "correction_copying": Drawing(copying, ("A5",)),
+    "correction_bootstrapping": Drawing(bootstrapping, ("A6",)),
+    "correction_users": Drawing(users, ("A7",)),
+    "language_model_correction": Drawing(correction_on_models, ON_MODELS),
 }

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from figures import style
 from figures.model_points import in_a_row, mark, of_models, targets
+from figures.style import Drawing
 from llm_validation.claims.settings import RDRO_ALPHA
 from simulate.rows.store import Row
 from theory.density_ratio import predictions as predict
@@ -235,13 +236,13 @@ def consistency_and_welfare(rows: Sequence[Row]) -> Figure:
 
 #: name of the file → what draws it, and the claims it shows
 FIGURES = {
-    "density_ratio_variance": style.Drawing(variance_and_cap, ("R2", "R6")),
-    "density_ratio_drift": style.Drawing(drift_and_cap, ("R4",)),
-    "density_ratio_pooled": style.Drawing(pooled_bias, ("R5",)),
-    "density_ratio_constants": style.Drawing(distance_constants, ("R7",)),
-    "density_ratio_limits": style.Drawing(limits_of_methods, ("R3",)),
-    "density_ratio_estimated": style.Drawing(estimated_references, ("R10",)),
-    "density_ratio_references": style.Drawing(other_references, ("R8",)),
-    "density_ratio_welfare": style.Drawing(consistency_and_welfare, ("R11",)),
-    "language_model_density_ratio": style.Drawing(ratios_on_models, ON_MODELS),
+    "density_ratio_variance": Drawing(variance_and_cap, ("R2", "R6")),
+    "density_ratio_drift": Drawing(drift_and_cap, ("R4",)),
+    "density_ratio_pooled": Drawing(pooled_bias, ("R5",)),
+    "density_ratio_constants": Drawing(distance_constants, ("R7",)),
+    "density_ratio_limits": Drawing(limits_of_methods, ("R3",)),
+    "density_ratio_estimated": Drawing(estimated_references, ("R10",)),
+    "density_ratio_references": Drawing(other_references, ("R8",)),
+    "density_ratio_welfare": Drawing(consistency_and_welfare, ("R11",)),
+    "language_model_density_ratio": Drawing(ratios_on_models, ON_MODELS),
 }

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 
 from figures import style
 from figures.model_points import mark, model_legend, of_models, pooled
+from figures.style import Drawing
 from llm_validation.claims.settings import IMBALANCE_RUNS, PAIR_RUNS
 from llm_validation.recorded import MODELS
 from simulate.rows.store import Row
@@ -240,10 +241,10 @@ def rewards_and_levels(rows: Sequence[Row]) -> Figure | None:
 
 #: name of the file → what draws it, and the claims it shows
 FIGURES = {
-    "proximal_likelihoods": style.Drawing(likelihoods, ("P5", "P12")),
-    "proximal_existence": style.Drawing(existence, ("P7", "P13")),
-    "proximal_closed_forms": style.Drawing(closed_forms, ("P9", "P10")),
-    "proximal_irreproducible": style.Drawing(irreproducible, ("P14", "P15")),
-    "proximal_displacement": style.Drawing(displacement, ("P16",)),
-    "language_model_proximal": style.Drawing(rewards_and_levels, ("P5", "P9", "P10", "P12", "P13")),
+    "proximal_likelihoods": Drawing(likelihoods, ("P5", "P12")),
+    "proximal_existence": Drawing(existence, ("P7", "P13")),
+    "proximal_closed_forms": Drawing(closed_forms, ("P9", "P10")),
+    "proximal_irreproducible": Drawing(irreproducible, ("P14", "P15")),
+    "proximal_displacement": Drawing(displacement, ("P16",)),
+    "language_model_proximal": Drawing(rewards_and_levels, ("P5", "P9", "P10", "P12", "P13")),
 }
