@@ -65,8 +65,8 @@ class Cuts:
 
     def weighted(self, y: Array) -> tuple[Array, Array]:
         """Σ y·row for y (c,) ≥ 0, shape (A,), and the same of its entries' sizes, by which rounding is bounded."""
-        up = np.bincount(self.first, y * self.alpha, self.size)
-        down = np.bincount(self.second, y * self.gamma, self.size)
+        sums = ((self.first, y * self.alpha), (self.second, y * self.gamma))
+        up, down = (np.asarray(np.bincount(at, of, self.size), dtype=np.float64) for at, of in sums)
         return up - down, up + down
 
     def extend(self, other: Cuts) -> Cuts:
