@@ -179,16 +179,16 @@ def test_a_pool_s_quantiles_are_its_rewards_where_a_normal_law_has_its_means():
 
 
 def test_the_best_of_many_by_a_pool_s_quantiles_is_hardly_biased():
-    """Pools of normal rewards: the mean best of 64 of 4096, to two hundredths of their deviation."""
+    """Pools of normal rewards: the mean best of 64 of 512; (i − ½)/(M + 1) is .055 deviations off."""
     z = np.linspace(-8.0, 8.0, 4001)
     middle, best = (z[1:] + z[:-1]) / 2, np.diff(norm.cdf(z) ** 64)
     found = []
-    for seed in range(100):
-        rewards = np.sort(np.random.default_rng(seed).normal(size=4096))
+    for seed in range(200):
+        rewards = np.sort(np.random.default_rng(seed).normal(size=512))
         pool = best_of_n_rows.Pool(MeasuredRows.of(np.zeros((rewards.size, 1)), rewards), None)
         found.append(best @ pool.quantile(np.full(rewards.size, 1.0 / rewards.size))(middle))
-    assert np.mean(found) == pytest.approx(best @ middle, abs=0.02)
-    assert np.std(found) / np.sqrt(len(found)) < 0.005
+    assert np.mean(found) == pytest.approx(best @ middle, abs=0.035)
+    assert np.std(found) / np.sqrt(len(found)) < 0.012
 
 
 @pytest.mark.parametrize(("room", "length"), [(20, 19), (40, 24), (None, 24)])
