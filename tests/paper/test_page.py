@@ -159,6 +159,7 @@ def test_search_and_filters(opened):
     page.wait_for_function("document.querySelector('#P7 .check svg circle') && document.activeElement.closest('#P7')")
     page.wait_for_function("document.querySelectorAll('article[hidden]').length === 0")
     page.click("#P7 details[data-check] summary >> nth=0")
+    page.wait_for_selector("#P7 table th")  # filled in when the browser says that it was opened, later than the click
     head = page.eval_on_selector_all("#P7 table th", "all => all.map(h => h.textContent)")
     assert {"setting", "theory", "resolution", "z", "verdict"} <= set(head)
     text = page.text_content("#P7 .body")
