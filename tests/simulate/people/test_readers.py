@@ -12,7 +12,7 @@ import pytest
 from simulate.people.readers import read_people
 
 ROOT = Path(__file__).resolve().parents[3]
-CASES, REAL = ROOT / "tests" / "data" / "people", ROOT.parents[1] / "shared" / "data"
+CASES, REAL = ROOT / "tests" / "data" / "people", ROOT.parent / "shared" / "data"
 WIDE = pd.read_csv(CASES / "first.csv")
 TEXT, ITEMS = WIDE.to_csv(index=False), list(WIDE.columns)
 WITH_ID = WIDE.assign(userId=range(1, 41))[["userId", *ITEMS]]
