@@ -1,4 +1,4 @@
-"""What a trained language model should show of R1–R9."""
+"""What a trained language model should show of R1–R5 and R8."""
 
 from __future__ import annotations
 

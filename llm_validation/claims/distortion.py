@@ -1,4 +1,4 @@
-"""What a trained language model should show of D1–D23."""
+"""What a trained language model should show of D3–D5, D8, D9, D11–D13, D15, D17 and D23."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a trained language model should show of V1–V12."""
+"""What a trained language model should show of V1–V7 and V10–V12."""
 
 from __future__ import annotations
 

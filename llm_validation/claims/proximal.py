@@ -1,4 +1,4 @@
-"""What a trained language model should show of P1–P16. PRO's gaps hold whatever the reference is."""
+"""What a trained language model should show of P4–P6 and P8–P16. PRO's gaps hold whatever the reference is."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Best-of-N and Speculative Rejection on a trained language model: B1 and B3–B10.
+"""Best-of-N and Speculative Rejection on a trained language model: B1–B10.
 
 The model writes exactly T tokens after an end-of-text token (stories one after another), and a reward model that is
 trained on comparisons of a known utility scores them, partial or whole. From one pool of rows come the reward law and

@@ -1,4 +1,4 @@
-"""Best-of-N by sampling, the paper's metrics, and the table of experiments: claims B1–B9."""
+"""Best-of-N by sampling, and the paper's metrics: claims B1–B3 and B8."""
 
 from __future__ import annotations
 

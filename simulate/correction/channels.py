@@ -1,4 +1,4 @@
-"""The correction channel, sampled and trained: claims A1–A5, and the table of all experiments of the topic.
+"""The correction channel, sampled and trained: claims A1–A5.
 
 One function per check, `f(**setting, rng, profile) -> Estimate`. Correctors are tables, trained on sampled pairs and
 judged on fresh ones. None of these functions calls the closed form that its estimate is judged against.

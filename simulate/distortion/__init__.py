@@ -1,11 +1,17 @@
-"""Distortion by Monte Carlo and adversarial search (claims D1 – D16); real people (D17) are in `simulate.people`.
+"""Distortion by Monte Carlo and adversarial search (claims D1 – D26); of real people (D17), see `simulate.people`.
 
-    win_rates  rules and methods on win rates: bounds searched, instances played, balls and budgets   D1 – D13
-    clipped    RLHF on clipped rewards                                                            D15
-    rankings   rules on Plackett–Luce rankings, on the families that show how badly they grow         D7
-    samples    how fast rules on n users approach their population limits                             D14
-    methods    every method on finite samples of the literature's instances, beside the claims        D14
-    audit      the audit against populations whose distortion is known                                D16
+    win_rates     rules and methods on win rates: bounds searched, instances played        D1 – D6, D8 – D13
+    rankings      rules on Plackett–Luce rankings, on the families that show their growth  D7
+    kl_ball       random populations with few alternatives, in a KL ball                   D8 – D10
+    balls         IPO, small and tight balls, on-policy RLHF                               D9, D18, D19, D22
+    penalty       DPO and IPO with a KL penalty                                            D5, D8, D11, D23
+    samples       how fast rules on n users approach their population limits               D14
+    methods       every method on finite samples of the literature's instances, beside the claims
+    clipped       RLHF on clipped rewards                                                  D15
+    audit         the audit against populations whose distortion is known                  D16
+    few           few alternatives: Borda's share of the minimax, the audit of a pair      D20, D21
+    regimes       how often majorities cycle; what a small budget buys                     D24, D25
+    proportional  population-proportional policies                                         D26
 
 Examples
 --------

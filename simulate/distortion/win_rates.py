@@ -1,4 +1,4 @@
-"""Distortion by Monte Carlo and by adversarial search: claims D1–D13 and D15.
+"""Distortion by Monte Carlo and by adversarial search: claims D1–D6 and D8–D13.
 
 One function per check. Each takes the entries of its setting as keyword arguments, `rng` (a generator spawned for
 the cell) and `profile` (how much work is allowed), and returns an `Estimate`.

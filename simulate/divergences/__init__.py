@@ -1,10 +1,11 @@
-"""Losses as divergence estimators, searched, trained and sampled (claims V1 – V13).
+"""Losses as divergence estimators, searched, trained and sampled (claims V1 – V14).
 
     losses     losses minimised without knowing where: outcome by outcome, or by training   V1 – V6
     policies   policies trained by divergence losses; several prompts                       V7, V8
     samples    finite samples and minibatches                                               V9
     data       kinds of data, separation of representations, the public normaliser          V10 – V12
     kl_estimators  k1, k2, k3 as a reward and as a loss                                 V13
+    pairing    what pairing costs an estimate                                           V14
 
 Examples
 --------

@@ -1,7 +1,7 @@
 """PRO and DPO trained on tables (claims P1 – P16).
 
     optima     softmax policies trained to the optimum; feedback sampled and counted        P1 – P4, P9 – P11, P13
-    existence  thresholds by subsets, linear programs and bisection; what DPO leaves open   P5, P7
+    existence  thresholds by subsets, linear programs and bisection; what DPO leaves open   P5, P7, P12
     labels     the hyper response, minibatches, absolute likelihoods                        P6, P8, P12
     runs       the same losses trained in many ways                                         P14
     held_out   prompts that nobody trained on                                               P15

@@ -1,4 +1,4 @@
-"""Proximal preference optimisation by training: claims P1–P13.
+"""Proximal preference optimisation by training: claims P1–P4, P9–P11 and P13.
 
 One function per check. Each takes the entries of its setting as keyword arguments, `rng` (a generator spawned for the
 cell) and `profile` (how much work is allowed), and returns an `Estimate`. Policies are tabular softmaxes,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import inspect
+import re
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -74,3 +76,48 @@ def test_every_claim_has_a_short_title_of_its_own_and_words_to_find_it_by():
     found = {word: [claim.id for claim in CLAIMS if word in claim.keywords] for word in ("existence", "KL ball")}
     assert "P7" in found["existence"]
     assert "D8" in found["KL ball"]
+
+
+#: A claim, or a range of claims.
+NAMED = re.compile(r"\b([DPVRAB])(\d+)(?: ?– ?\1(\d+))?\b")
+#: The files that hold claims, their checks, experiments or runs.
+PATTERNS = (
+    "theory/*/*claims.py",
+    "theory/*/predictions.py",
+    "simulate/*/*.py",
+    "llm_validation/claims/*.py",
+    "llm_validation/runs/*.py",
+)
+
+
+def named(text: str) -> set[str]:
+    """The claims that a text names, one by one or as a range."""
+    return {f"{a}{i}" for a, first, last in NAMED.findall(text) for i in range(int(first), int(last or first) + 1)}
+
+
+def of_table(path: Path) -> set[str]:
+    """The claims of the table in a file; those of predictions are in `claims`."""
+    path = path.with_name("claims.py") if path.stem == "predictions" else path
+    own = vars(import_module(".".join(path.relative_to(ROOT).with_suffix("").parts)))
+    ids = {claim.id for name, table in own.items() if name.endswith("_CLAIMS") for claim in table}
+    ids |= {claim for run in own.get("RUNS", ()) for claim in run.claim_ids}
+    checks = own.get(path.stem.upper(), {}) if path.parent.name == "claims" else {}
+    return ids | {key.partition(".")[0] for key in (*own.get("EXPERIMENTS", ()), *checks)}
+
+
+def test_files_name_the_claims_that_they_have():
+    files = [path for pattern in PATTERNS for path in ROOT.glob(pattern) if path.stem not in ("__init__", "real")]
+    tables = {path: ids for path in files if (ids := of_table(path))}
+    assert len(tables) > 60
+    for path, ids in tables.items():
+        said = named((ast.get_docstring(ast.parse(path.read_text())) or "").partition("\n\n")[0])
+        assert said in (set(), ids), path
+    for topic in TOPICS:
+        claims = [claim.id for claim in CLAIMS if claim.topic == topic]
+        assert f"{claims[0]}–{claims[-1]})" in (ROOT / "README.md").read_text()
+        for folder in (ROOT / "theory" / topic, ROOT / "simulate" / topic):
+            page = (folder / "__init__.py").read_text()
+            assert named(page.partition("\n\n")[0]) - {"D17"} in (set(), set(claims) - {"D17"}), folder
+        rows = {line.split()[0]: named(line) for line in page.splitlines() if line.startswith("    ")}
+        measured = {path.stem: ids for path, ids in tables.items() if path.parent == folder}
+        assert {stem: rows.get(stem) for stem in measured} == measured

@@ -1,4 +1,4 @@
-"""The experiments of B1–B9: they catch a broken formula; rows that are drawn, and settings as text."""
+"""The experiments of Best-of-N: they catch a broken formula; rows that are drawn, and settings as text."""
 
 from __future__ import annotations
 

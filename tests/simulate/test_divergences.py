@@ -1,4 +1,4 @@
-"""Experiments of V1–V13: every check would see a wrong formula."""
+"""Experiments of divergences: every check would see a wrong formula."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The reward processes and tables that claims B1–B9 are checked on, by name. Definitions only: no results."""
+"""The reward processes and tables that the claims are checked on, by name. Definitions only: no results."""
 
 from __future__ import annotations
 

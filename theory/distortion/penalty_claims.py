@@ -1,4 +1,4 @@
-"""DPO and IPO as they are trained, with a KL penalty: their numbers on I5, I6 and I9 (D5, D8, D11), and claim D23.
+"""DPO and IPO as they are trained, with a KL penalty: their numbers on I5, I6 and I9, and claim D23.
 
 >>> round(dpo_on_i6(10.0, kl_beta=0.1), 3), round(dpo_on_chain(5.0, 20, kl_beta=0.1), 3)
 (24.85, 2.559)

@@ -1,4 +1,4 @@
-"""Instances on which V1–V13 are stated and measured, beside the tables of `theory.divergences.safety_data`."""
+"""Instances on which claims are stated and measured, beside the tables of `theory.divergences.safety_data`."""
 
 from __future__ import annotations
 
