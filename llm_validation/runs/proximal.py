@@ -1,4 +1,4 @@
-"""PRO on a trained language model: P4–P6, P8–P13, P16. Does restoring the regulariser pin the likelihoods that DPO lets go?
+"""PRO on a trained language model: P4–P6, P8–P13, P16. Does the regulariser pin the likelihoods that DPO lets go?
 
 Four prompts with a spread-out reference; responses 0 … 3 can be labelled, the others never are. H is everything that
 is not labelled, the mass off the catalogue included: its log-probability comes from the prefix tree, never from

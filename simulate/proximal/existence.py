@@ -1,4 +1,4 @@
-"""Where the losses have no optimum, or too many: DPO (P5), PRO around its threshold (P7), and both along training (P12)."""
+"""Where the losses have no optimum, or too many: DPO (P5), PRO around its threshold (P7), both in training (P12)."""
 
 from __future__ import annotations
 
