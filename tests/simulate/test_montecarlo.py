@@ -19,6 +19,7 @@ from simulate.montecarlo import (
     root_mean_square,
     slope,
 )
+from tests.bad_input import bad_input_is_named
 
 TRIALS = 2000
 #: Four standard errors of a share of 95 % in 2000 trials, and 1 % for small-sample skewness.
@@ -87,17 +88,11 @@ def test_interval_defaults_to_the_normal_one():
     assert pytest.approx(norm.ppf(0.975), rel=1e-15) == Z95
 
 
-@pytest.mark.parametrize(
-    ("call", "message"),
-    [
-        (lambda: mean([1.0]), "two samples"),
-        (lambda: mean([1.0, np.nan]), r"samples\[1\] is not finite"),
-        (lambda: proportion(3, 2), "3 successes in 2"),
-        (lambda: slope([1, 2], [1, 2]), "three points"),
-        (lambda: slope([1, 2, 3], [1, 2, 3], [1, 0, 1]), r"stderr\[1\]"),
-        (lambda: ratio_to_mean(1.0, [1.0, -1.0]), "mean 0"),
-    ],
+test_bad_input = bad_input_is_named(
+    (lambda: mean([1.0]), "two samples"),
+    (lambda: mean([1.0, np.nan]), r"samples\[1\] is not finite"),
+    (lambda: proportion(3, 2), "3 successes in 2"),
+    (lambda: slope([1, 2], [1, 2]), "three points"),
+    (lambda: slope([1, 2, 3], [1, 2, 3], [1, 0, 1]), r"stderr\[1\]"),
+    (lambda: ratio_to_mean(1.0, [1.0, -1.0]), "mean 0"),
 )
-def test_bad_input(call, message):
-    with pytest.raises(ValueError, match=message):
-        call()

@@ -108,7 +108,7 @@ def test_the_pilot_measures_what_a_loop_over_tokens_says(piloted_on_noise):
             assert value == pytest.approx(naive(net, example).item() - naive(model(), example).item(), abs=5e-3)
 
 
-def test_nothing_is_recommended_on_noise(piloted_on_noise):
+def test_nothing_is_recommended_on_noise():
     pilot = run_pilot(model(), noisy(60, 0.5), replace(PLAN, methods=("dpo",)), (0,), CONTEXT, time.monotonic() + 60)
     advice = recommend(pilot, [], "m", "d")
     assert (advice.best, advice.command) == (None, "")

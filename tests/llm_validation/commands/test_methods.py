@@ -234,7 +234,7 @@ def test_generate_goes_on_after_a_kill_to_the_same_lines(base, tmp_path, monkeyp
     assert "exists already" in capsys.readouterr().err
 
 
-def test_two_trainings_of_one_folder_are_kept_apart(base, tmp_path, monkeypatch, capsys):
+def test_two_trainings_of_one_folder_are_kept_apart(base, tmp_path, capsys):
     (tmp_path / "pairs.jsonl").write_text("\n".join(map(json.dumps, PAIRS)))
     out, lock = tmp_path / "out", tmp_path / ".out.lock"
     words = (
@@ -285,7 +285,7 @@ def test_two_runs_on_one_file_are_kept_apart(command, base, tmp_path, monkeypatc
     assert not list(tmp_path.glob(".out*")), "nothing is left beside it"
 
 
-def test_stop_strings_and_top_p(base):
+def test_stop_strings_and_top_p():
     tokenizer = word_tokenizer()
     stops = StopStrings(tokenizer, ("w3 w4", "w7"))
     assert stops([(2, 3, 4), (3, 5, 4), (7,), (9,)]).tolist() == [True, False, True, False]

@@ -10,6 +10,7 @@ from scipy.integrate import quad
 from scipy.stats import norm
 
 from simulate.best_of_n import proxy as simulated
+from tests.bad_input import bad_input_is_named
 from theory.best_of_n.law import best_of_n_law
 from theory.best_of_n.proxy import free_rejection_survival, proxy_best_of_n, soft_best_of_n_law
 from theory.best_of_n.proxy_claims import PROXY_TABLE
@@ -60,20 +61,14 @@ def test_the_simulation_runs_on_the_table_of_the_claim():
     assert PROXY_TABLE["truth"] == simulated.TRUTH
 
 
-@pytest.mark.parametrize(
-    ("call", "message"),
-    [
-        (lambda: proxy_best_of_n(4, 1.1), "correlation = 1.1"),
-        (lambda: soft_best_of_n_law([0.5, 0.5], [0.0, 1.0], 4, 0.0), "temperature = 0"),
-        (lambda: soft_best_of_n_law([0.5, 0.5], [0.0, 1.0], 4, 1e-308), "temperature = 1e-308 must lie between"),
-        (lambda: soft_best_of_n_law([0.5, 0.5], [-1e308, 1e308], 4, 1.0), r"rewards has an entry of size 1e\+308"),
-        (lambda: free_rejection_survival(0.0, 0.5, "regular"), "v = 0.0"),
-        (lambda: free_rejection_survival(0.5, 0.5, "gaussian"), "a = v = 0.5"),
-        (lambda: free_rejection_survival(0.5, 0.4, "gamma"), "shape = None"),
-        (lambda: free_rejection_survival(0.5, 0.4, "gaussian", 2.0), "shape = 2.0"),
-        (lambda: free_rejection_survival(0.5, 0.4, "cauchy"), "tail = 'cauchy'"),
-    ],
+test_bad_input = bad_input_is_named(
+    (lambda: proxy_best_of_n(4, 1.1), "correlation = 1.1"),
+    (lambda: soft_best_of_n_law([0.5, 0.5], [0.0, 1.0], 4, 0.0), "temperature = 0"),
+    (lambda: soft_best_of_n_law([0.5, 0.5], [0.0, 1.0], 4, 1e-308), "temperature = 1e-308 must lie between"),
+    (lambda: soft_best_of_n_law([0.5, 0.5], [-1e308, 1e308], 4, 1.0), r"rewards has an entry of size 1e\+308"),
+    (lambda: free_rejection_survival(0.0, 0.5, "regular"), "v = 0.0"),
+    (lambda: free_rejection_survival(0.5, 0.5, "gaussian"), "a = v = 0.5"),
+    (lambda: free_rejection_survival(0.5, 0.4, "gamma"), "shape = None"),
+    (lambda: free_rejection_survival(0.5, 0.4, "gaussian", 2.0), "shape = 2.0"),
+    (lambda: free_rejection_survival(0.5, 0.4, "cauchy"), "tail = 'cauchy'"),
 )
-def test_bad_input(call, message):
-    with pytest.raises(ValueError, match=message):
-        call()

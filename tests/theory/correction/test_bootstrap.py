@@ -171,7 +171,6 @@ def test_pro_has_an_optimum_where_dpo_has_none():
 
 
 CHAIN = np.array([[0.0, 1.0, 0.0], [0.0, 0.0, 1.0], [0.0, 0.0, 1.0]])
-THIRDS = np.full(3, 1 / 3)
 
 
 def test_rdro_reaches_what_upstream_never_says():

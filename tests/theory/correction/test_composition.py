@@ -252,6 +252,3 @@ def test_empirical_kernel_counts():
     K = empirical_kernel(3, [0, 0, 1, 2, 0], [1, 1, 1, 0, 2])
     assert dense(K) == pytest.approx(np.array([[0, 2 / 3, 1 / 3], [0, 1, 0], [1, 0, 0]]))
     assert sparse.issparse(K)
-
-
-HALF = np.full((2, 2), 0.5)

@@ -164,9 +164,6 @@ def test_structure_is_reported():
     assert len(recurrent_classes(stored).classes) == 2
 
 
-SWAP = np.array([[0.0, 1.0], [1.0, 0.0]])
-
-
 def test_an_entered_class_decides():
     """A periodic class that π never enters does not matter; one that it enters does."""
     kernel = np.zeros((3, 3))

@@ -200,6 +200,3 @@ def test_taken_proposals_of_bradley_terry_users_are_reversible(n_answers, data):
     nu = mu * np.exp(r) / (mu @ np.exp(r))
     assert nu[:, None] * kernel == pytest.approx((nu[:, None] * kernel).T, abs=EXACT)
     assert limit_law(kernel) == pytest.approx(nu, abs=1e-10)
-
-
-POPULATION = Population(np.array([[1.0, 0.5], [0.0, 1.0]]))

@@ -9,6 +9,7 @@ import pytest
 from scipy.optimize import brentq, linprog
 from scipy.special import expit
 
+from tests.bad_input import bad_input_is_named
 from tests.theory.policy.test_kl_ball import dual_value
 from theory.distortion.ball_instances import ipo_factor, mismatch_instance, tight_ball_instance
 from theory.distortion.factors import borda_factor, linear_factor
@@ -95,19 +96,13 @@ def test_where_the_ball_ends_decides_between_bounded_and_exponential():
     assert against_y[0] > against_y[1]
 
 
-@pytest.mark.parametrize(
-    ("build", "message"),
-    [
-        (lambda: tight_ball_instance(5.0, 0.9, -650.0, 1.0), "xi = 0.9"),
-        (lambda: tight_ball_instance(5.0, 1.0, -0.5, 1.0), "log_epsilon = -0.5"),
-        (lambda: tight_ball_instance(5.0, 1.0, -650.0, 0.0), "tau = 0.0"),
-        (lambda: tight_ball_instance(5.0, 1.0, -650.0, 1.0, 0.0), "epsilon = 0.0"),
-        (lambda: tight_ball_instance(5.0, 1.0, -650.0, 1.0, clones=0), "clones = 0"),
-        (lambda: mismatch_instance(5.0, xi=1.0), "xi = 1.0"),
-        (lambda: mismatch_instance(5.0, eta=0.0), "eta = 0.0"),
-        (lambda: ipo(np.full((2, 2), 0.5), [0.5, 0.6]), "mu sums to"),
-    ],
+test_bad_parameters = bad_input_is_named(
+    (lambda: tight_ball_instance(5.0, 0.9, -650.0, 1.0), "xi = 0.9"),
+    (lambda: tight_ball_instance(5.0, 1.0, -0.5, 1.0), "log_epsilon = -0.5"),
+    (lambda: tight_ball_instance(5.0, 1.0, -650.0, 0.0), "tau = 0.0"),
+    (lambda: tight_ball_instance(5.0, 1.0, -650.0, 1.0, 0.0), "epsilon = 0.0"),
+    (lambda: tight_ball_instance(5.0, 1.0, -650.0, 1.0, clones=0), "clones = 0"),
+    (lambda: mismatch_instance(5.0, xi=1.0), "xi = 1.0"),
+    (lambda: mismatch_instance(5.0, eta=0.0), "eta = 0.0"),
+    (lambda: ipo(np.full((2, 2), 0.5), [0.5, 0.6]), "mu sums to"),
 )
-def test_bad_parameters(build, message):
-    with pytest.raises(ValueError, match=message):
-        build()

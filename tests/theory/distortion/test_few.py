@@ -10,6 +10,7 @@ from scipy.special import expit
 from scipy.stats import binom
 
 from simulate.distortion.few import worst_borda
+from tests.bad_input import bad_input_is_named
 from theory.distortion.factors import borda_factor, linear_factor
 from theory.distortion.few import (
     audit_pair,
@@ -85,18 +86,12 @@ def test_as_many_comparisons_as_are_needed_and_no_fewer():
     assert safe_margin(3.0, 5.0) == 0.0
 
 
-@pytest.mark.parametrize(
-    ("call", "message"),
-    [
-        (lambda: audit_pair(0.5, 5.0), "margin = 0.5"),
-        (lambda: safe_margin(1.0, 5.0), "distortion = 1.0"),
-        (lambda: comparisons_needed(2.0, 0.52, 5.0), "win_rate = 0.52"),
-        (lambda: comparisons_needed(2.0, 0.6, 5.0, 1.0), "confidence = 1.0"),
-        (lambda: uniform_borda_factor(5.0, 1), "n_alternatives = 1"),
-        (lambda: minimax_beta(1), "n_alternatives = 1"),
-        (lambda: minimax_mass(-1.0), "bt_beta = -1"),
-    ],
+test_bad_input = bad_input_is_named(
+    (lambda: audit_pair(0.5, 5.0), "margin = 0.5"),
+    (lambda: safe_margin(1.0, 5.0), "distortion = 1.0"),
+    (lambda: comparisons_needed(2.0, 0.52, 5.0), "win_rate = 0.52"),
+    (lambda: comparisons_needed(2.0, 0.6, 5.0, 1.0), "confidence = 1.0"),
+    (lambda: uniform_borda_factor(5.0, 1), "n_alternatives = 1"),
+    (lambda: minimax_beta(1), "n_alternatives = 1"),
+    (lambda: minimax_mass(-1.0), "bt_beta = -1"),
 )
-def test_bad_input(call, message):
-    with pytest.raises(ValueError, match=message):
-        call()

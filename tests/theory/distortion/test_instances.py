@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 
+from tests.bad_input import bad_input_is_named
 from theory.distortion.factors import borda_factor, borda_lower_factor, linear_factor, optimal_gamma
 from theory.distortion.instances import (
     borda_instance,
@@ -114,23 +115,17 @@ def test_i9_with_too_many_other_pairs_stops_half_way():
     assert instance.distortion(policy) == pytest.approx(4.66, abs=5e-3)
 
 
-@pytest.mark.parametrize(
-    ("build", "message"),
-    [
-        (lambda: condorcet_instance(10.0, 1, 1e-3), "n_alternatives = 1"),
-        (lambda: condorcet_instance(10.0, 3, 0.6, xi=2.0), "xi = 2.0"),
-        (lambda: borda_instance(10.0, 0.0), "epsilon = 0.0"),
-        (lambda: borda_instance(10.0, 1e-3, gamma=1.5), "gamma = 1.5"),
-        (lambda: copeland_instance(10.0, 1e-3, clones=1), "clones = 1"),
-        (lambda: rlhf_instance(0.5), "bt_beta = 0.5"),
-        (lambda: rlhf_instance(5.0, eta=0.0), "eta = 0.0"),
-        (lambda: correlated_instance(5.0, 2, 1e-3), "n_alternatives = 2"),
-        (lambda: correlated_instance(5.0, 5, 1.0), "epsilon = 1.0"),
-    ],
+test_bad_parameters = bad_input_is_named(
+    (lambda: condorcet_instance(10.0, 1, 1e-3), "n_alternatives = 1"),
+    (lambda: condorcet_instance(10.0, 3, 0.6, xi=2.0), "xi = 2.0"),
+    (lambda: borda_instance(10.0, 0.0), "epsilon = 0.0"),
+    (lambda: borda_instance(10.0, 1e-3, gamma=1.5), "gamma = 1.5"),
+    (lambda: copeland_instance(10.0, 1e-3, clones=1), "clones = 1"),
+    (lambda: rlhf_instance(0.5), "bt_beta = 0.5"),
+    (lambda: rlhf_instance(5.0, eta=0.0), "eta = 0.0"),
+    (lambda: correlated_instance(5.0, 2, 1e-3), "n_alternatives = 2"),
+    (lambda: correlated_instance(5.0, 5, 1.0), "epsilon = 1.0"),
 )
-def test_bad_parameters(build, message):
-    with pytest.raises(ValueError, match=message):
-        build()
 
 
 def test_the_range_of_beta_of_i6() -> None:

@@ -8,6 +8,7 @@ import math
 import numpy as np
 import pytest
 
+from tests.bad_input import bad_input_is_named
 from theory.policy.kl_ball import kl
 from theory.policy.kl_estimators import estimator_gradient, estimator_moments, estimator_values
 
@@ -50,15 +51,9 @@ def test_two_are_unbiased_and_one_is_not():
     )
 
 
-@pytest.mark.parametrize(
-    ("call", "said"),
-    [
-        (lambda: estimator_values(P, Q, "k4"), "estimator = 'k4' must be k1, k2 or k3"),
-        (lambda: estimator_gradient(P, Q, "k1", "both"), "use = 'both'"),
-        (lambda: estimator_values(P, (*Q[:2], 0.3, 0.2), "k1"), r"policy has shape \(3,\) and reference \(4,\)"),
-        (lambda: estimator_values((1.0, 0.0), (0.5, 0.5), "k1"), "must be positive"),
-    ],
+test_bad_input_is_named = bad_input_is_named(
+    (lambda: estimator_values(P, Q, "k4"), "estimator = 'k4' must be k1, k2 or k3"),
+    (lambda: estimator_gradient(P, Q, "k1", "both"), "use = 'both'"),
+    (lambda: estimator_values(P, (*Q[:2], 0.3, 0.2), "k1"), r"policy has shape \(3,\) and reference \(4,\)"),
+    (lambda: estimator_values((1.0, 0.0), (0.5, 0.5), "k1"), "must be positive"),
 )
-def test_bad_input_is_named(call, said):
-    with pytest.raises(ValueError, match=said):
-        call()
