@@ -80,7 +80,7 @@ def _cells(options: argparse.Namespace, profile: Profile) -> list[Job]:
     cells = jobs(claims, profile, options.seed)
     people, about = chosen_people(options)
     if "D17" in {claim.id for claim in claims}:
-        betas = options.bt_beta or BETAS[: profile.settings]
+        betas = list(dict.fromkeys(options.bt_beta or BETAS[: profile.settings]))
         cells += people_jobs(people, about, betas, profile, options.seed)
     elif options.ratings or options.bt_beta:
         raise ValueError(f"--{'ratings' if options.ratings else 'bt-beta'} is of D17, which is not among the claims")

@@ -41,6 +41,14 @@ def share(text: str) -> float:
     return value
 
 
+def strict_share(text: str) -> float:
+    """A number in (0, 1)."""
+    value = share(text)
+    if value == 0.0:
+        raise argparse.ArgumentTypeError(f"{text} must be in (0, 1)")
+    return value
+
+
 def count(text: str) -> int:
     """A whole number of at least 1."""
     return _whole(text, 1)

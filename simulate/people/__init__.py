@@ -4,6 +4,7 @@ A file's users are the types, their ratings the utilities; users are the units o
 clipped, filled in or guessed unless the caller says so; what was taken for what is in `notes`.
 
     readers, table, preflib, suspects   files: wide and long tables, pairwise logs, PrefLib; what is refused until named
+    logs                                comparisons of users, and what columns are called
     data                                users × items, win rates of rated pairs, how cells become utilities
     comparisons, kinds, audit           logs and counts of comparisons; are users of one kind?; the audit as a command
     population, people                  the people of D17: a file's, or a survey's; every method on them

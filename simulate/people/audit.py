@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from simulate.montecarlo import generator
-from simulate.numbers import Parser, a_path, positive, seed, share
+from simulate.numbers import Parser, a_path, positive, seed, strict_share
 from simulate.options import yes_or_no
 from simulate.people.comparisons import Comparisons, read_comparisons
 from simulate.people.kinds import kinds_of_users
@@ -26,7 +26,7 @@ from theory.distortion.audit.questions import next_questions
 from theory.markup import one_line
 from theory.policy.nash import maximal_lottery
 from theory.social_choice.pairwise import borda, copeland
-from theory.validate import Array
+from theory.validate import Array, check_distribution
 
 RULES = {
     "maximal_lottery": lambda P: maximal_lottery(P).policy,
@@ -53,7 +53,7 @@ def audit_main(arguments: list[str]) -> int:
         for note in (*found.notes, *kinds(found, options.seed)):
             print(f"- {one_line(note)}")
         print(one_line(f"policy: {named_policy(found.items, policy)}"))
-        for beta in options.bt_beta:
+        for beta in dict.fromkeys(options.bt_beta):
             for line in audited(found, policy, beta, options.answers, options.confidence):
                 print(one_line(line), flush=True)
     except (ValueError, OSError) as error:
@@ -72,7 +72,7 @@ def _parser() -> argparse.ArgumentParser:
                         help=f"{', '.join(RULES)}, or probabilities of items (%(default)s)")  # fmt: skip
     parser.add_argument("--answers", type=seed, default=100, metavar="N", help="answers that the next question stands "
                         "for; 0: no question is looked for (%(default)s)")  # fmt: skip
-    parser.add_argument("--confidence", type=share, default=0.95, help="of the interval (%(default)s)")
+    parser.add_argument("--confidence", type=strict_share, default=0.95, help="of the interval (%(default)s)")
     parser.add_argument(
         "--long", nargs="+", metavar="COLUMN", help="a log's columns: user, a, b, winner; or without user"
     )
@@ -98,18 +98,20 @@ def chosen_policy(words: Sequence[str], found: Comparisons) -> Array:
         P = np.full(both.shape, 0.5)
         P[both > 0] = counts[both > 0] / both[both > 0]
         return np.asarray(RULES[words[0]](P), dtype=np.float64)
-    policy = np.zeros(len(found.items))
+    given: dict[str, float] = {}
     for word in words:
         name, equals, number = word.rpartition("=")
         if not equals:
             raise ValueError(f"--policy {word!r} is neither {', '.join(RULES)} nor ITEM=PROBABILITY")
         if name not in found.items:
             raise ValueError(f"--policy {word!r}: no item {name!r} was compared")
+        if name in given:
+            raise ValueError(f"--policy {word!r}: item {name!r} is named twice")
         try:
-            policy[found.items.index(name)] += float(number)
+            given[name] = float(number)
         except ValueError:
             raise ValueError(f"--policy {word!r}: {number!r} is no number") from None
-    return policy
+    return check_distribution("--policy", [given.get(name, 0.0) for name in found.items])
 
 
 def named_policy(items: Sequence[str], policy: Array) -> str:
@@ -143,7 +145,11 @@ def kinds(found: Comparisons, seed: int) -> Iterator[str]:
 
 def audited(found: Comparisons, policy: Array, bt_beta: float, answers: int, confidence: float) -> Iterator[str]:
     """Interval, witness and next question at one temperature, in lines."""
-    result = audit(None, policy, bt_beta, counts=found.counts, n_users=found.n_users, confidence=confidence)
+    try:
+        result = audit(None, policy, bt_beta, counts=found.counts, n_users=found.n_users, confidence=confidence)
+    except ValueError as error:  # which counts its items from 0
+        named = ", ".join(f"{k} {name!r}" for k, name in enumerate(found.items[:12]))
+        raise ValueError(f"{error} (items: {named})") from None
     yield (
         f"bt_beta = {bt_beta:g}: the policy's distortion is at most {result.upper:.4g} (confidence {confidence:g}, "
         f"claim D16); the worst population behind the data has one in [{result.lower:.4g}, {result.upper:.4g}]"

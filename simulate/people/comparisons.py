@@ -18,15 +18,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from simulate.people.readers import LEFT, RIGHT, USER, WINNER, judged
-from simulate.people.table import Table, listed, read_table, shown
+from simulate.people.logs import COUNT, LEFT, RIGHT, USER, WINNER, how_often, judged, one_of, whole_counts
+from simulate.people.table import Table, alike, listed, read_table, shown
 from theory.validate import Array
 
 Index = NDArray[np.int64]
 LOSER = re.compile(r"(loser|rejected)", re.I)
-COUNT = re.compile(r"(counts?|n|wins|times)", re.I)
-#: Largest number in a table of wins.
-MOST = 1e12
+NO_USERS = "no column of users: every answer is taken to be of a user of its own"
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,17 +108,19 @@ def read_comparisons(
     (('milk', 'tea'), [[0.0, 1.0], [2.0, 0.0]], 2)
     """
     table = read_table(Path(path), encoding=encoding, separator=separator, header=header)
-    names = [_of(table, pattern) for pattern in (WINNER, LOSER, COUNT, LEFT, RIGHT, USER)]
-    winner, loser, count, left, right, user = names
+    winner, loser, left, right = (_of(table, pattern) for pattern in (WINNER, LOSER, LEFT, RIGHT))
     if columns is not None:
         if len(columns) not in (3, 4):
             raise ValueError(f"columns = {tuple(columns)} must name user, a, b, winner, or a, b, winner")
         table.require(columns)
-        user = columns[0] if len(columns) == 4 else None
         left, right, winner = columns[-3:]
-    if left and right and winner:
-        return _log(table, user, left, right, winner, drop_ties)
-    if winner and loser:
+    if winner and ((left and right) or loser):
+        user = one_of(table, USER) if columns is None else columns[0] if len(columns) == 4 else None
+        count = one_of(table, COUNT)
+        count = None if count in (user, *(columns or ())) else count
+        if left and right:
+            return _log(table, user, left, right, winner, count, drop_ties)
+        assert loser is not None
         return _wins(table, user, winner, loser, count)
     if len(table.header) == len(table.lines) + 1 and set(table.header[1:]) == set(table.cells[table.header[0]]):
         return _square(table)
@@ -136,7 +136,9 @@ def _of(table: Table, pattern: re.Pattern[str]) -> str | None:
     return found[0] if len(found) == 1 else None
 
 
-def _log(table: Table, user: str | None, left: str, right: str, winner: str, drop_ties: bool) -> Comparisons:
+def _log(
+    table: Table, user: str | None, left: str, right: str, winner: str, count: str | None, drop_ties: bool
+) -> Comparisons:
     table.require_filled([user] if user else [])
     first, tie = judged(table, left, right, winner)
     if tie.any() and not drop_ties:
@@ -146,24 +148,19 @@ def _log(table: Table, user: str | None, left: str, right: str, winner: str, dro
         )
     a, b = (table.cells[name][~tie] for name in (left, right))
     won = first[~tie]
-    used = [name for name in (user, left, right, winner) if name]
-    notes = [*table.notes, f"a log of answers: columns {', '.join(used)}"]
+    notes = [*table.notes, *_used("a log of answers", table, (user, left, right, winner, count))]
     notes += [f"{int(tie.sum())} ties left out"] if tie.any() else []
-    notes += [] if user else ["no column of users: every answer is taken to be of a user of its own"]
     who = None if user is None else table.cells[user][~tie]
-    return _made(table, a.where(won, b), b.where(won, a), np.ones(len(a)), who, notes)
+    return _made(table, a.where(won, b), b.where(won, a), how_often(table, count)[~tie], who, notes)
 
 
 def _wins(table: Table, user: str | None, winner: str, loser: str, count: str | None) -> Comparisons:
-    times = table.numbers([count], ())[:, 0] if count else np.ones(len(table.lines))
+    times = how_often(table, count)
     table.require_filled([winner, loser, *([user] if user else [])])
-    bad = ~_counts(times)
     same = table.cells[winner].eq(table.cells[loser]).to_numpy()
-    for wrong, what in ((bad, "is not a number of times"), (same, "an item is compared with itself")):
-        if wrong.any():
-            raise ValueError(f"{table.path}, line {table.lines[int(wrong.argmax())]}: {what}")
-    notes = [*table.notes, f"wins: columns {', '.join(filter(None, (user, winner, loser, count)))}"]
-    notes += [] if user else ["no column of users: every answer is taken to be of a user of its own"]
+    if same.any():
+        raise ValueError(f"{table.path}, line {table.lines[int(same.argmax())]}: an item is compared with itself")
+    notes = [*table.notes, *_used("wins", table, (user, winner, loser, count))]
     who = None if user is None else table.cells[user]
     return _made(table, table.cells[winner], table.cells[loser], times, who, notes)
 
@@ -172,7 +169,7 @@ def _square(table: Table) -> Comparisons:
     rows, names = table.cells[table.header[0]].tolist(), table.header[1:]
     wins = table.numbers(names, ())
     own = np.array([[row == name for name in names] for row in rows])
-    bad = ~own & ~_counts(wins)
+    bad = ~own & ~whole_counts(wins)
     if bad.any():
         row, column = np.argwhere(bad)[0]
         raise ValueError(f"{table.path}, line {table.lines[row]}, column {shown(names[column])}: not a number of wins")
@@ -180,14 +177,17 @@ def _square(table: Table) -> Comparisons:
         raise ValueError(f"{table.path}: an item has wins against itself")
     x, y = np.nonzero(~own & (wins > 0))
     notes = [*table.notes, "a square table: the row's item beat the column's"]
-    notes += ["no column of users: every answer is taken to be of a user of its own"]
+    notes += [NO_USERS]
     won, lost = pd.Series([rows[i] for i in x], dtype=str), pd.Series([names[j] for j in y], dtype=str)
     return _made(table, won, lost, wins[x, y], None, notes)
 
 
-def _counts(values: Array) -> NDArray[np.bool_]:
-    """Which are whole numbers of times that float64 can add up exactly."""
-    return np.asarray((values >= 0) & (values == np.floor(values)) & (values <= MOST))
+def _used(what: str, table: Table, columns: Sequence[str | None]) -> list[str]:
+    """What was read from which columns, user first and count last, and which say nothing."""
+    used, rest = [name for name in columns if name], [name for name in table.header if name not in columns]
+    notes = [f"{what}: columns {', '.join(used)}" + ("" if columns[-1] else "; every line is one answer")]
+    notes += [f"columns not used: {', '.join(rest)}"] if rest else []
+    return notes if columns[0] else [*notes, NO_USERS]
 
 
 def _made(
@@ -196,6 +196,7 @@ def _made(
     if not count.sum() > 0:
         raise ValueError(f"{table.path} holds no comparison")
     both, items = pd.factorize(pd.concat([winner, loser], ignore_index=True), sort=True)
+    notes = [*notes, *alike("items", list(items))]
     who = None if user is None else np.asarray(pd.factorize(user)[0], dtype=np.int64)
     places = np.asarray(both, dtype=np.int64)
     n = len(winner)

@@ -170,27 +170,28 @@ def from_votes(cells: Cells) -> Array:
     return (cells.values + 1.0) / 2.0
 
 
+def check_rankings(cells: Cells) -> None:
+    """ValueError names the first line that is no ranking.
+
+    A row's ranks are 1 … k of the items that it ranks; tied items share a rank, counted on from it (1 2 2 4), after it
+    (1 3 3 4), or not at all (1 2 2 3), or have their mean (1 2.5 2.5 4).
+    """
+    _, first = np.unique(cells.values, axis=0, return_index=True)
+    for row in np.sort(first):
+        own = cells.values[row][~np.isnan(cells.values[row])]
+        if not any(np.array_equal(own, rankdata(own, method)) for method in ("average", "min", "max", "dense")):
+            raise ValueError(f"{cells.path}, line {cells.lines[row]}: not a ranking of {own.size} items (1 … "
+                             f"{own.size}, each once, or tied)")  # fmt: skip
+
+
 def from_rankings(cells: Cells) -> tuple[Array, int, int]:
     """Utilities (A − rank)/(A − 1), and how many rankings have ties, and are truncated.
 
-    A row's ranks are 1 … k of the items that it ranks; tied items share a rank, counted on from it (1 2 2 4), after it
-    (1 3 3 4), or not at all (1 2 2 3), or have their mean (1 2.5 2.5 4). ValueError names the line of any other.
+    Ranks are counted again among the items that there are: an order of some of the items is an order too.
     """
     A = len(cells.items)
-    different, first, back = np.unique(
-        np.nan_to_num(cells.values, nan=0.0), axis=0, return_index=True, return_inverse=True
-    )
-    utilities = np.full(different.shape, np.nan)
-    for row, ranks in enumerate(different):
-        there = ~np.isnan(cells.values[first[row]])
-        own = ranks[there]
-        means = rankdata(own)
-        if not any(np.array_equal(own, rankdata(own, method)) for method in ("average", "min", "max", "dense")):
-            raise ValueError(
-                f"{cells.path}, line {cells.lines[first[row]]}: not a ranking of {own.size} items (1 … {own.size}, "
-                "each once, or tied)"
-            )
-        utilities[row, there] = (A - means) / (A - 1)
+    different, back = np.unique(cells.values, axis=0, return_inverse=True)
+    utilities = (A - rankdata(different, axis=1, nan_policy="omit")) / (A - 1)
     utilities = utilities[back.ravel()]
     tied = [len(np.unique(row[~np.isnan(row)])) < (~np.isnan(row)).sum() for row in utilities]
     return utilities, sum(tied), int(np.isnan(utilities).any(axis=1).sum())

@@ -57,6 +57,10 @@ def chosen_people(options: argparse.Namespace) -> tuple[People, dict[str, str | 
     if "long" in given:
         given["long"] = given["long"] or True
     people = read_people(options.ratings, **given)
+    if not people.name.isprintable():
+        raise ValueError(f"{people.name!r}: rows carry the file's name, and this one cannot be printed: rename it")
+    if people.n_users < 2:
+        raise ValueError(f"{options.ratings} has one user: the bootstrap over users needs two")
     print(one_line(f"{people.name}: {people.n_users} users, {people.n_items} items"), file=sys.stderr)
     for note in people.notes:
         print(f"  {one_line(note)}", file=sys.stderr)

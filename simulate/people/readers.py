@@ -12,7 +12,6 @@ that may stand for a missing value are refused until the caller says what they a
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,23 +21,15 @@ import numpy as np
 import pandas as pd
 
 from simulate.options import KINDS
-from simulate.people.data import Cells, People, RatedItems, from_rankings, from_ratings, from_votes
+from simulate.people.data import Cells, People, RatedItems, check_rankings, from_rankings, from_ratings, from_votes
+from simulate.people.logs import ITEM, RATING, USER, WINNER, named_by, read_log
 from simulate.people.preflib import is_preflib, read_preflib
-from simulate.people.suspects import refuse_suspects
-from simulate.people.table import Table, listed, read_table, shown
+from simulate.people.suspects import refuse_rankings, refuse_suspects
+from simulate.people.table import Table, alike, listed, read_table, shown
 from theory.validate import as_numbers, check_flag, check_whole, check_word
 
 Kind = Literal["ratings", "rankings", "votes", "pairs"]
 Missing = Literal["drop", "pairs"]
-
-#: Names that the columns of a pairwise log and of a long table go by.
-USER = re.compile(r"(user|rater|voter|judge|annotator|worker|respondent|customer|reviewer)([_ ]?(id|name))?", re.I)
-ITEM = re.compile(
-    r"(item|movie|film|product|book|song|response|model|alternative|joke|business)([_ ]?(id|name))?", re.I
-)
-RATING = re.compile(r"(rating|rate|score|stars|value|preference|vote|rank)s?", re.I)
-LEFT, RIGHT = re.compile(r"(\w+_)?(a|left|first|1)", re.I), re.compile(r"(\w+_)?(b|right|second|2)", re.I)
-WINNER = re.compile(r"(winner|chosen|preferred|choice)", re.I)
 
 
 @dataclass(frozen=True)
@@ -189,7 +180,7 @@ def _from_table(table: Table, how: Reading) -> tuple[Cells, tuple[str, ...], Kin
     if is_log or how.long:
         _refuse_given(table.path, {"id": how.id, "na": is_log and how.na}, f"a {'log' if is_log else 'long table'}")
     if is_log:
-        cells, used = _from_pairs(table, how)
+        cells, used = read_log(table, how.long)
         kind: Kind = "pairs"
     elif how.long:
         cells, used = _from_long(table, how)
@@ -197,22 +188,23 @@ def _from_table(table: Table, how: Reading) -> tuple[Cells, tuple[str, ...], Kin
     else:
         cells, used = _from_wide(table, how)
         kind = how.kind or _kind_of(cells)
+    if kind == "rankings":
+        check_rankings(cells)
     ignored = tuple(name for name in table.header if name not in (*cells.items, *used))
     rated = () if is_log else used[2:] if how.long else cells.items
     marks = sum(int(table.marked(name, how.na).sum()) for name in rated) if how.na else 0
     notes = [*table.notes, f"read as {kind}" + ("" if how.kind or kind == "ratings" else " (by its columns or cells)")]
     notes += [f"{' '.join(how.na)}: {marks} cells are missing values"] if how.na else []
     notes += [f"columns {', '.join(used)} say who and what"] if used else []
+    notes += alike("users", list(table.cells[used[0]].unique())) if used else ()
+    notes += alike("items", cells.items)
     return _chosen(cells, how) if how.long or is_log else cells, ignored, kind, tuple(notes)
 
 
 def _kind_of(cells: Cells) -> Kind:
     """Votes or ratings; ValueError where rows may be rankings, whose best is the smallest."""
     there = cells.values[~np.isnan(cells.values)]
-    A = cells.values.shape[1]
-    if A > 2 and len(cells.values) > 1 and (np.sort(cells.values, axis=1) == np.arange(1, A + 1)).all():
-        raise ValueError(f"{cells.path}: every row holds 1 … {A}, each once: say whether it is a rank (1 is best) or a "
-                         "rating, --kind rankings or --kind ratings")  # fmt: skip
+    refuse_rankings(cells)
     return "votes" if np.isin(there, (-1.0, 0.0, 1.0)).all() and (there < 0).any() else "ratings"
 
 
@@ -230,7 +222,7 @@ def _from_wide(table: Table, how: Reading) -> tuple[Cells, tuple[str, ...]]:
             )
     used = (how.id,) if how.id is not None else ()
     if how.items is not None:
-        table.require(how.items)
+        table.require([*used, *how.items])
         names = how.items
     else:
         others = [name for name in table.header if name not in used]
@@ -247,7 +239,9 @@ def _from_wide(table: Table, how: Reading) -> tuple[Cells, tuple[str, ...]]:
 
 def _from_long(table: Table, how: Reading) -> tuple[Cells, tuple[str, ...]]:
     """A row per user and item, pivoted; a user's line is the first that names them."""
-    columns = how.long if isinstance(how.long, tuple) else _named(table, (USER, ITEM, RATING), "user, item and rating")
+    columns = (
+        how.long if isinstance(how.long, tuple) else named_by(table, (USER, ITEM, RATING), "user, item and rating")
+    )
     table.require(columns)
     user, item, rating = columns
     table.require_filled([user, item])
@@ -263,56 +257,6 @@ def _from_long(table: Table, how: Reading) -> tuple[Cells, tuple[str, ...]]:
     found[users, place] = values
     lines = table.lines[np.unique(users, return_index=True)[1]]
     return Cells(table.path, found, lines, tuple(map(str, items))), columns
-
-
-def _from_pairs(table: Table, how: Reading) -> tuple[Cells, tuple[str, ...]]:
-    """A row per comparison; a cell is the share that an item won of the user's comparisons it was in, a tie half."""
-    wanted = "user, a, b and winner"
-    columns = how.long if isinstance(how.long, tuple) else _named(table, (USER, LEFT, RIGHT, WINNER), wanted)
-    table.require(columns)
-    user, a, b, winner = columns
-    table.require_filled([user])
-    first, tie = judged(table, a, b, winner)
-    left, right = table.cells[a], table.cells[b]
-    share = np.where(tie, 0.5, first.astype(float))
-    users, people = pd.factorize(table.cells[user])
-    both, items = pd.factorize(pd.concat([left, right], ignore_index=True))
-    wins, met = np.zeros((len(people), len(items))), np.zeros((len(people), len(items)))
-    for place, points in ((both[: len(left)], share), (both[len(left) :], 1.0 - share)):
-        np.add.at(wins, (users, place), points)
-        np.add.at(met, (users, place), 1.0)
-    values = np.divide(wins, met, out=np.full(wins.shape, np.nan), where=met > 0)
-    lines = table.lines[np.unique(users, return_index=True)[1]]
-    return Cells(table.path, values, lines, tuple(map(str, items))), columns
-
-
-def judged(table: Table, a: str, b: str, winner: str) -> tuple[np.ndarray, np.ndarray]:
-    """(did the left one win?, is it a tie?) of every comparison; ValueError for a winner that is neither.
-
-    A winner is an item, or a word for a side or a tie, which an item's own name is not.
-    """
-    table.require_filled([a, b])
-    left, right, won = (table.cells[name] for name in (a, b, winner))
-    word = ~won.str.lower().isin({*left.str.lower(), *right.str.lower()})
-    first = (won.eq(left) | (won.isin([a, "a", "A", "left"]) & word)).to_numpy()
-    second = (won.eq(right) | (won.isin([b, "b", "B", "right"]) & word)).to_numpy()
-    tie = (won.str.fullmatch(r"(tie|draw|equal)( \(.*\))?", case=False) & word).to_numpy(dtype=bool)
-    for bad, what in ((left.eq(right).to_numpy(), "an item is compared with itself"),
-                      (~(first | second | tie), "the winner is neither of the two, nor `tie`")):  # fmt: skip
-        if bad.any():
-            row = int(bad.argmax())
-            raise ValueError(
-                f"{table.path}, line {table.lines[row]}, column {shown(winner)}: {shown(won.iloc[row])}: {what}"
-            )
-    return first, tie
-
-
-def _named(table: Table, patterns: Sequence[re.Pattern[str]], wanted: str) -> tuple[str, ...]:
-    """The one column that each pattern matches; ValueError where it is none or several."""
-    found = [[name for name in table.header if pattern.fullmatch(name)] for pattern in patterns]
-    if any(len(names) != 1 for names in found):
-        raise ValueError(f"{table.path} has columns {listed(table.header)}: name those for {wanted}, --long …")
-    return tuple(names[0] for names in found)
 
 
 def _chosen(cells: Cells, how: Reading) -> Cells:

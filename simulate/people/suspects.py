@@ -12,6 +12,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from simulate.people.data import Cells, check_rankings
+from simulate.people.logs import USER
 from simulate.people.table import Table, shown
 from theory.validate import Array
 
@@ -20,6 +22,15 @@ ID_NAME = re.compile(
     r"(?i:|#|no|nr|row|index|unnamed: \d+|(.*[_ ])?id|id[_ ].*|uid|uuid|key|user|rater|voter|respondent|participant|"
     r"worker|time|date|(.*[_ ])?timestamp)|.*[a-z](Id|ID)"
 )
+#: Names of numbers that say something of the user.
+OF_USERS = re.compile(
+    r"(age|sex|gender|weight|wt|weights|income|education|race|ethnicity|religion|party|region|state|country|zip|zipcode|"
+    r"postcode|year|month|wave|cohort)([_ ]?(group|code|of birth|born))?", re.I,
+)  # fmt: skip
+#: A number that is written another way: 3,5 or 1 200, 50 %, 4/5, 4 stars.
+WRITTEN = re.compile(r"[+-]?[$€£]?\d+([.,' ]\d+)?( ?%| ?/ ?\d+| ?[*★]| ?stars?| ?points?)?", re.I)
+#: Most texts beside numbers that may be marks of missing values.
+FEW = 3
 #: Numbers that stand for a missing value by old custom.
 MARKS = (-9999.0, -999.0, -99.0, -9.0, 9.0, 99.0, 999.0, 9999.0)
 #: Rows from which on all-different whole numbers in order, or in any order, are no ratings.
@@ -35,6 +46,8 @@ def refuse_suspects(
     for name, is_number, column in zip(names, numeric, values.T, strict=True):
         if is_number:
             _refuse_id(table, name, column[~np.isnan(column)])
+        else:
+            _refuse_left_out(table, name, column, na)
     if kind in (None, "ratings") and scale is None:
         _refuse_other_scale(table, [n for n, is_number in zip(names, numeric, strict=True) if is_number],
                             values[:, numeric], na)  # fmt: skip
@@ -63,12 +76,59 @@ def _refuse_id(table: Table, name: str, column: Array) -> None:
     different = np.unique(column).size == column.size
     steps = np.diff(column)
     in_order = column.size >= IN_ORDER and bool((steps > 0).all() or (steps < 0).all())
+    if OF_USERS.fullmatch(name):
+        raise ValueError(f"{table.path}: column {shown(name)} may say something of the user, not of an item: name the "
+                         "items with --items")  # fmt: skip
     counted = whole and different and (in_order or column.size >= IN_ANY_ORDER)
     if counted or (ID_NAME.fullmatch(name) and whole):
         raise ValueError(
             f"{table.path}: column {shown(name)} may be an id ({np.unique(column).size} different whole numbers in "
             f"{column.size} lines): say --id {name or 'COLUMN'}, or name the items with --items"
         )
+
+
+def _refuse_left_out(table: Table, name: str, column: Array, na: Sequence[str]) -> None:
+    """A column that would be no item though it holds numbers, or numbers written another way; users named twice."""
+    text = table.cells[name]
+    other = (text.ne("") & ~table.marked(name, na)).to_numpy(dtype=bool) & np.isnan(column)
+    words = text[other]
+    how = "or name the items with --items"
+    if not words.size:
+        return
+    place = f"{table.path}, line {table.lines[int(other.argmax())]}, column {shown(name)}: {shown(words.iloc[0])}"
+    if 2 * words.str.fullmatch(WRITTEN).sum() > len(words):
+        raise ValueError(f"{place} may be a number that is written another way: write it as 3.5, {how}")
+    numbers = int((~np.isnan(column)).sum())
+    if numbers and words.nunique() <= FEW:
+        raise ValueError(f"{place} stands beside {numbers} numbers: say --na '{words.iloc[0]}' if it is "
+                         f"a missing value, {how}")  # fmt: skip
+    if USER.fullmatch(name) and words.duplicated().any():
+        again = words[words.duplicated()].iloc[0]
+        many = int(words.eq(again).sum())
+        raise ValueError(f"{table.path}, column {shown(name)}: {shown(again)} stands {many} times, and a wide table "
+                         f"has one line per user: name a long table's columns with --long, {how}")  # fmt: skip
+
+
+def refuse_rankings(cells: Cells) -> None:
+    """ValueError where every row may be a ranking, of all items or of some, with ties; or counts from 0, each once."""
+    values = cells.values
+    there = values[~np.isnan(values)]
+    if len(values) < 2 or not there.size or there.max() > values.shape[1]:
+        return
+    from_zero, rows = there.min() == 0.0, [row[~np.isnan(row)] for row in np.unique(values, axis=0)]
+    if from_zero and not (max(row.size for row in rows) > 2 and all(np.unique(row).size == row.size for row in rows)):
+        return
+    if not any(row.size > 1 and row.min() < row.max() for row in rows):
+        return
+    try:
+        check_rankings(Cells(cells.path, values + from_zero, cells.lines, cells.items))
+    except ValueError:
+        return
+    what = "each item's place counted from 0" if from_zero else "a ranking of the items in it"
+    raise ValueError(
+        f"{cells.path}: every row may be {what}: say whether a cell is a rank (1 is best) or a rating, --kind rankings"
+        + (", with ranks written from 1, or --kind ratings" if from_zero else " or --kind ratings")
+    )
 
 
 def _refuse_other_scale(table: Table, names: Sequence[str], values: Array, na: Sequence[str]) -> None:

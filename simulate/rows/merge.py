@@ -101,7 +101,7 @@ def merge_main(arguments: Sequence[str]) -> int:
         with locked(into):
             for part in parts:
                 merge(into, part)
-    except (ArgumentTypeError, ValueError, FileNotFoundError) as error:
+    except (ArgumentTypeError, ValueError, OSError) as error:
         print(f"merge: {error}", file=sys.stderr)
         return 2
     print(f"{len(Results(into).rows)} rows in {into}")

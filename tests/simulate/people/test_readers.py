@@ -106,7 +106,7 @@ def test_what_was_taken_for_what_is_said_with_counts(tmp_path):
         (WITH_ID.to_csv(index=False), {}, "column 'userId' may be an id .40 different.*--id userId"),
         (WIDE.assign(x=np.arange(40) * 3 % 41).to_csv(index=False), {}, "column 'x' may be an id"),
         ("id,a,b\n1,2,3\n1,4,5\n", {"id": "id"}, "line 3: user '1' was in a line before"),
-        (WIDE.assign(age=30 + WIDE.index % 9).to_csv(index=False), {}, "column 'age' goes from 30 to 38.*--items"),
+        (WIDE.assign(tall=30 + WIDE.index % 9).to_csv(index=False), {}, "column 'tall' goes from 30 to 38.*--items"),
         (WIDE.replace({"Beta": {5: 99}}).to_csv(index=False), {}, "99 stands 15 times, far from all others.*--na 99"),
         ("1,2\n3,4\n", {}, "line 1 holds numbers alone.*--header yes or no"),
         ("a;b,c;d\n1;2,3;4\n", {}, "may be separated by comma or semicolon: name it"),
