@@ -246,6 +246,24 @@ def test_expected_silhouette_by_sampling(rng):
         )
 
 
+@pytest.mark.parametrize("gap", [0.5, 2.0, -2.0, 12.0])
+def test_expected_silhouette_by_another_rule(gap):
+    """A point's mean distance to a standard Gaussian in closed form, and sums over fine grids that meet half-way."""
+    u = np.linspace(-24.0, 24.0, 4801)[:-1] + 0.005 + gap / 2
+    line = lambda x: x * (2.0 * norm.cdf(x) - 1.0) + 2.0 * norm.pdf(x)
+    a, b = line(u), line(u - gap)
+    expected = 0.01 * np.sum(norm.pdf(u) * (b - a) / np.maximum(a, b))
+    assert separation.expected_silhouette(gap, 1) == pytest.approx(expected, abs=1e-9)
+    radius = np.linspace(0.0, 9.0, 451)[:-1] + 0.01
+    space = lambda s: (s + 1.0 / s) * (2.0 * norm.cdf(s) - 1.0) + 2.0 * norm.pdf(s)
+    u = u[::4] + 0.015
+    a, b = (space(np.hypot(u[:, None] - centre, radius)) for centre in (0.0, gap))
+    weights = np.outer(0.04 * norm.pdf(u), 0.02 * radius * np.exp(-0.5 * radius**2))
+    assert separation.expected_silhouette(gap, 3) == pytest.approx(
+        np.sum(weights * (b - a) / np.maximum(a, b)), abs=5e-5
+    )
+
+
 def test_class_separation_uses_what_it_says(rng):
     shapes = np.diag([4.0, 1.0, 0.25])
     points = np.vstack(
