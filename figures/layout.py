@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from itertools import zip_longest
 from typing import Any
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
@@ -46,6 +47,7 @@ def arrange(figure: Figure, width: float) -> None:
     _explain_once(axes)
     for ax in axes:
         ax.set_position((0.4, 0.4, 0.7 * cell / width, _height(ax, 0.7 * cell) / 10.0))
+        _hold_title(ax)
         _break_names(ax.yaxis, NAMES * cell)
         _break([ax.yaxis.label], _height(ax, 0.7 * cell) + 0.1)
     for row in rows:
@@ -69,7 +71,7 @@ def _fill(ax: Axes, letter: str, width: float, cell: float) -> None:
         _thin(axis)
     if (old := ax.get_legend()) is not None:
         handles, labels = ax.get_legend_handles_labels()
-        for columns in range(min(COLUMNS, len(labels)), 0, -1):
+        for columns in range(_most_columns(old, cell), 0, -1):
             legend = ax.legend(
                 handles, labels, loc="upper center", ncols=columns, borderaxespad=0.0, title=old.get_title().get_text()
             )
@@ -78,6 +80,28 @@ def _fill(ax: Axes, letter: str, width: float, cell: float) -> None:
                 return
         beside = _extent(legend)[0] - max(_inches(ax, _box(text).width) for text in legend.get_texts())
         _break(legend.get_texts(), cell - beside)
+
+
+def _hold_title(ax: Axes) -> None:
+    """Keep the title right above its panel: matplotlib would measure all ticks again to see what stands there.
+
+    It may where something does: another panel in this one, or the power of ten that all numbers along y have.
+    """
+    ax.yaxis.get_majorticklabels()  # which finds that power
+    if not ax.child_axes and not ax.yaxis.get_major_formatter().get_offset():
+        ax.set_title(ax.get_title(), y=1.0)
+
+
+def _most_columns(legend: Legend, room: float) -> int:
+    """No more columns of this legend fit into so many inches: the longest texts alone, and what is beside each."""
+    texts = legend.get_texts()
+    size = texts[0].get_fontsize() / 72.0
+    long = [_inches(text, _box(text).width) + (legend.handlelength + legend.handletextpad) * size for text in texts]
+    for columns in range(min(COLUMNS, len(texts)), 1, -1):
+        wide = sum(max(column) for column in np.array_split(long, columns))
+        if wide + (columns - 1) * legend.columnspacing * size <= room:
+            return columns
+    return 1
 
 
 def _widths(rows: Sequence[Sequence[Axes]], cell: float) -> tuple[list[float], list[float], list[list[Side]]]:

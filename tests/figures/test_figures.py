@@ -19,7 +19,7 @@ from matplotlib.text import Text
 from figures.__main__ import FIGURES, main
 from figures.layout import arrange
 from figures.model_points import model_of, pooled, tagged
-from figures.style import COLUMN, LOOKS, PAGE, look, panels, save, select
+from figures.style import COLUMN, LOOKS, PAGE, finish, look, panels, save, select
 from llm_validation.claims.real_settings import DISPLACED, REWARDS
 from llm_validation.claims.settings import INSTANCES, MINIBATCHED, PEOPLE_BETAS, PEOPLE_METHODS, UPSTREAMS
 from llm_validation.claims.table import LLM_CHECKS
@@ -234,6 +234,31 @@ def test_what_breaks_a_layout_is_seen(name):
         BROKEN[name](ax)
         with pytest.raises(AssertionError):
             check_layout(figure)
+
+
+def test_a_title_makes_room_for_the_power_of_ten_of_an_axis():
+    with look():
+        figure, (ax,) = panels()
+        ax.plot([0.0, 1.0], [1e9, 3e9])
+        finish(ax, "x", "y", "o " * 60)  # as wide as the panel
+        arrange(figure, COLUMN)
+        figure.draw_without_rendering()
+    boxes = extents([ax.title, ax.yaxis.get_offset_text()], figure.canvas.get_renderer())
+    assert ax.yaxis.get_offset_text().get_text() == "1e9"
+    assert not overlaps(boxes[:1], boxes[1:]).any()
+
+
+@pytest.mark.parametrize(("letters", "columns"), [(2, 4), (8, 3), (14, 2), (40, 1)])
+def test_a_legend_has_as_many_columns_as_fit(letters, columns):
+    with look():
+        figure, (ax,) = panels()
+        for number in range(4):
+            ax.plot([0.0, 1.0], [0.0, number], label="n" * letters)
+        finish(ax, "x", "y")
+        arrange(figure, COLUMN)
+        assert ax.get_legend()._ncols == columns
+        wide = [ax.legend(ncols=n).get_window_extent().width / figure.dpi for n in (columns, columns + 1)]
+    assert wide[0] <= COLUMN < wide[1] or columns == 4
 
 
 def off(claim: str, name: str, resolutions: float, sign: float = 1.0) -> list[Row]:
