@@ -53,13 +53,13 @@ if TYPE_CHECKING:
 MEASURED: Experiments = EXPERIMENTS | {key: measure for key, (measure, _) in MEASUREMENTS.items()} | ON_FAMILIES
 #: Cells that are measured and written together.
 IN_A_PART = 100
-#: Most values of an axis, most seeds, and most cells of a sweep.
-MOST, MOST_CELLS = 10**6, 10**9
+#: Most values of an axis, most seeds, most cells of a sweep, and the largest seed, which stands in 64 bits.
+MOST, MOST_CELLS, MOST_SEED = 10**6, 10**9, 2**63 - 1
 #: Settings of every measurement that has them: what makes a value one, so that a wrong one is found before work.
 RANGES: dict[str, Callable[[Any], object]] = {
     "bt_beta": check_bt_beta,
-    "n_types": partial(check_whole, "n_types"),
-    "n_alternatives": partial(check_whole, "n_alternatives"),
+    "n_types": partial(check_whole, "n_types", most=10**6),
+    "n_alternatives": partial(check_whole, "n_alternatives", most=10**4),
     "family": partial(check_word, "family", words=FAMILIES),
 }
 #: What the folder holds, beside the parts: readers of parquet pass over names that begin with an underscore.
@@ -141,9 +141,7 @@ def read_sweep(path: Path) -> Sweep:
         A file that cannot be read.
     """
     try:
-        with path.open("rb") as stream:
-            content = tomllib.load(stream)
-        return _sweep(content)
+        return _sweep(tomllib.loads(path.read_bytes().decode("utf-8-sig")))
     except (ValueError, UnicodeDecodeError) as error:
         raise ValueError(f"{path}: {error}") from None
 
@@ -153,9 +151,10 @@ def _sweep(content: dict[str, Any]) -> Sweep:
     if not isinstance(profile, str) or profile not in PROFILES:
         raise ValueError(f"profile = {profile!r} must be one of {', '.join(sorted(PROFILES))}")
     chosen = seeds if isinstance(seeds, list) else range(seeds) if type(seeds) is int and seeds <= MOST else []
-    whole = all(type(seed) is int and seed >= 0 for seed in chosen)
+    whole = all(type(seed) is int and 0 <= seed <= MOST_SEED for seed in chosen)
     if not chosen or not whole or len(set(chosen)) < len(chosen):
-        raise ValueError(f"seeds = {seeds!r} must be their number, 1 to {MOST}, or a list of different ones, each ≥ 0")
+        raise ValueError(f"seeds = {seeds!r} must be their number, 1 to {MOST}, or a list of different ones, "
+                         "each ≥ 0 and of 64 bits")  # fmt: skip
     grids = []
     for claim, checks in content.items():
         known = sorted(key.split(".")[1] for key in MEASURED if key.split(".")[0] == claim)
@@ -192,7 +191,8 @@ def _grid(key: str, settings: dict[str, Any]) -> Grid:
                 RANGES[name](value)
             except ValueError as error:
                 raise ValueError(f"[{key}] {error}") from None
-    return Grid(key, axes)
+    kinds = {name: p.annotation for name, p in inspect.signature(MEASURED[key]).parameters.items()}
+    return Grid(key, {name: _of_kind(f"[{key}] {name}", str(kinds[name]), axes[name]) for name in axes})
 
 
 def _taken(measure: Experiment) -> dict[str, bool]:
@@ -212,6 +212,16 @@ def _axis(where: str, given: Any) -> tuple[Value, ...]:
     if not keys or len(set(keys)) < len(keys):
         raise ValueError(f"{where} = {given!r} " + ("holds a value twice" if keys else "holds no value"))
     return tuple(values)
+
+
+def _of_kind(where: str, kind: str, values: tuple[Value, ...]) -> tuple[Value, ...]:
+    """Whole numbers where a setting is one: 2.0, which a range holds, is 2. ValueError for a word or a part of one."""
+    if kind not in ("int", "float"):
+        return values
+    for value in values:
+        if isinstance(value, str) or (kind == "int" and value != int(value)):
+            raise ValueError(f"{where} = {value!r} must be a {'whole ' if kind == 'int' else ''}number")
+    return tuple(int(value) for value in values) if kind == "int" else values
 
 
 def _range(where: str, given: dict[str, Any]) -> list[float]:

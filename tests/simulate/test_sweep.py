@@ -19,7 +19,7 @@ from simulate.__main__ import main
 from simulate.montecarlo import generator
 from simulate.populations import FAMILIES, population_of
 from simulate.rows.reach import ROOT
-from simulate.sweep import MEASURED
+from simulate.sweep import MEASURED, read_sweep
 from tests.oracles.experiments import measure
 
 pytest.importorskip("pyarrow", reason="the extra `sweep` is not installed")
@@ -141,6 +141,10 @@ def test_a_part_that_cannot_be_written_is_no_part(tmp_path, monkeypatch, capsys)
             "family = 'odd' must be one of",
         ),
         ('[methods.borda]\nfamily = "faint"\nn_types = 0\nn_alternatives = 2\nbt_beta = 1', "n_types = 0 must be"),
+        *(
+            (f'[methods.borda]\nfamily = "faint"\nn_types = {n}\nn_alternatives = 2\nbt_beta = 1', f"n_types = {said}")
+            for n, said in (("2.5", "2.5 must be a whole"), ("1000000000", "1000000000 must be at most 1000000"))
+        ),
         ("[D9.on_I6\n", "at line 3"),
     ],
 )
@@ -161,11 +165,23 @@ def test_a_wrong_file_is_one_sentence_with_status_2_before_any_work(tmp_path, ca
         ('profile = "smoke"\nseeds = [1, 1]\n', "seeds = [1, 1] must be"),
         ('profile = "smoke"\nseeds = [[1]]\n', "seeds = [[1]] must be"),
         ('profile = "smoke"\nseeds = 1000000000000\n', "seeds = 1000000000000 must be"),
+        ('profile = "smoke"\nseeds = [9223372036854775808]\n', "each ≥ 0 and of 64 bits"),
     ],
 )
 def test_seeds_and_profile_are_checked(tmp_path, capsys, head, message):
     assert main(["sweep", written(tmp_path, "[D9.on_I6]\nbt_beta = 1", head)]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_a_range_of_whole_numbers_is_of_whole_numbers(tmp_path):
+    """And the byte-order mark that an editor puts before a file is no part of it."""
+    lines = '[methods.borda]\nfamily = "faint"\nn_types = { from = 1, to = 3, count = 3 }\nn_alternatives = 2.0\n'
+    path = Path(written(tmp_path, lines + "bt_beta = [1, 2.5]"))
+    path.write_text("\ufeff" + path.read_text())
+    (grid,) = read_sweep(path).grids
+    assert grid.axes["n_types"] == (1, 2, 3)
+    assert {type(n) for name in ("n_types", "n_alternatives") for n in grid.axes[name]} == {int}
+    assert grid.axes["bt_beta"] == (1, 2.5)
 
 
 def test_a_folder_of_another_sweep_or_of_rows_is_refused(tmp_path, capsys):
