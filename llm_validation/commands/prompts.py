@@ -106,5 +106,5 @@ def _prompt(record: Mapping[str, Any], place: str) -> str | list[Message]:
 def _is_object(text: str) -> bool:
     try:
         return isinstance(json.loads(text), dict)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False

@@ -68,8 +68,7 @@ def read_texts(path: str | Path, texts: TextBoundaries) -> list[Record]:
     pairs and examples mixed, messages without a chat template or that do not share their prompt, a file without lines.
     """
     source = Path(path)
-    if not source.is_file():
-        raise FileNotFoundError(f"no such file of preferences: {source}")
+    check_there(source)
     records = records_of(source)
     if not records:
         raise ValueError(f"{source} holds no preferences")
@@ -80,6 +79,14 @@ def read_texts(path: str | Path, texts: TextBoundaries) -> list[Record]:
         _refuse_foreign(record, form, place)
         read += _READ[form](record, texts, place, line)
     return read
+
+
+def check_there(source: Path) -> None:
+    """FileNotFoundError where there is no such file: known before a model is loaded."""
+    if not source.is_file():
+        raise FileNotFoundError(
+            f"{source} is a folder" if source.is_dir() else f"no such file of preferences: {source}"
+        )
 
 
 def _form(record: Mapping[str, Any]) -> tuple[str, ...]:
@@ -110,7 +117,7 @@ def records_of(source: Path) -> list[tuple[int, dict[str, Any]]]:
     if kind == ".json" and text.lstrip().startswith("["):
         try:
             listed = json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ValueError(f"{source} is not JSON: {error}") from None
         odd = [number for number, record in enumerate(listed, start=1) if not isinstance(record, dict)]
         if odd:
@@ -145,7 +152,7 @@ def _cell(name: str, text: str, place: str) -> Any:
     if name == "score" or name in ("completions", "scores", "ranking") or begins.startswith(('[{"', "[{'")):
         try:
             return json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise ValueError(f"{place}: field {name!r} must be JSON, got {_shown(text)}") from None
     return text
 

@@ -132,7 +132,7 @@ def checked(function: Callable[..., Any], name: str) -> Callable[[Sequence[Promp
             raise ValueError(f"{name} failed on {len(prompts)} responses: {type(error).__name__}: {error}") from error
         try:
             values = np.asarray(found.detach().cpu() if hasattr(found, "detach") else found, dtype=np.float64)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError) as error:
             raise ValueError(f"{name} returned no numbers for {len(prompts)} responses: {error}") from error
         if values.shape != (len(prompts),):
             raise ValueError(f"{name} returned shape {values.shape} for {len(prompts)} responses")

@@ -93,7 +93,7 @@ def json_objects(path: Path, text: str) -> Iterator[tuple[int, dict[str, Any]]]:
             continue
         try:
             record = json.loads(line, object_pairs_hook=_once)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:  # the latter of a thousand brackets
             raise ValueError(f"{path}, line {number}: not JSON: {error}") from error
         if not isinstance(record, dict):
             raise ValueError(f"{path}, line {number}: not an object but {type(record).__name__}")
