@@ -95,7 +95,7 @@ def _hold_title(ax: Axes) -> None:
 def _most_columns(legend: Legend, room: float) -> int:
     """No more columns of this legend fit into so many inches: the longest texts alone, and what is beside each."""
     texts = legend.get_texts()
-    size = texts[0].get_fontsize() / 72.0
+    size = float(texts[0].get_fontsize()) / 72.0
     long = [_inches(text, _box(text).width) + (legend.handlelength + legend.handletextpad) * size for text in texts]
     for columns in range(min(COLUMNS, len(texts)), 1, -1):
         wide = sum(max(column) for column in np.array_split(long, columns))
