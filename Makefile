@@ -24,10 +24,9 @@ reproduce: $(VENV)/.reproduce
 	@# a first part of what `make real` does; where the model cannot be had its recorded rows stand for it
 	@test $(PROFILE) != cpu || $(RUN) -m llm_validation real --first-part
 	$(RUN) -m figures --profile $(PROFILE)
-	$(RUN) -m paper --profile $(PROFILE)
+	$(RUN) -m paper --profile $(PROFILE) --page
 	@# rows that differ are listed, not fatal: another processor or BLAS rounds otherwise, and a search may part ways
 	@test $(PROFILE) != cpu || $(RUN) -m simulate compare simulate/results/cpu simulate/results/reference || true
-	$(RUN) -m paper page --profile $(PROFILE)
 
 # SmolLM2-135M-Instruct, and people: of the survey that comes along, or of RATINGS=FILE. In slices: MINUTES=9.
 real: $(VENV)/.reproduce

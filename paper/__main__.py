@@ -3,6 +3,7 @@
 python -m paper                 from the rows of profile cpu
 python -m paper D4 d8 correction   print those claims (topics too), write nothing
 python -m paper page            write paper/tables/page/index.html, the page of all of it, and the lessons beside it
+python -m paper --page          both, from one ledger: its predictions take as long as all else
 python -m paper arxiv           after `make paper`: write build/arxiv, one flat folder of sources that compiles alone
 python -m paper lessons         the lessons, as notebooks or pages (--help says more)
 python -m paper power           print how many settings of every check would notice a prediction 1, 5, 30 % off
@@ -43,6 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
     words_for = "print these only: ids or topics; `page`; `power`; `spending`; `arxiv`"
     parser.add_argument("claims", nargs="*", metavar="CLAIM", help=words_for)
     parser.add_argument("--profile", choices=("smoke", "cpu", "gpu"), default="cpu")
+    parser.add_argument("--page", action="store_true", help="write the page too")
     parser.add_argument("--out", type=a_path, help="folder of the ledger or the page; paper/tables by default")
     options = parser.parse_args(words)
     try:
@@ -71,6 +73,8 @@ def answer(options: argparse.Namespace) -> None:
     be written, which is found before anything is computed."""
     if options.out is not None and options.claims not in ([], ["page"]):
         raise ValueError(f"--out is for the whole ledger and for the page, not for {' '.join(options.claims)}")
+    if options.page and options.claims:
+        raise ValueError(f"--page is for the whole ledger, not for {' '.join(options.claims)}")
     out = options.out or ROOT / "paper" / "tables"
     if options.claims == ["arxiv"]:
         print(f"The sources: {write_arxiv(ROOT / 'build' / 'arxiv')}")
@@ -93,12 +97,10 @@ def answer(options: argparse.Namespace) -> None:
     ledger = load(profile)
     if report is not None:
         print(report(ledger, profile))
-    elif page:
-        for message in render(out / "page" / LESSONS, all_lessons()):
-            print(f"paper: {message}", file=sys.stderr)
-        print(f"The page: {write_page(ledger, profile, out / 'page')}")
-    else:
+    elif not page:
         _write(ledger, options.profile, out, profile)
+    if page or options.page:
+        _write_page(ledger, profile, out / "page")
 
 
 def _write(ledger: list[Entry], profile: str, out: Path, rows_of: str) -> None:
@@ -111,6 +113,13 @@ def _write(ledger: list[Entry], profile: str, out: Path, rows_of: str) -> None:
         print(f"{line.claim.id:4s} simulation: {line.simulation:13s} {trained} {line.claim.statement}")
     print(markdown.columns_sentence(models))
     print(f"{len(ledger_lines)} claims, {len(ledger)} checks, written to {out}")
+
+
+def _write_page(ledger: list[Entry], profile: str, out: Path) -> None:
+    """Write the page and the lessons beside it, and print where it is."""
+    for message in render(out / LESSONS, all_lessons()):
+        print(f"paper: {message}", file=sys.stderr)
+    print(f"The page: {write_page(ledger, profile, out)}")
 
 
 def write(ledger: list[Entry], profile: str, out: Path, rows_of: str = "") -> list[str]:

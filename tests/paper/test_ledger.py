@@ -253,6 +253,22 @@ def test_generated_files(tmp_path: Path, capsys, monkeypatch, recorded_ledger):
     assert main(["D99"]) == 2
 
 
+def test_ledger_and_page_come_from_one_ledger(tmp_path: Path, capsys, monkeypatch, recorded_ledger):
+    loaded, pages = [], []
+    monkeypatch.setattr("paper.__main__.load", lambda profile: loaded.append(profile) or recorded_ledger)
+    monkeypatch.setattr("paper.__main__.render", lambda out, lessons: ["no lessons today"])
+    monkeypatch.setattr("paper.__main__.write_page", lambda *words: pages.append(words) or "here")
+    assert main(["--page", "--out", str(tmp_path)]) == 0
+    printed = capsys.readouterr()
+    assert printed.out.endswith(f"written to {tmp_path}\nThe page: here\n")
+    assert "paper: no lessons today\n" in printed.err
+    assert len(loaded) == 1
+    assert pages == [(recorded_ledger, loaded[0], tmp_path / "page")]
+    assert (tmp_path / "ledger.md").is_file()
+    assert main(["D4", "--page"]) == 2
+    assert "--page is for the whole ledger, not for D4" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("words", [["power", "D4"], ["Z9", "page"], ["spending", "power"]], ids=" ".join)
 def test_what_takes_no_claims_stands_alone(words, capsys):
     assert main(words) == 2
