@@ -148,7 +148,7 @@ def _responses(n: int) -> float:
 # --- trained language models -----------------------------------------------------------------------------------------
 
 METHODS = {"best_of_n": "Best-of-N", "speculative": "Speculative Rejection"}
-ON_MODELS = tuple(f"B{i}" for i in range(1, 11))
+ON_MODELS = ("B1", "B2", "B3", "B4", "B5", "B6", "B7", "B8", "B9", "B10")
 
 
 def reward_against(cost: str, label: str) -> Callable[[Axes, Sequence[Row]], None]:

@@ -155,7 +155,7 @@ def users(rows: Sequence[Row]) -> Figure:
 
 LEARNERS = {"aligner": "Aligner, $H(C|X,O)$", "sft": "SFT, $H(C|X)$"}
 BOOTSTRAPPED = ("ddro", "rdro", "dpo")
-ON_MODELS = tuple(f"A{i}" for i in range(1, 7))
+ON_MODELS = ("A1", "A2", "A3", "A4", "A5", "A6")
 
 
 def trained_floors(ax: Axes, rows: Sequence[Row]) -> None:

@@ -37,7 +37,7 @@ def whereabouts(claim: Claim) -> dict[str, list[str]]:
         "figure": [
             f"{name} ({_shown(path)})"
             for path, (name, text) in _matches("figures", r'"(\w+)": Drawing\(([^\n]*(?:\n(?!    ["}])[^\n]*)*)')
-            if f'"{claim.id}"' in text
+            if f'"{claim.id}"' in text + _constants(path, text)
         ],
         "run": [f"python -m {stage} {claim.id}" for stage in ("simulate", "llm_validation", "figures", "paper")],
     }
@@ -113,6 +113,15 @@ def _matches(package: str, pattern: str) -> Iterator[tuple[Path, tuple[str, str]
     """The files of a package and the two groups of every entry in them that the pattern finds."""
     for path in sorted((ROOT / package).rglob("*.py")):
         yield from ((path, found) for found in re.findall(pattern, path.read_text(encoding="utf-8")))
+
+
+def _constants(path: Path, text: str) -> str:
+    """The lines of a file that define the constants which a text of it names."""
+    named = set(re.findall(r"\b[A-Z]{2}\w*\b", text))
+    if not named:
+        return ""
+    lines = re.findall(r"^([A-Z]\w+) = (.*)$", path.read_text(encoding="utf-8"), re.MULTILINE)
+    return "".join(value for name, value in lines if name in named)
 
 
 def _defined(table: Path, function: str) -> str:

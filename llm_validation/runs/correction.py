@@ -11,6 +11,7 @@ Differences are measured − predicted; the notes hold both. Shapes: P prompts, 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,6 +46,8 @@ IDENTITY_SHARE, ROUNDS, DISTILLATIONS = 0.3, (1, 2, 4), 2
 #: The identity warm-up ends when its loss is below this, nats: copying is learnt slot by slot, after plateaus whose
 #: length varies between seeds, and a corrector that starts before the last slot stays above its floor.
 COPYING_LEARNT = 0.1
+#: An error of a gain, in utilities of at most one, that is rounding.
+ROUNDING = 1e-12
 #: Upstream models at other temperatures than 1.
 TEMPERATURES = {"cold": 0.6, "hot": 1.3}
 
@@ -188,7 +191,7 @@ def stacks(models: Models) -> list[Measurement]:
             measurement("A3", "llm_law", setting, distance, 0.0, 1, "total variation of π K_φ and π K"),
             measurement("A3", "llm_gain", setting, sampled.value - predicted, sampled.stderr, sampled.n,
                      f"sampled {sampled.value:.4f}, measured kernel {exact:.4f}, predicted {predicted:.4f}"),
-            measurement("A3", "llm_transfer", setting, abs(exact - predicted) / bound, 0.0, 1,
+            measurement("A3", "llm_transfer", setting, of_its_bound(exact - predicted, bound), 0.0, 1,
                      f"error {exact - predicted:+.5f}, bound {bound:.4f}; I(C;O|X) {excess.gain:.3f}"),
         ]  # fmt: skip
     return rows
@@ -203,6 +206,13 @@ def _bound(models: Models, upstream: Upstream, u: Array) -> float:
         loss = float(trained @ (K * np.log(K / M)).sum(axis=1))
         bounds.append(composition.transfer_bound(pi, trained, max(0.0, loss), u))
     return models.average(np.array(bounds))
+
+
+def of_its_bound(error: float, bound: float) -> float:
+    """|error| ÷ bound. An exact corrector has neither: no error, up to rounding, uses nothing of its bound."""
+    if abs(error) <= ROUNDING:
+        return 0.0
+    return abs(error) / bound if bound > 0.0 else math.inf
 
 
 def _prompts(models: Models, count: int) -> Index:

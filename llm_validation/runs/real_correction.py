@@ -27,6 +27,7 @@ from llm_validation.catalogue.texts import Encoded
 from llm_validation.catalogue.train import Objective, Task
 from llm_validation.claims.real_settings import CORRECTED, CORRECTIONS, PAIR
 from llm_validation.losses import pairs
+from llm_validation.runs.correction import of_its_bound
 from simulate.montecarlo import generator
 from simulate.rows.measurement import Measurement, measurement
 from theory.correction import composition, repetition
@@ -166,7 +167,7 @@ def _stacked(process: Edits, kernels: Array, upstream: Array, name: str) -> list
     return [
         measurement("A3", "real_law", at, float(np.mean(distance)), n=P, note=f"worst prompt {max(distance):.4f}"),
         measurement("A3", "real_gain", at, error, n=P, note=note),
-        measurement("A3", "real_transfer", at, abs(error) / float(np.mean(bounds)), n=P),
+        measurement("A3", "real_transfer", at, of_its_bound(error, float(np.mean(bounds))), n=P),
     ]
 
 

@@ -8,12 +8,13 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from scipy import stats
 from scipy.optimize import linprog
-from scipy.special import expit, log_softmax
+from scipy.special import expit, log_softmax, softmax
 from scipy.stats import beta as beta_law
 from scipy.stats import binom
 
-from simulate.best_of_n import rejection
+from simulate.best_of_n import pessimism, rejection
 from simulate.correction import channels
 from simulate.density_ratio import ratios, samples
 from simulate.distortion import audit, few, win_rates
@@ -21,8 +22,10 @@ from simulate.divergences import data
 from simulate.montecarlo import Estimate, generator
 from simulate.people.readers import read_people
 from simulate.profiles import PROFILES
-from simulate.softmax import train
+from simulate.softmax import log_softmax as ours
+from simulate.softmax import through_softmax, train
 from theory.best_of_n.evolution import survivor_counts
+from theory.best_of_n.examples import EXAMPLES
 from theory.distortion.factors import linear_factor
 from theory.distortion.few import safe_margin
 from theory.social_choice.pairwise import borda_scores
@@ -127,3 +130,40 @@ def test_the_first_step_is_of_the_peak_rate():
     """Adam's first step is rate · sign of the gradient, and half a cosine starts at the peak."""
     found = train(lambda _: lambda log_policy: (0.0, np.array([[1.0, -1.0]])), np.zeros((1, 2)), steps=1, rate=0.25)
     assert np.ptp(found.log_policy) == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("beta", [1e-3, 0.5, 20.0])
+def test_the_level_of_a_row_is_the_largest_over_sets_of_responses(beta, rng):
+    """relu is the larger of two lines: λ is the largest (Σ_S weights·rewards − β) ÷ Σ_S weights over sets S."""
+    weights, rewards = rng.dirichlet(np.full(5, 0.4), 40), rng.normal(size=(40, 5))
+    sets = np.array(list(itertools.product([0.0, 1.0], repeat=5))[1:])
+    expected = (((weights * rewards) @ sets.T - beta) / (weights @ sets.T)).max(axis=1)
+    np.testing.assert_allclose(pessimism.levels(weights, rewards, beta), expected, rtol=1e-9, atol=1e-9)
+    each = beta * (1.0 + np.arange(40.0))
+    by_row = [pessimism.levels(weights[[i]], rewards[[i]], each[i])[0] for i in range(40)]
+    np.testing.assert_allclose(pessimism.levels(weights, rewards, each), by_row, rtol=1e-12)
+
+
+def test_the_softmax_and_its_gradient_are_the_usual_ones(rng):
+    logits, gradient, near = 30.0 * rng.normal(size=(4, 3, 6)), rng.normal(size=(4, 3, 6)), 1e-6
+    np.testing.assert_array_equal(ours(logits), log_softmax(logits, axis=-1))
+    logits /= 30.0
+    pi = softmax(logits, axis=-1)
+    jacobian = np.eye(6) - pi[..., None, :]  # of log π_i by θ_j
+    expected = np.einsum("...i,...ij->...j", gradient, jacobian)
+    np.testing.assert_allclose(through_softmax(np.log(pi), gradient), expected, atol=1e-12)
+    step = near * rng.normal(size=logits.shape)
+    change = ((ours(logits + step) - ours(logits - step)) * gradient).sum() / 2.0
+    assert change == pytest.approx((expected * step).sum(), rel=1e-6)
+
+
+@pytest.mark.parametrize("name", ["linear", "gamma", "lognormal"])
+@pytest.mark.parametrize("n", [2, 37, 1000])
+def test_the_mean_of_a_maximum_is_the_mean_of_its_quantiles(name, n):
+    """F of the best of n rows is uniform's Fⁿ: the mean of ppf(U^{1/n}), with U in even steps."""
+    example = EXAMPLES[name]
+    k = example.shape
+    law = stats.gamma(k, -math.sqrt(k), 1.0 / math.sqrt(k)) if k else stats.norm()
+    u = ((np.arange(20_000) + 0.5) / 20_000) ** (1.0 / n)
+    expected = example.transform(law.ppf(u)).mean()
+    assert rejection._mean_maximum(example, n) == pytest.approx(expected, rel=1e-3)
