@@ -100,7 +100,7 @@ def test_what_rejection_changes_is_counted_in_tokens_and_in_shares_of_rows(monke
     lengths[20], other[20, 6] = 5, 2
     spent = SimpleNamespace(peak=30)
     plain = SimpleNamespace(tokens=tokens, rewards=np.zeros(64))
-    kept = SimpleNamespace(tokens=tokens + (np.arange(64) < 1)[:, None], rewards=np.zeros(64))
+    kept = SimpleNamespace(tokens=tokens + (np.arange(64) < 1)[:, None], rewards=np.ones(64))
     fixed = SimpleNamespace(tokens=other, lengths=lengths, spent=spent)
     full = SimpleNamespace(spent=spent, decisions=[SimpleNamespace(fill=96.0), SimpleNamespace(fill=150.0)])
     outcomes = iter((kept, fixed, full))
@@ -108,9 +108,10 @@ def test_what_rejection_changes_is_counted_in_tokens_and_in_shares_of_rows(monke
     monkeypatch.setattr(best_of_n_costs, "speculative_rejection", lambda *_, **__: next(outcomes))
     monkeypatch.setattr(best_of_n_costs, "PrefixScorer", lambda _: None)
     monkeypatch.setattr(best_of_n_costs, "_stories_that_end", lambda *_: [])
-    writer = SimpleNamespace(length=8, end=0, times=[2, 4], reward=SimpleNamespace(score=None), model=None)
+    writer = SimpleNamespace(length=8, end=0, times=[2, 6], reward=SimpleNamespace(score=None), model=None)
     rows = {row.check: row.estimate for row in best_of_n_costs.memory_and_exactness(writer, 0)}
-    assert rows["llm_alpha_zero"].value == 8  # tokens of one row
+    assert rows["llm_alpha_zero"].value == 8 + 1  # tokens of one row, and rewards
+    assert rows["llm_peak"].value == 30 / (32 * (1 + 6))  # after the sixth token half of 64 rows are left
     assert rows["llm_same_rows"].value == 16 / 64
     assert rows["llm_over_budget"].value == 30 / (64 * 3)
     assert rows["llm_over_budget"].witness == "least fill 0.500"
