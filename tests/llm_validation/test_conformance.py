@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import math
 import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -210,3 +211,31 @@ def test_a_loss_divided_by_kl_beta_is_named():
 def test_a_factor_near_kl_beta_is_not_called_kl_beta():
     near = lambda *sides: 0.1001 * LOSSES["dpo"].function(*sides, kl_beta=0.1)
     assert check_loss(near, "dpo", kl_beta=0.1) == ["the loss is 0.1001 times ours"]
+
+
+@pytest.mark.parametrize(
+    ("factors", "said"),
+    [
+        ((1.0, 0.0, 0.0), []),
+        ((1.0 + 1e-6, 0.0, 0.0), []),
+        ((-1.0, 0.0, 0.0), ["the sign of the loss is wrong"]),
+        ((0.2, 0.0, 0.0), ["the loss is multiplied by kl_beta"]),
+        ((5.0, 0.0, 0.0), ["the loss is divided by kl_beta"]),
+        ((2.5, 0.0, 0.0), ["the loss is 2.5 times ours"]),
+        ((0.0, 1.0, 0.0), ["chosen and rejected are exchanged: the sign of the loss's argument is wrong"]),
+        ((0.9, 0.1, 0.0), ["labels are smoothed, by 0.1"]),
+        ((1.125, -0.125, 0.0), ["labels are smoothed, and the bias taken out again, by 0.1"]),
+        ((1.0, 0.0, 0.3), ["the loss is ours plus the constant 0.3"]),
+    ],
+)
+def test_factors_in_words(factors, said):
+    """Of labels that are flipped with probability ε the unbiased loss is ((1 − ε)·L − ε·L′)/(1 − 2ε)."""
+    ours = SimpleNamespace(kl_beta=0.2)
+    assert conformance.Explanation((), *factors).sentences(ours) == said
+
+
+@pytest.mark.parametrize("limit", [0.02, 0.7, 42.0, 999.0])
+def test_where_something_fails_is_found_to_four_digits(limit):
+    assert conformance._first_failure(lambda size: size < limit) == pytest.approx(limit, rel=1e-4)
+    assert conformance._first_failure(lambda size: False) is None
+    assert conformance._first_failure(lambda size: size < 1001.0) is None
