@@ -12,7 +12,7 @@ from scipy.stats import norm
 from llm_validation.generation.quantiles import _sample
 from llm_validation.losses.generators import _pearson_cost
 from llm_validation.preferences import listed
-from llm_validation.preferences.data import Example
+from llm_validation.preferences.data import Example, Preferences, example_batches, prompt_batches
 from llm_validation.preferences.shown import share_of
 from llm_validation.preferences.trace import Mean, _error
 from llm_validation.rewards.model import explained_variance
@@ -142,3 +142,19 @@ def test_laws_of_words():
             seen = states[f"object of {verb}, she, event {number}"]
             adjectives = [t.probability for t in seen if t.next.startswith("noun of")]
             assert math.fsum(adjectives) == pytest.approx(ADJECTIVE)
+
+
+def test_batches_hold_every_example_once_and_prompts_whole():
+    sides = (tuple(Example((k % 3,), (w,), k) for k in range(n)) for w, n in ((5, 7), (6, 4)))
+    data = Preferences("planted", *sides, paired=False)
+    batches = example_batches(data, 4, 0, 1)
+    assert [len(chosen) + len(rejected) for chosen, rejected in batches] == [4, 4, 3]
+    assert sorted(np.concatenate([chosen for chosen, _ in batches])) == list(range(7))
+    assert sorted(np.concatenate([rejected for _, rejected in batches])) == list(range(4))
+    prompt = np.array([e.prompt[0] for e in data.examples])
+    (one, two) = prompt_batches(prompt, 7, 2, 0, 1)
+    for chosen, rejected in (one, two):
+        rows = [*chosen, *(rejected + 7)]
+        inside = set(prompt[rows])
+        assert sorted(rows) == [k for k in range(11) if prompt[k] in inside]
+    assert len(one[0]) + len(one[1]) > len(two[0]) + len(two[1])
