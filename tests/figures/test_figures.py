@@ -29,7 +29,6 @@ from simulate.rows.store import Results, Row, read_rows
 from theory.claim import Check, Setting, grid, parse_setting, setting_key
 from theory.claims import CLAIMS, find_claim
 from theory.distortion.methods import METHODS
-from theory.whereabouts import whereabouts
 
 #: What a trained model is measured for beside its checks: claim, name, settings.
 MEASUREMENTS: tuple[tuple[str, str, tuple[Setting, ...]], ...] = (
@@ -138,11 +137,6 @@ def test_a_figure_is_drawn_saved_and_laid_out(name, rows, tmp_path):
             assert figure.get_figwidth() == 3.4
     assert FIGURES[name].claims
     assert all(find_claim(claim_id) for claim_id in FIGURES[name].claims)
-
-
-def test_every_drawing_of_a_topic_is_found_under_its_claims_and_no_others():
-    found = {(line.split()[0], claim.id) for claim in CLAIMS for line in whereabouts(claim)["figure"]}
-    assert found == {(name, claim_id) for name in OF_ROWS for claim_id in FIGURES[name].claims}
 
 
 @pytest.mark.parametrize("name", [name for name in OF_ROWS if name not in LANGUAGE_MODEL])
