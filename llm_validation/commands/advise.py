@@ -61,7 +61,7 @@ def advise_main(arguments: list[str]) -> int:
     options = _parser().parse_args(arguments)
     try:
         _advise(options, started + USED * 60.0 * options.minutes)
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, FloatingPointError) as error:
         print(f"advise: {error}", file=sys.stderr)
         return 2
     return 0

@@ -40,10 +40,13 @@ from llm_validation.commands.align_methods import (
     sampled,
 )
 from llm_validation.losses.options import check_options
+from llm_validation.losses.table import LOSSES
 from llm_validation.model.folders import check_new, replacing, write
 from llm_validation.model.model import Loaded, device, load
 from llm_validation.model.text_boundaries import TextBoundaries
 from llm_validation.preferences.data import Preferences, read_preferences
+from llm_validation.preferences.files import check_there
+from llm_validation.preferences.objectives import check_settings
 from llm_validation.preferences.policy_gradient import Sampled, train_rlhf
 from llm_validation.preferences.report import report
 from llm_validation.preferences.resume import Checkpoint, digest
@@ -63,7 +66,7 @@ def align_main(arguments: list[str]) -> int:
     options = _parser().parse_args(arguments)
     try:
         _align(options)
-    except TrainingDiverged as error:
+    except (TrainingDiverged, FloatingPointError) as error:  # a step, or an answer of the model's own after it
         print(f"align: {error}; nothing was written. Try a lower --rate", file=sys.stderr)
         return 1
     except (ValueError, OSError) as error:
@@ -146,13 +149,18 @@ def _align(options: argparse.Namespace) -> None:
     check_options(options.method, loss_options, anyway=options.anyway)
     check_part(options.train)
     check_own(options)
+    if options.method in LOSSES:
+        check_settings(options.method, LOSSES[options.method].function, loss_options, config)
+    check_there(options.data)
     loaded = load(options.model)
     job = _job(options, loaded, config, loss_options)
     options.out.parent.mkdir(parents=True, exist_ok=True)
     lock = options.out.with_name(f".{options.out.name}.lock")
     with alone(lock, f"another process trains {options.out}: wait for it, or choose another --out"):
-        said = _trained(options, loaded, job)
-        lock.unlink(missing_ok=True)
+        try:
+            said = _trained(options, loaded, job)
+        finally:
+            lock.unlink(missing_ok=True)
     for sentence in said:
         print(sentence)
 

@@ -162,7 +162,7 @@ def correct_main(arguments: Sequence[str]) -> int:
     options = _parser().parse_args(arguments)
     try:
         written, cut = correct(options)
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, FloatingPointError) as error:
         print(f"correct: {error}", file=sys.stderr)
         return 2
     short = f"; on {cut} lines --tokens {options.tokens} cut something off ('finished' is false)" if cut else ""

@@ -165,7 +165,13 @@ def generate_main(arguments: Sequence[str]) -> int:
     options = _parser().parse_args(arguments)
     try:
         generate(options)
-    except (ValueError, OSError, ScorerError) as error:
+    except (ValueError, OSError, ScorerError, FloatingPointError) as error:
         print(f"generate: {error}", file=sys.stderr)
+        return 2
+    except RuntimeError as error:  # of the processor's memory torch has no error of its own
+        if "allocate memory" not in str(error):
+            raise
+        print("generate: memory does not hold so many responses at a time: give --budget, or a smaller --n",
+              file=sys.stderr)  # fmt: skip
         return 2
     return 0

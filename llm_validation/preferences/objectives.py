@@ -163,6 +163,20 @@ def objective_of_loss(
     name = loss if isinstance(loss, str) else getattr(loss, "__name__", "loss")
     function = _function(loss, data) if isinstance(loss, str) else loss
     known = inspect.signature(function).parameters
+    shift = check_settings(loss, function, options, config)
+    beta = options.get("kl_beta", known["kl_beta"].default if "kl_beta" in known else 1.0)
+    common = {"data": data, "function": function, "options": dict(options), "shift": shift, "kl_beta": beta}
+    if name != "pro_binary":
+        return Objective(**common, class_weights=config.class_weights)
+    check_above(name, options.get("alpha", known["alpha"].default), *binary_scores_threshold(data),
+                anyway=config.anyway)  # fmt: skip
+    return ScoredExamples(**common, scores=torch.as_tensor(scored_examples(data), dtype=torch.float32))
+
+
+def check_settings(loss: str | Loss, function: Loss, options: Mapping[str, Any], config: PreferenceTraining) -> Shift:
+    """The shift that a loss is trained with. ValueError for an option, weights or a shift that it does not have."""
+    name = loss if isinstance(loss, str) else getattr(loss, "__name__", "loss")
+    known = inspect.signature(function).parameters
     if unknown := sorted(options.keys() - known.keys()):
         named = [key for key, parameter in known.items() if parameter.kind is inspect.Parameter.KEYWORD_ONLY]
         raise ValueError(f"{name} has no option {unknown[0]!r}; it has {', '.join(named) or 'none'}")
@@ -173,13 +187,7 @@ def objective_of_loss(
     shift = config.shift or ("zero" if fixed or not isinstance(loss, str) else SHIFTS.get(loss, "zero"))
     if shift != "zero" and (fixed or "chosen_shift" not in known):
         raise ValueError(f"shift = {shift!r}, but {name} has " + ("shifts by option" if fixed else "no shift"))
-    beta = options.get("kl_beta", known["kl_beta"].default if "kl_beta" in known else 1.0)
-    common = {"data": data, "function": function, "options": dict(options), "shift": shift, "kl_beta": beta}
-    if name != "pro_binary":
-        return Objective(**common, class_weights=config.class_weights)
-    check_above(name, options.get("alpha", known["alpha"].default), *binary_scores_threshold(data),
-                anyway=config.anyway)  # fmt: skip
-    return ScoredExamples(**common, scores=torch.as_tensor(scored_examples(data), dtype=torch.float32))
+    return shift
 
 
 def _function(name: str, data: Preferences) -> Loss:

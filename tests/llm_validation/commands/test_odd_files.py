@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 
+from llm_validation.__main__ import main
 from llm_validation.commands.prompts import read_prompts
 from llm_validation.preferences.files import records_of
 from llm_validation.rewards.sources import checked
@@ -29,3 +33,44 @@ def test_a_prompt_of_brackets_is_text(tmp_path):
 def test_a_reward_beyond_float64_is_no_number():
     with pytest.raises(ValueError, match="big returned no numbers for 1 responses"):
         checked(lambda prompts, responses: [10**400], "big")([[1]], ["x"])
+
+
+def pairs(folder: Path) -> Path:
+    path = folder / "pairs.jsonl"
+    rows = [{"prompt": f"Once {k}", "chosen": " a cat", "rejected": " a dog"} for k in range(8)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def align(model: Path, folder: Path, *words: str) -> int:
+    out = folder / "out" / "model"
+    return main(["align", "--method", "dpo", "--model", str(model), "--data", str(pairs(folder)), "--out", str(out),
+                 "--answers", "2", "--answer-tokens", "2", *words])  # fmt: skip
+
+
+def test_weights_that_are_no_numbers_are_a_divergence(model, tmp_path, capsys):
+    """The only step is taken, and the answers after it find the weights."""
+    assert align(model, tmp_path, "--rate", "1e300") == 1
+    assert "nothing was written. Try a lower --rate" in capsys.readouterr().err
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_refusal_after_loading_leaves_no_lock(model, tmp_path, capsys):
+    assert align(model, tmp_path, "--train", "top:99") == 2
+    assert "top:99" in capsys.readouterr().err
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_temperature_that_no_float_divides_by(model, tmp_path, capsys, monkeypatch):
+    prompts = tmp_path / "prompts.txt"
+    prompts.write_text("Once\n")
+    words = ["generate", "--model", str(model), "--prompts", str(prompts), "--reward", "length", "--n", "2"]
+    assert main([*words, "--tokens", "3", "--temperature", "1e-300"]) == 2
+    assert capsys.readouterr().err.startswith("generate: the model's logits are NaN at token 0")
+
+    def full(*_, **__):
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 409600000000 bytes")
+
+    monkeypatch.setattr("llm_validation.commands.generate.best_of_n", full)
+    assert main([*words, "--tokens", "3"]) == 2
+    assert "give --budget, or a smaller --n" in capsys.readouterr().err
