@@ -165,3 +165,26 @@ def test_products_of_gradients_predict_where_little_moves(monkeypatch, rng):
     phi = seen["phi"]
     assert (phi.shape, seen["beta"]) == ((2, 3, 4), held_out.TANGENT_BETA)
     np.testing.assert_allclose(np.einsum("pyd,qzd->pyqz", phi, phi), products, atol=1e-10)
+
+
+def test_a_change_trains_with_its_factors_of_the_profile_s_schedule(monkeypatch):
+    """A quarter of 80 steps, a half longer; prompts in turn from the second on."""
+    seen = {}
+
+    def minimise(model, order, loss, schedule, **_):
+        seen.update(order=list(itertools.islice(order, 40)), schedule=schedule)
+
+    monkeypatch.setattr(reproducibility, "minimise", minimise)
+    monkeypatch.setattr(reproducibility, "log_policy", lambda model, _: torch.zeros(2, 3))
+    reference = SimpleNamespace(
+        model=lambda: torch.nn.Linear(2, 2), trie=lambda: None, schedule=Schedule(steps=80, rate=0.01), log_law=1.0
+    )
+    reference.part = lambda _: reference
+    end = reproducibility.moved(reference, lambda *_: None, Change(rate=2.0, steps=1.5, beta2=0.9, clip=0.3, first=1))
+    np.testing.assert_array_equal(end, -np.ones((2, 3)))
+    schedule = seen["schedule"]
+    assert (schedule.steps, schedule.rate, schedule.beta2, schedule.clip) == (30, 0.02, 0.9, 0.3)
+    n = len(reproducibility.REPEATED_SHARES)
+    assert [(at.start, at.stop) for at in seen["order"]] == [((1 + t) % n, (1 + t) % n + 1) for t in range(30)]
+    reproducibility.moved(reference, lambda *_: None, Change(momentum=0.1))
+    assert (seen["schedule"].rate, seen["order"][0]) == (0.1, slice(None))

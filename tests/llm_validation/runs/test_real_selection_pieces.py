@@ -155,3 +155,19 @@ def test_what_is_known_at_the_marks_and_of_the_truth(monkeypatch, rng):
     assert [row.value for row in rows] == pytest.approx(v)
     assert rows[2].estimate.stderr == pytest.approx(draws[:, 2].std(ddof=1))
     assert (last.check, last.value) == ("real_correlation", 0.0)  # of a truth that never varies
+
+
+def test_numbers_of_responses_have_four_rows_each_in_a_half(monkeypatch):
+    monkeypatch.setattr(selection, "both_ways", lambda *_: SimpleNamespace(apart=np.zeros(1)))
+    sizes = lambda rows: Compared.of(np.zeros((2, rows // 2, K)), np.zeros((2, rows // 2)), 0).sizes
+    assert (sizes(126), sizes(128)) == ((4,), (4, 16))
+
+
+def test_half_is_rejected_where_half_is_kept(monkeypatch):
+    asked = []
+    run = SimpleNamespace(spent=SimpleNamespace(generated=64))
+    monkeypatch.setattr(selection, "best_of_n", lambda *_, **__: run)
+    monkeypatch.setattr(selection, "speculative_rejection", lambda *words, **_: asked.append(words[3]) or run)
+    monkeypatch.setattr(selection.time, "process_time", iter([0.0, 1.0, 2.0, 3.0]).__next__)
+    selection.seconds(SimpleNamespace(tokenizer=None, model=None), (1,), 8, 0)
+    assert asked == [0.5]
