@@ -21,6 +21,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers.cache_utils import DynamicCache, DynamicLayer, LinearAttentionCacheLayerMixin
 
+from llm_validation.model.checks import DEVICE, FAILS, in_a_line
+
 Rows = NDArray[np.intp]
 
 #: Tokens by which the memory of a cache grows at a time: copies cost 1/BLOCK of what concatenation costs.
@@ -100,12 +102,18 @@ def is_recurrent(cache: DynamicCache) -> bool:
     return any(isinstance(layer, LinearAttentionCacheLayerMixin) for layer in cache.layers)
 
 
+def has_state(model: Any) -> bool:
+    """Does a model keep one, in its cache or elsewhere?"""
+    return getattr(model, "_is_stateful", False) or is_recurrent(new_cache(model))
+
+
 def forward(model: Any, tokens: Tensor, cache: DynamicCache, positions: Tensor, mask: Tensor | None) -> Tensor:
     """Run the model on new tokens (B, t) after those in `cache`, which is extended.
 
     positions  (B or 1, t) place of each token in its text, from 0
     mask       (B, L + t) 1 where a cached or new token is text and 0 where it is padding; None: no padding
     Returns the logits (B, 1, V) of the last token, or the hidden states (B, t, hidden) of a backbone without a head.
+    ValueError for a model that cannot.
 
     After its first tokens a recurrence gets the others one by one: given several, some architectures begin anew.
     """
@@ -124,7 +132,12 @@ def forward(model: Any, tokens: Tensor, cache: DynamicCache, positions: Tensor, 
     extra: dict[str, Any] = {"cache" if "cache" in accepted else "past_key_values": cache}
     if "logits_to_keep" in accepted:
         extra["logits_to_keep"] = 1
-    output = model(input_ids=tokens, position_ids=positions, attention_mask=mask, use_cache=True, **extra)
+    try:
+        output = model(input_ids=tokens, position_ids=positions, attention_mask=mask, use_cache=True, **extra)
+    except DEVICE:
+        raise
+    except FAILS as error:
+        raise ValueError(f"{type(model).__name__} cannot read on from a cache: {in_a_line(error)}") from error
     return output.logits if "logits" in output else output.last_hidden_state
 
 

@@ -1,4 +1,4 @@
-"""What was loaded is the whole model: every weight there, every weight used, every weight a number."""
+"""What was loaded is the whole model: every weight there, every weight used, every one a number; and it is causal."""
 
 from __future__ import annotations
 
@@ -13,6 +13,10 @@ from torch import nn
 
 #: What transformers raises for files that are no model, or broken ones.
 UNREADABLE = (OSError, ValueError, RuntimeError, KeyError, SafetensorError)
+#: What a device raises, whatever it computes.
+DEVICE = (torch.OutOfMemoryError, torch.AcceleratorError)
+#: What a network of transformers raises on what it cannot read; those of the device are among them.
+FAILS = (AssertionError, AttributeError, IndexError, KeyError, TypeError, ValueError, RuntimeError)
 #: What peft writes beside an adapter's weights.
 ADAPTER = "adapter_config.json"
 
@@ -41,3 +45,29 @@ def check_weights(name: str, model: nn.Module, report: Mapping[str, Any]) -> Non
     for weight, values in model.named_parameters():
         if not bool(torch.isfinite(values).all()):
             raise ValueError(f"cannot use {name!r}: its weight {weight} holds numbers that are not finite")
+
+
+def in_a_line(error: BaseException) -> str:
+    """What an error says, in one line; its name where it says nothing."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+@torch.inference_mode()
+def check_causal(name: str, model: Any) -> None:
+    """ValueError for a model that cannot read a text, or in which a token depends on those after it.
+
+    Encoders (BERT, RoBERTa) load as causal models too, and say so in a warning only.
+    """
+    kind, most = type(model).__name__, int(model.get_input_embeddings().num_embeddings)
+    text = torch.arange(5)[None] % most
+    changed = torch.cat([text[:, :3], (text[:, 3:] + 1) % most], dim=1)
+    try:
+        one, other = (model(input_ids=tokens, use_cache=False).logits[0, :3] for tokens in (text, changed))
+    except DEVICE:
+        raise
+    except FAILS as error:
+        raise ValueError(f"cannot use {name!r}: its {kind} cannot read a text: {in_a_line(error)}") from error
+    if bool(torch.isfinite(one).all()) and float((one - other).abs().max()) > 0.01 * float(one.abs().max()):
+        raise ValueError(
+            f"cannot use {name!r}: in its {kind} a token depends on those after it: it is no causal language model"
+        )

@@ -29,7 +29,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from llm_validation.model.checks import UNREADABLE, check_weights, refuse_adapter
+from llm_validation.model.checks import UNREADABLE, check_causal, check_weights, refuse_adapter
 from llm_validation.model.fetch import fetched
 from llm_validation.model.folders import replacing, without_bars, write
 
@@ -148,8 +148,8 @@ def load(name_or_path: str | Path) -> Loaded:
     Raises
     ------
     ValueError
-        Nothing can be loaded; weights are missing, not used or no numbers; a LoRA adapter without its model; the
-        tokenizer has no end-of-text token or is not one of the tokenizers library.
+        Nothing can be loaded; weights are missing, not used or no numbers; a LoRA adapter without its model; a model
+        that is not causal; the tokenizer has no end-of-text token or is not one of the tokenizers library.
 
     Examples
     --------
@@ -182,6 +182,7 @@ def load(name_or_path: str | Path) -> Loaded:
         raise ValueError(f"cannot load a causal language model from {name!r}: {what}: {why}") from error
     model, report = loaded
     check_weights(name, model, report)
+    check_causal(name, model.eval())
     if not isinstance(tokenizer, PreTrainedTokenizerFast):
         raise ValueError(
             f"the tokenizer of {name!r} is a {type(tokenizer).__name__}, not one of the tokenizers library"
@@ -193,7 +194,7 @@ def load(name_or_path: str | Path) -> Loaded:
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
         print(f"{name}: no padding token, so {tokenizer.eos_token!r} is used for padding", file=sys.stderr)
-    return Loaded(model.eval(), tokenizer)
+    return Loaded(model, tokenizer)
 
 
 def save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, folder: str | Path) -> None:

@@ -25,6 +25,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from llm_validation.generation.cache import has_state
+from llm_validation.model.checks import DEVICE, FAILS
 from llm_validation.model.model import autocast
 from llm_validation.preferences.data import Example
 
@@ -194,11 +196,13 @@ def completion_forward(
 ) -> CompletionForward:
     """The fastest layout that agrees with the model's own forward pass on the longest example of each class.
 
-    share   whether pairs may share a prompt's pass
+    share   whether pairs may share a prompt's pass; a recurrence carries the one completion into the other, and may
+            forget it within the longest text
     The longest ones, because a window of attention that a 4-D mask switches off shows only beyond its width.
     """
     device = next(model.parameters()).device
     longest = max(range(len(chosen)), key=lambda i: len(chosen[i]))
+    share = share and not has_state(model)
     if share:
         longest = max(range(len(chosen)), key=lambda i: max(len(chosen[i]), len(rejected[i])))
         pair = [chosen[longest]], [rejected[longest]]
@@ -210,12 +214,10 @@ def completion_forward(
         forward = CompletionForward(layout, device)
         try:
             mine = torch.cat(forward(model, *pair))
-        except torch.OutOfMemoryError:
+        except DEVICE:
             raise
-        except (TypeError, ValueError, RuntimeError):
-            if layout != "shared":
-                raise
-            continue  # a model that takes no 4-D mask, or no positions
+        except FAILS:
+            continue  # it takes no 4-D mask, no positions, or its head reads other states
         if bool(((mine - oracle).abs() <= 1e-3 + 1e-4 * oracle.abs()).all()):
             return forward
     return CompletionForward("all positions", device)

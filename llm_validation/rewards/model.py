@@ -55,7 +55,7 @@ class RewardModel(nn.Module):
     def __init__(self, backbone: Any) -> None:
         super().__init__()
         self.backbone = backbone
-        self.head = nn.Linear(backbone.config.hidden_size, 1, bias=False)
+        self.head = nn.Linear(_width(backbone), 1, bias=False)
         nn.init.zeros_(self.head.weight)
 
     def forward(self, tokens: Tensor) -> Tensor:
@@ -97,6 +97,19 @@ class RewardModel(nn.Module):
         with replacing(Path(folder)) as partial:
             self.backbone.config.save_pretrained(partial)
             save_file({name: value.contiguous() for name, value in self.state_dict().items()}, partial / WEIGHTS)
+
+
+@torch.no_grad()
+def _width(backbone: Any) -> int:
+    """Of the hidden states H as they come out: some networks end with a projection, which their configuration hides.
+
+    ValueError for a network without hidden states.
+    """
+    token = torch.zeros((1, 1), dtype=torch.long, device=next(backbone.parameters()).device)
+    states = getattr(backbone.eval()(input_ids=token, use_cache=False), "last_hidden_state", None)
+    if states is None:
+        raise ValueError(f"a {type(backbone).__name__} shows no hidden states: no reward model can be made of it")
+    return int(states.shape[-1])
 
 
 def right_padded(texts: Sequence[Text], device: torch.device) -> Tensor:

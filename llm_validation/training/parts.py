@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from llm_validation.model.checks import DEVICE, FAILS, in_a_line
 from llm_validation.model.sharding import decoder_layers
 
 
@@ -30,7 +31,7 @@ def choose_part(model: Any, what: str, seed: int) -> Callable[[], None]:
     """Leave a gradient to that part of the weights alone; what is returned merges adapters, and is called at the end.
 
     seed   of the adapters' first values; with them the model computes what it computed before
-    ValueError: more blocks than there are, or lora without the package peft.
+    ValueError: more blocks than there are; lora without the package peft, or for a model that adapters do not fit.
     """
     kind, number = check_part(what)
     if kind == "lora":
@@ -51,9 +52,19 @@ def _adapters(model: Any, rank: int, seed: int) -> Callable[[], None]:
     except ImportError as error:
         raise ValueError(f"train = 'lora:{rank}' needs the package peft (the extra `real`): {error}") from error
     config = LoraConfig(r=rank, lora_alpha=2 * rank, target_modules="all-linear")
+    before = _said(model)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         inject_adapter_in_model(config, model)
+    try:
+        off = float((_said(model) - before).abs().max() / before.abs().max())
+    except DEVICE:
+        raise
+    except FAILS as error:  # a layer that is called otherwise than by tokens, or whose weight is read without it
+        raise ValueError(f"train = 'lora:{rank}': a {type(model).__name__} fails with adapters beside its linear "
+                         f"layers: {in_a_line(error)}; top:K or all does without") from error  # fmt: skip
+    if not off < 0.01:
+        raise ValueError(f"train = 'lora:{rank}': adapters that are 0 change what a {type(model).__name__} computes")
 
     def merge() -> None:
         for name, layer in [named for named in model.named_modules() if isinstance(named[1], LoraLayer)]:
@@ -62,3 +73,11 @@ def _adapters(model: Any, rank: int, seed: int) -> Callable[[], None]:
             setattr(model.get_submodule(parent), own, layer.get_base_layer())
 
     return merge
+
+
+@torch.no_grad()
+def _said(model: Any) -> torch.Tensor:
+    """Logits (4, V) on a short text."""
+    tokens = torch.arange(4, device=next(model.parameters()).device)[None] % model.get_input_embeddings().num_embeddings
+    logits: torch.Tensor = model(input_ids=tokens, use_cache=False).logits
+    return logits[0].float()
