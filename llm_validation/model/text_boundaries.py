@@ -29,6 +29,8 @@ from typing import Any
 
 from jinja2 import TemplateError
 
+from llm_validation.model.checks import in_a_line
+
 Tokens = tuple[int, ...]
 Message = Mapping[str, str]
 
@@ -101,8 +103,8 @@ class TextBoundaries:
     def chat(self, messages: Sequence[Message], completion: Sequence[Message] = ()) -> tuple[str, str]:
         """(prompt, completion) as texts by the chat template; of a prompt alone the completion is ''.
 
-        ValueError: a tokenizer without a template, a template that refuses the messages, or one that writes an answer
-        after another text than the one it asks with.
+        ValueError: a tokenizer without a template, a template that refuses the messages or leaves out what the user
+        says, or one that writes an answer after another text than the one it asks with.
         """
         if not getattr(self.tokenizer, "chat_template", None):
             raise ValueError("the tokenizer has no chat template: messages cannot become a text")
@@ -119,10 +121,10 @@ class TextBoundaries:
         return before, self._ended(whole[len(before) :])
 
     def _render(self, messages: Sequence[Message], **options: Any) -> str:
-        try:
-            text: str = self.tokenizer.apply_chat_template(list(messages), tokenize=False, **options)
-        except TemplateError as error:  # what a template itself refuses: a system message, two answers in a row
-            raise ValueError(f"the chat template refuses these messages: {error}") from error
+        text = rendered(self.tokenizer, messages, **options)
+        asked = next((turn["content"].strip() for turn in reversed(messages) if turn["role"] == "user"), "")
+        if asked not in text:  # a template that wants contents in parts writes nothing of a text
+            raise ValueError(f"the chat template does not write the user's message {asked[:40]!r}")
         return text
 
     def _ended(self, text: str) -> str:
@@ -140,6 +142,16 @@ class TextBoundaries:
         if self.size is not None and max(tokens) >= self.size:
             _refuse(place, f"has token {max(tokens)}, beyond the model's {self.size} embeddings")
         return tokens
+
+
+def rendered(tokenizer: Any, messages: Sequence[Message], **options: Any) -> str:
+    """Messages by a chat template, which is somebody's program. ValueError, in one sentence, where it fails."""
+    try:
+        text: str = tokenizer.apply_chat_template(list(messages), tokenize=False, **options)
+    except Exception as error:  # it refuses a system message, or wants tools that nobody gives
+        said = in_a_line(error) if isinstance(error, TemplateError) else f"{type(error).__name__}: {in_a_line(error)}"
+        raise ValueError(f"the chat template refuses these messages: {said}") from error
+    return text
 
 
 def shared(one: Sequence[object], other: Sequence[object]) -> int:

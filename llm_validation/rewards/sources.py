@@ -22,14 +22,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from jinja2 import TemplateError
 from numpy.typing import ArrayLike
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from llm_validation.generation.scorers import Batch, Scorer
 from llm_validation.model.checks import UNREADABLE, check_weights
 from llm_validation.model.model import autocast, device
-from llm_validation.model.text_boundaries import Message, Tokens
+from llm_validation.model.text_boundaries import Message, Tokens, rendered
 from llm_validation.preferences.data import Example
 from llm_validation.preferences.files import records_of
 from llm_validation.rewards.comparisons import utility
@@ -196,7 +195,6 @@ class Classifier:
         asked = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else list(prompt)
         turns = [*asked, {"role": "assistant", "content": response}]
         try:
-            whole: str = self.tokenizer.apply_chat_template(turns, tokenize=False)
-        except TemplateError as error:
-            raise ValueError(f"{self.name}: its chat template refuses the messages: {error}") from error
-        return whole
+            return rendered(self.tokenizer, turns)
+        except ValueError as error:
+            raise ValueError(f"{self.name}: {error}") from error

@@ -135,3 +135,28 @@ def test_an_answer_of_nothing_and_a_second_answer_in_a_row_are_refused(tmp_path,
     path.write_text(json.dumps(record))
     with pytest.raises(ValueError, match=said):
         read_preferences(path, TextBoundaries.of(tokenizer), 128)
+
+
+@pytest.mark.parametrize(("template", "said"), [
+    ("{{ tools | length }}", "the chat template refuses these messages: TypeError: object of type 'NoneType' has no"),
+    ("{{ 1 // 0 }}", "the chat template refuses these messages: ZeroDivisionError"),
+    ("{{ raise_exception('no system\nmessage') }}", "the chat template refuses these messages: no system message$"),
+])  # fmt: skip
+def test_a_template_that_fails_is_one_sentence(template, said):
+    tokenizer = gpt2_style()
+    tokenizer.chat_template = template
+    with pytest.raises(ValueError, match=said):
+        TextBoundaries.of(tokenizer).chat(ASKED)
+    with pytest.raises(ValueError, match=f"somebody's: {said}"):
+        Classifier(None, tokenizer, "somebody's").text(ASKED, "fine")
+
+
+def test_a_template_that_leaves_out_what_the_user_says_is_refused():
+    """One for images, which reads contents in parts and writes nothing of a text."""
+    tokenizer = gpt2_style()
+    parts = "{% for c in m.content %}{{ c.text }}{% endfor %}"
+    tokenizer.chat_template = "{% for m in messages %}[{{ m.role }}]" + parts + "{% endfor %}" + ASKS
+    with pytest.raises(ValueError, match=r"the chat template does not write the user's message 'How are you\?'"):
+        TextBoundaries.of(tokenizer).chat(ASKED)
+    tokenizer.chat_template = "{% for m in messages %}[{{ m.role }}]{{ m.content | trim }}{% endfor %}" + ASKS
+    assert TextBoundaries.of(tokenizer).chat([{"role": "user", "content": " How "}])[0] == "[user]How[assistant]"
