@@ -8,15 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from torch import nn
 
-#: What transformers raises for files that are no model, or broken ones.
-UNREADABLE = (OSError, ValueError, RuntimeError, KeyError, SafetensorError)
 #: What a device raises, whatever it computes.
 DEVICE = (torch.OutOfMemoryError, torch.AcceleratorError)
 #: What a network of transformers raises on what it cannot read; those of the device are among them.
 FAILS = (AssertionError, AttributeError, IndexError, KeyError, TypeError, ValueError, RuntimeError)
+#: What transformers raises for files that are no model, broken ones, or ones for packages that are not here.
+UNREADABLE = (OSError, ImportError, SafetensorError, StrictDataclassError, *FAILS)
 #: What peft writes beside an adapter's weights.
 ADAPTER = "adapter_config.json"
 
@@ -67,7 +68,7 @@ def check_causal(name: str, model: Any) -> None:
         raise
     except FAILS as error:
         raise ValueError(f"cannot use {name!r}: its {kind} cannot read a text: {in_a_line(error)}") from error
-    if bool(torch.isfinite(one).all()) and float((one - other).abs().max()) > 0.01 * float(one.abs().max()):
+    if bool(torch.isfinite(one).all()) and float((one - other).abs().max()) > 1e-5 * float(one.abs().max()):
         raise ValueError(
             f"cannot use {name!r}: in its {kind} a token depends on those after it: it is no causal language model"
         )

@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
+from torch.nn.utils.rnn import pad_sequence
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from llm_validation.generation.scorers import Batch, Scorer
@@ -165,10 +166,10 @@ class Classifier:
         check_weights(name, model, report)
         if model.config.num_labels != 1:
             raise ValueError(f"{name!r} has {model.config.num_labels} outputs: a reward model has one")
-        if model.config.pad_token_id is None:
-            if tokenizer.pad_token_id is None:
-                tokenizer.pad_token = tokenizer.eos_token
-            model.config.pad_token_id = tokenizer.pad_token_id
+        known, most = model.config.pad_token_id, model.get_input_embeddings().num_embeddings
+        if known is None or not 0 <= known < most:  # a classifier reads at the last token that is no such one
+            named = (tokenizer.pad_token_id, tokenizer.eos_token_id)
+            model.config.pad_token_id = next((pad for pad in named if pad is not None and pad < most), 0)
         return cls(model.eval().to(device()), tokenizer, name)
 
     @torch.inference_mode()
@@ -179,14 +180,21 @@ class Classifier:
         rewards = np.empty(len(texts))
         most = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
         for rows in np.split(order, range(TEXTS_AT_ONCE, len(order), TEXTS_AT_ONCE)):
-            batch = self.tokenizer([texts[i] for i in rows], padding=True, return_tensors="pt", padding_side="right",
-                                   add_special_tokens=not self.tokenizer.chat_template)  # fmt: skip
+            batch = self._read([texts[i] for i in rows])
             if most is not None and batch["input_ids"].shape[1] > most:
                 raise ValueError(f"{self.name}: a text of {batch['input_ids'].shape[1]} tokens, its context is {most}")
             with autocast(device()):
-                logits = self.model(**batch.to(device())).logits
+                logits = self.model(**batch).logits
             rewards[rows] = logits[:, 0].double().cpu().numpy()
         return rewards
+
+    def _read(self, texts: Sequence[str]) -> dict[str, torch.Tensor]:
+        """Texts in tokens, padded on the right with what the model takes for padding, whatever its tokenizer has."""
+        read = self.tokenizer(texts, add_special_tokens=not self.tokenizer.chat_template)["input_ids"]
+        rows = [torch.tensor(ids, dtype=torch.long, device=device()) for ids in read]
+        tokens = pad_sequence(rows, batch_first=True, padding_value=self.model.config.pad_token_id)
+        mask = pad_sequence([torch.ones_like(row) for row in rows], batch_first=True)
+        return {"input_ids": tokens, "attention_mask": mask}
 
     def text(self, prompt: Prompt, response: str) -> str:
         """One text, in the chat template where the tokenizer has one."""

@@ -3,6 +3,8 @@ numbers."""
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -16,6 +18,7 @@ from llm_validation.preferences.data import Example, Preferences
 from llm_validation.preferences.train import PreferenceTraining, train_on_preferences
 from llm_validation.rewards.model import from_language_model, load_reward_model
 from llm_validation.rewards.prefix_scorer import PrefixScorer
+from llm_validation.rewards.sources import Classifier
 from llm_validation.training.parts import choose_part
 from tests.oracles.other_models import gpt2_style
 
@@ -76,6 +79,40 @@ def test_a_model_that_cannot_read_is_one_sentence(tmp_path):
     tokenizer.save_pretrained(tmp_path)
     with pytest.raises(ValueError, match=r"its XmodForCausalLM cannot read a text: Input language unknown"):
         load(tmp_path)
+
+
+@pytest.mark.parametrize(("change", "message"), [
+    ({"quantization_config": {"quant_method": "gptq", "bits": 4, "group_size": 32}}, "GPTQ"),  # no package for it here
+    ({"num_attention_heads": 5}, "not a multiple"),
+])  # fmt: skip
+def test_a_configuration_that_cannot_be_had_is_one_sentence(change, message, tmp_path):
+    tokenizer = gpt2_style()
+    network("LlamaConfig", len(tokenizer), **ENCODER).save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    file = tmp_path / "config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | change))
+    for read in (load, lambda path: Classifier.load(str(path))):
+        with pytest.raises(ValueError, match=f"that can be read: .*{message}") as caught:
+            read(tmp_path)
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("pad", [None, 1, -1])
+def test_a_classifier_pads_with_what_it_takes_for_padding(pad, tmp_path):
+    """Its tokenizer may call another token so, or none: the score of a text does not depend on its batch."""
+    tokenizer = gpt2_style()
+    if pad == 1:
+        tokenizer.pad_token = tokenizer.convert_ids_to_tokens(5)
+    own = {"vocab_size": len(tokenizer), "num_labels": 1, "pad_token_id": pad, "bos_token_id": 0, "eos_token_id": 0}
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        made = transformers.LlamaForSequenceClassification(transformers.LlamaConfig(**ENCODER, **own))
+    made.save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    texts = ["How are you today? I am fine", "How"]
+    score = Classifier.load(str(tmp_path))
+    alone = [float(score([text], [""])[0]) for text in texts]
+    np.testing.assert_allclose(score(texts, ["", ""]), alone, atol=1e-6)
 
 
 @pytest.mark.parametrize("config", ["BartConfig", "PegasusConfig"])
