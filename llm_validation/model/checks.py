@@ -23,11 +23,20 @@ ADAPTER = "adapter_config.json"
 
 
 def refuse_adapter(name: str) -> None:
-    """ValueError for a folder that holds a LoRA adapter, and no model of its own; it names the model it belongs to."""
+    """ValueError for a folder that holds a LoRA adapter; it names the model it belongs to.
+
+    Beside a model too: transformers would put the adapter on it and leave no other weight to be trained.
+    """
     record = Path(name) / ADAPTER
-    if record.is_file() and not (Path(name) / "config.json").is_file():
-        base = json.loads(record.read_text()).get("base_model_name_or_path", "another model")
-        raise ValueError(f"{name} holds an adapter of {base!r} ({ADAPTER}) and no model: merge it into its model first")
+    if not record.is_file():
+        return
+    try:
+        base = json.loads(record.read_text(encoding="utf-8"))["base_model_name_or_path"]
+    except (ValueError, KeyError, TypeError):
+        base = None
+    what = "beside a model" if list(Path(name).glob("model*.safetensors")) else "and no model"
+    raise ValueError(f"{name} holds an adapter of {base or 'another model'!r} ({ADAPTER}) {what}: merge it into its "
+                     "model first")  # fmt: skip
 
 
 def check_weights(name: str, model: nn.Module, report: Mapping[str, Any]) -> None:

@@ -27,7 +27,7 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from llm_validation.generation.scorers import Batch, Scorer
-from llm_validation.model.checks import UNREADABLE, check_weights
+from llm_validation.model.checks import UNREADABLE, check_weights, refuse_adapter
 from llm_validation.model.model import autocast, device
 from llm_validation.model.text_boundaries import Message, Tokens, rendered
 from llm_validation.preferences.data import Example
@@ -153,6 +153,7 @@ class Classifier:
     @classmethod
     def load(cls, name: str) -> Classifier:
         """From a folder or a name, in float32. ValueError where there is none, or one with several outputs."""
+        refuse_adapter(name)
         try:
             tokenizer = AutoTokenizer.from_pretrained(name)
             model, report = AutoModelForSequenceClassification.from_pretrained(

@@ -169,3 +169,22 @@ def test_a_reward_is_read_from_states_of_another_width(tmp_path):
 def test_adapters_that_a_model_cannot_have_are_one_sentence():
     with pytest.raises(ValueError, match=r"train = 'lora:2': a PhimoeForCausalLM fails with adapters .* top:K"):
         choose_part(network("PhimoeConfig", **EXPERTS), "lora:2", seed=0)
+
+
+@pytest.mark.parametrize(("record", "files", "said"), [
+    ('{"base_model_name_or_path": null}', ["config.json"], "an adapter of 'another model' .* and no model"),
+    ('{"base_model_name_or_path": "a/b"}', ["config.json", "model.safetensors"], "an adapter of .* beside a model"),
+    ("[]", [], "an adapter of 'another model' .* and no model"),
+    ("{", [], "an adapter of 'another model' .* and no model"),
+])  # fmt: skip
+def test_a_folder_with_an_adapter_is_refused_whatever_else_it_holds(record, files, said, tmp_path):
+    (tmp_path / "whole").mkdir()
+    network("LlamaConfig", **ENCODER).save_pretrained(tmp_path / "whole")
+    folder = tmp_path / "adapter"
+    folder.mkdir()
+    (folder / "adapter_config.json").write_text(record)
+    for name in files:
+        (folder / name).write_bytes((tmp_path / "whole" / name).read_bytes())
+    for read in (load, lambda path: Classifier.load(str(path))):
+        with pytest.raises(ValueError, match=f"holds {said}: merge it"):
+            read(folder)
