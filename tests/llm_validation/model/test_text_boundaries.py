@@ -69,7 +69,7 @@ def test_messages_are_the_tokens_that_transformers_gives(style, template, tmp_pa
     assert read_corrections(path, texts, corrector, 128).chosen[0].prompt == reads
     assert _read(writer, corrector, Asked(1, "How are you?", "no"), "no", path) == reads
 
-    tokenizer.pad_token = tokenizer.eos_token
+    model.config.pad_token_id = tokenizer.eos_token_id
     spy = Spy(model.config, [])
     Classifier(spy, tokenizer, "mine")([ASKED], ["fine"])
     assert spy.seen == [tokenizer.apply_chat_template(ASKED + FINE, tokenize=True)["input_ids"]]
