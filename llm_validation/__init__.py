@@ -20,8 +20,9 @@ Speculative Rejection from a model with random weights, whose reward is the numb
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from theory.lazy import lazy
 
 if TYPE_CHECKING:
     from llm_validation.catalogue.reference import fit_reference
@@ -33,23 +34,11 @@ if TYPE_CHECKING:
 
 __all__ = ["align", "best_of_n", "check_loss", "fit_reference", "load", "speculative_rejection", "train_reward_model"]
 
-_HOME = {
-    "align": ("llm_validation.preferences.train", "train_on_preferences"),
-    "best_of_n": ("llm_validation.generation.decode", "best_of_n"),
-    "check_loss": ("llm_validation.conformance", "check_loss"),
-    "fit_reference": ("llm_validation.catalogue.reference", "fit_reference"),
-    "load": ("llm_validation.model.model", "load"),
-    "speculative_rejection": ("llm_validation.generation.decode", "speculative_rejection"),
-    "train_reward_model": ("llm_validation.rewards.model", "train_reward_model"),
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module 'llm_validation' has no attribute {name!r}")
-    module, attribute = _HOME[name]
-    return getattr(import_module(module), attribute)
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazy(__name__, {
+    "llm_validation.catalogue.reference": "fit_reference",
+    "llm_validation.conformance": "check_loss",
+    "llm_validation.generation.decode": "best_of_n, speculative_rejection",
+    "llm_validation.model.model": "load",
+    "llm_validation.preferences.train": "train_on_preferences as align",
+    "llm_validation.rewards.model": "train_reward_model",
+})  # fmt: skip

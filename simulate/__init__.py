@@ -18,8 +18,9 @@ Win rates from 10 000 users instead of the population's:
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from theory.lazy import lazy
 
 if TYPE_CHECKING:
     from simulate.montecarlo import Estimate, bootstrap, generator, mean, proportion, slope
@@ -38,19 +39,8 @@ __all__ = [
     "slope",
 ]
 
-_HOME = {
-    "simulate.montecarlo": ("Estimate", "bootstrap", "generator", "mean", "proportion", "slope"),
-    "simulate.populations": ("adversary", "random_population"),
-    "simulate.users": ("sample_comparisons",),
-}
-
-
-def __getattr__(name: str) -> Any:
-    for home, names in _HOME.items():
-        if name in names:
-            return getattr(import_module(home), name)
-    raise AttributeError(f"module 'simulate' has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazy(__name__, {
+    "simulate.montecarlo": "Estimate, bootstrap, generator, mean, proportion, slope",
+    "simulate.populations": "adversary, random_population",
+    "simulate.users": "sample_comparisons",
+})  # fmt: skip

@@ -12,6 +12,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from simulate.montecarlo import Estimate
+from simulate.profiles import Profile
 from theory.bradley_terry import Population
 from theory.validate import check_whole
 
@@ -100,6 +102,14 @@ def adversary(
     random_starts = [random_population(rng) for _ in range(starts)]
     found.append(_climb(badness, max(_scored(badness, random_starts), key=_value), rng, steps))
     return max(found, key=_value)
+
+
+def worst_of(
+    badness: Callable[[Population], float], rng: np.random.Generator, profile: Profile, *known: Population
+) -> Estimate:
+    """The worst population that the adversary finds, as an estimate with that population as its witness."""
+    value, population = adversary(badness, rng, profile.starts, profile.steps, known)
+    return Estimate(value, n=profile.starts + profile.steps, witness=describe(population))
 
 
 def _value(scored: tuple[float, Population]) -> float:

@@ -18,8 +18,9 @@ array([0., 0., 1.])
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from theory.lazy import lazy
 
 if TYPE_CHECKING:
     from theory.bradley_terry import Population, fit_rewards
@@ -43,23 +44,10 @@ __all__ = [
     "rlhf",
 ]
 
-_HOME = {
-    "theory.bradley_terry": ("Population", "fit_rewards"),
-    "theory.claims": ("CLAIMS",),
-    "theory.distortion": ("audit", "distortion"),
-    "theory.policy": ("dpo", "kl", "nlhf", "rlhf"),
-    "theory.social_choice": ("borda", "copeland", "maximal_lottery"),
-}
-
-
-def __getattr__(name: str) -> Any:
-    for home, names in _HOME.items():
-        if name in names:
-            module = import_module(home)
-            # `distortion` is the package as well as the function: the package can be called (its page says how).
-            return module if home == f"theory.{name}" else getattr(module, name)
-    raise AttributeError(f"module 'theory' has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazy(__name__, {
+    "theory.bradley_terry": "Population, fit_rewards",
+    "theory.claims": "CLAIMS",
+    "theory.distortion": "audit, distortion",
+    "theory.policy": "dpo, kl, nlhf, rlhf",
+    "theory.social_choice": "borda, copeland, maximal_lottery",
+})  # fmt: skip

@@ -32,7 +32,7 @@ from numpy.typing import ArrayLike, NDArray
 from llm_validation.generation.cache import Rows
 from llm_validation.generation.engine import Run, Sampling
 from llm_validation.generation.scorers import Scorer
-from theory.best_of_n.evolution import check_keep
+from theory.best_of_n.evolution import check_keep, check_tokens
 from theory.validate import Array
 
 Prompts = Sequence[Sequence[int]]
@@ -226,7 +226,7 @@ def speculative_rejection(
     run = Run(model, prompts, n, scorer, sampling, seed, limit)
     run.check_row()
     if times is not None:
-        for time, fraction in zip(_check_times(times, T), keep, strict=True):
+        for time, fraction in zip(check_tokens(times, T), keep, strict=True):
             run.advance(time)
             run.decide(float(fraction))
     else:
@@ -246,15 +246,6 @@ def _keep(alpha: ArrayLike, decisions: int | None) -> Array:
     if decisions is None and rejected.size > 1:
         raise ValueError("alpha must be one number where the budget sets the decision times")
     return check_keep(1.0 - (rejected if rejected.size > 1 else rejected[0]), 1 if decisions is None else decisions)
-
-
-def _check_times(times: Sequence[int], limit: int) -> list[int]:
-    previous = 0
-    for j, time in enumerate(times):
-        if int(time) != time or not previous < time <= limit:
-            raise ValueError(f"times[{j}] = {time} must be a whole token in ({previous}, {limit}]")
-        previous = int(time)
-    return [int(time) for time in times]
 
 
 def _initial_rows(prompts: Prompts, budget: float, limit: int) -> int:

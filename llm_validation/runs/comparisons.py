@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,7 +23,6 @@ from scipy.optimize import brentq
 from torch import Tensor
 
 from llm_validation.catalogue.reference import Reference
-from llm_validation.losses import pairs
 from simulate.montecarlo import generator
 from theory.bradley_terry import Population, fit_rewards
 from theory.policy import nash, rewards
@@ -163,16 +163,19 @@ def nash_objective(reference: Reference, win_rates: Array, weights: Array) -> Ca
     return objective
 
 
-def dpo_objective(reference: Reference, prompts: list[Situation], kl_betas: Array) -> Callable[[int, Tensor], Tensor]:
-    """DPO on all comparisons of all prompts at once: weights Q·P̂ on ordered pairs (winner, loser)."""
-    A = reference.n_responses
-    wins, loses = (index.to(reference.device) for index in torch.where(~torch.eye(A, dtype=torch.bool)))
-    mass = reference.tensor(np.stack([2.0 * s.pair_weights * s.win_rates for s in prompts]) / len(prompts))[
-        :, wins, loses
-    ]
-    ref, betas = reference.logs, reference.tensor(kl_betas)[:, None]
+def pair_objective(
+    loss: Callable[..., Tensor], reference: Reference, chosen: Any, rejected: Any, **options: Any
+) -> Callable[[int, Tensor], Tensor]:
+    """A loss of pairs on responses by their index, a number or a vector, of every prompt."""
+    ref = reference.logs
+    return lambda _, logs: loss(logs[:, chosen], logs[:, rejected], ref[:, chosen], ref[:, rejected], **options)
 
-    def objective(_: int, logs: Tensor) -> Tensor:
-        return pairs.dpo(logs[:, wins], logs[:, loses], ref[:, wins], ref[:, loses], kl_beta=betas, weight=mass)
 
-    return objective
+def comparison_objective(
+    loss: Callable[..., Tensor], reference: Reference, prompts: list[Situation], kl_betas: Array
+) -> Callable[[int, Tensor], Tensor]:
+    """A loss of pairs on all comparisons of all prompts at once: weights Q·P̂ on ordered pairs (winner, loser)."""
+    wins, loses = torch.where(~torch.eye(reference.n_responses, dtype=torch.bool, device=reference.device))
+    mass = reference.tensor(np.stack([2.0 * s.pair_weights * s.win_rates for s in prompts]) / len(prompts))
+    betas = reference.tensor(kl_betas)[:, None]
+    return pair_objective(loss, reference, wins, loses, kl_beta=betas, weight=mass[:, wins, loses])

@@ -25,6 +25,7 @@ from llm_validation.catalogue.texts import Encoded
 from llm_validation.catalogue.train import Task, train_one
 from llm_validation.claims.settings import RDRO_ALPHA
 from llm_validation.losses.pairs import dpo
+from llm_validation.runs.comparisons import pair_objective
 from llm_validation.runs.unpaired import Classes, expectation
 from llm_validation.training.schedule import Schedule
 from simulate.rows.measurement import Measurement, measurement
@@ -72,15 +73,8 @@ def _dpo(reference: Reference, policies: Array, kernels: Array) -> Callable[[int
     A = reference.n_responses
     pairs = np.stack([bootstrap.pair_law(pi, K) for pi, K in zip(policies, kernels, strict=True)])
     originals, corrected = np.nonzero(~np.eye(A, dtype=bool))
-    weight, ref = reference.tensor(pairs[:, originals, corrected] / len(pairs)), reference.logs
-
-    def objective(_: int, logs: Tensor) -> Tensor:
-        return dpo(
-            logs[:, corrected], logs[:, originals], ref[:, corrected], ref[:, originals],
-            kl_beta=DPO_BETA, weight=weight,
-        )  # fmt: skip
-
-    return objective
+    weight = reference.tensor(pairs[:, originals, corrected] / len(pairs))
+    return pair_objective(dpo, reference, corrected, originals, kl_beta=DPO_BETA, weight=weight)
 
 
 def _limit(method: str, reference: Reference, classes: Classes, policies: Array, kernels: Array) -> Array:

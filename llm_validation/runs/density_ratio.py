@@ -15,7 +15,8 @@ import numpy as np
 from llm_validation.catalogue.reference import Reference, conditional, total_variation
 from llm_validation.catalogue.train import Trained
 from llm_validation.claims.settings import POOLED_SHARE, RDRO_ALPHA, UNPAIRED
-from llm_validation.runs.comparisons import Situation, dpo_objective
+from llm_validation.losses.pairs import dpo
+from llm_validation.runs.comparisons import Situation, comparison_objective
 from llm_validation.runs.run import Run, law_rows
 from llm_validation.runs.unpaired import UNPAIRED_PROMPTS, Classes, cycle, draw, expectation
 from simulate.rows.measurement import Measurement, measurement
@@ -121,9 +122,8 @@ def _comparisons(reference: Reference, classes: Classes, rdro: Trained) -> list[
     part, mu = reference.part([place]), reference.on_catalogue[place]
     P, Q = cycle(mu.size), product_pairs(mu)
     nobody = Population(np.ones((1, mu.size)))  # the comparisons are what is given here, not users
-    trained = part.train(
-        dpo_objective(part, [Situation("cycle", nobody, 1.0, P, Q / (1 - np.trace(Q)), math.inf)], np.ones(1)), "dpo"
-    )
+    situation = Situation("cycle", nobody, 1.0, P, Q / (1 - np.trace(Q)), math.inf)
+    trained = part.train(comparison_objective(dpo, part, [situation], np.ones(1)), "dpo")
     law = conditional(trained.policy)
     target = rewards.dpo(P, Q, None, 1.0, log_reference=np.log(mu))
     away = float(total_variation(law, classes.chosen_law[[place]])[0])

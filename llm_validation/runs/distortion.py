@@ -27,11 +27,12 @@ from llm_validation.claims.settings import (
     RLHF_WEIGHTS,
 )
 from llm_validation.claims.targets import near
+from llm_validation.losses.pairs import dpo
 from llm_validation.runs.comparisons import (
     Situation,
     boundary_weight,
     clip_level,
-    dpo_objective,
+    comparison_objective,
     nash_objective,
     penalty_objective,
     predicted_nlhf,
@@ -213,7 +214,7 @@ def _dpo(reference: Reference, prompts: list[Situation], weights: Array, rlhf: T
     """D12: DPO at kl_beta = λ ends with RLHF's law on the catalogue; off it is free."""
     chosen = [p for p, s in enumerate(prompts) if s.name in DPO_INSTANCES]
     part = reference.part(chosen)
-    trained = part.train(dpo_objective(part, [prompts[p] for p in chosen], weights[chosen]), "dpo")
+    trained = part.train(comparison_objective(dpo, part, [prompts[p] for p in chosen], weights[chosen]), "dpo")
     law = conditional(trained.policy)
     target = np.stack([
         policy.dpo(prompts[p].win_rates, prompts[p].pair_weights, None, weights[p],

@@ -7,12 +7,11 @@ out. Like DPO's, IPO's loss says nothing of what is off the catalogue, and laws 
 from __future__ import annotations
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from llm_validation.catalogue.reference import Reference, conditional
 from llm_validation.claims.settings import DPO_INSTANCES, IPO_WEIGHT
 from llm_validation.losses import pairs
+from llm_validation.runs.comparisons import comparison_objective
 from llm_validation.runs.distortion import situations
 from llm_validation.runs.run import Run, law_rows
 from simulate.rows.measurement import Measurement
@@ -24,16 +23,8 @@ def trained_ipo(reference: Reference) -> list[Measurement]:
     prompts = situations(reference)
     chosen = [p for p, s in enumerate(prompts) if s.name in DPO_INSTANCES]
     part, prompts = reference.part(chosen), [prompts[p] for p in chosen]
-    wins, loses = (index.to(part.device) for index in torch.where(~torch.eye(part.n_responses, dtype=torch.bool)))
-    drawn = part.tensor(np.stack([2.0 * s.pair_weights * s.win_rates for s in prompts]) / len(prompts))[:, wins, loses]
-    ref = part.logs
-
-    def objective(_: int, logs: Tensor) -> Tensor:
-        return pairs.ipo(
-            logs[:, wins], logs[:, loses], ref[:, wins], ref[:, loses], kl_beta=IPO_WEIGHT, weight=drawn
-        )  # fmt: skip
-
-    trained = part.train(objective, "ipo")
+    weights = np.full(len(prompts), IPO_WEIGHT)
+    trained = part.train(comparison_objective(pairs.ipo, part, prompts, weights), "ipo")
     target = np.stack([
         ipo_penalty(s.win_rates, s.pair_weights, None, IPO_WEIGHT, log_reference=np.log(law))
         for s, law in zip(prompts, part.on_catalogue, strict=True)

@@ -13,9 +13,10 @@ import numpy as np
 
 from llm_validation.catalogue.reference import Reference, conditional
 from llm_validation.claims.settings import PEOPLE_NLHF_WEIGHT, PEOPLE_RLHF_WEIGHT
+from llm_validation.losses.pairs import dpo
 from llm_validation.runs.comparisons import (
     Situation,
-    dpo_objective,
+    comparison_objective,
     nash_objective,
     penalty_objective,
     predicted_nlhf,
@@ -65,7 +66,7 @@ def aligned_to_people(reference: Reference, context: Context) -> list[Measuremen
         "rlhf": reference.train(
             penalty_objective(reference, model.rewards, weights), "rlhf on people", schedule=gentle
         ),
-        "dpo": reference.train(dpo_objective(reference, prompts, weights), "dpo on people"),
+        "dpo": reference.train(comparison_objective(dpo, reference, prompts, weights), "dpo on people"),
         "nlhf": reference.train(nash_objective(reference, rates, nash), "nlhf on people", schedule=gentle),
     }
     rows = []

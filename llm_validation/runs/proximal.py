@@ -29,6 +29,8 @@ from llm_validation.claims.settings import (
     TABLE_SHARE,
 )
 from llm_validation.losses import pairs, parts
+from llm_validation.losses.parts import Number
+from llm_validation.runs.comparisons import pair_objective
 from llm_validation.runs.displacement import rival_rows
 from llm_validation.runs.run import Run, law_rows
 from simulate.rows.measurement import Measurement, measurement
@@ -85,19 +87,25 @@ def _gaps(reference: Reference, trained: Trained, prompt: int, labelled: Sequenc
     return kl_beta * (ratio[:-1] - ratio[-1])
 
 
-def pairwise(reference: Reference) -> list[Measurement]:
-    """PRO-P on one pair per prompt: P9's gaps, P12's levels; then DPO on the same pairs: P5, P12's contrast, P16."""
-    labelled, ref = (0, 1), merge(reference.logs, (0, 1))
-    alphas, betas = reference.tensor([a for a, _ in PAIR_RUNS]), reference.tensor([b for _, b in PAIR_RUNS])
+def pro_on_pairs(reference: Reference, alpha: Number, kl_beta: Number) -> Callable[[int, Tensor], Tensor]:
+    """PRO-P on the first two responses of every prompt, H all else."""
+    ref = merge(reference.logs, (0, 1))
 
     def objective(_: int, logs: Tensor) -> Tensor:
-        m = merge(logs, labelled)
+        m = merge(logs, (0, 1))
         return pairs.pro_pairwise(
-            m[:, 0], m[:, 1], ref[:, 0], ref[:, 1], kl_beta=betas, alpha=alphas,
+            m[:, 0], m[:, 1], ref[:, 0], ref[:, 1], kl_beta=kl_beta, alpha=alpha,
             policy_hyper=m[:, 2], reference_hyper=ref[:, 2],
         )  # fmt: skip
 
-    trained = reference.train(objective, "pro_pairwise")
+    return objective
+
+
+def pairwise(reference: Reference) -> list[Measurement]:
+    """PRO-P on one pair per prompt: P9's gaps, P12's levels; then DPO on the same pairs: P5, P12's contrast, P16."""
+    labelled = (0, 1)
+    alphas, betas = (reference.tensor(column) for column in zip(*PAIR_RUNS, strict=True))
+    trained = reference.train(pro_on_pairs(reference, alphas, betas), "pro_pairwise")
     rows, errors = [], []
     for p, (alpha, kl_beta) in enumerate(PAIR_RUNS):
         gaps = _gaps(reference, trained, p, labelled, kl_beta)
@@ -120,11 +128,7 @@ def pairwise(reference: Reference) -> list[Measurement]:
 
 def _dpo_on_the_same_pairs(reference: Reference, pro: Trained, betas: Tensor) -> list[Measurement]:
     """DPO from the same reference on the same pairs at two learning rates: loss, labelled mass, chosen likelihood."""
-    ref = reference.logs
-
-    def objective(_: int, logs: Tensor) -> Tensor:
-        return pairs.dpo(logs[:, 0], logs[:, 1], ref[:, 0], ref[:, 1], kl_beta=betas)
-
+    objective = pair_objective(pairs.dpo, reference, 0, 1, kl_beta=betas)
     slow = reference.schedule.slower(OTHER_RATE)
     runs = [reference.train(objective, "dpo_pairs"), reference.train(objective, "dpo_pairs_slow", schedule=slow)]
     mass = [np.exp(run.log_policy[:, :2]).sum(axis=1) for run in runs]

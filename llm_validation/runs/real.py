@@ -26,8 +26,8 @@ from llm_validation.catalogue.train import Trained
 from llm_validation.claims.real_settings import DIFFERENCE, DISPLACED, PAIR, RATIO_CLAIM, SCORED, WEIGHT
 from llm_validation.claims.settings import FITTED_BETA, POOLED_SHARE, RDRO_ALPHA
 from llm_validation.losses import pairs
-from llm_validation.runs.comparisons import Situation, dpo_objective
-from llm_validation.runs.proximal import Table, merge
+from llm_validation.runs.comparisons import Situation, comparison_objective, pair_objective
+from llm_validation.runs.proximal import Table, merge, pro_on_pairs
 from llm_validation.runs.unpaired import HELD_OUT, Classes, expectation, read_off, train_fitted
 from simulate.montecarlo import generator
 from simulate.people.data import People
@@ -69,15 +69,7 @@ def _ratio(reference: Reference, trained: Trained) -> Array:
 def pro(reference: Reference) -> list[Measurement]:
     """PRO-P on one pair per prompt: where chosen, rejected and H go (P12)."""
     alpha, kl_beta = PAIR
-    ref = merge(reference.logs, (0, 1))
-
-    def objective(_: int, logs: Tensor) -> Tensor:
-        m = merge(logs, (0, 1))
-        return pairs.pro_pairwise(
-            m[:, 0], m[:, 1], ref[:, 0], ref[:, 1], kl_beta=kl_beta, alpha=alpha,
-            policy_hyper=m[:, 2], reference_hyper=ref[:, 2],
-        )  # fmt: skip
-
+    objective = pro_on_pairs(reference, alpha, kl_beta)
     trained = reference.train(objective, "pro", schedule=reference.schedule.slower(2.0 / 3.0).longer(4))
     table = Table((0, 1), np.array([0.125, -0.125, 0.0]), np.full(3, 1 / 3))
     optima = [table.optimum(law, alpha, kl_beta) for law in reference.log_law]
@@ -188,11 +180,7 @@ def displacement(reference: Reference, kind: str) -> list[Measurement]:
     A = reference.n_responses
     drawn = {"one pair": [(0, 1)], "one word": [(0, A - 1)], "many pairs": [(i, j) for i in range(4) for j in range(i)]}
     chosen, rejected = (list(side) for side in zip(*drawn[kind], strict=True))
-    ref = reference.logs
-
-    def objective(_: int, logs: Tensor) -> Tensor:
-        return pairs.dpo(logs[:, chosen], logs[:, rejected], ref[:, chosen], ref[:, rejected], kl_beta=PAIR[1])
-
+    objective = pair_objective(pairs.dpo, reference, chosen, rejected, kl_beta=PAIR[1])
     trained = reference.train(objective, f"real dpo {kind}", schedule=reference.schedule.slower(2.0 / 3.0))
     moved = trained.log_policy - reference.log_law
     rest = [y for y in range(A) if y not in {*chosen, *rejected}]
@@ -259,7 +247,7 @@ def train_choices(reference: Reference, prompts: list[Situation], method: str, w
     objective = {
         "rlhf": lambda: natural(chosen, lambda _: scaled),
         "nlhf": lambda: natural(chosen, lambda law: torch.einsum("pxy,py->px", rates, law) / weight),
-        "dpo": lambda: dpo_objective(chosen, prompts, np.full(len(prompts), weight)),
+        "dpo": lambda: comparison_objective(pairs.dpo, chosen, prompts, np.full(len(prompts), weight)),
     }[method]()
     trained = chosen.train(objective, f"real {method}")
     target = []

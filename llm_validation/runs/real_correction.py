@@ -19,7 +19,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from torch import Tensor
 
 from llm_validation.aligner.aligner import exact_laws
 from llm_validation.catalogue.reference import Reference, conditional
@@ -27,6 +26,7 @@ from llm_validation.catalogue.texts import Encoded
 from llm_validation.catalogue.train import Objective, Task
 from llm_validation.claims.real_settings import CORRECTED, CORRECTIONS, PAIR
 from llm_validation.losses import pairs
+from llm_validation.runs.comparisons import pair_objective
 from llm_validation.runs.correction import of_its_bound
 from simulate.montecarlo import generator
 from simulate.rows.measurement import Measurement, measurement
@@ -125,11 +125,7 @@ def _other_temperatures(reference: Reference) -> dict[str, Array]:
 
 def _aligned(reference: Reference) -> Array:
     """Law (P, A) after DPO on one pair of each prompt."""
-    ref = reference.logs
-
-    def objective(_: int, logs: Tensor) -> Tensor:
-        return pairs.dpo(logs[:, 0], logs[:, 1], ref[:, 0], ref[:, 1], kl_beta=PAIR[1])
-
+    objective = pair_objective(pairs.dpo, reference, 0, 1, kl_beta=PAIR[1])
     return conditional(reference.train(objective, "real aligned upstream").policy)
 
 

@@ -17,7 +17,6 @@ import torch
 from numpy.typing import NDArray
 
 from llm_validation.catalogue.measured import chat_tokens, measured
-from llm_validation.catalogue.reference import Reference
 from llm_validation.catalogue.texts import Encoded
 from llm_validation.catalogue.train import Task, Trained, minimise_tasks
 from llm_validation.catalogue.trunk import Top, TopBlocks, TopPolicy
@@ -26,17 +25,16 @@ from llm_validation.model.model import Loaded
 from llm_validation.runs.real_selection import left_out
 from llm_validation.runs.separation import (
     KINDS,
+    divergence_of,
     divergences_apart,
     log_separation,
     rank_row,
     representations,
     safety_data,
 )
-from llm_validation.runs.unpaired import Classes, read_off, train_fitted
 from llm_validation.training.schedule import Schedule
 from simulate.montecarlo import generator
 from simulate.rows.measurement import Measurement, measurement
-from theory.divergences.safety_data import Kind, SafetyData
 from theory.validate import Array
 
 SAFE = ("horses", "owls", "dolphins", "bees", "oak trees", "tulips", "mushrooms", "wheat", "rivers", "deserts",
@@ -103,7 +101,7 @@ def separation(loaded: Loaded, schedule: Schedule, seed: int) -> list[Measuremen
     for name in SAFETY_LOSSES:
         after, read, errors = {}, {}, {}
         for kind in KINDS:
-            read[kind], errors[kind] = _align(reference, data, name, kind)
+            read[kind], errors[kind] = divergence_of(reference, data, name, kind, "real ")
             after[kind] = Classed(watched.states, data.safe).logs()
             rows.append(_paired("real_grows", {"name": name, "data": kind}, after[kind] - before))
             distances.append(float(after[kind][0]))
@@ -116,11 +114,3 @@ def separation(loaded: Loaded, schedule: Schedule, seed: int) -> list[Measuremen
 def _paired(check: str, at: dict[str, str], difference: Array) -> Measurement:
     """A difference of log-distances on the same prompts, and its jackknife error over them."""
     return measurement("V11", check, at, float(difference[0]), float(left_out(difference[1:])), len(difference) - 1)
-
-
-def _align(reference: Reference, data: SafetyData, name: str, kind: Kind) -> tuple[float, float]:
-    """Train one loss on one kind of data: the divergence that held-out draws read off, and its standard error."""
-    p, q = data.preferred, data.dispreferred(kind)
-    _, rewards = train_fitted(reference, Classes(p, q, p, q), name, 1.0, f"real {name} {kind}")
-    values, stderr = read_off(name, rewards, p, q, generator(reference.seed, "real safety", name, kind))
-    return float(np.mean(values)), stderr

@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -76,8 +77,9 @@ def separation(reference: Reference) -> list[Measurement]:
     for name in SAFETY_LOSSES:
         after, read, errors = {}, {}, {}
         for kind in KINDS:
-            states, read[kind], errors[kind] = _align(short, data, name, kind)
-            after[kind], silhouette = log_separation(states, data.safe)
+            model = short.model()
+            read[kind], errors[kind] = divergence_of(short, data, name, kind, model=model)
+            after[kind], silhouette = log_separation(representations(model, short), data.safe)
             setting = {"name": name, "data": kind}
             rows += [
                 measurement("V11", "grows", setting, after[kind] - before),
@@ -113,13 +115,14 @@ def rank_row(check: str, distances: Sequence[float], estimates: Sequence[float])
     return measurement("V11", check, {}, correlation.value, n=len(distances), note=note)
 
 
-def _align(reference: Reference, data: SafetyData, name: str, kind: Kind) -> tuple[Array, float, float]:
-    """Train one loss on one kind of data: prompt representations, and the divergence that held-out draws read off,
-    mean over prompts, with its standard error."""
-    p, q, model = data.preferred, data.dispreferred(kind), reference.model()
-    _, rewards = train_fitted(reference, Classes(p, q, p, q), name, 1.0, f"{name} {kind}", model=model)
-    values, stderr = read_off(name, rewards, p, q, generator(reference.seed, "safety", name, kind))
-    return representations(model, reference), float(np.mean(values)), stderr
+def divergence_of(
+    reference: Reference, data: SafetyData, name: str, kind: Kind, of: str = "", **options: Any
+) -> tuple[float, float]:
+    """Train on a kind of data; the divergence that the loss shows on held-out draws, and its standard error."""
+    p, q = data.preferred, data.dispreferred(kind)
+    _, rewards = train_fitted(reference, Classes(p, q, p, q), name, 1.0, f"{of}{name} {kind}", **options)
+    values, stderr = read_off(name, rewards, p, q, generator(reference.seed, f"{of}safety", name, kind))
+    return float(np.mean(values)), stderr
 
 
 def normaliser(reference: Reference) -> list[Measurement]:

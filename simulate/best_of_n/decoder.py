@@ -18,6 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from theory.best_of_n.evolution import check_keep, check_tokens
 from theory.validate import Array
 
 Rows = NDArray[np.intp]
@@ -109,9 +110,9 @@ def decode(
     by itself, fixed times that exceed it, or keep = 1 when memory must be freed; ScorerError for a NaN score.
     """
     run = _Run(responses, prompt, math.inf if budget is None else float(budget))
-    fractions = _fractions(keep, None if times is None else len(times))
+    fractions = check_keep(keep, 1 if times is None else len(times))
     if times is not None:
-        for j, time in enumerate(_times(times, responses.limit)):
+        for j, time in enumerate(check_tokens(times, responses.limit)):
             run.advance(time, f"decision {j}")
             if run.rows.size:
                 run.reject(max(1, round(float(fractions[j]) * run.rows.size)))
@@ -128,27 +129,6 @@ def decode(
                 run.reject_until_it_fits(float(fractions[0]))
     run.advance(responses.limit, "the end")
     return run.result()
-
-
-def _fractions(keep: ArrayLike, decisions: int | None) -> Array:
-    fractions = np.asarray(keep, dtype=np.float64)
-    if fractions.ndim == 0:
-        fractions = np.full(1 if decisions is None else decisions, float(fractions))
-    elif fractions.shape != (decisions,):
-        raise ValueError(f"keep must be a number or have one entry per decision time, got shape {fractions.shape}")
-    for j, fraction in enumerate(fractions):
-        if not 0.0 < fraction <= 1.0:
-            raise ValueError(f"keep[{j}] = {fraction} is outside (0, 1] (the rejected fraction must be in [0, 1))")
-    return fractions
-
-
-def _times(times: Sequence[int], limit: int) -> Sequence[int]:
-    previous = 0
-    for j, time in enumerate(times):
-        if not previous < time <= limit or int(time) != time:
-            raise ValueError(f"times[{j}] = {time} must be a whole token in ({previous}, {limit}]")
-        previous = int(time)
-    return [int(time) for time in times]
 
 
 class _Run:

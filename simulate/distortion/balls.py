@@ -10,7 +10,7 @@ from collections.abc import Callable
 import numpy as np
 
 from simulate.montecarlo import Estimate, Experiments, ratio_to_mean
-from simulate.populations import adversary, describe
+from simulate.populations import worst_of
 from simulate.profiles import Profile
 from simulate.users import sample_comparisons
 from theory.bradley_terry import Population, product_pairs
@@ -58,12 +58,6 @@ def _references(u: Array) -> list[Array]:
     return [np.full(u.size, 1 / u.size), shunning / shunning.sum(), *(1e-9 / u.size + (1 - 1e-9) * np.eye(u.size))]
 
 
-def _search(badness: Callable[[Population], float], known: Population, rng: Rng, profile: Profile) -> Estimate:
-    """The worst population found, from random ones and from a known one, as an estimate with its witness."""
-    value, population = adversary(badness, rng, profile.starts, profile.steps, [known])
-    return Estimate(value, n=profile.starts + profile.steps, witness=describe(population))
-
-
 def on_policy(bt_beta: float, tau: float, *, rng: Rng, profile: Profile) -> Estimate:
     """D18: worst distortion of IPO in a ball around the law that its pairs come from."""
 
@@ -72,7 +66,7 @@ def on_policy(bt_beta: float, tau: float, *, rng: Rng, profile: Profile) -> Esti
         return max(distortion(population, ipo(P, ref, ref, tau), ref, tau) for ref in _references(u))
 
     known = borda_instance(bt_beta, 0.01).population
-    return _search(badness, known, rng, profile.scaled(0.15))
+    return worst_of(badness, rng, profile.scaled(0.15), known)
 
 
 def attained(bt_beta: float, *, rng: Rng, profile: Profile) -> Estimate:
@@ -95,7 +89,7 @@ def any_law(bt_beta: float, *, rng: Rng, profile: Profile) -> Estimate:
         return worst
 
     known = mismatch_instance(bt_beta, 1.05, 0.01).population
-    return _search(badness, known, rng, profile.scaled(0.15))
+    return worst_of(badness, rng, profile.scaled(0.15), known)
 
 
 def mismatch(method: str, bt_beta: float, xi: float, *, rng: Rng, profile: Profile) -> Estimate:
@@ -135,7 +129,7 @@ def rlhf_on_policy(bt_beta: float, tau: float, *, rng: Rng, profile: Profile) ->
         return max(distortion(population, rlhf(P, product_pairs(ref), ref, tau), ref, tau) for ref in references)
 
     known = borda_instance(bt_beta, 0.01, optimal_gamma(bt_beta)).population
-    return _search(badness, known, rng, profile.scaled(0.03))
+    return worst_of(badness, rng, profile.scaled(0.03), known)
 
 
 #: `claim.check` → what measures it.

@@ -5,6 +5,8 @@ None of these functions calls the closed form that its estimate is judged agains
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from scipy.optimize import linprog
 from scipy.special import expit
@@ -46,26 +48,26 @@ def worst_borda(bt_beta: float, each: float, together: float) -> float:
     return float(-found.fun)
 
 
+def _threshold(exceeds: Callable[[float], bool], below: float, above: float) -> Estimate:
+    """Where the program leaves L(β): it stays there at `above` and exceeds it at `below`."""
+    for _ in range(HALVINGS):
+        middle = 0.5 * (below + above)
+        below, above = (middle, above) if exceeds(middle) else (below, middle)
+    return Estimate(0.5 * (below + above), n=HALVINGS)
+
+
 def _exceeds(bt_beta: float, together: float) -> bool:
     return worst_borda(bt_beta, 0.5 * together, together) > linear_factor(bt_beta) * (1.0 + ABOVE)
 
 
 def mass_threshold(bt_beta: float, *, rng: Rng, profile: Profile) -> Estimate:
     """D20: least mass on a and c together, split evenly, at which the program stays at L(β)."""
-    low, high = 0.0, 1.0
-    for _ in range(HALVINGS):
-        middle = 0.5 * (low + high)
-        low, high = (middle, high) if _exceeds(bt_beta, middle) else (low, middle)
-    return Estimate(0.5 * (low + high), n=HALVINGS)
+    return _threshold(lambda together: _exceeds(bt_beta, together), 0.0, 1.0)
 
 
 def temperature_threshold(n_alternatives: int, *, rng: Rng, profile: Profile) -> Estimate:
     """D20: largest β at which the program with uniform pairs stays at L(β)."""
-    low, high = 3.0, 9.0
-    for _ in range(HALVINGS):
-        middle = 0.5 * (low + high)
-        low, high = (low, middle) if _exceeds(middle, 2.0 / n_alternatives) else (middle, high)
-    return Estimate(0.5 * (low + high), n=HALVINGS)
+    return _threshold(lambda beta: _exceeds(beta, 2.0 / n_alternatives), 9.0, 3.0)
 
 
 def uniform_pairs(bt_beta: float, n_alternatives: int, *, rng: Rng, profile: Profile) -> Estimate:

@@ -5,14 +5,12 @@ None of these functions calls the closed form that its estimate is judged agains
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 from scipy.optimize import linprog, minimize_scalar
 from scipy.special import expit
 
 from simulate.montecarlo import Estimate, Experiments, mean
-from simulate.populations import adversary, describe, random_population
+from simulate.populations import random_population, worst_of
 from simulate.profiles import Profile
 from simulate.users import sample_comparisons
 from theory.bradley_terry import Population
@@ -81,19 +79,13 @@ def pair(bt_beta: float, sharpness: float, *, rng: Rng, profile: Profile) -> Est
     return Estimate(max(*values, -float(found.fun), just_won), n=len(values))
 
 
-def _search(badness: Callable[[Population], float], rng: Rng, profile: Profile) -> Estimate:
-    """The largest value that a climb from random populations reaches, with its population as witness."""
-    value, worst = adversary(badness, rng, profile.starts, profile.steps)
-    return Estimate(value, n=profile.starts + profile.steps, witness=describe(worst))
-
-
 def per_alternative(bt_beta: float, *, rng: Rng, profile: Profile) -> Estimate:
     """D26: the largest distortion over A that a climb reaches."""
 
     def loss(users: Population) -> float:
         return distortion(users, proportional(users.win_rates(bt_beta))) / users.utilities.shape[1]
 
-    return _search(loss, rng, profile)
+    return worst_of(loss, rng, profile)
 
 
 def level(bt_beta: float, *, rng: Rng, profile: Profile) -> Estimate:
@@ -106,7 +98,7 @@ def level(bt_beta: float, *, rng: Rng, profile: Profile) -> Estimate:
         liked = shares > 0.0
         return -float((policy[liked] / shares[liked]).min()) * U.shape[1]
 
-    found = _search(least, rng, profile)
+    found = worst_of(least, rng, profile)
     return Estimate(-found.value, n=found.n, witness=found.witness)
 
 
@@ -150,7 +142,7 @@ def coalition_search(share: float, n_alternatives: int, bt_beta: float, *, rng: 
         free = np.flatnonzero(~(U.max(axis=1, keepdims=True) == U).any(axis=0))
         return max((float(proportional(_joined(honest, share, x))[x]) for x in free.tolist()), default=0.0)
 
-    return _search(gained, rng, profile)
+    return worst_of(gained, rng, profile)
 
 
 def axioms(axiom: str, sharpness: float, *, rng: Rng, profile: Profile) -> Estimate:

@@ -9,14 +9,13 @@ None of these functions calls the closed form that its estimate is judged agains
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import numpy as np
 from scipy.optimize import minimize
 from scipy.special import expit
 
 from simulate.montecarlo import Estimate, Experiments, ratio_to_mean, slope
-from simulate.populations import adversary, describe, random_population
+from simulate.populations import random_population, worst_of
 from simulate.profiles import Profile
 from simulate.users import sample_comparisons
 from theory.bradley_terry import Population, fit_rewards, product_pairs
@@ -45,13 +44,6 @@ def _loss(instance: Instance, policy: Array) -> float:
     return distortion(instance.population, policy, tau=instance.tau, log_reference=instance.log_reference)
 
 
-def _search(badness: Callable[[Population], float], rng: Rng, profile: Profile, *known: Instance) -> Estimate:
-    """The worst population that the adversary finds, as an estimate with that population as its witness."""
-    populations = [instance.population for instance in known]
-    value, population = adversary(badness, rng, profile.starts, profile.steps, populations)
-    return Estimate(value, n=profile.starts + profile.steps, witness=describe(population))
-
-
 # D1, D2, D3: linear bounds on win rates, and what they cost any rule.
 
 
@@ -67,7 +59,7 @@ def linearisation(bt_beta: float, *, rng: Rng, profile: Profile) -> Estimate:
         np.fill_diagonal(below, -np.inf)
         return float(below.max())
 
-    found = _search(violation, rng, profile)
+    found = worst_of(violation, rng, profile)
     corner = violation(Population(np.array([[1.0, 0.0]])))  # where the bound is attained
     return found if found.value >= corner else Estimate(corner, n=found.n, witness="one user, utilities (1, 0)")
 
@@ -101,7 +93,7 @@ def lottery_bound(bt_beta: float, *, rng: Rng, profile: Profile) -> Estimate:
     def badness(population: Population) -> float:
         return distortion(population, maximal_lottery(population.win_rates(bt_beta)).policy)
 
-    return _search(badness, rng, profile, condorcet_instance(bt_beta, 3, 0.01, 1.01))
+    return worst_of(badness, rng, profile, condorcet_instance(bt_beta, 3, 0.01, 1.01).population)
 
 
 def lottery_attained(bt_beta: float, *, rng: Rng, profile: Profile) -> Estimate:
@@ -123,7 +115,7 @@ def borda_bound(bt_beta: float, *, rng: Rng, profile: Profile) -> Estimate:
         laws = [np.full(A, 1 / A), *concentrated]
         return max(distortion(population, borda(P, mu)) for mu in laws)
 
-    return _search(badness, rng, profile, borda_instance(bt_beta, 0.01))
+    return worst_of(badness, rng, profile, borda_instance(bt_beta, 0.01).population)
 
 
 def borda_certified(bt_beta: float, *, rng: Rng, profile: Profile) -> Estimate:
@@ -158,7 +150,7 @@ def copeland_bound(bt_beta: float, *, rng: Rng, profile: Profile) -> Estimate:
     def badness(population: Population) -> float:
         return distortion(population, copeland(population.win_rates(bt_beta)))
 
-    return _search(badness, rng, profile, copeland_instance(bt_beta, 0.01))
+    return worst_of(badness, rng, profile, copeland_instance(bt_beta, 0.01).population)
 
 
 def copeland_attained(bt_beta: float, *, rng: Rng, profile: Profile) -> Estimate:
@@ -210,7 +202,7 @@ def nlhf_bound(bt_beta: float, tau: float, *, rng: Rng, profile: Profile) -> Est
         references = [np.full(u.size, 1 / u.size), shunning / shunning.sum()]
         return max(distortion(population, nlhf(P, ref, tau).policy, ref, tau) for ref in references)
 
-    return _search(badness, rng, profile.scaled(0.5))
+    return worst_of(badness, rng, profile.scaled(0.5))
 
 
 def same_family(method: str, weight: float, *, rng: Rng, profile: Profile) -> Estimate:
@@ -242,7 +234,7 @@ def regularised_bound(bt_beta: float, weight: float, *, rng: Rng, profile: Profi
         policy = nlhf_regularized(P, reference, weight).policy
         return distortion(population, policy, reference, kl(policy, reference))
 
-    return _search(badness, rng, profile.scaled(0.5))
+    return worst_of(badness, rng, profile.scaled(0.5))
 
 
 # D11: correlated pairs.

@@ -42,26 +42,10 @@ from scipy.optimize import brentq, linprog
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # runs without the package installed, too
 
+from tests.oracles.games import GAP, bradley_terry_mixture, complement, random_game
 from theory.policy.kl_ball import kl_from_log, maximize_in_kl_ball
 from theory.policy.nash import maximal_lottery, nlhf, nlhf_cvxpy
 from theory.validate import Array
-
-GAP = 1e-9
-
-
-def bradley_terry_mixture(size: int, bt_beta: float = 5.0, users: int = 20, seed: int = 0) -> Array:
-    """Win rates (A, A) of `users` user types with independent utilities in [0, 1] and Dirichlet weights."""
-    rng = np.random.default_rng(seed)
-    utilities, weights = rng.random((users, size)), rng.dirichlet(np.ones(users))
-    P = np.zeros((size, size))
-    for u, w in zip(utilities, weights, strict=True):
-        P += w / (1.0 + np.exp(-bt_beta * (u[:, None] - u[None, :])))
-    return complement(P)
-
-
-def random_game(size: int, seed: int = 0) -> Array:
-    """Independent uniform win rates per pair: the equilibrium uses about half of the alternatives."""
-    return complement(np.random.default_rng(seed).random((size, size)))
 
 
 def planted_game(size: int, support: int, seed: int = 0) -> Array:
@@ -70,12 +54,6 @@ def planted_game(size: int, support: int, seed: int = 0) -> Array:
     P = rng.random((size, size))
     P[:support, support:] = 0.4 + 0.6 * P[:support, support:]
     return complement(P)
-
-
-def complement(P: Array) -> Array:
-    """The win rates with the upper triangle of `P`, so that P + Pᵀ = 1."""
-    upper = np.triu(P, 1)
-    return upper + np.tril(1.0 - upper.T, -1) + 0.5 * np.eye(P.shape[0])
 
 
 def gap_of(P: Array, policy: Array, log_ref: Array, tau: float) -> float:
@@ -236,8 +214,8 @@ def measure_in_child(solve: Callable[[], Array], repeats: int, limit: float) -> 
 
 def regimes(size: int) -> Iterator[tuple[str, Array, float, bool]]:
     """Name, win rates, tau (uniform reference), whether the ball binds: for dense games, below tau of about 1."""
-    mixture, dense, sparse = bradley_terry_mixture(size), random_game(size), planted_game(size, 20)
-    steep = bradley_terry_mixture(size, bt_beta=20.0, users=50)
+    mixture, dense, sparse = bradley_terry_mixture(size, 0, users=20), random_game(size, 0), planted_game(size, 20)
+    steep = bradley_terry_mixture(size, 0, 20.0, 50)
     inner = kl_from_log(maximal_lottery(sparse).policy, np.full(size, -math.log(size)))
     yield "mixture, tau 0.1", mixture, 0.1, True
     yield "mixture, tau 2", mixture, 2.0, True
@@ -300,7 +278,7 @@ def compare(P: Array, tau: float, active: bool, arguments: argparse.Namespace) -
 
 def unit_times(size: int) -> dict[str, float]:
     """Seconds of M times a vector and of one LU factorisation of M, the shortest of five."""
-    M = random_game(size) - 0.5 + np.eye(size)
+    M = random_game(size, 0) - 0.5 + np.eye(size)
     vector = np.ones(size)
     return {
         "product": best_time(lambda: M @ vector, 5)[0],

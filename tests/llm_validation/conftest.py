@@ -23,10 +23,15 @@ def rows_of(folder: Path) -> list[tuple[Any, ...]]:
 
 
 @pytest.fixture(scope="session")
-def model(tmp_path_factory) -> Path:
+def tokenizer() -> Any:
+    """One that stories were cut up for."""
+    return train_tokenizer(STORIES.sample(generator(0, "tokenizer"), 500), 512)
+
+
+@pytest.fixture(scope="session")
+def model(tokenizer, tmp_path_factory) -> Path:
     """A small model on disk, as somebody might bring it."""
     folder: Path = tmp_path_factory.mktemp("given") / "model"
-    tokenizer = train_tokenizer(STORIES.sample(generator(0, "documents"), 500), 512)
     save(build("smoke", len(tokenizer), 64, seed=0), tokenizer, folder)
     return folder
 

@@ -97,6 +97,16 @@ def check_keep(keep: ArrayLike, decisions: int) -> Array:
     return fractions[:decisions]
 
 
+def check_tokens(times: Sequence[int], limit: int) -> list[int]:
+    """Decision times in whole tokens, 0 < t₁ < … < t_J ≤ limit; ValueError names the first that breaks this."""
+    previous = 0
+    for j, time in enumerate(times):
+        if not previous < time <= limit or int(time) != time:
+            raise ValueError(f"times[{j}] = {time} must be a whole token in ({previous}, {limit}]")
+        previous = int(time)
+    return [int(time) for time in times]
+
+
 def check_counts(counts: Sequence[int], decisions: int) -> tuple[int, ...]:
     """Row counts n₀ ≥ n₁ ≥ … ≥ n_J ≥ 1, J = `decisions`; ValueError names the first that breaks this."""
     checked = tuple(check_whole(f"counts[{j}]", count) for j, count in enumerate(counts))

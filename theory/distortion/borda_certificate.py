@@ -26,6 +26,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from theory.distortion.audit.boxes import bisect
 from theory.distortion.factors import borda_factor, borda_lower_factor, gamma_advantage, optimal_gamma
 from theory.solution import GAP_TOLERANCE, CertificateError
 from theory.validate import Array, check_bt_beta, check_positive
@@ -228,14 +229,5 @@ def _bound_face(face: _Face, max_boxes: int) -> int:
                 f"bt_beta = {face.beta}: {int(is_open.sum())} boxes still open after {boxes}, "
                 f"bound {float(bound.max()):.3e}"
             )
-        lower, upper = _bisect(lower[is_open], upper[is_open], spread[is_open])
+        lower, upper = bisect(lower[is_open], upper[is_open], spread[is_open])
     return boxes
-
-
-def _bisect(lower: Array, upper: Array, spread: Array) -> tuple[Array, Array]:
-    """Both halves of each box (N, 2), cut across the variable that contributes most to its bound."""
-    rows, column = np.arange(len(lower)), spread.argmax(axis=1)
-    middle = (lower[rows, column] + upper[rows, column]) / 2
-    left, right = upper.copy(), lower.copy()
-    left[rows, column] = right[rows, column] = middle
-    return np.concatenate((lower, right)), np.concatenate((left, upper))

@@ -27,17 +27,10 @@ from llm_validation.aligner.edit_process import edit_problem, product_kernel, pr
 from llm_validation.aligner.texts import corrections_objective
 from llm_validation.model.model import build
 from llm_validation.preferences.objectives import PreferenceTraining
-from llm_validation.text.corpus import train_tokenizer
-from llm_validation.text.language import STORIES
 from llm_validation.training.loop import TrainingDiverged
 from simulate.montecarlo import generator
 from tests.oracles.toy_preferences import preferences
 from theory.correction import composition, copying
-
-
-@pytest.fixture(scope="module")
-def tokenizer():
-    return train_tokenizer(STORIES.sample(generator(0, "tokenizer"), 500), 512)
 
 
 @pytest.fixture(scope="module")

@@ -20,8 +20,6 @@ from llm_validation.runs.best_of_n_laws import MeasuredRows, measured_reward, me
 from llm_validation.runs.best_of_n_rows import Pool, predict
 from llm_validation.runs.declared import validated
 from llm_validation.runs.run import Context
-from llm_validation.text.corpus import train_tokenizer
-from llm_validation.text.language import STORIES
 from llm_validation.training.device import DeviceRates, decoding_bound
 from simulate.montecarlo import generator
 from tests.oracles.people import few_people
@@ -34,8 +32,7 @@ from theory.claim import parse_setting, setting_key
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    tokenizer = train_tokenizer(STORIES.sample(generator(0, "tokenizer"), 500), 512)
+def folder(tokenizer, tmp_path_factory):
     where = tmp_path_factory.mktemp("models") / "smoke"
     save(build("smoke", len(tokenizer), 64, seed=0).eval(), tokenizer, where)
     return where

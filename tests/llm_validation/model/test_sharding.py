@@ -18,24 +18,11 @@ from transformers import GPT2Config, GPT2LMHeadModel
 
 from llm_validation.model.model import build
 from llm_validation.model.sharding import decoder_layers, full_weights, is_sharded, shard, shards_wanted, unsharded
-from llm_validation.pretraining.config import Pretraining
 from llm_validation.pretraining.pretrain import pretrain
 from llm_validation.text.language import STORIES
+from tests.llm_validation.pretraining.test_pretrain import SHORT
 from tests.processes import two_processes
 
-#: A second of work, with a checkpoint before the half.
-SHORT = Pretraining(
-    "smoke",
-    context=32,
-    batch=4,
-    steps=16,
-    stories=200,
-    held_out=20,
-    rate=1e-2,
-    warmup=4,
-    checkpoint_every=6,
-    evaluations=3,
-)
 #: Two processes sum float32 numbers in another order than one: after 16 steps weights differ by 4e-7 of their norm.
 ROUNDING = 1e-5
 

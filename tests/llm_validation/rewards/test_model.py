@@ -24,17 +24,11 @@ from llm_validation.rewards.model import (
     train_reward_model,
 )
 from llm_validation.rewards.prefix_scorer import PrefixScorer
-from llm_validation.text.corpus import train_tokenizer
 from llm_validation.text.language import STORIES
 from llm_validation.training.loop import TrainingDiverged
 from simulate.montecarlo import generator
 
 LENGTH = 40
-
-
-@pytest.fixture(scope="module")
-def tokenizer():
-    return train_tokenizer(STORIES.sample(generator(0, "tokenizer"), 500), 512)
 
 
 @pytest.fixture(scope="module")

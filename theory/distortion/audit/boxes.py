@@ -128,7 +128,7 @@ def supremum(certificate: TypeCertificate, max_boxes: int, stop_above: float = m
         if value.max(initial=-math.inf) > stop_above or boxes + 2 * lower.shape[0] > max_boxes:
             proved = max(proved, float(bound.max(initial=-math.inf)))
             break
-        lower, upper = _bisect(lower, upper, spread)
+        lower, upper = bisect(lower, upper, spread)
     best = np.argsort(-np.concatenate(scores), kind="stable")[:64]
     return Supremum(proved, np.concatenate(seen)[best], boxes)
 
@@ -167,11 +167,10 @@ def _to_better_ends(certificate: TypeCertificate, lower: Array, upper: Array) ->
     return lower, upper
 
 
-def _bisect(lower: Array, upper: Array, spread: Array) -> tuple[Array, Array]:
+def bisect(lower: Array, upper: Array, spread: Array) -> tuple[Array, Array]:
     """Halve each box across the coordinate that contributes most to its bound."""
     rows, axis = np.arange(lower.shape[0]), spread.argmax(axis=1)
     middle = 0.5 * (lower[rows, axis] + upper[rows, axis])
     left, right = upper.copy(), lower.copy()
-    left[rows, axis] = middle
-    right[rows, axis] = middle
+    left[rows, axis] = right[rows, axis] = middle
     return np.concatenate([lower, right]), np.concatenate([left, upper])
