@@ -35,7 +35,7 @@ import sys
 import time
 
 from llm_validation.pretraining.config import PRESETS
-from simulate.numbers import Parser, a_name, a_path, count, positive
+from simulate.numbers import Parser, a_name, a_path, carried_out, count, positive
 from simulate.options import add_people_options
 from simulate.profiles import PROFILES
 from simulate.rows.backends import add_on
@@ -63,12 +63,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(words)
     from llm_validation.grid.run import run_sizes
 
-    try:
-        run_sizes(options, started)
-    except (ValueError, OSError) as error:
-        print(f"llm_validation: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return carried_out("llm_validation", lambda: run_sizes(options, started))
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -29,7 +29,7 @@ from paper.lessons.command import main as lessons
 from paper.lessons.notebooks import all_lessons
 from paper.lessons.rendered import render
 from paper.page.build import LESSONS, write_page
-from simulate.numbers import Parser, a_path
+from simulate.numbers import Parser, a_path, carried_out
 from simulate.rows.reach import ROOT
 from simulate.rows.store import read_rows
 from theory.claims import find_claims
@@ -47,12 +47,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--page", action="store_true", help="write the page too")
     parser.add_argument("--out", type=a_path, help="folder of the ledger or the page; paper/tables by default")
     options = parser.parse_args(words)
-    try:
-        answer(options)
-    except (ValueError, OSError) as error:
-        print(f"paper: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return carried_out("paper", lambda: answer(options))
 
 
 def _spending(ledger: list[Entry], profile: str) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import argparse
 import math
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
@@ -15,6 +17,17 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Without the usage, which --help prints."""
         self.exit(2, f"{self.prog}: {message}\n")
+
+
+def carried_out(
+    name: str, act: Callable[[], int | None], refused: tuple[type[Exception], ...] = (ValueError, OSError)
+) -> int:
+    """A command's exit status: that of the act, or 2 after one sentence where it cannot use what it was given."""
+    try:
+        return act() or 0
+    except refused as error:
+        print(f"{name}: {error}", file=sys.stderr)
+        return 2
 
 
 def positive(text: str) -> float:

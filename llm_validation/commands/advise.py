@@ -26,6 +26,7 @@ from llm_validation.advise.report import Section, as_html, as_json, number
 from llm_validation.advise.sections import cost, cut, displacement, divergence_lines, reference_lines, table_of_optima
 from llm_validation.advise.selection import selection
 from llm_validation.advise.whose import users_of, whose
+from llm_validation.commands.align_methods import context_of
 from llm_validation.generation.scorers import Scorer, ScorerError
 from llm_validation.losses.table import LOSSES
 from llm_validation.model.folders import check_new, replacing
@@ -37,7 +38,7 @@ from llm_validation.preferences.sequences import completion_forward, log_probabi
 from llm_validation.preferences.train import trainable
 from llm_validation.rewards.sources import Texts, scorer_of
 from llm_validation.training.parts import check_part
-from simulate.numbers import Parser, a_name, a_path, count, positive, seed, share
+from simulate.numbers import Parser, a_name, a_path, carried_out, count, positive, seed, share
 from theory.proximal.feedback import Index
 from theory.validate import Array
 
@@ -59,12 +60,8 @@ def advise_main(arguments: list[str]) -> int:
     """Command line; exit status 0, or 2 for input that cannot be used."""
     started = time.monotonic() - time.process_time()  # what was loaded until here has taken time too
     options = _parser().parse_args(arguments)
-    try:
-        _advise(options, started + USED * 60.0 * options.minutes)
-    except (ValueError, OSError, FloatingPointError) as error:
-        print(f"advise: {error}", file=sys.stderr)
-        return 2
-    return 0
+    act = lambda: _advise(options, started + USED * 60.0 * options.minutes)
+    return carried_out("advise", act, (ValueError, OSError, FloatingPointError))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -124,9 +121,7 @@ def _read(options: argparse.Namespace, deadline: float) -> _Case:
     if options.train is not None:
         check_part(options.train)
     loaded = load(options.model)
-    context = options.context or getattr(loaded.model.config, "max_position_embeddings", None)
-    if context is None:
-        raise ValueError(f"{options.model} does not say how long its context is: give --context")
+    context = context_of(options, loaded.model)
     texts = TextBoundaries.of(loaded.tokenizer, loaded.model)
     data = read_preferences(options.data, texts, context)
     known = Texts.of(loaded.tokenizer, options.data, data.examples)

@@ -26,7 +26,6 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import pandas as pd
-import torch
 from tqdm import tqdm
 
 from llm_validation.aligner.texts import Template, corrections_objective, read_corrections
@@ -34,6 +33,7 @@ from llm_validation.commands.align_methods import (
     Reward,
     add_options,
     check_own,
+    context_of,
     corrector_said,
     own_settings,
     reward_for,
@@ -54,7 +54,7 @@ from llm_validation.preferences.trace import Mean, Moved, Watch, split
 from llm_validation.preferences.train import PreferenceRun, PreferenceTraining, train_on_preferences, trainable
 from llm_validation.training.loop import TrainingDiverged
 from llm_validation.training.parts import check_part, choose_part
-from simulate.numbers import Parser, a_name, a_path, count, positive, seed, share
+from simulate.numbers import Parser, a_name, a_path, carried_out, count, positive, seed, share
 from simulate.rows.store import alone
 
 METHODS = [*trainable(), "rlhf", "aligner"]
@@ -65,14 +65,10 @@ def align_main(arguments: list[str]) -> int:
     """Command line; exit status 0, 1 if training diverged (nothing is written), 2 for input that cannot be used."""
     options = _parser().parse_args(arguments)
     try:
-        _align(options)
+        return carried_out("align", lambda: _align(options))
     except (TrainingDiverged, FloatingPointError) as error:  # a step, or an answer of the model's own after it
         print(f"align: {error}; nothing was written. Try a lower --rate", file=sys.stderr)
         return 1
-    except (ValueError, OSError) as error:
-        print(f"align: {error}", file=sys.stderr)
-        return 2
-    return 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -195,7 +191,7 @@ def _trained(options: argparse.Namespace, loaded: Loaded, job: _Job) -> list[str
 
 
 def _job(options: argparse.Namespace, loaded: Loaded, config: PreferenceTraining, loss: dict[str, Any]) -> _Job:
-    context = _context(options, loaded.model)
+    context = context_of(options, loaded.model)
     boundaries = TextBoundaries.of(loaded.tokenizer, loaded.model)
     template = Template.of(boundaries, options.template) if options.method == "aligner" else None
     if template and loss:
@@ -281,14 +277,3 @@ def _train(model: Any, job: _Job, reward: Reward | None) -> tuple[PreferenceRun,
             said = [corrector_said(job.template)]
             return train_on_preferences(model, job.train, objective, job.config, **kept), said
         return train_on_preferences(model, job.train, job.method, job.config, options=job.options, **kept), []
-
-
-def _context(options: argparse.Namespace, model: torch.nn.Module) -> int:
-    """--context, checked against what the model says; ValueError if neither says anything."""
-    limit: int | None = getattr(model.config, "max_position_embeddings", None)
-    context: int | None = limit if options.context is None else options.context
-    if context is None:
-        raise ValueError(f"{options.model} does not say how long its context is: give --context")
-    if limit is not None and context > limit:
-        raise ValueError(f"--context {context} is more than the {limit} positions of {options.model}")
-    return context

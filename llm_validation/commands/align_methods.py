@@ -141,3 +141,14 @@ def corrector_said(template: Template) -> str:
         "chosen are corrections and rejected the answers copied, after the corrector's text; "
         f"`correct` reads {template.text!r}" + (" in the chat template" if template.chat else "")
     )
+
+
+def context_of(options: argparse.Namespace, model: Any) -> int:
+    """--context, checked against what the model says; ValueError if neither says anything."""
+    limit: int | None = getattr(model.config, "max_position_embeddings", None)
+    context: int | None = limit if options.context is None else options.context
+    if context is None:
+        raise ValueError(f"{options.model} does not say how long its context is: give --context")
+    if limit is not None and context > limit:
+        raise ValueError(f"--context {context} is more than the {limit} positions of {options.model}")
+    return context

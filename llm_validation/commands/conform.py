@@ -8,26 +8,24 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 
 from llm_validation.conformance import check_loss
 from llm_validation.losses.table import LOSSES
 from llm_validation.rewards.sources import function_at
-from simulate.numbers import Parser, positive
+from simulate.numbers import Parser, carried_out, positive
 
 
 def conform_main(arguments: Sequence[str]) -> int:
     """Exit status 0 where nothing differs, 1 where something does, 2 for input that cannot be used."""
     options = _parser().parse_args(arguments)
+    return carried_out("conform", lambda: _conform(options))
+
+
+def _conform(options: argparse.Namespace) -> int:
     given = {name: getattr(options, name) for name in ("kl_beta", "alpha", "generator")}
-    try:
-        function = function_at(options.function)
-        own = {name: value for name, value in given.items() if value is not None}
-        found = check_loss(function, options.loss, tokens=options.tokens, **own)
-    except ValueError as error:
-        print(f"conform: {error}", file=sys.stderr)
-        return 2
+    own = {name: value for name, value in given.items() if value is not None}
+    found = check_loss(function_at(options.function), options.loss, tokens=options.tokens, **own)
     entry = LOSSES[options.loss]
     print(f"{options.function} beside {options.loss} ({entry.source}; {entry.reduction})")
     for sentence in found or ["no difference in value or gradient"]:

@@ -11,7 +11,6 @@ within --tokens (of a model's answer, too). A run that is killed goes on where i
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +27,7 @@ from llm_validation.model.model import autocast, device
 from llm_validation.model.text_boundaries import Message, Tokens
 from llm_validation.preferences.files import records_of
 from simulate.montecarlo import generator
-from simulate.numbers import Parser, a_name, a_path, count, positive, seed
+from simulate.numbers import Parser, a_name, a_path, carried_out, count, positive, seed
 from theory.validate import Array
 
 
@@ -160,11 +159,10 @@ def _nothing(batch: Batch) -> Array:
 def correct_main(arguments: Sequence[str]) -> int:
     """The command line; returns the exit status: 2 for bad input, which is said on standard error."""
     options = _parser().parse_args(arguments)
-    try:
-        written, cut = correct(options)
-    except (ValueError, OSError, FloatingPointError) as error:
-        print(f"correct: {error}", file=sys.stderr)
-        return 2
+    return carried_out("correct", lambda: _corrected(options), (ValueError, OSError, FloatingPointError))
+
+
+def _corrected(options: argparse.Namespace) -> None:
+    written, cut = correct(options)
     short = f"; on {cut} lines --tokens {options.tokens} cut something off ('finished' is false)" if cut else ""
     print(f"{written} answers corrected{short}; {options.out}")
-    return 0

@@ -27,7 +27,7 @@ from llm_validation.model.model import autocast, device
 from llm_validation.model.text_boundaries import Message, Tokens
 from llm_validation.rewards.sources import TEXT_REWARDS, Texts, scorer_of
 from simulate.montecarlo import generator
-from simulate.numbers import Parser, a_name, a_path, count, positive, seed, share
+from simulate.numbers import Parser, a_name, a_path, carried_out, count, positive, seed, share
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -164,14 +164,12 @@ def generate_main(arguments: Sequence[str]) -> int:
     """The command line; returns the exit status: 2 for bad input, which is said on standard error."""
     options = _parser().parse_args(arguments)
     try:
-        generate(options)
-    except (ValueError, OSError, ScorerError, FloatingPointError) as error:
-        print(f"generate: {error}", file=sys.stderr)
-        return 2
+        return carried_out(
+            "generate", lambda: generate(options), (ValueError, OSError, ScorerError, FloatingPointError)
+        )
     except RuntimeError as error:  # of the processor's memory torch has no error of its own
         if "allocate memory" not in str(error):
             raise
         print("generate: memory does not hold so many responses at a time: give --budget, or a smaller --n",
               file=sys.stderr)  # fmt: skip
         return 2
-    return 0

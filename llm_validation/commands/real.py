@@ -41,7 +41,7 @@ from llm_validation.runs.real_correction import correction
 from llm_validation.runs.real_selection import MARKS, seconds, selection
 from llm_validation.runs.real_separation import separation
 from llm_validation.training.schedule import Schedule
-from simulate.numbers import Parser, a_name, a_path, count, positive
+from simulate.numbers import Parser, a_name, a_path, carried_out, count, positive
 from simulate.options import add_people_options
 from simulate.people.data import People
 from simulate.people.population import chosen_people
@@ -311,14 +311,14 @@ def verdicts(folder: Path) -> list[str]:
 def real_main(arguments: Sequence[str]) -> int:
     """The command line; returns the exit status: 2 for bad input, which is said on standard error."""
     options = _parser().parse_args(arguments)
+    return carried_out("real", lambda: _measured(options))
+
+
+def _measured(options: argparse.Namespace) -> None:
     try:
         measure(options)
     except CannotFetch as error:
-        print(f"real: {error}", file=sys.stderr)
         if not options.first_part:
-            return 2
-        print("the model that others trained cannot be had here: its recorded rows stand for it", file=sys.stderr)
-    except (ValueError, OSError) as error:
-        print(f"real: {error}", file=sys.stderr)
-        return 2
-    return 0
+            raise
+        said = "the model that others trained cannot be had here: its recorded rows stand for it"
+        print(f"real: {error}", said, sep="\n", file=sys.stderr)

@@ -86,11 +86,8 @@ class ListedObjective(Objective):
     prompt: Index
     values: Tensor
 
-    def plan(self, config: PreferenceTraining) -> list[Batch]:
-        epochs, C = range(config.epochs), len(self.data.chosen)
-        return [
-            rows for epoch in epochs for rows in prompt_batches(self.prompt, C, config.batch, config.seed, epoch)
-        ]  # fmt: skip
+    def epoch(self, config: PreferenceTraining, epoch: int) -> list[Batch]:
+        return prompt_batches(self.prompt, len(self.data.chosen), config.batch, config.seed, epoch)
 
     def __call__(
         self, policy: Sequence[Tensor], reference: Sequence[Tensor], other: Tensor | None, batch: Batch

@@ -89,8 +89,11 @@ class Objective:
 
     def plan(self, config: PreferenceTraining) -> list[Batch]:
         """The batches of all epochs."""
-        epochs = range(config.epochs)
-        return [rows for epoch in epochs for rows in epoch_batches(self.data, config.batch, config.seed, epoch)]
+        return [rows for epoch in range(config.epochs) for rows in self.epoch(config, epoch)]
+
+    def epoch(self, config: PreferenceTraining, epoch: int) -> list[Batch]:
+        """The batches of one epoch."""
+        return epoch_batches(self.data, config.batch, config.seed, epoch)
 
     def at(self, chosen: Tensor, rejected: Tensor) -> None:
         """Look at the reference's log-probabilities of all examples; most objectives need not."""
@@ -121,11 +124,9 @@ class ScoredExamples(Objective):
 
     scores: Tensor
 
-    def plan(self, config: PreferenceTraining) -> list[Batch]:
-        if self.data.paired:
-            return super().plan(config)
-        epochs = range(config.epochs)
-        return [rows for epoch in epochs for rows in example_batches(self.data, config.batch, config.seed, epoch)]
+    def epoch(self, config: PreferenceTraining, epoch: int) -> list[Batch]:
+        batches = epoch_batches if self.data.paired else example_batches
+        return batches(self.data, config.batch, config.seed, epoch)
 
     def __call__(
         self, policy: Sequence[Tensor], reference: Sequence[Tensor], other: Tensor | None, batch: Batch
