@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -22,16 +23,22 @@ def rows_of(folder: Path) -> list[tuple[Any, ...]]:
     return [(row.cell, row.estimate, row.stderr) for row in read_rows(folder)]
 
 
-@pytest.fixture(scope="session")
-def tokenizer() -> Any:
-    """One that stories were cut up for."""
+@cache
+def story_tokenizer() -> Any:
     return train_tokenizer(STORIES.sample(generator(0, "tokenizer"), 500), 512)
 
 
 @pytest.fixture(scope="session")
-def model(tokenizer, tmp_path_factory) -> Path:
+def tokenizer() -> Any:
+    """One that stories were cut up for."""
+    return story_tokenizer()
+
+
+@pytest.fixture(scope="session")
+def model(tmp_path_factory) -> Path:
     """A small model on disk, as somebody might bring it."""
     folder: Path = tmp_path_factory.mktemp("given") / "model"
+    tokenizer = story_tokenizer()
     save(build("smoke", len(tokenizer), 64, seed=0), tokenizer, folder)
     return folder
 
