@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from llm_validation.losses.pairs import dpo
 from llm_validation.runs import comparisons, held_out, real, reproducibility
 from llm_validation.runs.reproducibility import Change
 from llm_validation.training.schedule import Schedule
@@ -88,7 +89,7 @@ def test_dpo_is_over_all_ordered_pairs_with_the_betas_of_prompts(laws, rng):
     Q = np.array([[0.0, 0.3, 0.2], [0.3, 0.0, 0.0], [0.2, 0.0, 0.0]])
     P = np.array([[0.5, 0.9, 0.3], [0.1, 0.5, 0.5], [0.7, 0.5, 0.5]])
     prompts = [SimpleNamespace(pair_weights=Q, win_rates=P)] * 2
-    found = at_the_end(comparisons.dpo_objective(reference, prompts, WEIGHTS), pi)
+    found = at_the_end(comparisons.comparison_objective(dpo, reference, prompts, WEIGHTS), pi)
     total = 0.0
     for p, x, y in itertools.product(range(2), range(3), range(3)):
         margin = WEIGHTS[p] * (math.log(pi[p, x] / ref[p, x]) - math.log(pi[p, y] / ref[p, y]))
