@@ -159,10 +159,10 @@ def _nothing(batch: Batch) -> Array:
 def correct_main(arguments: Sequence[str]) -> int:
     """The command line; returns the exit status: 2 for bad input, which is said on standard error."""
     options = _parser().parse_args(arguments)
-    return carried_out("correct", lambda: _corrected(options), (ValueError, OSError, FloatingPointError))
+    return carried_out("correct", lambda: _correct(options), (ValueError, OSError, FloatingPointError))
 
 
-def _corrected(options: argparse.Namespace) -> None:
+def _correct(options: argparse.Namespace) -> None:
     written, cut = correct(options)
     short = f"; on {cut} lines --tokens {options.tokens} cut something off ('finished' is false)" if cut else ""
     print(f"{written} answers corrected{short}; {options.out}")
