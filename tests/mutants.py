@@ -75,6 +75,7 @@ EQUIVALENT: dict[str, str] = {
     "llm_validation/runs/best_of_n_costs.py:ngth + (2)": "one token more than any row has: nothing is alive there",
     "llm_validation/runs/real_selection.py:scores - TIES * generator(seed, 'ties').random(scores.shape)": "ties",
     "llm_validation/runs/reproducibility.py:0.0 / shares": "zeros",
+    "llm_validation/catalogue/head.py:0.0 / states": "zeros",
     "llm_validation/aligner/aligner.py:rng.random(len(cumulative)) / cumulative[:, -1]": "rows whose last entry is one",
 }
 #: Seconds of a processor until a test is given up: a loop that no longer ends is noticed too.

@@ -33,7 +33,7 @@ def test_whole_prompts_are_taken_until_there_are_enough():
     rare = Preferences("planted", pairs(1).chosen, pairs(30).rejected, paired=False)
     few = _some(rare, 4.0, PLAN)
     assert len(few.chosen) == 1  # some of each class
-    assert len(few.rejected) >= 3
+    assert 3 <= len(few.rejected) <= 5
 
 
 @pytest.mark.parametrize(("chosen", "rejected", "batch"), [(3, 18, 7), (18, 4, 6), (5, 5, 2)])
@@ -45,7 +45,7 @@ def test_a_batch_has_room_for_the_rare_class(chosen, rejected, batch):
 
 @pytest.fixture
 def clock(monkeypatch):
-    now = SimpleNamespace(t=0.0)
+    now = SimpleNamespace(t=100.0)
     monkeypatch.setattr(pilot.time, "monotonic", lambda: now.t)
 
     def logs(self, examples):
@@ -83,7 +83,7 @@ def clock(monkeypatch):
 
 def test_shares_of_the_time_are_what_they_are_meant_to_be(clock):
     """A text takes a tenth of a second, an answer a fifth; of 130.2 seconds 100 are safe after the first batch."""
-    runs = _Runs(SimpleNamespace(eval=lambda: None), PLAN, pairs(400), (0,), 32, 130.2)
+    runs = _Runs(SimpleNamespace(eval=lambda: None), PLAN, pairs(400), (0,), 32, 230.2)
     runs.begin(pairs(2000))
     assert len(runs.held.chosen) == 75  # .15·100 seconds of texts, two a pair
     assert runs.asked == pytest.approx(8.0)
@@ -92,14 +92,14 @@ def test_shares_of_the_time_are_what_they_are_meant_to_be(clock):
     assert runs.watch.answers == 33  # a quarter for two methods, .3 an answer
     assert len(runs.trained_on.chosen) == 181  # .45·80.8 seconds
     assert runs.measuring == pytest.approx(17.0 + 0.3 * 33)
-    assert clock.t == pytest.approx(42.2)
+    assert clock.t == pytest.approx(142.2)
     # 88 seconds are left, for two runs or so many as have twice what measuring takes: 53.8 each, and measuring in it
     assert runs.attempt("dpo", 1e-3, 2).startswith("dpo at rate 0.001: 27 of 100 steps in 49 seconds")
     (tried,) = runs.tried
     assert (tried.steps, tried.planned, tried.seconds) == (27, 100, pytest.approx(49.0))
     assert runs.measuring == pytest.approx(22.0)
-    assert (tried.chosen > 0).all()
-    clock.t = 109.0
+    np.testing.assert_allclose(tried.chosen, 65.0)  # the clock's 7.5 after 42.2 and 27 steps, less that of 4.2
+    clock.t = 209.0
     assert runs.attempt("kto", 1e-3, 1) == "kto at rate 0.001 was not run: the time left does not reach"
     assert runs.late == [("kto", 1e-3)]
 
