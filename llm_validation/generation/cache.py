@@ -104,7 +104,7 @@ def is_recurrent(cache: DynamicCache) -> bool:
 
 def has_state(model: Any) -> bool:
     """Does a model keep one, in its cache or elsewhere?"""
-    return getattr(model, "_is_stateful", False) or is_recurrent(new_cache(model))
+    return getattr(model, "_is_stateful", False) or (hasattr(model, "config") and is_recurrent(new_cache(model)))
 
 
 def forward(model: Any, tokens: Tensor, cache: DynamicCache, positions: Tensor, mask: Tensor | None) -> Tensor:
