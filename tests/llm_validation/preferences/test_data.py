@@ -65,7 +65,7 @@ class ScaledHead(torch.nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.inner = model()
-        self.base_model = self.inner.base_model
+        self.base_model, self.config = self.inner.base_model, self.inner.config
 
     def get_output_embeddings(self):
         return self.inner.get_output_embeddings()
