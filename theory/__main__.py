@@ -10,11 +10,16 @@ from __future__ import annotations
 
 import argparse
 import inspect
+import math
+import signal
 import sys
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+
 from theory.claim import Check, Claim, Setting, Value, parse_setting, setting_key
 from theory.claims import CLAIMS, find_claims
+from theory.solution import CertificateError
 from theory.whereabouts import whereabouts
 
 
@@ -62,24 +67,43 @@ def describe(claim: Claim, brief: bool, chosen: Setting | None = None) -> str:
 def _predictions(check: Check, chosen: Setting) -> list[tuple[str, float]]:
     """(setting, prediction) at each of the check's settings, with the values chosen in place of theirs, once each."""
     if not chosen:
-        return [(setting_key(setting), check.predict(setting)) for setting in check.settings]
+        return [(setting_key(setting), _predicted(check, setting)) for setting in check.settings]
     taken = {name: value for name, value in chosen.items() if name in _taken(check)}
     settings = {setting_key(s): s for s in ({**setting, **taken} for setting in check.settings)} if taken else {}
-    return [(key, check.predict(setting)) for key, setting in settings.items()]
+    return [(key, _predicted(check, setting)) for key, setting in settings.items()]
 
 
-def _taken(check: Check) -> frozenset[str]:
-    """Names of settings that the prediction takes."""
-    return frozenset(inspect.signature(check.theory).parameters) if callable(check.theory) else frozenset()
+def _predicted(check: Check, setting: Setting) -> float:
+    """The prediction; ValueError where there is none: outside of an example, or beyond the range of numbers."""
+    try:
+        with np.errstate(all="ignore"):
+            value = check.predict(setting)
+    except (ArithmeticError, LookupError, MemoryError, CertificateError) as error:
+        raise ValueError(f"{check.name} predicts nothing at {setting_key(setting)}: {error}") from None
+    if math.isnan(value):
+        raise ValueError(f"{check.name} predicts nothing at {setting_key(setting)}: not a number")
+    return value
+
+
+def _taken(check: Check) -> dict[str, object]:
+    """Names of settings that the prediction takes → their types, as they are written."""
+    taken = inspect.signature(check.theory).parameters if callable(check.theory) else {}
+    return {name: parameter.annotation for name, parameter in taken.items()}
 
 
 def _require_known(claims: Sequence[Claim], chosen: Mapping[str, Value]) -> None:
-    """ValueError for a setting that no prediction of these claims takes."""
-    known = {name for claim in claims for check in claim.checks for name in _taken(check)}
-    for name in chosen:
+    """ValueError for a setting that no prediction of these claims takes, and for one that is not the whole number that
+    a prediction takes."""
+    checks = [check for claim in claims for check in claim.checks]
+    known = {name for check in checks for name in _taken(check)}
+    for name, value in chosen.items():
+        option = f"--{name.replace('_', '-')}"
         if name not in known:
-            raise ValueError(f"no prediction takes --{name.replace('_', '-')}; the settings are "
-                             f"{', '.join(sorted(known)) or 'none'}")  # fmt: skip
+            raise ValueError(f"no prediction takes {option}; the settings are {', '.join(sorted(known)) or 'none'}")
+        types = {_taken(check).get(name) for check in checks}
+        whole = type(value) is int and value >= 0
+        if not whole and ("int" in types or ("int | str" in types and not isinstance(value, str))):
+            raise ValueError(f"{option} {value} must be a whole number >= 0")
 
 
 def _settings(words: Sequence[str]) -> tuple[list[str], dict[str, Value]]:
@@ -98,9 +122,13 @@ def _settings(words: Sequence[str]) -> tuple[list[str], dict[str, Value]]:
                 raise ValueError(f"{word} needs a value")
             value = rest.pop(0)
         key = name.replace("-", "_")
+        if key in chosen:
+            raise ValueError(f"--{name} is given twice")
         chosen |= {key: parse_setting(f"{key}={value}")[key]}
     return ids, chosen
 
 
 if __name__ == "__main__":
+    if hasattr(signal, "SIGPIPE"):  # a reader that has seen enough, as `head`, ends this too
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     sys.exit(main())

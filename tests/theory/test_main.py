@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+import signal
+import subprocess
+import sys
 from functools import cache
 from pathlib import Path
 
@@ -71,12 +74,25 @@ def test_settings_of_ones_own(capsys):
     assert printed(capsys, "--quiet", "D4", "p7").count("\n") == 2
 
 
+def test_a_reader_that_leaves_early_is_no_error():
+    with subprocess.Popen([sys.executable, "-m", "theory"], cwd=ROOT, stdout=-1, stderr=-1) as told:
+        told.stdout.close()
+        assert (told.stderr.read(), told.wait()) == (b"", -signal.SIGPIPE)
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
         (["D4", "--betta", "3"], "no prediction takes --betta; the settings are bt_beta"),
         (["D4", "--bt-beta", "-1"], "bt_beta = -1 must be a finite number > 0"),
         (["D4", "--bt-beta"], "--bt-beta needs a value"),
+        (["D4", "--bt-beta", "2", "--bt_beta=3"], "--bt_beta is given twice"),
+        (["D2", "--n-alternatives", "2.5"], "--n-alternatives 2.5 must be a whole number >= 0"),
+        (["P5", "--response", "-1"], "--response -1 must be a whole number >= 0"),  # not the last one
+        (["P5", "--response", "7"], "path predicts nothing at response=7;step=1: index 7"),
+        (["P14", "--data", "nothing"], "dimension predicts nothing at method=dpo;data=nothing: 'nothing'"),
+        (["D24", "--bt-beta", "0"], "predicts nothing at bt_beta=0"),
+        (["D8", "--bt-beta", "1e9"], "predicts nothing at bt_beta=1000000000.0"),
         (["D99"], "no claim 'D99'"),
     ],
 )

@@ -27,7 +27,7 @@ from scipy.special import expit, log_softmax, wrightomega
 
 from theory.density_ratio.ratios import log_ratio_cap
 from theory.solution import CertificateError
-from theory.validate import Array, check_distribution, require_reference
+from theory.validate import Array, as_vector, check_distribution, check_nonnegative, require_reference
 
 
 def flow(time: ArrayLike, p: float, d: float, start: float = 0.0) -> Array:
@@ -93,9 +93,12 @@ def policy_flow(times: ArrayLike, p: ArrayLike, d: ArrayLike, reference: ArrayLi
     p, d: laws of the ratio's numerator and denominator (A,). No closed form: integrated to 1e-10. Whatever the loss,
     lr ≤ −log π_ref, so what drifts without end when free ends here, at the boundary of the simplex at the latest.
     """
-    t = np.asarray(times, dtype=np.float64)
+    t = as_vector("times", times)
     p, d = check_distribution("p", p), check_distribution("d", d)
     log_w = require_reference(reference, None, p.size, "policy_flow")
+    check_nonnegative("the first of times", float(t.min()))
+    if not t.any():
+        return np.zeros((t.size, p.size))
 
     def velocity(_: float, logits: Array) -> Array:
         log_policy = log_softmax(logits)

@@ -239,6 +239,9 @@ def test_a_normalised_policy_cannot_drift():
     np.testing.assert_allclose(np.exp(log_ratios).mean(axis=1), 1.0, rtol=1e-9)
     assert (log_ratios <= math.log(4) + 1e-9).all()
     assert flow(1e5, p[0], q[0]) > 10.0
+    assert not policy_flow([0.0], p, q, np.full(4, 0.25)).any()  # it begins at the reference
+    with pytest.raises(ValueError, match="the first of times = -1"):
+        policy_flow([-1.0, 2.0], p, q, np.full(4, 0.25))
 
 
 # Finite samples (R6, R7).
