@@ -1,7 +1,7 @@
 # make reproduce   set up, simulate, train, draw, write the ledger (about half an hour on two cores)
-# make test        set up, run the tests                           (about seven minutes on two cores)
+# make test        set up, run the tests                           (about five minutes on two cores)
 #
-# make real        a real language model and real people, in full  (fifty minutes on two cores; run again to go on)
+# make real        a real language model and real people, in full  (about an hour on two cores; run again to go on)
 #
 # All need python3 (3.11 or newer), make and a Python package registry, and install into .venv alone.
 
