@@ -75,7 +75,7 @@ def test_settings_of_ones_own(capsys):
 
 
 def test_a_reader_that_leaves_early_is_no_error():
-    with subprocess.Popen([sys.executable, "-m", "theory"], cwd=ROOT, stdout=-1, stderr=-1) as told:
+    with subprocess.Popen([sys.executable, "-m", "theory", "D1"], cwd=ROOT, stdout=-1, stderr=-1) as told:
         told.stdout.close()
         assert (told.stderr.read(), told.wait()) == (b"", -signal.SIGPIPE)
 
