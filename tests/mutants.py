@@ -276,6 +276,10 @@ def run_tests(mutant: Mutant) -> None:
     SourceFileLoader.get_code = get_code  # type: ignore[method-assign]
     words = ["-x", "-q", "-m", "not slow", "-p", "no:cacheprovider", *tests_of(mutant.path)]
     quiet_about = ["-W", "ignore::pytest.PytestAssertRewriteWarning"]  # packages that are imported already
+    try:
+        importlib.import_module(".".join(Path(mutant.path).with_suffix("").parts))
+    except Exception:  # noticed before any test is
+        os._exit(int(pytest.ExitCode.TESTS_FAILED))
     status = int(pytest.ExitCode.INTERNAL_ERROR)
     try:
         status = int(pytest.main([*words, *quiet_about], plugins=[Matching(mutant.path)]))

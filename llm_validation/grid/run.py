@@ -170,8 +170,7 @@ def show_plan(setup: Setup, minutes: float | None) -> dict[str, float]:
     )
     folder.mkdir(parents=True, exist_ok=True)
     rates.save(folder / DEVICE)
-    workers = 1 if setup.mine.divided else setup.mine.size * (1 if setup.stacked else setup.processes)
-    print(render(cells, workers, minutes), flush=True)
+    print(render(cells, 1 if setup.mine.divided else setup.mine.size * setup.processes, minutes), flush=True)
     return {cell.key: cell.seconds for cell in cells if cell.seconds is not None}
 
 
@@ -225,8 +224,8 @@ def _free_device(setup: Setup, how: Execution) -> None:
 
 
 def _executions(setup: Setup, own: Sequence[Job]) -> list[tuple[list[Job], Execution]]:
-    """How jobs are run: on a CPU all in some processes; on a GPU the timed ones alone, others that generate freely in
-    some processes, each of which leaves the device idle half of the time, and those on a catalogue stacked."""
+    """How jobs are run, in some processes, each of which leaves a GPU idle half of the time: on a CPU all of them; on a
+    GPU first the timed ones, then others that generate freely, then those on a catalogue, stacked."""
     how = Execution(
         setup.processes,
         together=partial(train_together, trainer=train_sharded if setup.mine.divided else train_one),
@@ -238,7 +237,7 @@ def _executions(setup: Setup, own: Sequence[Job]) -> list[tuple[list[Job], Execu
         return [(list(own), how)]
     timed = {run.name for run in setup.runs if run.timed}
     return [
-        ([job for job in own if job.name in timed], replace(how, workers=1, on=Backend())),
+        ([job for job in own if job.name in timed], replace(how, on=Backend())),
         ([job for job in own if not job.trains and job.name not in timed], how),
         ([job for job in own if job.trains], replace(how, by_name=True)),
     ]

@@ -19,6 +19,7 @@ from llm_validation.runs.best_of_n_costs import costs, memory_and_exactness
 from llm_validation.runs.best_of_n_rows import Pool, Predicted, Runs, Writer, measure, measure_pool, predict, prepare
 from llm_validation.runs.run import Context, Run
 from llm_validation.training.device import DeviceRates, decoding_bound
+from llm_validation.training.sharing import using
 from simulate.montecarlo import Estimate, mean, proportion
 from simulate.rows.measurement import Measurement, measurement
 from theory.best_of_n.law import kl_bound
@@ -121,16 +122,20 @@ def speed(writer: Writer, run: Runs, rates: DeviceRates | None) -> list[Measurem
 
 
 def measured(context: Context, seed: int) -> list[Measurement]:
-    """Everything of one seed."""
-    writer = prepare(context, seed)
-    pool, profile, fit = measure_pool(writer, seed), writer.profile, writer.fit
-    runs = [measure(writer, n, rows, seed) for n, rows in zip(profile.sizes, profile.rows, strict=True)]
+    """Everything of one seed; a GPU is the timed runs' own, and shared with other seeds before and after."""
+    with using(context.device, context.folder):
+        writer = prepare(context, seed)
+        pool, profile, fit = measure_pool(writer, seed), writer.profile, writer.fit
+    with using(context.device, context.folder, alone=True):
+        runs = [measure(writer, n, rows, seed) for n, rows in zip(profile.sizes, profile.rows, strict=True)]
+    with using(context.device, context.folder):
+        exact = memory_and_exactness(writer, seed)
     return [
         measurement("B10", "reward_model", {}, fit.value, fit.stderr, fit.n, "correlation with the utility"),
         *rewards_and_survival(writer, pool, runs, seed),
         *costs(writer, pool, runs, seed),
         *speed(writer, runs[-1], context.rates),
-        *memory_and_exactness(writer, seed),
+        *exact,
     ]
 
 

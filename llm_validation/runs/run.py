@@ -65,7 +65,7 @@ class Run:
     at         the settings of those checks that it measures are those that agree with this
     also       rows that no check judges, which figures and notes show: "P12.trained_path"
     free       names in a setting whose values are the profile's or the user's
-    timed      rows hold seconds: on a GPU nothing else runs beside it
+    timed      rows hold seconds: on a GPU only its own kind runs beside it, and waits where it is timed
     """
 
     name: str

@@ -5,6 +5,7 @@
     memory      batches larger than the device's memory, in portions
     cuda_graph  forward and backward as one graph, compared with the module before it is used
     device      matrix and copy rates, measured; the share of them that a training uses
+    sharing     one GPU, several processes: what is timed has it to itself
 
 Examples
 --------

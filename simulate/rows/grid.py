@@ -108,7 +108,7 @@ class Execution:
     """How jobs are run.
 
     workers    jobs at a time, each in a process
-    by_name    all seeds of a name together instead, one name after another
+    by_name    all seeds of a name together in one of them
     together   what runs the jobs that are run together, or the single one, in a worker
     may_start  asked before each job, with its expected seconds: is there time?
     keep       False where another process writes down what is done
@@ -182,7 +182,7 @@ def outcomes_of(
     most    how many units there are;  folder  where an engine may note tasks
     """
     home = os.getpid() if how.on.is_local else stamp.get("versions", {})
-    workers = 1 if how.by_name and how.on.is_local else max(1, min(how.on.workers or how.workers, most))
+    workers = max(1, min(how.on.workers or how.workers, most))
 
     def due() -> Iterator[Call]:
         for number, unit in enumerate(units):
