@@ -42,7 +42,7 @@ from simulate.rows.store import Results, locked, make_stamp
 #: Versions that a stamp notes.
 PACKAGES = ("numpy", "scipy", "torch", "transformers", "tokenizers", "accelerate", "safetensors")
 #: Most processes that use one GPU at a time.
-ON_A_GPU = 4
+ON_A_GPU = 5
 
 
 @dataclass(frozen=True, eq=False)

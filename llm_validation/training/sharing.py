@@ -17,7 +17,7 @@ LOCK = ".device.lock"
 def using(device: torch.device, folder: Path, *, alone: bool = False) -> Iterator[None]:
     """Use a GPU beside other jobs of a results folder, or `alone`, once none of them uses it; a CPU is just used.
 
-    A process that dies leaves no lock behind.
+    What it holds of the device's memory and does not use is given back. A process that dies leaves no lock behind.
     """
     if device.type != "cuda":
         yield
@@ -26,3 +26,4 @@ def using(device: torch.device, folder: Path, *, alone: bool = False) -> Iterato
     with lock.write_lock() if alone else lock.read_lock():
         yield
         torch.cuda.synchronize(device)
+        torch.cuda.empty_cache()

@@ -15,6 +15,7 @@ HOLD = """
 import sys, pathlib, torch
 from llm_validation.training.sharing import using
 torch.cuda.synchronize = lambda device: None
+torch.cuda.empty_cache = lambda: None
 with using(torch.device("cuda"), pathlib.Path(sys.argv[1]), alone=sys.argv[2] == "alone"):
     print("here", flush=True)
     sys.stdin.read()
