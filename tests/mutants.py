@@ -67,6 +67,7 @@ EQUIVALENT: dict[str, str] = {
     "simulate/people/audit.py:found.winner > found.loser": "every answer turned round: kinds are the same",
     "simulate/proximal/runs.py:P + 0.5": "a constant that all rewards share",
     "llm_validation/runs/correction.py:1.0 * problem.n_answers": "originals are drawn in proportion",
+    "llm_validation/runs/distortion.py:tes) - (0.525)": "a constant that all payoffs share: the baseline takes it out",
     "llm_validation/runs/unpaired.py:p / np.exp(-SPREAD * u)": "u has a law symmetric about 0",
     "llm_validation/runs/held_out.py:"
     "ref.new_tensor([theory.WIN_SHARE, 1.0 - theory.WIN_SHARE]).expand(TRAINED, 2) * TRAINED": "a factor of DPO's loss",

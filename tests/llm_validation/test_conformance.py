@@ -184,6 +184,18 @@ def test_what_no_change_explains_is_said_with_numbers():
         check_loss(LOSSES["ddro"].function, "ddro", kl_beta=1.0)
 
 
+@pytest.mark.parametrize("side", ["chosen", "rejected"])
+def test_of_two_gradients_the_one_that_is_not_ours_is_said(side, monkeypatch):
+    monkeypatch.setattr(conformance._Search, "explain", lambda *_: None)
+
+    def other(*sides):
+        i = ("chosen", "rejected").index(side)
+        return LOSSES["dpo"].function(*sides, kl_beta=0.1) + sides[i].square().mean()
+
+    _, *said = check_loss(other, "dpo", kl_beta=0.1)
+    assert [sentence.partition(" adds up")[0] for sentence in said] == [f"its gradient in the policy of {side}"]
+
+
 @pytest.mark.parametrize(
     ("words", "status", "said"),
     [

@@ -8,9 +8,11 @@ import math
 import numpy as np
 import pytest
 import torch
+from transformers import GPT2Config, GPT2LMHeadModel
 
 from llm_validation.generation.decode import best_of_n, speculative_rejection
 from llm_validation.generation.engine import Sampling
+from llm_validation.generation.scorers import Batch
 from llm_validation.model.model import build
 from llm_validation.model.text_boundaries import TextBoundaries
 from llm_validation.rewards.comparisons import BT_BETA, Comparison, compare, read_comparisons, streams, utility
@@ -198,6 +200,20 @@ def test_a_prefix_scorer_decides_as_the_model_does(language_model, fitted, token
     np.testing.assert_allclose(cached.rewards, whole.rewards, atol=2e-5)
     assert cached.spent.scored < whole.spent.scored
     assert scorer.cache is None
+
+
+def test_places_are_counted_without_padding():
+    """GPT-2 has an embedding of each place: prompts of one and four tokens, read on after two more."""
+    config = GPT2Config(vocab_size=9, n_positions=16, n_embd=8, n_layer=1, n_head=1, bos_token_id=0, eos_token_id=0)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        reward = from_language_model(GPT2LMHeadModel(config))
+        torch.nn.init.normal_(reward.backbone.wpe.weight)
+        torch.nn.init.normal_(reward.head.weight)
+    scorer, prompts = PrefixScorer(reward), ((1,), (2, 3, 4, 5))
+    for responses in (((6, 7), (8, 6)), ((6, 7, 8), (8, 6, 7))):
+        batch = Batch(np.arange(2), ((0, 0), (1, 0)), prompts, responses, False)
+        np.testing.assert_allclose(scorer(batch), reward.score(batch), atol=1e-5)
 
 
 def test_more_rows_give_more_reward(language_model, fitted, tokenizer):

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from llm_validation.claims.settings import RDRO_ALPHA, UNPAIRED
-from llm_validation.runs import unpaired
+from llm_validation.runs import divergences, unpaired
+from llm_validation.training.schedule import Schedule
+from tests.oracles.tabular_reference import shared_reference
 from theory.divergences import jensen_shannon
 
 
@@ -83,3 +85,10 @@ def test_the_error_of_what_is_read_off_is_its_scatter(monkeypatch, rng):
     means, errors = np.array([(values.mean(), error) for values, error in found]).T
     assert means.mean() == pytest.approx(exact, abs=4 * means.std() / np.sqrt(300))
     assert errors.mean() == pytest.approx(means.std(), rel=0.12)
+
+
+def test_what_is_read_off_says_of_how_many_draws():
+    """Of a class, over five prompts."""
+    part = shared_reference(0, Schedule(steps=1, rate=0.1)).part(unpaired.UNPAIRED_PROMPTS)
+    read = next(row for row in divergences.fitted(part, "kldo") if row.check == "held_out")
+    assert read.estimate.n == 5 * 20_000

@@ -57,6 +57,19 @@ def test_small_gradients_keep_their_size_and_large_ones_are_clipped():
     assert (weights[0].grad[1, 0], weights[1].grad[1]) == (pytest.approx(0.3), pytest.approx(0.4))
 
 
+def test_a_stacked_seed_is_clipped_as_torch_clips_it_alone():
+    """Down to norms of its 1e-6."""
+    gradients = torch.tensor([[3e-6, 4e-6], [3.0, 4.0]])
+    stack = nn.Parameter(torch.zeros(2, 2))
+    stack.grad = gradients.clone()
+    clip_norms([stack], 2e-6, 2)
+    for found, gradient in zip(stack.grad, gradients, strict=True):
+        alone = nn.Parameter(torch.zeros(2))
+        alone.grad = gradient.clone()
+        clip_norms([alone], 2e-6, 1)
+        assert found.tolist() == pytest.approx(alone.grad.tolist(), rel=1e-5, abs=0.0)
+
+
 class Bowl(nn.Module):
     """½‖w − 1‖² + ½‖b‖²."""
 
