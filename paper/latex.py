@@ -84,6 +84,8 @@ def cite(source: str) -> str:
 LEFT = r">{\raggedright\arraybackslash}p"
 #: Verdicts in narrow columns; a model without rows has nothing to be judged.
 SHORT = {"inconclusive": "inconcl.", "not run": "---"}
+#: The same as marks, which the section explains.
+MARKS = {"agrees": r"$\bullet$", "inconclusive": "?", "disagrees": r"$\times$", "cited": "c", "not run": "---"}
 
 
 def latex_ledger(claims: Sequence[Line]) -> str:
@@ -91,11 +93,12 @@ def latex_ledger(claims: Sequence[Line]) -> str:
     models = [name for name in MODELS if any(line.trained[name] != "not run" for line in claims)]
     rows = [
         [c.claim.id, latex(c.claim.statement), cite(c.claim.source),
-         *(SHORT.get(word, word) for word in (c.simulation, *(c.trained[name] for name in models), c.verdict))]
+         *(MARKS[word] for word in (c.simulation, *(c.trained[name] for name in models), c.verdict))]
         for c in claims
     ]  # fmt: skip
-    head = ["claim", "statement", "source", "simulation", *(MODELS[name].short for name in models), "verdict"]
-    columns = rf"@{{}}l{LEFT}{{.39\textwidth}}{LEFT}{{.215\textwidth}}l{'l' * len(models)}l@{{}}"
+    shortest = [MODELS[name].short.removeprefix("GPU, ") for name in models]
+    head = ["claim", "statement", "source", "sim.", *shortest, "all"]
+    columns = rf"@{{}}l{LEFT}{{.47\textwidth}}{LEFT}{{.235\textwidth}}c{'c' * len(models)}c@{{}}"
     return table("longtable", columns, [head], rows)
 
 

@@ -186,7 +186,7 @@ def test_both_sizes_on_a_gpu_have_a_column(recorded):
     assert r"ledger@R8.trained@method=ddro@gpu_base\endcsname{0.9}" in numbers
     assert rf"ledger@count@gpu_base@disagrees\endcsname{{{len(table)}}}" in numbers
     assert "0.001; GPU, small: 0.002; GPU, base: 0.9 & disagrees" in latex.latex_language_model(ledger)
-    assert "agrees & agrees & disagrees" in latex.latex_ledger([line])
+    assert r"$\bullet$ & $\bullet$ & $\times$" in latex.latex_ledger([line])
     # of profile gpu these are all the models there are
     (line,) = lines(load("gpu", root))
     assert line.trained == {"llm": "not run", "gpu": "agrees", "gpu_base": "disagrees", "smollm2": "not run"}
@@ -246,8 +246,8 @@ def test_generated_files(tmp_path: Path, capsys, monkeypatch, recorded_ledger):
     *claims, columns, _ = capsys.readouterr().out.splitlines()
     assert len(claims) == len(CLAIMS)
     assert "SmolLM2-135M: " in claims[0]
-    assert "GPU" not in claims[0]  # a column without a row is a sentence
-    assert "Not run yet, hence not printed: LLM (GPU, small), filled by" in columns
+    assert "GPU, base" not in claims[0]  # a column without a row is a sentence
+    assert "Not run yet, hence not printed: LLM (GPU, base), filled by" in columns
     assert main(["D8"]) == 0
     assert "exponential" in capsys.readouterr().out
     assert main(["D99"]) == 2
