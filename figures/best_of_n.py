@@ -192,7 +192,7 @@ def errors(ax: Axes, rows: Sequence[Row]) -> None:
     ax.set_xscale("log", base=2)
     sizes = sorted({entry("n")(row) for row in select(rows, "B3", "llm_reward")})
     finish(ax, "$N$", "reward, less predicted (sd)", "errors of the prediction")
-    ticks(ax.xaxis, *sizes)
+    ticks(ax.xaxis, *sizes[:: 1 + len(sizes) // 5])  # as many as have room
 
 
 def best_of_n_on_models(rows: Sequence[Row]) -> Figure | None:
