@@ -42,9 +42,11 @@ EQUIVALENT: dict[str, str] = {
     "theory/best_of_n/gaussian.py:np.arange(points) - 0.5": "another start of the same evenly spread sequence",
     "theory/policy/newton.py:1.0 - 1.0 / time_step": "how a step is damped: what is found carries its certificate",
     "theory/policy/newton.py:hift = (1.05)": "how a step is damped: what is found carries its certificate",
+    "theory/policy/equilibrium.py:R_END, (0.0105)": "when Newton tries again: what is found carries its certificate",
     "theory/best_of_n/gaussian.py:half + (2)": "one node more where the normal law has no mass",
     "theory/best_of_n/schedule.py:count > counts[j - 1]": "what can be raised is evaluated too: none is best",
     "theory/distortion/audit/columns.py:stage / max(solution.value, 1.0)": "padding of a search; boxes prove its end",
+    "theory/divergences/separation.py:0.5 / d": "in a factor of both mean distances",
     "theory/divergences/custom_generator.py:high + low": "where the largest of a concave function is looked for",
     "simulate/divergences/samples.py:"
     "np.eye(A) * weights.sum(axis=2)[:, :, None] - weights - 1.0 / A": "either sign makes the system regular",

@@ -217,6 +217,20 @@ def test_outcomes_nobody_saw_take_the_rest():
     assert full.policy[2] == 0.0
 
 
+@pytest.mark.parametrize(
+    ("member", "p", "q", "w", "policy", "multiplier"),
+    [  # π₀ = (w₀²/q₀)·(p₀/w₀ − λ) at the λ where the others begin; π₀ = p₀/(q₀/w₀ + λ)
+        ("lsif", [0.7, 0.1, 0.2], [1.0, 0.0, 0.0], [0.4, 0.2, 0.4], [0.2, 0.8 / 3, 1.6 / 3], 0.5),
+        ("kliep", [1.0, 0.0, 0.0], [0.6, 0.1, 0.3], [0.2, 0.2, 0.6], [0.4, 0.15, 0.45], -0.5),
+    ],
+)
+def test_outcomes_of_one_class_share_the_rest_as_the_reference_does(member, p, q, w, policy, multiplier):
+    found = constrained_optimum(p, q, w, member=member)
+    np.testing.assert_allclose(found.policy, policy, rtol=1e-12)
+    assert found.multiplier == pytest.approx(multiplier)
+    assert found.gap < 1e-12
+
+
 def test_references_below_the_underflow_of_exp():
     """The first outcome costs nothing once chosen, and takes what the ratio ⅖ of the last one leaves."""
     log_w = np.array([-3000.0, -5000.0, 0.0])

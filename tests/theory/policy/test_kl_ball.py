@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize_scalar
 
 from tests.oracles.strategies import distributions
-from theory.policy.kl_ball import kl, kl_from_log, maximize_in_kl_ball, tilt
+from theory.policy.kl_ball import _newton_root, kl, kl_from_log, maximize_in_kl_ball, tilt
 
 
 def dual_value(values, reference, tau):
@@ -115,6 +115,14 @@ def test_no_budget_hangs(values, tau):
     for logs in (np.log([0.3, 0.3, 0.4]), np.array([-1e9, 0.0, -2e9])):
         policy = maximize_in_kl_ball(values, log_reference=logs, tau=tau)
         assert kl_from_log(policy, logs) <= tau + 1e-12
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_newton_finds_the_radius_whichever_side_is_longer(sign):
+    v, logs = sign * np.array([0.0, 1.0, 4.0]), np.log([0.3, 0.3, 0.4])
+    root = _newton_root(v, logs, 0.1)
+    assert root is not None
+    assert kl_from_log(tilt(logs, math.exp(root) * v), logs) == pytest.approx(0.1, rel=1e-12)
 
 
 def test_far_alternatives_fill_the_ball():

@@ -7,6 +7,7 @@ columns for lotteries, the dual function of the ball (a scalar convex problem) f
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -22,7 +23,7 @@ from tests.oracles.games import (
     exploitability,
     random_game,
 )
-from theory.policy.equilibrium import Game, _central
+from theory.policy.equilibrium import Game, _central, _crossover
 from theory.policy.kl_ball import KLBall, kl, kl_from_log
 from theory.policy.nash import maximal_lottery, nlhf, nlhf_cvxpy, nlhf_regularized
 from theory.policy.support import _only_lottery
@@ -137,6 +138,14 @@ def test_dense_lottery_with_ties_is_left_to_the_central_path() -> None:
     tied[[0, -1, 0, -1], [-1, 0, 0, -1]] = 0.5  # two clones that are both played
     assert maximal_lottery(tied[:-1, :-1]).policy[0] > 1e-4
     assert "interior point" in maximal_lottery(tied).status
+
+
+def test_a_support_that_nothing_leaves_indifferent_ends_as_a_law() -> None:
+    """Of two one always wins: what comes nearest to indifference sums to 8/9."""
+    even = np.full(2, 0.5)
+    point = SimpleNamespace(pi=even, s=np.zeros(2), policy=lambda: even, complementarity=lambda: 0.0)
+    game = Game(np.array([[0.5, 1.0], [0.0, 0.5]]), KLBall(np.zeros(2)))
+    np.testing.assert_allclose(_crossover(game, point), even, rtol=1e-12)
 
 
 def test_a_support_is_refused_where_it_has_not_the_only_lottery() -> None:

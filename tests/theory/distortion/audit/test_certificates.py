@@ -9,7 +9,8 @@ import pytest
 from scipy.special import expit
 
 from tests.oracles.audits import population
-from theory.distortion.audit.averages import MomentCertificate, lemma_cuts, moment_bound, separate, support
+from theory.distortion.audit import averages
+from theory.distortion.audit.averages import Cuts, MomentCertificate, lemma_cuts, moment_bound, separate, support
 from theory.distortion.audit.ball import first_simplex, simplex_bound
 from theory.distortion.audit.boxes import TypeCertificate, supremum
 from theory.distortion.audit.interval import audit
@@ -73,6 +74,14 @@ def test_moment_certificates_hold_for_random_populations():
             assert q @ u - certificate.ratio * (policy @ u) <= certificate.excess + 1e-12
             assert q @ u <= certificate.bound * (policy @ u)
         assert pairs.bound <= lemma.bound + 1e-9
+
+
+def test_a_floor_is_lowered_by_the_rounding_of_all_its_terms(monkeypatch):
+    """u₁ ≥ ½ alone, by multiplier 0.6: 1, 0.6·½ and 0.6 add up."""
+    monkeypatch.setattr(averages, "ROUNDING", 0.01)
+    cuts = Cuts(2, *(np.array([x]) for x in (0, 1, 0.0, 1.0, -0.5)))
+    floor, _ = averages.floor_utility(np.array([0.4, 0.6]), cuts)
+    assert floor == pytest.approx(0.3 - 0.01 * 1.9)
 
 
 def test_pair_support_is_the_maximum_over_users():
