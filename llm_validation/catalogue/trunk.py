@@ -23,6 +23,7 @@ from llm_validation.catalogue.head import Others
 from llm_validation.catalogue.train import Task, Trained, Trainer, minimise_tasks, train_one
 from llm_validation.catalogue.trie import PrefixTrie, additive_mask, last_nodes, log_policy_of_edges, node_states
 from llm_validation.model.sharding import decoder_layers
+from llm_validation.training.parts import add_adapters, check_part
 
 #: Largest difference, relative to the largest state, between a trunk with its top blocks and the model as a whole.
 SAME_STATES = 1e-4
@@ -33,12 +34,10 @@ def trainer_of(how: str) -> Trainer:
 
     ValueError for other words, or a number that is not at least one.
     """
-    name, _, number = how.partition(":")
-    if how == "all":
+    kind, number = check_part(how)
+    if kind == "all":
         return train_copy
-    if name not in ("top", "lora") or not number.isdigit() or int(number) < 1:
-        raise ValueError(f"{how!r} is not a way to train: it is all, top:K or lora:R, K and R at least 1")
-    return Top(int(number)) if name == "top" else partial(train_lora, rank=int(number))
+    return Top(number) if kind == "top" else partial(train_lora, rank=number)
 
 
 def train_copy(task: Task) -> Trained:
@@ -47,17 +46,9 @@ def train_copy(task: Task) -> Trained:
 
 
 def train_lora(task: Task, rank: int) -> Trained:
-    """Train low-rank additions to all linear layers but the output head (Hu et al., arXiv 2106.09685), by peft."""
-    try:
-        import peft
-    except ImportError as error:
-        raise ValueError("lora needs the package peft: pip install 'alignment-theory[real]'") from error
+    """Train adapters (`training.parts.add_adapters`) of a copy."""
     model = copy.deepcopy(task.model).requires_grad_(False)
-    with torch.random.fork_rng(devices=[]):  # its first matrices come from the global state
-        torch.manual_seed(0)
-        peft.inject_adapter_in_model(
-            peft.LoraConfig(r=rank, lora_alpha=2 * rank, target_modules="all-linear", exclude_modules="lm_head"), model
-        )
+    add_adapters(model, rank, seed=0)
     return train_one(replace(task, model=model))
 
 

@@ -242,6 +242,8 @@ def size_of(options: argparse.Namespace) -> Size:
     train = options.train or ("all" if on_gpu else "top:1")
     trainer_of(train)
     if options.first_part:
+        if options.runs or options.seeds or options.prompts != len(PROMPTS):
+            raise ValueError("--first-part says which runs, prompts and seeds: leave out what you say of them")
         return Size(2, options.responses, options.tokens, 1, schedule, train, options.pool, FIRST_PART)
     seeds = options.seeds or (5 if on_gpu else 3)
     return Size(

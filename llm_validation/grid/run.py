@@ -159,17 +159,14 @@ def _profile(options: argparse.Namespace, size: str | None) -> Profile:
 
 
 def show_plan(setup: Setup, minutes: float | None) -> dict[str, float]:
-    """Print the device and the plan, and keep the device's rates beside the rows; the known seconds of jobs by key."""
-    context, folder, rates = setup.context, setup.context.folder, setup.context.rates
+    """Print the device and the plan; the known seconds of jobs by key."""
+    context, rates = setup.context, setup.context.rates
     assert rates is not None
     print(f"{rates.name}: {rates.flops / 1e12:.3g} TFLOP/s in {rates.dtype}, {rates.copy / 1e9:.3g} GB/s copied")
     if setup.profile == "gpu" and context.device.type != "cuda":
         print("there is no GPU here: profile gpu is meant for one, and the plan says how long this machine would take")
-    cells = make_plan(
-        context, setup.profile, setup.runs, table.done(context, setup.runs, Results(folder)), pretrains=not setup.given
-    )
-    folder.mkdir(parents=True, exist_ok=True)
-    rates.save(folder / DEVICE)
+    done = table.done(context, setup.runs, Results(context.folder))
+    cells = make_plan(context, setup.profile, setup.runs, done, pretrains=not setup.given)
     print(render(cells, 1 if setup.mine.divided else setup.mine.size * setup.processes, minutes), flush=True)
     return {cell.key: cell.seconds for cell in cells if cell.seconds is not None}
 
@@ -180,6 +177,8 @@ def run(setup: Setup, seconds: Mapping[str, float]) -> int:
     seconds  of a job by its key, to start only what ends in time; one of unknown length is started
     """
     context, mine, folder = setup.context, setup.mine, setup.context.folder
+    if mine.rank == 0 and context.rates is not None:
+        context.rates.save(folder / DEVICE)
     if not setup.given:
         pretrained(
             context.profile.pretraining,

@@ -45,17 +45,29 @@ def choose_part(model: Any, what: str, seed: int) -> Callable[[], None]:
     return lambda: None
 
 
-def _adapters(model: Any, rank: int, seed: int) -> Callable[[], None]:
+def add_adapters(model: Any, rank: int, seed: int) -> None:
+    """Low-rank additions to all linear layers but the output head (Hu et al., arXiv 2106.09685), by peft.
+
+    ValueError without the package, or for a rank that no matrix of the model's width has.
+    """
     try:
         from peft import LoraConfig, inject_adapter_in_model
-        from peft.tuners.lora import LoraLayer
     except ImportError as error:
         raise ValueError(f"train = 'lora:{rank}' needs the package peft (the extra `real`): {error}") from error
-    config = LoraConfig(r=rank, lora_alpha=2 * rank, target_modules="all-linear")
-    before = _said(model)
-    with torch.random.fork_rng(devices=[]):
+    width = model.get_input_embeddings().embedding_dim
+    if rank > width:
+        raise ValueError(f"train = 'lora:{rank}': the model is {width} wide, and no layer has a larger rank")
+    config = LoraConfig(r=rank, lora_alpha=2 * rank, target_modules="all-linear", exclude_modules="lm_head")
+    with torch.random.fork_rng(devices=[]):  # its first matrices come from the global state
         torch.manual_seed(seed)
         inject_adapter_in_model(config, model)
+
+
+def _adapters(model: Any, rank: int, seed: int) -> Callable[[], None]:
+    before = _said(model)
+    add_adapters(model, rank, seed)
+    from peft.tuners.lora import LoraLayer
+
     try:
         off = float((_said(model) - before).abs().max() / before.abs().max())
     except DEVICE:

@@ -77,8 +77,7 @@ def merge(folder: Path, part: Path) -> None:
     code or configuration do not belong in one table. FileNotFoundError for a part without rows.
     """
     into, new = Results(folder), Results(part)
-    if not new.rows:
-        raise FileNotFoundError(f"{part} has no rows.csv: nothing to merge")
+    _check_rows(part, new)
     for stamp in new.stamps.values():
         for other in into.stamps.values():
             difference = between(stamp, other)
@@ -91,6 +90,11 @@ def merge(folder: Path, part: Path) -> None:
     into.write()
 
 
+def _check_rows(part: Path, found: Results) -> None:
+    if not found.rows:
+        raise FileNotFoundError(f"{part} has no rows.csv: nothing to merge")
+
+
 def merge_main(arguments: Sequence[str]) -> int:
     """`merge INTO PART…`; exit status 2 where a part does not belong."""
     if len(arguments) < 2:
@@ -98,6 +102,8 @@ def merge_main(arguments: Sequence[str]) -> int:
         return 2
     try:
         into, *parts = map(a_path, arguments)
+        for part in parts:  # before there is a folder
+            _check_rows(part, Results(part))
         with locked(into):
             for part in parts:
                 merge(into, part)

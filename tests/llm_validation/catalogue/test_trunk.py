@@ -73,7 +73,7 @@ def test_low_rank_additions_train_and_leave_the_model_alone(reference):
 
 @pytest.mark.parametrize("how", ["top", "top:0", "lora:x", "bottom:2"])
 def test_other_ways_to_train_are_refused(how):
-    with pytest.raises(ValueError, match="is not a way to train"):
+    with pytest.raises(ValueError, match="must be all, top:K or lora:R"):
         trainer_of(how)
 
 

@@ -70,9 +70,10 @@ def test_all_weights_and_low_rank_additions_learn_too(tiny, tmp_path, how):
 
 @pytest.mark.parametrize(
     ("words", "said"),
-    [(["--train", "top"], "is not a way to train"), (["--prompts", "99"], "--prompts 99"),
+    [(["--train", "top"], "must be all, top:K or lora:R"), (["--prompts", "99"], "--prompts 99"),
      (["--responses", "3"], "--responses 3"), (["--pool", "8"], "--pool 8"),
-     (["--model", "none.gguf"], "there is no file none.gguf")],
+     (["--model", "none.gguf"], "there is no file none.gguf"),
+     (["pro", "--first-part"], "--first-part says which runs")],
 )  # fmt: skip
 def test_bad_input_is_named(words, said, capsys):
     assert main(["real", *words]) == 2
@@ -86,7 +87,7 @@ def test_a_model_that_cannot_be_had_is_said(words, status, monkeypatch, tmp_path
 
     monkeypatch.setenv("ALIGNMENT_THEORY_CACHE", str(tmp_path))
     monkeypatch.setattr(fetch, "_download", unreachable)
-    assert main(["real", "pro", "--results", str(tmp_path / "rows"), *words]) == status
+    assert main(["real", "--results", str(tmp_path / "rows"), *words]) == status
     assert "no connection" in capsys.readouterr().err
 
 

@@ -92,6 +92,8 @@ def test_other_weights_under_the_same_name_are_another_model(model, tmp_path, ca
     mine, rows = tmp_path / "model", tmp_path / "rows"
     shutil.copytree(model, mine)
     words = ["P10", "--profile", "smoke", "--model", str(mine), "--results", str(rows), "--plan"]
+    assert main(words) == 0
+    assert not rows.exists()  # a plan is a look
     stamp = make_setup(_parser().parse_args(words), None, rows, 0.0).stamp
     row = Row("P10", "trained", "n=1", 0, 0.0, 0.0, 1, 0.0, 0.0, 1.0, "", "s")
     Results(rows).add([row], "s", {**stamp, "modules": ["theory.claim"], "fingerprint": fingerprint("theory.claim")})

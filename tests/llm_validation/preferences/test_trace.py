@@ -146,6 +146,7 @@ def test_only_the_part_is_trained(part):
         ("top:0", "must be all, top:K or lora:R"),
         ("half", "must be all, top:K or lora:R"),
         ("top:9", "the model has 2 blocks"),
+        ("lora:99", "the model is 32 wide, and no layer has a larger rank"),
     ],
 )
 def test_a_part_that_is_not_there_is_refused(what, said):

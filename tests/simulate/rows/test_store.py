@@ -322,6 +322,8 @@ def test_slices_are_merged_without_duplicates(tmp_path, capsys, edited):
     for part, named in (("other profile", "has profile 'cpu'"), ("other code", "has fingerprint"), ("none", "no rows")):
         assert merge_main([words[0], str(tmp_path / part)]) == 2
         assert named in capsys.readouterr().err
+    assert merge_main([str(tmp_path / "new"), str(tmp_path / "none")]) == 2
+    assert not (tmp_path / "new").exists()
     assert merge_main(["one"]) == 2
     assert len(read_rows(tmp_path / "all")) == 3  # merging drops nothing, whatever its code
 
