@@ -249,7 +249,7 @@ def _newton_root(v: Array, log_ref: Array, tau: float) -> float | None:
     """
     ref = np.exp(log_ref)
     spread = float(ref @ (v - ref @ v) ** 2)
-    if not spread > 0.0:
+    if not (spread > 0.0 and 2.0 * tau / spread < math.inf):
         return None
     root = 0.5 * math.log(2.0 * tau / spread)
     for _ in range(NEWTON_STEPS):

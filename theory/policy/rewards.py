@@ -185,7 +185,7 @@ def rlhf_penalty(
     weight = check_positive("weight", weight)
     with np.errstate(over="ignore"):
         scores = r / weight
-        if not np.isfinite(scores).all():
+        if not np.isfinite(np.ptp(scores)):
             scores = (r - r.max()) / weight  # the best response at 0, others may go to −∞
     return tilt(log_ref, scores)
 

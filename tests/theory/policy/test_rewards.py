@@ -108,6 +108,12 @@ def test_log_reference_is_the_same_argument(rng):
     )
 
 
+def test_the_smallest_numbers_there_are_overflow_nothing():
+    assert rlhf_penalty([1.36, 0.77, -1.09], [0.4, 0.4, 0.2], 1e-308).tolist() == [1.0, 0.0, 0.0]
+    pi = maximize_in_kl_ball([1.0, 0.0], [1e-320, 1.0], tau=1.0)
+    assert kl(pi, [1e-320, 1.0]) == pytest.approx(1.0, abs=1e-9)
+
+
 def test_distortion_by_hand():
     population = Population(np.array([[1.0, 0.2], [0.5, 0.0]]), np.array([0.4, 0.6]))
     assert distortion(population, [0.0, 1.0]) == pytest.approx(0.7 / 0.08)
