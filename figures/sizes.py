@@ -56,8 +56,8 @@ CPU_PLACES = (
     Place("mini", "CPU", ("cpu-mini", "reference-mini"), 1_900_000, f"{_RUN} --size mini"),
 )
 GPU_PLACES = (
-    Place("small", "GPU", ("gpu",), 30_000_000, MODELS["gpu"].commands[-1]),
-    Place("base", "GPU", ("gpu-base",), 95_000_000, MODELS["gpu_base"].commands[-1]),
+    Place("small", "GPU", ("gpu", "reference-gpu"), 30_000_000, MODELS["gpu"].commands[-1]),
+    Place("base", "GPU", ("gpu-base", "reference-gpu-base"), 95_000_000, MODELS["gpu_base"].commands[-1]),
 )
 #: profile → the sizes that are looked for, small to large.
 PLACES = {
