@@ -120,6 +120,8 @@ def pessimism_law(policy: ArrayLike, rewards: ArrayLike, n: int, chi_beta: float
     """
     pi, r, beta = _table(policy, rewards, chi_beta)
     n, held = check_whole("n", n), pi > 0
+    if held.sum() == 1:
+        return held.astype(np.float64)
     counts = _samples(n, int(held.sum()))
     log_chance = gammaln(n + 1) - gammaln(counts + 1).sum(axis=1) + counts @ np.log(pi[held])
     mass, mean = _support(counts / n, r[held], beta)
@@ -191,15 +193,13 @@ def _support(laws: Array, rewards: Array, beta: float) -> tuple[Array, Array]:
 
 
 def _samples(n: int, size: int) -> Array:
-    """Every way to put n draws into `size` responses, (K, size), by the places of size − 1 bars among n stars."""
+    """Every way to put n draws into `size` ≥ 2 responses, (K, size), by the places of size − 1 bars among n stars."""
     many = math.comb(n + size - 1, size - 1)
     if many > LARGEST_ENUMERATION:
         raise ValueError(
             f"n = {n} draws of {size} responses make {many} samples, more than {LARGEST_ENUMERATION}; "
             "for large n take `pessimistic_policy`, the limit"
         )
-    if size == 1:  # `combinations` would list the stars
-        return np.array([[float(n)]])
     bars = np.fromiter(itertools.chain.from_iterable(itertools.combinations(range(n + size - 1), size - 1)), int)
     edges = np.column_stack([np.full(many, -1), bars.reshape(many, size - 1), np.full(many, n + size - 1)])
     return (np.diff(edges, axis=1) - 1).astype(np.float64)

@@ -183,7 +183,7 @@ def rlhf_penalty(
     r = as_vector("rewards", rewards)
     log_ref = require_reference(reference, log_reference, r.size, "rlhf_penalty")
     weight = check_positive("weight", weight)
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
         scores = r / weight
         if not np.isfinite(np.ptp(scores)):
             scores = (r - r.max()) / weight  # the best response at 0, others may go to −∞

@@ -70,6 +70,7 @@ def test_the_law_of_the_sampler_tends_to_the_policy():
     gaps = [np.abs(pessimism_law([0.5, 0.3, 0.2], [0.0, 1.0, 2.0], n, 0.5) - limit).sum() for n in (50, 100, 200, 400)]
     np.testing.assert_array_less(np.array(gaps[1:]), 0.6 * np.array(gaps[:-1]))
     np.testing.assert_allclose(pessimism_law([0.5, 0.0, 0.5], [0.0, 9.0, 0.0], 8, 0.5), [0.5, 0.0, 0.5])
+    assert pessimism_law([0.0, 1.0], [0.0, -1.0], 10**308, 0.5).tolist() == [0.0, 1.0]
 
 
 def test_no_policy_beats_the_bound_on_the_regret():

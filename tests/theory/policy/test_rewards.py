@@ -110,6 +110,7 @@ def test_log_reference_is_the_same_argument(rng):
 
 def test_the_smallest_numbers_there_are_overflow_nothing():
     assert rlhf_penalty([1.36, 0.77, -1.09], [0.4, 0.4, 0.2], 1e-308).tolist() == [1.0, 0.0, 0.0]
+    assert rlhf_penalty([1e308, 1e308], [0.4, 0.6], 1e-5).tolist() == [0.4, 0.6]
     pi = maximize_in_kl_ball([1.0, 0.0], [1e-320, 1.0], tau=1.0)
     assert kl(pi, [1e-320, 1.0]) == pytest.approx(1.0, abs=1e-9)
 
