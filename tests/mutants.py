@@ -47,6 +47,7 @@ EQUIVALENT: dict[str, str] = {
     "theory/best_of_n/schedule.py:count > counts[j - 1]": "what can be raised is evaluated too: none is best",
     "theory/distortion/audit/columns.py:stage / max(solution.value, 1.0)": "padding of a search; boxes prove its end",
     "theory/divergences/separation.py:0.5 / d": "in a factor of both mean distances",
+    "theory/density_ratio/welfare.py:e - t ** 2": "is it 0? where both are; a search meets no other pair",
     "theory/divergences/custom_generator.py:high + low": "where the largest of a concave function is looked for",
     "simulate/divergences/samples.py:"
     "np.eye(A) * weights.sum(axis=2)[:, :, None] - weights - 1.0 / A": "either sign makes the system regular",

@@ -53,6 +53,15 @@ def test_cost_by_counting_tokens(schedule, prompt):
     assert expected_tokens(n, times, 1.0, np.ones(length)) == n * length
 
 
+@pytest.mark.parametrize(("counts", "prompt"), [((1, 1), 0.0), ((2,), 0.0), ((1,), math.exp(699.6))])
+def test_what_could_pass_float64_in_a_sum_is_refused(counts, prompt):
+    """From e⁷⁰⁰ = 1.01e304 on: a length just below that, times two periods, two rows, or with as long a prompt."""
+    length, times = math.exp(699.6), [1.0] * (len(counts) - 1)
+    with pytest.raises(ValueError, match="are beyond float64"):
+        schedule_cost(counts, times, length, prompt)
+    assert schedule_cost([1], [], length).generated == length
+
+
 @given(schedules(), st.integers(0, 9), st.floats(1.0, 20.0))
 def test_largest_batch_fits_and_the_next_does_not(schedule, prompt, slack):
     _, times, keep, length = schedule

@@ -18,7 +18,7 @@ from theory.best_of_n.evolution import cut_fractions, distribution_power, evolve
 from theory.best_of_n.examples import EXAMPLES
 from theory.best_of_n.gaussian import correlated_reward
 from theory.best_of_n.order_statistics import equivalent_n, expected_best, expected_max
-from theory.best_of_n.processes import RewardProcess, gamma_process, gaussian_process
+from theory.best_of_n.processes import SPAN, TAIL, RewardProcess, gamma_process, gaussian_process
 from theory.best_of_n.rejection import (
     expected_reward,
     speculative_reward,
@@ -263,6 +263,18 @@ def test_more_rows_never_hurt(numbers, raised, name):
 
 
 # other processes, and the engine for any covariance
+
+
+def test_lattices_reach_as_far_as_the_scores():
+    """A symmetric one to 8.5 standard deviations of the widest score; a skewed one from the least value to its tail."""
+    for process, sd in ((gaussian_process([0.3, 0.6]), 1.0), (gaussian_process([0.3, 0.6], [0.2, 3.4]), 2.0)):
+        np.testing.assert_array_equal(process.nodes, -process.nodes[::-1])
+        assert 0.0 <= process.nodes[-1] - SPAN * sd < process.spacing
+    for shape in (0.7, 9.0):
+        nodes, step = (made := gamma_process([0.3, 0.6], shape)).nodes, made.spacing
+        assert step < -math.sqrt(shape) - nodes[0] < 4 * step
+        highest = (gammainccinv(shape, TAIL) - shape) / math.sqrt(shape)
+        assert 0.0 < nodes[-1] - highest < 3 * step
 
 
 @pytest.mark.parametrize("name", ["linear", "late", "noisy"])

@@ -118,6 +118,7 @@ def test_weight_of_the_pooled_reference():
 def test_infinite_ratios_and_minima_can_be_kept():
     p, q = [0.5, 0.4, 0.1], [0.5, 0.0, 0.5]
     np.testing.assert_array_equal(ratios.density_ratio(p, q, infinite="keep"), [1.0, np.inf, 0.2])
+    assert ratios.pooled_ratio(p, q, 0.4, 0.3)[1] == 1 / 0.4
     assert np.isfinite(ratios.ratio_variance(p, q, 10, 10, 0.5)).all()
     for member in ("lsif", "kliep"):
         least = losses.minimum(member, p, q)

@@ -8,6 +8,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from scipy.integrate import quad
+from scipy.optimize import brentq
 from scipy.stats import norm
 
 from theory.divergences import gaussian
@@ -53,6 +54,41 @@ def test_gaussian_special_cases():
     assert gaussian.f_divergence_gaussian(0.0, 4.0, 0.0, 1.0, "pearson") == math.inf
     assert gaussian.log_affinity(0.0, 0.3, 2.0, 1.0, 1.0) == pytest.approx(0.0, abs=1e-15)
     assert gaussian.log_affinity(1.0, 0.3, 2.0, 1.0, 1.0) == pytest.approx(0.0, abs=1e-15)
+
+
+@pytest.mark.parametrize("spread", [1.1, 3.0])
+def test_independent_coordinates_add_up(spread, rng):
+    """In any basis: KL and the log-affinities of a product are the sums of those of its lines, which are these."""
+    turn = np.linalg.qr(rng.normal(size=(3, 3)))[0]
+    delta, first, second = np.array([0.3, -0.2, 0.5]), np.array([1.0, 0.4, 2.0]), np.array([1.0, 0.4, 2.0])
+    first = first * np.array([spread, 1.0 / spread, 1.05])
+    cov1, cov2 = (turn @ np.diag(variances) @ turn.T for variances in (first, second))
+    mean1, mean2 = turn @ delta, np.zeros(3)
+    kl = sum(0.5 * (a / b - 1 + d**2 / b - math.log(a / b)) for a, b, d in zip(first, second, delta, strict=True))
+    assert gaussian.kl_gaussian(mean1, cov1, mean2, cov2) == pytest.approx(kl, rel=1e-12)
+    for order in (-0.2, 0.5, 1.4):
+        expected = 0.0
+        for a, b, d in zip(first, second, delta, strict=True):
+            precision = order / a + (1 - order) / b  # p^a q^{1−a} is a normal density with it, times a constant
+            centre = order * d / a / precision
+            log_constant = 0.5 * (precision * centre**2 - order * d**2 / a)
+            expected += log_constant - 0.5 * (order * math.log(a) + (1 - order) * math.log(b) + math.log(precision))
+        assert gaussian.log_affinity(order, mean1, cov1, mean2, cov2) == pytest.approx(expected, rel=1e-11)
+        if order == 0.5:
+            assert gaussian.bhattacharyya_gaussian(mean1, cov1, mean2, cov2) == pytest.approx(-expected, rel=1e-11)
+    apart = sum(d**2 / (0.5 * (a + b)) for a, b, d in zip(first, second, delta, strict=True))
+    assert gaussian.separation(mean1, cov1, mean2, cov2) == pytest.approx(math.sqrt(apart), rel=1e-12)
+
+
+@pytest.mark.parametrize(("m1", "s1", "m2", "s2"), [*CASES, (0.0, 2.0, 0.0, 1.0), (-1.0, 0.3, 0.4, 3.0), (5, 1, 0, 1)])
+def test_total_variation_breaks_where_densities_cross(m1, s1, m2, s2):
+    """Between the crossings of a fine grid's sign changes, refined, it is a difference of normal probabilities."""
+    gap = lambda x: norm.logpdf(x, m1, s1) - norm.logpdf(x, m2, s2)
+    grid = np.linspace(-12.0, 12.0, 997)
+    roots = [brentq(gap, a, b, xtol=1e-15) for a, b in pairwise(grid) if gap(a) * gap(b) < 0]
+    inside = np.diff([0.0, *(norm.cdf(x, m1, s1) - norm.cdf(x, m2, s2) for x in roots), 0.0])
+    expected = 0.5 * np.abs(inside).sum()
+    assert gaussian.f_divergence_gaussian(m1, s1**2, m2, s2**2, "tv") == pytest.approx(expected, abs=1e-14)
 
 
 def test_determinants_do_not_underflow():

@@ -1,4 +1,4 @@
-"""Samples, minibatches, kinds of data, separation metrics, the public normaliser: against enumeration and by hand."""
+"""Samples, minibatches, kinds of data: against enumeration and by hand."""
 
 from __future__ import annotations
 
@@ -9,15 +9,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import multivariate_normal, norm, spearmanr
+from scipy.stats import binom
 
 from tests.oracles.strategies import distributions
-from theory.divergences import samples, separation
+from theory.divergences import samples
 from theory.divergences.by_generator import f_divergence
-from theory.divergences.gaussian import bhattacharyya_gaussian
 from theory.divergences.generators import Infinite
-from theory.divergences.losses import loss_gradient, minimum, population_loss
-from theory.divergences.normaliser import REGIMES, normaliser, policy_gradient, rejected_drift, terms
+from theory.divergences.losses import minimum
 from theory.divergences.safety_data import SafetyData, data_gap, example_pair, example_safety
 from theory.divergences.tables import kl
 
@@ -130,6 +128,13 @@ def test_leave_one_out_removes_the_first_term():
     assert left[1] == pytest.approx(samples.leave_one_out_bias(REWARDS, Q, 6), rel=0.5)
 
 
+def test_what_leave_one_out_leaves_to_its_order():
+    """B times the mean of B less B − 1 times that of B − 1, from exact biases of batches of two responses."""
+    r, q, B = REWARDS[:2], [0.3, 0.7], 500
+    whole, without = (samples.exact_log_mean_exp_bias(r, q, size) for size in (B, B - 1))
+    assert samples.leave_one_out_bias(r, q, B) == pytest.approx(B * whole - (B - 1) * without, rel=0.01, abs=0.0)
+
+
 @given(st.lists(st.floats(-800.0, 800.0), min_size=2, max_size=6))
 def test_log_mean_exp_does_not_overflow(values):
     expected = float(np.logaddexp.reduce(values)) - math.log(len(values))
@@ -145,6 +150,19 @@ def test_gradient_weights_by_listing():
     assert samples.gradient_weight_bias(REWARDS, Q, 5).sum() == pytest.approx(0.0, abs=1e-15)
     slow = samples.gradient_weight_bias(REWARDS, Q, 40, rate=0.05)
     assert (np.abs(slow) < 0.15 * np.abs(exact)).all()
+
+
+@pytest.mark.parametrize("rate", [1.0, 0.9])
+def test_gradient_weights_over_a_moving_average_of_two_batches(rate):
+    """Every count of a response in this batch and in the one before, whose share 1 − rate stands for all before it."""
+    r, q, B = REWARDS[:2], np.array([0.3, 0.7]), 400
+    x, counts = np.exp(r) / (q @ np.exp(r)), np.arange(B + 1.0)
+    mass = binom.pmf(counts, B, q[0])
+    shares = np.stack([counts, B - counts]) / B
+    means = x @ shares
+    average = rate * means[:, None] + (1.0 - rate) * means
+    exact = [mass @ (share[:, None] * factor / average) @ mass for share, factor in zip(shares, x, strict=True)]
+    np.testing.assert_allclose(samples.gradient_weight_bias(r, q, B, rate), exact - q * x, rtol=0.01)
 
 
 @given(pairs)
@@ -216,134 +234,3 @@ def test_example_pairs_have_the_stated_ratio():
     spread = np.log(p / q) - 2.0 * np.cos(2.4 * np.arange(7))
     np.testing.assert_allclose(spread, spread[0], atol=1e-13)
     assert kl(*example_pair(7, 0.0)) == 0.0
-
-
-# Separation.
-
-
-def test_silhouette_by_its_definition(rng):
-    points = rng.normal(size=(15, 3))
-    labels = np.array([0] * 6 + [1] * 9)
-    scores = []
-    for i in range(15):
-        distance = np.linalg.norm(points - points[i], axis=1)
-        own = [distance[j] for j in range(15) if labels[j] == labels[i] and j != i]
-        other = [distance[j] for j in range(15) if labels[j] != labels[i]]
-        a, b = np.mean(own), np.mean(other)
-        scores.append((b - a) / max(a, b))
-    assert separation.silhouette(points, labels) == pytest.approx(np.mean(scores), abs=1e-12)
-    assert separation.silhouette(np.array([[0.0], [0.0], [1.0], [1.0]]), [0, 0, 1, 1]) == pytest.approx(1.0)
-    assert separation.silhouette(np.array([[0.0], [1.0], [2.0]]), ["a", "b", "b"]) == pytest.approx((0 + 0 + 0.5) / 3)
-
-
-def test_expected_silhouette_by_sampling(rng):
-    assert separation.expected_silhouette(0.0, 3) == pytest.approx(0.0, abs=1e-9)
-    for dimension in (1, 3):
-        labels = np.repeat([0, 1], 1500)
-        points = rng.normal(size=(3000, dimension)) + 2.0 * labels[:, None] * np.eye(dimension)[0]
-        assert separation.silhouette(points, labels) == pytest.approx(
-            separation.expected_silhouette(2.0, dimension), abs=0.02
-        )
-
-
-@pytest.mark.parametrize("gap", [0.5, 2.0, -2.0, 12.0])
-def test_expected_silhouette_by_another_rule(gap):
-    """A point's mean distance to a standard Gaussian in closed form, and sums over fine grids that meet half-way."""
-    u = np.linspace(-24.0, 24.0, 4801)[:-1] + 0.005 + gap / 2
-    line = lambda x: x * (2.0 * norm.cdf(x) - 1.0) + 2.0 * norm.pdf(x)
-    a, b = line(u), line(u - gap)
-    expected = 0.01 * np.sum(norm.pdf(u) * (b - a) / np.maximum(a, b))
-    assert separation.expected_silhouette(gap, 1) == pytest.approx(expected, abs=1e-9)
-    radius = np.linspace(0.0, 9.0, 451)[:-1] + 0.01
-    space = lambda s: (s + 1.0 / s) * (2.0 * norm.cdf(s) - 1.0) + 2.0 * norm.pdf(s)
-    u = u[::4] + 0.015
-    a, b = (space(np.hypot(u[:, None] - centre, radius)) for centre in (0.0, gap))
-    weights = np.outer(0.04 * norm.pdf(u), 0.02 * radius * np.exp(-0.5 * radius**2))
-    assert separation.expected_silhouette(gap, 3) == pytest.approx(
-        np.sum(weights * (b - a) / np.maximum(a, b)), abs=5e-5
-    )
-
-
-def test_class_separation_uses_what_it_says(rng):
-    shapes = np.diag([4.0, 1.0, 0.25])
-    points = np.vstack(
-        [rng.multivariate_normal([0, 0, 0], shapes, 300), rng.multivariate_normal([0, 0, 2], shapes, 200)]
-    )
-    labels = np.array(["safe"] * 300 + ["harmful"] * 200)
-    full = separation.class_separation(points, labels)
-    fitted = separation.fit_gaussian(points[:300]), separation.fit_gaussian(points[300:])
-    assert full.bhattacharyya == pytest.approx(bhattacharyya_gaussian(*fitted[0], *fitted[1]))
-    assert full.silhouette == pytest.approx(separation.silhouette(points, labels))
-    rotation = np.linalg.qr(rng.normal(size=(3, 3)))[0]
-    turned = separation.class_separation(points @ rotation, labels, components=2)
-    assert turned.bhattacharyya == pytest.approx(
-        separation.class_separation(points, labels, components=2).bhattacharyya, rel=1e-8
-    )
-    assert separation.class_separation(points, labels, components=1).bhattacharyya < 0.2 * full.bhattacharyya
-    shrunk = separation.fit_gaussian(points[:300], shrinkage=1.0)[1]
-    np.testing.assert_allclose(shrunk, np.trace(np.cov(points[:300].T)) / 3 * np.eye(3), rtol=1e-12)
-
-
-def test_bhattacharyya_is_minus_the_log_affinity(rng):
-    first, second = multivariate_normal([0, 1], [[1, 0.3], [0.3, 2]]), multivariate_normal([1, 0], [[1.5, 0], [0, 0.7]])
-    points = rng.multivariate_normal(first.mean, first.cov, 200_000)
-    ratios = np.exp(0.5 * (second.logpdf(points) - first.logpdf(points)))
-    exact = bhattacharyya_gaussian(first.mean, first.cov, second.mean, second.cov)
-    assert -math.log(ratios.mean()) == pytest.approx(exact, abs=4 * ratios.std() / math.sqrt(200_000))
-
-
-def test_pca_follows_variance_not_classes():
-    wide = np.diag([9.0, 4.0, 0.04])
-    apart = np.array([0.0, 0.0, 1.0])
-    assert bhattacharyya_gaussian(apart, wide, 0 * apart, wide) == pytest.approx(1 / 0.04 / 8)
-    assert separation.projected_distance(apart, wide, 0 * apart, wide, 2) == pytest.approx(0.0, abs=1e-12)
-    assert separation.projected_distance(apart, wide, 0 * apart, wide, 3) == pytest.approx(1 / 0.04 / 8)
-    axes = separation.principal_axes(wide, 2)
-    np.testing.assert_allclose(axes.T @ axes, np.eye(2), atol=1e-12)
-    assert separation.bhattacharyya_bias(2, 0.0, 100) == pytest.approx((2 * 3 / 8 + 2 / 4) / 100)
-
-
-def test_rank_correlation_with_ties(rng):
-    x = rng.integers(0, 5, size=30).astype(float)
-    y = x + rng.normal(size=30)
-    found = separation.rank_correlation(x, y)
-    assert found.value == pytest.approx(spearmanr(x, y).statistic, abs=1e-12)
-    half = norm.ppf([0.025, 0.975]) * math.sqrt((1 + found.value**2 / 2) / 27)
-    assert (found.low, found.high) == pytest.approx(tuple(np.tanh(np.arctanh(found.value) + half)))
-    assert separation.rank_correlation([1, 2, 3, 4], [1, 4, 9, 16]).value == 1.0
-
-
-# The public normaliser.
-
-
-@pytest.mark.parametrize(("A", "U", "c"), [(0, 0, 0), (2, 1, 1), (1, 2, 0.5), (-2, -1, 2), (-1, -2, 1), (-1, 0.5, -2)])
-def test_the_table_of_signs(A, U, c):
-    assert normaliser(A, U) == pytest.approx(c, abs=1e-8)
-
-
-def test_regimes_are_what_they_say_and_the_flipped_one_pushes_up():
-    signs = {name: terms(r.policy, r.p, r.q, r.reference, r.kl_beta) for name, r in REGIMES.items()}
-    A, U = signs["start"]
-    assert A == U == 0
-    for name, order in {
-        "healthy": lambda A, U: U <= A,
-        "damped": lambda A, U: 0 < A < U,
-        "amplified": lambda A, U: A < U < 0,
-        "flipped": lambda A, U: A < 0 < U,
-    }.items():
-        assert order(*signs[name]), name
-    for name, r in REGIMES.items():
-        drifts = [rejected_drift(r.policy, r.p, r.q, r.reference, r.kl_beta, normalised=n) for n in (True, False)]
-        assert drifts[1] < 0, name
-        assert (drifts[0] > 0) == (name == "flipped")
-
-
-def test_without_the_factor_the_gradient_is_kldos():
-    for r in REGIMES.values():
-        rewards = r.kl_beta * np.log(r.policy / r.reference)
-        slope = loss_gradient("kldo", rewards, r.p, r.q)
-        expected = r.kl_beta * (slope - r.policy * slope.sum())
-        found = policy_gradient(r.policy, r.p, r.q, r.reference, r.kl_beta, normalised=False)
-        np.testing.assert_allclose(found, expected, atol=1e-14)
-        A, U = terms(r.policy, r.p, r.q, r.reference, r.kl_beta)
-        assert pytest.approx(population_loss("kldo", rewards, r.p, r.q), abs=1e-14) == U - A

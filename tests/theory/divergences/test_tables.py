@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize, minimize_scalar
 
 from tests.oracles.strategies import distributions
+from theory.divergences import examples
 from theory.divergences import tables as divergences
 from theory.divergences.by_generator import f_divergence
 from theory.divergences.custom_generator import custom
@@ -326,7 +327,8 @@ USERS = custom(triangular, at_zero=1.0, at_infinity=1.0)
 
 def test_a_callable_is_a_generator():
     expected = float(np.sum((P - Q) ** 2 / (P + Q)))
-    assert f_divergence(P, Q, triangular) == pytest.approx(expected, abs=1e-14)
+    for made in (triangular, examples.triangular):
+        assert f_divergence(P, Q, made) == pytest.approx(expected, abs=1e-14)
     assert minimum(triangular, P, Q) == pytest.approx(-expected, abs=1e-14)
     assert population_loss(triangular, minimizer(triangular, P, Q), P, Q) == pytest.approx(-expected, abs=1e-13)
 

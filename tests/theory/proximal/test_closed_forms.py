@@ -42,6 +42,13 @@ def test_pair_log_ratio_is_the_optimum(alpha):
     assert 0.5 * (math.tanh(t) + math.tanh(t / 2)) == pytest.approx(9 / (8 * alpha), rel=1e-13)
 
 
+@pytest.mark.parametrize("alpha", [30.0, 1e5, 0.9e12, 1.3e12, 1e20])
+def test_pair_log_ratio_keeps_its_digits_where_it_is_small(alpha):
+    """t = (4/3)e + (16/27)e³ + O(e⁵), e = 9/(8α), from ½(tanh t + tanh(t/2)) = ¾t − (3/16)t³ + O(t⁵)."""
+    e = 9 / (8 * alpha)
+    assert pair_log_ratio(alpha) == pytest.approx(4 / 3 * e + 16 / 27 * e**3, rel=e**4 + 1e-14, abs=0.0)
+
+
 @pytest.mark.parametrize("score", [0.5, -0.5, 0.01, 100 / 101, -1 / 101])
 @pytest.mark.parametrize("alpha", [2.0, 2.5, 40.0])
 def test_binary_log_ratio_minimises_its_loss(score, alpha):
