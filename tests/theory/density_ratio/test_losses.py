@@ -152,6 +152,7 @@ def test_limits_side_by_side(name):
 
 def test_cycles():
     rates = limits.cyclic_rates(5, 0.8)
+    assert rates[1].tolist() == pytest.approx([0.2, 0.5, 0.8, 0.8, 0.2])
     np.testing.assert_allclose(rates + rates.T, 1.0)
     np.testing.assert_allclose(rates.sum(axis=1), 2.5)  # nobody is ahead
 

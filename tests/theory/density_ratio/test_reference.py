@@ -23,7 +23,8 @@ def spreads(alpha: float, sizes: tuple[float, float, float]) -> np.ndarray:
 
     total = np.zeros((3, 3))
     for k, (law, n) in enumerate(zip(laws, sizes, strict=True)):
-        moved = [[law + sign * 1e-6 * e if j == k else laws[j] for j in range(3)] for e in np.eye(3) for sign in (1, -1)]
+        steps = [sign * 1e-6 * e for e in np.eye(3) for sign in (1, -1)]
+        moved = [[law + step if j == k else laws[j] for j in range(3)] for step in steps]
         values = np.array([estimate(*three) for three in moved])
         slopes = ((values[::2] - values[1::2]) / 2e-6).T
         total += slopes @ (np.diag(law) - np.outer(law, law)) @ slopes.T / n

@@ -1,0 +1,46 @@
+"""The flow of a policy's logits is downhill on its loss; that of a free log-ratio to 1e-12 of its equation."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from theory.density_ratio.flow import flow, policy_flow
+from theory.density_ratio.losses import ddro_loss
+
+P, Q, W = np.array([0.5, 0.3, 0.2]), np.array([0.2, 0.3, 0.5]), np.array([0.3, 0.6, 0.1])
+
+
+@pytest.mark.parametrize("time", [0.1, 3.0])
+def test_a_policy_s_flow_follows_the_gradient_in_its_logits(time):
+    h = 1e-3
+    before, now, after = policy_flow([time - h, time, time + h], P, Q, W)
+
+    def loss(logits: np.ndarray) -> float:
+        return ddro_loss(logits - np.logaddexp.reduce(logits) - np.log(W), P, Q)
+
+    logits = now + np.log(W)
+    slope = np.array([(loss(logits + 1e-5 * e) - loss(logits - 1e-5 * e)) / 2e-5 for e in np.eye(3)])
+    moved = -(slope - np.exp(logits) @ slope)  # of log π as the logits move by −slope
+    np.testing.assert_allclose((after - before) / (2 * h), moved, atol=2e-6)
+
+
+@pytest.mark.parametrize(("p", "d", "start"), [(0.4, 0.1, -2.0), (0.4, 0.1, 3.0), (0.1, 0.6, 0.5), (0.3, 0.02, 0.0)])
+@pytest.mark.parametrize("time", [1e-3, 2.0, 50.0])
+def test_time_by_the_separated_variables(p, d, start, time):
+    goal = math.log(p / d)
+    s = float(flow(time, p, d, start))
+    left = [math.log(abs(1 - math.exp(x - goal))) for x in (s, start)]
+    passed = (s - start) / p - (1 / p + 1 / d) * (left[0] - left[1])
+    speed = (p - d * math.exp(s)) / (1 + math.exp(s))
+    assert (passed - time) * speed == pytest.approx(0.0, abs=3e-14)
+
+
+def test_without_winners_a_log_ratio_falls_as_without_losers_it_rises():
+    times = np.array([0.0, 1.0, 30.0])
+    np.testing.assert_allclose(flow(times, 0.0, 0.3, 1.5), -flow(times, 0.3, 0.0, -1.5), rtol=1e-14)
+    s = flow(times, 0.3, 0.0, -1.5)
+    np.testing.assert_allclose(s + np.exp(s), 0.3 * times - 1.5 + math.exp(-1.5), rtol=1e-13)
+    assert flow(times, 0.0, 0.0, 1.5).tolist() == [1.5] * 3
