@@ -65,6 +65,8 @@ SIZES = {
 
 #: transformers makes a model on torch's "meta" device by a switch of the whole process: one thread at a time.
 _LOADING = threading.Lock()
+#: The precision of products is one of the whole process too: of each thread in `full_precision` what it found.
+_PRECISE, _BEFORE = threading.Lock(), list[str]()
 
 
 @dataclass(frozen=True)
@@ -228,10 +230,17 @@ def use_tensor_cores() -> None:
 
 @contextlib.contextmanager
 def full_precision() -> Iterator[None]:
-    """Float32 products in float32, outside `autocast`: where a number must not depend on how many rows there are."""
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("highest")
+    """Float32 products in float32, outside `autocast`, while any thread is in here; a function's decorator too.
+
+    Where a number must not depend on how many rows there are, or is the difference of two that TF32 would round.
+    """
+    with _PRECISE:
+        _BEFORE.append(torch.get_float32_matmul_precision())
+        torch.set_float32_matmul_precision("highest")
     try:
         yield
     finally:
-        torch.set_float32_matmul_precision(before)
+        with _PRECISE:
+            before = _BEFORE.pop()
+            if not _BEFORE:  # the last one to leave: what was before the first came
+                torch.set_float32_matmul_precision(before)

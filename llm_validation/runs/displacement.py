@@ -22,6 +22,7 @@ from torch import Tensor
 from llm_validation.catalogue.reference import Reference
 from llm_validation.catalogue.train import Trained
 from llm_validation.catalogue.trie import log_policy, node_states
+from llm_validation.model.model import full_precision
 from simulate.rows.measurement import Measurement, measurement
 from theory.proximal.displacement import ches
 from theory.validate import Array
@@ -30,6 +31,7 @@ from theory.validate import Array
 SMALL = 2e-3
 
 
+@full_precision()
 def score_products(reference: Reference) -> Array:
     """⟨s_y, v_x⟩ (P, A + 1, P): of every outcome y of every prompt with the pair of every prompt x."""
     model = reference.model()
@@ -61,6 +63,7 @@ def tilts(products: Array, margins: Array) -> Array:
     return np.asarray(np.einsum("pyx,sx->spy", products, c))
 
 
+@full_precision()
 def small_step(reference: Reference, products: Array, weights: Array) -> float:
     """Slope through 0 of what a small step along Σ weights_x v_x does to the chosen responses on ⟨s_w, step⟩."""
     model = reference.model()

@@ -38,7 +38,7 @@ from llm_validation.catalogue.train import Trainer, train_one
 from llm_validation.catalogue.trie import build_trie, log_policy, log_policy_of_logits, node_logits, node_states
 from llm_validation.claims.settings import HELD_OUT_BETA
 from llm_validation.losses import pairs
-from llm_validation.model.model import Loaded, load
+from llm_validation.model.model import Loaded, full_precision, load
 from llm_validation.runs.run import Context, Run
 from llm_validation.text.language import ANIMALS, NAMES, PLACES, opening
 from llm_validation.training.schedule import Schedule
@@ -188,11 +188,13 @@ def _predicted(method: str, reference: Reference, compared: list[theory.Pairs], 
     return theory.log_ratios(phi, reference.log_law, theory.optimum(phi[:TRAINED, :-1], told, kl_beta))
 
 
+@full_precision()
 def held_out(context: Context, seed: int) -> list[Measurement]:
     """P15 on a model of our own.
 
     Where little moves, all draws and both methods are one stack. Where more does, AdamW makes of rounding what rows
-    show in their third digit: each is trained alone, as on a model that others trained.
+    show in their third digit: each is trained alone, as on a model that others trained. What little moves is no more
+    than the rounding of TF32, so that a GPU computes in float32 here.
     """
     loaded = load(context.base)
     loaded.model.to(context.device)  # type: ignore[arg-type]

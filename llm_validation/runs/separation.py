@@ -23,6 +23,7 @@ from llm_validation.catalogue.reference import Reference
 from llm_validation.catalogue.trie import log_policy, node_states
 from llm_validation.claims.settings import SAFETY_FLOOR, SAFETY_LOSSES, SAFETY_OVERLAP, SAFETY_PROMPTS
 from llm_validation.losses import unpaired
+from llm_validation.model.model import full_precision
 from llm_validation.runs.run import SAFETY, Run
 from llm_validation.runs.unpaired import HELD_OUT, Classes, expectation, read_off, train_fitted
 from simulate.montecarlo import generator
@@ -125,6 +126,7 @@ def divergence_of(
     return float(np.mean(values)), stderr
 
 
+@full_precision()
 def normaliser(reference: Reference) -> list[Measurement]:
     """V12: where A < 0 < U, descending the official normalised second term raises it, and with it rejected responses.
 

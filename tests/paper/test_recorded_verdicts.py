@@ -13,7 +13,7 @@ NOISY = {"B5.process": 1, "B6.reward": 1, "R7.trained": 1}
 #: What disagrees: slopes that off-catalogue mass decides, P15 with all weights by AdamW; the real model's KTO, and one
 #: way of its two halves outside two errors more often than chance.
 APART = {
-    "gpu": ["P15.full_beyond method=dpo", "P15.full_slope method=dpo", "P15.tangent_explained method=pro"],
+    "gpu": ["P15.full_beyond method=dpo", "P15.full_slope method=dpo"],
     "llm": ["D12.slope method=rlhf", "D9.slope method=nlhf", "P15.full_beyond method=dpo", "P15.full_slope method=pro"],
     "smollm2": ["B3.real_within_two", "B4.real_within_two", "V10.real_gap name=kto"],
 }
