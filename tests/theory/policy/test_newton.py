@@ -62,6 +62,7 @@ def test_a_response_is_best_and_says_what_it_gains(weight, rng):
     ends = [problem.respond(at.scores + side * h * towards, at.slope).policy for side in (1.0, -1.0)]
     np.testing.assert_allclose((ends[0] - ends[1]) / (2 * h), derivative(problem, at) @ towards, atol=1e-9)
 
+    np.testing.assert_allclose(problem.payoffs(2.0 * reference), M @ (2.0 * reference), atol=1e-15)
     values = M @ at.policy
     residual = values - at.scores
     residual -= at.policy @ residual
