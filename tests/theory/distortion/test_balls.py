@@ -96,13 +96,50 @@ def test_where_the_ball_ends_decides_between_bounded_and_exponential():
     assert against_y[0] > against_y[1]
 
 
+@pytest.mark.parametrize(("beta", "epsilon", "xi"), [(2.0, 0.3, 1.5), (5.0, 0.02, 1.1), (0.5, 0.6, 1.6)])
+def test_who_decides_between_a_and_b_far_from_them(beta, epsilon, xi):
+    """At ξ = 1 the two types balance against y; of the margin that ξ adds, a tenth at most is lost among a and b."""
+    i = mismatch_instance(beta, xi, epsilon, eta=1.0)
+    phi = lambda d: expit(beta * d) - 0.5
+    near, far, (share, rest) = phi(epsilon), phi(1.0) - phi(1.0 - epsilon), i.population.weights
+    assert share * far == pytest.approx(rest * near, rel=1e-11)
+    assert share + rest == pytest.approx(1.0, abs=1e-15)
+    np.testing.assert_array_equal(i.population.utilities, [[0.0, epsilon, 1.0], [xi * epsilon, 0.0, 0.0]])
+    margin = i.win_rates[0, 2] - i.win_rates[1, 2]
+    assert margin == pytest.approx(rest * (phi(xi * epsilon) - near), rel=1e-10)
+    kappa = min(0.1, 0.1 * margin / (2.0 * share * near))
+    np.testing.assert_allclose(i.mu, [kappa, kappa, 1.0 - 2.0 * kappa], rtol=1e-10)
+    np.testing.assert_allclose(i.pair_weights, np.outer(i.mu, i.mu), rtol=1e-10)
+    np.testing.assert_allclose(i.reference, [(1 - math.exp(-2)) / 2, (1 - math.exp(-2)) / 2, math.exp(-2)], rtol=1e-14)
+    assert i.tau == 1.0
+
+
+def test_the_instance_of_every_ball_by_hand():
+    """β = 2 and ε₀ = 0.3 balance at ξ = 1: a share of (σ(0.6) − ½)/(σ(2) + σ(0.6) − 1) against the rest."""
+    i = tight_ball_instance(2.0, 1.0, -2.0, 0.1, 0.3, clones=2)
+    share = (expit(0.6) - 0.5) / (expit(2.0) + expit(0.6) - 1.0)
+    np.testing.assert_allclose(i.population.weights, [share, 1.0 - share], rtol=1e-14)
+    np.testing.assert_allclose(i.win_rates[:3, :3], 0.5, atol=1e-15)
+    np.testing.assert_allclose(i.reference, [math.exp(-2)] * 3 + [1 - 3 * math.exp(-2)], rtol=1e-14)
+    np.testing.assert_allclose(i.pair_weights, 1 / 16, rtol=1e-14)
+    assert i.names == ("s", "o1", "o2", "z")
+    beaten = tight_ball_instance(2.0, 1.5, -2.0, 0.1, 0.3)
+    np.testing.assert_allclose(beaten.population.utilities, [[1.0, 0.0, 0.0], [0.0, 0.45, 0.0]], rtol=1e-15)
+    assert beaten.win_rates[1, 0] > 0.5
+
+
 test_bad_parameters = bad_input_is_named(
     (lambda: tight_ball_instance(5.0, 0.9, -650.0, 1.0), "xi = 0.9"),
+    (lambda: tight_ball_instance(5.0, 2.1, -650.0, 1.0, 0.5), "xi = 2.1"),
     (lambda: tight_ball_instance(5.0, 1.0, -0.5, 1.0), "log_epsilon = -0.5"),
+    (lambda: tight_ball_instance(5.0, 1.0, -1.0, 1.0, clones=2), "log_epsilon = -1.0"),
     (lambda: tight_ball_instance(5.0, 1.0, -650.0, 0.0), "tau = 0.0"),
     (lambda: tight_ball_instance(5.0, 1.0, -650.0, 1.0, 0.0), "epsilon = 0.0"),
     (lambda: tight_ball_instance(5.0, 1.0, -650.0, 1.0, clones=0), "clones = 0"),
     (lambda: mismatch_instance(5.0, xi=1.0), "xi = 1.0"),
+    (lambda: mismatch_instance(5.0, xi=2.1, epsilon=0.5), "xi = 2.1"),
+    (lambda: mismatch_instance(800.0), "bt_beta = 800.0"),
     (lambda: mismatch_instance(5.0, eta=0.0), "eta = 0.0"),
+    (lambda: mismatch_instance(1.0, epsilon=1e-150), "epsilon = 1e-150"),
     (lambda: ipo(np.full((2, 2), 0.5), [0.5, 0.6]), "mu sums to"),
 )
