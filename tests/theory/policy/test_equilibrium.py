@@ -28,7 +28,7 @@ def test_the_gap_of_a_ball_is_the_dual_of_the_best_response():
     game, tau, values = Game(P, KLBall(np.log(REFERENCE), 0.2)), 0.2, (P - 0.5) @ UNEVEN
     dual = lambda log_lam: math.exp(log_lam) * (tau + float(logsumexp(np.log(REFERENCE) + values / math.exp(log_lam))))
     best = minimize_scalar(dual, bounds=(-8.0, 4.0), method="bounded", options={"xatol": 1e-10}).fun
-    assert game.gap(UNEVEN) == pytest.approx(best, rel=1e-9)
+    assert game.gap(UNEVEN) == pytest.approx(best, rel=1e-9, abs=0)
     free = Game(P, KLBall(np.log(REFERENCE)))
     assert free.free
     assert not game.free
@@ -45,7 +45,7 @@ def test_the_gap_of_a_penalty_is_what_the_best_response_gains(weight):
     response /= response.sum()
     np.testing.assert_allclose(game.response(values), response, rtol=1e-12)
     # the gain is weight·KL(policy‖response), for payoffs linear in the other's policy
-    assert game.gap(policy) == pytest.approx(weight * kl(policy, response), rel=1e-9 * max(1.0, weight))
+    assert game.gap(policy) == pytest.approx(weight * kl(policy, response), rel=1e-9 * max(1.0, weight), abs=0)
     assert not game.free
 
 
@@ -55,7 +55,7 @@ def test_near_laws_are_told_apart_to_relative_accuracy():
     v = np.array([2.0, -1.0, 0.0, 0.0])
     for h in (1e-9, 1e-6, 1e-3):
         expected = h * h / 2 * (p @ v**2) - h**3 / 3 * (p @ v**3) + h**4 / 4 * (p @ v**4)
-        assert _distance(p, p * (1 + h * v)) == pytest.approx(expected, rel=1e-6)
+        assert _distance(p, p * (1 + h * v)) == pytest.approx(expected, rel=1e-6, abs=0)
     q = np.array([0.4, 0.3, 0.2, 0.1])
     assert _distance(p, q) == pytest.approx(rel_entr(p, q).sum(), rel=1e-14)
     half = np.array([0.0, 0.0, 0.5, 0.5])
