@@ -55,6 +55,8 @@ EQUIVALENT: dict[str, str] = {
     "theory/divergences/separation.py:0.5 / d": "in a factor of both mean distances",
     "theory/density_ratio/welfare.py:e - t ** 2": "is it 0? where both are; a search meets no other pair",
     "theory/divergences/custom_generator.py:high + low": "where the largest of a concave function is looked for",
+    "theory/proximal/optimum.py:M @ target * M.sum()": "masses that sum to one",
+    "theory/proximal/optimum.py:M @ best_r * M.sum()": "masses that sum to one",
     "simulate/divergences/samples.py:"
     "np.eye(A) * weights.sum(axis=2)[:, :, None] - weights - 1.0 / A": "either sign makes the system regular",
     "simulate/distortion/penalty.py:irs * ((1.05)": "a factor of the gradient",

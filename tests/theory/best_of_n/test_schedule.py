@@ -48,6 +48,22 @@ def test_late_information_wants_another_schedule_than_a_fixed_fraction():
     assert best.reward - refined.reward < best.gap
 
 
+def test_the_best_of_all_hundredths():
+    """One decision: of each hundredth the most rows whose tokens, 7n and 13 for each one kept, are in the budget."""
+    v, budget = [0.4], 6001
+    affordable = set()
+    for hundredth in range(1, 101):
+        kept = lambda n, share=hundredth: survivor_counts(n, share / 100, 1)[1]
+        n = next(n for n in range(budget // 7, 0, -1) if 7 * n + 13 * kept(n) <= budget)
+        affordable.add((n, kept(n)))
+    best = schedule.best_fixed_schedule(v, [7], 20, budget)
+    assert best.counts in affordable
+    most = max(expected_reward(gaussian_process(v), counts) for counts in affordable)
+    assert best.reward == pytest.approx(most, abs=2 * schedule.SEARCH_ERROR)
+    assert best.reward == expected_reward(gaussian_process(v), best.counts)
+    assert best.tokens == best.counts[0] * 7 + best.counts[1] * 13
+
+
 def test_keeping_what_is_informative_beats_halving():
     times = np.array([4, 8, 16, 32, 64, 128])
     v = power_profile(times / 256, 0.3)

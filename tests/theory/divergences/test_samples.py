@@ -16,7 +16,14 @@ from theory.divergences import samples
 from theory.divergences.by_generator import f_divergence
 from theory.divergences.generators import Infinite
 from theory.divergences.losses import minimum
-from theory.divergences.safety_data import SafetyData, data_gap, example_pair, example_safety
+from theory.divergences.safety_data import (
+    SafetyData,
+    data_gap,
+    example_pair,
+    example_prompts,
+    example_reference,
+    example_safety,
+)
 from theory.divergences.tables import kl
 
 P = np.array([0.4, 0.1, 0.3, 0.2])
@@ -234,3 +241,18 @@ def test_example_pairs_have_the_stated_ratio():
     spread = np.log(p / q) - 2.0 * np.cos(2.4 * np.arange(7))
     np.testing.assert_allclose(spread, spread[0], atol=1e-13)
     assert kl(*example_pair(7, 0.0)) == 0.0
+    np.testing.assert_allclose(example_pair(4, 0.0)[0], np.array([1, 2, 3, 1]) / 7)
+
+
+def test_the_example_s_prompts_by_hand():
+    waves = np.array([2.0, 2.0 + math.sin(1.7), 2.0 + math.sin(3.4)])
+    np.testing.assert_allclose(example_reference(3), waves / waves.sum(), rtol=1e-14)
+    p, q, reference = example_prompts(3, 4)
+    np.testing.assert_allclose(p.sum(axis=1), np.array([1, 2, 3]) / 6)
+    np.testing.assert_allclose(q.sum(axis=1), np.array([4, 3, 2]) / 9)
+    np.testing.assert_allclose(reference[1], example_reference(4)[[3, 0, 1, 2]])
+    for x, separation in enumerate((0.8, 2.0, 3.2)):
+        np.testing.assert_allclose(p[x] / p[x].sum(), example_pair(4, separation)[0])
+        np.testing.assert_allclose(q[x] / q[x].sum(), example_pair(4, separation)[1])
+    p, q, _ = example_prompts(3, 4, shared=True)
+    np.testing.assert_allclose(p.sum(axis=1), q.sum(axis=1))

@@ -53,3 +53,15 @@ def test_a_loss_without_a_minimum_is_said_to_have_none(monkeypatch):
     monkeypatch.setattr(held_out, "ALPHA", 0.1)
     with pytest.raises(CertificateError, match="the loss may have none"):
         held_out.optimum(phi, held_out.labels("pro", [held_out.pairs(0, 3), held_out.pairs(1, 3)], 3), 1.0)
+
+
+def test_features_of_the_example_by_their_frequencies():
+    slow, fast = np.array([1, 2, 3, 1, 2, 3]), np.array([1, 1, 1, 2, 2, 2])
+    phi = held_out.features()
+    assert phi.shape == (6, 4, 6)
+    for prompt, response in ((0, 0), (1, 0), (0, 1), (5, 3)):
+        angles = 0.7 * prompt * slow + 1.9 * response * fast + np.arange(6)
+        np.testing.assert_allclose(phi[prompt, response], np.cos(angles), atol=1e-14)
+    logs = held_out.log_reference()
+    np.testing.assert_allclose(logs[2] - logs[2, 0], np.sin([8, 9, 10, 11]) - np.sin(8), atol=1e-14)
+    assert [held_out.pairs(prompt) for prompt in (0, 3)] == [[(0, 1), (0, 2)], [(3, 0), (3, 1)]]
