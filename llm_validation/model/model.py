@@ -226,6 +226,8 @@ def use_tensor_cores() -> None:
         torch.set_float32_matmul_precision("high")
         # its plan for every new length of a cache takes longer than a decoding step
         torch.backends.cuda.enable_cudnn_sdp(False)
+        # gradients come from a graph's stream to weights that were made on another: meant, and not to be warned of
+        torch.autograd.graph.set_warn_on_accumulate_grad_stream_mismatch(False)
 
 
 @contextlib.contextmanager

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from llm_validation.pretraining.config import Pretraining
 from llm_validation.pretraining.pretrain import Pretrained, pretrain
-from llm_validation.pretraining.report import write_report
+from llm_validation.pretraining.report import kept_share, write_report
 from llm_validation.text.language import STORIES
 from llm_validation.training.device import DeviceRates, mfu, training_flops_per_token
 
@@ -40,8 +40,11 @@ def pretrained(
     A finished model is taken as it is, an unfinished one goes on from its checkpoint. With `reports` (one of several
     processes does that) what was measured is printed, and a report of it kept in `<folder>/pretraining`. OutOfTime at
     the first checkpoint after `deadline` (time.monotonic()).
+
+    rates   of the device, by which MFU is reckoned once: of a model that is found its report says it
     """
-    base = base_folder(folder, documents)
+    base, report = base_folder(folder, documents), folder / REPORT
+    found = base.is_dir()
 
     def stop_in_time(step: int, _: float) -> None:
         every = config.checkpoint_every
@@ -50,12 +53,17 @@ def pretrained(
 
     made = pretrain(config, STORIES if documents is None else documents, base, on_step=stop_in_time, shard=shard)
     if reports:
-        print(summary(made, config, rates), flush=True)
-        write_report(base, folder / REPORT)
+        share = kept_share(report) if found or rates is None else _share(made, config, rates)
+        print(summary(made, share), flush=True)
+        write_report(base, report, share)
     return base
 
 
-def summary(made: Pretrained, config: Pretraining, rates: DeviceRates | None) -> str:
+def _share(made: Pretrained, config: Pretraining, rates: DeviceRates) -> float:
+    return mfu(made.tokens_per_second, training_flops_per_token(made.model, config.context), rates)
+
+
+def summary(made: Pretrained, share: float | None) -> str:
     """One line: the loss beside its floor, the tokenizer, the speed and the share of the device it uses."""
     if made.entropy is not None:
         loss = f"{made.held_out:.3f} nats per story against an entropy of {made.entropy:.3f} "
@@ -63,8 +71,7 @@ def summary(made: Pretrained, config: Pretraining, rates: DeviceRates | None) ->
     else:
         loss = f"{made.bits_per_byte:.3f} bits per byte"
     speed = f"{made.tokens_per_second:,.0f} tokens/s"
-    if rates is not None:
-        share = mfu(made.tokens_per_second, training_flops_per_token(made.model, config.context), rates)
+    if share is not None:
         speed += f", MFU {100 * share:.1f} %"
     size = f"{made.parameters / 1e6:.2f} M parameters, {made.bytes_per_token:.2f} bytes per token"
     return f"base model: {loss}, {size}, {made.seconds:.0f} s, {speed}"

@@ -32,15 +32,22 @@ class Written(NamedTuple):
     ended: bool
 
 
-def write_report(folder: str | Path, into: Path) -> None:
+def write_report(folder: str | Path, into: Path, share: float | None = None) -> None:
     """Put what a finished run shows of itself among results: learning curve, samples, and the record less its longest
-    list, the loss of every step, which the curve has in short."""
+    list, the loss of every step, which the curve has in short. `share` is its MFU."""
     into.mkdir(parents=True, exist_ok=True)
     for name in (CURVE, SAMPLES):
         replace_file(into / name, (Path(folder) / name).read_text())
     record = json.loads((Path(folder) / RECORD).read_text())
     del record["losses"]
+    record |= {} if share is None else {"mfu": share}
     replace_file(into / RECORD, json.dumps(record, indent=1) + "\n")
+
+
+def kept_share(into: Path) -> float | None:
+    """The MFU in a report that `write_report` left; None where there is none."""
+    record = json.loads((into / RECORD).read_text()) if (into / RECORD).is_file() else {}
+    return record.get("mfu")
 
 
 def bits_per_byte(nats_per_token: float, bytes_per_token: float) -> float:

@@ -18,6 +18,7 @@ from llm_validation.model.model import load
 from llm_validation.pretraining.base_model import OutOfTime, base_folder, pretrained
 from llm_validation.pretraining.config import PRESETS
 from llm_validation.profiles import PROFILES
+from llm_validation.training.device import DeviceRates
 from llm_validation.training.schedule import Schedule
 from simulate.rows.grid import Execution, Job, run_jobs
 from simulate.rows.measurement import measurement
@@ -74,6 +75,17 @@ def test_pretraining_stops_at_a_checkpoint_and_goes_on(tmp_path):
     assert {"pretraining.json", "learning_curve.csv", "samples.txt"} <= {
         path.name for path in (tmp_path / "cut" / "pretraining").iterdir()
     }
+
+
+def test_a_share_of_the_device_is_reckoned_once(tmp_path, capsys):
+    config = replace(PRESETS["smoke"], steps=2, stories=50, held_out=5, evaluations=0)
+    rates = DeviceRates("a device", 1e12, 1e10, "float32", 768, 2**30)
+    said = []
+    for flops in (1e12, 5e11):  # the second time the device is busy with something else
+        pretrained(config, None, tmp_path, rates=replace(rates, flops=flops))
+        said.append(capsys.readouterr().out.splitlines()[-1])
+    assert "MFU" in said[0]
+    assert said[0] == said[1]
 
 
 def test_a_model_without_an_end_is_refused_before_anything_is_done(model, tmp_path, capsys):
