@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import inspect
 import math
+import re
 import signal
 import sys
 from collections.abc import Mapping, Sequence
@@ -100,10 +101,11 @@ def _require_known(claims: Sequence[Claim], chosen: Mapping[str, Value]) -> None
         option = f"--{name.replace('_', '-')}"
         if name not in known:
             raise ValueError(f"no prediction takes {option}; the settings are {', '.join(sorted(known)) or 'none'}")
-        types = {_taken(check).get(name) for check in checks}
+        types = {str(kind) for check in checks if (kind := _taken(check).get(name))}
+        words = sorted({word for kind in types for word in re.findall(r"Literal\['(\w+)'\]", kind)})
         whole = type(value) is int and value >= 0
-        if not whole and ("int" in types or ("int | str" in types and not isinstance(value, str))):
-            raise ValueError(f"{option} {value} must be a whole number >= 0")
+        if not whole and value not in words and any(kind.split(" ")[0] == "int" for kind in types):
+            raise ValueError(f"{option} {value} must be {' or '.join(['a whole number >= 0', *words])}")
 
 
 def _settings(words: Sequence[str]) -> tuple[list[str], dict[str, Value]]:

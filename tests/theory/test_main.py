@@ -89,6 +89,7 @@ def test_a_reader_that_leaves_early_is_no_error():
         (["D4", "--bt-beta", "2", "--bt_beta=3"], "--bt_beta is given twice"),
         (["D2", "--n-alternatives", "2.5"], "--n-alternatives 2.5 must be a whole number >= 0"),
         (["P5", "--response", "-1"], "--response -1 must be a whole number >= 0"),  # not the last one
+        (["P6", "--response", "x"], "--response x must be a whole number >= 0 or H"),
         (["P5", "--response", "7"], "path predicts nothing at response=7;step=1: index 7"),
         (["P14", "--data", "nothing"], "dimension predicts nothing at method=dpo;data=nothing: 'nothing'"),
         (["D24", "--bt-beta", "0"], "predicts nothing at bt_beta=0"),

@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import numpy as np
 
@@ -65,13 +66,13 @@ def labelled_optimum(kind: str, alpha: float, kl_beta: float) -> Optimum:
     return hyper_optimum(np.log(labels.reference[y]), scores[y], empirical[y], labels.weights()[y], alpha, kl_beta)
 
 
-def labelled_level(kind: str, response: int | str, alpha: float, kl_beta: float) -> float:
+def labelled_level(kind: str, response: int | Literal["H"], alpha: float, kl_beta: float) -> float:
     """P12: log π*(y)/π_ref(y), nats."""
     optimum = labelled_optimum(kind, alpha, kl_beta)
     return optimum.hyper_ratio if response == "H" else float(optimum.log_ratio[int(response)])
 
 
-def labelled_probability(kind: str, response: int | str, alpha: float, kl_beta: float) -> float:
+def labelled_probability(kind: str, response: int | Literal["H"], alpha: float, kl_beta: float) -> float:
     """P6, P8: π*(y), and π*(H)."""
     optimum = labelled_optimum(kind, alpha, kl_beta)
     return math.exp(optimum.hyper_policy if response == "H" else float(optimum.log_policy[int(response)]))
