@@ -15,6 +15,7 @@ from theory.distortion.factors import borda_factor, linear_factor
 from theory.distortion.few import (
     audit_pair,
     comparisons_needed,
+    largest_at,
     minimax_beta,
     minimax_mass,
     safe_margin,
@@ -39,6 +40,24 @@ def test_minimax_mass_is_where_the_dual_inequality_begins_to_hold(bt_beta, expec
     assert found == pytest.approx(expected, abs=6e-4)
     assert dual_violation(bt_beta, found) <= 1e-12
     assert dual_violation(bt_beta, 0.95 * found) > 1e-6
+
+
+def test_faint_users_need_two_thirds_of_the_mass():
+    """m* = ⅔(1 − β²/30) to order β⁴; and no jump where the series takes over."""
+    for bt_beta in (1e-6, 0.02, 0.049):
+        assert minimax_mass(bt_beta) == pytest.approx(2 / 3 * (1 - bt_beta**2 / 30), abs=max(5e-3 * bt_beta**4, 1e-12))
+    assert minimax_mass(0.05) == pytest.approx(minimax_mass(0.05 - 1e-9), abs=1e-5)
+
+
+def test_the_largest_value_is_found_wherever_it_is():
+    """Inside, between two nodes of the grid, and at either end."""
+    for middle in (0.3, 0.300123, 0.9999):
+        at, value = largest_at(lambda z, m=middle: 2.0 - 3.0 * (z - m) ** 2, 0.1, 1.0)
+        assert at == pytest.approx(middle, abs=1e-7)
+        assert value == pytest.approx(2.0, abs=1e-14)
+    for slope, end in ((1.0, 0.7), (-1.0, -0.4)):
+        at, value = largest_at(lambda z, s=slope: s * z, -0.4, 0.7)
+        assert (at, value) == (pytest.approx(end, abs=1e-6), pytest.approx(slope * end, abs=1e-15))
 
 
 def test_three_alternatives_are_few_enough_up_to_a_temperature():
@@ -72,6 +91,11 @@ def test_the_audit_of_two_against_a_program_over_types():
         found = audit_pair(margin, 5.0)
         assert found == pytest.approx(value, abs=1e-4)
         assert found == pytest.approx(max(1.0, (share / ((1 - share) * axis[1:])).max()), rel=6e-3)
+    e = np.linspace(0.0, 1.0, 200_001)[1:]
+    for bt_beta, margin in ((0.5, 0.01), (5.0, 0.02), (20.0, 0.3)):  # to the curvature of so fine a grid
+        B = expit(bt_beta) - 0.5
+        worst = max(1.0, ((expit(bt_beta * e) - 0.5 - margin) / (e * (B + margin))).max())
+        assert audit_pair(margin, bt_beta) == pytest.approx(worst, rel=1e-8)
     assert audit_pair(-1e-9, 5.0) == math.inf
     assert audit_pair(0.49, 5.0) == 1.0
 

@@ -128,6 +128,27 @@ def test_users_break_the_bound_of_those_without_noise_from_beta_log_five_on():
     assert proportional.coalition_limit(0.0, 10**6, 60.0) == pytest.approx(2.0 / 3.0, rel=1e-5)
 
 
+@pytest.mark.parametrize(("share", "size", "bt_beta"), [(0.2, 4, 3.0), (0.0, 3, 1.7), (0.5, 2, 8.0), (0.1, 20, 10.0)])
+def test_the_limit_of_a_coalition_is_reached(share, size, bt_beta):
+    """By an alternative that a share always votes for, and that is a faint second to all others, split evenly."""
+    rivals = np.eye(size - 1)
+    members = Population(np.c_[np.full(size - 1, 1.0 - 1e-9), rivals], np.full(size - 1, 1.0 / (size - 1)))
+    P = members.win_rates(bt_beta)
+    P[0, 1:] = share + (1.0 - share) * P[0, 1:]
+    P[1:, 0] = 1.0 - P[0, 1:]
+    assert proportional.coalition_limit(share, size, bt_beta) == pytest.approx(policy_of(P)[0], rel=1e-7)
+
+
+@pytest.mark.parametrize(("sharpness", "utility"), [(0.0, 0.4), (2.0, 0.3), (9.0, 1.0)])
+def test_what_unanimous_users_lose_is_that_of_their_policy(sharpness, utility):
+    users = Population([[utility, 0.0, 0.0]])
+    lost = distortion(users, policy_of(users.win_rates(5.0), sharpness))
+    assert proportional.unanimous_distortion(3, 5.0, utility, sharpness) == pytest.approx(lost, rel=1e-12)
+    assert proportional.proportional_upper_factor(3, 5.0) == pytest.approx(
+        1.5 / proportional.least_win_rate(5.0), rel=1e-15
+    )
+
+
 test_arguments_out_of_range_are_named = bad_input_is_named(
     (lambda: proportional.unanimous_distortion(3, 5.0, 0.0), "utility"),
     (lambda: proportional.coalition_limit(1.1, 3, 5.0), "share"),
