@@ -62,6 +62,9 @@ def test_policy_stays_in_the_ball_and_beats_the_reference(reference, tau, favour
 def test_without_a_constraint_ties_are_even_and_with_one_they_follow_the_reference():
     values = np.array([1.0, 1.0, 0.0])
     np.testing.assert_array_equal(maximize_in_kl_ball(values), [0.5, 0.5, 0.0])
+    near = np.array([1.0, 0.95, 0.0])
+    np.testing.assert_array_equal(maximize_in_kl_ball(near, tie_tolerance=0.06), [0.5, 0.5, 0.0])
+    np.testing.assert_array_equal(maximize_in_kl_ball(near, tie_tolerance=0.04), [1.0, 0.0, 0.0])
     np.testing.assert_allclose(maximize_in_kl_ball(values, [0.1, 0.3, 0.6], 5.0), [0.25, 0.75, 0.0], atol=1e-15)
 
 

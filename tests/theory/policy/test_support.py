@@ -1,0 +1,97 @@
+"""Parts of the lottery of a dense game: regret matching, who is surely played, and the elimination of those."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.linalg.lapack import dgetrs
+from scipy.optimize import linprog
+
+from tests.oracles.games import random_game
+from theory.policy.support import _divide, _eliminate, _indifference, _regret_matching, _score, dense_lottery
+
+
+def lottery(P):
+    size = P.shape[0]
+    found = linprog(
+        np.r_[np.zeros(size), -1.0], A_ub=np.hstack([0.5 - P.T, np.ones((size, 1))]), b_ub=np.zeros(size),
+        A_eq=np.r_[np.ones(size), 0.0][None, :], b_eq=[1.0], bounds=[(0, 1)] * size + [(None, None)],
+        options={"primal_feasibility_tolerance": 1e-10, "dual_feasibility_tolerance": 1e-10},
+    )  # fmt: skip
+    return found.x[:-1]
+
+
+def test_the_system_of_indifference():
+    M = random_game(5, 1) - 0.5
+    system = np.block([[M, -np.ones((5, 1))], [np.ones((1, 5)), np.zeros((1, 1))]])
+    factors, pivots, norm = _indifference(M)
+    right = np.arange(6.0)
+    np.testing.assert_allclose(dgetrs(factors, pivots, right)[0], np.linalg.solve(system, right), atol=1e-12)
+    assert norm == pytest.approx(np.linalg.norm(system, 1), rel=1e-14)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_what_is_surely_played_is_eliminated(seed):
+    """The game of the doubtful and of all others as one has the lottery of the whole game."""
+    P = random_game(31, seed)
+    expected = lottery(P)
+    played = np.flatnonzero(expected > 1e-9)
+    assert played.size > 5
+    sure = played[: 2 * (played.size // 4) + 1]
+    games = []
+    found = _eliminate(
+        P - 0.5, sure, np.setdiff1d(np.arange(31), sure), lambda small: games.append(small) or lottery(small)
+    )
+    np.testing.assert_allclose(found, expected, atol=1e-8)
+    np.testing.assert_allclose(games[0] + games[0].T, 1.0, atol=1e-15)
+    assert np.abs(games[0] - 0.5).max() == pytest.approx(0.5, rel=1e-14)
+    assert np.abs(games[0][-1] - 0.5).max() == pytest.approx(np.abs(games[0][:-1, :-1] - 0.5).max(), rel=1e-12)
+    assert _eliminate(P - 0.5, sure[:1], np.setdiff1d(np.arange(31), sure[:1]), lottery) is None
+
+
+def test_regret_matching_comes_near_and_says_what_it_earns():
+    """Of averages of weight t² after 100 steps a gain of 1e-3 is left."""
+    M = random_game(150, 1) - 0.5
+    looks = []
+    policy, payoffs = _regret_matching(M, lambda average: looks.append(average) or True)
+    assert policy.sum() == pytest.approx(1.0, abs=1e-12)
+    assert len(looks) == 10
+    np.testing.assert_allclose(looks[-1], policy, atol=1e-15)
+    np.testing.assert_allclose(payoffs, M @ policy, atol=1e-6)
+    assert (M @ policy).max() <= 1.2e-3
+    assert (M @ looks[1]).max() <= 0.025
+    assert _regret_matching(M, lambda average: False) is None
+    first = []
+    assert _regret_matching(M, lambda average: first.append(average) or False) is None
+    assert len(first) == 1
+
+
+def test_scores_count_both_signs_in_their_own_size():
+    policy, payoffs = np.array([0.6, 0.4, 0.0, 0.0]), np.array([0.0, 0.0, -0.1, -0.2])
+    np.testing.assert_allclose(
+        _score(policy, payoffs),
+        [0.6 / np.sqrt(0.13), 0.4 / np.sqrt(0.13), -0.1 / np.sqrt(0.0125), -0.2 / np.sqrt(0.0125)],
+    )
+    np.testing.assert_allclose(_score(policy, 0.0 * payoffs), policy / np.sqrt(0.13))
+
+
+def test_the_doubtful_are_mistakes_and_low_scores():
+    """An odd number is sure: the lowest of them is doubtful too where it must be."""
+    score = np.array([3.0, -2.0, 0.5, -0.1, 1.0, 2.0, 0.9])
+    wrong, none = np.arange(7) == 0, np.zeros(7, dtype=bool)
+    for count, mistaken, sure, doubtful in (
+        (1, none, [0, 2, 4, 5, 6], [3]),
+        (2, none, [0, 4, 5], [2, 3, 6]),
+        (2, wrong, [4, 5, 6], [0, 2, 3]),
+    ):  # fmt: skip
+        for found, expected in zip(_divide(score, mistaken, count), (sure, doubtful), strict=True):
+            np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize(("size", "seed", "small"), [(128, 0, 33), (201, 1, 52), (301, 4, 77)])
+def test_a_quarter_is_doubtful_and_one_round_enough(size, seed, small):
+    rounds = []
+    P = random_game(size, seed)
+    found = dense_lottery(P, lambda part: rounds.append(part.shape[0]) or lottery(part), lambda average: True)
+    assert (P @ found).max() - 0.5 <= 1e-14
+    assert rounds == [small]
