@@ -293,6 +293,7 @@ def run_tests(mutant: Mutant) -> None:
     quiet_about = ["-W", "ignore::pytest.PytestAssertRewriteWarning"]  # packages that are imported already
     try:
         importlib.import_module(".".join(Path(mutant.path).with_suffix("").parts))
+        importlib.import_module("simulate.experiments")  # what `Matching` asks
     except Exception:  # noticed before any test is
         os._exit(int(pytest.ExitCode.TESTS_FAILED))
     status = int(pytest.ExitCode.INTERNAL_ERROR)

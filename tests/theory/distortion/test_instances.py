@@ -56,6 +56,42 @@ def test_cloning_b_keeps_bordas_choice():
     assert instance.win_rates.shape == (52, 52)
 
 
+def test_the_types_of_i5_by_hand():
+    """β = 2, ε = 0.3, γ = 0.4, w_B lowered by a tenth; log(3)/2 in place of γ where none is given."""
+    margin = lambda z: 1 / (1 + math.exp(-z)) - 0.5
+    first = margin(0.6) / (margin(2.0) + margin(0.6))
+    second = 0.9 * first * margin(0.8) / margin(2.0)
+    instance = copeland_instance(2.0, 0.3, 0.4, clones=2, slack=0.1)
+    expected = [[0.6, 1.0, 1.0, 0.0], [1.0, 0.0, 0.0, 0.3], [0.0, 0.0, 0.0, 0.39]]
+    np.testing.assert_allclose(instance.population.utilities, expected, rtol=1e-14)
+    np.testing.assert_allclose(instance.population.weights, [first, second, 1.0 - first - second], rtol=1e-13)
+    np.testing.assert_allclose(instance.mu, 0.25, rtol=1e-14)
+    cloned = borda_instance(2.0, 0.3, 0.4, clones=3)
+    np.testing.assert_allclose(cloned.mu, [0.03, *[0.94 / 3] * 3, 0.03], rtol=1e-14)
+    assert cloned.population.weights[1] == pytest.approx(second / 0.9, rel=1e-13)
+    assert borda_instance(2.0, 0.3).population.utilities[0, 0] == pytest.approx(1.0 - math.log(3.0) / 2.0, rel=1e-14)
+
+
+def test_i3_and_i6_by_hand():
+    """I3 at β = 2, ε = 0.3, ξ = 1.5; I6 at β = 5, η = 2, where e^{−2/η} is no rarity, and at η = 100, most of all."""
+    margin = lambda z: 1 / (1 + math.exp(-z)) - 0.5
+    share = margin(0.6) / (margin(2.0) + margin(0.6))
+    i3 = condorcet_instance(2.0, 3, 0.3, 1.5)
+    np.testing.assert_allclose(i3.population.weights, [share, 1.0 - share], rtol=1e-14)
+    np.testing.assert_allclose(i3.population.utilities, [[1.0, 0.0, 0.0], [0.0, 0.45, 0.45]], rtol=1e-14)
+    np.testing.assert_allclose(i3.pair_weights, 1 / 9, rtol=1e-14)
+    np.testing.assert_allclose(i3.reference, 1 / 3, rtol=1e-14)
+    delta = 10 / (10 + math.exp(5))
+    clones = math.ceil(2 / (delta * (1 / 3 - math.e / 10)))
+    for eta in (2.0, 100.0):
+        i6, rare = rlhf_instance(5.0, eta), math.exp(-2.0 / eta)
+        np.testing.assert_allclose(i6.reference, [(1 - rare) / 2, (1 - rare) / 2, rare], rtol=1e-13)
+        np.testing.assert_allclose(i6.mu * (clones + 2), [1.0, 1.0, clones], rtol=1e-13)
+        np.testing.assert_allclose(i6.population.weights, [delta, 1.0 - delta], rtol=1e-14)
+        np.testing.assert_allclose(i6.population.utilities, [[0.0, 1.0, 0.0], [0.2, 0.0, 1.0]], rtol=1e-14)
+    assert i6.multiplicity.tolist() == [1.0, 1.0, clones]
+
+
 @pytest.mark.parametrize("clones", [2, 3, 7])
 def test_copeland_is_fooled_by_clones(clones):
     instance = copeland_instance(10.0, 1e-6, optimal_gamma(10.0), clones=clones)
@@ -118,7 +154,11 @@ def test_i9_with_too_many_other_pairs_stops_half_way():
 test_bad_parameters = bad_input_is_named(
     (lambda: condorcet_instance(10.0, 1, 1e-3), "n_alternatives = 1"),
     (lambda: condorcet_instance(10.0, 3, 0.6, xi=2.0), "xi = 2.0"),
+    (lambda: condorcet_instance(10.0, 3, 1e-3, xi=0.9), "xi = 0.9"),
+    (lambda: condorcet_instance(1e-280, 3, 1e-12), "below 1e-300"),
     (lambda: borda_instance(10.0, 0.0), "epsilon = 0.0"),
+    (lambda: borda_instance(10.0, 0.6), "epsilon = 0.6"),
+    (lambda: correlated_instance(1e-151, 4, 0.1), "bt_beta = 1e-151"),
     (lambda: borda_instance(10.0, 1e-3, gamma=1.5), "gamma = 1.5"),
     (lambda: copeland_instance(10.0, 1e-3, clones=1), "clones = 1"),
     (lambda: rlhf_instance(0.5), "bt_beta = 0.5"),
