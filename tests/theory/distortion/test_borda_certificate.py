@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import linprog
 
+from theory.distortion import borda_certificate
 from theory.distortion.borda_certificate import BordaDual, _Face, borda_dual, certify_borda_factor
 from theory.distortion.factors import borda_factor, borda_lower_factor, linear_factor, optimal_gamma
 from theory.solution import CertificateError
@@ -91,6 +92,35 @@ def test_bad_arguments_are_named(arguments):
     name = next(key for key in ("tolerance", "gamma", "factor", "bt_beta") if key in arguments)
     with pytest.raises(ValueError, match=name):
         certify_borda_factor(**arguments)
+
+
+class Saddle:
+    """A face of value −1 with slopes between −1 and 1: on the unit box the bound is 0 but for rounding."""
+
+    beta = 1.0
+
+    def gradients(self, lower, upper):
+        return -np.ones_like(lower), np.ones_like(lower)
+
+    def values(self, points):
+        return -np.ones(len(points)), np.zeros(len(points))
+
+
+def test_bounds_are_rounded_up(monkeypatch):
+    """A bound that only rounding keeps from being a proof is none, in all three places."""
+    assert borda_certificate._bound_face(Saddle(), 10) == 3  # the box, and its two halves
+    monkeypatch.setattr(borda_certificate, "ROUNDING", 0.1)
+    require = borda_certificate._require_decreasing_in_winner
+    for factor, passes in ((1.3, True), (1.15, False)):  # λ₁ + λ₂ = 1 and β = 4: slope 1, less than 0.9/1.1 of it
+        dual = BordaDual(0.5, factor - 0.01, 0.75, 0.25)
+        if passes:
+            require(4.0, dual, 0.01)
+        else:
+            with pytest.raises(CertificateError, match="not bounded for small a"):
+                require(4.0, dual, 0.01)
+    monkeypatch.setattr(borda_certificate, "ROUNDING", 1e-9)
+    found = certify_borda_factor(2.0, 1e-4)
+    assert found.certified_factor == pytest.approx((borda_factor(2.0) + 1e-4) / (1 - 1e-4) * (1 + 1e-9), rel=1e-13)
 
 
 def test_gradient_enclosures_hold_on_random_boxes():

@@ -7,12 +7,13 @@ import math
 import numpy as np
 import pytest
 from scipy.special import expit
-from scipy.stats import binom
+from scipy.stats import beta, binom
 
 from simulate.distortion.few import worst_borda
 from tests.bad_input import bad_input_is_named
 from theory.distortion.factors import borda_factor, linear_factor
 from theory.distortion.few import (
+    _first_bound,
     audit_pair,
     comparisons_needed,
     largest_at,
@@ -108,6 +109,19 @@ def test_as_many_comparisons_as_are_needed_and_no_fewer():
         chance = binom.sf(np.ceil(rate * n - 1e-9) - 1, n, needed)
         assert chance[-1] <= 0.05 < chance[:-1].min()
     assert safe_margin(3.0, 5.0) == 0.0
+    flawless = safe_margin(1.0 + 1e-13, 5.0)
+    assert audit_pair(flawless + 1e-6, 5.0) == 1.0 < audit_pair(flawless - 1e-6, 5.0)
+
+
+def test_the_first_count_whose_bound_suffices():
+    """Of a search by doubling: the first of all counts one after the other, also just after a power of two."""
+    found = []
+    for rate in np.linspace(0.62, 1.0, 40):
+        found.append(_first_bound(0.55, rate, 0.0, 0.9))
+        n = np.arange(1, 200)
+        wins = np.minimum(n * rate, n)
+        assert found[-1] == n[beta.ppf(0.1, wins, n - wins + 1) >= 0.55][0]
+    assert {5, 9, 17} & set(found)
 
 
 test_bad_input = bad_input_is_named(
