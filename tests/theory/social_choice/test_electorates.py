@@ -40,6 +40,17 @@ def test_last_places_equal_adaptive_integrals_as_alternatives_drop_out(bt_beta, 
         np.testing.assert_allclose(last.of(standing)[0], expected, rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize("bt_beta", [0.5, 6.0, 900.0])
+def test_first_places_among_those_that_stand(bt_beta):
+    rng = np.random.default_rng(2)
+    utilities, weights = rng.random((5, 6)), rng.dirichlet(np.ones(5), size=3)
+    standing = np.array([[1, 1, 0, 1, 0, 1], [0, 0, 1, 0, 0, 0], [1, 1, 1, 1, 1, 1]], dtype=bool)
+    found = electorates.first_places(utilities, weights, bt_beta, standing)
+    for row, weight, members in zip(found, weights, standing, strict=True):
+        odds = members * np.exp(bt_beta * (utilities - utilities[:, members].max(axis=1, keepdims=True)) * members)
+        np.testing.assert_allclose(row, weight @ (odds / odds.sum(axis=1, keepdims=True)), rtol=1e-12, atol=1e-300)
+
+
 @pytest.mark.parametrize("bt_beta", [1.0, 8.0, 60.0])
 def test_veto_flows_equal_one_electorate_at_a_time(bt_beta):
     rng = np.random.default_rng(int(bt_beta))
