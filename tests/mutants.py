@@ -45,6 +45,7 @@ EQUIVALENT: dict[str, str] = {
     "theory/policy/support.py:rt)] - (0.525)": "a constant that all payoffs share moves the value alone",
     "theory/policy/support.py:ull(A, (1.05)": "where regret matching starts",
     "theory/policy/support.py:mall = (0.525)": "the size of a game, which is set to one below",
+    "theory/social_choice/electorates.py:resh = (5)": "when nodes are made again; what they give must sum to one",
     "theory/policy/newton.py:h.sqrt((2.1)": "where a root search starts that ends at 1e-13 of the budget",
     "theory/policy/interior_point.py:pi.sum() + s.sum() + step.nu + lam - k": "only whether it is finite is asked",
     "theory/policy/interior_point.py:pi.sum() + s.sum() + step.nu - lam": "only whether it is finite is asked",

@@ -75,6 +75,14 @@ def test_an_electorate_among_many_is_what_it_is_alone(name):
     np.testing.assert_allclose(electorates.first_places(utilities, weights, 6.0)[0], top_choice(population, 6.0))
 
 
+@pytest.mark.parametrize(("score", "kept"), [(0.255, [True, True]), (0.245, [False, True])])
+def test_half_of_an_even_share_is_enough_not_to_be_pruned(score, kept, monkeypatch):
+    seen, count = [], electorates.first_places
+    monkeypatch.setattr(electorates, "first_places", lambda *of: seen.append(of[3:]) or count(*of))
+    electorates.pruned_plurality_veto(np.array([[0.0, np.log(1 / score - 1)]]), np.ones((1, 1)), 1.0)
+    assert seen[1][0].tolist() == [kept]
+
+
 def test_plurality_veto_of_a_hundred_items_takes_seconds():
     """It took 35 s an electorate of this size; `bench_people` has the ratio to Borda."""
     rng = np.random.default_rng(0)
