@@ -209,6 +209,30 @@ def test_two_local_minima():
     assert trap.value - best.value == pytest.approx(0.0533, abs=1e-4)
 
 
+@pytest.mark.parametrize(
+    ("p", "q", "w"),
+    [
+        ([0.0168, 0.214, 0.1728, 0.5964], [0.2621, 0.2627, 0.4158, 0.0594], [0.3668, 0.2905, 0.3356, 0.0071]),
+        ([0.1202, 0.8787, 0.0011], [0.2569, 0.7419, 0.0012], [0.9976, 0.0013, 0.0011]),
+    ],
+)
+def test_an_optimum_between_two_roots_of_one_branch(p, q, w, rng):
+    """The mass passes 1 twice between the ends of a piece, so that both ends are on one side."""
+    p, q, w = (np.array(law) for law in (p, q, w))
+    least = least_by_descent(p, q, w, 20, rng)
+    assert constrained_optimum(p, q, w).value == pytest.approx(least, abs=1e-12)
+    assert len(local_minima(p, q, w)) == 2
+
+
+def test_a_root_at_the_very_beginning_of_its_branch():
+    """All that was chosen is one outcome: alone it has mass 1, on its upper root as 1/w exceeds √p/(√(p+q) − √p)."""
+    found = constrained_optimum([1.0, 0.0], [0.5, 0.5], [0.2, 0.8])
+    np.testing.assert_allclose(found.policy, [1.0, 0.0], atol=1e-12)
+    assert found.upper == 0
+    assert found.multiplier == pytest.approx(-(0.5 - 0.2) / 1.2)
+    assert found.value == pytest.approx(math.log(1.2) + 0.5 * math.log(6.0))
+
+
 def test_outcomes_nobody_saw_take_the_rest():
     found = constrained_optimum([0.5, 0.5, 0.0, 0.0], [0.5, 0.5, 0.0, 0.0], [0.1, 0.2, 0.3, 0.4])
     np.testing.assert_allclose(found.policy, [0.1, 0.2, 0.3, 0.4], atol=1e-15)

@@ -200,6 +200,18 @@ def test_the_gap_lies_between_zero_and_its_bound(shared, kl_beta):
         assert kldo_global(policy, p, q, reference, kl_beta) >= found.value - 1e-12
 
 
+def test_the_better_of_two_dips_lies_far_up():
+    """Two prompts of two responses, against a grid of both logits."""
+    p, q = np.array([[0.53, 0.002], [0.467, 0.001]]), np.array([[0.4594, 0.5312], [0.0065, 0.0029]])
+    reference, kl_beta = np.array([[0.0082, 0.9918], [0.9965, 0.0035]]), 0.3
+    logits = np.linspace(-14.0, 14.0, 561)
+    logs = -np.logaddexp(0.0, np.stack([-logits, logits], axis=-1))  # (561, 2)
+    terms = [(-(r @ p[x]), np.exp(r) @ q[x]) for x in (0, 1) for r in [kl_beta * (logs - np.log(reference[x]))]]
+    losses = terms[0][0][:, None] + terms[1][0] + np.log(terms[0][1][:, None] + terms[1][1])
+    found = kldo_normalised_minimum(p, q, reference, kl_beta)
+    assert losses.min() - 1e-3 < found.value <= losses.min() + 1e-12
+
+
 def test_the_bound_is_the_loss_of_the_tilted_policy():
     p, q, reference = example_prompts(3, 4)
     for kl_beta in (0.3, 1.0, 4.0):
