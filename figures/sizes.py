@@ -37,7 +37,8 @@ class Place:
     """Where the rows of one size are looked for.
 
     device    CPU or GPU
-    folders   under llm_validation/results; the first that has rows is taken
+    folders   under llm_validation/results; the first that has rows is taken, of a GPU's both: one's own rows stand in
+              the place of those recorded
     about     parameters, embeddings included, for folders whose stamps do not say
     command   what makes rows of that size
     """
@@ -102,11 +103,11 @@ def read_sizes(profile: str, root: Path = ROOT) -> tuple[list[Size], list[str]]:
     found, messages = list[Size](), list[str]()
     for place in PLACES[profile]:
         folders = [root / "llm_validation" / "results" / name for name in place.folders]
-        folder = next((folder for folder in folders if (folder / "rows.csv").exists()), None)
-        if folder is None:
+        folders = [folder for folder in folders if (folder / "rows.csv").exists()]
+        if not folders:
             continue
         try:
-            size, notes = read_size(place, folder)
+            size, notes = read_size(place, folders if place.device == "GPU" else folders[:1])
         except ValueError as error:
             messages.append(f"{error}; left out of the comparison across sizes")
             continue
@@ -115,10 +116,12 @@ def read_sizes(profile: str, root: Path = ROOT) -> tuple[list[Size], list[str]]:
     return sorted(found, key=lambda size: size.parameters), messages
 
 
-def read_size(place: Place, folder: Path) -> tuple[Size, list[str]]:
-    """The rows of one folder, and what had to be guessed. ValueError names a folder that is not of the place's size."""
-    results = Results(folder)
-    configs = [stamp.get("config") for stamp in results.stamps.values()]
+def read_size(place: Place, folders: Sequence[Path]) -> tuple[Size, list[str]]:
+    """The rows of folders, a cell's from the first that has it, and what had to be guessed. ValueError names a folder
+    that is not of the place's size."""
+    folder, results = folders[0], [Results(folder) for folder in folders]
+    rows = {key: row for held in reversed(results) for key, row in held.rows.items()}
+    configs = [stamp.get("config") for held in results for stamp in held.stamps.values()]
     known = [config if isinstance(config, dict) else {} for config in configs]
     names = {_size_name(config) for config in known}
     if not names or None in names:
@@ -131,7 +134,7 @@ def read_size(place: Place, folder: Path) -> tuple[Size, list[str]]:
         raise ValueError(f"{folder}: stamps of models with {' and '.join(map(str, sorted(stated)))} parameters")
     notes = [] if stated else [f"{folder}: no stamp says how many parameters there are; taken as about {place.about}"]
     parameters = stated.pop() if stated else place.about
-    return Size(place.size, place.device, parameters, results.rows, _excess(record)), notes
+    return Size(place.size, place.device, parameters, rows, _excess(record)), notes
 
 
 def _size_name(config: Mapping[str, Any]) -> str | None:

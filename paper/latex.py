@@ -247,7 +247,8 @@ def table(environment: str, columns: str, heads: Sequence[Sequence[str]], rows: 
 def latex_numbers(ledger: Sequence[Entry]) -> str:
     r"""numbers.tex: every number of the ledger by name, for prose: \ledger{D8.limit}{bt_beta=10;eta=1e-09}{theory}.
 
-    An unknown name is a LaTeX error, so that prose cannot cite a number that no row knows. The language models'
+    An unknown name is a LaTeX error, so that prose cannot cite a number that no row knows. A number stands beside the
+    verdict of its own column: \ledger{P15.full_slope}{method=pro}{llm verdict}. The language models'
     settings are counted by verdict too: \ledger{count}{llm}{agrees}, and {settings}, {seeds}; {gpu}, {gpu_base}.
     """
     out = [
@@ -259,7 +260,7 @@ def latex_numbers(ledger: Sequence[Entry]) -> str:
         name = tex_name(f"{entry.claim.id}.{entry.check.name}@{entry.setting}")
         values = {"theory": _power(latex(number(entry.predicted))), "simulation": printed(entry.simulation)}
         values |= {model: printed(pooled, 3) for model, pooled in entry.trained.items()}
-        values |= {"verdict": entry.verdict}
+        values |= {f"{model} verdict": pooled.verdict for model, pooled in entry.trained.items()}
         out += [
             rf"\expandafter\def\csname ledger@{name}@{column}\endcsname{{{value}}}" for column, value in values.items()
         ]

@@ -151,7 +151,8 @@ def _cells(row: SizeRow, found: SizeTable, places: Sequence[Place]) -> list[str]
 def latex_numbers(found: SizeTable) -> str:
     r"""Macros for prose: \ledger{sizes}{QUANTITY}{SIZE}, {slope}, {trend}; and \ledger{sizes}{count}{better} and so on.
 
-    Counted are `sizes` with rows, `quantities`, and those of each word; `unknown` stands for —.
+    Counted are `sizes` with rows, `quantities`, those measured at all of the sizes (`everywhere`), and those of each
+    word; `unknown` stands for —.
     """
     values = dict[str, str]()
     for row in found.rows:
@@ -160,6 +161,8 @@ def latex_numbers(found: SizeTable) -> str:
         values |= {f"{row.quantity.name}@{name}": cell for name, cell in cells.items()}
     words = [row.trend.word for row in found.rows]
     counts = {word: words.count(word) for word in ("better", "worse", "no trend")}
+    shown = [k for k, place in enumerate(found.places) if place.size in found.sizes]
+    counts["everywhere"] = sum(all(row.points[k] for k in shown) for row in found.rows)
     counts |= {"unknown": words.count("—"), "quantities": len(words), "sizes": len(found.sizes)}
     values |= {f"count@{name}": str(count) for name, count in counts.items()}
     lines = [
