@@ -62,6 +62,8 @@ EQUIVALENT: dict[str, str] = {
     "theory/best_of_n/schedule.py:count > counts[j - 1]": "what can be raised is evaluated too: none is best",
     "theory/distortion/audit/columns.py:stage / max(solution.value, 1.0)": "padding of a search; boxes prove its end",
     "theory/divergences/separation.py:0.5 / d": "in a factor of both mean distances",
+    "theory/best_of_n/proxy.py:ount), (8.4)": "where an integral ends, e⁸ beyond its mass",
+    "theory/density_ratio/ratios.py:e(q * ((1.05)": "is a variance 0? at q = 1 it is by a factor too",
     "theory/best_of_n/evolution.py:3 * K + 2": "more zeros behind a transform",
     "theory/best_of_n/evolution.py:st_len((4)": "more zeros behind a transform",
     "theory/correction/repetition.py:ange <= (0.0105)": "where a search ends, well before what is certified",
@@ -131,6 +133,8 @@ class Mutant:
     @property
     def equivalent(self) -> str:
         """Why nothing can notice it; empty if something can."""
+        if self.after == self.before:
+            return "5 % of zero"
         changed = self.after
         if isinstance(ast.parse(self.before, mode="eval").body, ast.Constant):
             before, number, _ = self.source.splitlines()[self.line - 1].partition(f"({self.after})")

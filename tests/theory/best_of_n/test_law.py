@@ -117,6 +117,7 @@ def test_one_atom_by_quadrature(n, low, width):
 
 
 def test_without_atoms_the_bounds_are_attained():
+    assert [win_rate(n) for n in (1, 3, 9)] == [0.5, 0.75, 0.9]
     assert kl_with_atoms(4, []) == kl_bound(4) == pytest.approx(0.636294, abs=1e-6)
     fine = np.full(20_000, 1 / 20_000)
     assert best_of_n_kl(fine, np.arange(20_000.0), 4) == pytest.approx(kl_bound(4), abs=1e-6)

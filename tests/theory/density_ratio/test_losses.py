@@ -264,6 +264,7 @@ def test_variance_is_the_delta_method_by_finite_differences(p, q, alpha):
 
 
 def test_published_forms_of_the_variance():
+    assert ratios.ratio_variance([1.0, 0.0], [1e-310, 1.0], 10, 10).tolist() == [math.inf, 0.0]  # beyond float64
     plain = (P / Q) ** 2 * ((1 - P) / (4000 * P) + (1 - Q) / (6000 * Q))
     np.testing.assert_allclose(ratios.ratio_variance(P, Q, 4000, 6000), plain, rtol=1e-13)
     d = ratios.mixture(P, Q, 0.3)

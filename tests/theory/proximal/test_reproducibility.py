@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 
 from theory.proximal import reproducibility
 from theory.proximal.descent import likelihood_path
 from theory.proximal.examples import COMPARISONS, COUPLED, spread_table
-from theory.proximal.run_examples import comparison_features
+from theory.proximal.run_examples import RATES, RUN_STEPS, comparison_features
 
 
 def test_dpo_on_the_coupled_pair_moves_along_one_direction():
@@ -20,6 +22,23 @@ def test_dpo_on_the_coupled_pair_moves_along_one_direction():
     for response in (1, 2):
         grown = (late[response] - late[0]) - (early[response] - early[0])
         assert reproducibility.coupled_direction(response) == pytest.approx(grown / margin, rel=1e-10)
+
+
+def test_runs_end_where_their_margins_do():
+    """Half of DPO's loss on draws from μ̂ × μ̂, half of them alike: a margin m grows as σ(−m)/4, along one direction."""
+    c = COUPLED
+    step = c.kernel @ np.array([1.0, -1.0, 0.0])
+    ends = []
+    for rate in RATES:
+        margin = 0.0
+        for k in range(1, max(RUN_STEPS) + 1):
+            margin += rate * c.kl_beta**2 * (step[0] - step[1]) * 0.25 / (1.0 + math.exp(margin))
+            if k in RUN_STEPS:
+                tilt = margin / (step[0] - step[1]) * step / c.kl_beta
+                ends.append(tilt - math.log(c.reference @ np.exp(tilt)))
+    for response in range(3):
+        expected = np.ptp([end[response] for end in ends])
+        assert reproducibility.run_range(response) == pytest.approx(expected, rel=1e-9)
 
 
 @pytest.mark.parametrize("data", COMPARISONS)
