@@ -63,17 +63,16 @@ def test_distance_and_its_derivative_along_a_tilt(rng):
         assert variance == pytest.approx((ends[0] - ends[1]) / 2e-5, rel=1e-6)
 
 
-@pytest.mark.parametrize(("tau", "most"), [(1e-5, 3), (0.01, 4), (0.3, 5)])
-def test_newton_takes_few_evaluations(tau, most, rng, monkeypatch):
+@pytest.mark.parametrize(("tau", "most"), [(1e-5, 2.2), (0.01, 3.2), (0.3, 4.2)])
+def test_newton_takes_few_evaluations_in_the_mean(tau, most, rng, monkeypatch):
     calls = []
     evaluate = kl_ball._kl_of_tilt
     monkeypatch.setattr(kl_ball, "_kl_of_tilt", lambda *of: calls.append(1) or evaluate(*of))
     for _ in range(20):
         logs, v = np.log(rng.dirichlet(np.full(6, 2.0))), rng.random(6)
-        calls.clear()
         root = _newton_root(v - v.max(), logs, tau)
-        assert len(calls) <= most
         assert kl_from_log(tilt(logs, math.exp(root) * v), logs) == pytest.approx(tau, rel=1e-9, abs=0)
+    assert len(calls) <= 20 * most
 
 
 @pytest.mark.parametrize("tau", [1e-12, 1e-7, 1e-3, 0.4])
