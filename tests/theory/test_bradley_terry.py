@@ -9,7 +9,7 @@ from hypothesis import given
 from scipy.special import expit, logit
 
 from tests.oracles.strategies import bt_betas, populations
-from theory.bradley_terry import Population, fit_rewards, product_pairs
+from theory.bradley_terry import Population, _solve_laplacian, fit_rewards, product_pairs
 from theory.distortion.factors import linear_slope
 from theory.distortion.instances import correlated_instance, rlhf_instance
 
@@ -146,3 +146,16 @@ def test_bad_comparisons():
     separable = np.array([[0.5, 1.0, 1.0], [0.0, 0.5, 0.5], [0.0, 0.5, 0.5]])
     with pytest.raises(ValueError, match=r"separable: alternatives \[0\]"):
         fit_rewards(separable, uniform)
+    two = np.array([[0.5, 0.5, 1.0], [0.5, 0.5, 1.0], [0.0, 0.0, 0.5]])
+    with pytest.raises(ValueError, match=r"separable: alternatives \[0, 1\]"):
+        fit_rewards(two, uniform)
+
+
+def test_a_step_solves_the_equations_of_the_graph(rng):
+    """Σ_y w(x, y)(d_x − d_y) written out; what a node has with itself says nothing."""
+    weights = rng.random((5, 5))
+    weights += weights.T
+    right = rng.normal(size=5)
+    right -= right.mean()
+    d = _solve_laplacian(weights, right)
+    np.testing.assert_allclose((weights * (d[:, None] - d[None, :])).sum(axis=1), right, atol=1e-14)
