@@ -45,6 +45,7 @@ EQUIVALENT: dict[str, str] = {
     "theory/policy/newton.py:hift = (1.05)": "how a step is damped: what is found carries its certificate",
     "theory/policy/support.py:rt)] - (0.525)": "a constant that all payoffs share moves the value alone",
     "theory/policy/support.py:P[np.ix_(support, support)] + 0.5": "a constant that all payoffs share moves the value",
+    "theory/distortion/audit/progress.py:self.lower / (1 + CLOSED)": "what is left alone has bounds that hold",
     "theory/policy/support.py:ull(A, (1.05)": "where regret matching starts",
     "theory/policy/support.py:mall = (0.525)": "the size of a game, which is set to one below",
     "theory/social_choice/electorates.py:resh = (5)": "when nodes are made again; what they give must sum to one",

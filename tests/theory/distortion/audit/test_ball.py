@@ -8,8 +8,10 @@ import cvxpy as cp
 import numpy as np
 import pytest
 
+from theory.distortion.audit import progress
 from theory.distortion.audit.averages import lemma_cuts
 from theory.distortion.audit.ball import first_simplex, simplex_bound, split
+from theory.distortion.audit.interval import audit
 from theory.distortion.audit.observed import Observed
 from theory.distortion.audit.progress import Run
 from theory.policy.kl_ball import KLBall
@@ -64,3 +66,13 @@ def test_how_much_was_decided_against_whom():
     run = Run(observed, np.eye(4)[0], KLBall(np.full(4, -math.log(4))), lemma_cuts(observed), 0.1)
     np.testing.assert_allclose(run._decided(np.array([True, False, False, False])), [0.0, 0.1, 0.0, 0.0], atol=1e-15)
     np.testing.assert_allclose(run._decided(np.array([False, False, True, True])), [0.0, 0.3, 0.2, 0.2], atol=1e-15)
+
+
+@pytest.mark.parametrize(("policy", "lower"), [([0.5, 0.3, 0.2], 1.0), ([0.1, 0.1, 0.8], 0.0)])
+def test_without_a_witness_a_policy_loses_nothing_to_itself_if_it_is_in_the_ball(policy, lower, monkeypatch):
+    monkeypatch.setattr(progress, "WITNESS_MAX", 2)
+    monkeypatch.setattr(progress, "BALL_SPLITS", 0)
+    found = audit(np.full((3, 3), 0.5), policy, 5.0, reference=REFERENCE, tau=0.1)
+    assert found.witness is None
+    assert found.lower == lower
+    assert found.upper > 1.0
