@@ -75,6 +75,7 @@ EQUIVALENT: dict[str, str] = {
     "theory/density_ratio/policies.py:low_a - up_b": "what a search may leave out: it then looks there in vain",
     "theory/density_ratio/policies.py:total(lo) / total(hi)": "of a product the sign",
     "theory/density_ratio/welfare.py:e - t ** 2": "is it 0? where both are; a search meets no other pair",
+    "theory/divergences/policies.py:igh += (2.1)": "how fast a search goes to where it begins",
     "theory/divergences/custom_generator.py:high + low": "where the largest of a concave function is looked for",
     "theory/proximal/optimum.py:M @ target * M.sum()": "masses that sum to one",
     "theory/proximal/optimum.py:M @ best_r * M.sum()": "masses that sum to one",

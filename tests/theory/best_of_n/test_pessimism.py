@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy.integrate import quad
 from scipy.optimize import brentq
-from scipy.special import rel_entr
+from scipy.special import entr, rel_entr
 from scipy.stats import norm
 
 from simulate.best_of_n import pessimism as simulated
@@ -165,6 +165,27 @@ def test_best_of_n_on_a_faulty_proxy_by_integration(n):
     density = lambda u: n * u ** (n - 1)
     assert law.best_of_n(n).kl == pytest.approx(quad(lambda u: rel_entr(density(u), 1.0), 0, 1)[0], abs=1e-8)
     assert law.best_of_n(n).chi_square == pytest.approx(quad(lambda u: n**2 * u ** (2 * n - 2), 0, 1)[0] - 1.0)
+
+
+def test_a_proxy_that_is_fooled_far_out():
+    """Of mean 9, at sizes and penalties where all the mass is there."""
+    law, parts = FaultyProxy(0.7, 0.02, 9.0, -0.5), lambda x: (0.98 * norm.pdf(x), 0.02 * norm.pdf(x, 9.0))
+    whole = lambda f: sum(quad(f, a, a + 2, epsabs=1e-13)[0] for a in range(-10, 20, 2))
+    best = lambda x: 400 * (0.98 * norm.cdf(x) + 0.02 * norm.cdf(x, 9.0)) ** 399
+    assert law.best_of_n(400).truth == pytest.approx(
+        whole(lambda x: best(x) * (0.7 * x * parts(x)[0] - 0.5 * parts(x)[1])), abs=1e-9
+    )
+    assert law.best_of_n(400).proxy == pytest.approx(whole(lambda x: best(x) * x * sum(parts(x))), abs=1e-9)
+    above = lambda low: (x := np.linspace(low, 20.0, 5001), sum(parts(x)))
+
+    def mean_excess(low: float) -> float:
+        x, density = above(low)
+        return float(np.trapezoid((x - low) * density, x))
+
+    level = brentq(lambda low: mean_excess(low) - 0.02, 5.0, 12.0, xtol=1e-13)
+    x, density = above(level)
+    kl = np.trapezoid(-entr((x - level) / 0.02) * density, x)
+    assert law.pessimism(0.02).kl == pytest.approx(kl, abs=1e-5)
 
 
 def test_the_simulation_runs_on_the_laws_of_the_claim():
