@@ -66,6 +66,11 @@ class Entry:
         return combine([m.verdict for m in self.columns if m.seeds > 0])
 
     @property
+    def declared(self) -> bool:
+        """Is the setting the check's own? A further one comes with a column's rows, and asks nothing of the others."""
+        return self.setting in map(setting_key, self.check.settings)
+
+    @property
     def columns(self) -> tuple[Pooled, ...]:
         """Simulation, and every trained model."""
         return (self.simulation, *self.trained.values())
@@ -173,7 +178,8 @@ def lines(ledger: Sequence[Entry]) -> list[Line]:
     for claim in dict.fromkeys(entry.claim for entry in ledger):
         mine = [entry for entry in ledger if entry.claim is claim]
         measured = [check for check in claim.checks if check.kind != "cited"]
-        simulation = combine([entry.simulation.verdict for entry in mine if entry.check in measured])
+        asked = [e for e in mine if e.check in measured and (e.simulation.seeds or e.declared)]
+        simulation = combine([entry.simulation.verdict for entry in asked])
         trained = {name: _column(name, claim, mine) for name in MODELS}
         run: list[Verdict] = [verdict for verdict in trained.values() if verdict != "not run"]
         only_cited: list[Verdict] = ["cited" for check in claim.checks if check.kind == "cited"]
@@ -185,10 +191,11 @@ def lines(ledger: Sequence[Entry]) -> list[Line]:
 
 def _column(name: str, claim: Claim, own: Sequence[Entry]) -> Verdict:
     """Verdict of a language-model column: `not run` without rows, else its own checks and whatever else has rows."""
-    cells, meant = [(entry.check, entry.trained[name]) for entry in own], trained_checks(claim.id, name)
-    if not any(pooled.seeds for _, pooled in cells):
+    meant = trained_checks(claim.id, name)
+    if not any(entry.trained[name].seeds for entry in own):
         return "not run"
-    found = combine([pooled.verdict for check, pooled in cells if pooled.seeds or check in meant])
+    asked = [e for e in own if e.trained[name].seeds or (e.check in meant and e.declared)]
+    found = combine([entry.trained[name].verdict for entry in asked])
     return "inconclusive" if found == "not run" else found  # part of it was run, and not enough to say
 
 

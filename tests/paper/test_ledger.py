@@ -192,6 +192,14 @@ def test_both_sizes_on_a_gpu_have_a_column(recorded):
     assert line.trained == {"llm": "not run", "gpu": "agrees", "gpu_base": "disagrees", "smollm2": "not run"}
 
 
+def test_a_setting_of_one_model_asks_nothing_of_the_others():
+    (check,) = [check for check in llm_checks("B1") if check.name == "llm_win_rate"]
+    own = [row("B1", check.name, setting_key(setting), 0.0) for setting in check.settings]
+    for further, verdicts in ((0.0, ("agrees", "agrees")), (0.5, ("agrees", "disagrees"))):
+        (line,) = lines(entries([find_claim("B1")], [], own, [*own, row("B1", check.name, "n=1024", further)]))
+        assert (line.trained["llm"], line.trained["gpu"]) == verdicts
+
+
 def test_a_size_that_was_not_run_does_not_count_and_its_command_is_named(recorded):
     recorded("cpu", 0.001)
     ledger = load("cpu", recorded("gpu-base", 0.002))
