@@ -73,7 +73,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("claims", nargs="*", metavar="ID", help="claims or topics; all that a model is to show")
     parser.add_argument("--profile", choices=sorted(PROFILES), default="cpu")
     parser.add_argument("--size", nargs="+", choices=list(PRESETS), metavar="SIZE", help="sizes of the model, one "
-                        f"after another: {', '.join(PRESETS)}; the profile's own by default")  # fmt: skip
+                        f"after another: {', '.join(PRESETS)}; the profile's own by default, of profile gpu small "
+                        "and base")  # fmt: skip
     parser.add_argument("--results", type=a_path, help="folder for rows (a folder for each of several sizes in it)")
     parser.add_argument("--minutes", type=positive, help="start no job that would not end in so many minutes")
     parser.add_argument("--commit", help="the commit to note where there is no git")

@@ -1,16 +1,18 @@
 """Write the ledger into paper/tables: ledger.md, ledger/TOPIC.md, ledger.csv, ledger.tex, sizes.md, the paper's tables.
 
-python -m paper                 from the rows of profile cpu
-python -m paper D4 d8 correction   print those claims (topics too), write nothing
-python -m paper page            write paper/tables/page/index.html, the page of all of it, and the lessons beside it
-python -m paper --page          both, from one ledger: its predictions take as long as all else
-python -m paper arxiv           after `make paper`: write build/arxiv, one flat folder of sources that compiles alone
-python -m paper lessons         the lessons, as notebooks or pages (--help says more)
-python -m paper power           print how many settings of every check would notice a prediction 1, 5, 30 % off
-python -m paper spending        print every check's seconds, and its noise in units of what it must resolve
+    python -m paper                    from the rows of profile cpu
+    python -m paper D4 d8 correction   print those claims (topics too), write nothing
+    python -m paper --page             the page too, from one ledger: its predictions take as long as all else
 
-The first and the page are written into --out, which nothing else takes. Where a profile has no rows yet, all but the
-second take the recorded ones and say so.
+commands:
+    python -m paper page       write paper/tables/page/index.html, the page of all of it, and the lessons beside it
+    python -m paper arxiv      after `make paper`: write build/arxiv, one flat folder of sources that compiles alone
+    python -m paper lessons    the lessons, as notebooks or pages (--help says more)
+    python -m paper power      print how many settings of every check would notice a prediction 1, 5, 30 % off
+    python -m paper spending   print every check's seconds, and its noise in units of what it must resolve
+
+The ledger and the page are written into --out, which nothing else takes. Where a profile has no rows yet, the recorded
+ones are taken, and it is said that they are.
 """
 
 from __future__ import annotations
@@ -40,8 +42,8 @@ def main(arguments: list[str] | None = None) -> int:
     words = sys.argv[1:] if arguments is None else arguments
     if words[:1] == ["lessons"]:
         return lessons(words[1:])
-    parser = Parser(prog="python -m paper", description="Write the ledger and the paper's tables.")
-    words_for = "print these only: ids or topics; `page`; `power`; `spending`; `arxiv`"
+    parser = Parser(prog="python -m paper", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    words_for = "print these only: ids or topics; or one of the commands"
     parser.add_argument("claims", nargs="*", metavar="CLAIM", help=words_for)
     parser.add_argument("--profile", choices=("smoke", "cpu", "gpu"), default="cpu")
     parser.add_argument("--page", action="store_true", help="write the page too")
@@ -80,17 +82,16 @@ def answer(options: argparse.Namespace) -> None:
     report = REPORTS.get(options.claims[0]) if alone else None
     page = options.claims == ["page"]
     claims = [] if page or report else find_claims(options.claims)
-    if claims:
-        chosen = [entry for entry in load(options.profile) if entry.claim in claims]
-        print(markdown.details(lines(chosen), chosen))
-        return
-    if report is None:
+    if not claims and report is None:
         (out / "page" if page else out).mkdir(parents=True, exist_ok=True)
     profile = with_rows(options.profile)
     if profile != options.profile:
         print(f"paper: no rows of profile {options.profile} yet, these are of the recorded ones", file=sys.stderr)
     ledger = load(profile)
-    if report is not None:
+    if claims:
+        chosen = [entry for entry in ledger if entry.claim in claims]
+        print(markdown.details(lines(chosen), chosen))
+    elif report is not None:
         print(report(ledger, profile))
     elif not page:
         _write(ledger, options.profile, out, profile)

@@ -4,8 +4,10 @@
     python -m simulate D4 D8 --profile smoke        two claims, seconds
     python -m simulate --minutes 9                  in slices: run it again to go on
     python -m simulate D17 --ratings FILE           every rule and method on real people's ratings
-    python -m simulate audit FILE --bt-beta 5       comparisons of your own: interval, witness, which pair to ask next
     python -m simulate --on dask:tcp://HOST:8786    on a cluster: the same rows
+
+commands (each says more with --help):
+    python -m simulate audit FILE --bt-beta 5       comparisons of your own: interval, witness, which pair to ask next
     python -m simulate sweep FILE.toml              a grid of settings, population families and seeds, into parquet
     python -m simulate merge INTO PART…             bring the rows of slices together
     python -m simulate compare A B                  are the rows of two results folders the same?
@@ -88,7 +90,9 @@ def _cells(options: argparse.Namespace, profile: Profile) -> list[Job]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = Parser(prog="python -m simulate", description="Measure claims by simulation.")
+    parser = Parser(
+        prog="python -m simulate", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("claims", nargs="*", metavar="ID", help="claim ids or topics; all by default")
     parser.add_argument("--profile", choices=sorted(PROFILES), default="cpu")
     parser.add_argument("--results", type=a_path, help="folder for rows; simulate/results/PROFILE by default")

@@ -68,7 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     preset = PilotPlan(())
     parser = Parser(prog="python -m llm_validation advise", description="What preferences and a model allow.")
     parser.add_argument("--model", type=a_name, required=True, help="a causal language model by name or path")
-    parser.add_argument("--data", required=True, type=a_path, metavar="FILE", help="pairs or labelled examples")
+    parser.add_argument("--data", required=True, type=a_path, metavar="FILE", help="pairs, rankings, labels or scores")
     parser.add_argument("--out", required=True, type=a_path, metavar="REPORT", help="a new folder for the report")
     parser.add_argument("--minutes", type=positive, default=5.0, help="time for all of it (%(default)s)")
     parser.add_argument("--bt-beta", type=positive, nargs="+", default=[], metavar="β", help="how sharply users "

@@ -18,7 +18,8 @@ Place = tuple[str, str, str]
 
 def compare_main(arguments: Sequence[str]) -> int:
     """Exit status 1 if a verdict changed, 2 for a folder without rows."""
-    both = read_both(arguments)
+    both = read_both(arguments, "python -m llm_validation compare", "List the verdicts that differ between two folders "
+                     "of language models' rows; exit status 1 if any do.")  # fmt: skip
     if both is None:
         return 2
     first, second = (verdicts(rows.values()) for rows in both)

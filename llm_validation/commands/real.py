@@ -211,14 +211,18 @@ def _parser() -> argparse.ArgumentParser:
         "--model", type=a_name, default="smollm2", help="name, folder or .gguf file of a causal language model"
     )
     parser.add_argument("--train", help="top:K blocks, lora:R or all; top:1 by default, all on a GPU")
-    parser.add_argument("--prompts", type=int, default=len(PROMPTS), help=f"at most {len(PROMPTS)}")
-    parser.add_argument("--responses", type=int, default=6, help="the model's own answers to each prompt, at least 5")
-    parser.add_argument("--tokens", type=count, default=5, help="most tokens of an answer, its end included")
+    parser.add_argument("--prompts", type=int, default=len(PROMPTS), help=f"at most {len(PROMPTS)} (%(default)s)")
+    parser.add_argument("--responses", type=int, default=6, help="the model's own answers to each prompt, at least 5 "
+                        "(%(default)s)")  # fmt: skip
+    parser.add_argument("--tokens", type=count, default=5, help="most tokens of an answer, its end included "
+                        "(%(default)s)")  # fmt: skip
     parser.add_argument("--pool", type=int, default=256, help="texts of 64 tokens to each of eight prompts, from which "
-                        "Best-of-N and Speculative Rejection choose; at least 16")  # fmt: skip
+                        "Best-of-N and Speculative Rejection choose; at least 16 (%(default)s)")  # fmt: skip
     parser.add_argument("--seeds", type=count, help="3 by default, 5 on a GPU")
-    parser.add_argument("--steps", type=count, default=120, help="of every training")
-    parser.add_argument("--rate", type=positive, default=3e-4, help="largest learning rate")
+    parser.add_argument("--steps", type=count, default=120, help="optimiser steps of a training; run pro takes four "
+                        "times as many, aligner twice, held out a third (%(default)s)")  # fmt: skip
+    parser.add_argument("--rate", type=positive, default=3e-4, help="largest learning rate; two thirds of it for the "
+                        "runs of PRO (%(default)s)")  # fmt: skip
     parser.add_argument("--jobs", type=count, default=1, help="jobs at a time, in processes of 1.5 GB each")
     parser.add_argument("--minutes", type=positive, help="start no job after so many minutes")
     parser.add_argument("--results", type=a_path, help="folder for rows")

@@ -159,12 +159,13 @@ def _profile(options: argparse.Namespace, size: str | None) -> Profile:
 
 
 def show_plan(setup: Setup, minutes: float | None) -> dict[str, float]:
-    """Print the device and the plan; the known seconds of jobs by key."""
+    """Print the device, the model and the plan; the known seconds of jobs by key."""
     context, rates = setup.context, setup.context.rates
     assert rates is not None
     print(f"{rates.name}: {rates.flops / 1e12:.3g} TFLOP/s in {rates.dtype}, {rates.copy / 1e9:.3g} GB/s copied")
     if setup.profile == "gpu" and context.device.type != "cuda":
         print("there is no GPU here: profile gpu is meant for one, and the plan says how long this machine would take")
+    print(f"model {context.base}" if setup.given else f"size {context.profile.pretraining.size}")
     done = table.done(context, setup.runs, Results(context.folder))
     cells = make_plan(context, setup.profile, setup.runs, done, pretrains=not setup.given)
     print(render(cells, 1 if setup.mine.divided else setup.mine.size * setup.processes, minutes), flush=True)

@@ -34,6 +34,8 @@ RULES = {
     "copeland": copeland,
     "uniform": lambda P: np.full(len(P), 1.0 / len(P)),
 }
+#: The rule that is audited where none is named.
+USUAL = "maximal_lottery"
 #: Chance at which users are said to be of several kinds.
 SURE = 0.01
 #: Alternatives of least probability and types of users that are shown.
@@ -68,8 +70,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("file", type=a_path, metavar="FILE", help="a log, wins, or a square table")
     parser.add_argument("--bt-beta", type=positive, nargs="+", required=True, metavar="β", help="how sharply users "
                         "choose: at β a gap of 1 in utility is decided with odds e^β")  # fmt: skip
-    parser.add_argument("--policy", nargs="+", default=["maximal_lottery"], metavar="RULE|ITEM=P",
-                        help=f"{', '.join(RULES)}, or probabilities of items (%(default)s)")  # fmt: skip
+    parser.add_argument("--policy", nargs="+", default=[USUAL], metavar="RULE|ITEM=P",
+                        help=f"{', '.join(RULES)}, or probabilities of items ({USUAL})")  # fmt: skip
     parser.add_argument("--answers", type=seed, default=100, metavar="N", help="answers that the next question stands "
                         "for; 0: no question is looked for (%(default)s)")  # fmt: skip
     parser.add_argument("--confidence", type=strict_share, default=0.95, help="of the interval (%(default)s)")

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import math
 import sys
-from argparse import ArgumentTypeError
 from collections.abc import Sequence
 
-from simulate.numbers import a_path
+from simulate.numbers import Parser, a_path
 from simulate.rows.store import Row, read_rows
 from theory.claim import Check, half_width, parse_setting
 from theory.claims import find_claim
@@ -23,7 +22,8 @@ def compare_folders(arguments: Sequence[str]) -> int:
 
     Exit status 2 for a folder without rows.
     """
-    both = read_both(arguments)
+    both = read_both(arguments, "python -m simulate compare", "List the rows of two results folders that differ by "
+                     "more than their check can resolve; exit status 1 if there are any.")  # fmt: skip
     if both is None:
         return 2
     first, second = both
@@ -42,18 +42,22 @@ def compare_folders(arguments: Sequence[str]) -> int:
     return 1 if differing else 0
 
 
-def read_both(arguments: Sequence[str]) -> tuple[dict[Cell, Row], dict[Cell, Row]] | None:
-    """The rows of two folders by cell; None, with what is wrong on standard error, where there are none."""
-    if len(arguments) != 2:
-        print("usage: compare FOLDER FOLDER", file=sys.stderr)
-        return None
+def read_both(arguments: Sequence[str], command: str, does: str) -> tuple[dict[Cell, Row], dict[Cell, Row]] | None:
+    """The rows of two folders by cell; None, with what is wrong on standard error, where there are none.
+
+    command, does  what --help prints: how the comparison is called, and what it does
+    """
+    parser = Parser(prog=command, description=does)
+    for name in ("A", "B"):
+        parser.add_argument(name, type=a_path, help="a folder of rows")
     try:
-        folders = [a_path(word) for word in arguments]
-    except ArgumentTypeError as error:
-        print(f"compare: {error}", file=sys.stderr)
+        options = parser.parse_args(arguments)
+    except SystemExit as ended:
+        if not ended.code:  # --help
+            raise
         return None
-    first, second = ({row.cell: row for row in read_rows(folder)} for folder in folders)
-    for folder, rows in zip(arguments, (first, second), strict=True):
+    first, second = ({row.cell: row for row in read_rows(folder)} for folder in (options.A, options.B))
+    for folder, rows in zip((options.A, options.B), (first, second), strict=True):
         if not rows:
             print(f"no rows in {folder}", file=sys.stderr)
             return None

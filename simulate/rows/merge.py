@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import json
 import sys
-from argparse import ArgumentTypeError
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from simulate.numbers import a_path
+from simulate.numbers import Parser, a_path
 from simulate.rows.store import Results, Stamp, is_current, locked
 
 #: Fields of a stamp in which all rows of a folder agree, and those of a configuration that may differ: more seeds, or
@@ -97,17 +96,25 @@ def _check_rows(part: Path, found: Results) -> None:
 
 def merge_main(arguments: Sequence[str]) -> int:
     """`merge INTO PART…`; exit status 2 where a part does not belong."""
-    if len(arguments) < 2:
-        print("usage: merge INTO PART…", file=sys.stderr)
-        return 2
+    parser = Parser(prog="python -m simulate merge", description="Bring the rows and finished jobs of slices together, "
+                    "of simulations and of language models alike; a folder whose rows are of other code or another "
+                    "configuration is refused.")  # fmt: skip
+    parser.add_argument("into", type=a_path, metavar="INTO", help="a folder of rows, or a new one")
+    parser.add_argument("parts", type=a_path, nargs="+", metavar="PART", help="folders of rows that it takes in")
     try:
-        into, *parts = map(a_path, arguments)
+        options = parser.parse_args(arguments)
+    except SystemExit as ended:
+        if not ended.code:  # --help
+            raise
+        return 2
+    into, parts = options.into, options.parts
+    try:
         for part in parts:  # before there is a folder
             _check_rows(part, Results(part))
         with locked(into):
             for part in parts:
                 merge(into, part)
-    except (ArgumentTypeError, ValueError, OSError) as error:
+    except (ValueError, OSError) as error:
         print(f"merge: {error}", file=sys.stderr)
         return 2
     print(f"{len(Results(into).rows)} rows in {into}")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from llm_validation.__main__ import COMMANDS
+from llm_validation.__main__ import COMMANDS, _parser
+from llm_validation.profiles import SIZES_OF
 
 
 def test_help_names_every_command_and_needs_nothing_heavy():
@@ -16,3 +17,9 @@ def test_help_names_every_command_and_needs_nothing_heavy():
     said = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
     assert all(f"python -m llm_validation {name} " in said for name in COMMANDS)
     assert said.endswith("nothing heavy\n")
+
+
+def test_help_says_which_sizes_a_profile_runs():
+    said = " ".join(_parser().format_help().split())
+    assert SIZES_OF == {"gpu": ("small", "base")}
+    assert "the profile's own by default, of profile gpu small and base" in said

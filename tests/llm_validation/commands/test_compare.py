@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
+
+from llm_validation.__main__ import main
 from llm_validation.claims.table import llm_checks
 from llm_validation.commands.compare import compare_main
 from simulate.rows.store import Results, Row
@@ -21,3 +24,12 @@ def test_only_changed_verdicts_are_said(tmp_path, capsys):
     assert compare_main([a, far]) == 1
     assert f"P10.trained at {setting_key(setting)}: agrees and disagrees" in capsys.readouterr().out
     assert compare_main([a, str(tmp_path / "none")]) == compare_main([a]) == 2
+
+
+def test_help_says_what_it_does(capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["compare", "--help"])
+    assert not ended.value.code
+    said = " ".join(capsys.readouterr().out.split())
+    assert "usage: python -m llm_validation compare [-h] A B" in said
+    assert "List the verdicts that differ" in said

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from llm_validation.__main__ import main
@@ -67,3 +69,16 @@ def test_a_wrong_option_is_one_sentence_and_status_2(words, said, tmp_path, caps
     (tmp_path / "prompts.txt").write_text("hello\n")
     words = [str(tmp_path / "prompts.txt") if word == "PROMPTS" else word for word in words]
     assert said in refused(main, words, capsys)
+
+
+def test_help_says_what_a_file_of_preferences_holds_and_what_is_measured_by_default(capsys):
+    said = {}
+    for command in ("advise", "align", "real"):
+        with pytest.raises(SystemExit):
+            main([command, "--help"])
+        said[command] = " ".join(capsys.readouterr().out.split())
+    assert "--data FILE pairs, rankings, labels or scores --out" in said["advise"]
+    assert "--data FILE pairs, rankings, labels or scores --out" in said["align"]
+    for option, default in ("prompts", "8"), ("responses", "6"), ("tokens", "5"), ("pool", "256"), ("steps", "120"):
+        assert re.search(rf" --{option} {option.upper()} [^()]*\({default}\)", said["real"]), option
+    assert "run pro takes four times as many, aligner twice, held out a third" in said["real"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import time
 from dataclasses import replace
@@ -104,7 +105,9 @@ def test_other_weights_under_the_same_name_are_another_model(model, tmp_path, ca
     mine, rows = tmp_path / "model", tmp_path / "rows"
     shutil.copytree(model, mine)
     words = ["P10", "--profile", "smoke", "--model", str(mine), "--results", str(rows), "--plan"]
+    capsys.readouterr()
     assert main(words) == 0
+    assert f"\nmodel {mine}\nstage " in capsys.readouterr().out
     assert not rows.exists()  # a plan is a look
     stamp = make_setup(_parser().parse_args(words), None, rows, 0.0).stamp
     row = Row("P10", "trained", "n=1", 0, 0.0, 0.0, 1, 0.0, 0.0, 1.0, "", "s")
@@ -114,6 +117,13 @@ def test_other_weights_under_the_same_name_are_another_model(model, tmp_path, ca
     save_file({name: 1.01 * values for name, values in whole.items()}, mine / "model.safetensors", {"format": "pt"})
     assert main(words) == 2
     assert "holds rows with config.content = " in capsys.readouterr().err
+
+
+def test_a_plan_names_its_size(tmp_path, capsys):
+    words = ["P10", "--profile", "gpu", "--size", "smoke", "micro", "--results", str(tmp_path / "rows"), "--plan"]
+    assert main(words) == 0
+    said = capsys.readouterr().out
+    assert re.findall(r"^size (\w+)\nstage ", said, re.MULTILINE) == ["smoke", "micro"]
 
 
 # The whole command
