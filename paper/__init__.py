@@ -4,6 +4,10 @@
     tables  one column per size of model
     latex   the ledger and the paper's tables and numbers as LaTeX
     markdown  the same for readers: one screen, and a file per topic
+    power     how many settings of every check notice a prediction that is off
+    spending  where the time of a run goes, and how precise it is there
+    arxiv     the paper's sources as one flat folder
+    page      the page in HTML, a package;  lessons  notebooks for a class, another
 
 Examples
 --------

@@ -1,4 +1,4 @@
-"""Checks by Monte Carlo, adversarial search and certified programs: one result row per claim, setting and seed.
+"""Checks by Monte Carlo, adversarial search and certified programs: a result row per claim, check, setting and seed.
 
 Each topic is a package whose functions measure one check each, `f(**setting, rng, profile) -> Estimate`, and never call
 the closed form that the estimate is judged against. `simulate.people` reads people's ratings, `simulate.rows` stores

@@ -2,6 +2,7 @@
 
     edit_process  answers with slots, upstream laws, and the kernel that corrects them
     aligner       training on (prompt, answer, correction), exact laws of the trained model, stacking
+    texts         the Aligner on texts of a user's own: files of corrections, and what is trained on them
 
 Examples
 --------

@@ -4,6 +4,9 @@
     trie           the prefix tree of a prompt's responses, and the exact log-policy on it
     passes         forward and backward over the trees
     reference      a fitted reference, its measured law, and trainings that start from it
+    measured       the catalogue of a model that others trained: its law as it is, nothing fitted
+    head           the normaliser of next-token laws under an output head that is not trained
+    trunk          training a part of a large model: the rest runs once
     train          an objective of the exact log-policy, minimised
     stacked_seeds  the same training of several seeds as one stack
 

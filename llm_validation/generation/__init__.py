@@ -4,6 +4,10 @@
     engine    rows of one batch, written token by token; decisions; memory
     cache     keys and values that rows share, reorder and drop
     scorers   reward models as functions of texts or of growing prefixes
+    stops     stop strings
+    pilot     what a measured v(t) would have allowed Speculative Rejection
+    checks    which models can write and score from a cache
+    quantiles tokens from logits and quantiles
     uniforms  the random numbers: u(seed, prompt, position, row), whatever else is generated
 
 Examples

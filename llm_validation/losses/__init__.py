@@ -23,6 +23,10 @@ and shifts are numbers or tensors that broadcast against the batch. No gradient 
 Every loss is a mean over its batch or over each class (class means), never a sum and never a mean over tokens: that is
 how the public implementations differ most, and each entry of `LOSSES` says so where it departs from its paper.
 
+    pairs, unpaired, density_ratio   the losses, by what they learn from;  table  all of them
+    generators, options, parts       generators of FDO; options that are refused; what losses are made of
+    changes, probes                  for `llm_validation.conformance`: what a trainer may change, and where it is seen
+
 Examples
 --------
 >>> import torch

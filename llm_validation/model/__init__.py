@@ -1,6 +1,11 @@
 """Causal language models: ours at one size dial, or any that transformers reads.
 
     model       sizes, building, loading and saving; the device and its precision
+    fetch       models that others trained, brought here once
+    folders     folders that hold a model: written as a whole or not at all
+    checks      what was loaded is the whole model, and causal
+    content     a model by its content: a digest of its files
+    text_boundaries   where a text begins and ends
     checkpoint  exact state of a training that is to go on
     sharding    one model divided among processes (FSDP2)
 

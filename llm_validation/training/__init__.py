@@ -2,6 +2,7 @@
 
     schedule    how long and how fast: warm-up, decay, clip, second moment, weight decay
     loop        AdamW, gradients, clipping, the guard against numbers that are none: every training calls it
+    parts       which weights are trained: all, the last blocks, adapters of low rank
     memory      batches larger than the device's memory, in portions
     cuda_graph  forward and backward as one graph, compared with the module before it is used
     device      matrix and copy rates, measured; the share of them that a training uses

@@ -2,6 +2,10 @@
 
     store        rows and stamps of a folder, safe against a kill; one process writes to it at a time
     grid         jobs that yield rows, run and resumed by one rule
+    backends     where jobs run: processes of this machine, a Dask or Ray cluster, SLURM
+    pool         seeds pooled, and the degrees of freedom of their error
+    verdicts     a claim judged and printed as soon as its last row is there
+    populations  rows of real people by population
     merge        which rows may stand in one folder, and bringing those of slices together
     compare      are the rows of two folders the same?
     reach        which code a measurement can reach, and its fingerprint
