@@ -49,7 +49,7 @@ test-fast: $(VENV)/.test
 
 # The API reference, from the docstrings, into build/reference.
 reference: $(VENV)/.test
-	$(RUN) -m pip install --quiet ".[docs]"
+	$(RUN) -m pip install --quiet --editable ".[docs]" -c constraints.txt
 	$(RUN) -m sphinx -q -W -b html paper/reference build/reference
 
 # What continuous integration runs besides the tests: style and types.

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
 import sysconfig
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -28,6 +30,20 @@ from theory.sources import plain
 from theory.claims import CLAIMS
 print(len([plain(claim.source) for claim in CLAIMS]))
 """
+
+
+def test_the_citation_has_the_version_and_the_licence():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    cited = dict(line.split(": ", 1) for line in (ROOT / "CITATION.cff").read_text().splitlines() if ": " in line)
+    assert (cited["version"], cited["license"]) == (project["version"], project["license"])
+    assert (ROOT / "LICENSE").read_text().startswith(f"{cited['license']} License")
+
+
+def test_no_command_replaces_the_editable_install():
+    for name in ("README.md", "Makefile"):
+        for line in (ROOT / name).read_text().splitlines():
+            if "pip install" in line and ".[" in line:
+                assert re.search(r"""--editable ['"]\.\[[\w,]+\]['"] -c constraints\.txt""", line), line
 
 
 @pytest.mark.slow
