@@ -9,14 +9,18 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Iterator
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from theory.claim import Claim
 from theory.sources import cited, plain, reference
 
 ROOT = Path(__file__).resolve().parents[1]
+#: Sections that name claims and prove none.
+SILENT = {"introduction", "related", "language_model", "language_model_details", "ledger"}
+#: A heading of TeX, up to its own closing brace.
+HEADING = re.compile(r"\\(?:(?:sub)*section|paragraph)\{((?:[^{}]|\{(?:[^{}]|\{[^{}]*\})*\})*)\}")
 
 
 def whereabouts(claim: Claim) -> dict[str, list[str]]:
@@ -65,38 +69,73 @@ def _functions(theory: Callable[..., Any]) -> list[str]:
     return [f"{f.__module__}.{f.__qualname__}" for f in ours] or [f"an expression in {theory.__module__}"]
 
 
+class Place(NamedTuple):
+    """A place that names claims: a proof, a heading of an appendix or a mention in the main text, and its heading."""
+
+    kind: str
+    text: str
+    heading: str
+    ids: frozenset[str]
+
+
 def proofs(claim: Claim, root: Path = ROOT) -> list[str]:
-    """`file:line heading [label]` of the paper's headings and statements that name the claim, else of its numbers."""
-    named: dict[str, None] = {}
-    printed: dict[str, None] = {}
+    """`file:line heading [label]` of the claim's proofs in the paper, then where its main text first states it."""
+    places = [place for place in _places(root) if claim.id in place.ids]
+    proved = [place for place in places if place.kind == "proof"]
+    shown = {place.heading for place in proved}
+    proved += [place for place in places if place.kind == "heading" and place.heading not in shown]
+    stated = [f"stated in {place.heading}" for place in places if place.kind == "mention"]
+    return [place.text for place in proved] + stated[:1]
+
+
+@cache
+def _places(root: Path) -> list[Place]:
+    """Every place of the sections, in order, with the claims that it names.
+
+    A proof is of the claims in the title of its theorem or, where that names none, in the heading above it. Titles are
+    known by then, as a topic's file is read before its `_proofs`.
+    """
+    places: list[Place] = []
+    titles: dict[str, frozenset[str]] = {}
     for path in sorted((root / "paper" / "sections").glob("*.tex")):
-        heading, label = "", ""
+        if path.stem in SILENT:
+            continue
+        file = path.relative_to(root).as_posix()
+        appendix = path.stem.endswith("_proofs")
+        words, heading, ids, label = "", f"{file}:1", frozenset[str](), ""
         for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-            opened = re.match(r"\\(?:(?:sub)*section|paragraph)\{(.*)\}", line)
-            if opened:
-                heading, label = f"{path.relative_to(root).as_posix()}:{number} {_untexed(opened[1])}", ""
-            if "\\label{" in line:
-                label = next(iter(re.findall(r"\\label\{((?:thm|lem)[^}]*)\}", line)), label)
-            # most lines name nothing: a glance spares them the reading
-            if (claim.id in line or "--" in line) and claim.id in _named(line):
-                theorems = re.findall(r"\\ref\{((?:thm|lem)[^}]*)\}", line) or [label]
-                named |= {f"{heading} [{theorem}]" if theorem else heading: None for theorem in theorems}
-            elif f"{{{claim.id}." in line:
-                printed[heading] = None
-    return list(named or printed)
+            if opened := HEADING.match(line):
+                words, ids = _untexed(opened[1]), _named(opened[1])
+                label, titles[""] = "", frozenset()
+                heading = f"{file}:{number} {words}"
+                if appendix:
+                    places.append(Place("heading", heading, heading, ids))
+            if stated := re.match(r"\\begin\{(?:theorem|lemma)\}(?:\[([^]]*)\])?", line):
+                label, titles[""] = "", _named(stated[1] or "")
+            if labelled := re.search(r"\\label\{((?:thm|lem):[^}]*)\}", line):
+                label = labelled[1]
+                titles[label] = titles.get("", frozenset())
+            if line.startswith("\\begin{proof}"):
+                for proved in re.findall(r"\\ref\{((?:thm|lem):[^}]*)\}", line) or [label]:
+                    parts = [f"[{proved}]"] * bool(proved) + re.findall(r"\([ivx]+\)(?=\]$)", line)
+                    text = " ".join([f"{file}:{number} {words}", *parts])
+                    places.append(Place("proof", text, heading, titles.get(proved) or ids))
+            if not appendix and not line.startswith("%"):
+                places.append(Place("mention", heading, heading, _named(line)))
+    return places
 
 
-def _named(line: str) -> set[str]:
+def _named(line: str) -> frozenset[str]:
     """Claim ids in a line of TeX, ranges ("B1--B3") written out; what a \\ledger command prints is no mention."""
     line = re.sub(r"\\ledger\{[^}]*\}", "", line)
     ids = set(re.findall(r"\b[A-Z]\d+\b", line))
     for letter, first, last in re.findall(r"\b([A-Z])(\d+)--\1(\d+)\b", line):
         ids |= {f"{letter}{number}" for number in range(int(first), int(last) + 1)}
-    return ids
+    return frozenset(ids)
 
 
 def _untexed(heading: str) -> str:
-    heading = re.sub(r"\\texorpdfstring\{[^{}]*\}\{([^{}]*)\}", r"\1", heading)
+    heading = re.sub(r"\\texorpdfstring\{(?:[^{}]|\{[^{}]*\})*\}\{([^{}]*)\}", r"\1", heading)
     return heading.replace("--", "–").replace("$", "").rstrip(".")
 
 
