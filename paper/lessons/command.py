@@ -43,6 +43,6 @@ def main(arguments: list[str]) -> int:
         print(f"paper lessons: {error}", file=sys.stderr)
         return 2
     except ModuleNotFoundError as error:
-        print(f"paper lessons: {error.name} is missing; pip install '.[lessons]' brings it", file=sys.stderr)
+        print(f"paper lessons: {error.name} is missing; pip install -e '.[lessons]' brings it", file=sys.stderr)
         return 2
     return 0

@@ -50,7 +50,7 @@ def render(out: Path, lessons: Sequence[Lesson]) -> list[str]:
     wanted = [lesson for lesson in lessons if not _stands(lesson, out)]
     missing = [name for name in NEEDED if find_spec(name) is None]
     if wanted and missing:
-        return [f"lessons are not rendered without {missing[0]}; pip install '.[lessons]' brings it"]
+        return [f"lessons are not rendered without {missing[0]}; pip install -e '.[lessons]' brings it"]
     out.mkdir(parents=True, exist_ok=True)
     # each in a kernel, a process of its own: threads wait for them
     workers = joblib.Parallel(n_jobs=os.cpu_count() or 1, prefer="threads", return_as="generator")

@@ -146,7 +146,7 @@ def test_a_lesson_that_fails_or_lacks_a_package_is_one_sentence(tmp_path, monkey
     assert not page_of(Lesson(path), tmp_path / "out").exists()
     monkeypatch.setattr("paper.lessons.rendered.find_spec", lambda name: None if name == "nbconvert" else name)
     (said,) = render(tmp_path / "out", LESSONS)
-    assert said == "lessons are not rendered without nbconvert; pip install '.[lessons]' brings it"
+    assert said == "lessons are not rendered without nbconvert; pip install -e '.[lessons]' brings it"
 
 
 @pytest.mark.parametrize("lesson", LESSONS, ids=lambda lesson: lesson.path.stem)

@@ -24,7 +24,7 @@ def dpo_on_i6(bt_beta: float, kl_beta: float) -> float:
 
     N clones of c with reward 0 fix σ(r_a) + σ(r_b) = P(a≻c) + P(b≻c), and r_b solves its own likelihood equation,
     N(P(b≻c) − σ(r_b)) + P(b≻a) − σ(r_b − r_a) = 0. DPO gives b the share σ((r_b − r_a)/kl_beta) of {a, b}, and what is
-    as far from the reference may give it to a. The clones are out of reach.
+    as far from the reference may give it to the better one. The clones are out of reach.
     """
     delta = 10.0 / (10.0 + math.exp(bt_beta))
     clones = math.ceil(2.0 / (delta * (1.0 / 3.0 - math.e / 10.0)))
@@ -35,10 +35,11 @@ def dpo_on_i6(bt_beta: float, kl_beta: float) -> float:
     def score(s: float) -> float:
         return clones * (b_c - s) + b_a - expit(logit(s) - logit(a_c + b_c - s))
 
-    s = brentq(score, 1e-6 * b_c, (a_c + b_c) * (1 - 1e-9), xtol=1e-18)
-    p = expit((logit(s) - logit(a_c + b_c - s)) / kl_beta)
+    both = a_c + b_c  # above 1 at a small bt_beta, where either share has a floor
+    s = brentq(score, max(1e-6 * b_c, both - 1.0 + 1e-12), min(both, 1.0) * (1.0 - 1e-9), xtol=1e-18)
+    p = expit((logit(s) - logit(both - s)) / kl_beta)
     a, b = (1.0 - delta) / bt_beta, delta
-    return float((max(p, 1 - p) * a + min(p, 1 - p) * b) / ((1 - p) * a + p * b))
+    return float((max(p, 1 - p) * max(a, b) + min(p, 1 - p) * min(a, b)) / ((1 - p) * a + p * b))
 
 
 def dpo_on_chain(bt_beta: float, n_alternatives: int, kl_beta: float) -> float:

@@ -13,7 +13,7 @@ from theory.distortion.instances import correlated_instance, rlhf_instance
 from theory.distortion.penalty_claims import correlated_ratio, dpo_on_chain, dpo_on_i6, identity_gap
 
 
-@pytest.mark.parametrize("bt_beta", [5.0, 6.5])
+@pytest.mark.parametrize("bt_beta", [1.5, 3.0, 5.0, 6.5])  # at the first two b is worth more than a
 @pytest.mark.parametrize("kl_beta", [0.02, 0.5])
 def test_dpo_on_i6_is_at_the_maximum_of_its_likelihood(bt_beta, kl_beta):
     """Over the rewards of a and b, those of N clones of c at 0; then one coin for a or b, and the better side of it."""
