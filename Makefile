@@ -42,10 +42,11 @@ gpu: $(VENV)/.reproduce
 test: $(VENV)/.test
 	$(RUN) -m pytest -n $(JOBS)
 
-# Theory and claims alone, without solvers' and adversaries' long searches: while editing.
+# Theory, claims and their ledger alone, without long searches, browser, LaTeX and notebooks: while editing.
 test-fast: $(VENV)/.test
 	$(RUN) -m pytest -n $(JOBS) -m "not slow" tests/theory/test_*.py tests/theory/*/test_bad_input.py \
-	  tests/theory/distortion/test_*.py tests/theory/policy/test_kl_ball.py tests/theory/policy/test_rewards.py tests/paper
+	  tests/theory/distortion/test_*.py tests/theory/policy/test_kl_ball.py tests/theory/policy/test_rewards.py \
+	  tests/paper/test_ledger.py tests/paper/test_latex.py tests/paper/test_recorded_verdicts.py
 
 # The API reference, from the docstrings, into build/reference.
 reference: $(VENV)/.test
