@@ -5,8 +5,8 @@ Run from the repository root:  python tests/mutants.py [FOLDER ...] [--number 50
 A mutant changes one place of one file: an operator (+ and −, × and ÷), the direction of a comparison, a sign, or a
 number in a formula by 5 % (an integer by one). Places are drawn by the seed, in files that hold formulas (no pages,
 claims, commands). The tests that mirror the file run, nearest first, until one fails. What survives is printed with its
-line: it needs a test, or an entry in `EQUIVALENT` with the reason why nothing can notice it. A table keeps what became
-of each; mutants that stand in it are not run again.
+line: it needs a test, or an entry in `equivalent_mutants` with the reason why nothing can notice it. A table keeps what
+became of each; mutants that stand in it are not run again.
 """
 
 from __future__ import annotations
@@ -30,88 +30,16 @@ from typing import Any
 import pytest
 from hypothesis import Phase, settings
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from tests.equivalent_mutants import EQUIVALENT
+
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
 FOLDERS = ("theory", "simulate", "llm_validation")
 #: Files without formulas of their own.
 LEFT_OUT = {"__init__.py", "__main__.py", "claims.py", "claim.py", "sources.py", "whereabouts.py", "settings.py"}
 LEFT_OUT_FOLDERS = {"claims", "commands", "grid"}
 SWAPS = {ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult}
 TURNED = {ast.Lt: ast.Gt, ast.Gt: ast.Lt, ast.LtE: ast.GtE, ast.GtE: ast.LtE}
-#: `file:what it becomes`, a number with what stands before it → why no test can notice.
-EQUIVALENT: dict[str, str] = {
-    "theory/best_of_n/gaussian.py:np.arange(points) - 0.5": "another start of the same evenly spread sequence",
-    "theory/policy/newton.py:1.0 - 1.0 / time_step": "how a step is damped: what is found carries its certificate",
-    "theory/policy/newton.py:hift = (1.05)": "how a step is damped: what is found carries its certificate",
-    "theory/policy/support.py:rt)] - (0.525)": "a constant that all payoffs share moves the value alone",
-    "theory/policy/support.py:P[np.ix_(support, support)] + 0.5": "a constant that all payoffs share moves the value",
-    "theory/distortion/audit/progress.py:self.lower / (1 + CLOSED)": "what is left alone has bounds that hold",
-    "theory/policy/support.py:ull(A, (1.05)": "where regret matching starts",
-    "theory/policy/support.py:mall = (0.525)": "the size of a game, which is set to one below",
-    "theory/social_choice/electorates.py:resh = (5)": "when nodes are made again; what they give must sum to one",
-    "theory/social_choice/electorates.py:1.2 / ((1.5750000000000002)": "a first step; what it gives must sum to one",
-    "theory/social_choice/electorates.py:self._log_rates[:, columns].min(axis=1) + self._slowest": "when nodes change",
-    "theory/distortion/penalty_claims.py:1e-06 / b_c": "where a root search starts",
-    "theory/policy/newton.py:(1e-4, (0.10500000000000001)": "how exact a step is",
-    "theory/distortion/factors.py: range((3)": "more terms of a fraction that has converged",
-    "theory/policy/equilibrium.py:point.lam < point.k": "when Newton tries: what is found carries its certificate",
-    "theory/policy/equilibrium.py:used.size < SPARSE_SHARE * policy.size": "which of two equal products is taken",
-    "theory/policy/newton.py:h.sqrt((2.1)": "where a root search starts that ends at 1e-13 of the budget",
-    "theory/policy/interior_point.py:pi.sum() + s.sum() + step.nu + lam - k": "only whether it is finite is asked",
-    "theory/policy/interior_point.py:pi.sum() + s.sum() + step.nu - lam": "only whether it is finite is asked",
-    "theory/policy/interior_point.py:pi.sum() + s.sum() - step.nu": "only whether it is finite is asked",
-    "theory/policy/interior_point.py:pi.sum() - s.sum()": "only whether it is finite is asked",
-    "theory/policy/equilibrium.py: gap < (0.9450000000000001)": "when a path is given up: its best point is certified",
-    "theory/policy/equilibrium.py:R_END, (0.0105)": "when Newton tries again: what is found carries its certificate",
-    "theory/best_of_n/gaussian.py:half + (2)": "one node more where the normal law has no mass",
-    "theory/best_of_n/schedule.py:count > counts[j - 1]": "what can be raised is evaluated too: none is best",
-    "theory/distortion/audit/columns.py:stage / max(solution.value, 1.0)": "padding of a search; boxes prove its end",
-    "theory/divergences/separation.py:0.5 / d": "in a factor of both mean distances",
-    "theory/best_of_n/proxy.py:ount), (8.4)": "where an integral ends, e⁸ beyond its mass",
-    "theory/density_ratio/ratios.py:e(q * ((1.05)": "is a variance 0? at q = 1 it is by a factor too",
-    "theory/best_of_n/evolution.py:3 * K + 2": "more zeros behind a transform",
-    "theory/best_of_n/evolution.py:st_len((4)": "more zeros behind a transform",
-    "theory/correction/repetition.py:ange <= (0.0105)": "where a search ends, well before what is certified",
-    "theory/density_ratio/policies.py:low_a - up_b": "what a search may leave out: it then looks there in vain",
-    "theory/density_ratio/policies.py:total(lo) / total(hi)": "of a product the sign",
-    "theory/density_ratio/welfare.py:e - t ** 2": "is it 0? where both are; a search meets no other pair",
-    "theory/divergences/policies.py:igh += (2.1)": "how fast a search goes to where it begins",
-    "theory/divergences/custom_generator.py:high + low": "where the largest of a concave function is looked for",
-    "theory/proximal/optimum.py:M @ target * M.sum()": "masses that sum to one",
-    "theory/proximal/optimum.py:M @ best_r * M.sum()": "masses that sum to one",
-    "simulate/divergences/samples.py:"
-    "np.eye(A) * weights.sum(axis=2)[:, :, None] - weights - 1.0 / A": "either sign makes the system regular",
-    "simulate/distortion/penalty.py:irs * ((1.05)": "a factor of the gradient",
-    "simulate/distortion/proportional.py:near - step": "where a search ends that begins at the best of a grid",
-    "simulate/proximal/runs.py:/ (t + (3.1500000000000004)": "how far accelerated descent looks ahead",
-    "simulate/proximal/runs.py:0.01 / rate": "the rate of a run, which is what must not matter",
-    "simulate/divergences/losses.py:low) / (3.1500000000000004)": "where a ternary search looks",
-    "simulate/populations.py:np.exp((4)": "the size of a search's moves",
-    "simulate/correction/channels.py:log_norm - math.log(np.abs(power).sum())": "of a matrix whose sum is one by then",
-    "simulate/divergences/policies.py:2.0 / rng.normal(size=(1, p.size))": "starts of which the best end is kept",
-    "simulate/divergences/policies.py:east + (1.0500000000000001e-08)": "what counts as the same loss, 5 % wider",
-    "simulate/density_ratio/losses.py:(1.0 - share) / reference": "starts of descents, of which the best end is kept",
-    "simulate/density_ratio/losses.py:1.0 + share": "starts of descents, of which the best end is kept",
-    "simulate/density_ratio/losses.py:1.0 + reference[j]": "starts of descents, of which the best end is kept",
-    "simulate/density_ratio/losses.py:(1.0 - share) * reference * (1.0 - reference[j])": "a factor of all entries",
-    "simulate/distortion/rankings.py:tops * tops.sum(axis=1, keepdims=True)": "rows that sum to one already",
-    "simulate/best_of_n/memory.py:metric((1.5750000000000002)": "lengths of random cases, 5 % longer",
-    "simulate/best_of_n/proxy.py:np.array(PROXY) + max(PROXY)": "a factor that all weights share",
-    "simulate/people/audit.py:found.winner > found.loser": "every answer turned round: kinds are the same",
-    "simulate/proximal/runs.py:P + 0.5": "a constant that all rewards share",
-    "llm_validation/runs/correction.py:1.0 * problem.n_answers": "originals are drawn in proportion",
-    "llm_validation/runs/distortion.py:tes) - (0.525)": "a constant that all payoffs share: the baseline takes it out",
-    "llm_validation/runs/unpaired.py:p / np.exp(-SPREAD * u)": "u has a law symmetric about 0",
-    "llm_validation/runs/held_out.py:"
-    "ref.new_tensor([theory.WIN_SHARE, 1.0 - theory.WIN_SHARE]).expand(TRAINED, 2) * TRAINED": "a factor of DPO's loss",
-    "llm_validation/runs/best_of_n_costs.py:rewards.value - shift * rewards.stderr": "of the two ends; squared",
-    "llm_validation/runs/best_of_n_costs.py:law.value - shift * law.stderr": "of the two ends; squared",
-    "llm_validation/runs/best_of_n_costs.py:ngth + (2)": "one token more than any row has: nothing is alive there",
-    "llm_validation/runs/real_selection.py:scores - TIES * generator(seed, 'ties').random(scores.shape)": "ties",
-    "llm_validation/runs/reproducibility.py:0.0 / shares": "zeros",
-    "llm_validation/catalogue/head.py:0.0 / states": "zeros",
-    "llm_validation/aligner/aligner.py:rng.random(len(cumulative)) / cumulative[:, -1]": "rows whose last entry is one",
-}
 #: Seconds of a processor until a test is given up: a loop that no longer ends is noticed too.
 LIMIT = 120
 #: Test files beside the mirrored ones and those that import a mutant's file: of those that reach it, the nearest.
