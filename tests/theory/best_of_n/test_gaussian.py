@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from theory.best_of_n.gaussian import survivors
+from theory.best_of_n.gaussian import _sequence, survivors
 
 
 def test_after_one_cut_the_law_has_a_truncated_normal_s_mean():
@@ -16,3 +16,10 @@ def test_after_one_cut_the_law_has_a_truncated_normal_s_mean():
     np.testing.assert_allclose(laws.masses.sum(axis=1), 1.0, rtol=1e-12)
     cut = norm.ppf(fractions[:, 0])
     assert laws.masses @ laws.nodes == pytest.approx(0.6 * norm.pdf(cut) / norm.sf(cut), abs=2e-4)
+
+
+def test_points_turn_by_the_root_of_g_to_the_d_plus_one_is_g_plus_one():
+    for d in (1, 2):
+        g = max(np.roots([1.0, *[0.0] * (d - 1), -1.0, -1.0]).real)
+        turned = np.outer([0.5, 1.5, 2.5], g ** -np.arange(1.0, d + 1.0)) % 1.0
+        np.testing.assert_allclose(_sequence(3, d), 1.0 - np.abs(2.0 * turned - 1.0), atol=1e-12)
