@@ -245,13 +245,10 @@ class Run:
         return torch.as_tensor(table[np.cumsum(new) - 1, row], device=self.device)
 
     def _encode(self, group: Group) -> Tensor:
-        """Start a group's cache, and the logits (B, V) of its next token: prompts once each, or waiting rows."""
-        prompt = group.rows // self.n
-        if group.written:
-            texts, place = [self.prompts[p] + self.response(r) for p, r in zip(prompt, group.rows, strict=True)], None
-        else:
-            own, place = np.unique(prompt, return_inverse=True)
-            texts = [self.prompts[p] for p in own]
+        """Start a group's cache, and the logits (B, V) of its next token: what several rows have read once for all."""
+        read = [self.prompts[row // self.n] + self.response(row) for row in group.rows]
+        number = {text: place for place, text in enumerate(dict.fromkeys(read))}
+        texts, place = list(number), np.array([number[text] for text in read])
         table, padding = left_padded(texts)
         cache = new_cache(self.model)
         mask = np.arange(table.shape[1]) >= padding[:, None]
@@ -259,7 +256,7 @@ class Run:
         logits = forward(self.model, self._tensor(table), cache, self._tensor(positions),
                          self._tensor(mask.astype(np.int64)) if padding.any() else None)[:, -1]  # fmt: skip
         self.prefill += int(mask.sum())
-        if place is not None:
+        if len(texts) < len(read):
             select_rows(cache, place, self.device)
             logits, padding = logits[self._tensor(place)], padding[place]
         group.cache, group.padding, group.prefix = cache, padding, table.shape[1] - group.written

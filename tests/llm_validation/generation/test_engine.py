@@ -114,6 +114,15 @@ def test_rows_do_not_depend_on_how_many_there_are_or_on_waves(model):
     assert many.spent.prefill == 3
 
 
+def test_equal_prompts_are_encoded_once_and_write_rows_of_their_own(model):
+    prompts = (*PROMPTS, PROMPTS[1], PROMPTS[1])
+    outcome = best_of_n(model, prompts, 2, weighted, SAMPLING, seed=5)
+    assert outcome.spent.prefill == sum(map(len, PROMPTS))
+    for place, text in enumerate(texts(outcome)):
+        p, row = divmod(place, 2)
+        assert text == reference_row(model, prompts[p], p, row, 5, SAMPLING)
+
+
 def test_4096_rows_of_one_prompt_are_one_batch(monkeypatch):
     """The smallest model in float32, as it is used: one cache for all rows, and rejection at α = 0 changes nothing."""
     small, rows = build("smoke", 420, 64, seed=0), []
