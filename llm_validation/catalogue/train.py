@@ -69,6 +69,7 @@ class Task:
     objective   (step, outputs) → loss; outputs are log π (P, A + 1), or the rewards (P, A) of a reward model
     extra, extra_rate  free constants of a loss (BCO's δ, KTO's z₀), with their own learning rate
     momentum    Nesterov's, of gradient descent; None: AdamW
+    stop_below  training ends after the first step that finds the loss, of all seeds of a stack, below it
     head        (H,) of a reward model on `model`'s hidden states; None: the model's policy is trained
     """
 
@@ -81,6 +82,7 @@ class Task:
     name: str = "training"
     head: Tensor | None = None
     momentum: float | None = None
+    stop_below: float = -math.inf
 
     @property
     def reader(self) -> Any:
@@ -92,7 +94,7 @@ class Task:
         """Tasks in which this is equal can be trained as one stack."""
         sizes = tuple((name, parameter.shape) for name, parameter in self.model.named_parameters())
         kind = (type(self.model), self.schedule, self.head is None, len(self.extra), self.extra_rate, self.momentum)
-        return (*kind, self.trie.n_prompts, self.trie.tokens.device, sizes)
+        return (*kind, self.stop_below, self.trie.n_prompts, self.trie.tokens.device, sizes)
 
 
 #: What trains a task: `train_one`, or a place in a stack (`stacked_seeds`).
@@ -167,21 +169,34 @@ def minimise_tasks(
         passes.backward()
         return losses.detach()
 
-    def record(step: int, _: History | None = None) -> None:
-        if step % schedule.record == 0 or step == schedule.steps:
-            paths.append([own.detach().double().cpu().numpy() for own in outputs])
+    def record() -> None:
+        paths.append([own.detach().double().cpu().numpy() for own in outputs])
+
+    def after_step(step: int, history: History) -> bool:
+        if step % schedule.record == 0:
+            record()
+        return bool(max(history.losses[-1]) < first.stop_below)
 
     history = minimise(
         module, repeat(None), gradient, schedule, name=first.name, optimiser=_optimiser(module, tasks), seeds=seeds,
-        on_step=record,
+        on_step=after_step,
         guard=lambda _: "the whole catalogue is the batch, and the last good weights are the reference checkpoint's",
     )  # fmt: skip
+    done = len(history.losses)
     with torch.no_grad():
-        last = evaluate(schedule.steps, gradient=False).tolist()
-    require_finite(first.name, last, f"after {schedule.steps} steps the loss is")
-    record(schedule.steps)
-    steps = np.append(np.arange(0, schedule.steps, schedule.record), schedule.steps)
-    losses, norms = np.array([*history.losses, last]), np.array([*history.norms, [math.nan] * seeds])
+        last = evaluate(done, gradient=False).tolist()
+    require_finite(first.name, last, f"after {done} steps the loss is")
+    record()
+    return _results(tasks, history, last, paths)
+
+
+def _results(
+    tasks: Sequence[Task], history: History, last: list[float], paths: Sequence[Sequence[Array]]
+) -> list[Trained]:
+    """What a run leaves to each task: the losses and norms at the recorded steps, and the `last` loss after them."""
+    done, record = len(history.losses), tasks[0].schedule.record
+    steps = np.append(np.arange(0, done, record), done)
+    losses, norms = np.array([*history.losses, last]), np.array([*history.norms, [math.nan] * len(tasks)])
     return [
         Trained(
             step=steps.astype(float),
@@ -189,7 +204,7 @@ def minimise_tasks(
             loss=losses[steps, seed],
             grad_norm=norms[steps, seed],
             extra=tuple(value.detach().double().cpu().numpy() for value in task.extra),
-            tokens=task.trie.tokens.numel() * schedule.steps,
+            tokens=task.trie.tokens.numel() * done,
             seconds=history.seconds,
         )
         for seed, task in enumerate(tasks)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 
 import numpy as np
@@ -87,6 +88,22 @@ def test_a_stack_trains_every_seed_as_if_alone(tokenizer, make):
 def test_tokens_are_the_trees_times_the_steps(tokenizer):
     tasks = [policy_task(tokenizer, seed, schedule=Schedule(steps=2, record=1)) for seed in range(2)]
     assert [run.tokens for run in train_stacked(tasks)] == [2 * task.trie.tokens.numel() for task in tasks]
+
+
+def test_training_ends_at_the_first_loss_of_all_seeds_that_is_low_enough(tokenizer):
+    """What is recorded then is a run of so many steps: its beginning is that of one that goes on to its end."""
+    falls = {"objective": lambda _, logs: -logs[:, :-1].mean(), "extra": ()}
+    make = lambda stop_below: [policy_task(tokenizer, seed, stop_below=stop_below, **falls) for seed in range(2)]
+    full, never, at_once = (train_stacked(make(bound)) for bound in (-math.inf, 0.0, 1e3))
+    assert full[0].step.tolist() == never[0].step.tolist() == [0, 4, 8, 12]
+    between = 0.5 * (max(run.loss[1] for run in full) + max(run.loss[2] for run in full))
+    for run, whole in zip(train_stacked(make(between)), full, strict=True):
+        assert run.step[:2].tolist() == [0, 4]
+        assert 4 < run.step[-1] <= 9
+        assert run.tokens == whole.tokens * run.step[-1] / 12
+        np.testing.assert_array_equal(run.path[:2], whole.path[:2])
+    assert [run.step.tolist() for run in at_once] == [[0, 1]] * 2
+    assert train_one(make(1e3)[0]).step.tolist() == [0, 1]
 
 
 def test_gradients_are_clipped_seed_by_seed(tokenizer):
