@@ -38,19 +38,21 @@ class Correction:
     """Aligner.
 
     warmup, steps   optimiser steps of the identity warm-up, at most, and of each training on corrections
-    further_steps   of the shorter trainings: other upstream models, distillation, joint training
-    batch, rate     triples in a step; learning rate (at 2e-3 and above `tiny` does not learn to copy)
+    further_steps   of the shorter trainings: other upstream models, distillation
+    pairs           of each training on preference pairs
+    batch, rate     triples in a step, which cost next to nothing; learning rate
     held_out        triples on which floors are measured
     samples         answers sampled from each stacked model
     """
 
-    warmup: int = 600
-    steps: int = 250
-    further_steps: int = 100
-    batch: int = 64
-    rate: float = 1e-3
-    held_out: int = 4000
-    samples: int = 1500
+    warmup: int = 400
+    steps: int = 80
+    further_steps: int = 40
+    pairs: int = 100
+    batch: int = 16_384
+    rate: float = 2e-3
+    held_out: int = 200_000
+    samples: int = 3000
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,7 @@ PROFILES: dict[str, Profile] = {
         Schedule(steps=250, rate=1e-2),
         Schedule(steps=20, rate=3e-3, record=10),
         BestOfN(24, (4, 16), (64, 128), 128, 2048, 200, 400, RewardTraining(steps=20, rate=3e-3), 4),
-        Correction(warmup=10, steps=40, further_steps=40, batch=32, rate=6e-3, held_out=200, samples=100),
+        Correction(10, 40, further_steps=40, pairs=40, batch=1024, rate=6e-3, held_out=200, samples=100),
         betas=(5.0,),
     ),
     "cpu": Profile(PRESETS["tiny"], 3, Schedule(steps=250, rate=2e-3), Schedule(steps=300)),
@@ -114,7 +116,7 @@ PROFILES: dict[str, Profile] = {
             comparisons=40_000,
             reward=RewardTraining(steps=1000, batch=64, rate=2e-4),
         ),
-        Correction(600, 600, further_steps=250, batch=256, rate=2e-4, held_out=20_000, samples=10_000),
+        Correction(600, 600, further_steps=250, pairs=600, batch=256, rate=2e-4, held_out=20_000, samples=10_000),
     ),
 }
 

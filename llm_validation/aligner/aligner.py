@@ -4,9 +4,10 @@ Training is cross-entropy of the correction's tokens and its end-of-text token g
 loss themselves; SFT is the same without the answer in the context. Pairs with C = O are identity pairs: a warm-up
 trains on them alone, joint training mixes in a share q of them.
 
-With all answers listed, teacher forcing over their prefix tree gives K_φ(c|x,o) exactly, and so the law, gain and
-rounds of a stacked model; what a model writes off the list is measured as such. Sampling from the stack, token by
-token on the decoding engine, is the check that does not rest on this.
+With all answers listed, teacher forcing over their prefix tree gives K_φ(c|x,o) exactly: the loss of any number of
+triples in training, and the law, gain and rounds of a stacked model; what a model writes off the list is measured as
+such. Held-out losses, row by row, and sampling from the stack, token by token on the decoding engine, are the checks
+that do not rest on this.
 
 Shapes: P prompts, A answers, B triples of a batch, L tokens.
 """
@@ -26,22 +27,21 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from llm_validation.aligner.edit_process import Problem
+from llm_validation.catalogue.texts import Encoded
+from llm_validation.catalogue.train import Task, train_one
 from llm_validation.catalogue.trie import build_trie, log_policy_of_logits, node_logits
 from llm_validation.generation.decode import best_of_n
 from llm_validation.generation.engine import Sampling
 from llm_validation.generation.scorers import Batch
 from llm_validation.model.model import autocast
 from llm_validation.rewards.model import right_padded
-from llm_validation.training.loop import History, minimise, of_loss
 from llm_validation.training.schedule import Schedule
 from simulate.montecarlo import generator
 from theory.validate import Array
 
 Index = NDArray[np.intp]
-#: Prompts whose prefix trees are evaluated at a time.
-TREES_AT_ONCE = 32
-#: Steps whose mean loss decides whether training may end early.
-RECENT = 20
+#: Prompts whose prefix trees, and texts whose rows, are evaluated at a time.
+TREES_AT_ONCE, ROWS_AT_ONCE = 32, 256
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,13 +91,13 @@ def _pick(cumulative: Array, rng: np.random.Generator) -> Index:
 
 @dataclass(frozen=True)
 class Fit:
-    """Optimiser steps, triples in each, and the learning rate: constant for two thirds, then linearly down to 0.
+    """Optimiser steps, triples drawn in each, and the learning rate: constant for two thirds, then linearly down to 0.
 
     Copying is learnt slot by slot, each after a plateau: a rate that falls from the start stops before the last.
     """
 
     steps: int
-    batch: int = 64
+    batch: int = 1024
     rate: float = 2e-3
     clip: float = 1.0
 
@@ -130,11 +130,23 @@ def answer_losses(model: Any, contexts: Sequence[Sequence[int]], answers: Sequen
     return (losses * scored[:, 1:]).sum(1)
 
 
-def triple_losses(model: Any, problem: Problem, triples: Triples, *, sees_original: bool) -> Tensor:
-    """Losses (B,) of a corrector, or of a model that answers from the prompt alone."""
-    rows = list(zip(triples.prompt.tolist(), triples.original.tolist(), triples.correction.tolist(), strict=True))
-    contexts = [problem.corrector_prompt(p, o) if sees_original else problem.prompts[p] for p, o, _ in rows]
-    return answer_losses(model, contexts, [problem.answers[p][c] for p, _, c in rows])
+def contexts_of(problem: Problem, *, sees_original: bool) -> Encoded:
+    """Everything that is read before an answer, and the answers: P·A contexts, or the P prompts alone."""
+    if not sees_original:
+        return Encoded(problem.prompts, problem.answers)
+    places = list(np.ndindex(len(problem.prompts), problem.n_answers))
+    prompts = tuple(problem.corrector_prompt(p, o) for p, o in places)
+    return Encoded(prompts, tuple(problem.answers[p] for p, _ in places))
+
+
+def mean_loss(log_policy: Tensor, triples: Triples, problem: Problem, *, sees_original: bool) -> Tensor:
+    """The triples' mean loss, nats, from log π (P·A, A + 1), or (P, A + 1), at all contexts of `contexts_of`."""
+    A, context = problem.n_answers, triples.prompt
+    if sees_original:
+        context = context * A + triples.original
+    counts = np.bincount(context * A + triples.correction, minlength=len(log_policy) * A)
+    shares = log_policy.new_tensor(counts / context.size).view(-1, A)
+    return -(shares * log_policy[:, :-1]).sum()
 
 
 def fit(
@@ -150,30 +162,36 @@ def fit(
 ) -> Any:
     """A copy of the model, trained on fresh triples in every step; the model itself stays as it is.
 
+    The triples of a step share a few contexts and answers: one pass over the prefix trees of all contexts has the loss
+    of each, however many are drawn.
+
     sees_original  True: Aligner, False: SFT on the corrections
-    stop_below     training ends early where the mean loss of the last `RECENT` steps is below it, nats
+    stop_below     training ends early at the first step whose mean loss is below it, nats
     """
-    made, rng = copy.deepcopy(model).train(), generator(seed, "triples", name)
+    made, rng = copy.deepcopy(model), generator(seed, "triples", name)
+    trie = contexts_of(problem, sees_original=sees_original).trie().to(next(made.parameters()).device)
 
-    def good_enough(_: int, history: History) -> bool:
-        recent = history.loss(RECENT)
-        return len(recent) == RECENT and sum(recent) < stop_below * RECENT
+    def loss(_: int, log_policy: Tensor) -> Tensor:
+        return mean_loss(log_policy, draw(rng, how.batch), problem, sees_original=sees_original)
 
-    loss = lambda triples: triple_losses(made, problem, triples, sees_original=sees_original).mean()
-    batches = (draw(rng, how.batch) for _ in range(how.steps))
-    minimise(made, batches, of_loss(loss), how.schedule, name=name, on_step=good_enough)
-    return made.eval()
+    train_one(Task(made, trie, loss, how.schedule, name=name, stop_below=stop_below))
+    return made
 
 
 @torch.inference_mode()
 def held_out_losses(model: Any, problem: Problem, triples: Triples, *, sees_original: bool) -> Array:
-    """Losses (n,) of triples, a few hundred at a time."""
-    found = []
-    for first in range(0, triples.prompt.size, 256):
-        part = slice(first, first + 256)
-        some = Triples(triples.prompt[part], triples.original[part], triples.correction[part])
-        found.append(triple_losses(model, problem, some, sees_original=sees_original).double().cpu().numpy())
-    return np.concatenate(found)
+    """Losses (n,) of triples, each different one read as a row once: by another route than the trees of `fit`."""
+    original, A = triples.original if sees_original else np.zeros_like(triples.original), problem.n_answers
+    sizes = (len(problem.prompts), A, A)
+    numbers = np.ravel_multi_index((triples.prompt, original, triples.correction), sizes)
+    numbers, place = np.unique(numbers, return_inverse=True)
+    different = list(zip(*np.unravel_index(numbers, sizes), strict=True))
+    contexts = [problem.corrector_prompt(p, o) if sees_original else problem.prompts[p] for p, o, _ in different]
+    answers, found = [problem.answers[p][c] for p, _, c in different], []
+    for first in range(0, len(different), ROWS_AT_ONCE):
+        part = slice(first, first + ROWS_AT_ONCE)
+        found.append(answer_losses(model, contexts[part], answers[part]).double().cpu().numpy())
+    return np.concatenate(found)[place]
 
 
 # exact laws on the listed answers
@@ -211,8 +229,8 @@ def upstream_laws(model: Any, problem: Problem, temperature: float = 1.0) -> Law
 def corrector_kernels(model: Any, problem: Problem) -> Laws:
     """K_φ(c|x,o): laws (P, A, A), off (P, A)."""
     P, A = len(problem.prompts), problem.n_answers
-    prompts = [problem.corrector_prompt(p, o) for p in range(P) for o in range(A)]
-    found = exact_laws(model, prompts, [problem.answers[p] for p in range(P) for _ in range(A)])
+    read = contexts_of(problem, sees_original=True)
+    found = exact_laws(model, read.prompts, read.responses)
     return Laws(found.laws.reshape(P, A, A), found.off.reshape(P, A))
 
 

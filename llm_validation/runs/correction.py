@@ -34,7 +34,6 @@ from llm_validation.model.model import load
 from llm_validation.profiles import Correction
 from llm_validation.runs.correction_bootstrap import by_pairs
 from llm_validation.runs.run import Context, Run
-from llm_validation.training.schedule import Schedule
 from simulate.montecarlo import Estimate, generator, mean
 from simulate.rows.measurement import Measurement, measurement
 from theory.correction import composition, repetition
@@ -43,9 +42,9 @@ from theory.validate import Array
 
 #: Share of identity pairs in joint training (A5); rounds of correction (A4) and of distillation (A6).
 IDENTITY_SHARE, ROUNDS, DISTILLATIONS = 0.3, (1, 2, 4), 2
-#: The identity warm-up ends when its loss is below this, nats: copying is learnt slot by slot, after plateaus whose
+#: The identity warm-up ends at the first loss below this, nats: copying is learnt slot by slot, after plateaus whose
 #: length varies between seeds, and a corrector that starts before the last slot stays above its floor.
-COPYING_LEARNT = 0.1
+COPYING_LEARNT = 0.05
 #: An error of a gain, in utilities of at most one, that is rounding.
 ROUNDING = 1e-12
 #: Upstream models at other temperatures than 1.
@@ -315,8 +314,7 @@ def measured(context: Context, seed: int) -> list[Measurement]:
     """Everything of one seed."""
     models = prepare(context, seed)
     profile, upstream = models.profile, models.upstreams[1]
-    # full-batch steps are worth more than steps on triples: as many as the corrector takes are enough
-    schedule = Schedule(steps=profile.steps, rate=profile.rate)
+    schedule = _how(profile, profile.pairs).schedule
     pairs = by_pairs(upstream.model, models.kernels.laws, models.problem, schedule, seed)
     own = (part(models) for part in (training, stacks, several_rounds, copying, distillation))
     return [*(row for rows in own for row in rows), *pairs]
