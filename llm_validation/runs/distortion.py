@@ -143,12 +143,12 @@ def _distortion_rows(prompts: list[Situation], trained: Trained, target: Array, 
 
 def aligned(reference: Reference) -> list[Measurement]:
     """RLHF, exact and on clipped rewards, beside NLHF and DPO on the same comparisons."""
-    prompts, gentle = situations(reference), reference.schedule.slower(0.5)
+    prompts, gentle = situations(reference), reference.schedule.slower(0.5).longer(2)  # small KL weights: stiff
     rates, pairs = (np.stack([getattr(s, name) for s in prompts]) for name in ("win_rates", "pair_weights"))
     model = fit_reward_model(reference, rates, pairs)
     weights, nash = kl_weights(reference, prompts, "rlhf"), kl_weights(reference, prompts, "nlhf")
     rlhf = reference.train(penalty_objective(reference, model.rewards, weights), "rlhf", schedule=gentle)
-    nlhf = reference.train(nash_objective(reference, rates, nash), "nlhf", schedule=gentle)
+    nlhf = reference.train(nash_objective(reference, rates, nash), "nlhf")
     rows = []
     for claim, method, trained, predict, at in (
         ("D12", "rlhf", rlhf, predicted_rlhf, weights),
@@ -241,7 +241,7 @@ def sampled(reference: Reference) -> list[Measurement]:
     def against_itself(drawn: Tensor, logs: Tensor) -> Tensor:
         return torch.einsum("pxy,py->px", margin, logs.exp()).gather(1, drawn)
 
-    gentle = reference.schedule.slower(0.5)
+    gentle = reference.schedule.slower(0.5).longer(2)  # sampled: the noise averages over steps
     by_reward = sampled_objective(
         reference, lambda drawn, _: r.gather(1, drawn), weights, np.ptp(rewards, axis=1), "rloo"
     )

@@ -91,7 +91,8 @@ def _with_off(classes: Classes, p: int) -> tuple[Array, Array]:
 def minibatched(reference: Reference, name: str) -> list[Measurement]:
     """One loss on shuffled minibatches at kl_beta = 1, every example once per epoch: the same optimum, a harder way."""
     part, classes = reference.part(PROMPTS), draw(reference, MINIBATCH_DRAWS, "minibatch", at_least=1).part(PROMPTS)
-    trained = part.train(_shuffled(part, classes, name), f"{name} minibatches", schedule=reference.schedule.slower(0.5))
+    averaging = reference.schedule.slower(0.5).longer(2)  # out the noise of batches takes more steps than convergence
+    trained = part.train(_shuffled(part, classes, name), f"{name} minibatches", schedule=averaging)
     if name in ("dpo", "kldo"):
         reached = conditional(trained.policy)
         target = [

@@ -50,8 +50,9 @@ from theory.validate import Array
 METHODS = ("pro", "dpo")
 #: Draws of a seed; prompts that are trained on, of one animal each, the others being held out; responses to each.
 DRAWS, TRAINED, RESPONSES = 6, 4, 6
-#: What the number of steps of all weights is a part of: convergence takes less than the profile's number.
-SHORTER = 3
+#: What the number of steps of all weights is a part of, of ours and of a model that others trained: convergence takes
+#: less than the number for a whole catalogue.
+SHORTER, REAL_SHORTER = 2, 3
 #: How the head is trained: until no step lowers the loss; and the largest gradient that may be left.
 LBFGS, STATIONARY = {"maxiter": 20_000, "maxfun": 20_000, "maxcor": 30, "ftol": 0.0, "gtol": 1e-12}, 1e-7
 #: Where little moves: kl_beta, draws, and steps of gradient descent with Nesterov's momentum.
@@ -198,18 +199,18 @@ def held_out(context: Context, seed: int) -> list[Measurement]:
     """
     loaded = load(context.base)
     loaded.model.to(context.device)  # type: ignore[arg-type]
-    draws = _draws(loaded, context.profile.runs, seed)
+    draws = _draws(loaded, context.profile.runs, SHORTER, seed)
     tangent = [(*draw, gradient_products(draw[0])) for draw in draws[:TANGENT_DRAWS]]
     return [*ratios("", _alone(sums, draws)), *ratios("", _together(tangent_sums, tangent))]
 
 
 def real_held_out(loaded: Loaded, schedule: Schedule, seed: int) -> list[Measurement]:
     """P15 on a model that others trained, whose gradients do not fit into memory."""
-    return ratios("real_", _alone(sums, _draws(loaded, schedule, seed)))
+    return ratios("real_", _alone(sums, _draws(loaded, schedule, REAL_SHORTER, seed)))
 
 
-def _draws(loaded: Loaded, schedule: Schedule, seed: int) -> list[Draw]:
-    rng, schedule = generator(seed, "P15", "prompts"), replace(schedule, steps=max(1, schedule.steps // SHORTER))
+def _draws(loaded: Loaded, schedule: Schedule, shorter: int, seed: int) -> list[Draw]:
+    rng, schedule = generator(seed, "P15", "prompts"), replace(schedule, steps=max(1, schedule.steps // shorter))
     return [story_reference(loaded, schedule, seed, rng) for _ in range(DRAWS)]
 
 

@@ -34,7 +34,7 @@ OUTCOMES = ("chosen", "rejected", "H")
 Losses = Callable[[Tensor, slice], Tensor]
 EVERY = slice(None)
 #: What a change's number of steps is a part of: convergence takes less than the profile's number.
-SHORTER = 4
+SHORTER = 2
 
 
 @dataclass(frozen=True)

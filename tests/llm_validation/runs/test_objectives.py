@@ -169,7 +169,7 @@ def test_products_of_gradients_predict_where_little_moves(monkeypatch, rng):
 
 
 def test_a_change_trains_with_its_factors_of_the_profile_s_schedule(monkeypatch):
-    """A quarter of 80 steps, a half longer; prompts in turn from the second on."""
+    """Half of 40 steps, a half longer; prompts in turn from the second on."""
     seen = {}
 
     def minimise(model, order, loss, schedule, **_):
@@ -178,7 +178,7 @@ def test_a_change_trains_with_its_factors_of_the_profile_s_schedule(monkeypatch)
     monkeypatch.setattr(reproducibility, "minimise", minimise)
     monkeypatch.setattr(reproducibility, "log_policy", lambda model, _: torch.zeros(2, 3))
     reference = SimpleNamespace(
-        model=lambda: torch.nn.Linear(2, 2), trie=lambda: None, schedule=Schedule(steps=80, rate=0.01), log_law=1.0
+        model=lambda: torch.nn.Linear(2, 2), trie=lambda: None, schedule=Schedule(steps=40, rate=0.01), log_law=1.0
     )
     reference.part = lambda _: reference
     end = reproducibility.moved(reference, lambda *_: None, Change(rate=2.0, steps=1.5, beta2=0.9, clip=0.3, first=1))
