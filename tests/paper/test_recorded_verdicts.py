@@ -10,11 +10,11 @@ from collections import Counter
 
 #: Check → how many of its settings are too noisy in simulation to tell.
 NOISY = {"B5.process": 1, "B6.reward": 1, "R7.trained": 1}
-#: What disagrees: slopes that off-catalogue mass decides, P15 with all weights by AdamW; the real model's KTO, and one
+#: What disagrees: a slope that off-catalogue mass decides, P15 with all weights by AdamW; the real model's KTO, and one
 #: way of its two halves outside two errors more often than chance.
 APART = {
     "gpu": ["P15.full_beyond method=dpo", "P15.full_slope method=dpo"],
-    "llm": ["D12.slope method=rlhf", "D9.slope method=nlhf", "P15.full_beyond method=dpo", "P15.full_slope method=pro"],
+    "llm": ["D9.slope method=nlhf", "P15.full_beyond method=dpo", "P15.full_slope method=pro"],
     "smollm2": ["B3.real_within_two", "B4.real_within_two", "V10.real_gap name=kto"],
 }
 
