@@ -19,7 +19,8 @@ from paper.arxiv import flat, used_numbers, write_arxiv
 from simulate.rows.reach import ROOT
 
 LATEX = pytest.mark.skipif(shutil.which("latexmk") is None, reason="no latexmk: apt-get install what the Makefile says")
-#: Points that a line may stick out; pages of the main text and of the whole.
+#: Points that a line may stick out; pages of the main text and of the whole, every figure as high as the blank one (as
+#: drawn they are higher, and the pages 26 and 75).
 OVERFULL, MAIN_PAGES, PAGES = 5.0, 25, 70
 
 
