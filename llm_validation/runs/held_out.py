@@ -55,8 +55,8 @@ DRAWS, TRAINED, RESPONSES = 6, 4, 6
 SHORTER, REAL_SHORTER = 2, 3
 #: How the head is trained: until no step lowers the loss; and the largest gradient that may be left.
 LBFGS, STATIONARY = {"maxiter": 20_000, "maxfun": 20_000, "maxcor": 30, "ftol": 0.0, "gtol": 1e-12}, 1e-7
-#: Where little moves: kl_beta, draws, and steps of gradient descent with Nesterov's momentum.
-TANGENT_BETA, TANGENT_DRAWS, DESCENT, MOMENTUM = 1000.0, 3, 400, 0.9
+#: Where little moves: kl_beta, draws, and the steps of gradient descent with Nesterov's momentum.
+TANGENT_BETA, TANGENT_DRAWS, DESCENT, MOMENTUM = 1000.0, 3, Schedule(steps=100, rate=1.0, clip=math.inf), 0.9
 #: Directions of the gradients below this, relative to the largest, are rounding of float32.
 FLOAT32 = 1e-10
 #: (step, log π (P, A + 1)) → the mean loss over the trained prompts.
@@ -140,9 +140,8 @@ def with_all_weights(reference: Reference, loss: Loss, name: str, **how: Any) ->
 
 def by_descent(reference: Reference, loss: Loss, rate: float, name: str) -> Array:
     """Likewise by gradient descent. The loss is scaled, not the step: draws whose rates differ are of one stack."""
-    schedule = Schedule(steps=DESCENT, rate=1.0, clip=math.inf)
     scaled: Loss = lambda step, logs: rate * loss(step, logs)
-    return with_all_weights(reference, scaled, name, schedule=schedule, momentum=MOMENTUM)
+    return with_all_weights(reference, scaled, name, schedule=DESCENT, momentum=MOMENTUM)
 
 
 def gradient_products(reference: Reference) -> Array:
@@ -171,22 +170,29 @@ def predicted(method: str, reference: Reference, compared: list[theory.Pairs]) -
     states = states_of(reference).cpu().numpy()
     own = np.eye(RESPONSES + 1, RESPONSES)  # off the catalogue there are none: no loss here moves the head's other rows
     phi = np.einsum("ph,yz->pyzh", states, own).reshape(len(states), RESPONSES + 1, -1)
-    return _predicted(method, reference, compared, phi, HELD_OUT_BETA)
+    told = theory.labels(method, compared[:TRAINED], RESPONSES)
+    return theory.log_ratios(phi, reference.log_law, theory.optimum(phi[:TRAINED, :-1], told, HELD_OUT_BETA))
 
 
-def predicted_by_gradients(method: str, reference: Reference, compared: list[theory.Pairs], products: Array) -> Array:
-    """log π/π_ref (P, A + 1) by theory at `TANGENT_BETA`, where features are the gradients of all weights."""
-    count = reference.log_law.size
+def predicted_by_gradients(
+    method: str, reference: Reference, compared: list[theory.Pairs], products: Array, rate: float
+) -> tuple[Array, Array]:
+    """log π/π_ref (P, A + 1) at `TANGENT_BETA` by theory, with the gradients of all weights for features.
+
+    After as many steps as `by_descent` takes at this rate, and at the optimum: under PRO the two are far apart where
+    gradients of a prompt's responses hardly differ.
+    """
+    count, told = reference.log_law.size, theory.labels(method, compared[:TRAINED], RESPONSES)
     sizes, ways = np.linalg.eigh(products.reshape(count, count))
     held = sizes > FLOAT32 * sizes[-1]
     phi = (ways[:, held] * np.sqrt(sizes[held])).reshape(*reference.log_law.shape, -1)
-    return _predicted(method, reference, compared, phi, TANGENT_BETA)
-
-
-def _predicted(method: str, reference: Reference, compared: list[theory.Pairs], phi: Array, kl_beta: float) -> Array:
-    """The same for given features (P, A + 1, d)."""
-    told = theory.labels(method, compared[:TRAINED], RESPONSES)
-    return theory.log_ratios(phi, reference.log_law, theory.optimum(phi[:TRAINED, :-1], told, kl_beta))
+    rates = [rate * DESCENT.rate_at(step) / TRAINED for step in range(DESCENT.steps)]  # the loss is a mean of prompts
+    thetas = (
+        theory.descended(phi[:TRAINED, :-1], told, TANGENT_BETA, rates, MOMENTUM),
+        theory.optimum(phi[:TRAINED, :-1], told, TANGENT_BETA),
+    )
+    after, end = (theory.log_ratios(phi, reference.log_law, theta) for theta in thetas)
+    return after, end
 
 
 @full_precision()
@@ -274,15 +280,15 @@ def tangent_sums(method: str, reference: Reference, compared: list[theory.Pairs]
     loss = loss_of(method, reference, compared, TANGENT_BETA)
     rate = 1.0 / steepest(loss, reference, products)
     ends = (
-        predicted_by_gradients(method, reference, compared, products)[:, :-1],
+        *(by_theory[:, :-1] for by_theory in predicted_by_gradients(method, reference, compared, products, rate)),
         (by_descent(reference, loss, rate, f"held_out_descent_{method}") - reference.log_law)[:, :-1],
         (with_all_weights(reference, loss, f"held_out_adamw_{method}") - reference.log_law)[:, :-1],
     )
-    x, y, z = ((ratios - ratios.mean(axis=1, keepdims=True))[TRAINED:] for ratios in ends)
+    after, end, y, z = ((ratios - ratios.mean(axis=1, keepdims=True))[TRAINED:] for ratios in ends)
     return {
-        "tangent_slope": ((x * y).sum(), (x * x).sum()),
-        "tangent_explained": ((y * y).sum() - ((y - x) ** 2).sum(), (y * y).sum()),
-        "tangent_adamw": ((z * z).sum() - ((z - x) ** 2).sum(), (z * z).sum()),
+        "tangent_slope": ((after * y).sum(), (after * after).sum()),
+        "tangent_explained": ((y * y).sum() - ((y - after) ** 2).sum(), (y * y).sum()),
+        "tangent_adamw": ((z * z).sum() - ((z - end) ** 2).sum(), (z * z).sum()),
     }
 
 

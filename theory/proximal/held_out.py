@@ -89,12 +89,11 @@ def optimum(phi: Array, told: Labels, kl_beta: float) -> Array:
     make. The step length log(1 + ν)/ν, ν the largest movement of a margin, needs no line search, as in
     `optimum.solve_rewards`. CertificateError where the loss has no minimum.
     """
-    prompt, first, second = np.nonzero(np.triu(told.pull))
-    mass, ways = told.pull[prompt, first, second], phi[prompt, first] - phi[prompt, second]
+    mass, ways, signal = _in_weights(phi, told)
     left, sizes, right = np.linalg.svd(ways, full_matrices=False)
     held = sizes > ROUNDING * sizes[0]
     left, sizes, right = left[:, held], sizes[held], right[held]
-    pulled = kl_beta * (right @ np.einsum("pa,pad->d", told.signal, phi)) / sizes
+    pulled = kl_beta * (right @ signal) / sizes
     u = np.zeros(len(sizes))
     for _ in range(STEPS):
         margins = kl_beta * (left @ u)
@@ -108,6 +107,31 @@ def optimum(phi: Array, told: Labels, kl_beta: float) -> Array:
         reach = float(np.abs(kl_beta * (left @ step)).max())
         u = u - step * (math.log1p(reach) / reach)
     raise CertificateError(f"no minimum within margins of {FARTHEST:g} and {STEPS} steps: the loss may have none")
+
+
+def descended(phi: Array, told: Labels, kl_beta: float, rates: Sequence[float], momentum: float) -> Array:
+    """θ (d,) after a step of descent from 0 at each of the rates, with Nesterov's momentum; features as in `optimum`.
+
+    v ← momentum·v + g and θ ← θ − rate·(g + momentum·v), g the gradient of the loss, summed over prompts. Where a
+    prompt's responses have features that hardly differ, the end is far off after any number of steps that is taken.
+    """
+    mass, ways, signal = _in_weights(phi, told)
+    theta, velocity = np.zeros(phi.shape[2]), np.zeros(phi.shape[2])
+    for rate in rates:
+        gradient = kl_beta * (ways.T @ (mass * 0.5 * np.tanh(0.5 * kl_beta * (ways @ theta))) - signal)
+        velocity = momentum * velocity + gradient
+        theta = theta - rate * (gradient + momentum * velocity)
+    return theta
+
+
+def _in_weights(phi: Array, told: Labels) -> tuple[Array, Array, Array]:
+    """The loss as a function of θ: the pulls of pairs (n,), what features a pair differs by (n, d), and Σ w Φ (d,)."""
+    prompt, first, second = np.nonzero(np.triu(told.pull))
+    return (
+        told.pull[prompt, first, second],
+        phi[prompt, first] - phi[prompt, second],
+        np.einsum("pa,pad->d", told.signal, phi),
+    )
 
 
 def log_ratios(phi: Array, logs: Array, theta: Array) -> Array:

@@ -69,13 +69,24 @@ def test_descent_on_all_weights_ends_where_their_gradients_say_where_little_move
     context, monkeypatch, method, turn, agree
 ):
     """And not where the gradients of other prompts say. AdamW on the same loss ends elsewhere."""
-    right = theory.optimum
-    monkeypatch.setattr(theory, "optimum", lambda phi, told, beta: right(np.roll(phi, turn, axis=0), told, beta))
+    right = theory.descended
+    monkeypatch.setattr(theory, "descended", lambda phi, *words: right(np.roll(phi, turn, axis=0), *words))
     draw = held_out.story_reference(load(context.base), context.profile.runs, 0, generator(0))
     sums = held_out.tangent_sums(method, *draw, held_out.gradient_products(draw[0]))
     found = {name: part / whole for name, (part, whole) in sums.items()}
     assert (abs(found["tangent_slope"] - 1.0) < 0.02) == (found["tangent_explained"] > 0.98) == agree
     assert found["tangent_adamw"] < 0.5
+
+
+def test_half_of_descent_s_rate_is_noticed_under_pro(context, monkeypatch):
+    """Its optimum is farther off than the steps go, so that the prediction must count them."""
+    monkeypatch.setattr(held_out, "DESCENT", replace(held_out.DESCENT, steps=20))
+    right = theory.descended
+    halved = lambda phi, told, beta, rates, momentum: right(phi, told, beta, np.divide(rates, 2.0), momentum)
+    monkeypatch.setattr(theory, "descended", halved)
+    draw = held_out.story_reference(load(context.base), context.profile.runs, 0, generator(0))
+    part, whole = held_out.tangent_sums("pro", *draw, held_out.gradient_products(draw[0]))["tangent_slope"]
+    assert abs(part / whole - 1.0) > 0.02
 
 
 def test_no_row_of_the_head_but_the_responses_has_a_gradient(context):
@@ -91,7 +102,7 @@ def test_no_row_of_the_head_but_the_responses_has_a_gradient(context):
 
 
 def test_draws_of_one_stack_end_where_each_ends_alone(context, monkeypatch):
-    monkeypatch.setattr(held_out, "DESCENT", 12)
+    monkeypatch.setattr(held_out, "DESCENT", replace(held_out.DESCENT, steps=12))
     rng = generator(0)
     draws = [held_out.story_reference(load(context.base), context.profile.runs, 0, rng) for _ in range(2)]
     draws = [(*draw, held_out.gradient_products(draw[0])) for draw in draws]

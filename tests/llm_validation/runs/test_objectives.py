@@ -156,16 +156,23 @@ def test_losses_of_a_repeated_pair_by_hand(method):
 
 
 def test_products_of_gradients_predict_where_little_moves(monkeypatch, rng):
-    """Features whose inner products are the given ones; directions of rounding have none."""
+    """Features whose inner products are the given ones; steps at the descent's rates, of a mean over the prompts."""
     seen = {}
-    monkeypatch.setattr(held_out, "_predicted", lambda *words: seen.update(phi=words[3], beta=words[4]) or words[3])
-    features = rng.normal(size=(2, 3, 4))
+    monkeypatch.setattr(held_out, "TRAINED", 2)
+    monkeypatch.setattr(held_out.theory, "labels", lambda *_: None)
+    monkeypatch.setattr(held_out.theory, "optimum", lambda phi, told, beta: seen.update(beta=beta) or np.zeros(3))
+    monkeypatch.setattr(
+        held_out.theory, "descended", lambda phi, *words: seen.update(phi=phi, words=words) or np.zeros(3)
+    )
+    features = rng.normal(size=(2, 3, 3))
+    features[:, -1] = 0.0
     products = np.einsum("pyd,qzd->pyqz", features, features)
-    reference = SimpleNamespace(log_law=np.zeros((2, 3)))
-    held_out.predicted_by_gradients("dpo", reference, [], products)
-    phi = seen["phi"]
-    assert (phi.shape, seen["beta"]) == ((2, 3, 4), held_out.TANGENT_BETA)
-    np.testing.assert_allclose(np.einsum("pyd,qzd->pyqz", phi, phi), products, atol=1e-10)
+    held_out.predicted_by_gradients("dpo", SimpleNamespace(log_law=np.zeros((2, 3))), [], products, 0.5)
+    phi, (_, beta, rates, momentum) = seen["phi"], seen["words"]
+    assert (phi.shape, beta, seen["beta"]) == ((2, 2, 3), held_out.TANGENT_BETA, held_out.TANGENT_BETA)
+    np.testing.assert_allclose(np.einsum("pyd,qzd->pyqz", phi, phi), products[:, :-1, :, :-1], atol=1e-10)
+    assert (len(rates), momentum) == (held_out.DESCENT.steps, held_out.MOMENTUM)
+    assert rates[:11] == pytest.approx([0.5 / 2 * min(step, 10) / 10 for step in range(1, 12)])
 
 
 def test_a_change_trains_with_its_factors_of_the_profile_s_schedule(monkeypatch):

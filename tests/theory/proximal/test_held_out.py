@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
-from scipy.optimize import minimize
+import torch
+from scipy.optimize import approx_fprime, minimize
 from scipy.special import log_expit, log_softmax
 
 from theory.proximal import held_out
@@ -16,9 +19,12 @@ RNG = np.random.default_rng(0)
 SHAPES = ((2, 3, 9), (4, 3, 4))
 
 
-def descended(method: str, phi: np.ndarray, compared: list[held_out.Pairs], kl_beta: float) -> np.ndarray:
-    """θ by BFGS from 0 on the losses' definitions; its steps stay in the span of the gradients."""
-    A, d = phi.shape[1:]
+Loss = Callable[[np.ndarray], float]
+
+
+def loss_of(method: str, phi: np.ndarray, compared: list[held_out.Pairs], kl_beta: float) -> Loss:
+    """By the losses' definitions, a function of θ."""
+    A = phi.shape[1]
 
     def loss(theta: np.ndarray) -> float:
         policy = log_softmax(phi @ theta, axis=1)  # the reference is uniform
@@ -32,7 +38,7 @@ def descended(method: str, phi: np.ndarray, compared: list[held_out.Pairs], kl_b
         win = held_out.WIN_SHARE
         return sum(-win * log_expit(gap) - (1 - win) * log_expit(-gap) for gap in gaps)
 
-    return minimize(loss, np.zeros(d), method="BFGS", jac="3-point", options={"gtol": 1e-8}).x
+    return loss
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -41,8 +47,27 @@ def test_the_optimum_is_where_descent_from_the_reference_ends(method, shape):
     phi = RNG.normal(size=shape)
     compared = [held_out.pairs(p, shape[1]) for p in range(shape[0])]
     theta = held_out.optimum(phi, held_out.labels(method, compared, shape[1]), 0.7)
-    np.testing.assert_allclose(theta, descended(method, phi, compared, 0.7), atol=1e-5)
+    loss = loss_of(method, phi, compared, 0.7)  # BFGS's steps stay in the span of the gradients
+    found = minimize(loss, np.zeros(shape[2]), method="BFGS", jac="3-point", options={"gtol": 1e-8})
+    np.testing.assert_allclose(theta, found.x, atol=1e-5)
     assert np.abs(theta).max() > 0.1
+
+
+@pytest.mark.parametrize("method", ["pro", "dpo"])
+def test_after_some_steps_descent_is_where_torch_s_is_and_after_many_at_the_optimum(method):
+    """Nesterov's momentum as torch.optim.SGD has it, gradients by differences of the losses' definitions."""
+    phi, rates = RNG.normal(size=SHAPES[0]), [0.1, 0.3, 0.2, 0.1]
+    compared = [held_out.pairs(p, 3) for p in range(2)]
+    told, loss = held_out.labels(method, compared, 3), loss_of(method, phi, compared, 0.7)
+    theta = torch.zeros(9, dtype=torch.float64)
+    optimiser = torch.optim.SGD([theta], lr=1.0, momentum=0.9, nesterov=True)
+    for rate in rates:
+        optimiser.param_groups[0]["lr"] = rate
+        theta.grad = torch.as_tensor(approx_fprime(theta.numpy(), loss, 1e-6))
+        optimiser.step()
+    np.testing.assert_allclose(held_out.descended(phi, told, 0.7, rates, 0.9), theta.numpy(), atol=1e-5)
+    many = held_out.descended(phi, told, 0.7, [0.3] * 4000, 0.9)
+    np.testing.assert_allclose(many, held_out.optimum(phi, told, 0.7), atol=1e-9)
 
 
 def test_a_loss_without_a_minimum_is_said_to_have_none(monkeypatch):
