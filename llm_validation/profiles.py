@@ -62,8 +62,8 @@ class Profile:
     pretraining  the base model: its size and how long it reads the generated language (or a corpus)
     seeds        independent seeds: designed laws, drawn data, catalogue, samples. The base model is shared
     fit          schedule of the reference fits
-    runs         schedule of every alignment run, which scales its rate and length. AdamW forgets squares of gradients
-                 in 20 steps (beta2 = .95): full batches have no noise to average over 1000
+    runs         schedule of every alignment run, which scales its rate and length. Here and in fits AdamW forgets
+                 squares of gradients in 20 steps (beta2 = .95): full batches have no noise to average over 1000
     best_of_n, correction    of the runs that generate freely
     betas        bt_beta of the users of D17, one prompt each
     """
@@ -101,7 +101,7 @@ PROFILES: dict[str, Profile] = {
         Correction(10, 40, further_steps=40, pairs=40, batch=1024, rate=6e-3, held_out=200, samples=100),
         betas=(5.0,),
     ),
-    "cpu": Profile(PRESETS["tiny"], 3, Schedule(steps=250, rate=2e-3), Schedule(steps=200, beta2=0.95)),
+    "cpu": Profile(PRESETS["tiny"], 3, Schedule(steps=160, rate=2e-3, beta2=0.95), Schedule(steps=200, beta2=0.95)),
     "gpu": Profile(
         PRESETS["small"],
         5,

@@ -40,6 +40,7 @@ class Sampling:
     temperature     > 0; logits are divided by it
     top_p           in (0, 1]: the most probable tokens that have this mass together, the others are never written
     stop            responses (B) in tokens ↦ which of them have ended, besides those that an eos ends
+    side_by_side    k neighbouring prompts draw as one of k·n rows would: k equal ones write what that one writes
     """
 
     max_new_tokens: int
@@ -47,6 +48,7 @@ class Sampling:
     temperature: float = 1.0
     top_p: float = 1.0
     stop: Callable[[Sequence[Sequence[int]]], NDArray[np.bool_]] | None = None
+    side_by_side: int = 1
 
     def __post_init__(self) -> None:
         if self.max_new_tokens < 1:
@@ -55,6 +57,8 @@ class Sampling:
             raise ValueError(f"temperature = {self.temperature} must be a finite number > 0")
         if not 0.0 < self.top_p <= 1.0:
             raise ValueError(f"top_p = {self.top_p} must be in (0, 1]")
+        if self.side_by_side < 1:
+            raise ValueError(f"side_by_side = {self.side_by_side} must be >= 1")
 
 
 @dataclass
@@ -239,9 +243,10 @@ class Run:
 
     def _uniforms(self, group: Group) -> Tensor:
         """Quantiles (B,) of the group's rows at its next position."""
-        prompt, row = np.divmod(group.rows, self.n)
+        width = self.n * self.sampling.side_by_side
+        prompt, row = np.divmod(group.rows, width)
         new = np.diff(prompt, prepend=-1) > 0  # rows ascend, so those of a prompt are side by side
-        table = uniforms(self.seed, prompt[new].tolist(), group.written, self.n)
+        table = uniforms(self.seed, prompt[new].tolist(), group.written, width)
         return torch.as_tensor(table[np.cumsum(new) - 1, row], device=self.device)
 
     def _encode(self, group: Group) -> Tensor:

@@ -6,7 +6,8 @@ v(t); they and the theory predict every mean best reward, survival and speed-up 
 measured. Predictions rest on sampled rows too: a row's error contains both, the prediction's by bootstrap of the pool.
 
 Rewards are in standard deviations of the pool's. A `value` that is a difference or a ratio of measured and predicted
-is said to be one by its check's name; the note holds both numbers. Shapes: M pool rows, J decisions, G groups of n.
+is said to be one by its check's name; the note holds both numbers. The sizes N share their rows: each is a measurement
+by itself, and together they are no independent ones. Shapes: M pool rows, J decisions, G groups of n.
 """
 
 from __future__ import annotations
@@ -125,9 +126,9 @@ def measured(context: Context, seed: int) -> list[Measurement]:
     """Everything of one seed; a GPU is the timed runs' own, and shared with other seeds before and after."""
     with using(context.device, context.folder):
         writer = prepare(context, seed)
-        pool, profile, fit = measure_pool(writer, seed), writer.profile, writer.fit
+        pool, fit = measure_pool(writer, seed), writer.fit
     with using(context.device, context.folder, alone=True):
-        runs = [measure(writer, n, rows, seed) for n, rows in zip(profile.sizes, profile.rows, strict=True)]
+        runs = measure(writer, seed)
     with using(context.device, context.folder):
         exact = memory_and_exactness(writer, seed)
     return [

@@ -95,7 +95,9 @@ def _improvement(pool: Pool, runs: list[Runs], seed: int) -> list[Measurement]:
     if len(blocks) < 3 or len(runs) < 2:
         return []
     run = runs[-2]
-    reference = blocks[np.arange(run.rejected.size) % len(blocks)]
+    # half of all rows away from a group's own
+    own = np.arange(run.rejected.size) * max(1, run.n // REFERENCE)
+    reference = blocks[(own + len(blocks) // 2) % len(blocks)]
     score = improvement_score(run.rejected, reference)
     drawn = pool.rewards[rng.integers(M, size=(20_000, REFERENCE))]
     spread = drawn.max(axis=1) - drawn.min(axis=1)

@@ -6,6 +6,7 @@ Shapes: M pool rows, J decisions, G groups of n.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -54,13 +55,16 @@ class Writer:
         return decision_times(self.length)
 
     def write(self, groups: int, n: int, seed: int, *, reject: bool, eos: bool = False) -> list[Outcome]:
-        """Best-of-N, or Speculative Rejection on the same rows, for `groups` groups, some groups at a time."""
-        sampling = Sampling(self.length, (self.end,) if eos else ())
+        """Best-of-N, or Speculative Rejection on the same rows, for `groups` groups, some groups at a time.
+
+        The rows of a seed are the same for all N that divide the largest: its groups in a row, whatever their size.
+        """
         at_once = max(1, self.profile.at_once // n)
+        sampling = Sampling(self.length, (self.end,) if eos else (), side_by_side=max(1, max(self.profile.sizes) // n))
         outcomes = []
         for part, first in enumerate(range(0, groups, at_once)):
             prompts = [(self.end,)] * min(at_once, groups - first)
-            spawned = int(generator(seed, "decoding", n, part).integers(2**31))
+            spawned = int(generator(seed, "decoding", part).integers(2**31))
             with autocast(self.reward.device):
                 if reject:
                     scorer = PrefixScorer(self.reward)
@@ -176,7 +180,7 @@ class Runs:
 
     rewards  (G, n) final rewards of all rows;  best, rejected  (G,) what each returned;  survived  (G,) of the winner
     tokens, seconds, peak  (2,) per group, generated, passed, and cached at most, of Best-of-n and Speculative Rejection
-    batches  what each batch of Best-of-n cost
+    batches  what each batch of rows cost that were all written to their end
     """
 
     n: int
@@ -190,19 +194,28 @@ class Runs:
     batches: tuple[Spent, ...]
 
 
-def measure(writer: Writer, n: int, rows: int, seed: int) -> Runs:
-    """Both algorithms on the same `rows` rows."""
-    groups = max(2, rows // n)
-    plain = writer.write(groups, n, seed, reject=False)
-    pruned = writer.write(groups, n, seed, reject=True)
-    rewards = np.concatenate([outcome.rewards for outcome in plain]).reshape(groups, n)
+def measure(writer: Writer, seed: int) -> list[Runs]:
+    """Both algorithms at every N of the profile. Rows are written to their end once, in groups of the largest N: what
+    Best-of-n costs and gives for a smaller one is read off the same rows, group by group."""
+    sizes, rows, largest = writer.profile.sizes, writer.profile.rows, max(writer.profile.sizes)
+    groups = {n: max(2, count // n) for n, count in zip(sizes, rows, strict=True)}
+    needed = max(n * count for n, count in groups.items())
+    plain = writer.write(-(-needed // largest), largest, seed, reject=False)
+    return [_grouped(n, count, plain, writer.write(count, n, seed, reject=True)) for n, count in groups.items()]
+
+
+def _grouped(n: int, groups: int, plain: Sequence[Outcome], pruned: Sequence[Outcome]) -> Runs:
+    """The first groups of n of the rows that were written to their end, beside what rejection made of them."""
+    rewards = np.concatenate([outcome.rewards for outcome in plain])[: groups * n].reshape(groups, n)
     alive = np.concatenate([~np.isnan(outcome.rewards) for outcome in pruned]).reshape(groups, n)
-    best, rejected = (
-        np.array([r.reward for outcome in outcomes for r in outcome.returned if r is not None])
-        for outcomes in (plain, pruned)
-    )
-    spent = [(sum(o.spent.generated for o in runs), sum(o.spent.seconds for o in runs)) for runs in (plain, pruned)]
-    tokens, seconds = np.array(spent, dtype=float).T / groups
-    peak = np.array([max(o.spent.peak / len(o.returned) for o in outcomes) for outcomes in (plain, pruned)])
+    rejected = np.array([r.reward for outcome in pruned for r in outcome.returned if r is not None])
+    written = sum(outcome.rewards.size for outcome in plain)
+    spent = [
+        (sum(o.spent.generated for o in outcomes) / parts, sum(o.spent.seconds for o in outcomes) / parts)
+        for outcomes, parts in ((plain, written / n), (pruned, groups))
+    ]
+    tokens, seconds = np.array(spent).T
+    peak = np.array([max(o.spent.peak * n / o.rewards.size for o in outcomes) for outcomes in (plain, pruned)])
     survived = alive[np.arange(groups), rewards.argmax(axis=1)].astype(float)
-    return Runs(n, rewards, best, rejected, survived, tokens, seconds, peak, tuple(o.spent for o in plain))
+    batches = tuple(outcome.spent for outcome in plain)
+    return Runs(n, rewards, rewards.max(axis=1), rejected, survived, tokens, seconds, peak, batches)

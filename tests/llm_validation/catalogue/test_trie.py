@@ -9,7 +9,14 @@ import pytest
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from llm_validation.catalogue.trie import agrees_with_rows, build_trie, log_policy, row_log_probabilities
+from llm_validation.catalogue.trie import (
+    agrees_with_rows,
+    build_trie,
+    log_policy,
+    log_policy_of_edges,
+    log_policy_of_logits,
+    row_log_probabilities,
+)
 from llm_validation.model.model import build
 
 EOS = 0
@@ -36,8 +43,6 @@ def test_the_mass_off_the_catalogue_is_a_sum_over_where_it_leaves():
     trie = build_trie([[1], [1]], [[[1, EOS], [2, EOS]], [[1, 1, EOS], [2, EOS]]])
     generator = torch.Generator().manual_seed(0)
     logits = torch.randn((len(trie.node), 3), generator=generator, dtype=torch.float64)
-    from llm_validation.catalogue.trie import log_policy_of_logits
-
     p = torch.softmax(logits, 1).numpy()
     law = np.exp(log_policy_of_logits(logits, trie).numpy())
     root, one, two = p[0], p[1], p[2]  # nodes in the order in which they are met
@@ -49,12 +54,36 @@ def test_the_mass_off_the_catalogue_is_a_sum_over_where_it_leaves():
 
 def test_tiny_masses_off_the_catalogue_keep_their_digits():
     trie = build_trie([[1]], [[[1, EOS], [2, EOS]]])
-    from llm_validation.catalogue.trie import log_policy_of_logits
-
     logits = torch.tensor([[-60.0, 0.0, 0.0], [0.0, -60.0, -60.0], [0.0, -60.0, -60.0]])
     logs = log_policy_of_logits(logits, trie)
     expected = np.logaddexp.reduce([-60 - np.log(2), np.log(0.5) + np.log(2) - 60, np.log(0.5) + np.log(2) - 60])
     assert float(logs[0, -1]) == pytest.approx(expected, abs=1e-4)
+
+
+@pytest.mark.parametrize("off", [0.0, -300.0])
+def test_gradients_are_those_of_two_log_sums_also_where_next_to_nothing_leaves(off):
+    """The definition by autograd in float64; e^-300 is 0 in float32."""
+    trie = build_trie([[1], [1]], [[[1, EOS], [2, EOS]], [[1, 1, EOS], [2, EOS]]])
+    source = torch.Generator().manual_seed(0)
+    logits = torch.randn((len(trie.node), 5), generator=source)
+    logits[:, 3:] += off  # no edge has these tokens
+    logits[0, 0] += off
+    pulls = torch.randn((2, 3), generator=source)
+
+    def by_definition(table: torch.Tensor) -> torch.Tensor:
+        parent, token = trie.edge.T
+        stays = torch.zeros_like(table, dtype=torch.bool).index_put((parent, token), torch.tensor(True))
+        logs = torch.log_softmax(table, 1)
+        leaves = torch.logsumexp(table.masked_fill(stays, -torch.inf), 1) - torch.logsumexp(table, 1)
+        return log_policy_of_edges(logs[parent, token], leaves, trie)
+
+    ours, double = logits.clone().requires_grad_(), logits.double().requires_grad_()
+    found, expected = log_policy_of_logits(ours, trie), by_definition(double)
+    torch.testing.assert_close(found.double(), expected, rtol=1e-6, atol=1e-5)
+    (found * pulls).sum().backward()
+    (expected * pulls).sum().backward()
+    torch.testing.assert_close(ours.grad.double(), double.grad, rtol=1e-4, atol=1e-5)
+    assert ours.grad.abs().max() > 0.1
 
 
 @torch.no_grad()

@@ -87,7 +87,8 @@ def test_the_improvement_score_and_its_error(monkeypatch, pool, law_error):
     run, largest = run_of(16, 1.0, (1.0, 1.0), groups=80), run_of(16, 1.0, (1.0, 1.0), groups=5)
     (row,) = costs._improvement(pool, [run, largest], 0)
     blocks = largest.rewards
-    each = [100.0 * (1.0 + (best - blocks[i % 5].max()) / np.ptp(blocks[i % 5])) for i, best in enumerate(run.rejected)]
+    away = np.resize(np.roll(blocks, -2, axis=0), (80, 16))  # half of the five blocks from a group's own
+    each = [100.0 * (1.0 + (best - own.max()) / np.ptp(own)) for own, best in zip(away, run.rejected, strict=True)]
     words = row.estimate.witness.replace(",", "").split()
     predicted, gaussian = float(words[3]), float(words[8])
     assert float(words[1]) == pytest.approx(np.mean(each), abs=0.006)
@@ -102,7 +103,7 @@ def test_the_improvement_score_and_its_error(monkeypatch, pool, law_error):
         assert row.estimate.stderr == pytest.approx(4.0 * np.std(each) / math.sqrt(80), rel=0.25)
     assert not costs._improvement(pool, [largest], 0)
     even = np.full(80, 1.0 / 80)
-    assert costs._weighted_score(run.rejected, np.resize(blocks, (80, 16)), even) == pytest.approx(np.mean(each))
+    assert costs._weighted_score(run.rejected, away, even) == pytest.approx(np.mean(each))
 
 
 def test_stories_that_never_end_are_written_to_the_last_token():
