@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -122,22 +121,6 @@ def test_equal_prompts_are_encoded_once_and_write_rows_of_their_own(model):
     for place, text in enumerate(texts(outcome)):
         p, row = divmod(place, 2)
         assert text == reference_row(model, prompts[p], p, row, 5, SAMPLING)
-
-
-def test_neighbours_side_by_side_write_what_one_prompt_of_all_their_rows_does(model):
-    one = best_of_n(model, PROMPTS[:1] * 2, 12, weighted, SAMPLING, seed=3)
-    beside = replace(SAMPLING, side_by_side=3)
-    several = best_of_n(model, PROMPTS[:1] * 6, 4, weighted, beside, seed=3)
-    assert texts(several) == texts(one)
-    pruned = speculative_rejection(model, PROMPTS[:1] * 6, 4, 0.5, weighted, beside, seed=3, times=(5, 9))
-    alive = ~np.isnan(pruned.rewards)
-    assert 0 < alive.sum() < alive.size
-    np.testing.assert_array_equal(pruned.rewards[alive], one.rewards[alive])
-
-
-def test_no_prompt_is_a_neighbour_of_itself():
-    with pytest.raises(ValueError, match="side_by_side = 0 must be >= 1"):
-        replace(SAMPLING, side_by_side=0)
 
 
 def test_4096_rows_of_one_prompt_are_one_batch(monkeypatch):

@@ -49,7 +49,9 @@ def test_sampling_some_rows_at_a_time_changes_none(monkeypatch):
         assert torch.equal(sample(logits, 0.7, u), whole)
 
 
-@pytest.mark.parametrize("bad", [{"max_new_tokens": 0}, {"temperature": 0.0}, {"temperature": float("nan")}])
+@pytest.mark.parametrize(
+    "bad", [{"max_new_tokens": 0}, {"temperature": 0.0}, {"temperature": float("nan")}, {"side_by_side": 0}]
+)
 def test_bad_sampling_is_named(bad):
     with pytest.raises(ValueError, match=next(iter(bad))):
         Sampling(**({"max_new_tokens": 4, "eos": (EOS,)} | bad))
