@@ -11,7 +11,8 @@ RUN    := $(VENV)/bin/python
 # Bytecode is made as it is needed: of 15 000 files few are ever imported.
 PIP    := $(RUN) -m pip install --quiet --no-compile -c constraints.txt
 PROFILE ?= cpu
-JOBS   ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu 2>/dev/null || echo 2)
+# nproc would count as many as OpenMP may use
+JOBS   ?= $(shell unset OMP_NUM_THREADS; nproc 2>/dev/null || sysctl -n hw.ncpu 2>/dev/null || echo 2)
 
 # One BLAS thread per process: the cells of a sweep are what runs in parallel.
 export OMP_NUM_THREADS ?= 1
