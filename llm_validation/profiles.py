@@ -52,7 +52,7 @@ class Correction:
     batch: int = 16_384
     rate: float = 2e-3
     held_out: int = 200_000
-    samples: int = 3000
+    samples: int = 1500
 
 
 @dataclass(frozen=True)

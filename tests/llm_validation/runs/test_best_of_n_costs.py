@@ -118,7 +118,7 @@ def test_stories_that_never_end_are_written_to_the_last_token():
         rewards = np.where(np.arange(groups * n) < 3, np.nan, 0.0)  # two of them had finished
         return [SimpleNamespace(lengths=lengths, finished=finished, rewards=rewards, returned=returned)]
 
-    writer = SimpleNamespace(write=written, profile=SimpleNamespace(pool=128 * 3), length=12, times=(4, 8))
+    writer = SimpleNamespace(write=written, profile=SimpleNamespace(pool=512 * 3), length=12, times=(4, 8))
     ratio, lost = costs._stories_that_end(writer, 5)
     assert calls == [(3, 64, 5, False, True), (3, 64, 6, True, True)]
     assert (ratio.value, ratio.estimate.stderr) == (pytest.approx(7.0 * 64 / (4 * (64 + 32 + 16))), 0.0)
