@@ -26,6 +26,7 @@ from llm_validation.claims.table import LLM_CHECKS
 from llm_validation.recorded import MODELS
 from simulate.rows.reach import ROOT
 from simulate.rows.store import Results, Row, read_rows
+from tests.oracles.figure_sizes import SIZES
 from theory.claim import Check, Setting, grid, parse_setting, setting_key
 from theory.claims import CLAIMS, find_claim
 from theory.distortion.methods import METHODS
@@ -130,6 +131,8 @@ def test_a_figure_is_drawn_saved_and_laid_out(name, rows, tmp_path):
             assert path.stat().st_size > 1000
         width = figure.get_figwidth()
         assert width in (COLUMN, PAGE)
+        if name not in (*LANGUAGE_MODEL, "distortion_people"):  # of these more models and files are made up
+            assert (width, figure.get_figheight()) == pytest.approx(SIZES[name], rel=0.02)
         check_layout(figure)
         if width == PAGE:
             arrange(figure, 3.4)

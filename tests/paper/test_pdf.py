@@ -1,6 +1,6 @@
 """The paper as it is built: from the recorded rows a log without a warning, no gap in the main text, and flat sources.
 
-LaTeX runs where latexmk is installed; figures are blank ones here, drawn elsewhere.
+LaTeX runs where latexmk is installed; figures are blank ones here, of the sizes that they have when drawn elsewhere.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from figures.__main__ import FIGURES
 from paper.__main__ import write
 from paper.arxiv import flat, used_numbers, write_arxiv
 from simulate.rows.reach import ROOT
+from tests.oracles.figure_sizes import SIZES
 
 LATEX = pytest.mark.skipif(shutil.which("latexmk") is None, reason="no latexmk: apt-get install what the Makefile says")
-#: Points that a line may stick out; pages of the main text and of the whole, every figure as high as the blank one (as
-#: drawn they are higher, and the pages 26 and 75).
+#: Points that a line may stick out; pages of the main text and of the whole.
 OVERFULL, MAIN_PAGES, PAGES = 5.0, 25, 70
 
 
@@ -35,11 +35,10 @@ def sources(recorded_ledger, tmp_path_factory) -> Path:
     write(recorded_ledger, "cpu", root / "paper" / "tables", "reference")
     out = root / "figures" / "out"
     out.mkdir(parents=True)
-    figure = plt.figure(figsize=(6.5, 2.2))
-    figure.savefig(out / "blank.pdf")
-    plt.close(figure)
     for name in FIGURES:
-        shutil.copy(out / "blank.pdf", out / f"{name}.pdf")
+        figure = plt.figure(figsize=SIZES[name])
+        figure.savefig(out / f"{name}.pdf")
+        plt.close(figure)
     return root
 
 

@@ -148,7 +148,7 @@ def test_the_error_of_expected_tokens_is_of_groups_and_of_the_mean_length():
         finished = np.ones(groups * n, dtype=bool)
         return [SimpleNamespace(lengths=lengths, finished=finished, rewards=np.zeros(groups * n), returned=[])]
 
-    profile = SimpleNamespace(pool=128 * groups)
+    profile = SimpleNamespace(pool=512 * groups)
     writer = SimpleNamespace(write=written, profile=profile, length=longest, times=(4, 8))
     ratio, lost = best_of_n_costs._stories_that_end(writer, 0)
     predicted = float(ratio.estimate.witness.split()[-1])
