@@ -42,9 +42,9 @@ from simulate.montecarlo import bootstrap, generator
 from theory.validate import Array
 
 WEIGHTS = "reward.safetensors"
-#: Tokens that are read at a time where no cache is kept: on a CPU so few that what is computed of them stays in a
+#: Tokens that are read at a time where no cache is kept. On a CPU so few that what is computed of them stays in a
 #: core's own memory, which takes half of the time.
-TOKENS_AT_ONCE = {"cpu": 1 << 11, "cuda": 1 << 15}
+TOKENS_AT_ONCE, ON_A_CPU = 1 << 15, 1 << 11
 
 
 class RewardModel(nn.Module):
@@ -77,7 +77,7 @@ class RewardModel(nn.Module):
         found: list[Array] = []
         longest = max(map(len, texts), default=1)
         check_positions(self.backbone.config, min(map(len, texts), default=1), longest)
-        size = max(1, TOKENS_AT_ONCE[self.device.type] // longest)
+        size = max(1, (ON_A_CPU if self.device.type == "cpu" else TOKENS_AT_ONCE) // longest)
         for first in range(0, len(texts), size):
             part = texts[first : first + size]
             with autocast(self.device):
