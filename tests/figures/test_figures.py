@@ -33,10 +33,8 @@ from theory.distortion.methods import METHODS
 
 #: What a trained model is measured for beside its checks: claim, name, settings.
 MEASUREMENTS: tuple[tuple[str, str, tuple[Setting, ...]], ...] = (
-    ("D8", "reached", grid(method="rlhf", instance=INSTANCES)),
-    ("D8", "predicted", grid(method="rlhf", instance=INSTANCES)),
-    ("D9", "reached", grid(method="nlhf", instance=INSTANCES)),
-    ("D9", "predicted", grid(method="nlhf", instance=INSTANCES)),
+    *(("D8", name, grid(method="rlhf", instance=INSTANCES)) for name in ("reached", "predicted")),
+    *(("D9", name, grid(method="nlhf", instance=INSTANCES)) for name in ("reached", "predicted")),
     ("D17", "trained_distortion", grid(population="starwars", method=PEOPLE_METHODS, bt_beta=PEOPLE_BETAS)),
     ("P12", "trained_path", grid(method=("pro", "dpo"), response=("chosen", "rejected", "H"), step=(0, 20, 40))),
     ("V7", "minibatch_worst", grid(name=MINIBATCHED)),
