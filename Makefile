@@ -22,7 +22,7 @@ export OPENBLAS_NUM_THREADS ?= 1
 MALLOC := glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=1073741824:glibc.malloc.trim_threshold=4294967296
 export GLIBC_TUNABLES ?= $(MALLOC):glibc.malloc.top_pad=268435456
 
-.PHONY: reproduce trained first-part drawn written real gpu test test-fast reference check figures paper arxiv page \
+.PHONY: reproduce trained first-part written real gpu test test-fast reference check figures paper arxiv page \
   benchmark clean
 
 reproduce: $(VENV)/.reproduce
@@ -30,21 +30,18 @@ reproduce: $(VENV)/.reproduce
 	$(RUN) -m simulate --profile $(PROFILE) --jobs $(JOBS)
 	@# side by side where one of the two leaves a core idle: while a language model is pretrained, and at the end
 	$(MAKE) --no-print-directory --jobs=2 trained first-part
-	$(MAKE) --no-print-directory --jobs=2 drawn written
+	$(MAKE) --no-print-directory --jobs=2 figures written
 	@# rows that differ are listed, not fatal: another processor or BLAS rounds otherwise, and a search may part ways
 	@test $(PROFILE) != cpu || $(RUN) -m simulate compare simulate/results/cpu simulate/results/reference || true
 
-trained:
+trained: $(VENV)/.reproduce
 	$(RUN) -m llm_validation --profile $(PROFILE) --jobs $(JOBS)
 
 # Of what `make real` does; where the model cannot be had its recorded rows stand for it.
-first-part:
+first-part: $(VENV)/.reproduce
 	@test $(PROFILE) != cpu || $(RUN) -m llm_validation real --first-part
 
-drawn:
-	$(RUN) -m figures --profile $(PROFILE)
-
-written:
+written: $(VENV)/.reproduce
 	$(RUN) -m paper --profile $(PROFILE) --page
 
 # SmolLM2-135M-Instruct, and people: of the survey that comes along, or of RATINGS=FILE. In slices: MINUTES=9.
@@ -78,13 +75,13 @@ check: $(VENV)/.test
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 
-figures: $(VENV)/.reproduce drawn
+figures: $(VENV)/.reproduce
+	$(RUN) -m figures --profile $(PROFILE)
 
 # The PDF, from the profile's rows or, where nothing has been run, from the recorded ones. latexmk comes with TeX Live
 # (Debian: $(LATEX); macOS: MacTeX).
 LATEX := latexmk lmodern texlive-latex-recommended
-paper: $(VENV)/.reproduce
-	$(RUN) -m figures --profile $(PROFILE)
+paper: figures
 	$(RUN) -m paper --profile $(PROFILE)
 	@command -v latexmk >/dev/null || { \
 	  echo "latexmk is not installed; the tables are in paper/tables. For the PDF install TeX Live, on Debian:"; \

@@ -32,6 +32,13 @@ class BestOfN:
     reward: RewardTraining = field(default_factory=lambda: RewardTraining(steps=120, rate=6e-3))
     replicates: int = 20
 
+    def __post_init__(self) -> None:
+        largest = max(self.sizes)
+        if self.at_once % largest or any(largest % n for n in self.sizes):
+            raise ValueError(
+                f"sizes {self.sizes} must divide the largest, and that at_once = {self.at_once}: they share rows"
+            )
+
 
 @dataclass(frozen=True)
 class Correction:

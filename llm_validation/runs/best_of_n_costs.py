@@ -95,8 +95,7 @@ def _improvement(pool: Pool, runs: list[Runs], seed: int) -> list[Measurement]:
     if len(blocks) < 3 or len(runs) < 2:
         return []
     run = runs[-2]
-    # half of all rows away from a group's own
-    own = np.arange(run.rejected.size) * max(1, run.n // REFERENCE)
+    own = np.arange(run.rejected.size) * run.n // REFERENCE  # the sizes share their rows: half of them away from these
     reference = blocks[(own + len(blocks) // 2) % len(blocks)]
     score = improvement_score(run.rejected, reference)
     drawn = pool.rewards[rng.integers(M, size=(20_000, REFERENCE))]

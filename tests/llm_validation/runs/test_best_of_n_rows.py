@@ -44,3 +44,9 @@ def test_what_is_rejected_is_of_the_same_rows(writer):
         assert run.tokens[0] == run.n * writer.length
         assert run.peak[0] == pytest.approx(run.n * (1 + writer.length))
         assert run.seconds.min() > 0.0
+
+
+@pytest.mark.parametrize("changed", [{"sizes": (4, 6, 16)}, {"at_once": 24}])
+def test_sizes_that_cannot_share_their_rows_are_refused(writer, changed):
+    with pytest.raises(ValueError, match="must divide the largest, and that at_once = "):
+        replace(writer.profile, **changed)
