@@ -67,7 +67,8 @@ class Profile:
     """The dials of a profile.
 
     pretraining  the base model: its size and how long it reads the generated language (or a corpus)
-    seeds        independent seeds: designed laws, drawn data, catalogue, samples. The base model is shared
+    seeds        independent seeds: designed laws, drawn data, catalogue, samples. The base model is shared,
+                 and so is the reward model of Best-of-N
     fit          schedule of the reference fits
     runs         schedule of every alignment run, which scales its rate and length. Here and in fits AdamW forgets
                  squares of gradients in 20 steps (beta2 = .95): full batches have no noise to average over 1000

@@ -32,7 +32,7 @@ from llm_validation.catalogue.train import Task, train_one
 from llm_validation.catalogue.trie import build_trie, log_policy_of_logits, node_logits
 from llm_validation.generation.decode import best_of_n
 from llm_validation.generation.engine import Sampling
-from llm_validation.generation.scorers import Batch
+from llm_validation.generation.scorers import no_score
 from llm_validation.model.model import autocast
 from llm_validation.rewards.model import right_padded
 from llm_validation.training.schedule import Schedule
@@ -237,16 +237,12 @@ def corrector_kernels(model: Any, problem: Problem) -> Laws:
 # sampling from the stack
 
 
-def _nothing(batch: Batch) -> Array:
-    return np.zeros(batch.rows.size)
-
-
 def write_answers(
     model: Any, problem: Problem, prompt: Index, contexts: Sequence[Sequence[int]], seed: int, temperature: float = 1.0
 ) -> Index:
     """One answer (n,) sampled after each context; −1 where it is none of the listed ones of its prompt."""
     sampling = Sampling(problem.longest + 2, (problem.end,), temperature)
-    outcome = best_of_n(model, contexts, 1, _nothing, sampling, seed=seed)
+    outcome = best_of_n(model, contexts, 1, no_score, sampling, seed=seed)
     rows = zip(prompt.tolist(), outcome.tokens.tolist(), outcome.lengths.tolist(), strict=True)
     return np.array([problem.place(p, tokens[:length]) for p, tokens, length in rows], dtype=np.intp)
 

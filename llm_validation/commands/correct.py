@@ -16,19 +16,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from llm_validation.aligner.texts import Template, plain
 from llm_validation.commands.lines import Lines, check_file, content
 from llm_validation.commands.prompts import Writer, read_prompts, writer
 from llm_validation.generation.decode import best_of_n
-from llm_validation.generation.scorers import Batch
+from llm_validation.generation.scorers import no_score
 from llm_validation.model.model import autocast, device
 from llm_validation.model.text_boundaries import Message, Tokens
 from llm_validation.preferences.files import records_of
 from simulate.montecarlo import generator
 from simulate.numbers import Parser, a_name, a_path, carried_out, count, positive, seed
-from theory.validate import Array
 
 
 @dataclass(frozen=True)
@@ -147,13 +144,9 @@ def _write(writes: Writer, prompts: Sequence[Tokens], seed_: int, name: str, fir
     """(text, whether it ended) of each."""
     draws = int(generator(seed_, "correct", name, first).integers(2**31))
     with autocast(device()):
-        found = best_of_n(writes.model, prompts, 1, _nothing, writes.sampling, seed=draws)
+        found = best_of_n(writes.model, prompts, 1, no_score, writes.sampling, seed=draws)
     rows = zip(found.tokens.tolist(), found.lengths.tolist(), found.finished.tolist(), strict=True)
     return [(writes.text(row[:size]), ended) for row, size, ended in rows]
-
-
-def _nothing(batch: Batch) -> Array:
-    return np.zeros(batch.rows.size)
 
 
 def correct_main(arguments: Sequence[str]) -> int:

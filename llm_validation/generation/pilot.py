@@ -19,7 +19,7 @@ import numpy as np
 
 from llm_validation.generation.decode import best_of_n
 from llm_validation.generation.engine import Sampling
-from llm_validation.generation.scorers import Batch, Scorer, checked_scores
+from llm_validation.generation.scorers import Batch, Scorer, checked_scores, no_score
 from llm_validation.rewards.model import Explained, explained_variance
 from simulate.montecarlo import generator
 from theory.best_of_n.cost import speculative_tokens
@@ -90,7 +90,7 @@ def scored_rows(
     size = max(1, AT_ONCE // rows)
     for first in range(0, len(prompts), size):
         draws = int(generator(seed, "v", first).integers(2**31))
-        found = best_of_n(model, prompts[first : first + size], rows, _nothing, sampling, seed=draws)
+        found = best_of_n(model, prompts[first : first + size], rows, no_score, sampling, seed=draws)
         texts += [tuple(row[:n]) for row, n in zip(found.tokens.tolist(), found.lengths.tolist(), strict=True)]
     lengths = np.array(list(map(len, texts)), dtype=float).reshape(len(prompts), rows)
     places = tuple((p, i) for p in range(len(prompts)) for i in range(rows))
@@ -102,7 +102,3 @@ def scored_rows(
 
     prefix = np.stack([scored([text[:time] for text in texts]) for time in at])
     return Sampled(at, prefix, scored(texts), lengths)
-
-
-def _nothing(batch: Batch) -> Array:
-    return np.zeros(batch.rows.size)

@@ -85,6 +85,11 @@ class ScorerError(RuntimeError):
         self.rows = tuple(rows)
 
 
+def no_score(batch: Batch) -> Array:
+    """0 for every row: of rows that are written and not compared."""
+    return np.zeros(batch.rows.size)
+
+
 def checked_scores(scorer: Scorer, batch: Batch) -> Array:
     """Scores (B,) in float64; ScorerError for a wrong shape or a number that is not finite."""
     returned = scorer(batch)

@@ -18,7 +18,7 @@ from llm_validation.pretraining.report import RECORD
 from llm_validation.runs.catalogues import fitted
 from llm_validation.runs.declared import holds
 from llm_validation.runs.run import Context, Run
-from llm_validation.runs.table import fit_of
+from llm_validation.runs.table import first_fits, fit_of, is_kept
 from llm_validation.training.device import DeviceRates
 from simulate.rows.reach import ROOT
 from simulate.rows.store import read_rows
@@ -47,6 +47,8 @@ def make_plan(
     if pretrains:
         left, whole = _left_of_pretraining(context), seconds(None)
         cells.append(Cell("pretraining", "base", not left, None if whole is None else left * whole))
+    for fit in first_fits(runs):
+        cells.append(Cell("references", f"{fit.name} seed 0", is_kept(context, fit), seconds(fit)))
     for catalogue in dict.fromkeys(run.catalogue for run in runs if run.catalogue):
         fit, took = fit_of(catalogue), seconds(fit_of(catalogue))
         cells += [Cell("references", f"{fit.name} seed {s}", fitted(context, catalogue, s), took) for s in seeds]

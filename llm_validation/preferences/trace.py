@@ -26,7 +26,7 @@ from torch import Tensor
 
 from llm_validation.generation.decode import best_of_n
 from llm_validation.generation.engine import Sampling
-from llm_validation.generation.scorers import Batch
+from llm_validation.generation.scorers import no_score
 from llm_validation.model.model import autocast
 from llm_validation.preferences.data import Example, Index, Preferences
 from llm_validation.preferences.sequences import CompletionForward, divergences, log_probabilities
@@ -196,13 +196,9 @@ def answers(model: Any, watch: Watch, seed: int, name: str, context: int) -> tup
     length = min(watch.tokens, context - max(map(len, prompts)))
     draws = int(generator(seed, "answers", name).integers(2**31))
     with autocast(next(model.parameters()).device):
-        outcome = best_of_n(model, prompts, 1, _nothing, Sampling(length, watch.end), seed=draws)
+        outcome = best_of_n(model, prompts, 1, no_score, Sampling(length, watch.end), seed=draws)
     rows = zip(prompts, outcome.tokens.tolist(), outcome.lengths.tolist(), strict=True)
     return tuple(Example(prompt, tuple(tokens[:size]), 0) for prompt, tokens, size in rows)
-
-
-def _nothing(batch: Batch) -> Array:
-    return np.zeros(batch.rows.size)
 
 
 def _logs(model: Any, forward: CompletionForward, examples: Sequence[Example], batch: int) -> Array:

@@ -18,6 +18,7 @@ import numpy as np
 
 from llm_validation.runs.best_of_n_costs import costs, memory_and_exactness
 from llm_validation.runs.best_of_n_rows import Pool, Predicted, Runs, Writer, measure, measure_pool, predict, prepare
+from llm_validation.runs.best_of_n_scorer import FIT
 from llm_validation.runs.run import Context, Run
 from llm_validation.training.device import DeviceRates, decoding_bound
 from llm_validation.training.sharing import using
@@ -125,14 +126,13 @@ def speed(writer: Writer, run: Runs, rates: DeviceRates | None) -> list[Measurem
 def measured(context: Context, seed: int) -> list[Measurement]:
     """Everything of one seed; a GPU is the timed runs' own, and shared with other seeds before and after."""
     with using(context.device, context.folder):
-        writer = prepare(context, seed)
-        pool, fit = measure_pool(writer, seed), writer.fit
+        writer = prepare(context)
+        pool = measure_pool(writer, seed)
     with using(context.device, context.folder, alone=True):
         runs = measure(writer, seed)
     with using(context.device, context.folder):
         exact = memory_and_exactness(writer, seed)
     return [
-        measurement("B10", "reward_model", {}, fit.value, fit.stderr, fit.n, "correlation with the utility"),
         *rewards_and_survival(writer, pool, runs, seed),
         *costs(writer, pool, runs, seed),
         *speed(writer, runs[-1], context.rates),
@@ -148,10 +148,11 @@ RUNS = (
         catalogue=None,
         also=tuple(
             f"B10.{name}"
-            for name in ("reward_model", "explained_variance", "reward", "predicted_reward", "tokens", "seconds",
+            for name in ("explained_variance", "reward", "predicted_reward", "tokens", "seconds",
                          "peak", "tokens_per_second", "rows_at_once", "cached_tokens")
         ),
         free=("n",),
         timed=True,
+        after=FIT,
     ),
 )  # fmt: skip

@@ -151,7 +151,7 @@ def memory_and_exactness(writer: Writer, seed: int) -> list[Measurement]:
 def _stories_that_end(writer: Writer, seed: int) -> list[Measurement]:
     """Responses of one story: expected tokens from the measured lengths (B6), and no finished row is lost (B9)."""
     n, groups = 64, max(2, writer.profile.pool // 512)
-    plain = writer.write(groups, n, seed, reject=False, eos=True)
+    plain = writer.write(groups, n, seed, eos=True)
     pruned = writer.write(groups, n, seed + 1, reject=True, eos=True)
     lengths = np.concatenate([outcome.lengths for outcome in plain])
     alive = (lengths[:, None] >= np.arange(1, writer.length + 1)).mean(axis=0)

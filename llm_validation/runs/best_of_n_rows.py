@@ -5,7 +5,6 @@ Shapes: M pool rows, J decisions, G groups of n.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,14 +14,15 @@ from scipy.special import ndtri
 
 from llm_validation.generation.decode import Outcome, Spent, best_of_n, speculative_rejection
 from llm_validation.generation.engine import Sampling
+from llm_validation.generation.scorers import Scorer, no_score
 from llm_validation.model.model import autocast, load
 from llm_validation.profiles import BestOfN
-from llm_validation.rewards.comparisons import BT_BETA, compare, streams, utility
-from llm_validation.rewards.model import Explained, RewardModel, explained_variance, train_reward_model
+from llm_validation.rewards.model import Explained, RewardModel, explained_variance
 from llm_validation.rewards.prefix_scorer import PrefixScorer
 from llm_validation.runs.best_of_n_laws import MeasuredRows, measured_reward, measured_survival
+from llm_validation.runs.best_of_n_scorer import open_scorer, row_length
 from llm_validation.runs.run import Context
-from simulate.montecarlo import Estimate, generator
+from simulate.montecarlo import generator
 from theory.best_of_n.evolution import survivor_counts
 from theory.best_of_n.law import best_of_n_reward
 from theory.best_of_n.processes import gaussian_process
@@ -47,15 +47,17 @@ class Writer:
     reward: RewardModel
     length: int
     profile: BestOfN
-    fit: Estimate
 
     @property
     def times(self) -> tuple[int, ...]:
         """Decision times, in tokens."""
         return decision_times(self.length)
 
-    def write(self, groups: int, n: int, seed: int, *, reject: bool, eos: bool = False) -> list[Outcome]:
-        """Best-of-N, or Speculative Rejection on the same rows, for `groups` groups, some groups at a time.
+    def write(
+        self, groups: int, n: int, seed: int, *, reject: bool = False, eos: bool = False, scorer: Scorer | None = None
+    ) -> list[Outcome]:
+        """Best-of-N by the reward, or by another scorer, or Speculative Rejection on the same rows, for `groups`
+        groups, some groups at a time.
 
         The rows of a seed are the same for all N that divide the largest: its groups in a row, whatever their size.
         """
@@ -67,32 +69,22 @@ class Writer:
             spawned = int(generator(seed, "decoding", part).integers(2**31))
             with autocast(self.reward.device):
                 if reject:
-                    scorer = PrefixScorer(self.reward)
+                    by = PrefixScorer(self.reward)
                     outcome = speculative_rejection(
-                        self.model, prompts, n, ALPHA, scorer, sampling, seed=spawned, times=self.times
+                        self.model, prompts, n, ALPHA, by, sampling, seed=spawned, times=self.times
                     )
                 else:
-                    outcome = best_of_n(self.model, prompts, n, self.reward.score, sampling, seed=spawned)
+                    outcome = best_of_n(self.model, prompts, n, scorer or self.reward.score, sampling, seed=spawned)
             outcomes.append(outcome)
         return outcomes
 
 
-def prepare(context: Context, seed: int) -> Writer:
-    """Load the model and train a reward model for it on comparisons of story streams."""
+def prepare(context: Context) -> Writer:
+    """Load the model and its reward model."""
     profile, loaded = context.profile.best_of_n, load(context.base)
-    tokenizer: Any = loaded.tokenizer
     model: Any = loaded.model
     model = model.to(context.device)
-    room = getattr(model.config, "max_position_embeddings", profile.length + 1) - 1
-    length, rng = min(profile.length, room), generator(seed, "comparisons")
-    texts = streams(tokenizer, profile.streams, length, rng)
-    utilities = np.array([utility(tokenizer.decode(text)) for text in texts])
-    held_out = max(3, profile.streams // 5)
-    pairs = compare(texts[held_out:], utilities[held_out:], profile.comparisons, BT_BETA, 1, rng)
-    reward = train_reward_model(model, pairs, profile.reward, seed).model
-    correlation = float(np.corrcoef(reward.last_scores(texts[:held_out]), utilities[:held_out])[0, 1])
-    fit = Estimate(correlation, (1 - correlation**2) / math.sqrt(held_out), held_out)
-    return Writer(model, tokenizer.eos_token_id, reward, length, profile, fit)
+    return Writer(model, loaded.tokenizer.eos_token_id, open_scorer(context), row_length(model, profile), profile)
 
 
 # what theory starts from
@@ -131,10 +123,10 @@ class Pool:
 def measure_pool(writer: Writer, seed: int) -> Pool:
     """Rows that are used for predictions only."""
     groups = max(1, writer.profile.pool // 64)
-    outcomes = writer.write(groups, 64, int(generator(seed, "pool").integers(2**31)), reject=False)
-    rewards = np.concatenate([outcome.rewards for outcome in outcomes])
+    outcomes = writer.write(groups, 64, int(generator(seed, "pool").integers(2**31)), scorer=no_score)
     texts = [(writer.end, *row) for outcome in outcomes for row in outcome.tokens.tolist()]
-    scores = np.array(writer.reward.prefix_scores(texts))[:, list(writer.times)]  # after the prompt and t tokens
+    read = np.array(writer.reward.prefix_scores(texts))  # all beginnings by one reading
+    scores, rewards = read[:, list(writer.times)], read[:, -1]  # after the prompt and t tokens
     explained = explained_variance(scores, rewards, generator(seed, "v"), writer.profile.replicates)
     return Pool(MeasuredRows.of(scores, rewards), explained)
 
@@ -200,7 +192,7 @@ def measure(writer: Writer, seed: int) -> list[Runs]:
     sizes, rows, largest = writer.profile.sizes, writer.profile.rows, max(writer.profile.sizes)
     groups = {n: max(2, count // n) for n, count in zip(sizes, rows, strict=True)}
     needed = max(n * count for n, count in groups.items())
-    plain = writer.write(-(-needed // largest), largest, seed, reject=False)
+    plain = writer.write(-(-needed // largest), largest, seed)
     return [_grouped(n, count, plain, writer.write(count, n, seed, reject=True)) for n, count in groups.items()]
 
 

@@ -66,6 +66,8 @@ class Run:
     also       rows that no check judges, which figures and notes show: "P12.trained_path"
     free       names in a setting whose values are the profile's or the user's
     timed      rows hold seconds: on a GPU only its own kind runs beside it, and waits where it is timed
+    after      a fit that comes first, once for all seeds
+    kept       of such a fit: is what it leaves there, as this context would make it again?
     """
 
     name: str
@@ -77,6 +79,8 @@ class Run:
     also: tuple[str, ...] = ()
     free: tuple[str, ...] = ()
     timed: bool = False
+    after: Run | None = None
+    kept: Callable[[Context], bool] | None = None
 
     @property
     def claim_ids(self) -> set[str]:

@@ -69,9 +69,19 @@ def fit_of(catalogue: str) -> Run:
     return Run(f"{catalogue} reference", fit_catalogue, (), catalogue, at={"catalogue": catalogue}, also=what)
 
 
+def first_fits(runs: Sequence[Run]) -> list[Run]:
+    """What is fitted once before these runs, besides references."""
+    return list(dict.fromkeys(run.after for run in runs if run.after))
+
+
 def fits(context: Context, runs: Sequence[Run]) -> list[Job]:
-    """The reference fits that are missing."""
-    return [
+    """The fits that are missing: what is fitted once, which takes longest, and references."""
+    once = [
+        Job(fit.name, 0, partial(_measure, context, fit, 0), code_of(fit), trains=False)
+        for fit in first_fits(runs)
+        if not is_kept(context, fit)
+    ]
+    return once + [
         Job(fit_of(catalogue).name, seed, partial(fit_catalogue, context, catalogue, seed))
         for catalogue in dict.fromkeys(run.catalogue for run in runs if run.catalogue)
         for seed in range(context.profile.seeds)
@@ -80,7 +90,7 @@ def fits(context: Context, runs: Sequence[Run]) -> list[Job]:
 
 
 def jobs(context: Context, runs: Sequence[Run], *, fitted_only: bool = True) -> list[Job]:
-    """All runs; `fitted_only`: whose reference is there."""
+    """All runs; `fitted_only`: whose reference, or what else they start from, is there."""
     return [
         Job(
             run.name, seed, partial(_measure, context, run, seed), code_of(run),
@@ -88,8 +98,17 @@ def jobs(context: Context, runs: Sequence[Run], *, fitted_only: bool = True) -> 
         )
         for run in runs
         for seed in range(context.profile.seeds)
-        if run.catalogue is None or not fitted_only or fitted(context, run.catalogue, seed)
+        if not fitted_only or _can_start(context, run, seed)
     ]  # fmt: skip
+
+
+def _can_start(context: Context, run: Run, seed: int) -> bool:
+    return (run.catalogue is None or fitted(context, run.catalogue, seed)) and is_kept(context, run.after)
+
+
+def is_kept(context: Context, fit: Run | None) -> bool:
+    """Is what a fit that comes first leaves there? Of no fit it is."""
+    return fit is None or fit.kept is None or fit.kept(context)
 
 
 def done(context: Context, runs: Sequence[Run], results: Results) -> set[str]:

@@ -80,14 +80,14 @@ def test_a_model_that_is_there_is_done_and_one_that_is_given_is_no_cell(context)
     context.base.mkdir(parents=True)
     made = [make_plan(context, "smoke", runs_of(["B1"]), set(), pretrains=pretrains) for pretrains in (True, False)]
     assert made[0] == [Cell("pretraining", "base", True, None), *made[1]]
-    assert [cell.stage for cell in made[1]] == ["generation"] * 2
+    assert [cell.stage for cell in made[1]] == ["references", "generation", "generation"]
     assert fit_of("safety").name == "safety reference"
 
 
 def test_the_reference_rows_know_every_cell_of_profile_cpu(context):
     own = replace(context, profile=PROFILES["cpu"])
     cells = make_plan(own, "cpu", runs_of([]), set(), pretrains=True)
-    assert len(cells) == 1 + 3 * (3 + 34)
+    assert len(cells) == 1 + 1 + 3 * (3 + 34)
     assert all(cell.seconds and cell.seconds > 0 for cell in cells)
 
 

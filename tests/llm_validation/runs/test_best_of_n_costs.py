@@ -110,7 +110,7 @@ def test_stories_that_never_end_are_written_to_the_last_token():
     """64 rows of 12 tokens, halved after the fourth and the eighth: 4·(64 + 32 + 16) tokens a group."""
     calls = []
 
-    def written(groups, n, seed, *, reject, eos):
+    def written(groups, n, seed, *, eos, reject=False):
         calls.append((groups, n, seed, reject, eos))
         lengths = np.full(groups * n, 7 if reject else 12)
         finished = np.arange(groups * n) % 2 == 0

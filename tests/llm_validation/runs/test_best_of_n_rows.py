@@ -12,7 +12,6 @@ from llm_validation.model.model import build
 from llm_validation.profiles import PROFILES
 from llm_validation.rewards.model import from_language_model
 from llm_validation.runs.best_of_n_rows import Writer, measure
-from simulate.montecarlo import Estimate
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +21,7 @@ def writer() -> Writer:
     reward = from_language_model(model)
     torch.nn.init.normal_(reward.head.weight, generator=torch.Generator().manual_seed(0))
     profile = replace(PROFILES["smoke"].best_of_n, sizes=(4, 16, 2), rows=(32, 48, 12), at_once=16)
-    return Writer(model, 1, reward, 12, profile, Estimate(0.0))
+    return Writer(model, 1, reward, 12, profile)
 
 
 def test_every_size_has_the_same_rows_in_groups_of_its_own(writer):
@@ -30,7 +29,7 @@ def test_every_size_has_the_same_rows_in_groups_of_its_own(writer):
     assert {n: run.rewards.shape for n, run in runs.items()} == {4: (8, 4), 16: (3, 16), 2: (6, 2)}
     for n, run in runs.items():
         np.testing.assert_array_equal(run.rewards.ravel(), runs[16].rewards.ravel()[: run.rewards.size])
-        alone = np.concatenate([o.rewards for o in writer.write(len(run.best), n, 0, reject=False)])
+        alone = np.concatenate([o.rewards for o in writer.write(len(run.best), n, 0)])
         np.testing.assert_allclose(run.rewards.ravel(), alone, atol=1e-5)
         np.testing.assert_array_equal(run.best, run.rewards.max(axis=1))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 import re
 from types import SimpleNamespace
@@ -15,7 +14,16 @@ from scipy.stats import norm
 from llm_validation.catalogue.texts import Catalogue, encode_catalogue
 from llm_validation.claims.settings import TABLE_KINDS, TABLE_SHARE
 from llm_validation.profiles import PROFILES
-from llm_validation.runs import best_of_n, best_of_n_costs, best_of_n_rows, comparisons, distortion, held_out, proximal
+from llm_validation.runs import (
+    best_of_n,
+    best_of_n_costs,
+    best_of_n_rows,
+    best_of_n_scorer,
+    comparisons,
+    distortion,
+    held_out,
+    proximal,
+)
 from llm_validation.runs.best_of_n_laws import MeasuredRows
 from llm_validation.text.corpus import train_tokenizer
 
@@ -143,7 +151,7 @@ def test_the_error_of_expected_tokens_is_of_groups_and_of_the_mean_length():
     rng = np.random.default_rng(1)
     n, groups, longest = 64, 40, 12
 
-    def written(groups, n, seed, *, reject, eos):
+    def written(groups, n, seed, *, eos, reject=False):
         lengths = rng.integers(1, longest + 1, groups * n)
         finished = np.ones(groups * n, dtype=bool)
         return [SimpleNamespace(lengths=lengths, finished=finished, rewards=np.zeros(groups * n), returned=[])]
@@ -196,22 +204,7 @@ def test_the_best_of_many_by_a_pool_s_quantiles_is_hardly_biased():
 def test_rows_fill_the_context_after_their_first_token(monkeypatch, room, length):
     """T tokens after an end-of-text token, the profile's T where it fits or no limit is known."""
     config = SimpleNamespace() if room is None else SimpleNamespace(max_position_embeddings=room)
-    model = SimpleNamespace(config=config)
-    model.to = lambda _: model
-    tokenizer = SimpleNamespace(eos_token_id=0, decode=lambda text: "")
-    last, numbers = SimpleNamespace(last_scores=lambda texts: np.arange(len(texts))), itertools.count()
-    for name, value in {
-        "load": lambda _: SimpleNamespace(model=model, tokenizer=tokenizer),
-        "streams": lambda tokenizer, count, length, rng: [np.zeros(length)] * count,
-        "utility": lambda _: float(next(numbers)),
-        "compare": lambda *_: None,
-        "train_reward_model": lambda *_: SimpleNamespace(model=last),
-    }.items():
-        monkeypatch.setattr(best_of_n_rows, name, value)
-    context = SimpleNamespace(profile=PROFILES["smoke"], base="", device=None)
-    writer = best_of_n_rows.prepare(context, 0)
-    assert writer.length == length
-    assert writer.fit.value == pytest.approx(1.0)
+    assert best_of_n_scorer.row_length(SimpleNamespace(config=config), PROFILES["smoke"].best_of_n) == length
 
 
 def test_the_error_of_a_win_rate_holds_that_of_the_pool(monkeypatch):
