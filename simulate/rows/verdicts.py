@@ -17,13 +17,12 @@ from theory.claims import find_claim
 
 
 def judged(rows: Iterable[Row]) -> list[Verdict]:
-    """The verdict of every row that a check of its claim judges."""
-    verdicts = []
+    """The verdict at every setting that a check of its claim judges, its seeds pooled as the ledger pools them."""
+    places: dict[tuple[str, str], list[Row]] = defaultdict(list)
     for row in rows:
-        check = check_of(row)
-        if check is not None:
-            verdicts.append(judge(check, [row]))
-    return verdicts
+        places[row.check, row.setting].append(row)
+    checks = ((check_of(own[0]), own) for own in places.values())
+    return [judge(check, own) for check, own in checks if check is not None]
 
 
 def announcing(jobs: Sequence[Job], folder: Path) -> Callable[[Job, Sequence[Row]], None]:

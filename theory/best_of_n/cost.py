@@ -18,6 +18,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -211,6 +212,7 @@ def required_profile(target: float, n: int, times: ArrayLike, keep: ArrayLike, l
     """
     shares = check_times(times, length) / length
 
+    @cache
     def reached(area: float) -> float:
         return speedup(n, power_profile(shares, area), times, keep, length)
 
@@ -222,7 +224,7 @@ def required_profile(target: float, n: int, times: ArrayLike, keep: ArrayLike, l
             f"target = {target} is outside [{worst:.4g}, {best:.4g}], what this schedule reaches "
             f"(its ceiling n·length/tokens is {ceiling:.4g})"
         )
-    area = brentq(lambda a: reached(a) - target, low, high, xtol=1e-8)
+    area = float(brentq(lambda a: math.log(reached(a) / target), low, high, xtol=1e-8))  # whose slope hardly varies
     return RequiredProfile(area, power_profile(shares, area), reached(area))
 
 

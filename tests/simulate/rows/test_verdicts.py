@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from simulate.__main__ import main
+from simulate.rows.reach import ROOT
+from simulate.rows.store import read_rows
+from simulate.rows.verdicts import judged
+from theory.claim import combine
 from theory.claims import CLAIMS
 
 
@@ -26,3 +32,13 @@ def test_a_wrong_prediction_disagrees(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("simulate.rows.compare.find_claim", lambda claim: wrong)
     assert main(["D1", "--profile", "smoke", "--jobs", "1", "--results", str(tmp_path)]) == 0
     assert lines(capsys) == [["D1", "disagrees"]]
+
+
+@pytest.mark.parametrize(("claim", "settings", "verdict"), [("D2", 12, "agrees"), ("V9", 104, "agrees"),
+                                                            ("R7", 52, "inconclusive")])  # fmt: skip
+def test_seeds_are_judged_together_as_in_the_ledger(claim, settings, verdict):
+    """One seed alone is often too noisy: of D2's 24 rows some are."""
+    rows = [row for row in read_rows(ROOT / "simulate" / "results" / "reference") if row.claim == claim]
+    found = judged(rows)
+    assert (len(found), combine(found)) == (settings, verdict)
+    assert combine([alone for row in rows for alone in judged([row])]) == "inconclusive"
