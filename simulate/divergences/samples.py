@@ -171,7 +171,7 @@ def weight_bias(batch: int, rate: float, outcome: int, *, rng: Rng, profile: Pro
     """
     rewards, q = minibatch_rewards()
     x = np.exp(rewards - logsumexp(rewards, b=q))
-    chains, kept = profile.replicates, 50  # a burn-in is dear, and what a chain keeps hardly depends on what it kept before
+    chains, kept = profile.replicates, 50  # a burn-in is dear, and what is kept hardly depends on the one before
     average = batches(q, batch, chains, rng) @ x
     burn_in = 0 if rate == 1.0 else int(8 / rate)
     found = []
