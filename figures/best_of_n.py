@@ -1,7 +1,8 @@
 """Figures of Best-of-N and Speculative Rejection, from rows; curves come from theory/.
 
 On a trained model the rewards are those of a trained reward model, in standard deviations above the mean of the model's
-own texts, and lines join predictions that were made from the model's reward law and v(t).
+own texts, and lines join predictions that were made from the model's law of rewards, of Speculative Rejection from
+the joint law of its scores and rewards.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Sequence
 from functools import cache
 
@@ -10,10 +11,11 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from figures.model_points import model_of, pooled
+from figures.model_points import model_of
 from figures.style import BLACK, LOOKS, Drawing, dots, finish, named, panels, ticks
-from llm_validation.claims.table import llm_checks
+from llm_validation.claims.table import trained_checks
 from llm_validation.recorded import MODELS
+from simulate.rows.pool import pooled
 from simulate.rows.store import Row
 from theory.claim import Check, Claim, parse_setting
 from theory.claims import CLAIMS, find_claim
@@ -39,7 +41,7 @@ def error(check: Check, predicted: float, estimate: float) -> float:
 @cache
 def _checks(claim_id: str) -> dict[str, Check]:
     """The checks of a claim that something measures, on tables and on trained models, by name."""
-    checks = (*find_claim(claim_id).checks, *llm_checks(claim_id))
+    checks = (*find_claim(claim_id).checks, *trained_checks(claim_id))
     return {check.name: check for check in checks if check.kind != "cited"}
 
 
@@ -52,13 +54,18 @@ def errors(claim: Claim, rows: Sequence[Row]) -> list[tuple[float, float, str | 
     """(place about the claim's, error, model or None for simulation) of every setting that has rows, seeds pooled."""
     checks = _checks(claim.id)
     places = dict(zip(checks, np.linspace(-SPREAD, SPREAD, len(checks)) if len(checks) > 1 else [0.0], strict=True))
+    seeds: dict[tuple[str, str], list[Row]] = defaultdict(list)
+    for row in rows:
+        if row.claim == claim.id and row.check in checks:
+            seeds[row.check, row.setting].append(row)
     found = []
-    for row in pooled([row for row in rows if row.claim == claim.id and row.check in checks]):
-        model = model_of(row)
-        setting = row.setting.removesuffix(f"model={model}").removesuffix(";") if model else row.setting
-        off = error(checks[row.check], _predicted(claim.id, row.check, setting), row.estimate)
+    for (name, place), own in seeds.items():
+        model = model_of(own[0])
+        setting = place.removesuffix(f"model={model}").removesuffix(";") if model else place
+        predicted = _predicted(claim.id, name, setting)
+        off = error(checks[name], predicted, pooled(checks[name], predicted, own).estimate)
         if not math.isnan(off):
-            found.append((float(places[row.check]), off, model))
+            found.append((float(places[name]), off, model))
     return found
 
 

@@ -12,7 +12,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, reduce
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,7 +24,7 @@ from matplotlib.lines import Line2D
 from figures.style import GREY, LOOKS, Drawing, finish, panels
 from llm_validation.claims.settings import SAFETY_LOSSES, SIZES
 from llm_validation.claims.table import find_check, llm_checks
-from llm_validation.recorded import MODELS
+from llm_validation.recorded import MODELS, in_place
 from simulate.rows.pool import pool
 from simulate.rows.reach import ROOT
 from simulate.rows.store import Results, Row
@@ -117,11 +117,14 @@ def read_sizes(profile: str, root: Path = ROOT) -> tuple[list[Size], list[str]]:
 
 
 def read_size(place: Place, folders: Sequence[Path]) -> tuple[Size, list[str]]:
-    """The rows of folders, a cell's from the first that has it, and what had to be guessed. ValueError names a folder
-    that is not of the place's size."""
+    """The rows of folders, a setting's from the first that has it, and what had to be guessed.
+
+    ValueError names a folder that is not of the place's size.
+    """
     folder, results = folders[0], [Results(folder) for folder in folders]
-    rows = {key: row for held in reversed(results) for key, row in held.rows.items()}
-    configs = [stamp.get("config") for held in results for stamp in held.stamps.values()]
+    held = [list(result.rows.values()) for result in results]
+    rows = {row.cell: row for row in reduce(lambda own, recorded: in_place(recorded, own), held)}
+    configs = [stamp.get("config") for result in results for stamp in result.stamps.values()]
     known = [config if isinstance(config, dict) else {} for config in configs]
     names = {_size_name(config) for config in known}
     if not names or None in names:
@@ -280,9 +283,9 @@ QUANTITIES: tuple[Quantity, ...] = (
              "Aligner, errors", (("A1", "llm_difference"),)),
     Quantity("best_reward", "Best-of-N: error of the mean reward, sd (B3)", "Best-of-N",
              "rewards, errors (sd)", (("B3", "llm_reward"),)),
-    Quantity("rejection_reward", "Speculative Rejection: the same, from measured rows (B4)", "from rows",
+    Quantity("rejection_reward", "Speculative Rejection: the same, from v(t) (B4)", "from v(t)",
              "rewards, errors (sd)", (("B4", "llm_reward"),)),
-    Quantity("rejection_reward_law", "Speculative Rejection: the same, from v(t) alone (B4)", "from v(t)",
+    Quantity("rejection_reward_law", "Speculative Rejection: the same, from scores' joint law (B4)", "joint law",
              "rewards, errors (sd)", (("B4", "llm_reward_law"),)),
     *(Quantity(f"speedup_{n}", f"speed-up in tokens over its prediction, N = {n} (B6)", f"N = {n}",
                "speed-up over prediction", (("B6", "llm_speedup_ratio"),), "one", where={"n": (n,)}) for n in GROUPS),

@@ -5,6 +5,7 @@ One flat table. A model more is a line here: ledger, tables, macros and figures 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,8 +53,12 @@ def recorded_rows(name: str, profile: str, root: Path = ROOT) -> list[Row]:
     if MODELS[name].folder is None and profile == "gpu":
         return []
     results = root / "llm_validation" / "results"
-    rows = {row.cell: row for row in read_rows(results / folder)}
-    own = results / folder.removeprefix("reference-")
-    if folder.startswith("reference-") and own.is_dir():  # measured here, in place of what was recorded
-        rows |= {row.cell: row for row in read_rows(own)}
-    return list(rows.values())
+    rows, own = read_rows(results / folder), results / folder.removeprefix("reference-")
+    return in_place(rows, read_rows(own)) if folder.startswith("reference-") and own.is_dir() else rows
+
+
+def in_place(recorded: Sequence[Row], own: Sequence[Row]) -> list[Row]:
+    """Rows that were measured here in place of all seeds that were recorded at their settings: another model's, or of
+    other samples, and not to be averaged with these."""
+    here = {(row.claim, row.check, row.setting) for row in own}
+    return [*(row for row in recorded if (row.claim, row.check, row.setting) not in here), *own]

@@ -21,7 +21,7 @@ import pandas as pd
 from llm_validation import recorded
 from llm_validation.claims.table import trained_checks
 from llm_validation.recorded import MODELS, Model
-from simulate.rows.pool import pooled
+from simulate.rows.pool import pooled, worst
 from simulate.rows.reach import ROOT
 from simulate.rows.store import Row, read_rows
 from theory.claim import Check, Claim, Verdict, combine, half_width, notices, parse_setting, setting_key, verdict
@@ -93,9 +93,10 @@ def judged(check: Check, predicted: float, rows: Sequence[Row]) -> Pooled:
     """Pool the rows of one check and setting and judge them; `NOT_RUN` without rows."""
     if not rows:
         return NOT_RUN
-    found = pooled(check, rows)
+    found = pooled(check, predicted, rows)
     decided = verdict(check, predicted, found.estimate, found.stderr, found.dof)
-    return Pooled(found.estimate, found.stderr, len(rows), decided, rows[0].witness, found.dof)
+    witness = worst(check, predicted, rows).witness
+    return Pooled(found.estimate, found.stderr, len(rows), decided, witness, found.dof)
 
 
 def entries(claims: Iterable[Claim], simulation: Sequence[Row], *trained: Sequence[Row]) -> list[Entry]:

@@ -44,6 +44,8 @@ class Check:
     seeds        how many times the seeds of a profile simulation takes, where one seed is too noisy for the resolution
     scale        where 0 is predicted, the size of what the quantity is a difference of: a prediction that is 5 % off
                  would show as 0.05·scale (see `notices`); 0 where no such size is known
+    trained      is it measured on models that are trained? What a seed of theirs ends with is a draw, however exactly
+                 it is measured
     """
 
     name: str
@@ -57,6 +59,7 @@ class Check:
     measured: tuple[str, ...] = ()
     scale: float = 0.0
     seeds: int = 1
+    trained: bool = False
 
     def predict(self, setting: Setting) -> float:
         """The predicted value at one setting.
@@ -81,6 +84,11 @@ class Check:
     def tolerance(self, predicted: float) -> float:
         """The resolution in the unit of the quantity."""
         return self.resolution * (abs(predicted) if self.relative else 1.0)
+
+    def excess(self, predicted: float, estimate: float) -> float:
+        """By how much an estimate is on the wrong side of the prediction, or off it; NaN where that has no meaning."""
+        off = estimate - predicted
+        return {"upper bound": off, "lower bound": -off, "ordering": -off}.get(self.kind, abs(off))
 
 
 def _check(

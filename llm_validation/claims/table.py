@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
+
 from llm_validation.claims.best_of_n import BEST_OF_N
 from llm_validation.claims.correction import CORRECTION
 from llm_validation.claims.density_ratio import DENSITY_RATIO
@@ -12,15 +15,15 @@ from llm_validation.claims.real import REAL
 from theory.claim import Check
 from theory.claims import find_claim
 
+
+def _of_training(checks: Mapping[str, tuple[Check, ...]]) -> dict[str, tuple[Check, ...]]:
+    return {claim: tuple(replace(check, trained=True) for check in own) for claim, own in checks.items()}
+
+
 #: claim id → its checks on a trained language model; a claim without any is not there.
-LLM_CHECKS: dict[str, tuple[Check, ...]] = {
-    **DISTORTION,
-    **PROXIMAL,
-    **DIVERGENCES,
-    **DENSITY_RATIO,
-    **CORRECTION,
-    **BEST_OF_N,
-}
+LLM_CHECKS = _of_training({**DISTORTION, **PROXIMAL, **DIVERGENCES, **DENSITY_RATIO, **CORRECTION, **BEST_OF_N})
+#: claim id → its checks on a model that others trained.
+REAL_CHECKS = _of_training(REAL)
 
 
 def llm_checks(claim_id: str) -> tuple[Check, ...]:
@@ -34,8 +37,8 @@ def trained_checks(claim_id: str, model: str | None = None) -> tuple[Check, ...]
     A model that others trained (`smollm2`) has checks of its own.
     """
     if model is not None:
-        return REAL.get(claim_id, ()) if model == "smollm2" else llm_checks(claim_id)
-    return (*llm_checks(claim_id), *REAL.get(claim_id, ()))
+        return REAL_CHECKS.get(claim_id, ()) if model == "smollm2" else llm_checks(claim_id)
+    return (*llm_checks(claim_id), *REAL_CHECKS.get(claim_id, ()))
 
 
 def find_check(claim_id: str, name: str) -> Check:

@@ -30,7 +30,7 @@ from llm_validation.catalogue.measured import chat_tokens, item_answers, measure
 from llm_validation.catalogue.reference import Reference
 from llm_validation.catalogue.texts import Encoded
 from llm_validation.catalogue.trunk import trainer_of
-from llm_validation.claims.real import REAL
+from llm_validation.claims.table import REAL_CHECKS
 from llm_validation.model.content import content_digest
 from llm_validation.model.fetch import WHEELS, CannotFetch
 from llm_validation.model.model import Loaded, device, load
@@ -301,13 +301,13 @@ def _plain(size: Size) -> dict[str, object]:
 def verdicts(folder: Path) -> list[str]:
     """Every check with rows, in a line: estimate, prediction, verdict."""
     rows, lines = read_rows(folder), []
-    for claim, checks in REAL.items():
+    for claim, checks in REAL_CHECKS.items():
         for check in checks:
             own = [row for row in rows if (row.claim, row.check) == (claim, check.name)]
             for key in sorted({row.setting for row in own}):
                 here = [row for row in own if row.setting == key]
-                estimate = pooled(check, here).estimate
                 predicted = check.predict(parse_setting(key))
+                estimate = pooled(check, predicted, here).estimate
                 said = judge(check, here)
                 seeds = f"{len(here)} seed{'s' if len(here) > 1 else ''}"
                 lines.append(f"{claim}.{check.name} {key}: {estimate:.4g} (theory {predicted:.4g}, {seeds}) {said}")

@@ -31,8 +31,8 @@ function strip(check, width) {
   const largest = Math.max(free ? 1e-9 : 1.6, ...finite) * 1.08, soft = free ? largest / 50 : 1;
   const f = (x) => Math.asinh(x / soft), end = f(largest), X = (x) => left + (f(Math.max(-largest, Math.min(largest, x))) + end) / (2 * end) * (width - left - right);
   const Y = (s) => top + step * (s.row + 0.5), bottom = H - 30;
-  const edges = {equality: [-1, 1], rate: [-1, 1], "upper bound": [-largest, free ? 0 : 1], "lower bound": [free ? 0 : -1, largest], ordering: [0, largest]}[check.kind];
-  const [a, b] = free && check.kind in {equality: 1, rate: 1} ? [0, 0] : edges;
+  const edges = {equality: [-1, 1], rate: [-1, 1], invariant: [-1, 1], "upper bound": [-largest, free ? 0 : 1], "lower bound": [free ? 0 : -1, largest], ordering: [0, largest]}[check.kind];
+  const [a, b] = free && ["equality", "rate", "invariant"].includes(check.kind) ? [0, 0] : edges;
   const parts = [`<rect class="band" x="${X(a)}" y="${top}" width="${Math.max(2, X(b) - X(a))}" height="${bottom - top}"/>`,
     `<line class="zero" x1="${X(0)}" x2="${X(0)}" y1="${top}" y2="${bottom}"/>`];
   let ticks = free ? [-largest / 1.08, 0, largest / 1.08] : [0, 1, 3, 10, 100, 1e3, 1e4, 1e6, 1e8].filter((t) => t <= largest).flatMap((t) => t ? [-t, t] : [0]);

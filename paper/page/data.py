@@ -100,6 +100,7 @@ def _check(check: Check, ledger: Sequence[Entry], models: Mapping[str, Model]) -
         "name": check.name,
         "quantity": check.quantity,
         "kind": check.kind,
+        "trained": check.trained,
         "resolution": check.resolution,
         "relative": check.relative,
         "because": check.because,

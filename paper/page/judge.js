@@ -50,13 +50,22 @@ function judge(kind, room, predicted, estimate, stderr, dof = Infinity) {
   return excess + noise <= room ? "agrees" : excess - noise > room ? "disagrees" : "inconclusive";
 }
 
+// How far an estimate is on the wrong side of its prediction.
+const excessOf = (kind, predicted, estimate) => kind === "upper bound" ? estimate - predicted
+  : kind === "lower bound" || kind === "ordering" ? predicted - estimate : Math.abs(estimate - predicted);
+
 // [estimate, stderr, degrees of freedom]
-function pool(kind, rows) {
+function pool({kind, room, predicted, trained}, rows) {
   const sum = (values) => values.reduce((total, value) => total + value, 0), S = rows.length;
   const centre = sum(rows.map((row) => row.estimate)) / S;
   const propagated = Math.sqrt(sum(rows.map((row) => row.stderr ** 2))) / S;
   const own = sum(rows.map((row) => Math.max(row.n - (kind === "rate" ? 2 : 1), 1)));
-  if (S === 1) return [centre, propagated, own];
+  const counted = (kind === "equality" || kind === "invariant") && room === 0;
+  if ((counted || ((kind === "upper bound" || kind === "lower bound") && !trained)) && rows.every((row) => row.stderr === 0)) {
+    const excess = rows.map((row) => excessOf(kind, predicted, row.estimate)), lost = excess.findIndex(Number.isNaN);
+    return [rows[lost >= 0 ? lost : excess.indexOf(Math.max(...excess))].estimate, 0, own];  // one seed is enough
+  }
+  if (S === 1 || rows.every((row) => row.estimate === rows[0].estimate)) return [centre, propagated, own];
   const spread = Math.sqrt(sum(rows.map((row) => (row.estimate - centre) ** 2)) / (S - 1) / S), stderr = Math.max(propagated, spread);
   const tail = (F) => incompleteBeta(own / (own + (S - 1) * F), own / 2, (S - 1) / 2);
   const explained = stderr <= propagated || (propagated > 0 && tail((stderr / propagated) ** 2) >= 1 - CONFIDENCE);
@@ -108,7 +117,7 @@ function judgeRows(text) {
   for (const [key, rows] of cells) {
     const [claim, check, setting] = key.split("\n"), found = PREDICTED.get(key);
     if (!found) { unknown.push(`${claim}.${check}${setting ? ` at ${setting}` : ""}`); continue; }
-    const [estimate, stderr, dof] = pool(found.kind, rows);
+    const [estimate, stderr, dof] = pool(found, rows);
     judged.push({claim, check, setting, ...found, estimate, stderr, seeds: rows.length,
       verdict: judge(found.kind, found.room, found.predicted, estimate, stderr, dof)});
   }
@@ -119,4 +128,4 @@ const PREDICTED = new Map();
 for (const claim of DATA.claims)
   for (const check of claim.checks)
     for (const [setting, predicted, room] of check.settings)
-      PREDICTED.set(`${claim.id}\n${check.name}\n${setting}`, {kind: check.kind, predicted: number(predicted), room: number(room)});
+      PREDICTED.set(`${claim.id}\n${check.name}\n${setting}`, {kind: check.kind, trained: check.trained, predicted: number(predicted), room: number(room)});

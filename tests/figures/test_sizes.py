@@ -255,11 +255,12 @@ def test_own_rows_come_before_recorded_ones_and_profiles_look_at_their_own(tmp_p
     sizes, _ = read_sizes("cpu", tmp_path)
     taken = [(size.name, next(iter(size.rows.values())).witness) for size in sizes]
     assert taken == [("micro", "cpu-micro"), ("mini", "reference-mini"), ("base", "base")]
-    # a slice on a GPU stands in the place of recorded cells, beside the others
-    recorded = [*one_row("base"), replace(one_row("recorded")[0], seed=1)]
+    # a slice on a GPU stands in the place of what was recorded at its settings, beside the others
+    (one,) = one_row("recorded")
+    recorded = [*one_row("base"), replace(one, seed=1), replace(one, setting=f"{one.setting};further=1")]
     write(tmp_path, "reference-gpu-base", recorded, {"size": "base", "parameters": 9})
     ((base,), _) = read_sizes("gpu", tmp_path)
-    assert [row.witness for row in base.rows.values()] == ["base", "recorded"]
+    assert sorted(row.witness for row in base.rows.values()) == ["base", "recorded"]
     write(tmp_path, "gpu-base", [replace(one_row("own")[0])], {"size": "base", "parameters": 9})
     assert sorted(row.witness for row in read_sizes("gpu", tmp_path)[0][0].rows.values()) == ["own", "recorded"]
     assert read_sizes("smoke", tmp_path) == ([], [])

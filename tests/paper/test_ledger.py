@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from llm_validation.claims.table import llm_checks
+from llm_validation.recorded import recorded_rows
 from paper import latex, markdown
 from paper.__main__ import main
 from paper.ledger import as_table, entries, lines, load
@@ -190,6 +191,19 @@ def test_both_sizes_on_a_gpu_have_a_column(recorded):
     # of profile gpu these are all the models there are
     (line,) = lines(load("gpu", root))
     assert line.trained == {"llm": "not run", "gpu": "agrees", "gpu_base": "disagrees", "smollm2": "not run"}
+
+
+def test_rows_measured_here_stand_in_place_of_all_recorded_seeds(recorded, tmp_path):
+    """One seed at other settings of the run is not averaged with two that were recorded."""
+    root = recorded("reference-gpu", 0.001)
+    folder = root / "llm_validation" / "results" / "reference-gpu"
+    Results(folder).add([replace(row, seed=seed) for row in llm_rows("R8", 0.001) for seed in (1, 2)], "stamp", {})
+    assert {row.seed for row in recorded_rows("gpu", "cpu", root)} == {0, 1, 2}
+    one = llm_rows("R8", 0.9)[:1]
+    Results(root / "llm_validation" / "results" / "gpu").add(one, "stamp", {})
+    found = {(row.setting, row.seed): row.estimate for row in recorded_rows("gpu", "cpu", root)}
+    assert [(seed, value) for (setting, seed), value in found.items() if setting == one[0].setting] == [(0, 0.9)]
+    assert {value for (setting, _), value in found.items() if setting != one[0].setting} == {0.001}
 
 
 def test_a_setting_of_one_model_asks_nothing_of_the_others():

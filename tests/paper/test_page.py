@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -12,12 +13,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from llm_validation.claims.table import find_check
 from llm_validation.recorded import MODELS
 from paper.__main__ import main
 from paper.ledger import lines
 from paper.lessons.notebooks import all_lessons
 from paper.page.closed_forms import ACCURACY, FORMS, script
+from simulate.rows.pool import judge
 from simulate.rows.reach import ROOT
+from simulate.rows.store import Row
 from theory.claims import CLAIMS
 
 CALLS = [(form.name, arguments) for form in FORMS for arguments in form.grid]
@@ -116,6 +120,29 @@ def test_rows_of_ones_own_are_judged(opened, recorded_ledger, tmp_path: Path):
     page.set_input_files("#file", off)
     page.wait_for_function("document.querySelector('#judged').textContent.includes('1 disagrees')")
     assert 'the first D3.no, "such".' in page.text_content("#judged")
+
+
+def test_seeds_are_pooled_there_as_here(opened):
+    """A count that one seed misses, a counterexample of one search, a model whose seeds are draws, an infinite seed."""
+    rows = [("B9", "lost", "mode=memory", (0.0, 0.0, 1.0)), ("D3", "bound", "bt_beta=2", (1.1, 9.0, 1.1)),
+            ("D12", "mean_tv", "method=rlhf", (0.001, 0.02, 0.002)), ("D3", "attained", "bt_beta=2", (1.0, 2.0)),
+            ("V10", "disjoint", "generator=kl;overlap=0", (math.inf, 0.1))]  # fmt: skip
+    text = "claim,check,setting,estimate,stderr,n\n" + "".join(
+        f"{claim},{check},{setting},{value},0,1\n" for claim, check, setting, values in rows for value in values
+    )
+    judged = opened[0].evaluate("text => judgeRows(text).judged.map(j => j.verdict)", text)
+    made = [[Row(claim, check, setting, seed, value, 0.0, 1, value, value, 0.0, "", "s")
+             for seed, value in enumerate(values)] for claim, check, setting, values in rows]  # fmt: skip
+    assert judged == [judge(find_check(own[0].claim, own[0].check), own) for own in made]
+    assert judged[:3] == ["disagrees", "disagrees", "inconclusive"]
+
+
+def test_every_claim_opens(opened):
+    """Of every kind of check: what stands under a claim is drawn when it is opened."""
+    bodies = dict(opened[0].evaluate("DATA.claims.map(c => [c.id, bodyOf(c, 600)])"))
+    assert bodies.keys() == {claim.id for claim in CLAIMS}
+    assert {check.kind for claim in CLAIMS for check in claim.checks} >= {"invariant", "ordering", "rate"}
+    assert all(check.name in bodies[claim.id] for claim in CLAIMS for check in claim.checks)
 
 
 def test_every_slider_moves_its_curve(opened):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,7 +14,9 @@ from scipy.stats import norm
 
 from llm_validation.catalogue.texts import Catalogue, encode_catalogue
 from llm_validation.claims.settings import TABLE_KINDS, TABLE_SHARE
+from llm_validation.claims.table import llm_checks
 from llm_validation.profiles import PROFILES
+from llm_validation.rewards.model import Explained
 from llm_validation.runs import (
     best_of_n,
     best_of_n_costs,
@@ -205,6 +208,24 @@ def test_rows_fill_the_context_after_their_first_token(monkeypatch, room, length
     """T tokens after an end-of-text token, the profile's T where it fits or no limit is known."""
     config = SimpleNamespace() if room is None else SimpleNamespace(max_position_embeddings=room)
     assert best_of_n_scorer.row_length(SimpleNamespace(config=config), PROFILES["smoke"].best_of_n) == length
+
+
+def test_what_rejection_s_numbers_are_predicted_from_is_what_their_checks_say():
+    """From v(t) and the law of rewards, or from the joint law of scores and reward: each moves with its own alone."""
+    rng = np.random.default_rng(0)
+    rewards = rng.normal(size=400)
+    scores = np.sqrt([0.3, 0.6]) * rewards[:, None] + np.sqrt([0.7, 0.4]) * rng.normal(size=(400, 2))
+    explained = lambda v: Explained(np.array(v), np.array(v), np.array(v), np.array([v, v]))
+    known = best_of_n_rows.Pool(MeasuredRows.of(scores, rewards), explained([0.3, 0.6]))
+    unknown = replace(known, explained=explained([0.0, 0.0]))
+    shuffled = replace(known, rows=MeasuredRows.of(rng.permutation(scores), rewards))
+    value = lambda pool, quantity: best_of_n_rows.predict(pool, 16, quantity, 0).value
+    for claim, name in (("B4", "reward"), ("B5", "survival")):
+        text = {check.name: check.quantity for check in llm_checks(claim)}
+        assert "v(t)" in text[f"llm_{name}"]
+        assert value(shuffled, name) == value(known, name) > 1.2 * value(unknown, name)
+        assert "joint law" in text[f"llm_{name}_law"]
+        assert value(unknown, f"{name}_law") == value(known, f"{name}_law") > 1.2 * value(shuffled, f"{name}_law")
 
 
 def test_the_error_of_a_win_rate_holds_that_of_the_pool(monkeypatch):
