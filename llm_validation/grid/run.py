@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import gc
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -28,13 +28,14 @@ from llm_validation.model.sharding import shards_wanted
 from llm_validation.pretraining.base_model import OutOfTime, base_folder, pretrained
 from llm_validation.profiles import SIZES_OF, Profile, folder_name, profile_at
 from llm_validation.runs import table
+from llm_validation.runs.best_of_n_scorer import FIT
 from llm_validation.runs.people import check_people
 from llm_validation.runs.run import Context, Run
 from llm_validation.text.corpus import read_documents
 from llm_validation.training.device import measure_rates
 from simulate.people.population import chosen_people
 from simulate.rows.backends import Backend, check_minutes
-from simulate.rows.grid import Execution, Job, run_jobs
+from simulate.rows.grid import Execution, Job, in_time, run_jobs
 from simulate.rows.merge import check_folder
 from simulate.rows.reach import ROOT, fingerprint
 from simulate.rows.store import Results, locked, make_stamp
@@ -127,10 +128,11 @@ def make_setup(options: argparse.Namespace, size: str | None, folder: Path, star
     )
     recompute = options.profile != "gpu" if options.recompute is None else options.recompute
     check_folder(folder, stamp, recompute=recompute)
-    base, code = Path(options.model) if options.model else base_folder(folder, documents), fingerprint(table.FITS)
+    base = Path(options.model) if options.model else base_folder(folder, documents)
+    fits = fingerprint(table.FITS), fingerprint(*table.code_of(FIT))
     stacked = where.type == "cuda" if options.stack_seeds is None else options.stack_seeds
     return Setup(
-        context=Context(base, folder, profile, people, about, where, measure_rates(where), code, mine.writes, content),
+        context=Context(base, folder, profile, people, about, where, measure_rates(where), *fits, mine.writes, content),
         profile=options.profile,
         given=options.model is not None,
         runs=runs,
@@ -197,7 +199,17 @@ def run(setup: Setup, seconds: Mapping[str, float]) -> int:
     for label, list_jobs in (("references", table.fits), ("runs", table.jobs)):
         todo = [replace(job, work=seconds.get(job.key, 0.0)) for job in list_jobs(context, setup.runs)]
         left += _stage(setup, stamp, todo, label)
-    return left
+    return left + _waiting(setup, {job.key for job in todo})
+
+
+def _waiting(setup: Setup, listed: Collection[str]) -> int:
+    """How many jobs could not start, since there was no time for the fit that they start from. ValueError if there was:
+    it is not as this run would have made it."""
+    every = table.jobs(setup.context, setup.runs, fitted_only=False)
+    waiting = [job.key for job in every if job.key not in listed]
+    if waiting and setup.deadline is None:
+        raise ValueError(f"{waiting[0]} cannot start: what it starts from was fitted otherwise meanwhile; run again")
+    return len(waiting)
 
 
 def _stage(setup: Setup, stamp: dict[str, Any], todo: Sequence[Job], label: str) -> int:
@@ -233,6 +245,9 @@ def _executions(setup: Setup, own: Sequence[Job]) -> list[tuple[list[Job], Execu
         keep=setup.mine.writes,
         on=setup.on,
     )
+    if setup.mine.divided:  # all processes ask together about what they train together; the first alone about the rest
+        alone = replace(how, may_start=in_time(setup.deadline, setup.whole))
+        return [([job for job in own if job.trains], how), ([job for job in own if not job.trains], alone)]
     if not setup.stacked:
         return [(list(own), how)]
     timed = {run.name for run in setup.runs if run.timed}

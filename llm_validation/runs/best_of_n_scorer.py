@@ -23,7 +23,6 @@ from llm_validation.rewards.model import RewardModel, load_reward_model, train_r
 from llm_validation.runs.run import Context, Run
 from simulate.montecarlo import Estimate, generator
 from simulate.rows.measurement import Measurement, measurement
-from simulate.rows.reach import fingerprint
 
 #: In its folder: what it was made from.
 RECORD = "reward.json"
@@ -78,7 +77,7 @@ def _made_from(context: Context) -> dict[str, Any]:
     """What it depends on besides its seed."""
     own = asdict(context.profile.best_of_n)
     how = {name: own[name] for name in ("length", "streams", "comparisons", "reward")}
-    return {"base": str(context.base), "content": context.content, "how": how, "code": fingerprint(__name__)}
+    return {"base": str(context.base), "content": context.content, "how": how, "code": context.scorer}
 
 
 FIT = Run("scorer", keep_scorer, catalogue=None, also=("B10.reward_model",), kept=kept)

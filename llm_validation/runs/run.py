@@ -36,6 +36,7 @@ class Context:
     device     where training runs
     rates      what the device can do, if that was measured
     code       fingerprint of the code: a reference that other code fitted is fitted again
+    scorer     the same, of the code that trains Best-of-N's reward model
     writes     False in a process that shares its jobs with another one, which writes what they leave
     content    digest of a base model that is given
     """
@@ -48,6 +49,7 @@ class Context:
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     rates: DeviceRates | None = None
     code: str = ""
+    scorer: str = ""
     writes: bool = True
     content: str = ""
 

@@ -7,6 +7,7 @@ import re
 import shutil
 import time
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 from safetensors.torch import load_file, save_file
@@ -14,13 +15,14 @@ from safetensors.torch import load_file, save_file
 from llm_validation.__main__ import _parser, main
 from llm_validation.grid.jobs import train_together
 from llm_validation.grid.processes import Share
-from llm_validation.grid.run import make_setup
+from llm_validation.grid.run import _executions, _waiting, make_setup
 from llm_validation.model.model import load
 from llm_validation.pretraining.base_model import OutOfTime, base_folder, pretrained
 from llm_validation.pretraining.config import PRESETS
 from llm_validation.profiles import PROFILES
 from llm_validation.training.device import DeviceRates
 from llm_validation.training.schedule import Schedule
+from simulate.rows.backends import Backend
 from simulate.rows.grid import Execution, Job, run_jobs
 from simulate.rows.measurement import measurement
 from simulate.rows.reach import fingerprint
@@ -59,6 +61,20 @@ def test_processes_that_share_a_model_run_every_job_and_the_first_one_writes(tmp
     run_jobs(jobs, tmp_path, STAMP, Execution(together=train_together, keep=False))
     assert not read_rows(tmp_path)
     assert Share(1, 2).of(jobs, by_name=True) == jobs[1:]  # whole names, so that seeds stay together
+
+
+def test_processes_that_share_a_model_ask_together_about_what_they_train_together(tmp_path, monkeypatch):
+    """Of jobs that the first does alone the others know nothing: their answers would be taken for those of other jobs."""
+    asked: dict[int, list[float]] = {0: [], 1: []}
+    for rank, log in asked.items():
+        share = Share(rank, 2, divided=True)
+        monkeypatch.setattr(Share, "in_time", lambda *_, log=log: lambda seconds: not log.append(seconds))
+        jobs = [replace(job("scorer"), trains=False, work=30.0), replace(job("catalogue"), work=5.0)]
+        setup = SimpleNamespace(mine=share, processes=1, deadline=None, whole=0.0, stacked=False, runs=[], on=Backend())
+        for part, how in _executions(setup, share.of([*jobs, replace(job("safety"), work=7.0)])):
+            run_jobs(part, tmp_path / str(rank), STAMP, how)
+    assert asked == {0: [5.0, 7.0], 1: [5.0, 7.0]}
+    assert sorted(Results(tmp_path / "0").jobs) == ["catalogue seed 0", "safety seed 0", "scorer seed 0"]
 
 
 # The base model
@@ -124,6 +140,14 @@ def test_a_plan_names_its_size(tmp_path, capsys):
     assert main(words) == 0
     said = capsys.readouterr().out
     assert re.findall(r"^size (\w+)\nstage ", said, re.MULTILINE) == ["smoke", "micro"]
+
+
+def test_a_job_whose_fit_was_made_otherwise_meanwhile_is_not_left_out_silently(model, tmp_path):
+    setup = make_setup(_parser().parse_args(["B1", "--profile", "smoke", "--model", str(model)]), None, tmp_path, 0.0)
+    assert _waiting(setup, {"best_of_n seed 0"}) == 0
+    assert _waiting(replace(setup, deadline=0.0), set()) == 1
+    with pytest.raises(ValueError, match="best_of_n seed 0 cannot start: what it starts from was fitted otherwise"):
+        _waiting(setup, set())
 
 
 # The whole command

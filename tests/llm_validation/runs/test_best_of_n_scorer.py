@@ -57,6 +57,7 @@ def test_it_is_made_again_where_what_it_depends_on_is_another(context):
     assert kept(replace(context, profile=drawn)), "what is drawn later is no part of it"
     assert not kept(replace(context, profile=other))
     assert not kept(replace(context, content="other weights"))
+    assert not kept(replace(context, scorer="other code"))
     assert [job.name for job in fits(replace(context, profile=other), runs_of(["B1"]))] == ["scorer"]
 
 
