@@ -64,7 +64,7 @@ def test_processes_that_share_a_model_run_every_job_and_the_first_one_writes(tmp
 
 
 def test_processes_that_share_a_model_ask_together_about_what_they_train_together(tmp_path, monkeypatch):
-    """Of jobs that the first does alone the others know nothing: their answers would be taken for those of other jobs."""
+    """Of jobs that the first does alone the others know nothing: their answers would be taken for other jobs'."""
     asked: dict[int, list[float]] = {0: [], 1: []}
     for rank, log in asked.items():
         share = Share(rank, 2, divided=True)
