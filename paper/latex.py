@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 
 from llm_validation.claims.table import trained_checks
 from llm_validation.recorded import MODELS
-from paper.ledger import Entry, Line, Pooled, filled
+from paper.ledger import EXACT, Entry, Line, Pooled, filled
 from simulate.rows.populations import by_population
 from simulate.rows.store import Row
 from theory.claim import parse_setting
@@ -37,7 +37,7 @@ def estimate(pooled: Pooled, digits: int = 6) -> str:
 
 def plus_minus(value: float, stderr: float, digits: int = 6, error_digits: int = 2) -> str:
     """value ± standard error, without the ± where it is exact."""
-    if stderr <= 1e-12 * abs(value):
+    if stderr <= EXACT * abs(value):
         return number(value, digits)
     return f"{number(value, digits)} ± {number(stderr, error_digits)}"
 

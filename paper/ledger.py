@@ -42,6 +42,8 @@ class Pooled:
     dof: float = math.inf
 
 
+#: A standard error that is smaller beside its estimate is rounding.
+EXACT = 1e-12
 NOT_RUN = Pooled(math.nan, math.nan, 0, "not run")
 #: Where a column has nothing to measure: a check of the other column.
 NOT_MEANT = Pooled(math.nan, math.nan, -1, "not run")
@@ -124,7 +126,12 @@ def entries(claims: Iterable[Claim], simulation: Sequence[Row], *trained: Sequen
 
 def z_score(predicted: float, pooled: Pooled) -> float:
     """(estimate − predicted)/standard error; NaN where nothing was run or the estimate is exact."""
-    return (pooled.estimate - predicted) / pooled.stderr if pooled.seeds > 0 and pooled.stderr > 0.0 else math.nan
+    return math.nan if pooled.seeds <= 0 or is_exact(pooled) else (pooled.estimate - predicted) / pooled.stderr
+
+
+def is_exact(pooled: Pooled) -> bool:
+    """Is there no error but that of rounding?"""
+    return pooled.stderr <= EXACT * abs(pooled.estimate)
 
 
 def agrees_by_resolution(entry: Entry, pooled: Pooled) -> bool:
@@ -132,7 +139,7 @@ def agrees_by_resolution(entry: Entry, pooled: Pooled) -> bool:
     excess, kind = pooled.estimate - entry.predicted, entry.check.kind
     beyond = excess if kind == "upper bound" else -excess if kind == "lower bound" else abs(excess)
     noise = half_width(pooled.stderr, pooled.dof)
-    return pooled.verdict == "agrees" and kind != "ordering" and noise > 0.0 and beyond > noise
+    return pooled.verdict == "agrees" and kind != "ordering" and not is_exact(pooled) and beyond > noise
 
 
 def share(found: Sequence[bool]) -> float:

@@ -17,10 +17,10 @@ from theory.markup import code, markdown_text
 from theory.sources import plain
 
 LEGEND = (
-    "z is (estimate − theory)/standard error; the resolution, written down before anything ran, is how far an estimate "
-    "may be off. † marks what agrees by the resolution alone: theory is outside the interval of 99 %. `Notices "
-    "5 %` is the share of agreeing settings that would disagree with a prediction 5 % off; — where 0 is predicted and "
-    "nothing says of what."
+    "z is (estimate − theory)/standard error; the resolution, written down before anything ran unless its reason "
+    "says otherwise, is how far an estimate may be off. † marks what agrees by the resolution alone: theory is outside "
+    "the interval of 99 %. `Notices 5 %` is the share of agreeing settings that would disagree with a prediction 5 % "
+    "off; — where 0 is predicted and nothing says of what, or nothing agrees."
 )
 
 

@@ -61,7 +61,7 @@ def report(ledger: Sequence[Entry]) -> str:
         [f"{p.claim.id}.{p.check.name}", p.check.kind, str(p.asked), *map(percent, p.shares)] for p in powers(ledger)
     ]
     blunt = [f"- {name}: {found}" for name, found in sharpness(ledger).items() if found.startswith("not sharp")]
-    head = ["check", "kind", "settings", *(f"notices {100 * change:g} %" for change in CHANGES)]
+    head = ["check", "kind", "agreeing numbers", *(f"notices {100 * change:g} %" for change in CHANGES)]
     return "\n".join([*table(head, rows), "", f"{len(blunt)} claims are not sharp at 5 %.", *blunt])
 
 

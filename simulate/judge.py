@@ -18,7 +18,10 @@ from dataclasses import dataclass
 
 from simulate.montecarlo import Estimate, Experiment, generator
 from simulate.profiles import PROFILES
-from theory.claim import Claim, Verdict, setting_key, verdict
+from simulate.rows import pool
+from simulate.rows.grid import rows_of
+from simulate.rows.measurement import Measurement
+from theory.claim import Claim, Verdict, setting_key
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,6 @@ def judge(
             estimate = experiments[check.name](**setting, rng=rng, profile=PROFILES[profile])
             if not isinstance(estimate, Estimate):
                 raise TypeError(f"experiment {check.name!r} must return an Estimate, got {type(estimate).__name__}")
-            said = verdict(check, predicted, estimate.value, estimate.stderr)
-            found.append(Judged(check.name, key, predicted, estimate, said))
+            rows = rows_of(seed, [Measurement(claim.id, check.name, setting, estimate)], 0.0, "")
+            found.append(Judged(check.name, key, predicted, estimate, pool.judge(check, rows)))
     return tuple(found)

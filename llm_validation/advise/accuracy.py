@@ -8,7 +8,7 @@ prompt (a ranked list is many pairs) count as one: errors and tests are over pro
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.stats import binomtest, norm
@@ -76,7 +76,7 @@ def _mean(chosen: Array, rejected: Array | None, groups: Groups) -> Mean:
     if rejected is None:
         return Mean.of(chosen, groups and groups[0])
     both = Mean.sum(chosen, rejected, groups)
-    return Mean(0.5 * both.value, both.stderr, both.n)
+    return replace(both, value=0.5 * both.value)
 
 
 def _sign_test(values: Array, groups: Groups) -> float:

@@ -24,6 +24,8 @@ from theory.validate import Array
 Index = NDArray[np.int64]
 #: Numbers of a batch's chosen and of its rejected examples.
 Batch = tuple[Index, Index]
+#: What a number may differ from the mean of numbers equal to it, relative to it.
+ROUNDING = 1e-12
 
 
 @dataclass(frozen=True)
@@ -107,11 +109,16 @@ def _above_the_mean(examples: Sequence[Example]) -> list[tuple[bool | float, Exa
 
 
 def centred(examples: Sequence[Example], feedback: Sequence[float]) -> Array:
-    """Feedback (N,) less its mean over the prompt's examples; where a prompt has one, less the mean of all (N,)."""
+    """Feedback (N,) less its mean over the prompt's examples; where a prompt has one, less the mean of all (N,).
+
+    What is left of equal numbers by rounding is 0: a tie is preferred to nothing.
+    """
     table = pd.DataFrame({"prompt": [e.prompt for e in examples], "feedback": np.asarray(feedback, dtype=float)})
     groups = table.groupby("prompt", sort=False)["feedback"]
     alone = groups.transform("size") == 1
-    return np.array(table["feedback"] - groups.transform("mean").where(~alone, table["feedback"].mean()))
+    mean = groups.transform("mean").where(~alone, table["feedback"].mean())
+    values, means = np.array(table["feedback"]), np.array(mean)
+    return np.where(np.isclose(values, means, rtol=ROUNDING, atol=0.0), 0.0, values - means)
 
 
 def _scores(examples: Sequence[Example]) -> list[float]:

@@ -93,7 +93,7 @@ def below_zero(mean: Mean) -> bool:
 
 def told(mean: Mean) -> bool:
     """Is it told from 0, as by chance one time in a hundred (Student's t)?"""
-    return bool(abs(mean.value) > t.ppf(1.0 - CHANCE / 2.0, max(mean.n - 1, 1)) * mean.stderr)
+    return bool(abs(mean.value) > t.ppf(1.0 - CHANCE / 2.0, mean.dof) * mean.stderr)
 
 
 def _change(mean: Mean) -> str:

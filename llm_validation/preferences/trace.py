@@ -37,26 +37,34 @@ from theory.validate import Array
 
 @dataclass(frozen=True)
 class Mean:
-    """A mean with its standard error, and of how many."""
+    """A mean with its standard error, and of how many; `groups` of them where not all are independent, else 0."""
 
     value: float
     stderr: float
     n: int
+    groups: int = 0
+
+    @property
+    def dof(self) -> int:
+        """Degrees of freedom of the standard error, at least one."""
+        return max((self.groups or self.n) - 1, 1)
 
     @classmethod
     def of(cls, values: Array, groups: Index | None = None) -> Mean:
         """Of independent values (n,), or of values of which those of one group depend on one another."""
-        mean = float(np.mean(values))
-        return cls(mean, _error((values - mean) / values.size, groups), int(values.size))
+        mean, units = float(np.mean(values)), 0 if groups is None else np.unique(groups).size
+        return cls(mean, _error((values - mean) / values.size, groups), int(values.size), units)
 
     @classmethod
     def sum(cls, one: Array, other: Array, groups: tuple[Index, Index] | None = None) -> Mean:
-        """The mean of one (m,) plus that of the other (n,)."""
+        """The mean of one (m,) plus that of the other (n,); what a side of a single group varies by is not known."""
         means = [float(np.mean(side)) for side in (one, other)]
         away = [(side - mean) / side.size for side, mean in zip((one, other), means, strict=True)]
         n = min(one.size, other.size)
         if groups is not None:
-            return cls(sum(means), _error(np.concatenate(away), np.concatenate(groups)), n)
+            both, fewest = np.concatenate(groups), min(np.unique(side).size for side in groups)
+            error = _error(np.concatenate(away), both) if fewest > 1 else math.nan
+            return cls(sum(means), error, n, np.unique(both).size)
         return cls(sum(means), math.hypot(*(_error(side, None) for side in away)), n)
 
 

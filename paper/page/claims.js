@@ -6,7 +6,7 @@ const relation = {"upper bound": "≤ ", "lower bound": "≥ ", ordering: "> "};
 // π_ref and e^β of plain text as the indices they are; names of several letters (kl_beta) stay
 const formula = (text) => escapeHtml(text).replace(/(?<![\w])([A-Za-zα-ωΑ-Ω])_([A-Za-zα-ω0-9]+)/g, "$1<sub>$2</sub>")
   .replace(/\^(\{[^}]+\}|[−-]?[\wα-ω]+)/g, (_, index) => `<sup>${index.replace(/[{}]/g, "")}</sup>`);
-const zOf = (predicted, pooled) => number(pooled[1]) > 0 ? (number(pooled[0]) - predicted) / number(pooled[1]) : NaN;
+const zOf = (predicted, pooled) => number(pooled[1]) > 1e-12 * Math.abs(number(pooled[0])) ? (number(pooled[0]) - predicted) / number(pooled[1]) : NaN;
 
 function glyph(shape, x, y, colour) {
   const style = shape === 0 ? `fill:${colour}` : `fill:var(--paper);stroke:${colour};stroke-width:1.5`;

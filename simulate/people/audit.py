@@ -36,8 +36,8 @@ RULES = {
 }
 #: The rule that is audited where none is named.
 USUAL = "maximal_lottery"
-#: Chance at which users are said to be of several kinds.
-SURE = 0.01
+#: Chance at which users are said to be of several kinds, and the answers of which that is asked at most.
+SURE, MOST_DEALT = 0.01, 10**6
 #: Alternatives of least probability and types of users that are shown.
 SHOWN, TYPES_SHOWN = 5e-3, 6
 
@@ -126,6 +126,9 @@ def kinds(found: Comparisons, seed: int) -> Iterator[str]:
     """Are the users of one kind? One sentence, where the file says who answered."""
     if found.user is None:
         return
+    if (answers := int(found.count.sum())) > MOST_DEALT:
+        yield f"whether users are of one kind is not tested: the {answers} answers are dealt anew, at most {MOST_DEALT}"
+        return
     pair = np.minimum(found.winner, found.loser) * len(found.items) + np.maximum(found.winner, found.loser)
     again = np.repeat(np.arange(len(pair)), found.count)
     first = (found.winner < found.loser).astype(float)
@@ -134,7 +137,7 @@ def kinds(found: Comparisons, seed: int) -> Iterator[str]:
         yield "whether users are of one kind cannot be told: no two pairs were answered by two users each"
     elif test.p_value <= SURE:
         yield (
-            f"users are of more than one kind (p = {test.p_value:.2g} that they are of one, {test.n_users} users, "
+            f"users are of more than one kind (p = {test.p_value:.2g} if they were of one, {test.n_users} users, "
             f"{test.n_pairs} pairs): {100 * test.share:.0f} % answer one way, {100 * (1 - test.share):.0f} % another. "
             "No policy of one reward serves both (claims D2, D4)"
         )

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from simulate.people.logs import COUNT, LEFT, RIGHT, USER, WINNER, how_often, judged, one_of, whole_counts
 from simulate.people.table import Table, alike, listed, read_table, shown
+from theory.distortion.audit.observed import users_of
 from theory.validate import Array
 
 Index = NDArray[np.int64]
@@ -53,15 +54,10 @@ class Comparisons:
 
     @property
     def n_users(self) -> int | None:
-        """How many users the audit may take to have answered; None where nobody answered twice, or none is named.
-
-        `observed.user_half_width` lets each of n users answer ⌈total/n⌉ comparisons; this is the largest n at which
-        that is at least what the busiest user answered, so that its bound holds for users of unequal zeal.
-        """
+        """How many users the audit may take to have answered; None where nobody answered twice, or none is named."""
         if self.user is None:
             return None
-        most = int(np.bincount(self.user, weights=self.count).max())
-        return None if most == 1 else max(1, -(-int(self.count.sum()) // (most - 1)) - 1)
+        return users_of(int(self.count.sum()), int(np.bincount(self.user, weights=self.count).max()))
 
 
 def read_comparisons(

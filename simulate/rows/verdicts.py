@@ -38,7 +38,12 @@ def announcing(jobs: Sequence[Job], folder: Path) -> Callable[[Job, Sequence[Row
         missing[claim.id].discard(job.key)
         if not missing[claim.id]:
             verdicts = judged(row for row in read_rows(folder) if row.claim == claim.id)
-            tqdm.write(f"{claim.id:4s} {combine(verdicts):12s} {len(verdicts):3d} settings  {claim.statement}")
+            said = (
+                f"{combine(verdicts):12s} {len(verdicts):3d} settings"
+                if verdicts
+                else "measured, and judged by no check"
+            )
+            tqdm.write(f"{claim.id:4s} {said}  {claim.statement}")
 
     return told
 

@@ -8,7 +8,7 @@ import torch
 from transformers import MistralConfig, MistralForCausalLM
 
 from llm_validation.model.text_boundaries import TextBoundaries
-from llm_validation.preferences.data import Example, Preferences, epoch_batches, mismatched, read_preferences
+from llm_validation.preferences.data import Example, Preferences, centred, epoch_batches, mismatched, read_preferences
 from llm_validation.preferences.sequences import (
     TokenBatch,
     completion_forward,
@@ -234,3 +234,12 @@ def test_a_missing_or_binary_file_is_named(tmp_path, tokenizer):
     (tmp_path / "data.jsonl").write_bytes(b"\xff")
     with pytest.raises(ValueError, match="not UTF-8"):
         read_preferences(tmp_path / "data.jsonl", tokenizer, CONTEXT)
+
+
+@pytest.mark.parametrize("value", [0.1, 0.5, 0.7, 1.1, 4.9, -0.3])
+@pytest.mark.parametrize("size", [2, 3, 5, 7, 8])
+def test_equal_scores_prefer_nothing_whatever_their_mean_rounds_to(value, size):
+    tied = [Example((2,), (3 + k, 1), 1, value) for k in range(size)]
+    real = [Example((9,), (3, 1), 2, value), Example((9,), (4, 1), 2, value + 1e-3)]
+    assert centred(tied + real, [e.score for e in tied + real])[:size].tolist() == [0.0] * size
+    assert centred(tied + real, [e.score for e in tied + real])[size:] == pytest.approx([-5e-4, 5e-4])

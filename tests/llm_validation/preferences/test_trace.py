@@ -16,7 +16,7 @@ from scipy.stats import beta, binomtest
 from llm_validation.commands.align import align_main, trace_table
 from llm_validation.model.model import load, save
 from llm_validation.preferences.data import Example
-from llm_validation.preferences.report import report
+from llm_validation.preferences.report import report, told
 from llm_validation.preferences.resume import Checkpoint
 from llm_validation.preferences.sequences import CompletionForward, divergences, log_probabilities
 from llm_validation.preferences.shown import exact, interval_of, plus_minus
@@ -172,6 +172,24 @@ def test_the_report_names_what_fell_and_the_claim():
     assert "rejected fell by 1.00 ± 0.10" in report([trace[0], two], "dpo", {}, TRAIN, HELD)[0]
     pro = report(trace, "pro_pairwise", {"alpha": 1.0}, TRAIN, HELD)[-1]
     assert pro == "alpha = 1 is not above the threshold 1.125: no policy is optimal (claim P7)"
+
+
+@pytest.mark.parametrize(("prompts", "each"), [(2, 15), (3, 15), (8, 10)])
+def test_one_time_in_a_hundred_chance_is_told_from_nothing_whatever_shares_a_prompt(prompts, each):
+    """The error is of so many prompts, and so are its degrees of freedom."""
+    rng, groups = np.random.default_rng(prompts), np.repeat(np.arange(prompts), each)
+    values = rng.normal(size=(4000, prompts))[:, groups] + 0.3 * rng.normal(size=(4000, prompts * each))
+    assert np.mean([told(Mean.of(row, groups)) for row in values]) < 0.017
+    assert Mean.of(values[0], groups).dof == prompts - 1
+    assert Mean.of(values[0]).dof == prompts * each - 1
+
+
+def test_what_a_side_of_one_prompt_varies_by_is_not_known():
+    side = np.array([0.1, 0.4, 0.7])
+    assert math.isnan(Mean.sum(side, side, (np.array([0, 1, 2]), np.zeros(3, int))).stderr)
+    known = Mean.sum(side, side, (np.array([0, 1, 2]), np.array([3, 4, 5])))
+    assert known.stderr > 0.0
+    assert known.dof == 5
 
 
 def test_the_command_writes_trace_and_report_and_goes_on(tmp_path, capsys):

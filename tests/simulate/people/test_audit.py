@@ -10,10 +10,13 @@ import pytest
 from scipy.stats import betabinom, binomtest
 
 from simulate.__main__ import main
+from simulate.people.audit import kinds
 from simulate.people.comparisons import read_comparisons
 from simulate.people.kinds import kinds_of_users
 from theory import audit
 from theory.distortion.audit import next_questions
+from theory.distortion.audit.observed import users_of
+from theory.distortion.audit.questions import _guarantee
 
 LOG = "user,a,b,winner\n1,x,y,x\n1,y,z,y\n2,y,x,right\n2,x,z,z\n3,x,y,b\n"
 WINS = "winner,loser,n\nx,y,2\ny,x,1\ny,z,1\nz,x,1\n"
@@ -113,6 +116,26 @@ def test_the_pair_that_nobody_compared_is_asked():
     best = next_questions(counts, [1.0, 0.0, 0.0], 4.0, answers=1000)[0]
     assert (best.first, best.second) == (0, 2)
     assert best.expected > best.now
+
+
+def test_more_answers_of_others_leave_the_busiest_user_as_busy():
+    """300 answers, 40 of them one user's: with 300 more of others the guarantee is that of these counts by then."""
+    counts = [[0, 270], [30, 0]]
+    (found,) = next_questions(counts, [1.0, 0.0], 2.0, answers=300, n_users=users_of(300, 40))
+    assert users_of(300, 40) == 7
+    most = -(-300 // 7)  # all that 7 says of the busiest: no more than 43
+    assert -(-600 // users_of(600, most)) >= most > -(-600 // (users_of(600, most) + 1))
+    after = [_guarantee(np.array([[0, 270 + k], [330 - k, 0]]), np.array([1.0, 0.0]), 2.0, users_of(600, most), 0.95)
+             for k in betabinom.ppf([0.1, 0.3, 0.5, 0.7, 0.9], 300, 271, 31)]  # fmt: skip
+    assert found.expected == pytest.approx(np.mean(after))
+    (alone,) = next_questions(counts, [1.0, 0.0], 2.0, answers=300)
+    assert found.expected < 0.95 < alone.expected, "one answer each"
+
+
+def test_users_are_not_dealt_anew_where_answers_are_too_many(tmp_path):
+    path = write(tmp_path, "user,a,b,winner,count\n1,x,y,x,900000000000\n2,x,y,y,5\n1,x,z,x,2\n2,x,z,z,2\n")
+    (said,) = kinds(read_comparisons(path), 0)
+    assert said.startswith("whether users are of one kind is not tested: the 900000000009 answers")
 
 
 def test_the_command(tmp_path, capsys):

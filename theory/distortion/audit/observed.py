@@ -106,6 +106,14 @@ def from_counts(counts: ArrayLike, bt_beta: float, n_users: int | None, confiden
     return Observed(table.shape[0], bt_beta, first, second, low, high)
 
 
+def users_of(total: int, most: int) -> int | None:
+    """The largest n_users at which ⌈total/n_users⌉ is at least `most`, what the busiest user answered.
+
+    So the bound of `user_half_width` holds for users of unequal zeal; None where nobody answered twice.
+    """
+    return None if most <= 1 else max(1, -(-total // (most - 1)) - 1)
+
+
 def user_half_width(n: int, total: int, n_users: int, risk: float) -> float:
     """Half width t of an interval wins/n ± t for one pair's win rate when users answer several comparisons.
 

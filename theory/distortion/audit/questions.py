@@ -21,7 +21,7 @@ from numpy.typing import ArrayLike
 from scipy.stats import betabinom
 
 from theory.distortion.audit.averages import floor_utility, game_bound, lemma_cuts, moment_bound
-from theory.distortion.audit.observed import from_counts
+from theory.distortion.audit.observed import from_counts, users_of
 from theory.policy.kl_ball import KLBall
 from theory.validate import Array, check_bt_beta, check_distribution, check_whole
 
@@ -99,7 +99,9 @@ def next_questions(
     now = _guarantee(table, pi, beta, n_users, confidence)
     if now is None:
         raise ValueError(f"no population with bt_beta = {bt_beta} makes these counts likely")
-    users = None if n_users is None else n_users + m
+    # the busiest user has answered as much as before, however many others answer once
+    total = int(table.sum())
+    users = None if n_users is None else users_of(total + m, -(-total // int(n_users)))
     found = []
     for x, y in itertools.combinations(range(pi.size), 2):
         wins = betabinom.ppf(QUANTILES, m, table[x, y] + 1, table[y, x] + 1)
