@@ -1,17 +1,19 @@
 """How often a method tells held-out chosen from rejected, and whether two methods can be told apart by it.
 
 Of pairs: the share whose chosen log-ratio is the larger, a tie half. Of labelled examples: the share of all pairs of a
-chosen and a rejected example (the area under the curve), with the error of its placements (DeLong). Two methods are
+chosen and a rejected example (the area under the curve), with the error of its placements (DeLong), which is 0 where
+they are told apart altogether, by chance or not: whether it is chance is Mann and Whitney's test. Two methods are
 compared on the same examples: pairs by an exact sign test on those that they decide differently. Examples that share a
 prompt (a ranked list is many pairs) count as one: errors and tests are over prompts.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.stats import binomtest, norm
+from scipy.stats import binomtest, mannwhitneyu, t
 
 from llm_validation.preferences.shown import interval_of
 from llm_validation.preferences.trace import Mean
@@ -27,11 +29,13 @@ class Right:
     """How right a method is: a value in [0, 1] per chosen example, and per rejected one where they are no pairs.
 
     groups  of both, by `prompt_groups`, where examples share their prompts
+    ranks   of independent examples that are no pairs: how likely so large an area is if their scores are alike
     """
 
     chosen: Array
     rejected: Array | None
     groups: Groups = None
+    ranks: float = math.nan
 
     @classmethod
     def of(cls, chosen: Array, rejected: Array, paired: bool, groups: Groups = None) -> Right:
@@ -39,7 +43,8 @@ class Right:
         if paired:
             return cls(0.5 * (1.0 + np.sign(chosen - rejected)), None, groups)
         wins = 0.5 * (1.0 + np.sign(chosen[:, None] - rejected))
-        return cls(wins.mean(axis=1), wins.mean(axis=0), groups)
+        ranks = math.nan if groups else float(mannwhitneyu(chosen, rejected).pvalue)
+        return cls(wins.mean(axis=1), wins.mean(axis=0), groups, ranks)
 
     @property
     def mean(self) -> Mean:
@@ -59,7 +64,7 @@ class Right:
         if self.rejected is None:
             return _sign_test(self.chosen - 0.5, self.groups)
         found = self.mean
-        return _normal(found.value - 0.5, found.stderr)
+        return _by_spread(replace(found, value=found.value - 0.5)) if self.groups else self.ranks
 
 
 def difference(one: Right, other: Right) -> tuple[Mean, float]:
@@ -68,7 +73,7 @@ def difference(one: Right, other: Right) -> tuple[Mean, float]:
     if one.rejected is None or other.rejected is None:
         return _mean(gap, None, one.groups), _sign_test(gap, one.groups)
     found = _mean(gap, one.rejected - other.rejected, one.groups)
-    return found, _normal(found.value, found.stderr)
+    return found, _by_spread(found)
 
 
 def _mean(chosen: Array, rejected: Array | None, groups: Groups) -> Mean:
@@ -87,7 +92,8 @@ def _sign_test(values: Array, groups: Groups) -> float:
     return float(binomtest(more, more + fewer).pvalue) if more + fewer else 1.0
 
 
-def _normal(gap: float, error: float) -> float:
-    if not error > 0:
-        return 1.0 if gap == 0 else 0.0 if error == 0 else 1.0
-    return float(2.0 * norm.sf(abs(gap) / error))
+def _by_spread(gap: Mean) -> float:
+    """Student's t. Where all that is independent is alike it may be so by chance, as heads all along, either way."""
+    if gap.value == 0.0 or math.isnan(gap.stderr):
+        return 1.0
+    return float(2.0 * t.sf(abs(gap.value) / gap.stderr, gap.dof)) if gap.stderr > 0.0 else 2.0**-gap.dof

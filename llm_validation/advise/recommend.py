@@ -34,7 +34,8 @@ class Advice:
 def recommend(pilot: Pilot, known: Sequence[Optimum], model: str, data: str) -> Advice:
     """From a pilot and what is known of the losses' optima; model and data are those of the command to paste."""
     paired = pilot.held.paired
-    what = f"{len(pilot.held.chosen)} held-out " + ("pairs" if paired else "chosen and rejected examples")
+    count, other = len(pilot.held.chosen), len(pilot.held.rejected)
+    what = f"{count} held-out pairs" if paired else f"{count} chosen and {other} rejected held-out examples"
     if not pilot.tried:
         return Advice(
             None,

@@ -8,7 +8,7 @@ import re
 import numpy as np
 import pytest
 
-from llm_validation.advise.accuracy import Right
+from llm_validation.advise.accuracy import Right, difference
 from llm_validation.advise.findings import counts, existence, kind
 from llm_validation.advise.optima import optima
 from llm_validation.advise.sections import _distance, _same_kl, reference_lines
@@ -181,3 +181,17 @@ def test_a_distance_is_the_least_at_which_draws_are_told_apart_so_often():
 @pytest.mark.parametrize("n", [1.5, 8, 300])
 def test_best_of_n_at_a_divergence_is_found_from_its_n(n):
     assert _same_kl(math.log(n) - (n - 1) / n) == pytest.approx(n, rel=1e-6)
+
+
+@pytest.mark.parametrize(("chosen", "rejected"), [(2, 2), (2, 10), (3, 3), (5, 5), (8, 8), (20, 30)])
+def test_what_tells_nothing_is_rarely_told_from_chance_however_few_there_are(chosen, rejected):
+    """Two of each told apart altogether are one draw in six, with an error of 0."""
+    rng = np.random.default_rng(chosen)
+    found = [Right.of(rng.normal(size=chosen), rng.normal(size=rejected), paired=False).by_chance for _ in range(3000)]
+    assert np.mean(np.array(found) < 0.01) < 0.016
+    if chosen == 2:
+        apart = Right.of(np.full(2, 1.0), np.zeros(rejected) + np.arange(rejected) / 99, paired=False)
+        assert apart.mean.stderr == 0.0
+        assert apart.by_chance > 0.02
+    one, other = (Right.of(rng.normal(size=(chosen)), rng.normal(size=rejected), paired=False) for _ in range(2))
+    assert 0.0 < difference(one, other)[1] <= 1.0
