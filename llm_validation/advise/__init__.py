@@ -7,6 +7,7 @@
     pilot       every method trained for a few steps, and what it moved on held-out examples, until the clock stops it
     accuracy    how often held-out chosen are told from rejected; can two methods be told apart?
     divergence  D⁺‖D⁻ from losses on held-out examples
+    confidence  lower bounds of it that hold with confidence, from however few
     recommend   a method, with reasons and a command to paste, or none
     selection   Best-of-N by a reward, beside the method recommended
     sections    what of a model goes into the report;  report  HTML and JSON

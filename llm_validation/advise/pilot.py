@@ -69,6 +69,7 @@ class Tried:
     """A method at a rate: log π − log π_ref of held-out chosen (C,), rejected (R,), the reference's answers (O,).
 
     steps, planned  those that its time allowed, of so many
+    seconds, first  of training until the last step was done, and until the first was; measuring and writing not counted
     written, kl  answers it writes itself (K,), and KL(π‖π_ref) of what may come next, summed over the tokens of each
     """
 
@@ -82,6 +83,7 @@ class Tried:
     kl: Array
     written: tuple[Example, ...] = ()
     planned: int | None = None
+    first: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -236,11 +238,12 @@ class _Runs:
             self.late.append((method, rate))
             return f"{name} was not run: the time left does not reach"
         assert self.trained_on is not None
-        until, done = began + part - self.measuring, [0, 0]
+        until, done, ended = began + part - self.measuring, [0, 0], list[float]()
 
         def on_step(step: int, steps: int, loss: float) -> None:
             done[:] = step + 1, steps
-            if time.monotonic() > until:
+            ended.append(time.monotonic())
+            if ended[-1] > until:
                 raise _PartOver
 
         try:
@@ -261,9 +264,9 @@ class _Runs:
         finally:
             self._put(self.start)
         self.measuring = time.monotonic() - trained
-        seconds = time.monotonic() - began
-        self.tried.append(Tried(method, rate, done[0], seconds, chosen, rejected, off, kl, written, done[1]))
-        return f"{name}: {done[0]} of {done[1]} steps in {seconds:.0f} seconds"
+        first, seconds = ended[0] - began, ended[-1] - began
+        self.tried.append(Tried(method, rate, done[0], seconds, chosen, rejected, off, kl, written, done[1], first))
+        return f"{name}: {done[0]} of {done[1]} steps in {time.monotonic() - began:.0f} seconds"
 
     def _leave(self, sentence: str) -> str:
         self.left.append(sentence)

@@ -31,8 +31,10 @@ class Advice:
     command: str
 
 
-def recommend(pilot: Pilot, known: Sequence[Optimum], model: str, data: str) -> Advice:
-    """From a pilot and what is known of the losses' optima; model and data are those of the command to paste."""
+def recommend(
+    pilot: Pilot, known: Sequence[Optimum], model: str, data: str, context: int | None = None
+) -> Advice:  # fmt: skip
+    """From a pilot and what is known of the losses' optima; model, data and context are those of the command."""
     paired = pilot.held.paired
     count, other = len(pilot.held.chosen), len(pilot.held.rejected)
     what = f"{count} held-out pairs" if paired else f"{count} chosen and {other} rejected held-out examples"
@@ -75,15 +77,20 @@ def recommend(pilot: Pilot, known: Sequence[Optimum], model: str, data: str) -> 
         gap = difference(right[chosen], right[stay[1]])[0]
         said = f"{_names(stay)} cannot be told apart on {what}: the command is for the first, any of them would do; "
         reasons.append(Finding("reason", said + "accuracy of the first less that of the second", gap.value, gap.stderr))
-    return Advice(chosen, tuple(reasons), command(pilot, chosen, model, data))
+    return Advice(chosen, tuple(reasons), command(pilot, chosen, model, data, context))
 
 
-def command(pilot: Pilot, run: Tried, model: str, data: str) -> str:
-    """The command that trains on everything as the pilot did on a part."""
+def command(pilot: Pilot, run: Tried, model: str, data: str, context: int | None = None) -> str:
+    """The command that trains on everything as the pilot did on a part, and holds out the same prompts.
+
+    context  longest text in tokens, where it was given
+    """
     plan = pilot.plan
     words = ["--method", run.method, "--model", model, "--data", data, "--out", f"aligned-{run.method}",
              "--rate", f"{run.rate:g}", "--batch", str(pilot.batch), "--epochs", str(plan.epochs),
-             "--train", plan.part, "--held-out", f"{plan.held:g}"]  # fmt: skip
+             "--train", plan.part, "--held-out", str(plan.held), "--seed", str(plan.seed)]  # fmt: skip
+    if context is not None:
+        words += ["--context", str(context)]
     if run.method == "rlhf":
         words.append("--listed")
     if pilot.batch > plan.batch:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from llm_validation.advise.accuracy import Groups, Right, difference
-from llm_validation.advise.divergence import bounds, read_across
+from llm_validation.advise.divergence import LEVEL, Bound, bounds, read_across
 from llm_validation.advise.findings import Finding, share_line
 from llm_validation.advise.optima import Optimum
 from llm_validation.advise.pilot import Pilot, Tried
@@ -17,7 +17,7 @@ from llm_validation.advise.recommend import Advice
 from llm_validation.advise.report import Grid
 from llm_validation.preferences.data import Example, Preferences
 from llm_validation.preferences.report import CHANCE, told
-from llm_validation.preferences.shown import share_of, shown
+from llm_validation.preferences.shown import exact, share_of, shown
 from llm_validation.preferences.trace import Mean
 from theory.best_of_n.law import win_rate
 from theory.validate import Array
@@ -148,7 +148,7 @@ def displacement(pilot: Pilot) -> tuple[list[Finding], Grid]:
     what = f"{len(pilot.held.chosen)} chosen and {len(pilot.held.rejected)} rejected held-out examples"
     found = [
         Finding("held_out", f"change of log π, nats a text, on {what} and {len(pilot.own)} answers that the reference "
-                f"wrote; {len(pilot.trained_on.examples)} examples trained on, {pilot.plan.part}; seconds in all",
+                f"wrote; {_amount(pilot.trained_on)} trained on, {pilot.plan.part}; seconds in all",
                 pilot.seconds),
     ]  # fmt: skip
     if short := [run for run in pilot.tried if run.planned and run.steps < run.planned]:
@@ -188,25 +188,48 @@ def divergence_lines(pilot: Pilot) -> tuple[list[Finding], Grid | None]:
     """D⁺‖D⁻ from held-out losses, a method a row; what the largest bounds say of one another."""
     rows, best = [], None
     for run in pilot.tried:
-        found = bounds(run.chosen, run.rejected, pilot.held.paired, pilot.plan.seed, pilot.groups)
+        # the largest of several bounds is as sure as all of them together
+        found = bounds(
+            run.chosen, run.rejected, pilot.held.paired, pilot.plan.seed, pilot.groups, LEVEL / len(pilot.tried)
+        )
         if found:
             rows.append((run.method, f"{run.rate:g}", *(shown(bound.mean) for bound in found)))
-            if best is None or found[0].low > best[1][0].low:
+            if best is None or _sure(found) > _sure(best[1]):
                 best = run, found
     if best is None:
         return [
             Finding("divergence", "too few held-out examples to read a divergence from losses", None, claim="V9")
         ], None
     run, found = best
-    lines = [
-        Finding(f"divergence_{bound.divergence}", f"{bound.divergence} of chosen and rejected is at least this, from "
-                f"held-out losses at the rewards of {run.method}; an estimate below 0 says nothing", bound.mean.value,
-                bound.mean.stderr, bound.claim)
-        for bound in found
-    ]  # fmt: skip
-    lines += [Finding("across", f"with confidence 97.5 %, {text}, at least", value, claim="V5")
-              for text, value in read_across(found)]  # fmt: skip
-    return lines, Grid(("rewards of", "rate", "JS", "TV", "KL", "H²"), tuple(rows))
+    lines = [_divergence(run.method, bound) for bound in found]
+    across = [Finding("across", f"with confidence 97.5 %, {text}, at least", value, claim="V5")
+              for text, value in read_across(found) if value > 0]  # fmt: skip
+    if not across:
+        said = f"with confidence 97.5 % nothing can be said of them from {_amount(pilot.held)} held out: those are too "
+        across = [Finding("across", said + "few, or chosen and rejected too much alike", None, claim="V5")]
+    return lines + across, Grid(("rewards of", "rate", "JS", "TV", "KL", "H²"), tuple(rows))
+
+
+def _sure(found: Sequence[Bound]) -> tuple[float, float]:
+    """What is sure of TV, and of JS."""
+    low = {bound.divergence: bound.low for bound in found}
+    return low["TV"], low["JS"]
+
+
+def _divergence(method: str, bound: Bound) -> Finding:
+    """A line on the estimate, and what is sure of it."""
+    said = f"{bound.divergence} of chosen and rejected is at least what this estimates, from held-out losses at the "
+    said += f"rewards of {method}; below 0 it says nothing"
+    if math.isnan(bound.mean.stderr):
+        said += "; all examples say the same, so how far it may be off is not known"
+    if bound.low > 0:
+        said += f"; with confidence 97.5 % at least {exact(bound.low)}"
+    return Finding(f"divergence_{bound.divergence}", said, bound.mean.value, bound.mean.stderr, bound.claim)
+
+
+def _amount(data: Preferences) -> str:
+    """How many pairs, or examples."""
+    return f"{len(data.chosen)} pairs" if data.paired else f"{len(data.examples)} examples"
 
 
 def cost(pilot: Pilot, advice: Advice, priced: list[Finding] | None = None) -> list[Finding]:
@@ -214,7 +237,7 @@ def cost(pilot: Pilot, advice: Advice, priced: list[Finding] | None = None) -> l
     run = advice.best
     if run is None:
         return [Finding("cost", "nothing is recommended, so nothing is priced", None, claim="B6")]
-    found = [Finding("seconds", f"seconds of {run.method} on {len(pilot.trained_on.examples)} examples", run.seconds)]
+    found = _training(pilot, run)
     if priced is not None:
         return found + priced
     kl = Mean.of(run.kl)
@@ -227,6 +250,20 @@ def cost(pilot: Pilot, advice: Advice, priced: list[Finding] | None = None) -> l
                 claim="B1"),
     ]  # fmt: skip
     return found
+
+
+def _training(pilot: Pilot, run: Tried) -> list[Finding]:
+    """Seconds of a step and of all the steps that were planned; what came before the first one is counted once."""
+    planned, what = run.planned or run.steps, "pairs" if pilot.trained_on.paired else "examples"
+    step = (run.seconds - run.first) / (run.steps - 1) if run.steps > 1 else run.seconds
+    whole = run.first + (planned - 1) * step
+    did = "all of them done" if run.steps == planned else f"{run.steps} of them done, the others reckoned from these"
+    return [
+        Finding("seconds_step", f"seconds of training a step of {run.method} took in the pilot, {pilot.batch} {what} "
+                "each; frozen blocks are run once for all methods", step),
+        Finding("seconds", f"seconds of training that {planned} steps of {run.method} over {_amount(pilot.trained_on)} "
+                f"take there; {did}", whole),
+    ]  # fmt: skip
 
 
 def _same_kl(kl: float) -> float:

@@ -157,7 +157,7 @@ def _of_the_model(case: _Case, pilot: Pilot | None, known: Sequence[Optimum], as
         left = Finding("left_out", "not done: all examples have one prompt, and none can be held out", None)
         return [Section("The reference", tuple(reference_lines(sides, data.paired))),
                 asked, Section("Displacement, measured", (left,))]  # fmt: skip
-    advice = recommend(pilot, known, str(options.model), str(options.data))
+    advice = recommend(pilot, known, str(options.model), str(options.data), options.context)
     own = (*_named(pilot.held), ("own", pilot.own))
     sides = [(name, side, logs) for (name, side), logs in zip(own, pilot.reference, strict=True)]
     moved, by_method = displacement(pilot)

@@ -8,6 +8,7 @@ import math
 import shlex
 import time
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -26,6 +27,7 @@ from llm_validation.advise.report import Section, as_html, as_json
 from llm_validation.advise.sections import displacement
 from llm_validation.advise.selection import expected_best, selection
 from llm_validation.advise.trunk import TrunkOnce, piloted
+from llm_validation.commands import align
 from llm_validation.commands.advise import advise_main
 from llm_validation.commands.align import align_main
 from llm_validation.generation.scorers import ScorerError
@@ -33,7 +35,7 @@ from llm_validation.model.model import save
 from llm_validation.preferences.data import Example, Preferences
 from llm_validation.preferences.objectives import PreferenceTraining
 from llm_validation.preferences.sequences import CompletionForward
-from llm_validation.preferences.trace import Mean
+from llm_validation.preferences.trace import Mean, split
 from llm_validation.preferences.train import train_on_preferences
 from llm_validation.training.parts import choose_part
 from tests.oracles.toy_preferences import CONTEXT, model, naive, preferences, word_tokenizer, written
@@ -265,6 +267,10 @@ def test_report():
 
 
 def test_the_command_and_the_command_to_paste(tmp_path, capsys, monkeypatch):
+    """What is pasted holds out the same prompts, of a seed and a context that are not align's."""
+    parts = []
+    for module in (pilot_module, align):
+        monkeypatch.setattr(module, "split", lambda *words: parts.append(split(*words)) or parts[-1])
     save(model(), word_tokenizer(), tmp_path / "base")
     records = []
     for chosen, rejected in zip(*(noisy(80, 0.0).chosen, noisy(80, 0.0).rejected), strict=True):
@@ -274,7 +280,8 @@ def test_the_command_and_the_command_to_paste(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     data = written(tmp_path, *records)
     words = ["--model", "base", "--data", str(data), "--out", "report", "--methods", "dpo", "pro_pairwise", "--rates",
-             "1e-2", "--answers", "4", "--answer-tokens", "4", "--held-out", "0.5", "--minutes", "20"]  # fmt: skip
+             "1e-2", "--answers", "4", "--answer-tokens", "4", "--held-out", "0.5000001", "--minutes", "20",
+             "--seed", "3", "--context", str(CONTEXT - 1)]  # fmt: skip
     assert advise_main(words) == 0
     said = capsys.readouterr().out
     report = json.loads((tmp_path / "report" / "report.json").read_text())
@@ -290,7 +297,12 @@ def test_the_command_and_the_command_to_paste(tmp_path, capsys, monkeypatch):
     columns, rows = (next(s["table"] for s in report["sections"] if s["title"].startswith("Displacement"))[name]
                      for name in ("columns", "rows"))  # fmt: skip
     row = next(dict(zip(columns, row, strict=True)) for row in rows if row[0] == "pro_pairwise")
-    assert whole["accuracy_n"] == 40, "the same pairs are held out"
+    piloted_parts, pasted_parts = parts
+    assert whole["accuracy_n"] == len(piloted_parts[1].chosen) > 30
+    for one, other in zip(piloted_parts, pasted_parts, strict=True):
+        assert (one.chosen, one.rejected) == (other.chosen, other.rejected)
+    done = json.loads(Path("aligned-pro_pairwise/alignment.json").read_text())
+    assert (done["seed"], done["context"], done["held_out"]) == (3, CONTEXT - 1, 0.5000001)
     assert abs(float(row["accuracy [95 %]"].split(" [")[0]) - whole["accuracy"]) <= 2 * max(
         whole["accuracy_se"], 1 / 40
     )

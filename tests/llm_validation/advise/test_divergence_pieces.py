@@ -66,12 +66,10 @@ def test_halves_keep_pairs_and_prompts_together():
 
 
 def test_bounds_say_something_of_one_another():
-    assert Bound("JS", "V3", Mean(0.5, 0.1, 9)).low == pytest.approx(0.5 - 0.196)
-    assert Bound("JS", "V3", Mean(0.1, 0.1, 9)).low == 0.0
-    found = dict(read_across([Bound(name, "", Mean(value, 0.0, 2)) for name, value in (("TV", 0.6), ("JS", 0.2))]))
+    found = dict(read_across([Bound(name, "", Mean(0.9, 0.0, 2), low) for name, low in (("TV", 0.6), ("JS", 0.2))]))
     expected = (0.2 / math.log(2.0), math.log(2.0) + 0.8 * math.log(0.8) + 0.2 * math.log(0.2), 2.0 * 0.36)
     assert tuple(found.values()) == pytest.approx(expected)
-    whole = read_across([Bound(name, "", Mean(1.0, 0.0, 2)) for name in ("TV", "JS")])
+    whole = read_across([Bound(name, "", Mean(1.0, 0.0, 2), 1.0) for name in ("TV", "JS")])
     assert whole[1][1] == pytest.approx(math.log(2.0))
 
 
@@ -148,6 +146,23 @@ def test_the_nearest_runs_are_those_whose_kl_is_not_larger():
     assert _farther(far, least)
     assert _nearest([far, least, near]) == [least, near]
     assert _nearest([least, near]) == []
+
+
+@pytest.mark.parametrize(("steps", "planned", "seconds", "step", "whole", "said"), [
+    (12, 120, 15.0, 1.0, 123.0, "12 of them done, the others"), (12, 12, 15.0, 1.0, 15.0, "all of them done"),
+    (1, 10, 4.0, 4.0, 40.0, "1 of them done"), (12, None, 15.0, 1.0, 15.0, "all of them done"),
+])  # fmt: skip
+def test_a_training_is_priced_by_its_steps(steps, planned, seconds, step, whole, said):
+    """Four seconds until the first step is done, however many follow; a pair is one, and not two examples."""
+    sides = [tuple(Example((k,), (word,), k) for k in range(96)) for word in (3, 4)]
+    for paired, amount, each in ((True, "96 pairs", "8 pairs each"), (False, "192 examples", "8 examples each")):
+        pilot = SimpleNamespace(trained_on=Preferences("planted", *sides, paired=paired), batch=8)
+        run = SimpleNamespace(method="dpo", steps=steps, planned=planned, seconds=seconds, first=4.0)
+        one, all_of_them = sections._training(pilot, run)
+        assert (one.value, all_of_them.value) == (pytest.approx(step), pytest.approx(whole))
+        assert each in one.text
+        assert f"over {amount} take" in all_of_them.text
+        assert said in all_of_them.text
 
 
 def test_what_scores_and_lists_have_besides():
