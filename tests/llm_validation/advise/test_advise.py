@@ -325,7 +325,8 @@ def test_lists_and_scores_from_the_file_to_the_model(form, methods, tmp_path, ca
     data = written(tmp_path, *({"prompt": f"w{2 + k} w{30 - k}", **own(some)} for k, some in enumerate(lists)))
     monkeypatch.chdir(tmp_path)
     words = ["--model", "base", "--data", str(data), "--out", "report", "--methods", *methods, "--rates", "1e-2",
-             "--epochs", "3", "--answers", "4", "--answer-tokens", "4", "--held-out", "0.5"]  # fmt: skip
+             "--epochs", {"ranking": "3", "scores": "12"}[form], "--answers", "4", "--answer-tokens", "4",
+             "--held-out", "0.5"]  # fmt: skip
     assert advise_main(words) == 0
     report = {s["title"]: s for s in json.loads((tmp_path / "report" / "report.json").read_text())["sections"]}
     found = {f["name"]: f for f in report["The data"]["findings"]}

@@ -86,8 +86,12 @@ def test_signs_are_tossed_coins(groups, more, n):
 
 
 def test_a_gap_in_standard_errors():
-    assert accuracy._normal(-0.392, 0.2) == pytest.approx(0.05, abs=1e-4)
-    assert (accuracy._normal(0.0, 0.0), accuracy._normal(0.1, 0.0), accuracy._normal(0.1, math.nan)) == (1.0, 0.0, 1.0)
+    """By t of the degrees of freedom; without a spread as heads all along, of so many tosses."""
+    assert accuracy._by_spread(Mean(-0.392, 0.2, 10**6)) == pytest.approx(0.05, abs=1e-4)
+    assert accuracy._by_spread(Mean(2.0 * 4.302653, 2.0, 90, groups=3)) == pytest.approx(0.05, abs=1e-6)
+    assert [accuracy._by_spread(Mean(*of)) for of in ((0.0, 0.0, 9), (0.1, 0.0, 9), (0.1, math.nan, 9))] == [
+        1.0, 2.0**-8, 1.0,
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("flipped", [0.0, 0.05, 0.3, 0.5])
