@@ -262,7 +262,8 @@ def save(
 
 
 def caption(drawing: Drawing, figure: Figure, rows: Sequence[Row]) -> str:
-    """What a figure shows (its function's first line), its panels, and the seeds and sizes of its claims' rows."""
+    """What a figure shows (its function's first line), its panels, and the seeds and sizes of all rows of its claims,
+    of which it may show a part."""
     said = (drawing.draw.__doc__ or "").splitlines()[0].partition("; None ")[0].rstrip(".")
     shown = [
         str(ax.get_label()) or ax.get_title() or f"{ax.get_ylabel()} against {ax.get_xlabel()}" for ax in figure.axes
@@ -276,8 +277,8 @@ def caption(drawing: Drawing, figure: Figure, rows: Sequence[Row]) -> str:
         return f"{said}. Claims {', '.join(drawing.claims)}; no rows."
     seeds, sizes = sorted({row.seed for row in mine}), [row.n for row in mine]
     drawn = f"{min(sizes)}" if min(sizes) == max(sizes) else f"{min(sizes)} to {max(sizes)}"
-    of = ", ".join(drawing.claims) or "all claims"
-    return f"{said}. Rows of {of}: seeds {', '.join(map(str, seeds))}; n = {drawn} a row."
+    of = ", ".join(claim for claim in drawing.claims if claim in {row.claim for row in mine}) or "all claims"
+    return f"{said}. All rows of {of}, drawn or not: seeds {', '.join(map(str, seeds))}; n = {drawn} a row."
 
 
 def select(rows: Sequence[Row], claim: str, check: str, **setting: float | str) -> list[Row]:

@@ -48,7 +48,7 @@ def allowed(
     v = np.clip(np.maximum.accumulate(found.value), 0.0, 1.0)
     kept, free = survivor_counts(n, keep, len(times)), information_schedule(n, v)
     yield (
-        f"of {n} responses {_counts(kept)} were kept at the decisions; n^(1−v), which loses nothing as n grows, is "
+        f"of {n} responses decisions there would keep {_counts(kept)}; n^(1−v), which loses nothing as n grows, is "
         f"{_counts(free)} (claim B11)"
     )
     reward, best = speculative_reward(n, v, keep), expected_max(n)

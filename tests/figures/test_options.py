@@ -46,5 +46,5 @@ def test_one_figure_as_asked(tmp_path):
     assert re.search(r'width="244.8pt"', text)  # 3.4 inches
     assert "#abcdef" in text
     said = (out / "distortion_samples.txt").read_text()
-    assert re.search(r"Rows of D14: seeds 0.*; n = \d+ to \d+ a row\.", said)
+    assert re.search(r"All rows of D14, drawn or not: seeds 0.*; n = \d+ to \d+ a row\.", said)
     assert "None" not in said

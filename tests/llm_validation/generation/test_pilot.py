@@ -34,7 +34,7 @@ def test_the_price_of_rejection_is_said_in_tokens_and_in_gain(monkeypatch):
     first, counts, price = pilot.allowed(None, [(1,)] * 20, None, sampling, 400, (4,), 16, 0.5, 0)
     assert seen["n"] == pilot.PROMPTS
     assert "v(4) = 1.00" in first
-    assert "of 16 responses 8 were kept" in counts
+    assert "of 16 responses decisions there would keep 8;" in counts
     assert "is 1 (claim" in counts  # nothing is left to learn
     said = re.search(r"is expected (\S+) .*-16 (\S+): (\d+) % of its gain for (\d+) % of its tokens", price)
     reward, best, gain, tokens = map(float, said.groups())
