@@ -20,6 +20,7 @@ from llm_validation.runs.best_of_n_laws import MeasuredRows, measured_reward, me
 from llm_validation.runs.best_of_n_rows import Pool, predict
 from llm_validation.runs.declared import validated
 from llm_validation.runs.run import Context
+from llm_validation.runs.table import first_fits
 from llm_validation.training.device import DeviceRates, decoding_bound
 from simulate.montecarlo import generator
 from tests.oracles.people import few_people
@@ -125,9 +126,10 @@ def test_bad_rows_are_named():
 
 @pytest.fixture(scope="module")
 def measured(folder):
-    return {
-        run.name: list(validated(run, run.measure(context(folder), 0))) for run in (*best_of_n.RUNS, *correction.RUNS)
-    }
+    """Every run that generates freely, and the fits that they start from."""
+    runs = (*best_of_n.RUNS, *correction.RUNS)
+    every = (*first_fits(runs), *runs)
+    return {run.name: list(validated(run, run.measure(context(folder), 0))) for run in every}
 
 
 def test_every_measurement_gives_rows_with_a_place(measured):
