@@ -17,7 +17,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from llm_validation.model.text_boundaries import TextBoundaries, Tokens, shared
-from llm_validation.preferences.files import LabelledText, PairOfTexts, read_texts
+from llm_validation.preferences.files import LabelledText, PairOfTexts, Record, read_texts
 from simulate.montecarlo import generator
 from theory.validate import Array
 
@@ -78,7 +78,8 @@ def read_preferences(path: str | Path, texts: TextBoundaries, context: int) -> P
     """Preferences of a file, in tokens; `llm_validation.preferences.files` says what it may look like.
 
     Examples with scores are chosen where the score is above the mean: that of the prompt's own scores where it has
-    several completions, else that of all scores.
+    several completions, else that of all scores. One prompt in words is one prompt in tokens, whatever its completions
+    begin with: `one_border`.
 
     texts    where a text begins and ends, of the model that will read it
     context  longest text in tokens, all included
@@ -89,13 +90,14 @@ def read_preferences(path: str | Path, texts: TextBoundaries, context: int) -> P
     records = read_texts(path, texts)
     if isinstance(records[0], PairOfTexts):
         pairs = [pair_of(record, texts, context) for record in records if isinstance(record, PairOfTexts)]
-        chosen, rejected = zip(*pairs, strict=True)
+        chosen, rejected = zip(*one_border(records, pairs), strict=True)
         return Preferences(str(path), chosen, rejected, paired=True)
-    examples = [
-        (r.label, _example(r.place, r.line, *texts.split(r.prompt, r.completion, r.place, templated=r.templated),
-                           context))
+    labels, read = zip(*(
+        (r.label, (_example(r.place, r.line, *texts.split(r.prompt, r.completion, r.place, templated=r.templated),
+                            context),))
         for r in records if isinstance(r, LabelledText)
-    ]  # fmt: skip
+    ), strict=True)  # fmt: skip
+    examples = [(label, example) for label, (example,) in zip(labels, one_border(records, read), strict=True)]
     if not isinstance(examples[0][0], bool):
         examples = _above_the_mean([replace(example, score=float(score)) for score, example in examples])
         if not any(label for label, _ in examples):
@@ -151,6 +153,29 @@ def pair_of(record: PairOfTexts, texts: TextBoundaries, context: int, *, same: b
     if one.completion == other.completion and not same:
         raise ValueError(f"{record.place}: chosen and rejected are the same")
     return one, other
+
+
+def one_border(records: Sequence[Record], read: Sequence[tuple[Example, ...]]) -> list[tuple[Example, ...]]:
+    """The examples of each record, all of one prompt cut at the last border of tokens that all its completions have.
+
+    A completion that begins with a quotation mark, say, may be one token with the prompt's last character: by tokens
+    alone its prompt would be another one, held out where the first is trained on, and with responses of its own.
+    ValueError names a record whose prompt has no token in common with that of a record before.
+    """
+    shortest: dict[tuple[str, bool], Tokens] = {}
+    for record, (first, *_) in zip(records, read, strict=True):
+        known = shortest.get((record.prompt, record.templated), first.prompt)
+        shortest[record.prompt, record.templated] = known[: shared(known, first.prompt)]
+        if not shared(known, first.prompt):
+            raise ValueError(f"{record.place}: the prompt shares no token with the same prompt of a line before")
+    sizes = [len(shortest[record.prompt, record.templated]) for record in records]
+    return [tuple(_begun_at(size, example) for example in own) for size, own in zip(sizes, read, strict=True)]
+
+
+def _begun_at(size: int, example: Example) -> Example:
+    """The same text, its prompt of `size` tokens."""
+    rest = example.prompt[size:]
+    return replace(example, prompt=example.prompt[:size], completion=(*rest, *example.completion)) if rest else example
 
 
 def _example(place: str, line: int, prompt: Tokens, completion: Tokens, context: int) -> Example:

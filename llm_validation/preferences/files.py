@@ -108,8 +108,7 @@ def records_of(source: Path) -> list[tuple[int, dict[str, Any]]]:
             table = pd.read_parquet(source)
         except (ValueError, OSError, ImportError) as error:
             raise ValueError(f"{source} cannot be read as a table: {error}") from None
-        plain = lambda value: value.tolist() if hasattr(value, "tolist") else value  # lists in .parquet are arrays
-        records = [{str(k): plain(v) for k, v in row.items()} for row in table.to_dict("records")]
+        records = [{str(k): _plain(v) for k, v in row.items()} for row in table.to_dict("records")]
         return list(enumerate(records, start=2))
     text = read_text(source)
     if kind == ".csv":
@@ -124,6 +123,12 @@ def records_of(source: Path) -> list[tuple[int, dict[str, Any]]]:
             raise ValueError(f"{source}, entry {odd[0]}: an object is expected")
         return list(enumerate(listed, start=1))
     return list(json_objects(source, text))
+
+
+def _plain(value: Any) -> Any:
+    """A cell of a .parquet, whose lists, and the lists in them, are arrays."""
+    value = value.tolist() if hasattr(value, "tolist") else value
+    return [_plain(one) for one in value] if isinstance(value, list) else value
 
 
 def kind_of(source: Path) -> str:
@@ -187,7 +192,7 @@ def _several(record: Mapping[str, Any], texts: TextBoundaries, place: str, line:
     listed, scores = (_list_of(record, field, place) for field in ("completions", "scores"))
     if len(listed) != len(scores):
         raise ValueError(f"{place}: {len(listed)} completions and {len(scores)} scores")
-    whole = [_completed({**record, "completion": text}, "completion", texts, place) for text in listed]
+    whole = _of_one_prompt(record, listed, texts, place)
     numbers = [_number(score, "scores", place) for score in scores]
     return [LabelledText(place, line, *text, score) for text, score in zip(whole, numbers, strict=True)]
 
@@ -196,7 +201,7 @@ def _ranked(record: Mapping[str, Any], texts: TextBoundaries, place: str, line: 
     listed = _list_of(record, "ranking", place)
     if len(listed) < 2:
         raise ValueError(f"{place}: field 'ranking' lists {len(listed)} completion, and two are compared")
-    whole = [_completed({**record, "completion": text}, "completion", texts, place) for text in listed]
+    whole = _of_one_prompt(record, listed, texts, place)
     return [PairOfTexts(place, line, *a, b[2]) for a, b in itertools.combinations(whole, 2)]
 
 
@@ -214,6 +219,16 @@ def _completed(record: Mapping[str, Any], field: str, texts: TextBoundaries, pla
     before, (side,) = _conversation(record, [completion], place)
     prompt, answer = _chat(texts, before, side, place)
     return prompt, True, answer
+
+
+def _of_one_prompt(
+    record: Mapping[str, Any], listed: Sequence[Any], texts: TextBoundaries, place: str
+) -> list[tuple[str, bool, str]]:
+    """`_completed` of several completions; ValueError where conversations do not ask the same."""
+    whole = [_completed({**record, "completion": text}, "completion", texts, place) for text in listed]
+    if any(prompt != whole[0][0] for prompt, *_ in whole):
+        raise ValueError(f"{place}: the conversations differ before their last message")
+    return whole
 
 
 def _list_of(record: Mapping[str, Any], field: str, place: str) -> list[Any]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from transformers import MistralConfig, MistralForCausalLM
 
 from llm_validation.model.text_boundaries import TextBoundaries
 from llm_validation.preferences.data import Example, Preferences, centred, epoch_batches, mismatched, read_preferences
+from llm_validation.preferences.listed import listed
 from llm_validation.preferences.sequences import (
     TokenBatch,
     completion_forward,
@@ -17,6 +19,8 @@ from llm_validation.preferences.sequences import (
     sequence_log_probabilities,
     shared_batch,
 )
+from llm_validation.preferences.trace import split
+from llm_validation.text.corpus import train_tokenizer
 from tests.oracles.toy_preferences import BAD, CONTEXT, GOOD, PAIR, model, naive, preferences, word_tokenizer, written
 
 CPU = torch.device("cpu")
@@ -226,6 +230,50 @@ def test_a_table_is_what_stands_in_it(tmp_path, tokenizer, table, expected):
     if expected == "a number is a text":
         rejected, prompt = (5, 0), (2,)
     assert (read.rejected[0].prompt, read.rejected[0].completion) == (prompt, rejected)
+
+
+@pytest.mark.parametrize("paired", [True, False])
+def test_a_prompt_in_words_is_one_prompt_in_tokens(tmp_path, paired):
+    """A quotation mark is one token with the question mark before it: none of that splits what was asked."""
+    merging = TextBoundaries.of(train_tokenizer(['so?" he'] * 50, 300))
+    texts = merging.tokenizer
+    assert len(texts.encode('?"', add_special_tokens=False)) == 1
+    sides = [(" yes", " no"), ('"yes"', '"no"')]
+    records: list[dict[str, object]] = [
+        {"prompt": f"{k} so?", "chosen": one, "rejected": other} for k in range(4) for one, other in sides
+    ]
+    if not paired:
+        records = [
+            {"prompt": r["prompt"], "completion": r[side], "score": float(side == "chosen")}
+            for r in records for side in ("chosen", "rejected")
+        ]  # fmt: skip
+    data = read_preferences(written(tmp_path, *records), merging, CONTEXT)
+    said = [texts.decode([*e.prompt, *e.completion], skip_special_tokens=True) for e in data.chosen]
+    assert said == [f"{k} so?{one}" for k in range(4) for one, _ in sides]
+    assert [len(group.responses) for group in listed(data)] == [4] * 4
+    train, held = ({texts.decode(e.prompt)[:15] for e in part.examples} for part in split(data, 0.5, 0))
+    assert len(train) == len(held) == 2
+    assert not train & held
+
+
+def test_one_list_is_of_one_prompt(tmp_path):
+    """Conversations bring their prompts with them: an answer to one question is no answer to the other."""
+    words = word_tokenizer()
+    words.chat_template = "{% for m in messages %}{{ m['content'] }} {% endfor %}"
+    asked = [[{"role": "user", "content": f"w{k}"}, {"role": "assistant", "content": "w9"}] for k in (2, 3)]
+    for more in ({"ranking": asked}, {"completions": asked, "scores": [1, 2]}):
+        with pytest.raises(ValueError, match="line 1: the conversations differ before their last message"):
+            read_preferences(written(tmp_path, more), TextBoundaries.of(words), CONTEXT)
+
+
+def test_lists_of_messages_are_read_from_parquet(tmp_path):
+    words = word_tokenizer()
+    words.chat_template = "{% for m in messages %}{{ m['content'] }} {% endfor %}"
+    answers = [[{"role": "assistant", "content": f"w{k}"}] for k in (4, 5)]
+    table = pd.DataFrame([{"prompt": [{"role": "user", "content": "w2"}], "ranking": answers}])
+    table.to_parquet(tmp_path / "t.parquet")
+    read = read_preferences(tmp_path / "t.parquet", TextBoundaries.of(words), CONTEXT)
+    assert (read.chosen[0].prompt, read.chosen[0].completion, read.rejected[0].completion) == ((2,), (4, 0), (5, 0))
 
 
 def test_a_missing_or_binary_file_is_named(tmp_path, tokenizer):
