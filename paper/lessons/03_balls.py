@@ -5,7 +5,7 @@
 # law than the reference; compute an equilibrium and its certificate.
 #
 # **The statement.** "With a KL constraint the distortion of RLHF and DPO can be exponential in β (D8) … NLHF keeps
-# L(β) in every KL ball (D9)" (arXiv 2505.23749, 2602.11152).
+# L(β) in every KL ball (D9)" (arXiv 2505.23749).
 #
 # **Read** `theory/policy/kl_ball.py`, `theory/policy/nash.py`. **Time** 45 minutes.
 

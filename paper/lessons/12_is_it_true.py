@@ -2,10 +2,11 @@
 # # Is it true? The ledger
 #
 # **Goals.** Read a line of the ledger; write a claim of your own, measure it and get a verdict; see a wrong constant be
-# caught; know how often the rule is wrong.
+# caught; know how often a rule is wrong by chance.
 #
-# **The rule.** Every check states its prediction and its resolution before anything runs. "Agrees", "disagrees",
-# "inconclusive" (too noisy to tell) are decided in `theory/claim.py`; a disagreement is printed like any other verdict.
+# **The rule.** Every check states its prediction and its resolution before anything runs, unless its reason says
+# otherwise. "Agrees", "disagrees", "inconclusive" (too noisy to tell) are decided in `theory/claim.py`; a disagreement
+# is printed like any other verdict.
 #
 # **Read** `theory/claim.py`, `simulate/judge.py`, `README.md`. **Time** 60 minutes.
 
@@ -98,8 +99,9 @@ def noisy(n, *, rng, profile):
 check("12.2", noisy)
 
 # %% [markdown]
-# **12.3** A right claim is called wrong when a normal estimate is more than 4 standard errors off. Of 2 000 independent
-# checks, how many are expected to be called wrong? Two digits.
+# **12.3** Suppose a rule calls a claim wrong when a normal estimate is more than 4 standard errors off. Of 2 000
+# independent checks that are right, how many does it call wrong on average? Two digits. (The ledger's rule allows the
+# resolution besides.)
 
 # %% tags=["answer"]
 expected = 2000 * 2 * norm.sf(4)
@@ -110,7 +112,7 @@ check("12.3", expected)
 # %% [markdown]
 # ## On a language model
 # `python -m llm_validation P9 --profile smoke` trains a small model in half a minute and fills the same kind of row;
-# `python -m paper P9` judges it.
+# `python -m paper P9 --profile smoke` judges it.
 #
 # ## What it means for somebody who trains a model
 # Write down what you expect, and how exactly, before you run. A claim that cannot fail says nothing.

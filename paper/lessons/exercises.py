@@ -117,6 +117,22 @@ def _gap_under_dpo(answer: Any) -> str | None:
     return "the sign: chosen minus rejected" if abs(value + right) <= 0.01 * abs(right) else "not the last step's gap"
 
 
+def _margin_of_the_loss(answer: Any) -> str | None:
+    place = ("P5", "real_loss", "pairs=one pair", 0)
+    recorded = read_rows(ROOT / "llm_validation" / "results" / "reference-smollm2")
+    (loss,) = (row.estimate for row in recorded if (row.claim, row.check, row.setting, row.seed) == place)
+    right = -math.log(math.expm1(loss))
+    try:
+        value = float(answer)
+    except (TypeError, ValueError):
+        return f"a number is asked for, got {type(answer).__name__}"
+    if abs(value - right) <= 0.002 * right:
+        return None
+    return (
+        "that is the loss; solve −log σ(Δ) for Δ" if abs(value - loss) <= 0.01 * loss else "not yet: −log σ(Δ) = loss"
+    )
+
+
 def _moved_most(answer: Any) -> str | None:
     ends = {name: value for name, value in _recorded_ends().items() if name not in ("chosen", "rejected")}
     name, value = max(ends.items(), key=lambda item: abs(item[1]))
@@ -299,7 +315,7 @@ EXERCISES: dict[str, Number | Property] = {
         4, "5cce97b13fb975e1", {"a46bed8d934de049": "that is chosen above everything else; rejected lies as far below"}
     ),
     "13.2": Property(_gap_under_dpo),
-    "13.3": Number(3, "730ce3b389c576c4", {"1e26c0ecdff3e1f8": "that is the loss; solve −log σ(Δ) for Δ"}),
+    "13.3": Property(_margin_of_the_loss),
     "13.4": Property(_moved_most),
 }
 

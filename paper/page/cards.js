@@ -55,7 +55,10 @@ const CARDS = {
       {title: "The two laws", xlabel: "outcome", x: [1, Math.max(2, laws.p.length)], y: [0, Math.max(0.1, ...laws.p, ...laws.q) * 1.08],
         curves: [{label: "D⁺, good", colour: 1, at: laws.p.map((y, k) => [k + 1, y])}, {label: "D⁻, bad", colour: 2, at: laws.q.map((y, k) => [k + 1, y])}],
         points: [...laws.p.map((y, k) => ({x: k + 1, y, colour: 1, label: "D⁺"})), ...laws.q.map((y, k) => ({x: k + 1, y, colour: 2, open: true, label: "D⁻"}))]}],
-    readout: (s, laws) => Object.entries(LOSS_NAMES).map(([name, label]) => [label, F.minimum(name, laws.p, laws.q)]),
+    readout: (s, laws) => {
+      const none = [...laws.p, ...laws.q].some(Number.isNaN);  // no law, no divergence
+      return Object.entries(LOSS_NAMES).map(([name, label]) => [label, none ? NaN : F.minimum(name, laws.p, laws.q)]);
+    },
   },
   density_ratio: {
     controls: [range("p", "p⁺(y)", 0.05, 0.95, 0.05, 0.4), range("q", "p⁻(y)", 0, 0.5, 0.01, 0), range("alpha", "α of RDRO", 0.05, 0.95, 0.05, 0.3)],
@@ -95,7 +98,7 @@ const CARDS = {
     },
   },
   best_of_n: {
-    controls: [range("log2n", "N, responses drawn (powers of two)", 1, 10, 1, 6), range("area", "v, variance explained by half an answer's score", 0, 4, 1, 2),
+    controls: [range("log2n", "N, responses drawn (powers of two)", 1, 10, 1, 6), range("area", "area under the explained variance v(t)", 0, 4, 1, 2),
       range("keep", "share kept at a rejection", 0, 2, 1, 1)],
     shown: {log2n: (v) => 2 ** v, area: (v) => DATA.speedup.area[v], keep: (v) => DATA.speedup.keep[v]},
     charts: (s) => {
@@ -107,7 +110,7 @@ const CARDS = {
             {label: "win rate", colour: 3, f: F.win_rate}],
           points: [...points("B3", "normal", "n", {colour: 1}), ...points("B2", "kl", "n", {colour: 2, where: (k) => k.table === "continuous"}),
             ...points("B1", "win_rate", "n", {colour: 3, where: (k) => k.table === "continuous"})]},
-        {title: `Speed-up at equal reward, N = ${grid.n[place]}, share kept ${keep}`, xlabel: "v, area under the explained variance", x: [0.3, 0.9],
+        {title: `Speed-up at equal reward, N = ${grid.n[place]}, share kept ${keep}`, xlabel: "area under the explained variance v(t)", x: [0.3, 0.9],
           logy: true, y: [0.2, 60], marker: grid.area[s.area],
           curves: [{label: "tokens of Best-of-N ÷ Speculative Rejection", colour: 5, at: grid.area.map((v, k) => [v, grid.values[s.keep][k][place]])},
             {label: "no gain", colour: 7, f: () => 1}],
@@ -165,7 +168,7 @@ function drawCard(topic) {
   root.querySelector(".controls").addEventListener("input", () => { example(); draw(); });
   root.querySelector(".editor").addEventListener("input", () => {
     const masses = (key) => [...root.querySelectorAll(`[data-law=${key}]`)].map((input) => Math.max(0, Number(input.value) || 0));
-    const normal = (law) => { const total = law.reduce((a, b) => a + b, 0); return total > 0 ? law.map((x) => x / total) : law; };
+    const normal = (law) => { const total = law.reduce((a, b) => a + b, 0); return law.map((x) => x / total); };  // NaN where no mass is left
     laws = {p: normal(masses("p")), q: normal(masses("q"))};
     draw();
   });

@@ -97,9 +97,9 @@ function points(claimId, checkName, x, {where = () => true, colour = 0, transfor
     if (!where(setting)) continue;
     columns.forEach((pooled, column) => {
       if (!pooled) return;
-      const y = number(pooled[0]), e = number(pooled[1]);
+      const y = number(pooled[0]), e = halfWidth(number(pooled[1]), number(pooled[5]));
       found.push({x: typeof x === "function" ? x(setting) : Number(setting[x]), y: transform(y, setting), open: column > 0, colour,
-        low: transform(y - 1.96 * e, setting), high: transform(y + 1.96 * e, setting),
+        low: transform(y - e, setting), high: transform(y + e, setting),
         label: `${claimId}.${checkName}, ${DATA.columns[column].heading}`});
     });
   }

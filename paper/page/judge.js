@@ -67,7 +67,8 @@ function pool({kind, room, predicted, trained}, rows) {
   }
   if (S === 1 || rows.every((row) => row.estimate === rows[0].estimate)) return [centre, propagated, own];
   const spread = Math.sqrt(sum(rows.map((row) => (row.estimate - centre) ** 2)) / (S - 1) / S), stderr = Math.max(propagated, spread);
-  const tail = (F) => incompleteBeta(own / (own + (S - 1) * F), own / 2, (S - 1) / 2);
+  const dof = Math.min(own, 1e6);  // beyond it logGamma loses the digits that tell them apart
+  const tail = (F) => incompleteBeta(dof / (dof + (S - 1) * F), dof / 2, (S - 1) / 2);
   const explained = stderr <= propagated || (propagated > 0 && tail((stderr / propagated) ** 2) >= 1 - CONFIDENCE);
   return [centre, stderr, explained ? own : S - 1];
 }

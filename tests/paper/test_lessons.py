@@ -46,6 +46,8 @@ MISTAKES = [
     ("12.2", lambda n, *, rng, profile: 1.0, "Estimate"),
     ("12.3", 91.0, "two standard errors"),
     ("13.2", -60.45, "the sign"),
+    ("13.3", 0.0025875, "solve"),
+    ("13.3", 8.11, "not yet"),
     ("13.4", ("off", 0.01), "did not move most"),
 ]
 
@@ -64,6 +66,12 @@ def test_the_readme_lists_every_lesson_with_its_experiment_and_its_minutes():
         stage, *words = command.split()
         assert stage in ("theory", "simulate", "llm_validation", "figures", "paper")
         assert find_claims([word for word in words if re.fullmatch(r"[A-Z]\d+", word)]), command
+
+
+def test_the_real_model_was_trained_as_its_lesson_says():
+    stamps = json.loads((ROOT / "llm_validation" / "results" / "reference-smollm2" / "stamps.json").read_text())
+    assert {stamp["config"]["train"] for stamp in stamps.values()} == {"top:1"}
+    assert "one pair per prompt, its top block trained" in LESSONS[12].path.read_text()
 
 
 def run(cells: list, said: list[str], failed: list[str], names: dict[str, object]) -> None:

@@ -19,9 +19,10 @@ from paper.__main__ import main
 from paper.ledger import lines
 from paper.lessons.notebooks import all_lessons
 from paper.page.closed_forms import ACCURACY, FORMS, script
-from simulate.rows.pool import judge
+from simulate.rows.pool import judge, pooled
 from simulate.rows.reach import ROOT
 from simulate.rows.store import Row
+from theory.claim import half_width
 from theory.claims import CLAIMS
 
 CALLS = [(form.name, arguments) for form in FORMS for arguments in form.grid]
@@ -137,6 +138,46 @@ def test_seeds_are_pooled_there_as_here(opened):
     assert judged[:3] == ["disagrees", "disagrees", "inconclusive"]
 
 
+def test_a_sample_beyond_all_digits_is_pooled_there_as_here(opened):
+    """n = 10¹⁵ in one seed of four: by the errors' own degrees of freedom or by those of the seeds."""
+    estimates, stderrs, n = [0.817, 0.564, 0.71, 0.841], [0.1, 0.05, 0.05, 0.025], [10**15, 1000, 2, 3]
+    text = "claim,check,setting,estimate,stderr,n\n" + "".join(
+        f"D3,attained,bt_beta=2,{e},{s},{k}\n" for e, s, k in zip(estimates, stderrs, n, strict=True)
+    )
+    own = [Row("D3", "attained", "bt_beta=2", seed, e, s, k, e, e, 0.0, "", "s")
+           for seed, (e, s, k) in enumerate(zip(estimates, stderrs, n, strict=True))]  # fmt: skip
+    check = find_check("D3", "attained")
+    predicted = check.predict({"bt_beta": 2.0})
+    dof = opened[0].evaluate(
+        "([text, room, predicted]) => pool({kind: 'equality', room, predicted, trained: false}, "
+        "parseCsv(text).map(r => ({estimate: +r.estimate, stderr: +r.stderr, n: +r.n})))[2]",
+        [text, check.tolerance(predicted), predicted],
+    )
+    assert dof == pooled(check, predicted, own).dof
+
+
+def test_what_the_page_says_of_its_intervals_is_so(opened, recorded_ledger):
+    """Points on the curves have the interval that judges them; so has the mark of agreeing by the resolution alone."""
+    page = opened[0]
+    assert "with the 99 % intervals that judge them" in " ".join(page.text_content("#topics > .note").split())
+    drawn = page.evaluate(
+        """heading => points('P10', 'trained', 'alpha').filter(p => p.label.endsWith(heading))
+            .map(p => [p.y, p.high - p.y])""",
+        f", {MODELS['llm'].heading}",
+    )
+    mine = [e.trained["llm"] for e in recorded_ledger if (e.claim.id, e.check.name) == ("P10", "trained")]
+    assert len(drawn) == len(mine) > 2
+    for (y, width), entry in zip(drawn, mine, strict=True):
+        assert y == entry.estimate
+        assert width == pytest.approx(half_width(entry.stderr, entry.dof), rel=1e-6)
+    assert "outside the interval of 99 %" in " ".join(page.text_content("#claims > .note").split())
+    marked = page.evaluate("""DATA.claims.flatMap(c => c.checks.flatMap(k => k.settings.flatMap(
+        ([s, p, r, ...columns]) => columns.filter(m => m && m[4])
+            .map(m => Math.abs(m[0] - p) / halfWidth(m[1], m[5])))))""")
+    assert marked
+    assert min(marked) > 1.0
+
+
 def test_every_claim_opens(opened):
     """Of every kind of check: what stands under a claim is drawn when it is opened."""
     bodies = dict(opened[0].evaluate("DATA.claims.map(c => [c.id, bodyOf(c, 600)])"))
@@ -165,6 +206,10 @@ def test_every_slider_moves_its_curve(opened):
     )
     page.fill("[data-law=q] >> nth=0", "0")
     assert page.text_content("#card-divergences .readout dd") == "−∞"  # KL where a law has no mass
+    for k in range(page.locator("[data-law=q]").count()):
+        page.fill(f"[data-law=q] >> nth={k}", "0")
+    shown = page.eval_on_selector_all("#card-divergences .readout dd", "all => all.map(dd => dd.textContent)")
+    assert set(shown) == {"—"}  # no law, no divergence
 
 
 def test_search_and_filters(opened):
