@@ -24,8 +24,9 @@ PROPORTIONAL_CLAIMS: tuple[Claim, ...] = (
     of_topic("distortion")(
         "D26", "Population-proportional policies", ("NLHF", "proportional", "minorities", "manipulation", "unanimity"),
         "Probability in proportion to min_y P(x≻y), softened or not, loses up to A where all users agree, as uniform "
-        "policies do; unsoftened at most A/2g(β), with two alternatives exactly max(2, ≈ √(β/2 log β)). A favourite of "
-        "a share w gets at least w/A, a coalition of w up to 2/(3 − w), not (1 + w)/2.",
+        "policies do; unsoftened at most A/2 over the least win rate of what is worth no less, with two alternatives "
+        "exactly max(2, ≈ √(β/(2 log β))). A favourite of a share w gets at least w/A, a coalition of w up to "
+        "2/(3 − w), not (1 + w)/2.",
         "@kim2025 (policy, axioms); losses and Bradley–Terry users ours", "equality",
         equal("unanimous", "distortion where all users value one alternative at ε and the others at 0",
               unanimous_distortion, relative=5e-3, because=SAMPLE,
