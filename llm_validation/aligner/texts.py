@@ -82,7 +82,8 @@ def plain(value: Any, field: str, place: str) -> str:
 
 
 def read_corrections(path: Path, texts: TextBoundaries, template: Template, context: int) -> Preferences:
-    """Pairs after one text of the corrector's: chosen is the correction, rejected the answer copied.
+    """Pairs after one text of the corrector's: chosen is the correction, rejected the answer copied. Several answers to
+    one question are told to be that (`Example.asked`).
 
     FileNotFoundError; ValueError names the line, as `llm_validation.preferences.data.read_preferences` does.
     """
@@ -98,9 +99,8 @@ def read_corrections(path: Path, texts: TextBoundaries, template: Template, cont
         prompt = plain(record["prompt"], "prompt", place)
         correction, answer = (_last(record[name], name, place) for name in names[1:])
         read = template.render(texts, prompt, answer)
-        pairs.append(
-            pair_of(PairOfTexts(place, line, read, template.chat, correction, answer), texts, context, same=True)
-        )
+        pair = pair_of(PairOfTexts(place, line, read, template.chat, correction, answer), texts, context, same=True)
+        pairs.append([replace(example, asked=prompt) for example in pair])
     if not pairs:
         raise ValueError(f"{path} holds no corrections")
     chosen, rejected = zip(*pairs, strict=True)

@@ -271,7 +271,7 @@ def _train(model: Any, job: _Job, reward: Reward | None) -> tuple[PreferenceRun,
         }  # fmt: skip
         if reward and job.sampled:
             run, earned = train_rlhf(model, job.train, reward.scorer, job.config, job.sampled, **kept)
-            return run, reward.said(earned, job.held)
+            return run, reward.said(earned, job.held, "training" if job.held is job.train else "held-out")
         if job.template:
             objective = corrections_objective(job.train, job.warm_up)
             said = [corrector_said(job.template)]

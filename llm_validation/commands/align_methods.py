@@ -76,15 +76,15 @@ class Reward:
     folder: Path | None = None
     listed: bool = False
 
-    def said(self, earned: Earned, held: Preferences) -> list[str]:
-        """Sentences for the report."""
+    def said(self, earned: Earned, held: Preferences, kind: str) -> list[str]:
+        """Sentences for the report; `kind` of pairs and prompts it is of: held-out, or training."""
         source = f"the reward {self.name}," if self.accuracy is None else (
-            f"the reward model of the pairs, right on {accuracy_of(self.accuracy, held)} of {self.accuracy.n} held-out "
+            f"the reward model of the pairs, right on {accuracy_of(self.accuracy, held)} of {self.accuracy.n} {kind} "
             "pairs,")  # fmt: skip
         before, after = earned.before, earned.after
         what = "the listed responses of" if self.listed else "the model's answers to"
         return [
-            f"{source} gives {what} {before.n} held-out prompts {shown(before)} before and {shown(after)} after"
+            f"{source} gives {what} {before.n} {kind} prompts {shown(before)} before and {shown(after)} after"
             + (", by what the model gives each" * self.listed)
         ]
 
@@ -107,9 +107,10 @@ def reward_for(options: argparse.Namespace, loaded: Loaded, train: Preferences, 
         return Reward(scorer_of(options.reward, texts)(), name=options.reward, listed=own)
     if own and not train.paired:
         return Reward(None, name="of the scores in the file", listed=True)
+    batches = -(-len(train.chosen) // options.batch)
     how = RewardTraining(
-        steps=-(-len(train.chosen) // options.batch) * (options.reward_epochs or 2),
-        batch=options.batch,
+        steps=batches * (options.reward_epochs or 2),
+        batch=-(-len(train.chosen) // batches),  # as even as may be: a step draws whole batches
         rate=options.reward_rate or 5e-5,
     )
     said = json.dumps([str(options.model), digest(train), digest(held), options.seed, repr(how)])
@@ -122,6 +123,7 @@ def reward_for(options: argparse.Namespace, loaded: Loaded, train: Preferences, 
         model.to(device())
         fitted, accuracy = fit_reward(model, train, held, how, options.seed)
         fitted.save(folder)
+        loaded.tokenizer.save_pretrained(folder)  # it reads tokens, and says whose
         record.write_text(json.dumps(vars(accuracy)) + "\n")
     accuracy = Mean(**json.loads(record.read_text()))
     return Reward(PrefixScorer(load_reward_model(folder).to(device())), accuracy=accuracy, folder=folder,

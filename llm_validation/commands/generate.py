@@ -85,9 +85,8 @@ def generate(options: argparse.Namespace) -> None:
     _check(options)
     writes = writer(options.model, options.tokens, options.temperature, top_p=options.top_p, stop=options.stop)
     prompts = [writes.asked(text, options.raw, f"{options.prompts}, line {line},") for line, text in asked]
-    fresh = scorer_of(
-        options.reward, Texts(writes.text, {own: text for own, (_, text) in zip(prompts, asked, strict=True)})
-    )
+    turns = {own: text for own, (_, text) in zip(prompts, asked, strict=True)}
+    fresh = scorer_of(options.reward, Texts(writes.text, turns, writes.texts.tokenizer))
     lines = None
     if options.out is not None:
         own = {name: value for name, value in vars(options).items() if name not in ("out", "prompts", "pilot")}
@@ -110,12 +109,12 @@ def generate(options: argparse.Namespace) -> None:
             else:
                 print("\n".join(map(json.dumps, rows)))
             print(json.dumps(asdict(outcome.spent)), file=sys.stderr)
-            cut += sum(response is None for response in outcome.returned)
+            cut += sum(row["response"] is None for row in rows)
         if lines:
             lines.end()
     if cut:
-        print(f"- no response to {cut} of {len(prompts)} prompts ended within {options.tokens} tokens, so none is "
-              "returned: more --tokens may help, or --allow-unfinished", file=sys.stderr)  # fmt: skip
+        print(f"- no response to {cut} of {len(prompts) - done} prompts ended within {options.tokens} tokens, so none "
+              "is returned: more --tokens may help, or --allow-unfinished", file=sys.stderr)  # fmt: skip
     for sentence in _pilot(options, writes, prompts, fresh, decided):
         print(f"- {sentence}", file=sys.stderr)
 

@@ -126,11 +126,15 @@ class Workshop:
     betas: tuple[float, ...]
     content: str = ""
 
+    @property
+    def _own(self) -> str:
+        """What the names of files of this model's texts begin with."""
+        return f"{self.content}-" if self.content else ""
+
     def own(self, seed: int) -> Reference:
         """The reference of the model's own answers of a seed; the answers are kept in the folder."""
         size = self.size
-        own = f"{self.content}-" if self.content else ""
-        path = self.folder / "answers" / f"{own}{size.prompts}x{size.responses}-{size.tokens}-{seed}.json"
+        path = self.folder / "answers" / f"{self._own}{size.prompts}x{size.responses}-{size.tokens}-{seed}.json"
         if not path.exists():
             found = own_answers(loaded(self.base), PROMPTS[: size.prompts], size.responses, size.tokens, seed)
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -145,7 +149,7 @@ class Workshop:
     def pool(self, prompt: int) -> Pool:
         """Texts in answer to one of `TELL`; they are kept in the folder."""
         model, n = loaded(self.base), self.size.pool
-        path = self.folder / "texts" / f"{n}x{MARKS[-1]}-{prompt}.npz"
+        path = self.folder / "texts" / f"{self._own}{n}x{MARKS[-1]}-{prompt}.npz"
         return kept_pool(path, model.model, chat_tokens(model.tokenizer, TELL[prompt]), n, MARKS, 1000 + prompt)
 
     def jobs(self) -> list[Job]:

@@ -33,12 +33,19 @@ class Example:
     """A prompt and one completion, in tokens, end-of-text included; at least one token each. `line` of the file.
 
     score   the number that the file gives it, where it gives numbers
+    asked   what was asked, where the prompt holds more: a corrector's has an answer too
     """
 
     prompt: tuple[int, ...]
     completion: tuple[int, ...]
     line: int
     score: float | None = None
+    asked: str | None = None
+
+    @property
+    def question(self) -> str | tuple[int, ...]:
+        """What examples that depend on one another have in common: what was asked, else the prompt."""
+        return self.prompt if self.asked is None else self.asked
 
     def __len__(self) -> int:
         return len(self.prompt) + len(self.completion)

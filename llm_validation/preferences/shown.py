@@ -73,7 +73,7 @@ def interval_of(share: Mean, units: int) -> tuple[float, float]:
 
 def accuracy_of(share: Mean, held: Preferences) -> str:
     """A share of held-out examples with its interval of 95 %; those of one prompt count as one."""
-    return f"{share_of(share.value, interval_of(share, len({e.prompt for e in held.examples})))} (95 %)"
+    return f"{share_of(share.value, interval_of(share, len({e.question for e in held.examples})))} (95 %)"
 
 
 def _at(value: float, place: int, sign: str = "") -> str:

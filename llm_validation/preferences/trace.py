@@ -78,9 +78,9 @@ def _error(influence: Array, groups: Index | None) -> float:
 
 def prompt_groups(data: Preferences) -> tuple[Index, Index] | None:
     """Numbers of the prompts of chosen (C,) and rejected (R,); None where no two judgements share one, or all do."""
-    numbers: dict[tuple[int, ...], int] = {}
+    numbers: dict[str | tuple[int, ...], int] = {}
     one, other = (
-        np.array([numbers.setdefault(e.prompt, len(numbers)) for e in side], dtype=np.int64)
+        np.array([numbers.setdefault(e.question, len(numbers)) for e in side], dtype=np.int64)
         for side in (data.chosen, data.rejected)
     )
     judgements = one.size if data.paired else one.size + other.size
@@ -130,7 +130,7 @@ def split(data: Preferences, share: float, seed: int) -> tuple[Preferences, Pref
     """
     if not 0.0 < share < 1.0:
         raise ValueError(f"held_out = {share} must be in (0, 1)")
-    prompts = sorted({example.prompt for example in data.examples})
+    prompts: list[Any] = sorted({example.question for example in data.examples})
     if len(prompts) < 2:
         raise ValueError(
             f"{data.source}: all examples have one prompt, and none is left to hold out (held-out 0 holds out none)"
@@ -141,7 +141,7 @@ def split(data: Preferences, share: float, seed: int) -> tuple[Preferences, Pref
 
     def part(name: str, inside: bool) -> Preferences:
         chosen, rejected = (
-            tuple(e for e in side if (e.prompt in held) is inside) for side in (data.chosen, data.rejected)
+            tuple(e for e in side if (e.question in held) is inside) for side in (data.chosen, data.rejected)
         )
         return Preferences(f"{data.source} ({name})", chosen, rejected, paired=data.paired)
 

@@ -221,13 +221,13 @@ def train_reward_model(model: Any, comparisons: Sequence[Comparison], how: Rewar
     """
     if not comparisons:
         raise ValueError("there are no comparisons to train on")
-    made = from_language_model(model).train()
+    made = from_language_model(model)  # in evaluation mode: dropout would draw from torch's global state
     order = _epochs(len(comparisons), how, generator(seed, "reward model"))
     history = minimise(
         made, order, of_loss(lambda chosen: _batch_loss(made, [comparisons[i] for i in chosen])), how.schedule,
         name="reward model", guard=lambda chosen: f"comparisons {chosen[:8].tolist()} …",
     )  # fmt: skip
-    return RewardFit(made.eval(), np.array(history.loss()))
+    return RewardFit(made, np.array(history.loss()))
 
 
 def _epochs(count: int, how: RewardTraining, rng: np.random.Generator) -> list[Rows]:

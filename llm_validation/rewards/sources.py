@@ -33,7 +33,7 @@ from llm_validation.model.text_boundaries import Message, Tokens, rendered
 from llm_validation.preferences.data import Example
 from llm_validation.preferences.files import records_of
 from llm_validation.rewards.comparisons import utility
-from llm_validation.rewards.model import WEIGHTS, load_reward_model
+from llm_validation.rewards.model import WEIGHTS, RewardModel, load_reward_model
 from llm_validation.rewards.prefix_scorer import PrefixScorer
 from theory.validate import Array
 
@@ -54,17 +54,19 @@ class Texts:
 
     said    what tokens of the model that writes say
     asked   prompts in tokens ↦ what was asked, where a chat template wrote them
+    tokenizer  of the model that writes; None: not known
     """
 
     said: Callable[[Sequence[int]], str]
     asked: Mapping[Tokens, Prompt]
+    tokenizer: Any = None
 
     @classmethod
     def of(cls, tokenizer: Any, path: Path, examples: Sequence[Example]) -> Texts:
         """Of the prompts of a file of preferences, as its examples were read."""
         turns = {line: found for line, record in records_of(path) if (found := _messages(record)) is not None}
         asked = {example.prompt: turns[example.line] for example in examples if example.line in turns}
-        return cls(lambda tokens: tokenizer.decode(list(tokens), skip_special_tokens=True), asked)
+        return cls(lambda tokens: tokenizer.decode(list(tokens), skip_special_tokens=True), asked, tokenizer)
 
     def scorer(self, function: Callable[[Sequence[Any], Sequence[str]], ArrayLike]) -> Scorer:
         """Of a function of prompts and responses."""
@@ -97,12 +99,25 @@ def scorer_of(reward: str, texts: Texts) -> Callable[[], Scorer]:
         return lambda: texts.scorer(lambda prompts, said: [value(p, t) for p, t in zip(prompts, said, strict=True)])
     if (Path(reward) / WEIGHTS).is_file():
         model = load_reward_model(reward).to(device())
+        _check_tokenizer(reward, model, texts.tokenizer)
         return lambda: PrefixScorer(model)
     if ":" in reward and not Path(reward).exists():
         function = function_at(reward)
         return lambda: texts.scorer(checked(function, reward))
     classifier = Classifier.load(reward)
     return lambda: texts.scorer(classifier)
+
+
+def _check_tokenizer(reward: str, model: RewardModel, tokenizer: Any) -> None:
+    """ValueError where a model writes other tokens than the reward model reads, or more."""
+    if tokenizer is None:
+        return
+    there, size = Path(reward) / "tokenizer.json", model.backbone.get_input_embeddings().num_embeddings
+    vocabulary = tokenizer.get_vocab()
+    if there.is_file() and AutoTokenizer.from_pretrained(reward).get_vocab() != vocabulary:
+        raise ValueError(f"{reward!r} reads the tokens of another tokenizer than the model that writes has")
+    if max(vocabulary.values()) >= size:
+        raise ValueError(f"{reward!r} reads {size} tokens, and the model that writes has {len(vocabulary)}")
 
 
 def function_at(place: str) -> Callable[..., Any]:

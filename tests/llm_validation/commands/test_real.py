@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
 from llm_validation.__main__ import main
 from llm_validation.claims.real import REAL
 from llm_validation.claims.table import llm_checks
+from llm_validation.commands import real
 from llm_validation.model import fetch
 from llm_validation.recorded import recorded_rows
 from llm_validation.runs import held_out, real_selection, real_separation
@@ -89,6 +92,17 @@ def test_a_model_that_cannot_be_had_is_said(words, status, monkeypatch, tmp_path
     monkeypatch.setattr(fetch, "_download", unreachable)
     assert main(["real", "--results", str(tmp_path / "rows"), *words]) == status
     assert "no connection" in capsys.readouterr().err
+
+
+def test_texts_of_another_model_are_not_taken_for_its_own(tmp_path, monkeypatch):
+    """A killed run leaves answers and texts and no rows, and then nothing says whose they are but their names."""
+    monkeypatch.setattr(real, "loaded", lambda base: SimpleNamespace(model=None, tokenizer=None))
+    monkeypatch.setattr(real, "chat_tokens", lambda tokenizer, text: (2,))
+    monkeypatch.setattr(real, "kept_pool", lambda path, *_: path)
+    size = SimpleNamespace(pool=16)
+    paths = [real.Workshop("m", size, tmp_path, None, {}, (), content).pool(0) for content in ("one", "other", "")]
+    assert len({path.name for path in paths}) == 3
+    assert paths[2].name == "16x64-0.npz", "the pinned model's, as they are kept"
 
 
 def test_its_checks_are_its_own():

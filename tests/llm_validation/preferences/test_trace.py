@@ -13,14 +13,16 @@ import pytest
 import torch
 from scipy.stats import beta, binomtest
 
+from llm_validation.aligner.texts import Template, read_corrections
 from llm_validation.commands.align import align_main, trace_table
 from llm_validation.model.model import load, save
+from llm_validation.model.text_boundaries import TextBoundaries
 from llm_validation.preferences.data import Example
 from llm_validation.preferences.report import report, told
 from llm_validation.preferences.resume import Checkpoint
 from llm_validation.preferences.sequences import CompletionForward, divergences, log_probabilities
-from llm_validation.preferences.shown import exact, interval_of, plus_minus
-from llm_validation.preferences.trace import Mean, Watch, answers, put, split
+from llm_validation.preferences.shown import accuracy_of, exact, interval_of, plus_minus
+from llm_validation.preferences.trace import Mean, Watch, answers, prompt_groups, put, split
 from llm_validation.preferences.train import PreferenceTraining, train_on_preferences
 from llm_validation.training.parts import choose_part
 from tests.oracles.toy_preferences import CONTEXT, model, naive, preferences, word_tokenizer, written
@@ -41,6 +43,22 @@ def test_no_prompt_is_on_both_sides():
     for share, held in ((0.01, 1), (0.5, 2), (0.99, 3)):  # of four prompts one at least is on each side
         train, rest = split(preferences(4), share, seed=0)
         assert len({e.prompt for e in rest.examples}) == held == 4 - len({e.prompt for e in train.examples})
+
+
+def test_answers_to_one_question_are_on_one_side_and_count_as_one(tmp_path):
+    """A corrector's texts differ by the answer that they hold, and what was asked is the same."""
+    records = [
+        {"prompt": f"w{2 + q}", "answer": f" w{20 + k}", "correction": " w9"} for q in range(6) for k in range(3)
+    ]
+    texts = TextBoundaries.of(word_tokenizer())
+    data = read_corrections(written(tmp_path, *records), texts, Template.of(texts), CONTEXT)
+    sides = [{e.prompt[0] for e in side.examples} for side in split(data, 0.5, seed=0)]
+    assert [len(side) for side in sides] == [3, 3]
+    assert not sides[0] & sides[1]
+    groups = prompt_groups(data)
+    assert groups is not None
+    assert groups[0].tolist() == groups[1].tolist() == [q for q in range(6) for _ in range(3)]
+    assert accuracy_of(Mean(1.0, 0.0, 18, 6), data) == "1.00 [0.54, 1.00] (95 %)"
 
 
 def test_the_trace_is_what_a_loop_over_tokens_says():

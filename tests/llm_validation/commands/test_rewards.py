@@ -1,0 +1,105 @@
+"""What RLHF and `generate` say of a reward: whose tokens it reads, what it was measured on, how often it saw a pair."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from transformers import GPT2Config, GPT2LMHeadModel
+
+from llm_validation.commands import align_methods
+from llm_validation.commands import generate as generate_module
+from llm_validation.commands.align import align_main
+from llm_validation.commands.generate import generate_main
+from llm_validation.model.model import build, load, save
+from llm_validation.rewards.comparisons import Comparison
+from llm_validation.rewards.model import RewardTraining, from_language_model, train_reward_model
+from llm_validation.rewards.sources import Texts, scorer_of
+from tests.oracles.toy_preferences import CONTEXT, WORDS, model, word_tokenizer, written
+
+PAIRS = [{"prompt": f"w{i} w{i + 1}", "chosen": f" w{i % 9 + 2}", "rejected": f" w{i % 9 + 22} w30"}
+         for i in range(2, 22)]  # fmt: skip
+
+
+@pytest.fixture
+def base(tmp_path):
+    save(model(), word_tokenizer(), tmp_path / "base")
+    return tmp_path / "base"
+
+
+def rlhf(base, tmp_path, *more) -> list[str]:
+    where = ["--model", str(base), "--data", str(written(tmp_path, *PAIRS)), "--out", str(tmp_path / "out")]
+    return ["--method", "rlhf", *where, "--answers", "4", "--answer-tokens", "4", *more]
+
+
+def test_what_was_trained_on_is_not_called_held_out(base, tmp_path):
+    assert align_main(rlhf(base, tmp_path, "--held-out", "0", "--batch", "8")) == 0
+    said = (tmp_path / "out" / "report.txt").read_text()
+    assert "of 20 training pairs, gives the model's answers to 4 training prompts" in said
+    assert "held-out" not in said
+
+
+@pytest.mark.parametrize(("batch", "epochs", "steps", "size"), [(4, 2, 10, 4), (16, 2, 4, 9), (64, 3, 3, 18)])
+def test_a_reward_model_sees_every_pair_as_often_as_is_said(base, tmp_path, monkeypatch, batch, epochs, steps, size):
+    """Eighteen pairs: batches of 16 would be 3.6 passes in place of two, and of 64 eleven in place of three."""
+
+    seen = []
+
+    def noted(model, train, held, how, seed):
+        seen.append((len(train.chosen), how.steps, how.batch))
+        raise ValueError("seen")
+
+    monkeypatch.setattr(align_methods, "fit_reward", noted)
+    assert align_main(rlhf(base, tmp_path, "--batch", str(batch), "--reward-epochs", str(epochs))) == 2
+    assert seen == [(18, steps, size)]
+    assert steps * size == pytest.approx(epochs * 18, rel=0.12)
+
+
+def test_a_reward_model_reads_the_tokens_of_its_own_tokenizer(base, tmp_path, capsys):
+    """A smaller vocabulary was an IndexError in training; other words of the same numbers gave rewards of nothing."""
+    small = from_language_model(build("smoke", WORDS - 5, CONTEXT, seed=0))
+    small.save(tmp_path / "small")
+    said = f"reads {WORDS - 5} tokens, and the model that writes has {WORDS}"
+    assert align_main(rlhf(base, tmp_path, "--reward", str(tmp_path / "small"))) == 2
+    assert said in capsys.readouterr().err
+    (tmp_path / "prompts.txt").write_text("w2 w3\n")
+    words = ["--model", str(base), "--prompts", str(tmp_path / "prompts.txt"), "--n", "2", "--tokens", "4"]
+    assert generate_main([*words, "--reward", str(tmp_path / "small")]) == 2
+    assert said in capsys.readouterr().err
+    other = word_tokenizer()
+    vocabulary = json.loads(other.backend_tokenizer.to_str())["model"]["vocab"]
+    vocabulary["w2"], vocabulary["w3"] = 3, 2
+    other.backend_tokenizer.model = type(other.backend_tokenizer.model)(vocabulary, "<pad>")
+    assert align_main(rlhf(base, tmp_path, "--batch", "8")) == 0
+    reward = str(tmp_path / "out" / "reward")
+    scorer_of(reward, Texts(str, {}, load(base).tokenizer))
+    with pytest.raises(ValueError, match="reads the tokens of another tokenizer"):
+        scorer_of(reward, Texts(str, {}, other))
+
+
+def test_a_run_that_goes_on_counts_the_prompts_that_it_answers(base, tmp_path, monkeypatch, capsys):
+    (tmp_path / "prompts.txt").write_text("w2 w3\nw4\nw5 w6\n")
+    words = ["--model", str(base), "--prompts", str(tmp_path / "prompts.txt"), "--reward", "length", "--n", "1",
+             "--tokens", "1", "--out", str(tmp_path / "out.jsonl")]  # fmt: skip
+    real = generate_module._run
+
+    def killed(options, writes, batch, fresh, number):
+        if number == 2:
+            raise KeyboardInterrupt
+        return real(options, writes, batch, fresh, number)
+
+    monkeypatch.setattr(generate_module, "_run", killed)
+    with pytest.raises(KeyboardInterrupt):
+        generate_main(words)
+    monkeypatch.setattr(generate_module, "_run", real)
+    assert generate_main(words) == 0
+    assert "no response to 1 of 1 prompts ended within 1 tokens" in capsys.readouterr().err
+
+
+def test_dropout_takes_no_part_in_a_reward_model():
+    """GPT-2's would make it another one every time, whatever the seed."""
+    shape = {"n_positions": CONTEXT, "n_embd": 16, "n_layer": 1, "n_head": 2}
+    net = GPT2LMHeadModel(GPT2Config(vocab_size=WORDS, bos_token_id=None, eos_token_id=None, **shape)).eval()
+    compared = [Comparison((3, 4, 5), (3, 6, 7), 1), Comparison((2, 4, 9), (2, 8, 7), 1)]
+    losses = [train_reward_model(net, compared, RewardTraining(4, 2, 1e-2), 0).loss.tolist() for _ in range(2)]
+    assert losses[0] == losses[1]
