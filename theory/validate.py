@@ -42,6 +42,17 @@ def as_numbers(name: str, values: ArrayLike) -> Array:
     return array.astype(np.float64, copy=False)
 
 
+def as_indices(name: str, values: ArrayLike) -> NDArray[np.int64]:
+    """Whole numbers of any shape; ValueError names what holds anything else, or rows that differ in length."""
+    try:
+        array = np.asarray(values)
+    except ValueError:
+        raise ValueError(f"{name} must be an array of whole numbers: its rows differ in length") from None
+    if array.size and array.dtype.kind not in "iu":
+        raise ValueError(f"{name} must hold integers, got {array.dtype}")
+    return array.astype(np.int64)
+
+
 def as_number(name: str, value: float) -> float:
     """One real number as a float, infinite or NaN allowed; ValueError names an array, text, a complex number."""
     if type(value) is int:  # as large as float64 is, where an array of integers would not hold it

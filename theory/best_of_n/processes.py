@@ -27,6 +27,8 @@ Distribution = Callable[[Array], Array]
 SPAN = 8.5
 #: Spacing of the lattice: a quarter of the smallest increment's standard deviation, within these bounds.
 FINEST, COARSEST = SPAN / 4096, 0.0125
+#: Most nodes on either side of 0: beyond it a kernel of scores that are nothing but noise fills the memory.
+LARGEST_HALF = 2**18
 #: A Gamma process is cut off where less than this mass lies beyond.
 TAIL = 1e-17
 
@@ -94,6 +96,9 @@ def gaussian_process(
     spacing = _spacing(steps, coarsest) if spacing is None else check_positive("spacing", spacing)
     # Scores that are mostly noise range further than the reward itself.
     half = math.ceil(SPAN * math.sqrt(max(1.0, float((v + errors).max(initial=1.0)))) / spacing)
+    if half > LARGEST_HALF:
+        j = int((v + errors).argmax())
+        raise ValueError(f"noise[{j}] = {errors[j]:g} is too large: its lattice would have {2 * half + 1:,} nodes")
     nodes = np.arange(-half, half + 1, dtype=np.float64) * spacing
     last = int(np.flatnonzero(steps)[-1])
     # Rounding adds h²/12 to each variance, which the increments give up beforehand (Sheppard's correction); the

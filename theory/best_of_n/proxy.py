@@ -113,7 +113,7 @@ def soft_best_of_n_law(policy: ArrayLike, rewards: ArrayLike, n: int, temperatur
     count, scaled = check_whole("n", n), (r - r.max()) / check_reciprocal("temperature", temperature)
     # u = log t: a_y t = e^{u + scaled}. From where the largest a is not yet seen to where the smallest is used up.
     if count == 1:
-        return pi
+        return pi.copy()
     if scaled.min() < -LARGEST_GAP:
         raise ValueError(f"temperature = {temperature} is below 1/{LARGEST_GAP:g} of the range of the rewards")
     low, high = -REACH - math.log(count), 8.0 - float(scaled.min())

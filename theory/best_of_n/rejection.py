@@ -26,7 +26,7 @@ from theory.best_of_n.evolution import (
 )
 from theory.best_of_n.order_statistics import expected_max
 from theory.best_of_n.processes import RewardProcess, gaussian_process
-from theory.validate import Array, check_flag
+from theory.validate import Array, as_numbers, check_flag
 
 
 def speculative_reward(
@@ -99,8 +99,20 @@ def expected_reward(
     counts = check_counts(counts, process.decisions)
     fractions, weights = closure_fractions(counts) if closure else cut_fractions(counts, product=product)
     best = np.diff(distribution_power(evolve(process, fractions).final, counts[-1]), prepend=0.0, axis=-1)
-    values = process.nodes if transform is None else transform(process.nodes)
+    values = process.nodes if transform is None else _transformed(process.nodes, transform)
     return float(weights @ (best @ values))
+
+
+def _transformed(nodes: Array, transform: Callable[[Array], Array]) -> Array:
+    """The rewards (K,) at the nodes; ValueError unless `transform` is elementwise, finite and nondecreasing there."""
+    if not callable(transform):
+        raise TypeError(f"transform must be a function, got {type(transform).__name__}")
+    values = as_numbers("the value of transform", transform(nodes))
+    if values.shape != nodes.shape:
+        raise ValueError(f"transform must act elementwise: shape {nodes.shape} gave {values.shape}")
+    if not np.isfinite(values).all() or (np.diff(values) < 0).any():
+        raise ValueError("transform must be finite and increasing")
+    return values
 
 
 def survivor_law(process: RewardProcess, counts: Sequence[int], decision: int) -> Array:

@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_array, issparse
 from scipy.special import xlogy
 
-from theory.validate import SUM_TOLERANCE, Array, as_numbers, check_distribution, check_whole
+from theory.validate import SUM_TOLERANCE, Array, as_indices, as_numbers, check_distribution, check_whole
 
 Index = NDArray[np.int64]
 #: What functions take: an (O, C) array-like, or anything of scipy.sparse. Checked, it is an Array or a csr_array.
@@ -159,12 +159,10 @@ def empirical_kernel(n_answers: int, originals: ArrayLike, corrections: ArrayLik
 
 
 def _answers(name: str, n_answers: int, values: ArrayLike) -> Index:
-    array = np.asarray(values)
+    array = as_indices(name, values)
     if array.ndim != 1 or array.size == 0:
         raise ValueError(f"{name} is empty or not a vector (shape {array.shape}): there is nothing to learn from")
-    if array.dtype.kind not in "iu":
-        raise ValueError(f"{name} must hold integers, got {array.dtype}")
     outside = np.flatnonzero((array < 0) | (array >= n_answers))
     if outside.size:
         raise ValueError(f"{name}[{outside[0]}] = {array[outside[0]]} is not one of 0 … {n_answers - 1}")
-    return array.astype(np.int64)
+    return array

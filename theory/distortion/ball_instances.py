@@ -16,12 +16,14 @@ import numpy as np
 
 from theory.bradley_terry import Population, product_pairs
 from theory.distortion.instance import Instance
+from theory.distortion.instances import require_normal
 from theory.validate import (
     LARGEST_TABLE,
     as_number,
     check_between,
     check_bt_beta,
-    check_positive,
+    check_finite,
+    check_reciprocal,
     check_tau,
     check_whole,
 )
@@ -114,7 +116,7 @@ def tight_ball_instance(
     """
     beta = check_bt_beta(bt_beta)
     epsilon = check_between("epsilon", epsilon, ends="(]")
-    xi, log_epsilon = as_number("xi", xi), as_number("log_epsilon", log_epsilon)
+    xi, log_epsilon = as_number("xi", xi), check_finite("log_epsilon", log_epsilon)
     if not (xi >= 1.0 and xi * epsilon <= 1.0):
         raise ValueError(f"xi = {xi} must be >= 1 with xi * epsilon <= 1 (epsilon = {epsilon})")
     clones = check_whole("clones", clones, 1, LARGEST_TABLE)
@@ -122,6 +124,7 @@ def tight_ball_instance(
         raise ValueError(f"log_epsilon = {log_epsilon} must be below {-math.log(1 + clones):.4g}: z needs a mass")
     if not 0.0 < check_tau(tau) < math.inf:
         raise ValueError(f"tau = {tau} must be > 0 and finite")
+    require_normal(beta, epsilon)
     faint = math.tanh(beta * epsilon / 2)
     share = faint / (math.tanh(beta / 2) + faint)
     U = np.zeros((2, clones + 2))
@@ -189,7 +192,7 @@ def mismatch_instance(bt_beta: float, xi: float = 1.001, epsilon: float = 1e-4, 
         raise ValueError(f"bt_beta = {bt_beta} must be in (1e-150, 700): cosh(bt_beta) is beyond float64 otherwise")
     if not (xi > 1.0 and epsilon > 0.0 and xi * epsilon <= 1.0):
         raise ValueError(f"xi = {xi} must be > 1 and epsilon = {epsilon} > 0 with xi * epsilon <= 1")
-    log_rare = -2.0 / check_positive("eta", eta)
+    log_rare = -2.0 / check_reciprocal("eta", eta)
     if not (math.exp(log_rare) < 1.0 and beta * epsilon * epsilon > 1e-300):
         raise ValueError(f"eta = {eta} or epsilon = {epsilon} leaves a and b, or a type of user, no mass")
     near = 0.5 * math.tanh(beta * epsilon / 2)

@@ -29,7 +29,7 @@ import numpy as np
 from theory.distortion.audit.boxes import bisect
 from theory.distortion.factors import borda_factor, borda_lower_factor, gamma_advantage, optimal_gamma
 from theory.solution import GAP_TOLERANCE, CertificateError
-from theory.validate import Array, check_bt_beta, check_positive
+from theory.validate import Array, check_bt_beta, check_positive, check_whole
 
 #: Relative rounding margin of every bound, 64 units of 2⁻⁵³: a term takes at most 8 rounded operations and
 #: one hyperbolic tangent, for which 4 units in the last place are allowed (numpy's stated bound). A rounded
@@ -123,7 +123,7 @@ def certify_borda_factor(
     Raises
     ------
     ValueError
-        bt_beta or tolerance out of range.
+        An argument out of range.
     CertificateError
         Names a witness (a, b, y) of failure, or says that `max_boxes` do not suffice.
 
@@ -145,7 +145,7 @@ def certify_borda_factor(
     if factor is not None:
         dual = BordaDual(dual.gamma, check_positive("factor", factor), dual.lambda1, dual.lambda2)
     _require_decreasing_in_winner(beta, dual, tolerance)
-    boxes = _bound_face(_Face(beta, dual, tolerance), max_boxes)
+    boxes = _bound_face(_Face(beta, dual, tolerance), check_whole("max_boxes", max_boxes))
     relaxed = (dual.factor + tolerance) / (1 - tolerance) * (1 + ROUNDING)
     return BordaCertificate(beta, dual, tolerance, 2 * tolerance, relaxed, boxes)
 

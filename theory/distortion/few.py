@@ -23,6 +23,10 @@ from theory.validate import Array, check_between, check_bt_beta, check_finite, c
 GRID = np.linspace(0.0, 1.0, 2001)
 #: Below this bt_beta the series of φ gives six digits, and what cancels in its differences fewer.
 FAINT = 0.05
+#: Rounding of a margin: a few units of a win rate of order one.
+ROUNDING = 1e-15
+#: β times a utility at which φ is ½ to float64.
+FARTHEST = 80.0
 #: Most comparisons that `comparisons_needed` looks at.
 MOST_COMPARISONS = 10**12
 
@@ -86,7 +90,10 @@ def minimax_mass(bt_beta: float) -> float:
             lambda z: (1 + z) * (1 - square * (1 + z * z) / 10) / (3 - square * (1 - z + z * z) / 2), 0.0, 1.0
         )
     B = float(_phi(beta, 1.0))
-    return _largest(lambda z: (_phi(beta, z) - B * z) / (_phi(beta, z) + _phi(beta, 1.0 - z) - B))
+    inside = _largest(lambda z: (_phi(beta, z) - B * z) / (_phi(beta, z) + _phi(beta, 1.0 - z) - B))
+    # the limits z → 0 and z → 1, by the slopes φ′(0) = β/4 and φ′(1)
+    first, last = 0.25 * beta, beta * (0.5 - B) * (0.5 + B)
+    return max(inside, (first - B) / (first - last), (B - last) / (first - last))
 
 
 def minimax_beta(n_alternatives: int = 3) -> float:
@@ -205,13 +212,19 @@ def audit_pair(margin: float, bt_beta: float) -> float:
     """
     beta, margin = check_bt_beta(bt_beta), check_finite("margin", margin)
     B = float(_phi(beta, 1.0))
-    if not abs(margin) <= B:
+    if not abs(margin) <= B + ROUNDING:
         raise ValueError(f"margin = {margin} must be within ±{B:.6g}, what users of bt_beta = {beta:g} can show")
     if margin < 0.0:
         return math.inf
     if margin == 0.0:
         return linear_factor(beta)
-    return max(1.0, _largest(lambda e: (_phi(beta, e) - margin) / (e * (B + margin)), 1e-9, 1.0))
+    # (φ(e) − m)/e is largest where it equals φ′(e), or at e = 1; z = βe
+    top = min(beta, FARTHEST)
+    miss = lambda z: 0.5 * math.tanh(0.5 * z) - 0.25 * z / math.cosh(0.5 * z) ** 2 - margin
+    if miss(top) <= 0.0:
+        return max(1.0, (B - margin) / (B + margin))
+    z = float(brentq(miss, 0.0, top, xtol=1e-12, rtol=1e-15))
+    return max(1.0, 0.25 * beta / math.cosh(0.5 * z) ** 2 / (B + margin))
 
 
 def safe_margin(distortion: float, bt_beta: float) -> float:
@@ -250,7 +263,7 @@ def safe_margin(distortion: float, bt_beta: float) -> float:
     if distortion >= linear_factor(beta):
         return 0.0
     top = float(_phi(beta, 1.0))
-    return float(brentq(lambda margin: audit_pair(margin, beta) - distortion - 1e-12, 0.0, top, xtol=1e-12))
+    return float(brentq(lambda margin: audit_pair(margin, beta) - distortion, 0.0, top, xtol=1e-12))
 
 
 def comparisons_needed(distortion: float, win_rate: float, bt_beta: float, confidence: float = 0.95) -> int:

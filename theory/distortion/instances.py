@@ -21,7 +21,7 @@ import numpy as np
 
 from theory.bradley_terry import Population, product_pairs
 from theory.distortion.instance import Instance
-from theory.validate import LARGEST_TABLE, Array, as_number, check_between, check_bt_beta, check_positive, check_whole
+from theory.validate import LARGEST_TABLE, Array, as_number, check_between, check_bt_beta, check_reciprocal, check_whole
 
 #: Largest β of I6, whose number of clones grows like 3.2·e^β.
 LARGEST_BETA = 700.0
@@ -32,7 +32,7 @@ def _margin(z: float) -> float:
     return 0.5 * math.tanh(0.5 * z)
 
 
-def _require_normal(beta: float, epsilon: float) -> None:
+def require_normal(beta: float, epsilon: float) -> None:
     """ValueError where β·ε, and with it the share of a type, leaves the normal floats."""
     if not beta * epsilon * epsilon > 1e-300:
         raise ValueError(f"bt_beta = {beta} and epsilon = {epsilon} make shares of users below 1e-300")
@@ -96,7 +96,7 @@ def condorcet_instance(bt_beta: float, n_alternatives: int, epsilon: float, xi: 
     epsilon, xi = check_between("epsilon", epsilon, ends="(]"), as_number("xi", xi)
     if not (xi >= 1 and xi * epsilon <= 1):
         raise ValueError(f"xi = {xi} must be >= 1 with xi * epsilon <= 1 (epsilon = {epsilon})")
-    _require_normal(beta, epsilon)
+    require_normal(beta, epsilon)
     share = _margin(beta * epsilon) / (_margin(beta) + _margin(beta * epsilon))
     U = np.zeros((2, n_alternatives))
     U[0, 0] = 1.0
@@ -108,7 +108,7 @@ def condorcet_instance(bt_beta: float, n_alternatives: int, epsilon: float, xi: 
 
 def _borda_types(beta: float, epsilon: float, gamma: float | None, slack: float) -> tuple[Array, Array]:
     """Utilities (3 types × (a, b, c)) and weights of I5; `slack` lowers w_B by a factor (1 − slack)."""
-    _require_normal(beta, check_between("epsilon", epsilon, 0.0, 0.5, "(]"))
+    require_normal(beta, check_between("epsilon", epsilon, 0.0, 0.5, "(]"))
     gamma = math.log1p(beta) / beta if gamma is None else check_between("gamma", gamma, ends="(]")
     weight_a = _margin(beta * epsilon) / (_margin(beta) + _margin(beta * epsilon))
     weight_b = weight_a * _margin(beta * gamma) / _margin(beta) * (1.0 - slack)
@@ -180,7 +180,7 @@ def copeland_instance(
     clones : int
         ≥ 2.
     slack : float
-        In (0, 1).
+        In (0, 1].
 
     Returns
     -------
@@ -266,7 +266,7 @@ def rlhf_instance(bt_beta: float, eta: float = 1e-9) -> Instance:
             f"bt_beta = {bt_beta} must be in [1, {LARGEST_BETA:g}]: the utility of a is 1/bt_beta, and e^bt_beta "
             "clones of c are counted in float64"
         )
-    check_positive("eta", eta)
+    check_reciprocal("eta", eta)
     delta = 10.0 / (10.0 + math.exp(beta))
     clones = float(math.ceil(2.0 / (delta * (1.0 / 3.0 - math.e / 10.0))))
     population = Population(np.array([[0.0, 1.0, 0.0], [1.0 / beta, 0.0, 1.0]]), np.array([delta, 1.0 - delta]))

@@ -60,7 +60,11 @@ def resolve(generator: str | Generator | Elementwise) -> Generator:
         raise TypeError(f"generator must be a name, a Generator or a function, got {type(generator).__name__}")
     name = ALIASES.get(generator, generator)
     if name.startswith("alpha:"):
-        return alpha_divergence(float(name.removeprefix("alpha:")))
+        try:
+            alpha = float(name.removeprefix("alpha:"))
+        except ValueError:
+            raise ValueError(f"generator = {generator!r} must have a number after alpha:") from None
+        return alpha_divergence(alpha)
     if name not in GENERATORS:
         raise ValueError(f"no generator {generator!r}; there are {', '.join(GENERATORS)} and alpha:VALUE")
     return GENERATORS[name]

@@ -22,7 +22,7 @@ import numpy as np
 
 from theory.divergences.generators import Elementwise, Generator
 from theory.solution import CertificateError
-from theory.validate import Array
+from theory.validate import Array, as_number
 
 #: Where convexity and the conjugate are checked: u from e^{-12} to e^{12}, dense around 1.
 SATURATED = 12.0
@@ -65,7 +65,8 @@ def custom(
     Raises
     ------
     ValueError
-        f not elementwise and finite, f(1) ≠ 0, f not convex (three points that show it are named) or affine around 1.
+        A limit that is no number; f not elementwise and finite, f(1) ≠ 0, f not convex (three points that show it are
+        named) or affine around 1.
     CertificateError
         The numerical conjugate misses Fenchel–Young equality.
 
@@ -80,9 +81,13 @@ def custom(
     >>> round(f_divergence([0.75, 0.25], [0.25, 0.75], triangle), 12)
     0.5
     """
+    for argument, given in (("f", f), ("slope", slope), ("link", link)):
+        if not callable(given) and (given is not None or argument == "f"):
+            raise TypeError(f"{argument} must be a function, got {type(given).__name__}")
+    at_zero, at_infinity = _stated("at_zero", at_zero), _stated("at_infinity", at_infinity)
     _check_generator(f, name)
     derivative = slope if slope is not None else _numerical_slope(f)
-    start = _value_at_zero(f) if at_zero is None else float(at_zero)
+    start = _value_at_zero(f) if at_zero is None else at_zero
 
     conjugate = np.vectorize(lambda t: _conjugate(f, derivative, start, at_infinity, float(t), name), otypes=[float])
 
@@ -113,6 +118,13 @@ def custom(
         made = _with_link(made, link)
     _check_conjugate(made)
     return made
+
+
+def _stated(name: str, limit: float | None) -> float | None:
+    """A limit that is stated, `inf` allowed; ValueError names it where it is no number."""
+    if limit is not None and math.isnan(limit := as_number(name, limit)):
+        raise ValueError(f"{name} = nan must be a number, inf allowed")
+    return limit
 
 
 def _with_link(made: Generator, link: Elementwise) -> Generator:

@@ -234,7 +234,8 @@ def minimizer(name: str | Generator | Elementwise, p: ArrayLike, q: ArrayLike) -
     (array([ 1.3863, -1.3863]), array([ inf, -inf]))
     """
     p, q = check_laws(p, q)
-    return np.asarray(find_loss(name).optimum(log_ratio(p, q)), dtype=np.float64)
+    with np.errstate(over="ignore"):  # beyond float64: inf
+        return np.asarray(find_loss(name).optimum(log_ratio(p, q)), dtype=np.float64)
 
 
 def find_loss(name: str | Generator | Elementwise) -> Loss:

@@ -53,8 +53,26 @@ def pair_covariance(p: ArrayLike, q: ArrayLike) -> Array:
     p, q = _full(p, q)
     won = np.outer(p, q)
     h = won * won.T / (won + won.T)
-    information = np.diag(h.sum(axis=1)) - h
-    return np.asarray(np.linalg.pinv(information, hermitian=True), dtype=np.float64)
+    np.fill_diagonal(h, 0.0)
+    centre = np.eye(p.size) - 1.0 / p.size
+    return centre @ _grounded_inverse(h) @ centre
+
+
+def _grounded_inverse(h: Array) -> Array:
+    """An inverse (A, A) on contrasts of the Laplacian of weights h > 0, its row and column of outcome 0 zero.
+
+    Outcomes are eliminated one by one, with sums, products and quotients of nonnegative numbers only, so that every
+    entry keeps its digits however unlike the weights are.
+    """
+    edges, sources = h.copy(), np.eye(len(h))
+    for k in range(len(h) - 1, 0, -1):
+        share = edges[:k, k] / edges[:k, k].sum()
+        edges[:k, :k] += np.outer(share, edges[k, :k])
+        sources[:k] += np.outer(share, sources[k])
+    solved = np.zeros_like(h)
+    for k in range(1, len(h)):
+        solved[k] = (sources[k] + edges[:k, k] @ solved[:k]) / edges[:k, k].sum()
+    return solved
 
 
 def unpaired_covariance(p: ArrayLike, q: ArrayLike) -> Array:

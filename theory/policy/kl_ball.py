@@ -10,16 +10,18 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import brentq
 from scipy.special import xlogy
 
-from theory.validate import Array, as_vector, check_laws, check_nonnegative, check_tau, resolve_log_reference
+from theory.validate import LARGEST, Array, as_vector, check_laws, check_nonnegative, check_tau, resolve_log_reference
 
 #: Budgets below this, nats, need the KL of a tilt to its own relative accuracy.
 SMALL_BUDGET = 1e-6
 #: How far inside the ball, relative to tau, a maximiser may lie.
 RADIUS_ACCURACY = 1e-12
+#: log of the largest slope that is tried, beside the spread of the values.
+LARGEST_SLOPE = 690.0
 #: Most steps of Newton's method for the radius, which takes four or five, before a bracketed search does it.
 NEWTON_STEPS = 12
 
@@ -107,7 +109,7 @@ class KLBall:
         """As `maximize_in_kl_ball`; no checks."""
         v = values - values.max()
         top = v >= -tie_tolerance
-        if self.tau >= -np.logaddexp.reduce(self.log_reference[top]):
+        if self.tau >= _distance_of(self.log_reference, top):
             return restrict(self.log_reference, top)
         if self.tau == 0.0:
             return np.exp(self.log_reference)
@@ -148,6 +150,14 @@ def tilt(log_reference: Array, scores: Array) -> Array:
 def restrict(log_reference: Array, members: Array) -> Array:
     """π_ref conditioned on a set, `members` (A,) boolean."""
     return tilt(np.where(members, log_reference, -np.inf), np.zeros(members.size))
+
+
+def _distance_of(log_reference: Array, members: NDArray[np.bool_]) -> float:
+    """KL(π_ref given a set ‖ π_ref) = −log π_ref(set), by its complement where that is small: to its own accuracy."""
+    log_mass = float(np.logaddexp.reduce(log_reference[members]))
+    if log_mass < -0.5:
+        return -log_mass
+    return -math.log1p(-math.exp(np.logaddexp.reduce(log_reference[~members], initial=-math.inf)))
 
 
 def maximize_in_kl_ball(
@@ -200,6 +210,8 @@ def maximize_in_kl_ball(
     """
     v = as_vector("values", values)
     tie_tolerance = check_nonnegative("tie_tolerance", tie_tolerance)
+    if np.abs(v).max() > LARGEST:  # their differences may leave float64, those of quarters do not
+        v, tie_tolerance = 0.25 * v, 0.25 * tie_tolerance
     return KLBall.around(v.size, reference, log_reference, tau).maximize(v, tie_tolerance)
 
 
@@ -218,9 +230,12 @@ def _on_the_sphere(v: Array, log_ref: Array, tau: float) -> Array:
     if root is None:
         # The spread of v sets the scale; each end then moves by a factor of ten until the root is inside.
         low = high = -math.log(spread)
+        farthest = min(low + LARGEST_SLOPE, LARGEST_SLOPE)
         while excess(low) > 0:
             low -= math.log(10)
         while excess(high) < 0:
+            if high > farthest:  # no slope of float64 tells the maximisers from the next best, or the KL from tau
+                return tilt(log_ref, math.exp(high) * v)
             high += math.log(10)
         root = brentq(excess, low, high, xtol=1e-15, rtol=1e-15)
     # The search may stop a rounding error outside the ball: step back in.
@@ -270,7 +285,9 @@ def _kl_of_tilt(scores: Array, log_ref: Array) -> tuple[float, float]:
     policy = np.exp(logits - peak)
     total = float(policy.sum())
     mean = float(policy @ scores) / total
-    return mean - float(peak) - math.log(total), float(policy @ (scores - mean) ** 2) / total
+    with np.errstate(over="ignore", invalid="ignore"):  # of steep scores it may be infinite, or nothing
+        variance = float(policy @ (scores - mean) ** 2) / total
+    return mean - float(peak) - math.log(total), variance
 
 
 def _small_kl(scores: Array, log_ref: Array) -> float:

@@ -28,6 +28,7 @@ from theory.validate import (
     check_distribution,
     check_positive,
     check_square,
+    check_whole,
     check_word,
     require_reference,
 )
@@ -83,7 +84,7 @@ def coupled_path(method: str, steps: int) -> Array:
     ----------
     method : {"dpo", "pro"}
     steps : int
-        Steps of full-batch descent.
+        Steps of full-batch descent, ≥ 0.
 
     Returns
     -------
@@ -93,7 +94,7 @@ def coupled_path(method: str, steps: int) -> Array:
     Raises
     ------
     ValueError
-        Another method.
+        Another method, or steps that are no whole number ≥ 0.
 
     Examples
     --------
@@ -102,6 +103,7 @@ def coupled_path(method: str, steps: int) -> Array:
     (array([-32.29, -42.04,   0.22]), np.float64(1.27))
     """
     check_word("method", method, ("dpo", "pro"))
+    steps = check_whole("steps", steps, 0)
     c = COUPLED
     scores, empirical = empirical_scores(3, [(0, 1)])
     weights, alpha = (empirical, 1.0) if method == "dpo" else (np.full(3, 1.0 / 3.0), c.alpha)

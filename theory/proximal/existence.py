@@ -62,7 +62,7 @@ def existence_threshold(scores: ArrayLike, empirical: ArrayLike, weights: ArrayL
     Returns
     -------
     float
-        α* ≥ 0; 0 where ŝ is 0.
+        α* ≥ 0; 0 where ŝ is 0, inf beyond float64.
 
     Raises
     ------
@@ -87,6 +87,11 @@ def separation(signal: ArrayLike, weights: ArrayLike) -> Separation:
     """α* and a set that attains it, for a signal w (A,) with Σ w = 0 and weights μ (A,); see `existence_threshold`."""
     w = check_signal("signal", signal)
     mu = check_weights(weights, w.size)
+    with np.errstate(over="ignore"):  # a threshold beyond float64 is infinite
+        return _separation(w, mu)
+
+
+def _separation(w: Array, mu: Array) -> Separation:
     order = np.argsort(-w / mu, kind="stable")
     w, mu = w[order], mu[order]
     # Sums from whichever end has one sign only, so that nothing cancels: gains while w > 0, the rest as −losses.

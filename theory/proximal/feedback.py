@@ -24,6 +24,7 @@ from theory.validate import (
     LARGEST_TABLE,
     SUM_TOLERANCE,
     Array,
+    as_indices,
     as_vector,
     check_between,
     check_distribution,
@@ -198,10 +199,7 @@ def check_pairs(n_responses: int, pairs: ArrayLike) -> Index:
 def check_indices(name: str, n_responses: int, values: ArrayLike) -> Index:
     """Integers in 0 … n_responses − 1, any shape; ValueError names the first that is not."""
     n_responses = check_whole("n_responses", n_responses, 1, LARGEST_TABLE)
-    array = np.asarray(values)
-    if array.size and array.dtype.kind not in "iu":
-        raise ValueError(f"{name} must hold integers, got {array.dtype}")
-    array = array.astype(np.int64)
+    array = as_indices(name, values)
     outside = np.argwhere((array < 0) | (array >= n_responses))
     if outside.size:
         place = tuple(int(i) for i in outside[0])

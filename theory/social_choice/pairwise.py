@@ -131,9 +131,10 @@ def copeland_scores(win_rates: ArrayLike, *, tie_tolerance: float = TIE_TOLERANC
     array([2., 1., 0.])
     """
     margins = check_win_rates(win_rates) - 0.5
+    np.fill_diagonal(margins, 0.0)  # x ties with itself, which is taken off below
     tie_tolerance = check_nonnegative("tie_tolerance", tie_tolerance)
     wins = (margins > tie_tolerance).sum(axis=1)
-    ties = (np.abs(margins) <= tie_tolerance).sum(axis=1) - 1  # x ties with itself
+    ties = (np.abs(margins) <= tie_tolerance).sum(axis=1) - 1
     return wins + 0.5 * ties
 
 

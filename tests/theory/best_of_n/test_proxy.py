@@ -73,3 +73,10 @@ test_bad_input = bad_input_is_named(
     (lambda: free_rejection_survival(0.5, 0.4, "gaussian", 2.0), "shape = 2.0"),
     (lambda: free_rejection_survival(0.5, 0.4, "cauchy"), "tail = 'cauchy'"),
 )
+
+
+def test_one_draw_is_the_policy_and_an_array_of_its_own():
+    policy = np.array([0.5, 0.3, 0.2])
+    found = soft_best_of_n_law(policy, [0.0, 1.0, 2.0], 1, 0.5)
+    np.testing.assert_array_equal(found, policy)
+    assert not np.shares_memory(found, policy)

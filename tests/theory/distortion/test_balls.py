@@ -133,6 +133,8 @@ test_bad_parameters = bad_input_is_named(
     (lambda: tight_ball_instance(5.0, 2.1, -650.0, 1.0, 0.5), "xi = 2.1"),
     (lambda: tight_ball_instance(5.0, 1.0, -0.5, 1.0), "log_epsilon = -0.5"),
     (lambda: tight_ball_instance(5.0, 1.0, -1.0, 1.0, clones=2), "log_epsilon = -1.0"),
+    (lambda: tight_ball_instance(5.0, 1.0, -math.inf, 1.0), "log_epsilon = -inf"),
+    (lambda: tight_ball_instance(1e-200, 1.0, -10.0, 1.0, 1e-200), "epsilon = 1e-200"),
     (lambda: tight_ball_instance(5.0, 1.0, -650.0, 0.0), "tau = 0.0"),
     (lambda: tight_ball_instance(5.0, 1.0, -650.0, 1.0, 0.0), "epsilon = 0.0"),
     (lambda: tight_ball_instance(5.0, 1.0, -650.0, 1.0, clones=0), "clones = 0"),
@@ -140,6 +142,7 @@ test_bad_parameters = bad_input_is_named(
     (lambda: mismatch_instance(5.0, xi=2.1, epsilon=0.5), "xi = 2.1"),
     (lambda: mismatch_instance(800.0), "bt_beta = 800.0"),
     (lambda: mismatch_instance(5.0, eta=0.0), "eta = 0.0"),
+    (lambda: mismatch_instance(5.0, eta=1e-308), "eta = 1e-308"),
     (lambda: mismatch_instance(1.0, epsilon=1e-150), "epsilon = 1e-150"),
     (lambda: ipo(np.full((2, 2), 0.5), [0.5, 0.6]), "mu sums to"),
 )

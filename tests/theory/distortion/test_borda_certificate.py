@@ -280,3 +280,9 @@ def test_the_worst_instance_converges_to_the_factor_at_first_order(bt_beta):
         gaps.append(1 - utility[0] / utility[2] / borda_factor(bt_beta))
     assert 0 < gaps[1] < gaps[0] < 0.05
     assert gaps[0] / gaps[1] == pytest.approx(10, rel=0.2)
+
+
+@pytest.mark.parametrize("max_boxes", [0, 2.5, math.nan])
+def test_a_number_of_boxes_is_whole(max_boxes):
+    with pytest.raises(ValueError, match="max_boxes"):
+        certify_borda_factor(5.0, max_boxes=max_boxes)

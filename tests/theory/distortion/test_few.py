@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import mpmath
 import numpy as np
 import pytest
 from scipy.special import expit
@@ -11,6 +12,7 @@ from scipy.stats import beta, binom
 
 from simulate.distortion.few import worst_borda
 from tests.bad_input import bad_input_is_named
+from theory.bradley_terry import Population
 from theory.distortion.factors import borda_factor, linear_factor
 from theory.distortion.few import (
     _first_bound,
@@ -122,6 +124,34 @@ def test_the_first_count_whose_bound_suffices():
         wins = np.minimum(n * rate, n)
         assert found[-1] == n[beta.ppf(0.1, wins, n - wins + 1) >= 0.55][0]
     assert {5, 9, 17} & set(found)
+
+
+@pytest.mark.parametrize("bt_beta", [0.03, 1.0, 2.0, 50.0])
+def test_the_minimax_mass_is_reached_at_an_end_at_small_and_large_beta(bt_beta):
+    """The fraction's limits z → 0 and z → 1, from its values close to them in more digits."""
+    with mpmath.workdps(60):
+        phi = lambda z: mpmath.tanh(bt_beta * z / 2) / 2
+        fraction = lambda z: (phi(z) - phi(1) * z) / (phi(z) + phi(1 - z) - phi(1))
+        ends = [float(fraction(z)) for z in (mpmath.mpf(10) ** -20, 1 - mpmath.mpf(10) ** -20)]
+    assert minimax_mass(bt_beta) == pytest.approx(max(ends), abs=1e-13 if bt_beta > 0.05 else 1e-7)
+
+
+def test_the_audit_of_two_at_temperatures_of_any_size():
+    """(φ(e) − m)/(e(B + m)) with e of order 1/β: the same number times β from about 80 on."""
+    for margin in (1e-3, 0.1, 0.4):
+        at = audit_pair(margin, 1e3) / 1e3
+        for bt_beta in (1e6, 1e10, 1e300):
+            assert audit_pair(margin, bt_beta) / bt_beta == pytest.approx(at, rel=1e-9)
+    assert audit_pair(1e-16, 5.0) == pytest.approx(linear_factor(5.0), rel=1e-9)
+    for bt_beta in np.geomspace(1e-8, 1e3, 300):  # what ½ + B keeps of B may be more than B
+        assert audit_pair(Population([[1.0, 0.0]]).win_rates(bt_beta)[0, 1] - 0.5, bt_beta) == 1.0
+
+
+@pytest.mark.parametrize("below", [1e-16, 1e-13, 1e-9])
+def test_a_distortion_just_below_the_linear_factor_needs_next_to_no_margin(below):
+    limit = linear_factor(5.0) * (1.0 - below)
+    assert 0.0 <= safe_margin(limit, 5.0) < 1e-9
+    assert comparisons_needed(limit, 0.6, 5.0) == comparisons_needed(10.0, 0.6, 5.0)
 
 
 test_bad_input = bad_input_is_named(

@@ -152,6 +152,7 @@ def test_i9_with_too_many_other_pairs_stops_half_way():
 
 
 test_bad_parameters = bad_input_is_named(
+    (lambda: rlhf_instance(5.0, eta=1e-308), "eta = 1e-308"),
     (lambda: condorcet_instance(10.0, 1, 1e-3), "n_alternatives = 1"),
     (lambda: condorcet_instance(10.0, 3, 0.6, xi=2.0), "xi = 2.0"),
     (lambda: condorcet_instance(10.0, 3, 1e-3, xi=0.9), "xi = 0.9"),

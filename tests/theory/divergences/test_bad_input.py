@@ -80,6 +80,10 @@ test_bad_input_is_named = bad_input_is_named(
      r"outcome 2.*f\(0\)"),
     (lambda: f_divergence(LEFT, RIGHT, custom(triangular, name="mine")), r"outcome 0.*f'\(∞\)"),
     (lambda: f_divergence(P, Q, "rkl"), "reverse_kl"),
+    (lambda: f_divergence(P, Q, "alpha:one"), "generator = 'alpha:one'"),
+    (lambda: custom(triangular, at_infinity=math.nan), "at_infinity = nan"),
+    (lambda: custom(triangular, at_zero=math.nan), "at_zero = nan"),
+    (lambda: custom(triangular, at_infinity="1"), "at_infinity must hold"),
     (lambda: losses.minimum("klod", P, Q), "kldo"),
     (lambda: generators.alpha_divergence(0.0), "alpha"),
     (lambda: generators.alpha_divergence(1.0), "alpha"),
@@ -111,3 +115,11 @@ test_bad_input_is_named = bad_input_is_named(
 def test_bad_tables_are_named(function, p, q, message):
     with pytest.raises(ValueError, match=message):
         function(p, q)
+
+
+@pytest.mark.parametrize(("arguments", "message"), [
+    ({"f": "kl"}, "f must be a function"), ({"slope": 3}, "slope must be"), ({"link": 3}, "link must be"),
+])  # fmt: skip
+def test_what_is_no_function_is_named(arguments, message):
+    with pytest.raises(TypeError, match=message):
+        custom(**{"f": triangular} | arguments)

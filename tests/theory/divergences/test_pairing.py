@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+
+import mpmath
 import numpy as np
 import pytest
 from scipy.optimize import approx_fprime
@@ -26,6 +29,28 @@ def test_the_pair_covariance_inverts_the_curvature_of_dpos_loss():
 
     found = np.linalg.pinv(curvature(loss, np.log(p / q)), rcond=1e-3, hermitian=True)
     np.testing.assert_allclose(pair_covariance(p, q), found, rtol=0.02, atol=0.02)
+
+
+@pytest.mark.parametrize(
+    ("p", "q"),
+    [
+        ([0.5, 0.5 - 1e-9, 1e-9], [0.3, 0.3, 0.4]),
+        ([5e-28, 0.9998, 2e-4 - 5e-28], [0.2, 0.3, 0.5]),
+        ([0.2, 0.1, 0.3, 0.4], [1e-20, 0.5, 0.5 - 1e-10, 1e-10]),
+        ([0.676, 0.324], [1.0 - 4e-20, 4e-20]),
+    ],
+)
+def test_rare_outcomes_keep_their_variance(p, q):
+    """Against the same inverse in 120 digits; what rounding leaves of the eigenvalue 0 is no information."""
+    with mpmath.workdps(120):
+        A, P, Q = len(p), [mpmath.mpf(x) for x in p], [mpmath.mpf(x) for x in q]
+        information = mpmath.matrix(A, A)
+        for i, j in itertools.permutations(range(A), 2):
+            h = P[i] * Q[j] * P[j] * Q[i] / (P[i] * Q[j] + P[j] * Q[i])
+            information[i, j], information[i, i] = -h, information[i, i] + h
+        mean = mpmath.ones(A, A) / A
+        exact = np.array(((information + mean) ** -1 - mean).tolist(), dtype=np.float64)
+    np.testing.assert_allclose(pair_covariance(p, q), exact, atol=1e-12 * np.abs(exact).max())
 
 
 @pytest.mark.parametrize(("separation", "largest"), [(0.0, 1.0), (1.5, 1.4896), (3.0, 3.1408)])

@@ -375,3 +375,10 @@ def test_limits_that_are_stated_are_used():
 def test_a_wrong_slope_is_caught():
     with pytest.raises(CertificateError, match="Fenchel"):
         custom(lambda u: (u - 1.0) ** 2, slope=lambda u: 2.1 * (u - 1.0))
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("name", ["pearson", "alpha:3"])
+def test_minimisers_beyond_float64_are_infinite(name):
+    found = losses.minimizer(name, [1.0, 0.0], [1e-310, 1.0])
+    assert found[0] == np.inf > found[1]

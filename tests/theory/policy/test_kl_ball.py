@@ -134,3 +134,28 @@ def test_far_alternatives_fill_the_ball():
     for tau in (1e3, 1e6, 1e8):
         policy = maximize_in_kl_ball([0.0, 0.5, 0.1, 0.4], log_reference=logs, tau=tau)
         assert tau * (1.0 - 1e-11) <= kl_from_log(policy, logs) <= tau * (1.0 + 1e-15)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("tau", [0.0, 5e-324, 1e-17, 0.1])
+def test_maximisers_that_are_all_but_nothing_of_the_reference_are_within_reach(tau):
+    """−log of a sum of probabilities is rounding there, 1e-16, and no slope has that KL."""
+    for reference in ([0.21472246742170017, 0.7852775325782998], [0.2, 0.3, 0.5]):
+        assert maximize_in_kl_ball(np.ones(len(reference)), reference, tau) == pytest.approx(reference, abs=1e-15)
+    logs = np.array([math.log(0.3), math.log(0.7), -800.0])
+    assert maximize_in_kl_ball([1.0, 1.0, 0.0], log_reference=logs, tau=tau) == pytest.approx([0.3, 0.7, 0.0])
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("gap", [1e-310, 5e-324])
+def test_values_that_no_slope_tells_apart_tie(gap):
+    """The ball reaches log 3/2 among the two, and 0.5 only with slopes beyond float64."""
+    policy = maximize_in_kl_ball([0.0, -gap, -1.0], np.full(3, 1 / 3), 0.5)
+    assert policy == pytest.approx([0.5, 0.5, 0.0], abs=1e-9)
+
+
+@pytest.mark.filterwarnings("error")
+def test_values_whose_difference_is_beyond_float64():
+    small = maximize_in_kl_ball([1.7, -1.7, 0.0], [0.5, 0.25, 0.25], 0.1)
+    assert maximize_in_kl_ball([1.7e308, -1.7e308, 0.0], [0.5, 0.25, 0.25], 0.1) == pytest.approx(small, abs=1e-12)
+    assert maximize_in_kl_ball([0.0, -1.0, -1e308], [0.2, 0.3, 0.5], 1.0)[2] == 0.0

@@ -52,6 +52,9 @@ test_bad_input_is_named = bad_input_is_named(
     (lambda: descent.dpo_pair_limit(np.log(THIRDS), np.log(THIRDS), 1.0, 1.0), "win_share"),
     (lambda: descent.likelihood_path(np.log(THIRDS), np.zeros(3), THIRDS, 1, 1, np.eye(2), 1, 3), "kernel"),
     (lambda: feedback.check_indices("x", 2, ["a"]), "integers"),
+    (lambda: feedback.empirical_scores(3, [[0, 1], [1]]), "pairs must be an array of whole numbers"),
+    (lambda: descent.coupled_path("dpo", -5), "steps = -5"),
+    (lambda: descent.coupled_path("dpo", 2.5), "steps = 2.5"),
     (lambda: closed_forms.zero_hyper_binary_gap(0.5, 2.5, 0.1, 0.3), "collapses"),
     (lambda: closed_forms.binary_log_ratio(100 / 101, 1.9), r"alpha\* = 1\.98"),
 )  # fmt: skip

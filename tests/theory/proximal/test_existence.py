@@ -130,3 +130,8 @@ def test_nothing_to_separate():
     assert not separation(np.zeros(4), np.full(4, 0.25)).members.any()
     assert separation([0.0], [1.0]).threshold == 0.0
     np.testing.assert_allclose(proximal_optimum([0.2, 0.8], [0, 0], [0.5, 0.5], [0.5, 0.5], 1.0, 1.0), [0.2, 0.8])
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_threshold_beyond_float64_is_infinite():
+    assert existence_threshold([0.5, -0.5, 0.0], [0.5, 0.5, 0.0], [1e-310, 0.5, 0.5]) == np.inf

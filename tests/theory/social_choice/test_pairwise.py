@@ -37,6 +37,12 @@ def test_ties_have_a_tolerance():
     np.testing.assert_array_equal(winners([1.0, 1.0 - 1e-15, 0.9], 0.0), [1, 0, 0])
 
 
+def test_an_alternative_ties_with_itself_whatever_rounding_says():
+    """Win rates are accepted within 1e-9, on the diagonal too."""
+    for slack in (4e-10, -4e-10):
+        np.testing.assert_array_equal(copeland_scores([[0.5 + slack, 0.5], [0.5, 0.5]]), [0.5, 0.5])
+
+
 @given(populations(), bt_betas)
 def test_lottery_never_loses_more_than_the_linear_factor(population, bt_beta):
     policy = maximal_lottery(population.win_rates(bt_beta)).policy  # D3

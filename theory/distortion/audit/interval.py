@@ -58,7 +58,7 @@ def audit(
     policy : array_like, (A,)
         Probabilities.
     bt_beta : float
-        The users' Bradley–Terry temperature, > 0.
+        The users' Bradley–Terry temperature, above 4e-9: win rates are matched to 1e-9.
     reference : array_like, (A,), optional
         π_ref, probabilities with full support.
     log_reference : array_like, (A,), optional
@@ -132,6 +132,11 @@ def _observe(
 def _moment_set(observed: Observed, policy: Array) -> tuple[Cuts, float]:
     """Cuts that hold for the averages u, and a certified floor of π·u; ValueError where no u fits."""
     B = 0.5 * math.tanh(0.5 * observed.bt_beta)
+    if not B > MATCH_TOLERANCE:
+        raise ValueError(
+            f"bt_beta = {observed.bt_beta:g} is too small: win rates are matched to {MATCH_TOLERANCE:g}, and users of "
+            f"this temperature leave ½ by at most {B:.2g}"
+        )
     beyond = np.maximum(observed.low - 0.5 - B, 0.5 - observed.high - B)
     if beyond.max(initial=-1.0) > MATCH_TOLERANCE:
         raise ValueError(

@@ -16,10 +16,12 @@ from numpy.typing import ArrayLike
 from scipy.special import betaincinv
 from scipy.stats import hypergeom
 
-from theory.validate import Array, check_between, check_square
+from theory.validate import Array, check_between, check_square, check_whole
 
 #: Answers per user beyond which `user_half_width` uses the plain bound only.
 MAX_PER_USER = 100_000
+#: Most answers of one kind: beyond it they are not counted exactly.
+LARGEST_COUNT = 1e15
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,8 +89,11 @@ def from_counts(counts: ArrayLike, bt_beta: float, n_users: int | None, confiden
         x, y = np.argwhere(bad)[0]
         raise ValueError(f"counts[{x}, {y}] = {table[x, y]} is not a nonnegative integer")
     check_between("confidence", confidence, ends="()")
-    if n_users is not None and (int(n_users) != n_users or n_users < 1):
-        raise ValueError(f"n_users = {n_users} must be a positive integer")
+    if table.max() > LARGEST_COUNT:
+        x, y = np.unravel_index(int(table.argmax()), table.shape)
+        raise ValueError(f"counts[{x}, {y}] = {table[x, y]:g} must be at most {LARGEST_COUNT:g}")
+    if n_users is not None:
+        n_users = check_whole("n_users", n_users)
     first, second = np.triu_indices(table.shape[0], 1)
     compared = table[first, second] + table[second, first] > 0
     first, second = first[compared], second[compared]

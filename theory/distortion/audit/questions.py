@@ -23,7 +23,7 @@ from scipy.stats import betabinom
 from theory.distortion.audit.averages import floor_utility, game_bound, lemma_cuts, moment_bound
 from theory.distortion.audit.observed import from_counts, users_of
 from theory.policy.kl_ball import KLBall
-from theory.validate import Array, check_bt_beta, check_distribution, check_whole
+from theory.validate import Array, check_bt_beta, check_distribution, check_square, check_whole
 
 #: Points of equal mass at which an outcome is looked at.
 QUANTILES = (0.1, 0.3, 0.5, 0.7, 0.9)
@@ -93,7 +93,7 @@ def next_questions(
     >>> best.first, best.second, best.expected > best.now
     (0, 2, True)
     """
-    table = np.asarray(counts, dtype=np.float64)
+    table = check_square("counts", counts)
     m = check_whole("answers", answers, 1, MOST_ANSWERS)
     beta, pi = check_bt_beta(bt_beta), check_distribution("policy", policy)
     now = _guarantee(table, pi, beta, n_users, confidence)

@@ -23,6 +23,7 @@ from theory.distortion.audit.averages import lemma_cuts, moment_bound
 from theory.distortion.audit.interval import audit
 from theory.distortion.audit.observed import from_win_rates
 from theory.distortion.audit.progress import TYPES_MAX, Audit
+from theory.distortion.audit.questions import next_questions
 from theory.distortion.factors import borda_factor, borda_lower_factor, linear_factor
 from theory.distortion.instances import borda_instance, condorcet_instance
 from theory.policy.kl_ball import maximize_in_kl_ball
@@ -246,7 +247,11 @@ def test_the_limit_of_possible_cycles_is_sharp():
         ({"n_users": 5}, "n_users needs counts"),
         ({"win_rates": None, "counts": [[0, -1], [4, 0]]}, r"counts\[0, 1\]"),
         ({"win_rates": None, "counts": [[0, 1.5], [4, 0]]}, r"counts\[0, 1\]"),
+        ({"win_rates": None, "counts": [[0, 1e300], [4, 0]]}, r"counts\[0, 1\] = 1e\+300"),
         ({"win_rates": None, "counts": [[0, 3], [4, 0]], "n_users": 0}, "n_users"),
+        ({"win_rates": None, "counts": [[0, 3], [4, 0]], "n_users": math.nan}, "n_users"),
+        ({"win_rates": None, "counts": [[0, 3], [4, 0]], "n_users": math.inf}, "n_users"),
+        ({"win_rates": [[0.5, 0.5], [0.5, 0.5]], "bt_beta": 3e-9}, "bt_beta = 3e-09 is too small"),
         ({"win_rates": None, "counts": [[0, 3], [4, 0]], "confidence": 1.0}, "confidence"),
         ({"tau": -1.0, "reference": [0.5, 0.5]}, "tau"),
         ({"tau": 1.0}, "needs reference"),
@@ -264,3 +269,19 @@ def test_the_condorcet_loser_of_the_hard_instance():
     result = audit(instance.win_rates, np.full(4, 0.25), 5.0)
     assert true_distortion(instance.population, np.full(4, 0.25)) <= result.upper
     assert result.lower >= true_distortion(instance.population, np.full(4, 0.25)) * (1 - 1e-6)
+
+
+def test_faint_win_rates_still_say_how_far_apart_the_averages_are():
+    """At β = 1e-8 margins are β/4 times differences of average utility: the worst is where the least of them is 0."""
+    for users in (Population([[1.0, 0.0, 0.3], [0.0, 0.5, 0.2]], [0.6, 0.4]), Population([[0.2, 0.9, 0.4]])):
+        above = users.average_utility - users.average_utility.min()
+        found = audit(users.win_rates(1e-8), [0.2, 0.3, 0.5], 1e-8)
+        worst = above.max() / (above @ [0.2, 0.3, 0.5])
+        assert found.lower == pytest.approx(worst, rel=1e-6)
+        assert found.upper == pytest.approx(worst, rel=1e-6)
+
+
+@pytest.mark.parametrize("counts", [[["a", "b"], ["c", "d"]], [[0, 1], [1]], {}])
+def test_questions_about_what_are_no_counts(counts):
+    with pytest.raises(ValueError, match="counts"):
+        next_questions(counts, [0.5, 0.5], 2.0)
