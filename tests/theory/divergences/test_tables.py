@@ -380,5 +380,5 @@ def test_a_wrong_slope_is_caught():
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("name", ["pearson", "alpha:3"])
 def test_minimisers_beyond_float64_are_infinite(name):
-    found = losses.minimizer(name, [1.0, 0.0], [1e-310, 1.0])
+    found = minimizer(name, [1.0, 0.0], [1e-310, 1.0])
     assert found[0] == np.inf > found[1]
