@@ -36,7 +36,7 @@ from theory.best_of_n.pessimism_claims import (
 )
 from theory.best_of_n.predictions import profile_reward, profile_speedup
 from theory.best_of_n.proxy import soft_best_of_n_law
-from theory.best_of_n.proxy_claims import PROXY_TABLE, gamma_survival, soft_truth
+from theory.best_of_n.proxy_claims import PROXY_TABLE, gamma_survival, regular_survival, soft_truth
 
 KEEP, LENGTH, BUDGET = float(FULL["keep"]), int(FULL["length"]), int(FULL["budget"])
 
@@ -204,6 +204,10 @@ def best_of_n_on_models(rows: Sequence[Row]) -> Figure | None:
     return in_a_row(mine, draws) if select(mine, "B10", "reward") else None
 
 
+#: Rows of the checks with regularly varying rewards.
+REGULAR_ROWS = 4000
+
+
 def proxies_and_tails(rows: Sequence[Row]) -> Figure:
     """The true reward of soft Best-of-N by a proxy that is wrong at its top; whether free rejections keep the best."""
     figure, (left, right) = panels(2)
@@ -216,8 +220,9 @@ def proxies_and_tails(rows: Sequence[Row]) -> Figure:
     for look, v in enumerate((0.3, 0.55)):
         line(right, look, shares, lambda a, v=v: gamma_survival(v, a, 2.0), rf"Gamma, $v = {v:g}$")
         points(right, look, select(rows, "B11", "gamma", v=v), "a", "drawn" if look == 0 else None)
-        line(right, look + 2, shares, [v] * shares.size, rf"regular, $v = {v:g}$")
-        points(right, look + 2, select(rows, "B11", "regular", v=v), "a")
+        at_4000 = lambda a, v=v: regular_survival(v, a, REGULAR_ROWS)  # far from its limit v where a is small
+        line(right, look + 2, shares, at_4000, rf"regular, $v = {v:g}$, $N = {REGULAR_ROWS}$")
+        points(right, look + 2, select(rows, "B11", "regular", v=v, n=REGULAR_ROWS), "a")
     line(right, 4, [0.0, 0.3, 0.3, 1.0], [1.0, 1.0, 0.0, 0.0], "Gaussian, $v = 0.3$")
     finish(right, "$a$: kept are $N^{1-a}$ of $N$", "chance that the best survives", "free rejections")
     return figure

@@ -283,7 +283,8 @@ ON_MODELS = ("V1", "V2", "V3", "V4", "V5", "V6", "V7", "V11")
 
 def estimates_and_policies(rows: Sequence[Row]) -> Figure | None:
     """Divergences read off held-out draws; the policies' distance from their optima; separation of prompts."""
-    return in_a_row(of_models(rows, ON_MODELS), (held_out, distances, separation))
+    mine = rows if of_models(rows, ON_MODELS) else ()  # with those of tables, which stand beside them
+    return in_a_row(mine, (held_out, distances, separation))
 
 
 #: name of the file → what draws it, and the claims it shows

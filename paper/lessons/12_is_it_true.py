@@ -112,7 +112,7 @@ check("12.3", expected)
 # %% [markdown]
 # ## On a language model
 # `python -m llm_validation P9 --profile smoke` trains a small model in half a minute and fills the same kind of row;
-# `python -m paper P9 --profile smoke` judges it.
+# `python -m paper P9 --profile smoke` judges it; so short a training ends too early to agree.
 #
 # ## What it means for somebody who trains a model
 # Write down what you expect, and how exactly, before you run. A claim that cannot fail says nothing.
