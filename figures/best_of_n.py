@@ -209,7 +209,7 @@ REGULAR_ROWS = 4000
 
 
 def proxies_and_tails(rows: Sequence[Row]) -> Figure:
-    """The true reward of soft Best-of-N by a proxy that is wrong at its top; whether free rejections keep the best."""
+    """Soft Best-of-N by a proxy wrong at its top; whether free rejections keep the best (regular: N = 4000)."""
     figure, (left, right) = panels(2)
     sizes = np.unique(np.geomspace(1, 1024, 40).astype(int))
     for look, temperature in enumerate((0.05, 1.0)):
@@ -221,7 +221,7 @@ def proxies_and_tails(rows: Sequence[Row]) -> Figure:
         line(right, look, shares, lambda a, v=v: gamma_survival(v, a, 2.0), rf"Gamma, $v = {v:g}$")
         points(right, look, select(rows, "B11", "gamma", v=v), "a", "drawn" if look == 0 else None)
         at_4000 = lambda a, v=v: regular_survival(v, a, REGULAR_ROWS)  # far from its limit v where a is small
-        line(right, look + 2, shares, at_4000, rf"regular, $v = {v:g}$, $N = {REGULAR_ROWS}$")
+        line(right, look + 2, shares, at_4000, rf"regular, $v = {v:g}$")
         points(right, look + 2, select(rows, "B11", "regular", v=v, n=REGULAR_ROWS), "a")
     line(right, 4, [0.0, 0.3, 0.3, 1.0], [1.0, 1.0, 0.0, 0.0], "Gaussian, $v = 0.3$")
     finish(right, "$a$: kept are $N^{1-a}$ of $N$", "chance that the best survives", "free rejections")
