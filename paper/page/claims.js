@@ -80,7 +80,7 @@ function bodyOf(claim, width) {
     link ? `<a href="${link}">${escapeHtml(text)}</a>` : `<code>${escapeHtml(text)}</code>`).join("<br>")}</dd>`).join("");
   const rows = `<dt>rows</dt><dd>${DATA.rows.map(([text, link]) => `<a href="${link}">${escapeHtml(text)}</a>`).join("<br>")}</dd>`;
   const keys = HEADINGS.map((h, k) => `<li><svg viewBox="0 0 14 14" style="width:1rem;height:1rem">${glyph(k, 7, 7, `var(--c${k})`)}/></svg>${escapeHtml(h)}</li>`).join("");
-  const checks = claim.checks.map((check, k) => `<div class="check"><h4><code>${check.name}</code> · ${check.kind}</h4><p>${formula(check.quantity)}</p>
+  const checks = claim.checks.map((check, k) => `<div class="check"><h3><code>${check.name}</code> · ${check.kind}</h3><p>${formula(check.quantity)}</p>
     <p class="note">${check.resolution ? `Resolution ${show(check.resolution)}${check.relative ? " of the prediction" : ""}` : "No resolution"}: ${escapeHtml(check.because)}.</p>
     ${strip(check, width)}<details data-check="${k}"><summary>${check.settings.length} setting${check.settings.length > 1 ? "s" : ""} as a table</summary></details></div>`);
   return `<p class="source">${source} · ${claim.kind}</p><p>${columns}</p><p class="tags">${claim.keywords.map((k) => `<span>${escapeHtml(k)}</span>`).join("")}</p>
@@ -155,7 +155,7 @@ async function judgeFile(file) {
       <td>${(relation[j.kind] || "") + show(j.predicted, 6)}</td><td>${show(j.room, 3)}</td><td>${show(j.estimate, 6)}${j.stderr > 0 ? ` ± ${show(j.stderr, 2)}` : ""}</td>
       <td>${j.stderr > 0 ? show((j.estimate - j.predicted) / j.stderr, 2) : "—"}</td><td>${mark(j.verdict)}</td></tr>`).join("");
     place.innerHTML = `<p><b>${escapeHtml(file.name)}</b>: ${judged.length} settings judged: ${counts || "none"}.${unknown.length ? ` ${unknown.length} have no prediction on this page, the first ${escapeHtml(unknown[0])}.` : ""}</p>
-      <div class="scroll" tabindex="0" role="region" aria-label="your rows"><table class="rows"><thead><tr><th>check</th><th>setting</th><th>theory</th><th>resolution</th><th>yours</th><th>z</th><th>verdict</th></tr></thead><tbody>${rows}</tbody></table></div>`;
+      <div class="scroll" tabindex="0" role="region" aria-label="your rows"><table class="rows"><thead><tr>${["check", "setting", "theory", "resolution", "yours", "z", "verdict"].map((h) => `<th scope="col">${h}</th>`).join("")}</tr></thead><tbody>${rows}</tbody></table></div>`;
   } catch (error) {
     place.innerHTML = `<p role="alert"><b>${escapeHtml(file.name)}</b> cannot be read: ${escapeHtml(error.message)}.</p>`;
   }

@@ -80,7 +80,7 @@ def rendered(text: str) -> str:
     body = _blocks(head)
     for title, content in zip(rest[::2], rest[1::2], strict=True):
         inner = _parameters(content) if title in ("Parameters", "Returns", "Raises") else _blocks(content)
-        body += f"<h5>{title}</h5>{inner}"
+        body += f"<h4>{title}</h4>{inner}"
     return body
 
 

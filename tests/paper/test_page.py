@@ -186,6 +186,17 @@ def test_every_claim_opens(opened):
     assert all(check.name in bodies[claim.id] for claim in CLAIMS for check in claim.checks)
 
 
+def test_headings_go_down_one_by_one(opened):
+    """Of the page as it stands, with a claim and the reference open: who hears the page can go by them."""
+    page = opened[0]
+    page.evaluate("document.querySelectorAll('#D1 > details, #api').forEach(d => { d.open = true; })")
+    page.wait_for_selector("#D1 .check svg")
+    page.wait_for_selector("#api section h3", state="attached")
+    levels = page.eval_on_selector_all("h1, h2, h3, h4, h5, h6", "all => all.map(h => Number(h.tagName[1]))")
+    assert levels.count(4) > 100
+    assert max(after - before for before, after in pairwise(levels)) == 1
+
+
 def test_every_slider_moves_its_curve(opened):
     page = opened[0]
     shown = page.eval_on_selector_all(
@@ -351,7 +362,7 @@ def test_the_reference_has_every_public_name(page_file):
         dotted = ".".join(package.parent.relative_to(ROOT).parts)
         for name in __import__(dotted, fromlist=["__all__"]).__all__ if dotted.startswith("theory") else ():
             assert f'id="api-{dotted}.{name}"' in text, f"{dotted}.{name}"
-    assert "<h5>Parameters</h5><dl><dt>bt_beta : float</dt>" in text
+    assert "<h4>Parameters</h4><dl><dt>bt_beta : float</dt>" in text
     assert "api-llm_validation.align" in text
 
 
