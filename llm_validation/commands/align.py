@@ -47,7 +47,7 @@ from llm_validation.model.text_boundaries import TextBoundaries
 from llm_validation.preferences.data import Preferences, read_preferences
 from llm_validation.preferences.files import check_there
 from llm_validation.preferences.objectives import check_settings
-from llm_validation.preferences.policy_gradient import Sampled, train_rlhf
+from llm_validation.preferences.policy_gradient import Sampled, check_room, train_rlhf
 from llm_validation.preferences.report import report
 from llm_validation.preferences.resume import Checkpoint, digest
 from llm_validation.preferences.trace import Mean, Moved, Watch, split
@@ -201,6 +201,8 @@ def _job(options: argparse.Namespace, loaded: Loaded, config: PreferenceTraining
     else:
         data = read_preferences(options.data, boundaries, context)
     sampling = sampled(options, boundaries.ends, loss) if options.method == "rlhf" else None
+    if sampling and not sampling.listed:
+        check_room(data, sampling, context)
     train, held = split(data, options.held_out, options.seed) if options.held_out else (data, data)
     watch = Watch(held, boundaries.ends, options.trace_every, options.answers, options.answer_tokens)
     settings = {

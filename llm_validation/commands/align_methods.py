@@ -56,6 +56,8 @@ def check_own(options: argparse.Namespace) -> None:
                 raise ValueError(f"{flag} is of --method {method}, not of {options.method}")
     if options.method == "rlhf" and options.reward and (options.reward_rate or options.reward_epochs):
         raise ValueError("--reward is a reward that is there: --reward-rate and --reward-epochs train one")
+    if options.method in OWN and (options.shift or options.class_weights):
+        raise ValueError(f"{options.method} has neither class weights nor a shift")
     if options.listed and options.samples:
         raise ValueError("--samples is of answers that are written, and with --listed none is")
 

@@ -44,7 +44,7 @@ from llm_validation.training.schedule import Schedule
 from simulate.numbers import Parser, a_name, a_path, carried_out, count, positive
 from simulate.options import add_people_options
 from simulate.people.data import People
-from simulate.people.population import chosen_people
+from simulate.people.population import chosen_people, read_by
 from simulate.rows.grid import Execution, Job, in_time, run_jobs
 from simulate.rows.measurement import Measurement
 from simulate.rows.merge import check_folder
@@ -157,7 +157,7 @@ class Workshop:
         return [
             Job(
                 name, seed, partial(self.run, name, seed), OWN_MODULES.get(name, MODULES),
-                self.crowd.digest if name == "people" else "",
+                read_by(self.crowd, self.about, self.betas) if name == "people" else "",
             )
             for seed in range(self.size.seeds)
             for name in self.size.runs

@@ -79,6 +79,14 @@ def fit_reward(
     return fitted, Mean.of(0.5 * (1.0 + np.sign(margins)), groups and groups[0])
 
 
+def check_room(data: Preferences, how: Sampled, context: int) -> None:
+    """ValueError names a line whose prompt leaves no room for an answer, before anything is trained."""
+    for example in data.examples:
+        if len(example.prompt) + how.tokens > context:
+            raise ValueError(f"{data.source}, line {example.line}: a prompt of {len(example.prompt)} tokens, and with "
+                             f"{how.tokens} more it is beyond the context of {context}")  # fmt: skip
+
+
 def rewards_of(scorer: Scorer, examples: Sequence[Example]) -> np.ndarray:
     """Rewards (N,) of whole answers."""
     rows = np.arange(len(examples))

@@ -27,7 +27,7 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from llm_validation.generation.scorers import Batch, Scorer
-from llm_validation.model.checks import UNREADABLE, check_weights, refuse_adapter
+from llm_validation.model.checks import DEVICE, FAILS, UNREADABLE, check_weights, in_a_line, refuse_adapter
 from llm_validation.model.model import autocast, device
 from llm_validation.model.text_boundaries import Message, Tokens, rendered
 from llm_validation.preferences.data import Example
@@ -199,10 +199,20 @@ class Classifier:
             batch = self._read([texts[i] for i in rows])
             if most is not None and batch["input_ids"].shape[1] > most:
                 raise ValueError(f"{self.name}: a text of {batch['input_ids'].shape[1]} tokens, its context is {most}")
-            with autocast(device()):
-                logits = self.model(**batch).logits
-            rewards[rows] = logits[:, 0].double().cpu().numpy()
+            rewards[rows] = self._logits(batch)[:, 0].double().cpu().numpy()
         return rewards
+
+    def _logits(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+        """ValueError for texts that the model fails on: some have fewer places than they say (RoBERTa's first is 2)."""
+        try:
+            with autocast(device()):
+                logits: torch.Tensor = self.model(**batch).logits
+        except DEVICE:
+            raise
+        except FAILS as error:
+            size = batch["input_ids"].shape[1]
+            raise ValueError(f"{self.name} fails on a text of {size} tokens: {in_a_line(error)}") from error
+        return logits
 
     def _read(self, texts: Sequence[str]) -> dict[str, torch.Tensor]:
         """Texts in tokens, padded on the right with what the model takes for padding, whatever its tokenizer has."""

@@ -23,7 +23,7 @@ from llm_validation.catalogue.train import Trainer, train_one
 from llm_validation.claims.settings import CLONE_MASS, INSTANCES, PAIR_RUNS, SAFETY_PROMPTS, UNPAIRED
 from llm_validation.model.folders import replacing, write
 from llm_validation.model.model import load
-from llm_validation.runs.run import MAIN, SAFETY, Context
+from llm_validation.runs.run import MAIN, PEOPLE, SAFETY, Context
 from llm_validation.text.language import ANIMALS, NAMES, OBJECTS, PLACES, PRONOUN_OF, VERBS, event, opening
 from simulate.montecarlo import generator
 from simulate.rows.measurement import Measurement, measurement
@@ -126,8 +126,10 @@ def fit_catalogue(context: Context, name: str, seed: int, trainer: Trainer = tra
 
 def fitted(context: Context, name: str, seed: int) -> bool:
     """Is there a reference that this context would make again as it is?"""
-    record = _folder(context, name, seed) / RECORD
-    return record.is_file() and json.loads(record.read_text()) == made_from(context)
+    folder = _folder(context, name, seed)
+    record = folder / RECORD
+    same = record.is_file() and json.loads(record.read_text()) == made_from(context)
+    return same and (name != PEOPLE or len(np.load(folder / LAW)) == len(context.profile.betas))
 
 
 def open_reference(context: Context, name: str, seed: int, trainer: Trainer = train_one) -> Reference:

@@ -23,6 +23,7 @@ from llm_validation.runs import (
 from llm_validation.runs.catalogues import encoded_catalogue, fit_catalogue, fitted, open_reference
 from llm_validation.runs.declared import validated
 from llm_validation.runs.run import PEOPLE, Context, Run
+from simulate.people.population import read_by
 from simulate.rows.grid import Job
 from simulate.rows.measurement import Measurement
 from simulate.rows.reach import defining
@@ -94,7 +95,8 @@ def jobs(context: Context, runs: Sequence[Run], *, fitted_only: bool = True) -> 
     return [
         Job(
             run.name, seed, partial(_measure, context, run, seed), code_of(run),
-            context.people.digest if run.catalogue == PEOPLE else "", trains=run.catalogue is not None,
+            read_by(context.people, context.about, context.profile.betas) if run.catalogue == PEOPLE else "",
+            trains=run.catalogue is not None,
         )
         for run in runs
         for seed in range(context.profile.seeds)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
+import json
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from simulate.people.data import People
@@ -41,6 +44,12 @@ def survey_people() -> People:
     """
     found = read_people(SURVEY, kind="ratings", scale=(1.0, 5.0), missing="drop")
     return People(SURVEY_NAME, found.rated, found.notes)
+
+
+def read_by(people: People, about: Mapping[str, str | int], betas: Sequence[float]) -> str:
+    """A digest of what rows of a population depend on: its users, what the rows say of them, and every bt_beta."""
+    said = json.dumps([people.digest, dict(about), list(betas)])
+    return hashlib.sha256(said.encode()).hexdigest()[:12]
 
 
 def chosen_people(options: argparse.Namespace) -> tuple[People, dict[str, str | int]]:

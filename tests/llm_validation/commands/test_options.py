@@ -42,6 +42,8 @@ REFUSED = [
     ([*ALIGN, "dpo", "--alpha", "0.5"], "align: dpo has no option 'alpha'; it has kl_beta"),
     ([*ALIGN, "dpo", "--class-weights", "1", "2"], "align: class_weights: dpo has no weights of its classes"),
     ([*ALIGN, "ipo", "--shift", "mismatched"], "align: shift = 'mismatched', but ipo has no shift"),
+    ([*ALIGN, "aligner", "--class-weights", "1", "2"], "align: aligner has neither class weights nor a shift"),
+    ([*ALIGN, "rlhf", "--shift", "mismatched"], "align: rlhf has neither class weights nor a shift"),
     ([*ALIGN, "dpo"], "align: no such file of preferences: nowhere.jsonl"),
     ([*ALIGN, "dpo", "--data", "/"], "align: / is a folder"),
     ([*ALIGN, "dpo", "--out", "/dev/null/x"], "align: /dev/null/x cannot be made: "),

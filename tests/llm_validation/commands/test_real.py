@@ -15,6 +15,7 @@ from llm_validation.recorded import recorded_rows
 from llm_validation.runs import held_out, real_selection, real_separation
 from simulate.rows.store import read_rows
 from tests.oracles.gguf_file import write_gguf
+from theory.claim import parse_setting
 
 TINY = ("--train", "top:1", "--steps", "4", "--rate", "3e-3", "--tokens", "24", "--prompts", "2", "--seeds", "1")
 
@@ -61,6 +62,15 @@ def test_runs_leave_rows_and_are_not_run_again(tiny, tmp_path, capsys):
     assert "P12.real_levels response=chosen" in capsys.readouterr().out
     assert main(["real", "pro", "kldo", *tiny, *votes, "--pool", "16"]) == 0
     assert "2 of 2 jobs are done" in capsys.readouterr().err
+
+
+def test_users_of_another_temperature_are_further_rows(tiny, tmp_path):
+    """A run of people that is done at one bt_beta is not done at another."""
+    (tmp_path / "votes.csv").write_text("tea,coffee,milk\n5,1,2\n1,4,3\n2,5,4\n3,3,1\n")
+    for betas in (["2"], ["7"], ["2", "7"]):
+        assert main(["real", "people", *tiny, "--ratings", str(tmp_path / "votes.csv"), "--bt-beta", *betas]) == 0
+        found = {parse_setting(row.setting)["bt_beta"] for row in read_rows(tmp_path / "rows") if row.check == "real"}
+        assert found == ({2} if betas == ["2"] else {2, 7})
 
 
 @pytest.mark.parametrize("how", ["all", "lora:2"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from transformers import GPT2Config, GPT2LMHeadModel
+from transformers import GPT2Config, GPT2LMHeadModel, RobertaConfig, RobertaForSequenceClassification
 
 from llm_validation.commands import align_methods
 from llm_validation.commands import generate as generate_module
@@ -14,7 +14,7 @@ from llm_validation.commands.generate import generate_main
 from llm_validation.model.model import build, load, save
 from llm_validation.rewards.comparisons import Comparison
 from llm_validation.rewards.model import RewardTraining, from_language_model, train_reward_model
-from llm_validation.rewards.sources import Texts, scorer_of
+from llm_validation.rewards.sources import Classifier, Texts, scorer_of
 from tests.oracles.toy_preferences import CONTEXT, WORDS, model, word_tokenizer, written
 
 PAIRS = [{"prompt": f"w{i} w{i + 1}", "chosen": f" w{i % 9 + 2}", "rejected": f" w{i % 9 + 22} w30"}
@@ -53,6 +53,36 @@ def test_a_reward_model_sees_every_pair_as_often_as_is_said(base, tmp_path, monk
     assert align_main(rlhf(base, tmp_path, "--batch", str(batch), "--reward-epochs", str(epochs))) == 2
     assert seen == [(18, steps, size)]
     assert steps * size == pytest.approx(epochs * 18, rel=0.12)
+
+
+def test_a_prompt_without_room_for_an_answer_is_named_before_anything_is_trained(base, tmp_path, capsys):
+    long = {**PAIRS[0], "prompt": " ".join(["w2"] * (CONTEXT - 3))}
+    words = rlhf(base, tmp_path)
+    written(tmp_path, *PAIRS, long)
+    assert align_main(words) == 2
+    said = capsys.readouterr().err
+    assert f"data.jsonl, line 21: a prompt of {CONTEXT - 3} tokens, and with 4 more it is beyond the context" in said
+    assert "a reward model of" not in said
+
+
+def test_a_classifier_with_fewer_places_than_it_says_is_refused(tmp_path):
+    """RoBERTa's first place is the one after its padding's number: 18 tokens fit into 20 places."""
+    shape = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+    config = RobertaConfig(
+        vocab_size=WORDS,
+        max_position_embeddings=20,
+        num_labels=1,
+        pad_token_id=1,
+        bos_token_id=0,
+        eos_token_id=0,
+        **shape,
+    )
+    RobertaForSequenceClassification(config).save_pretrained(tmp_path / "rm")
+    word_tokenizer().save_pretrained(tmp_path / "rm")
+    reward = Classifier.load(str(tmp_path / "rm"))
+    assert reward(["w2"], [" w3" * 17]).shape == (1,)
+    with pytest.raises(ValueError, match="rm fails on a text of 19 tokens: "):
+        reward(["w2"], [" w3" * 18])
 
 
 def test_a_reward_model_reads_the_tokens_of_its_own_tokenizer(base, tmp_path, capsys):

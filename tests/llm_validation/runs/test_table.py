@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from llm_validation.claims.table import LLM_CHECKS, llm_checks
 from llm_validation.profiles import PROFILES
 from llm_validation.runs import distortion, proximal, unpaired
-from llm_validation.runs.catalogues import SHARED_LAWS
+from llm_validation.runs.catalogues import LAW, RECORD, SHARED_LAWS, fitted, made_from
 from llm_validation.runs.declared import declared, holds, validated
-from llm_validation.runs.run import MAIN, PEOPLE, SAFETY, Run
-from llm_validation.runs.table import RUNS, TOPICS, code_of, first_fits, fit_of, runs_of
+from llm_validation.runs.run import MAIN, PEOPLE, SAFETY, Context, Run
+from llm_validation.runs.table import RUNS, TOPICS, code_of, first_fits, fit_of, jobs, runs_of
 from simulate.montecarlo import generator
 from simulate.rows.measurement import Measurement, measurement
 from simulate.rows.reach import ROOT, reach
 from simulate.rows.store import read_rows
+from tests.oracles.people import few_people
 from theory.claim import parse_setting
 from theory.claims import find_claims
 
@@ -46,6 +49,23 @@ def test_the_code_of_a_run_is_the_file_that_declares_it():
         assert not {path for path in files if path.endswith("claims.py")}, "a claim may be reworded"
         topics = {f"{topic.__name__.replace('.', '/')}.py" for topic in TOPICS}
         assert len(topics & files) <= 1 + (run.name in ("density_ratio", "distortion_ipo", "reproducibility")), run.name
+
+
+def test_people_of_another_temperature_are_a_job_that_is_not_done(tmp_path, monkeypatch):
+    """A reference of people has a prompt for each temperature, and one of fewer prompts is not theirs."""
+    profile = PROFILES["smoke"]
+    of = lambda *betas: Context(
+        tmp_path, tmp_path, replace(profile, betas=betas), few_people(), {"population": "few"}
+    )  # fmt: skip
+    run = next(run for run in RUNS if run.catalogue == PEOPLE)
+    codes = [jobs(of(*betas), [run], fitted_only=False)[0].code for betas in ((2.0,), (7.0,), (2.0,), (2.0, 7.0))]
+    assert codes[0] == codes[2]
+    assert len({*codes}) == 3
+    folder = tmp_path / "checkpoints" / f"{PEOPLE}-0"
+    folder.mkdir(parents=True)
+    (folder / RECORD).write_text(json.dumps(made_from(of(2.0))))
+    np.save(folder / LAW, np.zeros((1, 4)))
+    assert [fitted(of(*betas), PEOPLE, 0) for betas in ((2.0,), (7.0,), (2.0, 7.0))] == [True, True, False]
 
 
 def test_every_declared_setting_is_some_run_s():
