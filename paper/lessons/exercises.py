@@ -64,6 +64,8 @@ def _claim_on_the_best(answer: Any) -> str | None:
     if names != ["best"]:
         return f"one check named 'best' is asked for, got {names}"
     (best,) = answer.checks
+    if best.kind != "equality":
+        return f"an equality is asked for, got one of kind {best.kind!r}"
     if best.tolerance(1.0) > 0.05:
         return "a resolution of at most 0.05 is asked for: a claim that cannot fail says nothing"
     if {setting["n"] for setting in best.settings} != {4, 64}:

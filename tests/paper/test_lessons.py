@@ -20,6 +20,7 @@ from paper.lessons.notebooks import Lesson, all_lessons, notebook
 from paper.lessons.rendered import current, page_of, render
 from simulate.rows.reach import ROOT
 from theory import Population
+from theory.claim import Claim, cited
 from theory.claims import find_claims
 
 LESSONS = all_lessons()
@@ -43,6 +44,7 @@ MISTAKES = [
     ("9.2", np.log(10), "log R"),
     ("10.4", -2, "one more"),
     ("11.1", 0.2027260910675408 / np.log(2), "bits"),
+    ("12.1", Claim("S1", "", (), "", "ours", "cited", "lesson", (cited("best", "", 1.0, because=""),)), "an equality"),
     ("12.2", lambda n, *, rng, profile: 1.0, "Estimate"),
     ("12.3", 91.0, "two standard errors"),
     ("13.2", -60.45, "the sign"),
