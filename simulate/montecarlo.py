@@ -21,6 +21,8 @@ Z95 = 1.959963984540054
 
 #: Largest sample whose square is far from the end of float64.
 LARGEST_SAMPLE = 1e150
+#: Largest point or error of a slope, whose squares are divided by each other.
+LARGEST_TERM = 1e70
 
 
 @dataclass(frozen=True)
@@ -81,12 +83,18 @@ def generator(seed: int, *words: str | int | float) -> np.random.Generator:
     -------
     numpy.random.Generator
 
+    Raises
+    ------
+    ValueError
+        A seed that is no whole number ≥ 0.
+
     Examples
     --------
     >>> from simulate import generator
     >>> generator(0, "D3", "bt_beta=2").integers(100, size=3)
     array([84, 41, 78])
     """
+    seed = check_whole("seed", seed, 0)
     digest = hashlib.sha256("\x1f".join(map(str, words)).encode()).digest()
     spawn_key = tuple(int.from_bytes(digest[i : i + 4], "little") for i in range(0, 16, 4))
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=spawn_key))
@@ -192,7 +200,7 @@ def slope(x: ArrayLike, y: ArrayLike, stderr: ArrayLike | None = None) -> Estima
     Raises
     ------
     ValueError
-        Fewer than three points, vectors of different length, an error that is not positive.
+        Fewer than three points, vectors of different length, an error that is not positive, a number beyond 10^±70.
 
     Examples
     --------
@@ -200,12 +208,14 @@ def slope(x: ArrayLike, y: ArrayLike, stderr: ArrayLike | None = None) -> Estima
     >>> round(slope([0.0, 1.0, 2.0], [1.0, 3.0, 5.0], stderr=[0.1, 0.1, 0.1]).stderr, 4)
     0.0707
     """
-    x, y = as_vector("x", x), as_vector("y", y)
+    x, y = (_squared(name, as_vector(name, values)) for name, values in (("x", x), ("y", y)))
     if x.size < 3 or x.size != y.size:
         raise ValueError(f"a slope needs three points or more with one y each, got {x.size} and {y.size}")
     errors = np.ones(x.size) if stderr is None else as_vector("stderr", stderr, x.size)
     if not (errors > 0).all():
         raise ValueError(f"stderr[{int(errors.argmin())}] = {errors.min()} must be > 0")
+    if _squared("stderr", errors).min() < 1.0 / LARGEST_TERM or 0.0 < np.ptp(x) < 1.0 / LARGEST_TERM:
+        raise ValueError(f"x or stderr is too small: spans and errors of {1.0 / LARGEST_TERM:g} at least are squared")
     w = 1.0 / errors**2
     centred = x - (w @ x) / w.sum()
     if not (w * centred) @ centred > 0:
@@ -215,6 +225,14 @@ def slope(x: ArrayLike, y: ArrayLike, stderr: ArrayLike | None = None) -> Estima
     scatter = float(w @ residuals**2) / (x.size - 2)
     inflation = scatter if stderr is None else max(1.0, scatter)
     return Estimate(value, math.sqrt(inflation / float((w * centred) @ centred)), x.size)
+
+
+def _squared(name: str, values: Array) -> Array:
+    """The same values, which can be squared and weighed; ValueError names the first that cannot."""
+    large = np.abs(values) > LARGEST_TERM
+    if large.any():
+        raise ValueError(f"{name}[{int(large.argmax())}] is larger than {LARGEST_TERM:g}: squares of it are weighed")
+    return values
 
 
 def bootstrap(
@@ -227,7 +245,7 @@ def bootstrap(
     statistic : callable
         Unit weights (n_units,) that sum to one → statistics (S,).
     n_units, replicates : int
-        How many units there are, and how many replicates to draw.
+        How many units there are, ≥ 1, and how many replicates to draw, ≥ 0.
     rng : numpy.random.Generator
 
     Returns
@@ -236,6 +254,11 @@ def bootstrap(
         On the data.
     draws : ndarray, (replicates, S)
         On the replicates.
+
+    Raises
+    ------
+    ValueError
+        A number of units or replicates that is not whole, or too small.
 
     References
     ----------
@@ -250,6 +273,7 @@ def bootstrap(
     >>> round(float(point[0]), 6), round(float(draws.std()), 1)  # 28.9/√100
     (49.5, 2.9)
     """
+    n_units, replicates = check_whole("n_units", n_units), check_whole("replicates", replicates, 0)
     point = np.asarray(statistic(np.full(n_units, 1.0 / n_units)), float)
     draws = np.empty((replicates, point.size))
     for b in range(replicates):

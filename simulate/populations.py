@@ -31,10 +31,16 @@ def random_population(rng: np.random.Generator, max_types: int = 6, max_alternat
     ----------
     rng : numpy.random.Generator
     max_types, max_alternatives : int
+        ≥ 1 and ≥ 2.
 
     Returns
     -------
     Population
+
+    Raises
+    ------
+    ValueError
+        A number that is not whole, or too small.
 
     Examples
     --------
@@ -42,8 +48,8 @@ def random_population(rng: np.random.Generator, max_types: int = 6, max_alternat
     >>> random_population(generator(0, "example")).utilities.shape
     (6, 6)
     """
-    V = int(rng.integers(1, max_types + 1))
-    A = int(rng.integers(2, max_alternatives + 1))
+    V = int(rng.integers(1, check_whole("max_types", max_types) + 1))
+    A = int(rng.integers(2, check_whole("max_alternatives", max_alternatives, 2) + 1))
     return population_of(FAMILIES[rng.integers(4)], V, A, rng)
 
 
@@ -82,7 +88,7 @@ def adversary(
         Population → float.
     rng : numpy.random.Generator
     starts, steps : int
-        Random populations to start from, and hill-climbing steps.
+        Random populations to start from, ≥ 1, and hill-climbing steps, ≥ 0.
     known : sequence of Population
         Where else to start.
 
@@ -91,6 +97,11 @@ def adversary(
     value : float
     population : Population
 
+    Raises
+    ------
+    ValueError
+        A number of starts or steps that is not whole, or too small.
+
     Examples
     --------
     >>> from simulate import adversary, generator
@@ -98,6 +109,7 @@ def adversary(
     >>> bool(value > -0.01)
     True
     """
+    starts, steps = check_whole("starts", starts), check_whole("steps", steps, 0)
     found = [_climb(badness, max(_scored(badness, known), key=_value), rng, steps)] if known else []
     random_starts = [random_population(rng) for _ in range(starts)]
     found.append(_climb(badness, max(_scored(badness, random_starts), key=_value), rng, steps))

@@ -229,7 +229,7 @@ def _range(where: str, given: dict[str, Any]) -> list[float]:
     if set(given) != {"from", "to", "count"}:
         raise ValueError(f"{where} must be a range {{ from, to, count }}, got {', '.join(given) or 'nothing'}")
     first, last, n = given["from"], given["to"], given["count"]
-    numbers = all(type(end) in (int, float) and math.isfinite(end) for end in (first, last))
+    numbers = all(type(end) in (int, float) and abs(end) <= sys.float_info.max for end in (first, last))
     if not numbers or first >= last or type(n) is not int or not 2 <= n <= MOST:
         raise ValueError(f"{where} must go from a number to a larger one with a count of 2 to {MOST}")
     return [float(first + (last - first) * (i / (n - 1))) for i in range(n)]

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit
 
-from theory.bradley_terry import Population
-from theory.validate import Array, check_bt_beta, check_pair_weights
+from theory.bradley_terry import Population, check_population
+from theory.validate import Array, check_bt_beta, check_pair_weights, check_whole
 
 Counts = NDArray[np.int64]
 
@@ -124,22 +124,24 @@ def sample_comparisons(
     >>> counts.total, int(counts.wins.sum())  # half of the pairs are an alternative with itself
     (1000, 493)
     """
-    if n_users < 1 or per_user < 1:
-        raise ValueError(f"n_users = {n_users} and per_user = {per_user} must be >= 1")
+    n_users, per_user = check_whole("n_users", n_users), check_whole("per_user", per_user)
     if n_users * per_user > MOST_COMPARISONS:
         raise ValueError(f"n_users * per_user = {n_users * per_user} exceeds {MOST_COMPARISONS} (int64 counts)")
     beta = check_bt_beta(bt_beta)
-    U, A = population.utilities, population.utilities.shape[1]
+    U, weights = check_population(population).utilities, population.weights
+    if weights[:-1].sum() > 1.0 + 1e-12:  # which a population may sum to, and numpy's draws may not
+        weights = weights / weights.sum()
+    A = U.shape[1]
     Q = check_pair_weights(pair_weights, A)
     rows, columns = _upper_pairs(A)
     pair_law = np.append(2.0 * Q[rows, columns], np.trace(Q))
-    users = rng.multinomial(int(n_users), population.weights)
-    asked = rng.multinomial(users * int(per_user), pair_law / pair_law.sum())[:, :-1]  # (V, pairs)
+    users = rng.multinomial(n_users, weights)
+    asked = rng.multinomial(users * per_user, pair_law / pair_law.sum())[:, :-1]  # (V, pairs)
     first_wins = rng.binomial(asked, expit(beta * (U[:, rows] - U[:, columns])))
     wins = np.zeros((A, A), dtype=np.int64)
     wins[rows, columns] = first_wins.sum(axis=0)
     wins[columns, rows] = (asked - first_wins).sum(axis=0)
-    return Comparisons(wins, int(n_users) * int(per_user))
+    return Comparisons(wins, n_users * per_user)
 
 
 # Voters who rank: finite games, of which `theory.social_choice.rankings` has the population limits.

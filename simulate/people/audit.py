@@ -19,7 +19,7 @@ from simulate.montecarlo import generator
 from simulate.numbers import Parser, a_path, positive, seed, strict_share
 from simulate.options import yes_or_no
 from simulate.people.comparisons import Comparisons, read_comparisons
-from simulate.people.kinds import kinds_of_users
+from simulate.people.kinds import MOST_CELLS, kinds_of_users
 from theory.bradley_terry import Population
 from theory.distortion.audit.interval import audit
 from theory.distortion.audit.questions import next_questions
@@ -134,7 +134,10 @@ def kinds(found: Comparisons, seed: int) -> Iterator[str]:
     first = (found.winner < found.loser).astype(float)
     test = kinds_of_users(found.user[again], pair[again], first[again], generator(seed, "kinds of users"))
     if test is None:
-        yield "whether users are of one kind cannot be told: no two pairs were answered by two users each"
+        yield (
+            "whether users are of one kind cannot be told: it takes two pairs that two users each answered, users who "
+            f"answered several of these, and at most {MOST_CELLS:.0e} users times pairs"
+        )
     elif test.p_value <= SURE:
         yield (
             f"users are of more than one kind (p = {test.p_value:.2g} if they were of one, {test.n_users} users, "

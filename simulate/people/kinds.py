@@ -20,6 +20,8 @@ from numpy.typing import NDArray
 from theory.validate import Array
 
 Index = NDArray[np.int64]
+#: Largest table of users and pairs.
+MOST_CELLS = 10**8
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +44,10 @@ class Kinds:
 
 
 def kinds_of_users(user: Index, pair: Index, won: Array, rng: np.random.Generator, deals: int = 999) -> Kinds | None:
-    """The test on N answers; None where no two pairs were answered by two users each.
+    """The test on N answers; None where no two pairs were answered by two users each, or no user answered two of them,
+    or there are more than `MOST_CELLS` users × pairs.
+
+    A user who answered one pair alone is in no product of two: their answers are dealt, and are not in the table.
 
     user, pair  (N,) numbers from 0;  won  (N,) 1 where the pair's first alternative won, else 0
     """
@@ -55,15 +60,20 @@ def kinds_of_users(user: Index, pair: Index, won: Array, rng: np.random.Generato
     answers = np.asarray(won, dtype=np.float64)[keep]
     users, pairs = int(user.max()) + 1, int(pair.max()) + 1
     centred = answers - (np.bincount(pair, answers) / np.bincount(pair))[pair]
-    cell = user * pairs + pair
+    several = np.bincount(np.unique(user * pairs + pair) // pairs, minlength=users) > 1
+    rows = int(several.sum())
+    if not 0 < rows * pairs <= MOST_CELLS:
+        return None
+    inside = several[user]
+    cell = (np.cumsum(several) - 1)[user[inside]] * pairs + pair[inside]
 
     def table(values: Array) -> Array:
-        sums = np.bincount(cell, values, minlength=users * pairs)
-        return np.asarray(sums.reshape(users, pairs), dtype=np.float64)
+        sums = np.bincount(cell, values[inside], minlength=rows * pairs)
+        return np.asarray(sums.reshape(rows, pairs), dtype=np.float64)
 
     def statistic(values: Array) -> float:
         R = table(values)
-        products = R @ R.T if users < pairs else R.T @ R
+        products = R @ R.T if rows < pairs else R.T @ R
         return float((products**2).sum() - ((R**2).sum(axis=0) ** 2).sum())
 
     order, found = np.argsort(pair, kind="stable"), statistic(centred)
@@ -76,4 +86,5 @@ def kinds_of_users(user: Index, pair: Index, won: Array, rng: np.random.Generato
     products = R.T @ R
     np.fill_diagonal(products, 0.0)
     lean = np.linalg.eigh(products)[1][:, -1]
-    return Kinds((1 + beyond) / (1 + deals), users, pairs, np.sign(np.round(R @ lean, 12)), lean)
+    side = np.sign(np.round(np.bincount(user, centred * lean[pair], minlength=users), 12))
+    return Kinds((1 + beyond) / (1 + deals), users, pairs, side, lean)

@@ -62,7 +62,7 @@ def people_distortion(people: People, method: str, bt_beta: float, *, rng: Rng, 
     Raises
     ------
     ValueError
-        Fewer than half of the replicates are left.
+        A method that is not listed; fewer than half of the replicates are left.
 
     Examples
     --------
@@ -73,6 +73,8 @@ def people_distortion(people: People, method: str, bt_beta: float, *, rng: Rng, 
     >>> round(found.value, 3), found.n
     (1.0, 514)
     """
+    if method not in (able := methods_for(people)):
+        raise ValueError(f"method = {method!r} must be one of those that can run on {people.name}: {', '.join(able)}")
     entry, n = METHODS[method], people.n_users
     uniform = np.full(n, 1.0 / n)
     weights = np.vstack([uniform, rng.multinomial(n, uniform, size=profile.resamples) / n])

@@ -25,7 +25,7 @@ from simulate.people.data import Cells, People, RatedItems, check_rankings, from
 from simulate.people.logs import ITEM, RATING, USER, WINNER, named_by, read_log
 from simulate.people.preflib import is_preflib, read_preflib
 from simulate.people.suspects import refuse_rankings, refuse_suspects
-from simulate.people.table import Table, alike, listed, read_table, shown
+from simulate.people.table import Table, alike, check_text, listed, read_table, shown
 from theory.validate import as_numbers, check_flag, check_whole, check_word
 
 Kind = Literal["ratings", "rankings", "votes", "pairs"]
@@ -145,6 +145,7 @@ def _checked(
         check_word("kind", kind, KINDS)
     if missing is not None:
         check_word("missing", missing, ("drop", "pairs"))
+    check_text("id", id)
     names = None if items is None else _words("items", items)
     if names is not None and len(set(names)) < len(names):
         raise ValueError(f"items: {shown(next(name for name in names if names.count(name) > 1))} is named twice")
@@ -154,7 +155,7 @@ def _checked(
     marks = (na,) if isinstance(na, str) else _words("na", na or ())
     bounds = None if scale is None else as_numbers("scale", scale)
     if bounds is not None and not (bounds.shape == (2,) and np.isfinite(bounds).all() and bounds[0] < bounds[1]):
-        raise ValueError(f"scale = {tuple(scale or ())} must be two finite numbers, the smaller first")
+        raise ValueError(f"scale = {scale} must be two finite numbers, the smaller first")
     ends = None if bounds is None else (float(bounds[0]), float(bounds[1]))
     least, own = check_whole("min_raters", min_raters, 0), check_flag("per_user_scale", per_user_scale)
     return Reading(kind, names, id, marks, columns or bool(long) or None, ends, missing, least, own)

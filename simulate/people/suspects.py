@@ -100,7 +100,7 @@ def _refuse_left_out(table: Table, name: str, column: Array, na: Sequence[str]) 
         raise ValueError(f"{place} may be a number that is written another way: write it as 3.5, {how}")
     numbers = int((~np.isnan(column)).sum())
     if numbers and words.nunique() <= FEW:
-        raise ValueError(f"{place} stands beside {numbers} numbers: say --na '{words.iloc[0]}' if it is "
+        raise ValueError(f"{place} stands beside {numbers} numbers: say --na {words.iloc[0]!r} if it is "
                          f"a missing value, {how}")  # fmt: skip
     if USER.fullmatch(name) and words.duplicated().any():
         again = words[words.duplicated()].iloc[0]

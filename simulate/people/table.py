@@ -107,6 +107,12 @@ class Table:
         return values
 
 
+def check_text(name: str, value: str | None) -> None:
+    """ValueError names an option that is neither text nor None."""
+    if not (value is None or isinstance(value, str)):
+        raise ValueError(f"{name} = {value!r} must be text")
+
+
 def shown(text: str) -> str:
     """A text from a file as a message quotes it: of one line, and not longer than forty characters."""
     return repr(text if len(text) <= 40 else text[:37] + "…")
@@ -179,6 +185,8 @@ def read_table(path: Path, *, encoding: str | None, separator: str | None, heade
     encoding, separator  None: told from the file
     header               is line 1 one? None: yes, unless it holds numbers alone, which is refused
     """
+    check_text("encoding", encoding)
+    check_text("separator", separator)
     if header is not None:
         check_flag("header", header)
     text, used = read_text(path, encoding)

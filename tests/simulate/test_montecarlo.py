@@ -95,4 +95,12 @@ test_bad_input = bad_input_is_named(
     (lambda: slope([1, 2], [1, 2]), "three points"),
     (lambda: slope([1, 2, 3], [1, 2, 3], [1, 0, 1]), r"stderr\[1\]"),
     (lambda: ratio_to_mean(1.0, [1.0, -1.0]), "mean 0"),
+    (lambda: slope([0.0, 1e200, 2e200], [0, 1, 2]), r"x\[1\] is larger"),
+    (lambda: slope([0, 1, 2], [0.0, 1e200, 0.0]), r"y\[1\] is larger"),
+    (lambda: slope([0.0, 1e-200, 2e-200], [0, 1, 2]), "x or stderr is too small"),
+    (lambda: slope([0, 1, 2], [0, 1, 2], [1e-200] * 3), "x or stderr is too small"),
+    (lambda: generator(None), "seed"),
+    (lambda: generator(-1), "seed = -1"),
+    (lambda: bootstrap(lambda w: w, 0, 5, generator(0)), "n_units = 0"),
+    (lambda: bootstrap(lambda w: w, 5, -1, generator(0)), "replicates = -1"),
 )

@@ -134,6 +134,7 @@ def test_a_part_that_cannot_be_written_is_no_part(tmp_path, monkeypatch, capsys)
         ("[D9.on_I6]\nbt_beta = { from = 1, to = 2 }", "must be a range { from, to, count }, got from, to"),
         ("[D9.on_I6]\nbt_beta = { from = 2, to = 1, count = 3 }", "must go from a number to a larger one"),
         ("[D9.on_I6]\nbt_beta = { from = 1, to = 2, count = 1000000000 }", "a count of 2 to 1000000"),
+        (f"[D9.on_I6]\nbt_beta = {{ from = 1, to = {'9' * 400}, count = 3 }}", "must go from a number to a larger one"),
         ("[D9.on_I6]\nbt_beta = [1, -1]", "[D9.on_I6] bt_beta = -1 must be"),
         ('[D9.on_I6]\nbt_beta = ["1"]', "[D9.on_I6] bt_beta must hold real numbers, got text"),
         (

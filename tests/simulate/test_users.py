@@ -68,10 +68,34 @@ def test_unobserved_pairs_are_reported(rng):
         data.win_rates(unobserved=0.7)
 
 
-@pytest.mark.parametrize(("n_users", "per_user"), [(0, 1), (1, 0), (10**18, 100)])
+@pytest.mark.parametrize(
+    ("n_users", "per_user"), [(0, 1), (1, 0), (10**18, 100), (1.5, 1), (5, 2.5), (np.nan, 1), ("5", 1)]
+)
 def test_bad_counts(n_users, per_user, rng):
-    with pytest.raises(ValueError, match="n_users"):
+    with pytest.raises(ValueError, match=r"n_users|per_user"):
         sample_comparisons(POPULATION, 4.0, UNIFORM, n_users, per_user, rng=rng)
+
+
+def test_weights_that_sum_to_one_up_to_their_tolerance_can_be_drawn_from(rng):
+    users = Population([[1.0, 0.0], [0.0, 1.0], [0.0, 0.0]], [0.5 + 5e-10, 0.5, 0.0])
+    assert sample_comparisons(users, 2.0, [[0.0, 0.5], [0.5, 0.0]], 100, rng=rng).wins.sum() == 100
+    with pytest.raises(TypeError, match="population must be a Population"):
+        sample_comparisons([[1.0, 0.0]], 2.0, [[0.0, 0.5], [0.5, 0.0]], 100, rng=rng)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda rng: random_population(rng, max_types=0), "max_types = 0"),
+        (lambda rng: random_population(rng, max_alternatives=1), "max_alternatives = 1"),
+        (lambda rng: random_population(rng, max_types=1.5), "max_types = 1.5"),
+        (lambda rng: adversary(lambda p: 1.0, rng, 0, 5), "starts = 0"),
+        (lambda rng: adversary(lambda p: 1.0, rng, 5, -1), "steps = -1"),
+    ],
+)
+def test_bad_sizes(call, message, rng):
+    with pytest.raises(ValueError, match=message):
+        call(rng)
 
 
 def test_rankings_are_plackett_luce(rng):

@@ -87,6 +87,19 @@ def test_kinds_of_users():
     assert kinds_of_users(np.array([0, 1]), np.array([0, 0]), np.ones(2), rng) is None
 
 
+def test_users_of_one_pair_take_no_room(monkeypatch):
+    """A crowd in which everyone answers once says nothing of kinds; beside others they are dealt, not in a table."""
+    rng = np.random.default_rng(3)
+    crowd = np.arange(10**5), rng.integers(0, 4950, 10**5), rng.integers(0, 2, 10**5).astype(float)
+    assert kinds_of_users(*crowd, rng, 9) is None  # of 4 GB, if they had rows
+    user, pair, won = answers_of(30, 2, rng)
+    more = user.size + np.arange(40), rng.integers(0, 6, 40), np.ones(40)
+    found = kinds_of_users(*(np.concatenate(both) for both in zip((user, pair, won), more, strict=True)), rng, 99)
+    assert (found.n_users, found.side.size, found.p_value) == (70, 70, 0.01)
+    monkeypatch.setattr("simulate.people.kinds.MOST_CELLS", 100)
+    assert kinds_of_users(user, pair, won, rng, 9) is None
+
+
 def test_the_p_value_is_the_share_of_all_deals():
     user, pair = np.repeat(np.arange(4), 2), np.tile([0, 1], 4)
     won = np.array([1, 1, 1, 1, 0, 0, 0, 1.0])

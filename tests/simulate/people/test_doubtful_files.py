@@ -157,3 +157,16 @@ def test_one_user_and_a_name_that_no_row_can_carry(tmp_path, capsys):
     assert main([*words, str(write(tmp_path, GOOD, "bad\udcff.csv"))]) == 2
     assert "rename it" in capsys.readouterr().err
     assert not (tmp_path / "rows").exists()
+
+
+@pytest.mark.parametrize("options", [{"separator": 5}, {"encoding": 5}, {"id": 5}, {"scale": np.array([5, 1])}])
+def test_options_of_another_kind_are_named(tmp_path, options):
+    with pytest.raises(ValueError, match=f"{next(iter(options))} = "):
+        read_people(write(tmp_path, GOOD), **options)
+
+
+def test_a_cell_of_two_lines_is_quoted_in_one(tmp_path):
+    text = 'tea;milk;beer\n3;"a\nb";2\n1;"a\nb";5\n2;"a\nb";3\n5;4;4\n'
+    with pytest.raises(ValueError, match="stands beside") as caught:
+        read_people(write(tmp_path, text))
+    assert "\n" not in str(caught.value)

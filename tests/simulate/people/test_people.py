@@ -62,6 +62,9 @@ def test_a_pair_that_nobody_rated_leaves_the_fits_on_a_connected_graph():
     U = np.array([[0.9, 0.2, np.nan]] * 6 + [[np.nan, 0.6, 0.1]] * 6)
     people = People("chain", RatedItems("chain", U, ("a", "b", "c"), (), 0, (0.0, 1.0)))
     assert set(methods_for(people)) == {"rlhf", "rlhf_ball", "dpo", "uniform"}
+    for method in ("borda", "plurality", "nosuch"):
+        with pytest.raises(ValueError, match=f"method = '{method}' must be one of those that can run on chain: rlhf"):
+            people_distortion(people, method, 2.0, rng=generator(0), profile=PROFILES["smoke"])
     found = people_distortion(people, "rlhf", 2.0, rng=generator(0), profile=PROFILES["cpu"])
     assert found.value == 1.0  # a is best, and fitted so
     thin = np.full((3, 4), np.nan)
