@@ -110,12 +110,13 @@ function judgeRows(text) {
   const cells = new Map();
   parseCsv(text).forEach((row, k) => {
     const key = `${row.claim}\n${row.check}\n${row.setting}`;
-    if (!cells.has(key)) cells.set(key, []);
-    cells.get(key).push({estimate: parseNumber(row.estimate, `row ${k + 2}, estimate`),
+    if (!cells.has(key)) cells.set(key, new Map());  // of two rows of one seed the later stands, as in the store
+    cells.get(key).set(row.seed ?? k, {estimate: parseNumber(row.estimate, `row ${k + 2}, estimate`),
       stderr: parseNumber(row.stderr, `row ${k + 2}, stderr`), n: parseNumber(row.n, `row ${k + 2}, n`)});
   });
   const judged = [], unknown = [];
-  for (const [key, rows] of cells) {
+  for (const [key, seeds] of cells) {
+    const rows = [...seeds.values()];
     const [claim, check, setting] = key.split("\n"), found = PREDICTED.get(key);
     if (!found) { unknown.push(`${claim}.${check}${setting ? ` at ${setting}` : ""}`); continue; }
     const [estimate, stderr, dof] = pool(found, rows);

@@ -7,6 +7,7 @@ import math
 import shutil
 import subprocess
 from collections.abc import Iterator
+from dataclasses import fields
 from itertools import chain, pairwise
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from paper.lessons.notebooks import all_lessons
 from paper.page.closed_forms import ACCURACY, FORMS, script
 from simulate.rows.pool import judge, pooled
 from simulate.rows.reach import ROOT
-from simulate.rows.store import Row
+from simulate.rows.store import Row, read_rows
 from theory.claim import half_width
 from theory.claims import CLAIMS
 
@@ -138,22 +139,29 @@ def test_seeds_are_pooled_there_as_here(opened):
     assert judged[:3] == ["disagrees", "disagrees", "inconclusive"]
 
 
+def test_of_two_rows_of_one_seed_the_later_stands(opened, tmp_path: Path):
+    header = ",".join(field.name for field in fields(Row))
+    rows = [
+        f"D3,attained,bt_beta=2,{seed},{value},0.001,9,0,2,0.0,,s" for seed, value in ((0, 9.0), (1, 1.3), (0, 1.3))
+    ]
+    text = "\n".join([header, *rows, ""])
+    (tmp_path / "rows.csv").write_text(text)
+    kept = read_rows(tmp_path)
+    assert [row.estimate for row in kept] == [1.3, 1.3]
+    judged = opened[0].evaluate("text => judgeRows(text).judged.map(j => [j.estimate, j.stderr, j.seeds])", text)
+    found = pooled(find_check("D3", "attained"), 1.0, kept)
+    assert judged == [[found.estimate, pytest.approx(found.stderr), 2]]
+
+
 def test_a_sample_beyond_all_digits_is_pooled_there_as_here(opened):
     """n = 10¹⁵ in one seed of four: by the errors' own degrees of freedom or by those of the seeds."""
-    estimates, stderrs, n = [0.817, 0.564, 0.71, 0.841], [0.1, 0.05, 0.05, 0.025], [10**15, 1000, 2, 3]
-    text = "claim,check,setting,estimate,stderr,n\n" + "".join(
-        f"D3,attained,bt_beta=2,{e},{s},{k}\n" for e, s, k in zip(estimates, stderrs, n, strict=True)
-    )
-    own = [Row("D3", "attained", "bt_beta=2", seed, e, s, k, e, e, 0.0, "", "s")
-           for seed, (e, s, k) in enumerate(zip(estimates, stderrs, n, strict=True))]  # fmt: skip
-    check = find_check("D3", "attained")
-    predicted = check.predict({"bt_beta": 2.0})
+    seeds = [(0.817, 0.1, 10**15), (0.564, 0.05, 1000), (0.71, 0.05, 2), (0.841, 0.025, 3)]
+    own = [Row("D3", "attained", "bt_beta=2", k, e, s, n, e, e, 0.0, "", "s") for k, (e, s, n) in enumerate(seeds)]
     dof = opened[0].evaluate(
-        "([text, room, predicted]) => pool({kind: 'equality', room, predicted, trained: false}, "
-        "parseCsv(text).map(r => ({estimate: +r.estimate, stderr: +r.stderr, n: +r.n})))[2]",
-        [text, check.tolerance(predicted), predicted],
-    )
-    assert dof == pooled(check, predicted, own).dof
+        "rows => pool({kind: 'equality', room: 0.01, predicted: 1, trained: false}, "
+        "rows.map(([estimate, stderr, n]) => ({estimate, stderr, n})))[2]", seeds,
+    )  # fmt: skip
+    assert dof == pooled(find_check("D3", "attained"), 1.0, own).dof
 
 
 def test_what_the_page_says_of_its_intervals_is_so(opened, recorded_ledger):
