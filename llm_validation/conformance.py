@@ -73,7 +73,7 @@ def check_loss(function: Loss, name: str, *, tokens: bool = False, **options: An
     """
     ours, suite = our_loss(name, options), cases(name)
     theirs = [_judged(function, case, tokens) for case in suite]
-    found = [] if all(len(one.shape) == 0 for one, _ in theirs) else [_unreduced(theirs[0][0])]
+    found = [] if all(len(one.shape) == 0 for one, _ in theirs) else [_unreduced(theirs[-1][0])]
     if not any(gradient.any() for _, gradient in theirs):
         return [*found, "no gradient reaches the policy: the loss is detached, or a constant"]
     aim = [np.append(gradient, float(value.mean())) for value, gradient in theirs]

@@ -97,7 +97,7 @@ def read_corrections(path: Path, texts: TextBoundaries, template: Template, cont
         if missing:
             raise ValueError(f"{place}: no field {missing[0]!r}; the line has {', '.join(map(repr, record))}")
         prompt = plain(record["prompt"], "prompt", place)
-        correction, answer = (_last(record[name], name, place) for name in names[1:])
+        correction, answer = (last_said(record[name], name, place) for name in names[1:])
         read = template.render(texts, prompt, answer)
         pair = pair_of(PairOfTexts(place, line, read, template.chat, correction, answer), texts, context, same=True)
         pairs.append([replace(example, asked=prompt) for example in pair])
@@ -107,7 +107,7 @@ def read_corrections(path: Path, texts: TextBoundaries, template: Template, cont
     return Preferences(str(path), chosen, rejected, paired=True)
 
 
-def _last(value: Any, field: str, place: str) -> str:
+def last_said(value: Any, field: str, place: str) -> str:
     """A text, or the last message's content."""
     return plain(value[-1:] if isinstance(value, list) else value, field, place)
 

@@ -41,6 +41,7 @@ from llm_validation.commands.align_methods import (
 )
 from llm_validation.losses.options import check_options
 from llm_validation.losses.table import LOSSES
+from llm_validation.model.content import digest_on_disk
 from llm_validation.model.folders import check_new, replacing, write
 from llm_validation.model.model import Loaded, device, load
 from llm_validation.model.text_boundaries import TextBoundaries
@@ -206,7 +207,8 @@ def _job(options: argparse.Namespace, loaded: Loaded, config: PreferenceTraining
     train, held = split(data, options.held_out, options.seed) if options.held_out else (data, data)
     watch = Watch(held, boundaries.ends, options.trace_every, options.answers, options.answer_tokens)
     settings = {
-        "model": str(options.model), "data": digest(data), "method": options.method, "options": loss,
+        "model": str(options.model), "content": digest_on_disk(options.model), "data": digest(data),
+        "method": options.method, "options": loss,
         "context": context, "train": options.train, "held_out": options.held_out, **asdict(config),
         **{name: getattr(watch, name) for name in ("every", "answers", "tokens")}, **own_settings(options),
     }  # fmt: skip

@@ -13,6 +13,7 @@ from typing import Any
 
 from llm_validation.aligner.texts import Template
 from llm_validation.generation.scorers import Scorer
+from llm_validation.model.content import digest_on_disk
 from llm_validation.model.model import Loaded, device
 from llm_validation.preferences.data import Preferences
 from llm_validation.preferences.policy_gradient import Earned, Sampled, fit_reward
@@ -115,7 +116,9 @@ def reward_for(options: argparse.Namespace, loaded: Loaded, train: Preferences, 
         batch=-(-len(train.chosen) // batches),  # as even as may be: a step draws whole batches
         rate=options.reward_rate or 5e-5,
     )
-    said = json.dumps([str(options.model), digest(train), digest(held), options.seed, repr(how)])
+    said = json.dumps(
+        [str(options.model), digest_on_disk(options.model), digest(train), digest(held), options.seed, repr(how)]
+    )
     out = options.out.absolute()
     folder = out.with_name(f".{out.name}.reward-{hashlib.sha256(said.encode()).hexdigest()[:12]}")
     record = folder / "accuracy.json"

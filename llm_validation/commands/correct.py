@@ -16,11 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from llm_validation.aligner.texts import Template, plain
+from llm_validation.aligner.texts import Template, last_said, plain
 from llm_validation.commands.lines import Lines, check_file, content
 from llm_validation.commands.prompts import Writer, read_prompts, writer
 from llm_validation.generation.decode import best_of_n
 from llm_validation.generation.scorers import no_score
+from llm_validation.model.content import digest_on_disk
 from llm_validation.model.model import autocast, device
 from llm_validation.model.text_boundaries import Message, Tokens
 from llm_validation.preferences.files import records_of
@@ -76,7 +77,7 @@ def read_answers(path: Path) -> list[Asked]:
             if not value:
                 raise ValueError(f"{place}: no text in field {name!r}; the line has {', '.join(map(repr, record))}")
         plain(prompt, "prompt", place)
-        found.append(Asked(line, prompt, plain(answer, "answer", place)))
+        found.append(Asked(line, prompt, last_said(answer, "answer", place)))
     if not found:
         raise ValueError(f"{path} holds no answers")
     return found
@@ -96,6 +97,7 @@ def correct(options: argparse.Namespace) -> tuple[int, int]:
     names = ("tokens", "temperature", "batch", "seed", "raw")
     lines = Lines(options.out, {
         "aligner": str(options.aligner), "model": options.model, "file": content(file),
+        "content": [digest_on_disk(str(name)) for name in (options.aligner, options.model) if name],
         **{name: getattr(options, name) for name in names},
     })  # fmt: skip
     corrector = writer(str(options.aligner), options.tokens, options.temperature)

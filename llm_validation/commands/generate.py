@@ -23,6 +23,7 @@ from llm_validation.commands.prompts import Writer, read_prompts, writer
 from llm_validation.generation.decode import Outcome, Response, best_of_n, speculative_rejection
 from llm_validation.generation.pilot import allowed
 from llm_validation.generation.scorers import Scorer, ScorerError
+from llm_validation.model.content import digest_on_disk
 from llm_validation.model.model import autocast, device
 from llm_validation.model.text_boundaries import Message, Tokens
 from llm_validation.rewards.sources import TEXT_REWARDS, Texts, scorer_of
@@ -90,7 +91,8 @@ def generate(options: argparse.Namespace) -> None:
     lines = None
     if options.out is not None:
         own = {name: value for name, value in vars(options).items() if name not in ("out", "prompts", "pilot")}
-        lines = Lines(options.out, {**own, "prompts": content(options.prompts)})
+        own |= {"prompts": content(options.prompts), "content": digest_on_disk(options.model)}
+        lines = Lines(options.out, {**own, "reward_content": digest_on_disk(options.reward)})
     groups = [range(len(prompts))] if options.together else [range(p, p + 1) for p in range(len(prompts))]
     decided: list[tuple[int, ...]] = []
     cut = 0

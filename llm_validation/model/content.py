@@ -14,6 +14,11 @@ from llm_validation.model.model import load
 SUFFIXES = frozenset({".safetensors", ".json", ".txt", ".model", ".jinja"})
 
 
+def digest_on_disk(name_or_path: str) -> str:
+    """`content_digest` of what lies on this machine, a folder or a .gguf file; "" for a name, of the hub or of code."""
+    return content_digest(name_or_path) if Path(fetched(name_or_path)).is_dir() else ""
+
+
 def content_digest(name_or_path: str) -> str:
     """Twelve hex digits of weights, configuration and tokenizer, all of which are read.
 

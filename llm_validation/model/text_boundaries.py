@@ -103,11 +103,14 @@ class TextBoundaries:
     def chat(self, messages: Sequence[Message], completion: Sequence[Message] = ()) -> tuple[str, str]:
         """(prompt, completion) as texts by the chat template; of a prompt alone the completion is ''.
 
-        ValueError: a tokenizer without a template, a template that refuses the messages or leaves out what the user
-        says, or one that writes an answer after another text than the one it asks with.
+        ValueError: a tokenizer without a template, a prompt that ends with an answer, a template that refuses the
+        messages or leaves out what the user says, or one that writes an answer after another text than the one it asks
+        with.
         """
         if not getattr(self.tokenizer, "chat_template", None):
             raise ValueError("the tokenizer has no chat template: messages cannot become a text")
+        if not completion and messages[-1]["role"] == "assistant":
+            raise ValueError("the last message is the assistant's: nothing is asked")
         before = self._render(messages, add_generation_prompt=True)
         if not completion:
             return before, ""

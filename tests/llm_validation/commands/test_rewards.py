@@ -10,8 +10,10 @@ from transformers import GPT2Config, GPT2LMHeadModel, RobertaConfig, RobertaForS
 from llm_validation.commands import align_methods
 from llm_validation.commands import generate as generate_module
 from llm_validation.commands.align import align_main
+from llm_validation.commands.correct import read_answers
 from llm_validation.commands.generate import generate_main
 from llm_validation.model.model import build, load, save
+from llm_validation.preferences.resume import Checkpoint
 from llm_validation.rewards.comparisons import Comparison
 from llm_validation.rewards.model import RewardTraining, from_language_model, train_reward_model
 from llm_validation.rewards.sources import Classifier, Texts, scorer_of
@@ -124,6 +126,49 @@ def test_a_run_that_goes_on_counts_the_prompts_that_it_answers(base, tmp_path, m
     monkeypatch.setattr(generate_module, "_run", real)
     assert generate_main(words) == 0
     assert "no response to 1 of 1 prompts ended within 1 tokens" in capsys.readouterr().err
+
+
+def changed(folder) -> None:
+    """Another model in its place."""
+    save(build("smoke", WORDS, CONTEXT, seed=1), word_tokenizer(), folder)
+
+
+def test_a_run_does_not_go_on_with_another_model_of_the_same_name(base, tmp_path, monkeypatch, capsys):
+    """The lines and steps before would be one model's, those after another's."""
+    (tmp_path / "prompts.txt").write_text("w2 w3\nw4\n")
+    words = ["--model", str(base), "--prompts", str(tmp_path / "prompts.txt"), "--reward", "length", "--n", "1",
+             "--tokens", "4", "--allow-unfinished", "--out", str(tmp_path / "out.jsonl")]  # fmt: skip
+    real = generate_module._run
+    killed = lambda options, writes, batch, fresh, number: (
+        interrupt() if number else real(options, writes, batch, fresh, number)
+    )
+    monkeypatch.setattr(generate_module, "_run", killed)
+    with pytest.raises(KeyboardInterrupt):
+        generate_main(words)
+    monkeypatch.setattr(generate_module, "_run", real)
+    training = ["--method", "dpo", *rlhf(base, tmp_path)[2:], "--batch", "4", "--keep-every", "1"]
+    with monkeypatch.context() as patch:
+        patch.setattr(Checkpoint, "save", lambda self, *rest: (saved(self, *rest), interrupt()))
+        with pytest.raises(KeyboardInterrupt):
+            align_main(training)
+    changed(base)
+    for command, own in ((generate_main, words), (align_main, training)):
+        assert command(own) == 2
+        assert "with content = " in capsys.readouterr().err
+
+
+def test_an_answer_in_messages_is_its_last_one_to_the_corrector_too(tmp_path):
+    """As `align --method aligner` reads answers; the turns before are what was asked."""
+    turns = [{"role": "user", "content": "w2"}, {"role": "assistant", "content": "w5"}]
+    (tmp_path / "answers.jsonl").write_text(json.dumps({"prompt": turns[:1], "answer": turns}) + "\n")
+    assert [row.answer for row in read_answers(tmp_path / "answers.jsonl")] == ["w5"]
+
+
+saved = Checkpoint.save
+
+
+def interrupt() -> None:
+    raise KeyboardInterrupt
 
 
 def test_dropout_takes_no_part_in_a_reward_model():

@@ -160,3 +160,12 @@ def test_a_template_that_leaves_out_what_the_user_says_is_refused():
         TextBoundaries.of(tokenizer).chat(ASKED)
     tokenizer.chat_template = "{% for m in messages %}[{{ m.role }}]{{ m.content | trim }}{% endfor %}" + ASKS
     assert TextBoundaries.of(tokenizer).chat([{"role": "user", "content": " How "}])[0] == "[user]How[assistant]"
+
+
+def test_a_conversation_that_ends_with_an_answer_asks_nothing():
+    """A template would ask for a second answer to it, with nothing said in between."""
+    tokenizer = gpt2_style()
+    tokenizer.chat_template = "{% for m in messages %}[{{ m['role'] }}]{{ m['content'] }}{% endfor %}[assistant]"
+    turns = [{"role": "user", "content": "How"}, {"role": "assistant", "content": "So"}]
+    with pytest.raises(ValueError, match="the last message is the assistant's: nothing is asked"):
+        TextBoundaries.of(tokenizer).chat(turns)
