@@ -150,7 +150,7 @@ def correlated_growth(rows: Sequence[Row]) -> Figure:
 
 
 def finite_samples(rows: Sequence[Row]) -> Figure | None:
-    """D14's fitted exponents with their 95 % intervals, a point a seed, beside the predictions; None without rows."""
+    """D14's fitted exponents with 1.96 standard errors either way, a point a seed, beside the predictions."""
     checks = {"win_rates": "win rates", "local_family": "utility, worst family", "lottery": "utility, mixed lottery"}
     fits = [row for check in checks for row in select(rows, "D14", check)]
     if not fits:
