@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 
 from simulate.best_of_n.proxy import gamma_survival
+from simulate.montecarlo import mean
 from simulate.profiles import PROFILES
 from simulate.rows.reach import ROOT
+from simulate.rows.store import read_rows
 from theory.density_ratio.estimates import expected_total_variation, multinomial_covariance, policy_covariance
 from theory.density_ratio.limits import TABLES
 from theory.density_ratio.ratios import mixture
@@ -63,3 +65,18 @@ def test_the_survival_under_gamma_rewards_at_a_moderate_number_of_rows():
 def test_the_largest_cost_of_pairing():
     largest = [pairing_cost(*example_pair(5, separation)).max() for separation in (1.5, 3.0)]
     assert f"up to ${largest[0]:.2f}$ at separation $1.5$ and ${largest[1]:.2f}$ at" in text("divergences_proofs")
+
+
+def test_on_trained_models_the_band_alone_ranks_prompts_and_has_the_sign_wrong():
+    """P16: what the paper says of rank correlations over four prompts, of which no check is made."""
+    rows = read_rows(ROOT / "llm_validation" / "results" / "reference")
+    ranks = {
+        account: mean(
+            [row.estimate for row in rows if (row.check, row.setting) == ("trained_rank", f"account={account}")]
+        )
+        for account in ("path", "CHES", "band")
+    }
+    told = {account: rank.value > 2 * rank.stderr for account, rank in ranks.items()}
+    assert told == {"path": False, "CHES": False, "band": True}
+    signs = [row.estimate for row in rows if (row.check, row.setting) == ("trained_sign", "account=band")]
+    assert max(signs) < 0.5
