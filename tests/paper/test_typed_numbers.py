@@ -80,3 +80,10 @@ def test_on_trained_models_the_band_alone_ranks_prompts_and_has_the_sign_wrong()
     assert told == {"path": False, "CHES": False, "band": True}
     signs = [row.estimate for row in rows if (row.check, row.setting) == ("trained_sign", "account=band")]
     assert max(signs) < 0.5
+
+
+def test_what_the_text_calls_samples_of_many_users_was_sampled():
+    """D8 has a check of the population limit and one of samples; the number beside "samples" is the latter's."""
+    said = (SECTIONS / "distortion.tex").read_text(encoding="utf-8")
+    assert re.search(r"\\ledger\{D8\.sampled\}\{[^}]*\}\{simulation\}\$ on samples of \$10\^\{18\}\$ users", said)
+    assert "D8.limit" not in said
