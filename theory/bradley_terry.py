@@ -29,6 +29,8 @@ from theory.validate import (
     check_win_rates,
 )
 
+#: A range of the Newton step, nats, at which rewards are still on their way.
+MOVING = 1e-3
 #: Numbers that `Population.win_rates` holds at a time beyond its answer: they stay in a cache.
 WIN_RATES_BLOCK = 4096
 
@@ -173,12 +175,15 @@ def fit_rewards(
     row_mass = Q.sum(axis=1)
     rewards = np.zeros(P.shape[0])
     best = RewardFit(rewards, np.inf)
-    stalled = 0
+    stalled, spread = 0, np.inf
     for _ in range(max_steps):
         expected = expit(rewards[:, None] - rewards[None, :])
-        score = (Q * (P - expected)).sum(axis=1)
+        miss = P - expected
+        # of P and 1 − P the smaller has the digits
+        score = (Q * np.where(P > 0.5, -miss.T, miss)).sum(axis=1)
         residual = float(np.max(np.abs(score) / row_mass))
-        stalled = 0 if residual < 0.5 * best.residual else stalled + 1
+        # a rare win moves its reward by a nat a step, which halves the residual and no more
+        stalled = 0 if residual < 0.5 * best.residual or spread > MOVING else stalled + 1
         if residual < best.residual:
             best = RewardFit(rewards - rewards.max(), residual)
         if residual == 0.0 or (stalled >= 3 and best.residual <= tolerance):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import cvxpy as cp
 import numpy as np
 import pytest
@@ -95,6 +97,18 @@ def test_collapsing_clones_changes_nothing(rng):
         Population(U[:, [0, 1, 2, 2, 2]]).win_rates(5.0), product_pairs(np.array([0.2, 0.3, *[0.5 / 3] * 3]))
     ).rewards
     np.testing.assert_allclose(cloned, single[[0, 1, 2, 2, 2]], atol=1e-11)
+
+
+@pytest.mark.parametrize("rare", [1e-9, 1e-11, 1e-13, 2.2e-16, 1e-30])
+def test_a_rare_win_is_fitted_to_its_own_size(rare):
+    """Not only until it is below the tolerance: a nat a step halves the residual, which is no stall."""
+    halves = np.full((2, 2), 0.25)
+    for P in ([[0.5, 1.0 - rare], [rare, 0.5]], [[0.5, rare], [1.0 - rare, 0.5]]):
+        assert np.ptp(fit_rewards(P, halves).rewards) == pytest.approx(-math.log(rare), rel=1e-10)
+    third = np.full((3, 3), 1 / 9)
+    P = [[0.5, 0.6, 1.0 - rare], [0.4, 0.5, 1.0 - rare], [rare, rare, 0.5]]
+    r = fit_rewards(P, third).rewards
+    assert r[2] == pytest.approx(math.log(2 * rare / (1.0 + math.exp(-r[1]))), abs=1e-3)
 
 
 def test_fit_of_a_long_chain_converges():

@@ -225,6 +225,8 @@ def dpo(
     ------
     ValueError
         Malformed input, or no maximum-likelihood reward (see `fit_rewards`).
+    CertificateError
+        The reward fit stays above its tolerance.
 
     References
     ----------

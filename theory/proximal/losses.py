@@ -137,7 +137,7 @@ def edpo_loss(
     Raises
     ------
     ValueError
-        What is not a law, a policy with a zero, scores of another mean or size, weights ≤ 0.
+        What is not a law, a policy with a zero, scores of another mean or size, alpha or kl_beta ≤ 0.
 
     References
     ----------
