@@ -95,10 +95,12 @@ def read_prompts(path: Path) -> list[tuple[int, str | list[Message]]]:
 def _prompt(record: Mapping[str, Any], place: str) -> str | list[Message]:
     prompt = record.get("prompt")
     turns = prompt if isinstance(prompt, list) else []
-    if prompt and (isinstance(prompt, str) or all(
-        isinstance(t, Mapping) and all(isinstance(t.get(name), str) for name in ("role", "content")) for t in turns
-    )):  # fmt: skip
+    if prompt and isinstance(prompt, str):
         return prompt
+    if turns and all(
+        isinstance(t, Mapping) and all(isinstance(t.get(name), str) for name in ("role", "content")) for t in turns
+    ):
+        return turns
     there = ", ".join(map(repr, record)) or "no field"
     raise ValueError(f"{place}: no text or messages in field 'prompt'; the line has {there}")
 

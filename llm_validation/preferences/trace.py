@@ -87,6 +87,13 @@ def prompt_groups(data: Preferences) -> tuple[Index, Index] | None:
     return None if len(numbers) in (1, judgements) else (one, other)
 
 
+def question_groups(examples: Sequence[Example]) -> Index | None:
+    """Numbers of what was asked (N,); None where no two examples share it, or all do."""
+    asked = [example.question for example in examples]
+    numbers = {question: k for k, question in enumerate(dict.fromkeys(asked))}
+    return None if len(numbers) in (1, len(asked)) else np.array([numbers[q] for q in asked], dtype=np.int64)
+
+
 @dataclass(frozen=True)
 class Moved:
     """Where a training is after `step` steps; None where there is no such number (accuracy of unpaired data)."""
@@ -189,24 +196,26 @@ class Tracer:
         else:
             margin, accuracy = Mean.sum(chosen, -rejected, groups), None
         up, down = (Mean.of(side, groups and groups[k]) for k, side in enumerate((chosen, rejected)))
-        return Moved(step, up, down, Mean.of(off), margin, accuracy, self._kl(step))
+        return Moved(step, up, down, Mean.of(off, question_groups(self.own)), margin, accuracy, self._kl(step))
 
     def _kl(self, step: int) -> Mean:
         """KL(π‖π_ref) of the first tokens of answers, from answers that the policy writes now."""
         written = answers(self.model, self.watch, self.seed, str(step), self.context)
         reference = partial(put, trainable(self.model), self.weights)
-        return Mean.of(divergences(self.model, self.forward, written, self.batch, reference).double().cpu().numpy())
+        found = divergences(self.model, self.forward, written, self.batch, reference).double().cpu().numpy()
+        return Mean.of(found, question_groups(written))
 
 
 def answers(model: Any, watch: Watch, seed: int, name: str, context: int) -> tuple[Example, ...]:
     """An answer of the model's own to every held-out prompt, `watch.answers` of them at most; ended or cut off."""
-    prompts = list(dict.fromkeys(example.prompt for example in watch.held.examples))[: watch.answers]
+    asked = {example.prompt: example.asked for example in watch.held.examples}
+    prompts = list(asked)[: watch.answers]
     length = min(watch.tokens, context - max(map(len, prompts)))
     draws = int(generator(seed, "answers", name).integers(2**31))
     with autocast(next(model.parameters()).device):
         outcome = best_of_n(model, prompts, 1, no_score, Sampling(length, watch.end), seed=draws)
     rows = zip(prompts, outcome.tokens.tolist(), outcome.lengths.tolist(), strict=True)
-    return tuple(Example(prompt, tuple(tokens[:size]), 0) for prompt, tokens, size in rows)
+    return tuple(Example(prompt, tuple(tokens[:size]), 0, asked=asked[prompt]) for prompt, tokens, size in rows)
 
 
 def _logs(model: Any, forward: CompletionForward, examples: Sequence[Example], batch: int) -> Array:

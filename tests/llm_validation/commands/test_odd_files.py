@@ -30,6 +30,14 @@ def test_a_prompt_of_brackets_is_text(tmp_path):
     assert read_prompts(path) == [(1, DEEP)]
 
 
+@pytest.mark.parametrize("prompt", [5, 0.5, float("nan"), True, {"role": "user", "content": "x"}, [], "", None, [5]])
+def test_a_prompt_that_is_neither_text_nor_messages_is_named(tmp_path, prompt):
+    path = tmp_path / "prompts.jsonl"
+    path.write_text(json.dumps({"prompt": "x"}) + "\n" + json.dumps({"prompt": prompt}) + "\n")
+    with pytest.raises(ValueError, match="line 2: no text or messages in field 'prompt'"):
+        read_prompts(path)
+
+
 def test_a_reward_beyond_float64_is_no_number():
     with pytest.raises(ValueError, match="big returned no numbers for 1 responses"):
         checked(lambda prompts, responses: [10**400], "big")([[1]], ["x"])

@@ -13,7 +13,7 @@ import pytest
 import torch
 from scipy.stats import beta, binomtest
 
-from llm_validation.aligner.texts import Template, read_corrections
+from llm_validation.aligner.texts import Template, corrections_objective, read_corrections
 from llm_validation.commands.align import align_main, trace_table
 from llm_validation.model.model import load, save
 from llm_validation.model.text_boundaries import TextBoundaries
@@ -59,6 +59,12 @@ def test_answers_to_one_question_are_on_one_side_and_count_as_one(tmp_path):
     assert groups is not None
     assert groups[0].tolist() == groups[1].tolist() == [q for q in range(6) for _ in range(3)]
     assert accuracy_of(Mean(1.0, 0.0, 18, 6), data) == "1.00 [0.54, 1.00] (95 %)"
+    watch = Watch(data, (0,), answers=18, tokens=2)
+    run = train_on_preferences(
+        model(), data, corrections_objective(data, 1), FAST, watch=watch, context=CONTEXT
+    )  # fmt: skip
+    for name in ("chosen", "rejected", "off", "kl"):
+        assert (getattr(run.trace[-1], name).n, getattr(run.trace[-1], name).groups) == (18, 6), name
 
 
 def test_the_trace_is_what_a_loop_over_tokens_says():
