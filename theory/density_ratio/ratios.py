@@ -32,7 +32,7 @@ def density_ratio(p: ArrayLike, q: ArrayLike, *, infinite: Literal["raise", "kee
     Returns
     -------
     ndarray, (A,)
-        In [0, ∞), or [0, ∞] with infinite="keep".
+        In [0, ∞), inf where p/q is beyond float64; also where q = 0 with infinite="keep".
 
     Raises
     ------

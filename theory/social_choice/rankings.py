@@ -18,7 +18,7 @@ from theory.bradley_terry import Population, check_population
 from theory.social_choice import electorates
 from theory.social_choice.places import bottom_choice, top_choice
 from theory.social_choice.ties import TIE_TOLERANCE
-from theory.validate import Array, check_bt_beta, check_multiplicity, check_positive, check_share
+from theory.validate import Array, check_bt_beta, check_multiplicity, check_positive, check_share, check_whole
 
 
 def plurality(
@@ -341,9 +341,7 @@ def veto_lower_factor(bt_beta: float, n_alternatives: int) -> float:
 
 def _count(n_alternatives: int) -> int:
     """The number of alternatives, an integer ≥ 2."""
-    if int(n_alternatives) != n_alternatives or n_alternatives < 2:
-        raise ValueError(f"n_alternatives = {n_alternatives} must be an integer >= 2")
-    return int(n_alternatives)
+    return check_whole("n_alternatives", n_alternatives, 2)
 
 
 def _harmonic(n: int) -> float:

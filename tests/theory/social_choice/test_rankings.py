@@ -328,6 +328,7 @@ def test_collapsed_instances_are_refused(rule):
         (lambda p: pl.plurality_family(1.0, 1), "n_alternatives"),
         (lambda p: pl.plurality_family(1.0, 4, margin=0.0), "margin"),
         (lambda p: pl.random_dictator_family(1.0, 2.5), "n_alternatives"),
+        (lambda p: pl.veto_lower_factor(1.0, float("nan")), "n_alternatives"),
         (lambda p: pl.random_dictator_family(1.0, 2, utility=2.0), "outside"),
         (lambda p: pl.veto_family(1e-3, 4), "kappa"),
         (lambda p: pl.veto_family(1.0, 4, margin=1.0), "margin"),
