@@ -251,7 +251,9 @@ def _conjugate(
 ) -> float:
     """f*(t): tu − f(u) at the u of slope t, −f(0) below every slope, inf above f'(∞)."""
     if at_infinity is not None and t > at_infinity:
-        return math.inf
+        if t > at_infinity + ACCURACY * (1.0 + abs(at_infinity)):
+            return math.inf
+        t = at_infinity  # a numerical slope of f where it has its last one
     u = _ratio_of_slope(slope, t)
     if u == 0.0:
         if at_zero is None:

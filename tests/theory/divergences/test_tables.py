@@ -382,3 +382,10 @@ def test_a_wrong_slope_is_caught():
 def test_minimisers_beyond_float64_are_infinite(name):
     found = minimizer(name, [1.0, 0.0], [1e-310, 1.0])
     assert found[0] == np.inf > found[1]
+
+
+def test_a_custom_generator_may_attain_its_last_slope():
+    """Slopes of ½|u − 1| by differences pass the f'(∞) = ½ that is stated by their rounding."""
+    mine = custom(lambda u: 0.5 * np.abs(u - 1.0), at_infinity=0.5)
+    assert f_divergence([1.0, 0.0], [0.0, 1.0], mine) == 1.0
+    np.testing.assert_allclose(mine.conjugate(np.array([-0.7, 0.3, 0.5, 0.6])), [-0.5, 0.3, 0.5, np.inf], atol=1e-9)
