@@ -109,14 +109,15 @@ def scorer_of(reward: str, texts: Texts) -> Callable[[], Scorer]:
 
 
 def _check_tokenizer(reward: str, model: RewardModel, tokenizer: Any) -> None:
-    """ValueError where a model writes other tokens than the reward model reads, or more."""
+    """ValueError where a model writes other tokens than the reward model reads; where its own are not known, more."""
     if tokenizer is None:
         return
     there, size = Path(reward) / "tokenizer.json", model.backbone.get_input_embeddings().num_embeddings
     vocabulary = tokenizer.get_vocab()
-    if there.is_file() and AutoTokenizer.from_pretrained(reward).get_vocab() != vocabulary:
-        raise ValueError(f"{reward!r} reads the tokens of another tokenizer than the model that writes has")
-    if max(vocabulary.values()) >= size:
+    if there.is_file():
+        if AutoTokenizer.from_pretrained(reward).get_vocab() != vocabulary:
+            raise ValueError(f"{reward!r} reads the tokens of another tokenizer than the model that writes has")
+    elif max(vocabulary.values()) >= size:
         raise ValueError(f"{reward!r} reads {size} tokens, and the model that writes has {len(vocabulary)}")
 
 

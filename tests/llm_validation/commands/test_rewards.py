@@ -104,7 +104,11 @@ def test_a_reward_model_reads_the_tokens_of_its_own_tokenizer(base, tmp_path, ca
     other.backend_tokenizer.model = type(other.backend_tokenizer.model)(vocabulary, "<pad>")
     assert align_main(rlhf(base, tmp_path, "--batch", "8")) == 0
     reward = str(tmp_path / "out" / "reward")
-    scorer_of(reward, Texts(str, {}, load(base).tokenizer))
+    own = load(base).tokenizer
+    scorer_of(reward, Texts(str, {}, own))
+    own.add_tokens(["<image>"])  # some tokenizers have tokens that their own model cannot read
+    own.save_pretrained(reward)
+    scorer_of(reward, Texts(str, {}, own))
     with pytest.raises(ValueError, match="reads the tokens of another tokenizer"):
         scorer_of(reward, Texts(str, {}, other))
 
