@@ -91,7 +91,7 @@ PESSIMISM_CLAIMS: tuple[Claim, ...] = (
         "falls by a constant; on Gaussian proxies Best-of-N up to N = 64 is ahead of it at equal KL.",
         "@huang2025 (InferenceTimePessimism); constants, their optimality and the finite-N law ours", "equality",
         equal("table", "true reward of N draws accepted or rejected by the proxy of a table", table_truth, within=0.02,
-              at=grid(n=(4, 16, 32), chi_beta=(0.3, 1.0)), because="200 000 draws of a deviation below 1.5"),
+              at=grid(n=(4, 16, 32), chi_beta=(0.3, 1.0)), because="100 000 draws of a deviation below 1.5"),
         equal("limit", "the same at large N", limit_truth, measured=("n",), within=0.02,
               at=grid(n=4096, chi_beta=(0.1, 0.3, 1.0)), because="Monte Carlo, and terms of order 1/N"),
         equal("faulty", "true reward of pessimism, a Gaussian proxy that a share of the responses fools", faulty_truth,

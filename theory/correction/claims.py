@@ -51,7 +51,7 @@ CORRECTION_CLAIMS: tuple[Claim, ...] = (
               at=grid(model=tuple(MODELS), side=SIDES), within=2e-4, because=SAMPLED),
         equal("least_slack", "least slack over models, found by descent on their logits, nats", predict.least_slack,
               at=grid(start=("exact", "random")), measured=("start",), within=1e-6,
-              because="where descent with numerical gradients stops"),
+              because="where descent stops: gradients of 1e-9"),
         equal("counterexample", "a side for π = (½, ½) and K = I, from sampled pairs, nats", predict.counterexample,
               at=grid(side=("composed", "correction", "slack")), within=1e-12,
               because="every sample has the same value"),

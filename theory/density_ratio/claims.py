@@ -97,7 +97,7 @@ DENSITY_RATIO_CLAIMS: tuple[Claim, ...] = (
              at=grid(alpha=ALPHAS), relative=5e-3, because="distances of 1e-3 and less"),
         equal("cap", "RDRO's free log-ratio after training, started below or above the cap, p⁻ = 0", log_ratio_cap,
               at=grid(alpha=(0.1, 0.3, 0.8), start=(-3.0, 0.0, 8.0)), measured=("start",), within=1e-9,
-              because=ROUNDING),
+              because="what 10⁴ steps of descent leave is below rounding"),
         equal("push", "largest derivative in lr of a chosen example's loss: α for RDRO, 0 (none pushes back) for DDRO",
               predict.largest_push, at=grid(method=BOTH, alpha=(0.1, 0.5)), within=1e-7, because="central differences"),
         equal("simplex", "log-ratio of a never rejected response of a normalised policy under gradient descent",

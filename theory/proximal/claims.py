@@ -39,7 +39,7 @@ from theory.proximal.settings import LABELLED, SCALAR_SCORES, SHORTCUT, STEPS, T
 
 #: alpha at which the labelled examples are optimised: above each of their thresholds.
 ALPHA = 3.0
-POLISHED = "Newton steps on the trained logits leave rounding only"
+POLISHED = "a root of the gradient, sought from the trained logits, leaves rounding only"
 ROUNDING = "exact arithmetic up to float64 rounding"
 PATHS = "rounding of 3000 steps"
 
@@ -218,7 +218,7 @@ PROXIMAL_CLAIMS: tuple[Claim, ...] = (
         equal("start", "mass of the compared pair after DPO was minimised from a policy that gave it `start`",
               mass_after_dpo, at=grid(start=(0.1, 0.5, 0.9), kl_beta=(0.5, 1.0)), within=1e-6,
               because="tolerance of the descent"),
-        rate("growth", "slope of the pair's margin r(y_w) − r(y_l) in log(steps), separable data, 10³ to 10⁵ steps",
+        rate("growth", "slope of the pair's margin r(y_w) − r(y_l) in log(steps), separable data, 10³ to 10⁴ steps",
              1.0, at=grid(kl_beta=(0.5, 1.0)), within=0.02,
              because="margin = log(steps) + const + O(log(steps)/steps)"),
         equal("path", "log-ratio of chosen (0), rejected (1) and third (2) response along DPO, coupled features",
