@@ -355,7 +355,7 @@ def test_z_stands_beside_a_verdict_and_agreement_by_resolution_alone_is_marked()
     assert markdown.measured(near, near.simulation).endswith("(z 20)†")
     assert markdown.measured(far, far.simulation).endswith(")")
     text = markdown.details(lines(ledger), ledger)
-    assert "Resolution 0.003: 2·10⁷ rewards." in text
+    assert "Resolution 0.003: 4·10⁵ draws of Best-of-N, or 2·10⁷ rewards." in text
     bound = replace(near, check=replace(near.check, kind="lower bound"))  # above a lower bound is no near miss
     assert not markdown.measured(bound, bound.simulation).endswith("†")
     assert list(as_table(ledger)["simulation_z"][:1]) == [pytest.approx(20.0)]
