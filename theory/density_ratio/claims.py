@@ -181,8 +181,8 @@ DENSITY_RATIO_CLAIMS: tuple[Claim, ...] = (
     claim(
         "R9", "One consistent reference per method", ("BCO", "DDRO", "KTO", "reference", "consistency"),
         "At kl_beta = 1 BCO with δ = 0 is DDRO; each unpaired method but KTO has one reference from which it is "
-        "consistent.", "@ethayarajh2024; @jung2024; @haldar2025; @higuchi2025; @takahashi2026 (the losses); page ours",
-        "equality",
+        "consistent, BCO at the δ that belongs to it.",
+        "@ethayarajh2024; @jung2024; @haldar2025; @higuchi2025; @takahashi2026 (the losses); page ours", "equality",
         equal("same", "largest difference of BCO (kl_beta = 1, δ = 0) and DDRO per example", 0.0,
               at=grid(what=("loss", "slope")), within=1e-12, because="float64 rounding"),
         equal("own_reference", "largest total variation from p⁺ from the method's own reference", 0.0, within=2e-6,

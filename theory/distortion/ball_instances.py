@@ -81,7 +81,7 @@ def tight_ball_instance(
     bt_beta : float
         The users' Bradley–Terry temperature, > 0.
     xi : float
-        ξ ≥ 1 with ξ·epsilon ≤ 1; at ξ = 1 all comparisons among s and o are fair coins.
+        ξ ≥ 1 with ξ·epsilon ≤ 1; at ξ = 1 all comparisons among s and o are fair coins, above L(β) nothing is lost.
     log_epsilon : float
         log ε, nats; ε(1 + clones) < 1.
     tau : float

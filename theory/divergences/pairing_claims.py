@@ -22,8 +22,8 @@ claim = of_topic("divergences")
 PAIRING_CLAIMS: tuple[Claim, ...] = (
     claim(
         "V14", "Pairing loses information", ("DPO", "pairs", "unpaired data", "covariance", "Cramér–Rao"),
-        "From n winners and n losers DPO's estimate of log R has a covariance no smaller than the unpaired one, "
-        "diag(1/p⁺ + 1/p⁻)/n on contrasts, and equal to it only where D⁺ = D⁻.",
+        "From n winners and n losers DPO's estimate of log R has an asymptotic covariance no smaller than the unpaired "
+        "one, diag(1/p⁺ + 1/p⁻)/n on contrasts, and equal to it only where D⁺ = D⁻.",
         "@rafailov2023 (the loss); ours", "equality",
         equal("unpaired", "variance of log p̂/q̂ over that predicted, mean over directions, n = 10⁵", 1.0,
               at=grid(separation=(0.0, 1.5, 3.0), n_outcomes=(3, 5)), within=0.02, because="Monte Carlo over samples"),
