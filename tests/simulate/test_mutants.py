@@ -14,6 +14,7 @@ from simulate.distortion import clipped, kl_ball, penalty, proportional, regimes
 from simulate.proximal import displacement, held_out
 from tests.oracles.experiments import CHECKS, judged, measure
 from theory.distortion import factors
+from theory.divergences import by_generator, gaussian, generators, safety_data
 from theory.policy.kl_ball import maximize_in_kl_ball
 from theory.social_choice.pairwise import borda_scores
 from theory.solution import Solution
@@ -117,6 +118,26 @@ def test_a_wrong_solver_disagrees(monkeypatch, key, place, module, name, mutant)
     setting = check.settings[place]
     assert judged(check, setting, measure(key, setting)) == "agrees"
     monkeypatch.setattr(module, name, mutant(getattr(module, name)))
+    assert judged(check, setting, measure(key, setting)) == "disagrees"
+
+
+@pytest.mark.parametrize(
+    ("key", "place", "module", "name"),
+    [
+        ("V10.sampled", 3, safety_data, "divergence_of_masses"),
+        ("V11.distance", 4, gaussian, "log_affinity"),
+        ("V11.after_pca", 2, gaussian, "separation"),
+    ],
+)
+def test_a_wrong_formula_is_in_its_prediction_alone(monkeypatch, key, place, module, name):
+    """What is measured is spelt out anew: a formula that is a quarter too large parts from it."""
+    check = CHECKS[key]
+    setting = check.settings[place]
+    assert judged(check, setting, measure(key, setting)) == "agrees"
+    right = getattr(module, name)
+    for user in (module, generators, by_generator):
+        if getattr(user, name, None) is right:
+            monkeypatch.setattr(user, name, lambda *given: 1.25 * right(*given))
     assert judged(check, setting, measure(key, setting)) == "disagrees"
 
 
