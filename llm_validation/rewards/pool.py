@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from llm_validation.generation.checks import check_cache
 from llm_validation.generation.decode import best_of_n
 from llm_validation.generation.engine import Sampling
 from theory.validate import Array
@@ -37,6 +38,7 @@ def write_pool(model: Any, prompt: Sequence[int], n: int, marks: Sequence[int], 
 
     A token more is written and left out, so that the model has read all T.
     """
+    check_cache(model)  # else the first run of a model asks, and the passes that answer would be counted below
     seen: list[NDArray[np.float32]] = []
     calls = 0
 
