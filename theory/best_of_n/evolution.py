@@ -2,7 +2,7 @@
 
 A row (partial response) has scores S₁, …, S_J at the decision times and final reward R. Of n_{j−1} rows the n_j of
 highest score stay at decision j; the best of the n_J survivors is returned. Theorem (ours, proved in
-`paper/sections/best_of_n.tex`): take independent fractions U_j ~ Beta(n_{j−1} − n_j, n_j + 1) and alternately
+`paper/sections/best_of_n_proofs.tex`): take independent fractions U_j ~ Beta(n_{j−1} − n_j, n_j + 1) and alternately
 drop the lowest share U_j of the law, renormalise, and let the rows go on to the next decision. Given U = (U₁, …,
 U_J) the survivors are n_J independent draws of the resulting law F_U, whatever the law of a row's scores, if rows
 are i.i.d. and ties are broken at random. So

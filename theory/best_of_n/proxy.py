@@ -6,7 +6,7 @@ soft form.
     survival     Speculative Rejection keeps N^{1−a} rows by a score that explains a share v of the reward's variance;
                  the limit N → ∞ of the chance that the best row is among them depends on the reward's tail
 
-Source of the soft form: Aminian et al. (arXiv 2507.05913); proofs in paper/sections/best_of_n.tex.
+Source of the soft form: Aminian et al. (arXiv 2507.05913); proofs in paper/sections/best_of_n_proofs.tex.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def proxy_best_of_n(n: float, correlation: float) -> float:
 
     References
     ----------
-    Ours; proof in paper/sections/best_of_n.tex.
+    Ours; proof in paper/sections/best_of_n_proofs.tex.
 
     Examples
     --------
@@ -163,7 +163,7 @@ def free_rejection_survival(
 
     References
     ----------
-    Ours; proof in paper/sections/best_of_n.tex.
+    Ours; proof in paper/sections/best_of_n_proofs.tex.
 
     Examples
     --------

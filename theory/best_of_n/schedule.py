@@ -4,8 +4,8 @@
 
 over whole numbers of rows at given candidate times (n_j = n_{j−1} is no decision, so times are chosen too).
 
-Lemma (ours, `paper/sections/best_of_n.tex`): for independent increments the expected best reward does not decrease
-when any n_j is raised. So on a box of schedules the value at the upper corner bounds all of them: depth-first
+Lemma (ours, `paper/sections/best_of_n_proofs.tex`): for independent increments the expected best reward does not
+decrease when any n_j is raised. So on a box of schedules the value at the upper corner bounds all of them: depth-first
 branch and bound over boxes finds the optimum and proves it, up to `tolerance` and the error of the search's rule.
 
 Theorem (ours): as n → ∞ a schedule n_j = n^{1−a_j} loses the Best-of-N winner with vanishing probability if

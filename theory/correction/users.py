@@ -9,7 +9,7 @@ K = Σ_v c_v K_v. Three habits:
     edit        on ordered answers, one place towards the user's favourite
 
 What they can cost, over all utilities, given the correctors' smallest share c and the upstream policy π with smallest
-and second-smallest probabilities π₁ ≤ π₂ and largest π_A (Theorem in paper/sections/correction.tex, ours):
+and second-smallest probabilities π₁ ≤ π₂ and largest π_A (Theorem in paper/sections/correction_proofs.tex, ours):
 
     | | distortion, max u/u(πK) | harm, u(π)/u(πK) |
     | favourite | 1/c | (1 − π₁)/c |

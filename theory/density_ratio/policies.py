@@ -14,7 +14,7 @@ and lower the loss). All n + 1 choices are searched and the least loss is kept.
 The search misses no local minimum. On a branch, G(u) = Σ w ρ(u) has to be 1; lower roots are convex and
 increasing in u, the upper root is decreasing, convex up to u* and concave after it (ρ/(1+ρ) = (p̃/(p̃+q̃))^{1/3} at
 u*). So the derivatives at the ends of an interval bound G' inside it, and bisection isolates every root of G = 1.
-LSIF and KLIEP are convex in ρ and have one root. Proofs: paper/sections/density_ratio.tex.
+LSIF and KLIEP are convex in ρ and have one root. Proofs: paper/sections/density_ratio_proofs.tex.
 
 Shapes: A outcomes; laws, references and policies (A,). The claim and the solver are ours.
 """

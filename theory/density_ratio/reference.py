@@ -50,7 +50,7 @@ def estimated_reference_covariance(
 
     References
     ----------
-    Ours; proof in paper/sections/density_ratio.tex. RDRO: Takahashi et al. (arXiv 2604.04410).
+    Ours; proof in paper/sections/density_ratio_proofs.tex. RDRO: Takahashi et al. (arXiv 2604.04410).
 
     Examples
     --------
@@ -89,7 +89,7 @@ def best_alpha(p: ArrayLike, q: ArrayLike, unlabelled_per_labelled: float) -> fl
 
     References
     ----------
-    Ours; proof in paper/sections/density_ratio.tex.
+    Ours; proof in paper/sections/density_ratio_proofs.tex.
 
     Examples
     --------

@@ -37,7 +37,7 @@ def consistency_factor(bt_beta: float) -> float:
 
     References
     ----------
-    Ours; proof in paper/sections/density_ratio.tex. The target: Higuchi, Suzuki (arXiv 2505.07558).
+    Ours; proof in paper/sections/density_ratio_proofs.tex. The target: Higuchi, Suzuki (arXiv 2505.07558).
 
     Examples
     --------

@@ -13,8 +13,9 @@ implicit reward, here any function on A outcomes (a normalised policy restricts 
 | generator | −E₊[g(r)] + E₋[f*(g(r))], `theory.divergences.generators`   | −D_f(p‖q)              | g⁻¹(f'(R))|
 
 KTO has weights 1. Free constants stand at 0: KTO's z₀, BCO's δ and c; a shifted loss is the loss at r − δ. A pair
-for DPO is two independent draws. The minimum of `dpo` is ours (`paper/sections/divergences.tex`), that of `ddro` is
-in Higuchi, Suzuki (arXiv 2505.07558), the rest in Haldar, Wang, Song, Lin, Xing (arXiv 2502.00657), sections 3 and 4.
+for DPO is two independent draws. The minimum of `dpo` is ours (`paper/sections/divergences_proofs.tex`), that of `ddro`
+is in Higuchi, Suzuki (arXiv 2505.07558), the rest in Haldar, Wang, Song, Lin, Xing (arXiv 2502.00657), sections 3 and
+4.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ def pair_covariance(p: ArrayLike, q: ArrayLike) -> Array:
 
     References
     ----------
-    Ours; proof in paper/sections/divergences.tex.
+    Ours; proof in paper/sections/divergences_proofs.tex.
 
     Examples
     --------
@@ -95,7 +95,7 @@ def unpaired_covariance(p: ArrayLike, q: ArrayLike) -> Array:
 
     References
     ----------
-    Ours; proof in paper/sections/divergences.tex.
+    Ours; proof in paper/sections/divergences_proofs.tex.
 
     Examples
     --------
@@ -129,7 +129,7 @@ def pairing_cost(p: ArrayLike, q: ArrayLike) -> Array:
 
     References
     ----------
-    Ours; proof in paper/sections/divergences.tex.
+    Ours; proof in paper/sections/divergences_proofs.tex.
 
     Examples
     --------

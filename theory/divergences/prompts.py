@@ -8,10 +8,11 @@ for c = c_x in every prompt:
 
 So the minimum −KL(D⁺‖D⁻) is reached by a policy iff all c_x are equal; the gap is at most log E₊e^{c_x} − E₊c_x, the
 loss of r = log R + c_x. (If D⁺ and D⁻ share the prompt law, E₊ and E₋ of a function of x are the same.) With one log
-per prompt, −E₊[r] + Σ_x P₊(x) log E₋[eʳ|x], shifts are free and the minimum is E_x KL(D⁺_x‖D⁻_x), reached; it lacks
+per prompt, −E₊[r] + Σ_x P₊(x) log E₋[eʳ|x], shifts are free and the minimum is −E_x KL(D⁺_x‖D⁻_x), reached; it lacks
 KL of the prompt laws. BCO with one δ per prompt is least at a policy iff δ_x = c_x.
 
-Ours; proofs in `paper/sections/divergences.tex`. Tables (P, A): p, q joint laws that sum to one, reference rows each.
+Ours; proofs in `paper/sections/divergences_proofs.tex`. Tables (P, A): p, q joint laws that sum to one, reference rows
+each.
 """
 
 from __future__ import annotations

@@ -160,7 +160,7 @@ def paper_binary_gap(score: float, alpha: float, kl_beta: float, reference: floa
     The printed form is not invariant to shifts of r: r(H) moves against π(y), which its linear term does not see. It
     tends to P10 as π*(y) → 0. For s < 0 it can have two local minima, of which this is the lower: near π_ref(y) = 1
     the fixed point stays near 0 and a rejected response is not pushed down. 0.197 at s = ½, α = 2.5, kl_beta = 0.1,
-    π_ref(y) = 0.3. Proof in `paper/sections/proximal.tex`.
+    π_ref(y) = 0.3. Proof in `paper/sections/proximal_proofs.tex`.
     """
     s, beta = check_finite("score", score), check_positive("kl_beta", kl_beta)
     a = check_alpha(alpha, binary_threshold(s) if s < 0 else 0.0)

@@ -15,7 +15,7 @@ So an optimum exists iff the bracket is positive for every proper nonempty S, th
 
 Along the order of decreasing w/μ, W(m) = (largest w(S) at μ(S) = m, fractions of a response allowed) is concave and
 piecewise linear, so (α/2)m(1 − m) − W(m) is concave between two prefixes and least at one of them: the maximum is
-attained at a prefix, found in O(A log A). Proof in `paper/sections/proximal.tex`.
+attained at a prefix, found in O(A log A). Proof in `paper/sections/proximal_proofs.tex`.
 
 Sources: Guo, Li, Chen (arXiv 2505.23316), Theorems 4.2, 4.3 and Corollary B.2; the exact threshold is ours.
 Shapes: A responses.
