@@ -21,3 +21,14 @@ def test_limits():
     """Linear margins never cycle; votes do as under an impartial culture, 0.0877 (Guilbaud, 1952)."""
     assert cycle_probability(1e-2) == pytest.approx(0.0, abs=1e-6)
     assert cycle_probability(1e4) == pytest.approx(0.0877, abs=1e-4)
+
+
+@pytest.mark.parametrize("bt_beta", [0.3, 3.0, 10.0, 50.0])
+def test_the_correlation_lies_between_its_limits_gap_by_gap(bt_beta):
+    """Of three utilities in order only the two gaps count; the bounds of the proof hold for every pair of gaps."""
+    low, middle, high = np.sort(np.random.default_rng(0).random((3, 400_000)), axis=0)
+    a, b, c = (0.5 * np.tanh(0.5 * bt_beta * gap) for gap in (middle - low, high - middle, high - low))
+    products, squares = c * (a + b) - a * b, a**2 + b**2 + c**2
+    assert (2.0 * products <= squares * (1.0 + 1e-12)).all() and (3.0 * products >= squares * (1.0 - 1e-12)).all()
+    assert margin_correlation(bt_beta) == pytest.approx(products.mean() / squares.mean(), rel=2e-3)
+    assert 1.0 / 3.0 <= margin_correlation(bt_beta) <= 0.5
