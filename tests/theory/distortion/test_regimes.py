@@ -29,6 +29,7 @@ def test_the_correlation_lies_between_its_limits_gap_by_gap(bt_beta):
     low, middle, high = np.sort(np.random.default_rng(0).random((3, 400_000)), axis=0)
     a, b, c = (0.5 * np.tanh(0.5 * bt_beta * gap) for gap in (middle - low, high - middle, high - low))
     products, squares = c * (a + b) - a * b, a**2 + b**2 + c**2
-    assert (2.0 * products <= squares * (1.0 + 1e-12)).all() and (3.0 * products >= squares * (1.0 - 1e-12)).all()
+    assert (2.0 * products <= squares * (1.0 + 1e-12)).all()
+    assert (3.0 * products >= squares * (1.0 - 1e-12)).all()
     assert margin_correlation(bt_beta) == pytest.approx(products.mean() / squares.mean(), rel=2e-3)
     assert 1.0 / 3.0 <= margin_correlation(bt_beta) <= 0.5
