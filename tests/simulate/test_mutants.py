@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 
 from simulate.best_of_n import pessimism
-from simulate.distortion import clipped, kl_ball, penalty, proportional, regimes
+from simulate.distortion import clipped, kl_ball, penalty, proportional, regimes, win_rates
 from simulate.proximal import displacement, held_out
 from tests.oracles.experiments import CHECKS, judged, measure
 from theory.distortion import factors
 from theory.divergences import by_generator, gaussian, generators, safety_data
 from theory.policy.kl_ball import maximize_in_kl_ball
-from theory.social_choice.pairwise import borda_scores
+from theory.social_choice.pairwise import borda, borda_scores, copeland
 from theory.solution import Solution
 
 Solver = Callable[..., Any]
@@ -81,7 +81,16 @@ def winner_takes_all(right: Solver) -> Solver:
     return lambda win_rates, sharpness=0.0: np.eye(len(win_rates))[right(win_rates).argmax()]
 
 
+def in_its_place(rule: Solver) -> Callable[[Solver], Solver]:
+    """The maximal lottery's place taken by another rule on win rates."""
+    return lambda right: lambda win_rates: replace(right(win_rates), policy=rule(win_rates))
+
+
 MUTANTS = [
+    ("D3.bound", 0, win_rates, "maximal_lottery", in_its_place(borda)),
+    ("D3.bound", -1, win_rates, "maximal_lottery", in_its_place(borda)),
+    ("D3.bound", 0, win_rates, "maximal_lottery", in_its_place(copeland)),
+    ("D3.bound", -1, win_rates, "maximal_lottery", in_its_place(copeland)),
     ("D8.dpo", 0, penalty, "METHODS", gentler),
     ("D11.dpo", 1, penalty, "METHODS", lambda right: right | {"dpo": right["ipo"]}),
     ("D23.same", 0, penalty, "borda_scores", lambda right: lambda P, mu: 1.05 * right(P, mu)),
