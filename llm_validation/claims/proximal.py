@@ -76,8 +76,8 @@ PROXIMAL: dict[str, tuple[Check, ...]] = {
                 because="its steps are no descent: an account would explain most; settled by the same pilots"),
     ),
     "P16": (
-        equal("trained_start", "what a small step of DPO does to the chosen responses over what the band says of it",
-              1.0, within=0.02, because="some thousandths of a nat, in float32"),
+        equal("trained_start", "what a small step of DPO on all pairs does to the chosen responses over the product "
+              "with their gradients", 1.0, within=0.02, because="some thousandths of a nat, in float32"),
         equal("trained_pro", "share of prompts whose chosen response ends above the reference under PRO", 1.0,
               within=0.05, because="all of them, whatever the band says"),
         greater("trained_nearer", "share of recorded steps and prompts at which the path is nearer than its first "

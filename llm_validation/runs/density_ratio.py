@@ -123,7 +123,7 @@ def _comparisons(reference: Reference, classes: Classes, rdro: Trained) -> list[
     P, Q = cycle(mu.size), product_pairs(mu)
     nobody = Population(np.ones((1, mu.size)))  # the comparisons are what is given here, not users
     situation = Situation("cycle", nobody, 1.0, P, Q / (1 - np.trace(Q)), math.inf)
-    trained = part.train(comparison_objective(dpo, part, [situation], np.ones(1)), "dpo")
+    trained = part.train(comparison_objective(dpo, part, [situation], np.ones(1)), "dpo_cycle")
     law = conditional(trained.policy)
     target = rewards.dpo(P, Q, None, 1.0, log_reference=np.log(mu))
     away = float(total_variation(law, classes.chosen_law[[place]])[0])

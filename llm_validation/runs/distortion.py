@@ -229,7 +229,10 @@ def _dpo(reference: Reference, prompts: list[Situation], weights: Array, rlhf: T
 
 
 def sampled(reference: Reference) -> list[Measurement]:
-    """RLHF by RLOO and NLHF by self-play on samples: the same predictions, without exact expectations."""
+    """RLHF by RLOO and NLHF by self-play on samples: the same predictions, from payoffs of sampled responses alone.
+
+    The payoff of one in self-play is exact: its mean against the current policy.
+    """
     prompts = situations(reference)
     keep = [p for p, s in enumerate(prompts) if s.name in DPO_INSTANCES]
     reference, prompts = reference.part(keep), [prompts[p] for p in keep]

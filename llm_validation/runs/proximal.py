@@ -43,7 +43,7 @@ from theory.validate import Array
 
 #: Their places on the shared catalogue, and how many they are.
 PROMPTS, N_PROMPTS = slice(6, 10), 4
-#: A second, smaller rate for DPO: the loss that it reaches is the same, what it does to the likelihoods is not.
+#: A second, smaller rate for DPO: at either the loss falls from log 2 below .1, and likelihoods end nats apart.
 OTHER_RATE = 0.2
 
 
