@@ -37,7 +37,7 @@ BALL_CLAIMS: tuple[Claim, ...] = (
     claim(
         "D18", "IPO in a ball: K*(β) on-policy", ("IPO", "RLHF", "KL ball", "Borda", "on-policy", "exact factor"),
         "IPO in a KL ball has distortion exactly K*(β) when pairs come from the reference, and exactly cosh²(β/2) "
-        "when they come from any law; RLHF in a ball loses cosh²(β/2) and more at every β.",
+        "when they come from any law; RLHF in a ball loses at least cosh²(β/2) at every β.",
         "@azar2024 (the method); factors and instance ours", "equality",
         at_most("on_policy", "worst distortion of IPO with pairs from π_ref, adversarial search", borda_factor,
                 at=grid(bt_beta=(2.0, 10.0), tau=(0.1, 1.0)), measured=("tau",), within=1e-9, because=SEARCH),
@@ -54,8 +54,8 @@ BALL_CLAIMS: tuple[Claim, ...] = (
     ),
     claim(
         "D19", "L(β) is lost at every KL budget", ("NLHF", "RLHF", "IPO", "KL ball", "every rule", "lower bound"),
-        "At every budget τ > 0 some instance costs NLHF, RLHF and IPO the whole of L(β), and with A′ clones every rule "
-        "that treats them alike 1/(1/A′ + (1 − 1/A′)/L(β)).", "@golz2025 Thm 3 (the types); ours", "equality",
+        "At every budget τ > 0 instances cost NLHF, RLHF and IPO up to the whole of L(β), and with A′ clones every "
+        "rule that treats them alike 1/(1/A′ + (1 − 1/A′)/L(β)).", "@golz2025 Thm 3 (the types); ours", "equality",
         equal("rules", "distortion on s, o, z with log ε = −650, from samples of 10¹⁸ users", linear_factor_over,
               at=grid(method=("rlhf", "ipo"), bt_beta=(2.0, 5.0, 10.0), tau=TAUS, xi=1.03), measured=("method", "tau"),
               relative=2e-3, because="utilities of 1e-4 and log ε = −650 in place of their limits"),

@@ -238,7 +238,7 @@ DISTORTION_CLAIMS: tuple[Claim, ...] = (
     ),
     claim(
         "D9", "NLHF keeps L(β) in every KL ball", ("NLHF", "KL ball", "Nash learning", "upper bound"),
-        "NLHF has distortion at most L(β) under any KL constraint, on I6 too; some instance costs it L(β) at every "
+        "NLHF has distortion at most L(β) under any KL constraint, on I6 too; instances cost it up to L(β) at every "
         "budget.", "@golz2025 Thm 7; lower half ours", "upper bound",
         at_most("on_I6", "distortion of NLHF on I6", linear_factor,
                 at=grid(bt_beta=(5.0, 8.0, 10.0, 12.0, 15.0, 20.0, 30.0)), within=1e-6, because=GAP),
