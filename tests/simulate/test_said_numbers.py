@@ -49,6 +49,20 @@ def test_what_is_said_to_be_drawn_is_recorded(key, recorded):
     assert any(np.allclose(ends, sizes, rtol=0.03) for sizes in measured), (ends, measured)
 
 
+@pytest.mark.parametrize(
+    ("key", "said"),
+    [
+        ("V9.estimate", "divergences of {:.2g} and more"),
+        ("V13.as_reward", "gradients of {:.2g} to {:.2g}"),
+        ("V13.as_loss", "gradients of {:.2g} to {:.2g}"),
+    ],
+)
+def test_how_large_predictions_are_said_to_be(key, said):
+    """Those that are not 0: what the resolution is small beside."""
+    sizes = [abs(CHECKS[key].predict(setting)) for setting in CHECKS[key].settings]
+    assert said.format(min(size for size in sizes if size), max(sizes)) in CHECKS[key].because
+
+
 def test_a_margin_is_followed_over_the_steps_that_p5_names(monkeypatch):
     def still(loss, features, log_start, rate, steps):
         return np.zeros((steps + 1, 3))

@@ -306,7 +306,7 @@ DISTORTION_CLAIMS: tuple[Claim, ...] = (
              at=grid(bt_beta=5.0, what="slope"), within=0.01, because=SAMPLES),
         equal("local_constant", "√n times that loss", local_family_constant, measured=("what",),
               at=grid(bt_beta=(2.0, 5.0), what="constant"), relative=0.02,
-              because="margins on a grid of 0.05, n = 4¹⁰"),
+              because="margins on a grid of 0.05, n = 4¹⁰; the largest of nine noisy losses"),
         rate("lottery", "slope in n of the rms error of u(π̂), π̂ the lottery of a cycle", -0.5,
              at=grid(bt_beta=4.0), within=0.02, seeds=3, because=SAMPLES),
         rate("fixed", "exponent of Borda's error on a fixed instance, slope of log(√n·P) in n", error_exponent,

@@ -203,7 +203,7 @@ PROXIMAL_CLAIMS: tuple[Claim, ...] = (
         equal("one_constant", "largest difference of log-ratios between unscored responses, trained policies", 0.0,
               at=grid(kl_beta=(0.1, 1.0)), within=1e-8, scale=0.1, because=POLISHED),
         greater("order", "smallest sign(score)·(log-ratio − log C) over scored responses, trained policies", 0.0,
-                at=grid(kl_beta=(0.1, 1.0)), because="scores of 0.02 and more in absolute value"),
+                at=grid(kl_beta=(0.1, 1.0)), because="log-ratios are trained to rounding"),
     ),
     claim(
         "P5", "DPO is underdetermined",
