@@ -164,7 +164,7 @@ class Top:
 
     def __init__(self, k: int) -> None:
         self.k = k
-        self.kept: tuple[Any, Tensor, Tensor] | None = None
+        self.kept: tuple[Any, PrefixTrie, Tensor] | None = None
 
     def __call__(self, task: Task) -> Trained:
         trunk, first = self.trunk(task.model, task.trie), int(task.trie.node[:, 1].min())
@@ -178,7 +178,7 @@ class Top:
 
     def trunk(self, model: Any, trie: PrefixTrie) -> Tensor:
         """(P·L, H) states below the trained blocks. ValueError for a model that is not built as this needs it."""
-        if self.kept is not None and self.kept[0] is model and torch.equal(self.kept[1], trie.tokens):
+        if self.kept is not None and self.kept[0] is model and _same_nodes(self.kept[1], trie):
             return self.kept[2]
         base, layers = model.base_model, decoder_layers(model.base_model)
         if not hasattr(base, "norm") or not hasattr(base, "rotary_emb") or self.k > len(layers):
@@ -195,8 +195,13 @@ class Top:
             apart = top(rows, trie.positions, trie.visible, trie.node) - whole
         if not float(apart.abs().max()) <= SAME_STATES * float(whole.abs().max()):
             raise ValueError(f"the top {self.k} blocks of {type(model).__name__} on its trunk are not the whole model")
-        self.kept = (model, trie.tokens, trunk)
+        self.kept = (model, trie, trunk)
         return trunk
+
+
+def _same_nodes(one: PrefixTrie, other: PrefixTrie) -> bool:
+    """Have two packings the same states? Trees of other shapes may have the same tokens in the same places."""
+    return all(torch.equal(getattr(one, name), getattr(other, name)) for name in ("tokens", "positions", "visible"))
 
 
 class _noting:

@@ -14,7 +14,7 @@ from llm_validation.catalogue import head
 from llm_validation.catalogue.measured import measured, on_the_catalogue, one_word_apart, own_answers
 from llm_validation.catalogue.train import Task, train_one
 from llm_validation.catalogue.trie import build_trie, log_policy
-from llm_validation.catalogue.trunk import trainer_of
+from llm_validation.catalogue.trunk import Top, trainer_of
 from llm_validation.model.model import Loaded, build
 from llm_validation.runs.real import natural, predicted_ratios, random_classes, ratios
 from llm_validation.training.schedule import Schedule
@@ -60,6 +60,18 @@ def test_top_blocks_of_another_architecture_are_the_whole_model_on_its_trunk():
     trie = build_trie([(3, 4, 5), (6,)], [[(7, 8, 1), (7, 9, 1), (10, 1)], [(11, 1), (12, 13, 1), (12, 1)]])
     task = Task(model, trie, lambda _, logs: logs[:, 0].sum(), replace(SCHEDULE, steps=1, record=1))
     np.testing.assert_allclose(trainer_of("top:2")(task).path[0], log_policy(model, trie).numpy(), atol=1e-5)
+
+
+def test_a_trunk_is_of_a_tree_and_not_of_its_tokens():
+    """4 5 and 6, or 4, 5 and 6: the same tokens in the same places, which see others."""
+    model, prompt = build("smoke", vocab_size=16, context=32, seed=0), [(3,)]
+    chain, star = (build_trie(prompt, [own]) for own in (((4, 5, 1), (6, 1)), ((4, 1), (5, 1), (6, 1))))
+    assert torch.equal(chain.tokens, star.tokens)
+    top = Top(1)
+    kept = top.trunk(model, chain)
+    assert top.trunk(model, build_trie(prompt, [((4, 5, 1), (6, 1))])) is kept, "of equal trees it is run once"
+    assert torch.equal(top.trunk(model, star), Top(1).trunk(model, star))
+    assert not torch.equal(top.trunk(model, star), kept)
 
 
 def test_low_rank_additions_train_and_leave_the_model_alone(reference):
