@@ -93,3 +93,10 @@ def test_a_distance_is_of_the_points_that_v11_names(monkeypatch):
     measure("V11.distance", {"separation": 1.0, "dimension": 2})
     assert sizes == {200_000}
     assert "of 200 000 points per class, mean" in CHECKS["V11.distance"].quantity
+
+
+def test_what_b6_tells_apart_is_seven_resolutions_apart():
+    check = CHECKS["B6.area"]
+    areas = [check.predict(setting) for setting in check.settings]
+    assert min(np.diff(areas)) >= 7.0 * check.resolution
+    assert check.because.startswith("a seventh or less")
