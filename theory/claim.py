@@ -46,6 +46,7 @@ class Check:
                  would show as 0.05·scale (see `notices`); 0 where no such size is known
     trained      is it measured on models that are trained? What a seed of theirs ends with is a draw, however exactly
                  it is measured
+    shared       do seeds measure on the same draws (prompts, people)? Their errors then do not average out
     """
 
     name: str
@@ -60,6 +61,7 @@ class Check:
     scale: float = 0.0
     seeds: int = 1
     trained: bool = False
+    shared: bool = False
 
     def predict(self, setting: Setting) -> float:
         """The predicted value at one setting.
@@ -104,14 +106,18 @@ def _check(
     measured: tuple[str, ...] = (),
     scale: float = 0.0,
     seeds: int = 1,
+    shared: bool = False,
 ) -> Check:
     """A check of one kind. `within` is the resolution in the quantity's unit, `relative` one relative to the
     prediction.
 
-    at, measured, because, scale, seeds  `Check.settings`, `Check.measured`, `Check.because` and so on
+    at, measured, because, scale, seeds, shared  `Check.settings`, `Check.measured`, `Check.because` and so on
     """
     resolution = within if relative is None else relative
-    return Check(name, quantity, kind, at, theory, resolution, because, relative is not None, measured, scale, seeds)
+    is_relative = relative is not None
+    return Check(
+        name, quantity, kind, at, theory, resolution, because, is_relative, measured, scale, seeds, shared=shared
+    )
 
 
 #: A check whose estimate should equal the prediction; a slope that should; one that a bound holds from above or from

@@ -24,7 +24,7 @@ from theory.claim import Check, Setting, at_least, at_most, equal, greater, grid
 _SINGLE = tuple(name for name in SAFETY_LOSSES if name != "dpo")
 _SLOPE = "slope of measured on predicted log π/π_ref over all prompts and responses"
 #: Of V11: what the errors of its rows are over.
-_PROMPTS = "paired; errors over prompts, pooled as if seeds shared none, where they share 18 to 20 of 24"
+_PROMPTS = "paired; errors over prompts, of which seeds share 18 to 20 of 24: pooled as if they shared all"
 _SELECTION = grid(utility=REWARDS, reward=("truth", "proxy"), n=SELECTED)
 #: Each half of the rows against what the other half predicts.
 _APART = "measured less predicted from other rows, standard deviations of the reward"
@@ -142,9 +142,9 @@ REAL: dict[str, tuple[Check, ...]] = {
     ),
     "V11": (
         greater("real_grows", "log Bhattacharyya distance of prompts to answer and to decline, aligned minus as it was",
-                0.0, at=grid(name=SAFETY_LOSSES, data=("cr", "preference")), because=_PROMPTS),
+                0.0, at=grid(name=SAFETY_LOSSES, data=("cr", "preference")), because=_PROMPTS, shared=True),
         greater("real_cr_separates_more", "log Bhattacharyya distance, CR minus preference data", 0.0,
-                at=grid(name=SAFETY_LOSSES), because=_PROMPTS),
+                at=grid(name=SAFETY_LOSSES), because=_PROMPTS, shared=True),
     ),
     **{claim: _levels(name) for name, claim in RATIO_CLAIM.items()},
 }  # fmt: skip

@@ -101,6 +101,7 @@ def _check(check: Check, ledger: Sequence[Entry], models: Mapping[str, Model]) -
         "quantity": check.quantity,
         "kind": check.kind,
         "trained": check.trained,
+        "shared": check.shared,
         "resolution": check.resolution,
         "relative": check.relative,
         "because": check.because,

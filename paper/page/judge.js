@@ -55,11 +55,11 @@ const excessOf = (kind, predicted, estimate) => kind === "upper bound" ? estimat
   : kind === "lower bound" || kind === "ordering" ? predicted - estimate : Math.abs(estimate - predicted);
 
 // [estimate, stderr, degrees of freedom]
-function pool({kind, room, predicted, trained}, rows) {
+function pool({kind, room, predicted, trained, shared}, rows) {
   const sum = (values) => values.reduce((total, value) => total + value, 0), S = rows.length;
   const centre = sum(rows.map((row) => row.estimate)) / S;
-  const propagated = Math.sqrt(sum(rows.map((row) => row.stderr ** 2))) / S;
-  const own = sum(rows.map((row) => Math.max(row.n - (kind === "rate" ? 2 : 1), 1)));
+  const propagated = (shared ? sum(rows.map((row) => row.stderr)) : Math.sqrt(sum(rows.map((row) => row.stderr ** 2)))) / S;
+  const each = rows.map((row) => Math.max(row.n - (kind === "rate" ? 2 : 1), 1)), own = shared ? Math.min(...each) : sum(each);
   const counted = (kind === "equality" || kind === "invariant") && room === 0;
   if ((counted || ((kind === "upper bound" || kind === "lower bound") && !trained)) && rows.every((row) => row.stderr === 0)) {
     const excess = rows.map((row) => excessOf(kind, predicted, row.estimate)), lost = excess.findIndex(Number.isNaN);
@@ -130,4 +130,4 @@ const PREDICTED = new Map();
 for (const claim of DATA.claims)
   for (const check of claim.checks)
     for (const [setting, predicted, room] of check.settings)
-      PREDICTED.set(`${claim.id}\n${check.name}\n${setting}`, {kind: check.kind, trained: check.trained, predicted: number(predicted), room: number(room)});
+      PREDICTED.set(`${claim.id}\n${check.name}\n${setting}`, {kind: check.kind, trained: check.trained, shared: check.shared, predicted: number(predicted), room: number(room)});

@@ -89,7 +89,9 @@ def mixed_kl(n: int, low: float, high: float, *, rng: Rng, profile: Profile) -> 
     best = _largest_uniform(n, 200 * profile.replicates, rng)
     atom = (best >= low) & (best <= high)
     share = max(float(atom.mean()), 1 / best.size)
-    return mean(np.where(atom, math.log(share / (high - low)), math.log(n) + (n - 1) * np.log(best)))
+    values = np.where(atom, math.log(share / (high - low)), math.log(n) + (n - 1) * np.log(best))
+    # the share is estimated too, and the derivative of share·log(share) is log(share) + 1
+    return Estimate(float(values.mean()), mean(values + atom).stderr, best.size)
 
 
 def largest_kl(n: int, *, rng: Rng, profile: Profile) -> Estimate:

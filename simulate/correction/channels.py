@@ -13,7 +13,17 @@ import numpy as np
 from scipy.integrate import solve_ivp
 from scipy.special import expit, log_softmax
 
-from simulate.correction.data import Counts, corrected, difference, draw, held_out, mean_of_counts, samples, train_rows
+from simulate.correction.data import (
+    Counts,
+    corrected,
+    difference,
+    draw,
+    held_out,
+    mean_of_counts,
+    samples,
+    train_rows,
+    with_training,
+)
 from simulate.montecarlo import Estimate, Experiments
 from simulate.profiles import Profile
 from simulate.softmax import minimise
@@ -142,21 +152,23 @@ def copying_counterexample(side: str, *, rng: Rng, profile: Profile) -> Estimate
 # A3: composed answers and gains.
 
 
-def trained_corrector(rng: Rng, profile: Profile) -> Array:
-    """The corrector of the examples, learnt from sampled pairs of the training law."""
-    return train_rows(corrected(draw(TRAINING, samples(profile), rng), CORRECTOR, rng))
+def training_pairs(rng: Rng, profile: Profile) -> Counts:
+    """Sampled pairs (A, A) of the training law, by the corrector of the examples."""
+    return corrected(draw(TRAINING, samples(profile), rng), CORRECTOR, rng)
 
 
 def stacked_answers(upstream: str, answer: int, *, rng: Rng, profile: Profile) -> Estimate:
     """How often the stacked model gives an answer."""
-    originals = draw(UPSTREAM[upstream], samples(profile), rng)
-    pairs = corrected(originals, trained_corrector(rng, profile), rng)
-    return mean_of_counts(np.eye(len(CORRECTOR))[answer], pairs.sum(axis=0))
+    originals, pairs = draw(UPSTREAM[upstream], samples(profile), rng), training_pairs(rng, profile)
+    answers, given = corrected(originals, train_rows(pairs), rng).sum(axis=0), np.eye(len(CORRECTOR))[answer]
+    return with_training(mean_of_counts(given, answers), given, UPSTREAM[upstream], pairs)
 
 
 def measured_gain(upstream: str, *, rng: Rng, profile: Profile) -> Estimate:
     """Mean utility after minus before, answer by answer, on an upstream policy the corrector has not seen."""
-    return _gain_on(UPSTREAM[upstream], trained_corrector(rng, profile), rng, profile)
+    pairs = training_pairs(rng, profile)
+    found = _gain_on(UPSTREAM[upstream], train_rows(pairs), rng, profile)
+    return with_training(found, UTILITIES, UPSTREAM[upstream], pairs)
 
 
 def _gain_on(policy: Array, kernel: Array, rng: Rng, profile: Profile) -> Estimate:
@@ -165,8 +177,8 @@ def _gain_on(policy: Array, kernel: Array, rng: Rng, profile: Profile) -> Estima
 
 
 def linearity(first: str, second: str, share: float, *, rng: Rng, profile: Profile) -> Estimate:
-    """Gain on share·first + (1 − share)·second, minus the same mixture of the two gains."""
-    kernel = trained_corrector(rng, profile)
+    """Gain on share·first + (1 − share)·second, minus the same mixture of the two gains; one corrector, one error."""
+    kernel = train_rows(training_pairs(rng, profile))
     one, other = UPSTREAM[first], UPSTREAM[second]
     mixed = _gain_on(share * one + (1 - share) * other, kernel, rng, profile)
     a, b = (_gain_on(policy, kernel, rng, profile) for policy in (one, other))
@@ -250,16 +262,17 @@ def least_gain(n_answers: int, *, rng: Rng, profile: Profile) -> Estimate:
 # A5: identity pairs.
 
 
-def _joint_training(share: float, laws: str, rng: Rng, profile: Profile) -> Array:
+def _joint_pairs(share: float, laws: str, rng: Rng, profile: Profile) -> Counts:
+    """Training pairs (A, A): copies of an answer, a share, and corrections."""
     identity, corrections = IDENTITY_LAWS[laws]
     copies = rng.binomial(samples(profile), share)
     data = corrected(draw(corrections, samples(profile) - copies, rng), CORRECTOR, rng)
-    return train_rows(data + np.diag(draw(identity, copies, rng)))
+    return data + np.diag(draw(identity, copies, rng))
 
 
 def learnt_copying(share: float, laws: str, answer: int, *, rng: Rng, profile: Profile) -> Estimate:
     """Learnt K_φ(o|o); its standard error is that of a share among the training pairs that start from o."""
-    kernel = _joint_training(share, laws, rng, profile)
+    kernel = train_rows(_joint_pairs(share, laws, rng, profile))
     identity, corrections = IDENTITY_LAWS[laws]
     pairs = samples(profile) * (share * identity[answer] + (1 - share) * corrections[answer])
     copied = float(kernel[answer, answer])
@@ -268,9 +281,9 @@ def learnt_copying(share: float, laws: str, answer: int, *, rng: Rng, profile: P
 
 def unchanged(share: float, laws: str, upstream: str, *, rng: Rng, profile: Profile) -> Estimate:
     """Share of an upstream policy's answers that come back as they were."""
-    kernel = _joint_training(share, laws, rng, profile)
-    pairs = corrected(draw(UPSTREAM[upstream], samples(profile), rng), kernel, rng)
-    return mean_of_counts(np.eye(len(CORRECTOR)), pairs)
+    pairs, same = _joint_pairs(share, laws, rng, profile), np.eye(len(CORRECTOR))
+    answers = corrected(draw(UPSTREAM[upstream], samples(profile), rng), train_rows(pairs), rng)
+    return with_training(mean_of_counts(same, answers), same, UPSTREAM[upstream], pairs)
 
 
 def forgetting(copy: float, time: float, *, rng: Rng, profile: Profile) -> Estimate:

@@ -62,6 +62,18 @@ def mean_of_counts(values: Array, counts: Counts) -> Estimate:
     return Estimate(centre, math.sqrt(variance / total), int(total))
 
 
+def with_training(found: Estimate, values: Array, policy: Array, pairs: Counts) -> Estimate:
+    """The same mean on answers of a policy (A,), its error that of the corrector's training as well.
+
+    Row o was learnt from n_o of the pairs (A, A), so that Σ_o π(o)² Var_K(v | o)/n_o is added to the variance; v are
+    values (A,) of what an answer is turned into, or (A, A).
+    """
+    n = pairs.sum(axis=1)
+    kernel = pairs / n[:, None]
+    spread = (kernel * values**2).sum(axis=1) - (kernel * values).sum(axis=1) ** 2
+    return Estimate(found.value, math.hypot(found.stderr, math.sqrt(float((policy**2 * spread / n).sum()))), found.n)
+
+
 def inverse(numerator: float, mean: Estimate) -> Estimate:
     """numerator/mean, delta method: a distortion from a sampled utility."""
     return Estimate(numerator / mean.value, numerator * mean.stderr / mean.value**2, mean.n)

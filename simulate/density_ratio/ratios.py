@@ -6,9 +6,11 @@ per-example losses as published (`simulate.density_ratio.losses`), on softmax po
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
-from scipy.optimize import minimize_scalar
-from scipy.special import expit
+from scipy.optimize import brentq, minimize_scalar
+from scipy.special import expit, softmax
 
 from simulate.density_ratio.losses import (
     everywhere,
@@ -22,11 +24,9 @@ from simulate.density_ratio.losses import (
 from simulate.montecarlo import Estimate, Experiments, mean, proportion
 from simulate.profiles import Profile
 from simulate.softmax import Loss, train
-from theory.bradley_terry import fit_rewards
 from theory.density_ratio import ratios
 from theory.density_ratio.limits import PREFERENCES, TABLES, consistent_reference
 from theory.density_ratio.policies import constrained_optimum
-from theory.policy import kl_ball, nash
 from theory.policy.kl_ball import kl
 from theory.validate import Array
 
@@ -34,6 +34,8 @@ Rng = np.random.Generator
 
 #: Random tables have no outcome rarer than this, so that 1e-9 on a log-ratio is 1e-9 on the loss's own scale.
 RAREST = 1e-3
+#: Most answers of a policy to itself.
+ANSWERS = 20_000
 
 
 def random_law(size: int, rng: Rng, concentration: float = 1.0) -> Array:
@@ -145,17 +147,34 @@ def comparison_limit(preferences: str, method: str, *, rng: Rng, profile: Profil
         return Estimate(total_variation(trained, exact))
     beats = wins + lost.T
     np.fill_diagonal(beats, 0)
+    trained, _ = train_policy(pair_loss(beats / beats.sum(), np.log(mu)), np.log(mu))
     if method == "dpo":
-        trained, _ = train_policy(pair_loss(beats / beats.sum(), np.log(mu)), np.log(mu))
         return Estimate(total_variation(trained, exact))
     counts = beats + beats.T
     rates = np.where(counts > 0, beats / np.maximum(counts, 1), 0.5)
-    rates = 0.5 + 0.5 * (rates - rates.T)  # complementary to the last digit
-    tau = kl(exact, mu)
-    if method == "rlhf":
-        rewards = fit_rewards(rates, counts / counts.sum()).rewards
-        return Estimate(total_variation(kl_ball.maximize_in_kl_ball(rewards, mu, tau), exact))
-    return Estimate(total_variation(nash.nlhf(rates, mu, tau).policy, exact))
+    rewards = np.log(trained / mu)
+    reward = (lambda _: rewards) if method == "rlhf" else (lambda policy: rates @ policy)
+    return Estimate(total_variation(_tilted_in_ball(reward, mu, kl(exact, mu)), exact))
+
+
+def _tilted_in_ball(reward: Callable[[Array], Array], mu: Array, tau: float) -> Array:
+    """The policy π ∝ μ·exp(reward(π)/λ) that is tau from μ: damped answers to itself at a weight λ, and λ by Brent's.
+
+    RLHF's in a KL ball for rewards that do not depend on π; Nash learning's for win rates against π, where λ is sought
+    from above, since answers run in circles at small ones. ValueError if they do before tau is reached.
+    """
+
+    def settled(log_weight: float) -> Array:
+        policy = mu
+        for _ in range(ANSWERS):
+            answer = softmax(np.log(mu) + reward(policy) * np.exp(-log_weight))
+            if np.abs(answer - policy).max() < 1e-14:
+                return answer
+            policy = 0.5 * (policy + answer)
+        raise ValueError(f"answers do not settle at weight {np.exp(log_weight):g}")
+
+    low = next(w for w in np.arange(5.0, -20.0, -0.1) if kl(settled(w), mu) > tau)
+    return settled(brentq(lambda log_weight: kl(settled(log_weight), mu) - tau, low, low + 0.1, xtol=1e-13))
 
 
 def pair_loss(beats: Array, log_reference: Array) -> Loss:

@@ -21,15 +21,16 @@ class Pooled:
     dof: float
 
 
-def pool(estimates: Sequence[float], stderrs: Sequence[float]) -> tuple[float, float]:
+def pool(estimates: Sequence[float], stderrs: Sequence[float], *, shared: bool = False) -> tuple[float, float]:
     """Mean over seeds and its standard error.
 
     One seed: its own error. Several: the larger of the propagated errors √(Σ se²)/S and the spread between seeds
-    sd/√S, so that a table (se 0) that varies over seeds is not taken as exact. NaN where some seeds alone are infinite.
+    sd/√S, so that a table (se 0) that varies over seeds is not taken as exact. Where what seeds draw is `shared`, their
+    errors do not average out: Σ se/S. NaN where some seeds alone are infinite.
     """
     S = len(estimates)
     centre = sum(estimates) / S
-    propagated = math.sqrt(sum(stderr**2 for stderr in stderrs)) / S
+    propagated = (sum(stderrs) if shared else math.hypot(*stderrs)) / S
     if S == 1 or len(set(estimates)) == 1:
         return centre, propagated
     spread = math.sqrt(sum((e - centre) ** 2 for e in estimates) / (S - 1) / S)
@@ -49,14 +50,15 @@ def pooled(check: Check, predicted: float, rows: Sequence[Row]) -> Pooled:
     counted, with no resolution), and the ends of searches beside a bound. Else their mean. Its degrees of freedom are
     those of the seeds' own errors together (n − 1 replicates of each, n − 2 points of each line that was fitted, a
     rate; at least one); but S − 1 where those errors do not explain the spread between the S seeds: an F test at the
-    level of the intervals, or errors of 0.
+    level of the intervals, or errors of 0. Seeds that share what they drew have those of one.
     """
-    own = sum(max(row.n - (2 if check.kind == "rate" else 1), 1) for row in rows)
+    each = [max(row.n - (2 if check.kind == "rate" else 1), 1) for row in rows]
+    own = min(each) if check.shared else sum(each)
     if _one_is_enough(check, predicted, rows):
         return Pooled(worst(check, predicted, rows).estimate, 0.0, own)
     estimates, stderrs = [row.estimate for row in rows], [row.stderr for row in rows]
-    estimate, stderr = pool(estimates, stderrs)
-    propagated, others = math.hypot(*stderrs) / len(rows), len(rows) - 1
+    estimate, stderr = pool(estimates, stderrs, shared=check.shared)
+    propagated, others = (sum(stderrs) if check.shared else math.hypot(*stderrs)) / len(rows), len(rows) - 1
     explained = stderr <= propagated or (
         propagated and fdtrc(others, own, (stderr / propagated) ** 2) >= 1.0 - CONFIDENCE
     )

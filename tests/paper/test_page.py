@@ -7,7 +7,7 @@ import math
 import shutil
 import subprocess
 from collections.abc import Iterator
-from dataclasses import fields
+from dataclasses import fields, replace
 from itertools import chain, pairwise
 from pathlib import Path
 
@@ -153,15 +153,17 @@ def test_of_two_rows_of_one_seed_the_later_stands(opened, tmp_path: Path):
     assert judged == [[found.estimate, pytest.approx(found.stderr), 2]]
 
 
-def test_a_sample_beyond_all_digits_is_pooled_there_as_here(opened):
+@pytest.mark.parametrize("shared", [False, True])
+def test_a_sample_beyond_all_digits_is_pooled_there_as_here(opened, shared):
     """n = 10¹⁵ in one seed of four: by the errors' own degrees of freedom or by those of the seeds."""
     seeds = [(0.817, 0.1, 10**15), (0.564, 0.05, 1000), (0.71, 0.05, 2), (0.841, 0.025, 3)]
     own = [Row("D3", "attained", "bt_beta=2", k, e, s, n, e, e, 0.0, "", "s") for k, (e, s, n) in enumerate(seeds)]
-    dof = opened[0].evaluate(
-        "rows => pool({kind: 'equality', room: 0.01, predicted: 1, trained: false}, "
-        "rows.map(([estimate, stderr, n]) => ({estimate, stderr, n})))[2]", seeds,
+    found = opened[0].evaluate(
+        "([rows, shared]) => pool({kind: 'equality', room: 0.01, predicted: 1, shared}, "
+        "rows.map(([estimate, stderr, n]) => ({estimate, stderr, n})))", [seeds, shared],
     )  # fmt: skip
-    assert dof == pooled(find_check("D3", "attained"), 1.0, own).dof
+    there = pooled(replace(find_check("D3", "attained"), shared=shared), 1.0, own)
+    assert found == [pytest.approx(there.estimate), pytest.approx(there.stderr), there.dof]
 
 
 def test_what_the_page_says_of_its_intervals_is_so(opened, recorded_ledger):

@@ -13,6 +13,7 @@ import pytest
 from numpy._core import _multiarray_umath as _umath
 from scipy.stats import norm
 
+from simulate.best_of_n.laws import mixed_kl
 from simulate.best_of_n.proxy import gaussian_survival
 from simulate.best_of_n.rejection import _from_the_top, _mean_maximum, draw_rows
 from simulate.montecarlo import generator
@@ -96,3 +97,11 @@ def test_means_of_lognormal_maxima_have_a_closed_form():
     mean = math.exp(0.5**2 / 2)
     assert _mean_maximum(EXAMPLES["lognormal"], 1.0) == pytest.approx(mean, rel=1e-9)
     assert _mean_maximum(EXAMPLES["lognormal"], 2.0) == pytest.approx(2 * mean * norm.cdf(0.5 / math.sqrt(2)), rel=1e-9)
+
+
+@pytest.mark.parametrize("number", [0, 1, 2])
+def test_the_error_of_a_divergence_with_an_atom_is_of_the_atom_s_share_too(number):
+    small, setting = dataclasses.replace(PROFILES["cpu"], replicates=20), CHECKS["B2.mixed"].settings[number]
+    found = [mixed_kl(**setting, rng=generator(seed, "atom"), profile=small) for seed in range(100)]
+    ratio = np.std([e.value for e in found], ddof=1) / np.mean([e.stderr for e in found])
+    assert 0.82 < ratio < 1.22

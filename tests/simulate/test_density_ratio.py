@@ -11,6 +11,7 @@ from simulate.montecarlo import generator
 from simulate.profiles import PROFILES
 from tests.oracles.experiments import broken, judged, measure
 from theory.density_ratio import estimates, flow, limits, losses, ratios
+from theory.policy import kl_ball, nash, rewards
 
 
 @pytest.mark.parametrize(
@@ -29,6 +30,21 @@ def test_a_wrong_formula_is_noticed(monkeypatch, module, name, wrong, key):
     check = broken(monkeypatch, key, module, name, lambda _: wrong)
     verdicts = [judged(check, setting, measure(key, setting, "cpu")) for setting in check.settings[-2:]]
     assert "disagrees" in verdicts
+
+
+@pytest.mark.parametrize(
+    ("modules", "name", "method"), [((nash,), "nlhf", "nlhf"), ((kl_ball, rewards), "maximize_in_kl_ball", "rlhf")]
+)
+def test_a_wrong_ball_is_noticed(monkeypatch, modules, name, method):
+    """Both sides of R3.limit would be wrong alike if simulation called theory's solvers."""
+
+    def smaller(right):
+        return lambda values, mu, tau, **more: right(values, mu, 0.9 * tau, **more)
+
+    for module in modules:
+        check = broken(monkeypatch, "R3.limit", module, name, smaller)
+    settings = [setting for setting in check.settings if setting["method"] == method]
+    assert {judged(check, setting, measure("R3.limit", setting, "cpu")) for setting in settings} == {"disagrees"}
 
 
 @pytest.mark.parametrize("method", ["ddro", "rdro", "bco", "kto"])

@@ -29,6 +29,13 @@ def test_seeds_are_pooled():
     assert pool([1.0, 2.0, 3.0], [0.0, 0.0, 0.0])[1] == pytest.approx(1 / math.sqrt(3))
 
 
+def test_errors_of_seeds_that_share_their_draws_do_not_average_out():
+    assert pool([1.0, 1.001, 0.999], [0.2, 0.3, 0.1], shared=True)[1] == pytest.approx(0.2)
+    assert pool([1.0, 2.0, 3.0], [0.0, 0.0, 0.0], shared=True)[1] == pytest.approx(1 / math.sqrt(3))
+    found = pooled(replace(EQUAL, shared=True), 1.0, rows(24, 1.0, 1.001, 0.999, stderr=0.2))
+    assert (found.stderr, found.dof) == (pytest.approx(0.2), 23)
+
+
 @pytest.mark.parametrize(
     ("check", "found", "dof"),
     [
