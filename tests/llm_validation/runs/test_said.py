@@ -57,10 +57,10 @@ def test_seeds_of_a_real_model_s_prompts_share_as_many_as_is_said(monkeypatch):
         asked.append(set())
         real_separation.prompts_and_words(loaded, seed)
     shared = [len(one & other) for one, other in combinations(asked, 2)]
-    said = f"they share {min(shared)} to {max(shared)} of {len(asked[0])}"
+    said = f"seeds share {min(shared)} to {max(shared)} of {len(asked[0])}"
     checks = [check for check in trained_checks("V11", "smollm2")]
     assert len(checks) == 2
-    assert all(said in check.because for check in checks)
+    assert all(said in check.because and check.shared for check in checks)
 
 
 def test_a_small_step_goes_along_all_pairs_and_the_band_is_of_one(monkeypatch):
