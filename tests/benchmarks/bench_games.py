@@ -16,7 +16,7 @@ two seconds). The ratio compares the default path with the fastest baseline that
 On a machine that others use, set OPENBLAS_NUM_THREADS=1: threads of OpenBLAS that wait for a core slow dense
 factorisations down more than tenfold.
 
-`--csv FILE` writes the table; tests/benchmarks/results/games.csv is that of (its rows in two runs, one a size)
+`--csv FILE` writes the table; tests/benchmarks/results/games.csv is that of
 
     OMP_NUM_THREADS=1 python tests/benchmarks/bench_games.py --sizes 500 2000 --only dense,tau_2 --repeats 7 --csv FILE
 
