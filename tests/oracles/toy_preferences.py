@@ -6,10 +6,12 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
+from llm_validation.commands import generate
 from llm_validation.model.model import build
 from llm_validation.preferences.data import Example, Preferences
 
@@ -55,3 +57,18 @@ def written(tmp_path: Path, *records: object) -> Path:
     path = tmp_path / "data.jsonl"
     path.write_text("\n".join(r if isinstance(r, str) else json.dumps(r) for r in records))
     return path
+
+
+def killed_at(number: int, words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command `generate`, killed when it comes to a batch."""
+    real = generate._run
+
+    def killed(options, writes, batch, fresh, own):
+        if own == number:
+            raise KeyboardInterrupt
+        return real(options, writes, batch, fresh, own)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(generate, "_run", killed)
+        with pytest.raises(KeyboardInterrupt):
+            generate.generate_main(words)

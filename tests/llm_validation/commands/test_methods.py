@@ -28,7 +28,7 @@ from llm_validation.preferences.data import read_preferences
 from llm_validation.preferences.policy_gradient import PolicyGradient, Sampled, advantages
 from llm_validation.preferences.sequences import CompletionForward
 from llm_validation.rewards.sources import Classifier, Texts, checked, scorer_of
-from tests.oracles.toy_preferences import CONTEXT, WORDS, model, word_tokenizer, written
+from tests.oracles.toy_preferences import CONTEXT, WORDS, killed_at, model, word_tokenizer, written
 
 CHAT = (
     "{% for m in messages %}{{ 'w9' if m['role'] == 'assistant' else 'w8' }} {{ m['content'] }} {% endfor %}"
@@ -212,18 +212,9 @@ def test_generate_goes_on_after_a_kill_to_the_same_lines(base, tmp_path, monkeyp
     words = ["--model", str(base), "--prompts", str(tmp_path / "prompts.txt"), "--reward", "length", "--n", "4",
              "--tokens", "6", "--allow-unfinished", "--out", str(out)]  # fmt: skip
     assert generate_main(words) == 0
-    whole, real = out.read_text(), generate_module._run
+    whole = out.read_text()
     out.unlink()
-
-    def killed(options, writes, batch, fresh, number):
-        if number == 2:
-            raise KeyboardInterrupt
-        return real(options, writes, batch, fresh, number)
-
-    monkeypatch.setattr(generate_module, "_run", killed)
-    with pytest.raises(KeyboardInterrupt):
-        generate_main(words)
-    monkeypatch.setattr(generate_module, "_run", real)
+    killed_at(2, words, monkeypatch)
     with out.open("a") as file:
         file.write('{"prompt": 2, "as')
     assert generate_main([*words, "--seed", "1"]) == 2

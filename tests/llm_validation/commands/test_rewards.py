@@ -8,7 +8,6 @@ import pytest
 from transformers import GPT2Config, GPT2LMHeadModel, RobertaConfig, RobertaForSequenceClassification
 
 from llm_validation.commands import align_methods
-from llm_validation.commands import generate as generate_module
 from llm_validation.commands.align import align_main
 from llm_validation.commands.correct import read_answers
 from llm_validation.commands.generate import generate_main
@@ -17,7 +16,7 @@ from llm_validation.preferences.resume import Checkpoint
 from llm_validation.rewards.comparisons import Comparison
 from llm_validation.rewards.model import RewardTraining, from_language_model, train_reward_model
 from llm_validation.rewards.sources import Classifier, Texts, scorer_of
-from tests.oracles.toy_preferences import CONTEXT, WORDS, model, word_tokenizer, written
+from tests.oracles.toy_preferences import CONTEXT, WORDS, killed_at, model, word_tokenizer, written
 
 PAIRS = [{"prompt": f"w{i} w{i + 1}", "chosen": f" w{i % 9 + 2}", "rejected": f" w{i % 9 + 22} w30"}
          for i in range(2, 22)]  # fmt: skip
@@ -117,17 +116,7 @@ def test_a_run_that_goes_on_counts_the_prompts_that_it_answers(base, tmp_path, m
     (tmp_path / "prompts.txt").write_text("w2 w3\nw4\nw5 w6\n")
     words = ["--model", str(base), "--prompts", str(tmp_path / "prompts.txt"), "--reward", "length", "--n", "1",
              "--tokens", "1", "--out", str(tmp_path / "out.jsonl")]  # fmt: skip
-    real = generate_module._run
-
-    def killed(options, writes, batch, fresh, number):
-        if number == 2:
-            raise KeyboardInterrupt
-        return real(options, writes, batch, fresh, number)
-
-    monkeypatch.setattr(generate_module, "_run", killed)
-    with pytest.raises(KeyboardInterrupt):
-        generate_main(words)
-    monkeypatch.setattr(generate_module, "_run", real)
+    killed_at(2, words, monkeypatch)
     assert generate_main(words) == 0
     assert "no response to 1 of 1 prompts ended within 1 tokens" in capsys.readouterr().err
 
@@ -142,14 +131,7 @@ def test_a_run_does_not_go_on_with_another_model_of_the_same_name(base, tmp_path
     (tmp_path / "prompts.txt").write_text("w2 w3\nw4\n")
     words = ["--model", str(base), "--prompts", str(tmp_path / "prompts.txt"), "--reward", "length", "--n", "1",
              "--tokens", "4", "--allow-unfinished", "--out", str(tmp_path / "out.jsonl")]  # fmt: skip
-    real = generate_module._run
-    killed = lambda options, writes, batch, fresh, number: (
-        interrupt() if number else real(options, writes, batch, fresh, number)
-    )
-    monkeypatch.setattr(generate_module, "_run", killed)
-    with pytest.raises(KeyboardInterrupt):
-        generate_main(words)
-    monkeypatch.setattr(generate_module, "_run", real)
+    killed_at(1, words, monkeypatch)
     training = ["--method", "dpo", *rlhf(base, tmp_path)[2:], "--batch", "4", "--keep-every", "1"]
     with monkeypatch.context() as patch:
         patch.setattr(Checkpoint, "save", lambda self, *rest: (saved(self, *rest), interrupt()))
