@@ -70,7 +70,8 @@ def with_training(found: Estimate, values: Array, policy: Array, pairs: Counts) 
     """
     n = pairs.sum(axis=1)
     kernel = pairs / n[:, None]
-    spread = (kernel * values**2).sum(axis=1) - (kernel * values).sum(axis=1) ** 2
+    centre = (kernel * values).sum(axis=1, keepdims=True)
+    spread = (kernel * (values - centre) ** 2).sum(axis=1)
     return Estimate(found.value, math.hypot(found.stderr, math.sqrt(float((policy**2 * spread / n).sum()))), found.n)
 
 
