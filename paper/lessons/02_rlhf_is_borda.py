@@ -88,7 +88,7 @@ gamma = brentq(lambda z: 5.0 / 4.0 / np.cosh(5.0 * z / 2.0) ** 2 - 0.5 * np.tanh
 check("2.2", gamma)
 
 # %% [markdown]
-# **2.3** To which number does Borda's disadvantage K*(β)/L(β) tend as β grows? One digit.
+# **2.3** To which number does Borda's disadvantage K*(β)/L(β) tend as β grows? Two digits.
 
 # %% tags=["answer"]
 disadvantage = round(borda_factor(2000.0) / linear_factor(2000.0))

@@ -55,8 +55,11 @@ class Property:
     rule: Callable[[Any], str | None]
 
     def judge(self, exercise: str, answer: Any) -> str | None:
-        """None if right, else a hint."""
-        return self.rule(answer)
+        """None if right, else a hint: that it fails, where what was answered cannot be used at all."""
+        try:
+            return self.rule(answer)
+        except (TypeError, ValueError, ArithmeticError, AttributeError, IndexError) as error:
+            return f"it fails with {type(error).__name__}: {error}"
 
 
 def check_in(exercises: Mapping[str, Number | Property], exercise: str, answer: Any) -> str:

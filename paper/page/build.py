@@ -75,6 +75,7 @@ def page(ledger: Sequence[Entry], profile: str, out: Path, root: Path = ROOT) ->
         columns_sentence=with_code(columns_sentence(models)),
         provenance=escape(_provenance(ledger, profile, root)),
         cards=_cards(claims, profile, root),
+        plain=_plain(claims, models, [str(column["heading"]) for column in shown]),
         lessons=lessons,
         lessons_link='<a href="#lessons">Lessons</a>' if lessons else "",
         reference=api_reference(root),
@@ -110,6 +111,20 @@ def _strip_column(line: Line, models: Mapping[str, Model]) -> str:
         f'<a class="column" href="#{line.claim.id}" title="{words}" aria-label="{words}">'
         f'<span class="id">{line.claim.id[1:]}</span>{cells}</a>'
     )
+
+
+def _plain(claims: Sequence[Line], models: Mapping[str, Model], headings: Sequence[str]) -> str:
+    """The claims as text, for who has no JavaScript; those that do not agree first, as with it."""
+    found = []
+    for line in sorted(claims, key=lambda line: line.verdict == "agrees"):
+        verdicts = zip(headings, line.columns(models), strict=True)
+        columns = " · ".join(f"{escape(name)}: {verdict}" for name, verdict in verdicts if verdict)
+        found.append(
+            f'<article id="{line.claim.id}"><p><b>{line.claim.id} {escape(line.claim.title)}</b> '
+            f'<span class="verdict {line.verdict}">{line.verdict}</span><br>{escape(line.claim.statement)}<br>'
+            f'<span class="note">{columns}</span></p></article>'
+        )
+    return "".join(found)
 
 
 def _provenance(ledger: Sequence[Entry], profile: str, root: Path) -> str:
@@ -158,11 +173,14 @@ def _figure(name: str, rows: Sequence[object]) -> str:
         arrange(drawn, drawn.get_figwidth())
         stream = io.StringIO()
         drawn.savefig(stream, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
-    text = re.sub(r"(\d+\.\d)\d+", r"\1", stream.getvalue()).replace('"', "'")
+    # quotes, long in a URL, become apostrophes: those that an attribute or a word has are named before
+    text = re.sub(r"(\d+\.\d)\d+", r"\1", stream.getvalue()).replace("'STIXGeneral'", "STIXGeneral")
+    text = text.replace("'", "&apos;").replace('"', "'")
     image = quote(re.sub(r"\s+", " ", text), safe=" /:;,.=()<>'-+*!?@[]{}|^~$")
     return (
-        f'<details><summary>The figure: <code>{name}</code></summary><img class="figure" loading="lazy" '
-        f'alt="Figure {name}, as python -m figures draws it" src="data:image/svg+xml,{image}"></details>'
+        f'<details><summary>The figure: <code>{name}</code></summary><div class="scroll" tabindex="0" role="region" '
+        f'aria-label="figure {name}"><img class="figure" loading="lazy" '
+        f'alt="Figure {name}, as python -m figures draws it" src="data:image/svg+xml,{image}"></div></details>'
     )
 
 

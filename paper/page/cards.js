@@ -20,7 +20,7 @@ const CARDS = {
         curves: [{label: "C(β, γ)", colour: 2, f: (g) => F.borda_lower_factor(s.beta, g)}],
         points: [{x: F.optimal_gamma(s.beta), y: F.borda_factor(s.beta), low: NaN, high: NaN, open: true, colour: 1, label: "γ*, K*"}]}],
     readout: (s) => [["L(β)", F.linear_factor(s.beta)], ["K*(β)", F.borda_factor(s.beta)], ["C(β, γ)", F.borda_lower_factor(s.beta, s.gamma)],
-      ["γ*(β)", F.optimal_gamma(s.beta)], ["e^β/(10β)", Math.exp(s.beta) / (10 * s.beta)]],
+      ["γ*(β)", F.optimal_gamma(s.beta)], ["e^β/(10β)", s.beta >= 5 ? Math.exp(s.beta) / (10 * s.beta) : NaN]],
   },
   proximal: {
     controls: [range("n", "n, negatives per positive", 1, 20, 1, 1), range("alpha", "α, weight of the regulariser", 0.5, 6, 0.05, 2.5)],
@@ -154,7 +154,8 @@ function drawCard(topic) {
       const text = card.shown ? card.shown[c.id](state[c.id]) : state[c.id];
       if (!c.options) { input.parentNode.querySelector("b").textContent = text; input.setAttribute("aria-valuetext", text); }
     }
-    root.querySelector(".charts").innerHTML = card.charts(state, laws).map(chart).join("");
+    const charts = root.querySelector(".charts");
+    charts.innerHTML = card.charts(state, laws).map((spec) => chart(spec, charts.clientWidth)).join("");
     root.querySelector(".readout").innerHTML = card.readout(state, laws).map(([name, value]) =>
       `<div><dt>${escapeHtml(name)}</dt><dd>${typeof value === "number" ? show(value) : escapeHtml(value)}</dd></div>`).join("");
   };
@@ -172,6 +173,7 @@ function drawCard(topic) {
     laws = {p: normal(masses("p")), q: normal(masses("q"))};
     draw();
   });
+  addEventListener("resize", draw);
   example();
   draw();
 }

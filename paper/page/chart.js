@@ -30,8 +30,9 @@ function ticksOf([low, high], log) {
 }
 
 // spec: {title, x: [low, high], y?: [low, high], logx, logy, xlabel, curves: [{label, f | at: [[x, y]…]}], points, marker}
-function chart(spec) {
-  const W = 440, H = 270, left = 46, right = 10, top = 8, bottom = 38;
+// drawn in 440 units, or in as many as the screen has: what is written is never smaller than on paper
+function chart(spec, width = 440) {
+  const W = Math.min(440, Math.max(240, width)), H = 270, left = 46, right = 10, top = 8, bottom = 38;
   const curves = spec.curves.map((curve) => ({...curve, at: curve.at || sampled(curve.f, spec)}));
   const ys = [...curves.flatMap((c) => c.at.map((p) => p[1])), ...spec.points.flatMap((p) => [p.y, p.low, p.high])]
     .filter((y) => Number.isFinite(y) && (!spec.logy || y > 0));
@@ -47,8 +48,12 @@ function chart(spec) {
   const X = scale(spec.x, spec.logx, left, W - right), Y = scale([low, high], spec.logy, H - bottom, top);
   const inside = (x, y) => Number.isFinite(y) && y >= low && y <= high && x >= spec.x[0] && x <= spec.x[1];
   const parts = [];
-  for (const t of ticksOf(spec.x, spec.logx))
-    parts.push(`<line class="grid" x1="${X(t)}" x2="${X(t)}" y1="${top}" y2="${H - bottom}"/><text x="${X(t)}" y="${H - bottom + 15}" text-anchor="middle">${show(t)}</text>`);
+  let taken = -Infinity;  // where the last number along x ends: one that would stand on it is left out
+  for (const t of ticksOf(spec.x, spec.logx)) {
+    const half = 3.2 * show(t).length + 3, text = X(t) - half > taken ? `<text x="${X(t)}" y="${H - bottom + 15}" text-anchor="middle">${show(t)}</text>` : "";
+    if (text) taken = X(t) + half;
+    parts.push(`<line class="grid" x1="${X(t)}" x2="${X(t)}" y1="${top}" y2="${H - bottom}"/>${text}`);
+  }
   for (const t of ticksOf([low, high], spec.logy))
     parts.push(`<line class="grid" x1="${left}" x2="${W - right}" y1="${Y(t)}" y2="${Y(t)}"/><text x="${left - 6}" y="${Y(t) + 4}" text-anchor="end">${show(t)}</text>`);
   parts.push(`<line class="axis" x1="${left}" x2="${W - right}" y1="${H - bottom}" y2="${H - bottom}"/>`);
