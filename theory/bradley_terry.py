@@ -17,6 +17,7 @@ from scipy.linalg import solve
 from scipy.sparse.csgraph import connected_components
 from scipy.special import expit
 
+from theory.numerics import centred_sigmoid
 from theory.solution import CertificateError
 from theory.validate import (
     Array,
@@ -87,7 +88,7 @@ class Population:
         size = max(1, WIN_RATES_BLOCK // A**2)
         for start in range(0, V, size):
             U, w = self.utilities[start : start + size], self.weights[start : start + size]
-            margins += (w[:, None, None] * 0.5 * np.tanh(0.5 * beta * (U[:, :, None] - U[:, None, :]))).sum(axis=0)
+            margins += (w[:, None, None] * centred_sigmoid(beta * (U[:, :, None] - U[:, None, :]))).sum(axis=0)
         return 0.5 + np.clip(margins, -0.5, 0.5)
 
 

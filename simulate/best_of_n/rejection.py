@@ -22,6 +22,7 @@ from theory.best_of_n import cost, schedule
 from theory.best_of_n.evolution import survivor_counts
 from theory.best_of_n.examples import EXAMPLES, Example, full_times, keep_of, vector
 from theory.claim import Value
+from theory.numerics import gauss_legendre
 from theory.validate import Array
 
 Rng = np.random.Generator
@@ -32,27 +33,8 @@ CHUNK = 1 << 20
 MANY_ROWS = 100_000
 #: Panels of the integral over a final reward, finer where some law starts or rises steeply, and nodes of each.
 ENDS = (
-    -9.0,
-    -6.0,
-    -4.0,
-    -3.0,
-    -2.5,
-    -2.0,
-    -1.5,
-    -1.0,
-    -0.5,
-    0.0,
-    0.02,
-    0.1,
-    0.5,
-    1.0,
-    2.0,
-    3.0,
-    4.0,
-    6.0,
-    9.0,
-    15.0,
-    40.0,
+    *(-9.0, -6.0, -4.0, -3.0, -2.5, -2.0, -1.5, -1.0, -0.5),
+    *(0.0, 0.02, 0.1, 0.5, 1.0, 2.0, 3.0, 4.0, 6.0, 9.0, 15.0, 40.0),
 )
 NODES = 40
 #: Up to this many rows all are followed to their end, for the control variate.
@@ -204,16 +186,14 @@ def _mean_maximum(example: Example, n: float) -> float:
 def _final_law(example: Example) -> tuple[Array, Array, Array]:
     """Nodes, weights and the distribution function of a final reward at the nodes."""
     ends = np.union1d(ENDS, -math.sqrt(example.shape))  # where a gamma law starts
-    nodes, weights = np.polynomial.legendre.leggauss(NODES)
-    half = 0.5 * np.diff(ends)[:, None]
-    x = (ends[:-1, None] + half * (1.0 + nodes)).ravel()
+    x, weights = gauss_legendre(ends, NODES)
     if example.shape:
         F = gammainc(example.shape, np.maximum(0.0, example.shape + math.sqrt(example.shape) * x))
     elif example.log_scale:
         F = np.where(x > 0, ndtr(np.log(np.maximum(x, 1e-300)) / example.log_scale), 0.0)
     else:
         F = ndtr(x)
-    return x, (half * weights).ravel(), F
+    return x, weights, F
 
 
 # B5: survival of the winner

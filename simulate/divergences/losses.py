@@ -17,6 +17,7 @@ from simulate.softmax import minimise
 from theory.divergences.examples import named
 from theory.divergences.losses import Parts, find_loss, loss_gradient, population_loss
 from theory.divergences.safety_data import example_pair, example_reference
+from theory.numerics import gauss_legendre, normal_density
 from theory.validate import Array
 
 Rng = np.random.Generator
@@ -97,16 +98,13 @@ def _minimise(name: str, p: Array, q: Array, rng: Rng) -> tuple[Array, float]:
 
 def quadrature(shift: float, scale: float) -> tuple[Array, Array, Array]:
     """Points x (N,) and the masses of N(shift, scale²) and N(0, 1) there: Gauss–Legendre panels, sums within 1e-14."""
-    nodes, weights = np.polynomial.legendre.leggauss(16)
     breaks = np.linspace(-9.0 * max(1.0, scale), shift + 9.0 * max(1.0, scale), 121)
     # TV has a kink where the densities cross
     a, b, c = 1.0 - scale**-2.0, 2.0 * shift / scale**2, -((shift / scale) ** 2) - 2.0 * np.log(scale)
     roots = np.roots([a, b, c] if a else [b, c])
     breaks = np.unique(np.concatenate([breaks, roots[np.isreal(roots)].real]))
-    half = 0.5 * np.diff(breaks)[:, None]
-    x = (breaks[:-1, None] + half * (1.0 + nodes)).ravel()
-    step = (half * weights).ravel() / np.sqrt(2.0 * np.pi)
-    return x, step * np.exp(-0.5 * ((x - shift) / scale) ** 2) / scale, step * np.exp(-0.5 * x**2)
+    x, step = gauss_legendre(breaks, 16)
+    return x, step * normal_density((x - shift) / scale) / scale, step * normal_density(x)
 
 
 def gaussian_loss(name: str, shift: float, scale: float, *, rng: Rng, profile: Profile) -> Estimate:

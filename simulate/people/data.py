@@ -17,6 +17,7 @@ from scipy.sparse.csgraph import connected_components
 from scipy.stats import rankdata
 
 from theory.bradley_terry import Population
+from theory.numerics import centred_sigmoid
 from theory.validate import Array, check_bt_beta
 
 #: Numbers of users × pairs in memory at a time.
@@ -77,7 +78,7 @@ class RatedItems:
                 both = ~np.isnan(gaps)
                 mass += weights[:, at : at + block] @ both.astype(np.float64)
                 gaps = np.where(both, gaps, 0.0)
-            margins += weights[:, at : at + block] @ (0.5 * np.tanh(0.5 * beta * gaps))
+            margins += weights[:, at : at + block] @ centred_sigmoid(beta * gaps)
         if self.complete:
             mass += weights.sum(axis=1, keepdims=True)
         margins = np.divide(margins, mass, out=np.zeros_like(margins), where=mass > 0)

@@ -21,7 +21,7 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.special import ndtr, xlogy
 
-from theory.best_of_n.order_statistics import panels
+from theory.numerics import gauss_legendre, normal_density
 from theory.validate import Array, check_between, check_finite, check_reciprocal, check_whole, check_word
 
 #: How many standard deviations below the least and above the largest mean the integrals go.
@@ -67,12 +67,12 @@ class FaultyProxy:
         """Best-of-N by the proxy, by quadrature in the proxy; its χ² is n²/(2n − 1) − 1, its KL log n − (n − 1)/n."""
         n = check_whole("n", n)
         weights, means, truths, slopes = self._parts
-        x, dx = panels(-BELOW, ABOVE + self.shift, 48, 16)
+        x, dx = gauss_legendre(np.linspace(-BELOW, ABOVE + self.shift, 49), 16)
         z = x[:, None] - means
         with np.errstate(divide="ignore"):
             below, beyond = np.log(ndtr(z) @ weights), ndtr(-z) @ weights
         log_below = np.where(beyond < 0.5, np.log1p(-np.minimum(beyond, 0.5)), below)
-        density = np.exp(-0.5 * z**2) / math.sqrt(2.0 * math.pi) * weights
+        density = normal_density(z) * weights
         best = dx * n * np.exp((n - 1) * log_below)
         truth = best @ (density * (truths + slopes * z)).sum(axis=1)
         proxy = best @ (x * density.sum(axis=1))
@@ -89,7 +89,7 @@ class FaultyProxy:
             brentq(lambda x: excess(x) / beta - 1.0, weights @ means - beta - 1.0, self.shift + BELOW, xtol=1e-13)
         )
         z = means - level
-        first, second = _relu_mean(z), (z**2 + 1.0) * ndtr(z) + z * _phi(z)
+        first, second = _relu_mean(z), (z**2 + 1.0) * ndtr(z) + z * normal_density(z)
         truth = weights @ (truths * first + slopes * ndtr(z)) / beta
         proxy = weights @ (means * first + ndtr(z)) / beta
         return Selected(float(truth), float(proxy), self._kl(level, beta), float(weights @ second) / beta**2 - 1.0)
@@ -124,15 +124,11 @@ class FaultyProxy:
         """E h log h, h = relu(r̂ − λ)/β; in t = √(r̂ − λ) the integrand is smooth at λ too."""
         weights, means, _, _ = self._parts
         low = max(level, -BELOW)
-        t, dt = panels(math.sqrt(low - level), math.sqrt(self.shift + ABOVE - level), 48, 16)
-        density = _phi(level + t[:, None] ** 2 - means) @ weights
+        t, dt = gauss_legendre(np.linspace(math.sqrt(low - level), math.sqrt(self.shift + ABOVE - level), 49), 16)
+        density = normal_density(level + t[:, None] ** 2 - means) @ weights
         return float((2.0 * t * dt) @ (density * xlogy(t**2 / beta, t**2 / beta)))
-
-
-def _phi(z: Array) -> Array:
-    return np.exp(-0.5 * z**2) / math.sqrt(2.0 * math.pi)
 
 
 def _relu_mean(z: Array) -> Array:
     """E relu(Z + z) = zΦ(z) + φ(z)."""
-    return z * ndtr(z) + _phi(z)
+    return z * ndtr(z) + normal_density(z)

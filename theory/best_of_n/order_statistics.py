@@ -11,28 +11,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from functools import lru_cache
 
 import numpy as np
 from scipy.optimize import brentq
 from scipy.special import betaincinv, log_ndtr, ndtr
 
+from theory.numerics import gauss_legendre
 from theory.validate import Array, as_number, check_between, check_whole
 
 #: Largest N for which `equivalent_n` looks; Φ(−12) · 10¹⁵ is still far below rounding.
 LARGEST_N = 1e15
 #: Ends of the axis of integration, in standard deviations.
 LOW, HIGH = -9.0, 12.0
-
-
-@lru_cache
-def panels(low: float, high: float, count: int, order: int) -> tuple[Array, Array]:
-    """Composite Gauss–Legendre rule: nodes and weights of `count` panels of `order` nodes on [low, high]."""
-    x, w = np.polynomial.legendre.leggauss(order)
-    edges = np.linspace(low, high, count + 1)
-    half = np.diff(edges) / 2
-    nodes = (edges[:-1] + half)[:, None] + half[:, None] * x
-    return nodes.ravel(), (half[:, None] * w).ravel()
 
 
 def expected_max(n: float) -> float:
@@ -64,7 +54,7 @@ def expected_max(n: float) -> float:
     1.765991
     """
     n = check_between("n", n, 1.0, LARGEST_N)
-    x, w = panels(LOW, HIGH, 42, 16)
+    x, w = gauss_legendre(np.linspace(LOW, HIGH, 43), 16)
     log_power = n * log_ndtr(x)
     return float(w @ np.where(x > 0, -np.expm1(log_power), -np.exp(log_power)))
 
@@ -80,7 +70,7 @@ def expected_best(upper_quantile: Callable[[Array], Array], n: float) -> float:
     """
     n = check_between("n", n, 1.0, LARGEST_N)
     # s up to 38 (e^{-38} = 3e-17), but p must stay below 1 in float64.
-    y, w = panels(-80.0, math.log(38.0), 120, 12)
+    y, w = gauss_legendre(np.linspace(-80.0, math.log(38.0), 121), 12)
     s = np.exp(y)
     p = np.minimum(-np.expm1(-s / n), 1.0 - 2.0**-53)
     return float(w @ (s * np.exp(-s) * upper_quantile(p)))
@@ -148,8 +138,8 @@ def expected_inverse_range(n: int) -> float:
     n = check_whole("n", n)
     if n < 3:
         raise ValueError(f"n = {n}: the mean inverse range of fewer than three normal rewards is infinite")
-    x, wx = panels(-9.0, 9.0, 24, 12)
-    w, ww = panels(0.0, 18.0, 48, 12)
+    x, wx = gauss_legendre(np.linspace(-9.0, 9.0, 25), 12)
+    w, ww = gauss_legendre(np.linspace(0.0, 18.0, 49), 12)
     between = ndtr(x[:, None] + w) - ndtr(x)[:, None]
     log_density = -(x[:, None] ** 2) / 2 - (x[:, None] + w) ** 2 / 2 - math.log(2.0 * math.pi)
     with np.errstate(divide="ignore"):

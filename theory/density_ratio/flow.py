@@ -26,6 +26,7 @@ from scipy.optimize import brentq
 from scipy.special import expit, log_softmax, wrightomega
 
 from theory.density_ratio.ratios import log_ratio_cap
+from theory.numerics import log1mexp
 from theory.solution import CertificateError
 from theory.validate import Array, as_vector, check_distribution, check_nonnegative, require_reference
 
@@ -70,8 +71,8 @@ def _approach(t: float, p: float, d: float, start: float, goal: float) -> float:
     def log_gap(log_distance: float) -> float:
         """log|1 − e^{s−s*}| at s = s* ∓ e^{log_distance}."""
         distance = math.exp(log_distance)
-        small = math.log(-math.expm1(-distance)) if distance < 1.0 else math.log1p(-math.exp(-distance))
-        return small if side > 0 else distance + small
+        below = float(log1mexp(-distance))
+        return below if side > 0 else distance + below
 
     def elapsed(log_distance: float) -> float:
         moved = side * (first - math.exp(log_distance))

@@ -17,6 +17,7 @@ import numpy as np
 from theory.bradley_terry import Population, product_pairs
 from theory.distortion.instance import Instance
 from theory.distortion.instances import require_normal
+from theory.numerics import centred_sigmoid
 from theory.validate import (
     LARGEST_TABLE,
     as_number,
@@ -125,8 +126,8 @@ def tight_ball_instance(
     if not 0.0 < check_tau(tau) < math.inf:
         raise ValueError(f"tau = {tau} must be > 0 and finite")
     require_normal(beta, epsilon)
-    faint = math.tanh(beta * epsilon / 2)
-    share = faint / (math.tanh(beta / 2) + faint)
+    faint, full = centred_sigmoid([beta * epsilon, beta]).tolist()
+    share = faint / (full + faint)
     U = np.zeros((2, clones + 2))
     U[0, 0] = 1.0
     U[1, 1:-1] = xi * epsilon
@@ -195,11 +196,11 @@ def mismatch_instance(bt_beta: float, xi: float = 1.001, epsilon: float = 1e-4, 
     log_rare = -2.0 / check_reciprocal("eta", eta)
     if not (math.exp(log_rare) < 1.0 and beta * epsilon * epsilon > 1e-300):
         raise ValueError(f"eta = {eta} or epsilon = {epsilon} leaves a and b, or a type of user, no mass")
-    near = 0.5 * math.tanh(beta * epsilon / 2)
+    near, above = centred_sigmoid([beta * epsilon, beta * xi * epsilon]).tolist()
     # φ(1) − φ(1−ε) without the difference: tanh x − tanh y = sinh(x − y)/(cosh x cosh y)
     far = 0.5 * math.sinh(beta * epsilon / 2) / (math.cosh(beta / 2) * math.cosh(beta * (1 - epsilon) / 2))
     share = near / (near + far)
-    margin = (1 - share) * 0.5 * math.tanh(beta * xi * epsilon / 2) - share * far
+    margin = (1 - share) * above - share * far
     if not margin > 0.0:
         raise ValueError(f"xi = {xi} is too close to 1 for epsilon = {epsilon} and bt_beta = {beta}: b does not win")
     kappa = min(0.1, SPOILED * margin / (2 * share * near))

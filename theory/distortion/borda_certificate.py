@@ -21,13 +21,13 @@ replaced by the face where F is largest, and at the origin the bound is exactly 
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
 
 from theory.distortion.audit.boxes import bisect
 from theory.distortion.factors import borda_factor, borda_lower_factor, gamma_advantage, optimal_gamma
+from theory.numerics import centred_sigmoid, density_range
 from theory.solution import GAP_TOLERANCE, CertificateError
 from theory.validate import Array, check_bt_beta, check_positive, check_whole
 
@@ -80,11 +80,11 @@ def borda_dual(bt_beta: float, gamma: float | None = None) -> BordaDual:
     gamma  in [0, 1]; None for γ*(β), the only value for which F ≤ 0 on [0, 1]³. Accurate to 1e-14 relative.
     """
     beta = check_bt_beta(bt_beta)
-    B = math.tanh(beta / 2) / 2
+    B = float(centred_sigmoid(beta))
     if gamma is None:
         return BordaDual(optimal_gamma(beta), borda_factor(beta), 1 / B, gamma_advantage(beta) / B)
     factor = borda_lower_factor(beta, gamma)
-    G = math.tanh(beta * gamma / 2) / 2
+    G = float(centred_sigmoid(beta * gamma))
     return BordaDual(gamma, factor, 1 / B, (G / B - gamma) / B)
 
 
@@ -173,12 +173,9 @@ class _Face:
     def values(self, points: Array) -> tuple[Array, Array]:
         """H at points (N, 2) and bounds on the rounding errors, relative to the terms (0 at the origin)."""
         b, y = points.T
-        terms = (
-            self.slope * b,
-            -self.heavy / 2 * np.tanh(self.beta / 2 * y),
-            self.light / 2 * np.tanh(self.beta / 2 * (y - b)),
-        )
-        return sum(terms), ROUNDING * sum(np.abs(term) for term in terms)
+        linear, far = self.slope * b, self.heavy * centred_sigmoid(self.beta * y)
+        near = self.light * centred_sigmoid(self.beta * (y - b))
+        return linear - far + near, ROUNDING * (np.abs(linear) + np.abs(far) + np.abs(near))
 
     def gradients(self, lower: Array, upper: Array) -> tuple[Array, Array]:
         """Enclosures (N, 2) of (∂H/∂b, ∂H/∂y) on boxes: ∂_b = slope − λ₁φ'(y−b), ∂_y = λ₁φ'(y−b) − Mφ'(y)."""
@@ -191,11 +188,9 @@ class _Face:
         return low - margin, high + margin
 
     def _density(self, low: Array, high: Array) -> tuple[Array, Array]:
-        """Min and max of φ'(x) = (β/4)(1 − tanh²(βx/2)) on [low, high]; φ' is even and falls in |x|."""
-        largest = np.maximum(np.abs(low), np.abs(high))
-        smallest = np.where((low <= 0) & (high >= 0), 0.0, np.minimum(np.abs(low), np.abs(high)))
-        minimum, maximum = (1 - np.tanh(self.beta / 2 * x) ** 2 for x in (largest, smallest))
-        return self.beta / 4 * minimum, self.beta / 4 * maximum
+        """Min and max of φ'(x) = βσ'(βx) on [low, high]."""
+        minimum, maximum = density_range(self.beta * low, self.beta * high)
+        return self.beta * minimum, self.beta * maximum
 
 
 def _bound_face(face: _Face, max_boxes: int) -> int:

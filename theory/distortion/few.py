@@ -12,11 +12,11 @@ from bisect import bisect_left
 from collections.abc import Callable
 
 import numpy as np
-from numpy.typing import ArrayLike
 from scipy.optimize import brentq, minimize_scalar
 from scipy.stats import beta as beta_law
 
 from theory.distortion.factors import linear_factor
+from theory.numerics import centred_sigmoid, logistic_density
 from theory.validate import Array, check_between, check_bt_beta, check_finite, check_whole
 
 #: Grid on which a maximum over (0, 1) is bracketed before it is refined.
@@ -29,11 +29,6 @@ ROUNDING = 1e-15
 FARTHEST = 80.0
 #: Most comparisons that `comparisons_needed` looks at.
 MOST_COMPARISONS = 10**12
-
-
-def _phi(bt_beta: float, z: ArrayLike) -> Array:
-    """σ(βz) − ½."""
-    return 0.5 * np.tanh(0.5 * bt_beta * np.asarray(z, dtype=np.float64))
 
 
 def largest_at(function: Callable[[Array], Array], low: float, high: float) -> tuple[float, float]:
@@ -89,11 +84,15 @@ def minimax_mass(bt_beta: float) -> float:
         return _largest(
             lambda z: (1 + z) * (1 - square * (1 + z * z) / 10) / (3 - square * (1 - z + z * z) / 2), 0.0, 1.0
         )
-    B = float(_phi(beta, 1.0))
-    inside = _largest(lambda z: (_phi(beta, z) - B * z) / (_phi(beta, z) + _phi(beta, 1.0 - z) - B))
+    B = float(centred_sigmoid(beta))
+
+    def needed(z: Array) -> Array:
+        near, far = centred_sigmoid(beta * z), centred_sigmoid(beta * (1.0 - z))
+        return (near - B * z) / (near + far - B)
+
     # the limits z → 0 and z → 1, by the slopes φ′(0) = β/4 and φ′(1)
     first, last = 0.25 * beta, beta * (0.5 - B) * (0.5 + B)
-    return max(inside, (first - B) / (first - last), (B - last) / (first - last))
+    return max(_largest(needed), (first - B) / (first - last), (B - last) / (first - last))
 
 
 def minimax_beta(n_alternatives: int = 3) -> float:
@@ -168,10 +167,10 @@ def uniform_borda_factor(bt_beta: float, n_alternatives: int) -> float:
     n_alternatives = check_whole("n_alternatives", n_alternatives, least=2)
     if beta < 1e-8:  # what is lost beyond L is of order β²
         return linear_factor(beta)
-    B, each = float(_phi(beta, 1.0)), 1.0 / n_alternatives
+    B, each = float(centred_sigmoid(beta)), 1.0 / n_alternatives
 
     def gain(z: Array) -> Array:
-        near, far = _phi(beta, z), _phi(beta, 1.0 - np.asarray(z))
+        near, far = centred_sigmoid(beta * z), centred_sigmoid(beta * (1.0 - z))
         held = 2.0 * each * near + (1.0 - 2.0 * each) * (B - far)
         return 0.25 * beta * (z - held / B) / ((1.0 - each) * B + each * (near + far))
 
@@ -211,7 +210,7 @@ def audit_pair(margin: float, bt_beta: float) -> float:
     [2.5339, 2.0698, 1.2229]
     """
     beta, margin = check_bt_beta(bt_beta), check_finite("margin", margin)
-    B = float(_phi(beta, 1.0))
+    B = float(centred_sigmoid(beta))
     if not abs(margin) <= B + ROUNDING:
         raise ValueError(f"margin = {margin} must be within ±{B:.6g}, what users of bt_beta = {beta:g} can show")
     if margin < 0.0:
@@ -220,11 +219,11 @@ def audit_pair(margin: float, bt_beta: float) -> float:
         return linear_factor(beta)
     # (φ(e) − m)/e is largest where it equals φ′(e), or at e = 1; z = βe
     top = min(beta, FARTHEST)
-    miss = lambda z: 0.5 * math.tanh(0.5 * z) - 0.25 * z / math.cosh(0.5 * z) ** 2 - margin
+    miss = lambda z: float(centred_sigmoid(z) - z * logistic_density(z)) - margin
     if miss(top) <= 0.0:
         return max(1.0, (B - margin) / (B + margin))
     z = float(brentq(miss, 0.0, top, xtol=1e-12, rtol=1e-15))
-    return max(1.0, 0.25 * beta / math.cosh(0.5 * z) ** 2 / (B + margin))
+    return max(1.0, beta * float(logistic_density(z)) / (B + margin))
 
 
 def safe_margin(distortion: float, bt_beta: float) -> float:
@@ -262,7 +261,7 @@ def safe_margin(distortion: float, bt_beta: float) -> float:
         raise ValueError(f"distortion = {distortion} must be > 1")
     if distortion >= linear_factor(beta):
         return 0.0
-    top = float(_phi(beta, 1.0))
+    top = float(centred_sigmoid(beta))
     return float(brentq(lambda margin: audit_pair(margin, beta) - distortion, 0.0, top, xtol=1e-12))
 
 

@@ -21,15 +21,11 @@ import numpy as np
 
 from theory.bradley_terry import Population, product_pairs
 from theory.distortion.instance import Instance
+from theory.numerics import centred_sigmoid, log1mexp
 from theory.validate import LARGEST_TABLE, Array, as_number, check_between, check_bt_beta, check_reciprocal, check_whole
 
 #: Largest β of I6, whose number of clones grows like 3.2·e^β.
 LARGEST_BETA = 700.0
-
-
-def _margin(z: float) -> float:
-    """σ(z) − ½, accurate for small z."""
-    return 0.5 * math.tanh(0.5 * z)
 
 
 def require_normal(beta: float, epsilon: float) -> None:
@@ -97,7 +93,8 @@ def condorcet_instance(bt_beta: float, n_alternatives: int, epsilon: float, xi: 
     if not (xi >= 1 and xi * epsilon <= 1):
         raise ValueError(f"xi = {xi} must be >= 1 with xi * epsilon <= 1 (epsilon = {epsilon})")
     require_normal(beta, epsilon)
-    share = _margin(beta * epsilon) / (_margin(beta) + _margin(beta * epsilon))
+    faint, full = centred_sigmoid([beta * epsilon, beta]).tolist()
+    share = faint / (full + faint)
     U = np.zeros((2, n_alternatives))
     U[0, 0] = 1.0
     U[1, 1:] = xi * epsilon
@@ -110,8 +107,9 @@ def _borda_types(beta: float, epsilon: float, gamma: float | None, slack: float)
     """Utilities (3 types × (a, b, c)) and weights of I5; `slack` lowers w_B by a factor (1 − slack)."""
     require_normal(beta, check_between("epsilon", epsilon, 0.0, 0.5, "(]"))
     gamma = math.log1p(beta) / beta if gamma is None else check_between("gamma", gamma, ends="(]")
-    weight_a = _margin(beta * epsilon) / (_margin(beta) + _margin(beta * epsilon))
-    weight_b = weight_a * _margin(beta * gamma) / _margin(beta) * (1.0 - slack)
+    faint, middle, full = centred_sigmoid([beta * epsilon, beta * gamma, beta]).tolist()
+    weight_a = faint / (full + faint)
+    weight_b = weight_a * middle / full * (1.0 - slack)
     U = np.array([[1.0 - gamma, 1.0, 0.0], [1.0, 0.0, epsilon], [0.0, 0.0, epsilon + epsilon**2]])
     return U, np.array([weight_a, weight_b, 1.0 - weight_a - weight_b])
 
@@ -272,8 +270,7 @@ def rlhf_instance(bt_beta: float, eta: float = 1e-9) -> Instance:
     population = Population(np.array([[0.0, 1.0, 0.0], [1.0 / beta, 0.0, 1.0]]), np.array([delta, 1.0 - delta]))
     total = clones + 2.0
     log_epsilon = -2.0 / eta
-    rest = math.log1p(-math.exp(log_epsilon)) if log_epsilon < -0.5 else math.log(-math.expm1(log_epsilon))
-    log_half = rest - math.log(2.0)
+    log_half = float(log1mexp(log_epsilon)) - math.log(2.0)
     return Instance(
         population=population,
         pair_weights=product_pairs(np.array([1.0 / total, 1.0 / total, clones / total])),

@@ -16,6 +16,7 @@ from scipy.special import expit
 
 from theory.bradley_terry import Population
 from theory.distortion.few import largest_at
+from theory.numerics import centred_sigmoid
 from theory.validate import (
     Array,
     check_between,
@@ -85,7 +86,7 @@ def _two_tastes(bt_beta: float, sharpness: float, z: ArrayLike) -> tuple[Array, 
     Among all populations with that s this ratio is least: e = z/β is where (φ(e) − m)/e is largest, m = ½ − s.
     """
     z = np.asarray(z, dtype=np.float64)
-    loses, top = expit(-z), 0.5 * math.tanh(0.5 * bt_beta)
+    loses, top = expit(-z), float(centred_sigmoid(bt_beta))
     score = loses * (1.0 + z * (1.0 - loses))  # ½ − φ(e) + eφ′(e)
     other = 1.0 - score
     ratio = (top + 0.5 - score) / (bt_beta * loses * (1.0 - loses))
@@ -289,7 +290,7 @@ def coalition_limit(share: float, n_alternatives: int, bt_beta: float) -> float:
     """
     size, beta = check_whole("n_alternatives", n_alternatives, least=2), check_bt_beta(bt_beta)
     share = check_between("share", share)
-    top, others = 0.5 * math.tanh(0.5 * beta), 1.0 - share
+    top, others = float(centred_sigmoid(beta)), 1.0 - share
     score = share + others * (0.5 + top - top / (size - 1))
     return score / (score + others * (0.5 + (size - 2) * float(expit(-beta))))
 
@@ -372,7 +373,7 @@ def recovery_error(kind: str, shares: ArrayLike, bt_beta: float) -> float:
     w, beta = np.asarray(shares, dtype=np.float64), check_bt_beta(bt_beta)
     if kind == "single":
         second, first = np.sort(w)[-2:]
-        scores = 0.5 + 0.5 * math.tanh(0.5 * beta) * (w - np.where(np.arange(w.size) == w.argmax(), second, first))
+        scores = 0.5 + centred_sigmoid(beta) * (w - np.where(np.arange(w.size) == w.argmax(), second, first))
     else:
         scores = _cycle_scores(w, beta)
     return float(0.5 * np.abs(scores / scores.sum() - w).sum())

@@ -11,6 +11,7 @@ import math
 import numpy as np
 
 from theory.claim import Claim, at_least, equal, grid, of_topic
+from theory.numerics import centred_sigmoid, gauss_legendre
 
 #: Nodes of the quadrature over a user's utilities, on each side of the kink that a large β has at equal utilities.
 NODES = 400
@@ -21,13 +22,12 @@ def margin_correlation(bt_beta: float) -> float:
 
     ½ as β → 0, where margins are linear and orders the sum of them; ⅓ as β → ∞, where votes are ±½.
     """
-    x, weight = np.polynomial.legendre.leggauss(NODES)
-    u, weight = 0.5 * (x + 1.0), 0.5 * weight
+    u, weight = gauss_legendre([0.0, 1.0], NODES)
     # E φ(u − U) = [log cosh(βu/2) − log cosh(β(1 − u)/2)]/β
     log_cosh = lambda z: np.abs(z) + np.log1p(np.exp(-2.0 * np.abs(z))) - math.log(2.0)
     mean = (log_cosh(0.5 * bt_beta * u) - log_cosh(0.5 * bt_beta * (1.0 - u))) / bt_beta
     # |u − U′| has density 2(1 − d)
-    square = float(weight @ (2.0 * (1.0 - u) * (0.5 * np.tanh(0.5 * bt_beta * u)) ** 2))
+    square = float(weight @ (2.0 * (1.0 - u) * centred_sigmoid(bt_beta * u) ** 2))
     return float(weight @ mean**2) / square
 
 

@@ -21,6 +21,7 @@ from scipy.linalg import cho_factor, cho_solve, eigh
 
 from theory.divergences.by_generator import resolve
 from theory.divergences.generators import Elementwise, Generator
+from theory.numerics import gauss_legendre, normal_density
 from theory.policy.kl_ball import kl_terms
 from theory.validate import LARGEST, Array, as_numbers, as_vector, check_finite, check_square
 
@@ -186,19 +187,12 @@ def _by_integration(first: tuple[Array, Array], second: tuple[Array, Array], mad
     mu1, s1, mu2, s2 = line
     ends = [mu + side * s for mu, s in ((mu1, s1), (mu2, s2)) for side in np.linspace(-TAIL, TAIL, 29)]
     breaks = np.unique(np.concatenate([ends, _crossings(mu1, s1, mu2, s2)]))
-    x, dx = panels(breaks, PANEL_POINTS)
-    p, q = (np.exp(-0.5 * ((x - mu) / s) ** 2) / (s * math.sqrt(2.0 * math.pi)) for mu, s in ((mu1, s1), (mu2, s2)))
+    x, dx = gauss_legendre(breaks, PANEL_POINTS)
+    p, q = (normal_density((x - mu) / s) / s for mu, s in ((mu1, s1), (mu2, s2)))
     both = (p > 0) & (q > 0)
     values = np.where(both, made.perspective(np.where(both, p, 1.0), np.where(both, q, 1.0)), 0.0)
     values += np.where(q == 0, at_infinity * p, 0.0) + np.where(p == 0, at_zero * q, 0.0)
     return max(0.0, float(np.sum(dx * values)))
-
-
-def panels(breaks: Array, points: int) -> tuple[Array, Array]:
-    """Nodes and weights of the composite Gauss–Legendre rule with `points` nodes between any two breaks."""
-    nodes, weights = np.polynomial.legendre.leggauss(points)
-    half = 0.5 * np.diff(breaks)[:, None]
-    return (breaks[:-1, None] + half * (1.0 + nodes)).ravel(), (half * weights).ravel()
 
 
 def _crossings(mu1: float, s1: float, mu2: float, s2: float) -> list[float]:

@@ -27,6 +27,7 @@ from scipy.special import logsumexp
 
 from theory.divergences.generators import Elementwise, Generator, log_ratio
 from theory.divergences.losses import Parts, find_loss
+from theory.numerics import log1mexp
 from theory.policy.kl_ball import restrict
 from theory.solution import GAP_TOLERANCE, CertificateError
 from theory.validate import Array, check_laws, check_positive, require_reference
@@ -148,7 +149,7 @@ def constrained_minimum(
     if log_mass > 0:
         return _convex_side(problem)
     if sinks.any():
-        rest = np.where(sinks, math.log(-math.expm1(log_mass)) + np.log(restrict(log_ref, sinks) + ~sinks), 0.0)
+        rest = np.where(sinks, log1mexp(log_mass) + np.log(restrict(log_ref, sinks) + ~sinks), 0.0)
         rewards = np.where(sinks, kl_beta * (rest - log_ref), unconstrained)
         return _finish(problem, rewards, 0.0, 1)
     return _far_side(problem)

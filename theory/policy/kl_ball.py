@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import brentq
 from scipy.special import xlogy
 
+from theory.numerics import log1mexp
 from theory.validate import LARGEST, Array, as_vector, check_laws, check_nonnegative, check_tau, resolve_log_reference
 
 #: Budgets below this, nats, need the KL of a tilt to its own relative accuracy.
@@ -157,7 +158,7 @@ def _distance_of(log_reference: Array, members: NDArray[np.bool_]) -> float:
     log_mass = float(np.logaddexp.reduce(log_reference[members]))
     if log_mass < -0.5:
         return -log_mass
-    return -math.log1p(-math.exp(np.logaddexp.reduce(log_reference[~members], initial=-math.inf)))
+    return -float(log1mexp(np.logaddexp.reduce(log_reference[~members], initial=-math.inf)))
 
 
 def maximize_in_kl_ball(

@@ -15,8 +15,8 @@ from numpy.typing import ArrayLike
 from scipy.optimize import brentq
 from scipy.special import expit
 
+from theory.numerics import centred_sigmoid, log1mexp
 from theory.proximal.existence import binary_threshold, check_alpha, separation
-from theory.proximal.feedback import log1mexp
 from theory.proximal.losses import kl_bernoulli_half
 from theory.proximal.optimum import solve_rewards
 from theory.validate import Array, as_vector, check_between, check_finite, check_positive
@@ -171,7 +171,7 @@ def paper_binary_gap(score: float, alpha: float, kl_beta: float, reference: floa
 
     def miss(gap: float) -> float:
         # π(y)/π(H) = π_ref(y)/π_ref(H)·e^{gap/kl_beta}, so that 1 − π(y) = σ(−prior − gap/kl_beta)
-        return 0.5 * math.tanh(0.5 * gap) - s / a * float(expit(-prior - gap / beta))
+        return float(centred_sigmoid(gap)) - s / a * float(expit(-prior - gap / beta))
 
     bound = 1.0
     while miss(bound) < 0.0:

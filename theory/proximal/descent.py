@@ -20,6 +20,7 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike
 
+from theory.numerics import centred_sigmoid
 from theory.proximal.examples import COUPLED
 from theory.proximal.feedback import check_signal, empirical_scores
 from theory.validate import (
@@ -36,7 +37,7 @@ from theory.validate import (
 
 def loss_gradient(rewards: Array, signal: Array, weights: Array, alpha: float) -> Array:
     """∇F (A,): −w(y) + αμ(y)·Σ_{y'} μ(y')(σ(r(y) − r(y')) − ½). No checks."""
-    return -signal + alpha * weights * (0.5 * np.tanh(0.5 * (rewards[:, None] - rewards[None, :])) @ weights)
+    return -signal + alpha * weights * (centred_sigmoid(rewards[:, None] - rewards[None, :]) @ weights)
 
 
 def likelihood_path(

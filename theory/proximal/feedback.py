@@ -20,6 +20,7 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from theory.numerics import log1mexp
 from theory.validate import (
     LARGEST_TABLE,
     SUM_TOLERANCE,
@@ -208,15 +209,6 @@ def check_indices(name: str, n_responses: int, values: ArrayLike) -> Index:
 
 
 # The hyper response: all unlabelled responses as one.
-
-
-def log1mexp(x: ArrayLike) -> Array:
-    """log(1 − eˣ) for x ≤ 0 without cancellation: of 1 − eˣ near 0 (expm1), of the logarithm near 1 (log1p)."""
-    x = np.asarray(x, dtype=np.float64)
-    if not (x <= 0).all():
-        raise ValueError(f"log1mexp needs x <= 0, got {x.max()}")
-    with np.errstate(divide="ignore"):  # log 0 = −∞ at x = 0, where it belongs
-        return np.where(x > -math.log(2.0), np.log(-np.expm1(x)), np.log1p(-np.exp(x)))
 
 
 def log_remaining_mass(name: str, log_probabilities: ArrayLike) -> float:

@@ -24,6 +24,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import log_softmax
 
+from theory.numerics import centred_sigmoid, logistic_density
 from theory.proximal.feedback import empirical_scores
 from theory.solution import CertificateError
 from theory.validate import Array
@@ -97,12 +98,12 @@ def optimum(phi: Array, told: Labels, kl_beta: float) -> Array:
     u = np.zeros(len(sizes))
     for _ in range(STEPS):
         margins = kl_beta * (left @ u)
-        gradient = kl_beta * left.T @ (mass * 0.5 * np.tanh(0.5 * margins)) - pulled
+        gradient = kl_beta * left.T @ (mass * centred_sigmoid(margins)) - pulled
         if np.abs(gradient).max() <= TOLERANCE * np.abs(pulled).max():
             return np.asarray(right.T @ (u / sizes))
         if np.abs(margins).max() > FARTHEST:
             break
-        curved = kl_beta**2 * mass * 0.25 / np.cosh(0.5 * margins) ** 2
+        curved = kl_beta**2 * mass * logistic_density(margins)
         step = np.linalg.lstsq((left.T * curved) @ left, gradient, rcond=None)[0]
         reach = float(np.abs(kl_beta * (left @ step)).max())
         u = u - step * (math.log1p(reach) / reach)
@@ -118,7 +119,7 @@ def descended(phi: Array, told: Labels, kl_beta: float, rates: Sequence[float], 
     mass, ways, signal = _in_weights(phi, told)
     theta, velocity = np.zeros(phi.shape[2]), np.zeros(phi.shape[2])
     for rate in rates:
-        gradient = kl_beta * (ways.T @ (mass * 0.5 * np.tanh(0.5 * kl_beta * (ways @ theta))) - signal)
+        gradient = kl_beta * (ways.T @ (mass * centred_sigmoid(kl_beta * (ways @ theta))) - signal)
         velocity = momentum * velocity + gradient
         theta = theta - rate * (gradient + momentum * velocity)
     return theta

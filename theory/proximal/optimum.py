@@ -20,6 +20,7 @@ from numpy.typing import ArrayLike
 from scipy.linalg import LinAlgError, cho_factor, cho_solve
 from scipy.special import expit
 
+from theory.numerics import centred_sigmoid
 from theory.proximal.existence import check_alpha, check_weights, separation
 from theory.proximal.feedback import check_signal, log_remaining_mass, signal_of
 from theory.solution import CertificateError
@@ -183,7 +184,7 @@ def solve_rewards(signal: ArrayLike, weights: ArrayLike, alpha: float) -> tuple[
     best_r, best = r, math.inf
     for _ in range(MAX_STEPS):
         distances = r[:, None] - r[None, :]
-        miss = target - 0.5 * np.tanh(0.5 * distances) @ M  # σ − ½ without losing the digits of a small r
+        miss = target - centred_sigmoid(distances) @ M
         residual = float(np.abs(miss).max())
         if residual < best:
             best_r, best = r, residual

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from theory.bradley_terry import Population
+from theory.numerics import log1mexp
 from theory.solution import CertificateError
 from theory.validate import Array, check_bt_beta
 
@@ -82,10 +83,7 @@ def _last_place(log_rates: Array, counts: Array) -> Array:
 def _race(log_rates: Array, counts: Array, nodes: Array) -> tuple[Array, Array]:
     """z = λ e^s, (K, nodes), and log F(s), (nodes,), at s = `nodes`."""
     z = np.exp(np.minimum(log_rates[:, None] + nodes, 700.0))  # e^{−z} is zero long before
-    # log(1 − e^{−z}) without cancellation: its rounding error is multiplied by the number of clones.
-    small = z < np.log(2)
-    log_faster: Array = np.where(small, np.log(-np.expm1(-z)), np.log1p(-np.exp(-np.maximum(z, np.log(2)))))
-    return z, counts @ log_faster
+    return z, counts @ log1mexp(-z)  # whose rounding error is multiplied by the number of clones
 
 
 def _density(log_rates: Array, counts: Array, nodes: Array) -> Array:

@@ -14,6 +14,7 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike
 
+from theory.numerics import centred_sigmoid
 from theory.validate import (
     Array,
     as_number,
@@ -155,7 +156,7 @@ def share_bounds(win_rates: ArrayLike, bt_beta: float = math.inf) -> Array:
     scores = proportional_scores(win_rates)
     if as_number("bt_beta", bt_beta) == math.inf:
         return scores
-    half = 0.5 * math.tanh(0.5 * check_reciprocal("bt_beta", bt_beta))  # ½ − σ(−β)
+    half = float(centred_sigmoid(check_reciprocal("bt_beta", bt_beta)))  # ½ − σ(−β)
     shares = (scores - (0.5 - half)) / half
     low = int(shares.argmin())
     if shares[low] < -ROUNDING:

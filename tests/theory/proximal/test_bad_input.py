@@ -8,6 +8,7 @@ import numpy as np
 
 from tests.bad_input import bad_input_is_named
 from tests.oracles.proximal_tables import THIRDS
+from theory.numerics import log1mexp
 from theory.proximal import closed_forms, descent, existence, feedback, losses, optimum
 
 test_bad_input_is_named = bad_input_is_named(
@@ -45,7 +46,7 @@ test_bad_input_is_named = bad_input_is_named(
     (lambda: closed_forms.scalar_log_ratio([0.5], 0.9), r"alpha\* = 1.0"),
     (lambda: closed_forms.paper_binary_gap(-0.5, 1.0, 0.1, 0.3), r"alpha\* = 1.0"),
     (lambda: closed_forms.paper_binary_gap(0.5, 1.0, 0.1, 1.0), "reference"),
-    (lambda: feedback.log1mexp(0.1), "log1mexp"),
+    (lambda: log1mexp(0.1), "log1mexp"),
     (lambda: losses.dpo_loss([1.0, 0.0], [0.5, 0.5], np.full((2, 2), 0.5), [0.5, 0.5], 1.0), r"policy\[1\] = 0"),
     (lambda: losses.dpo_loss([0.5, 0.5], [0.5, 0.5], np.full((3, 3), 0.5), [0.5, 0.5], 1.0), "win_rates must be 2"),
     (lambda: losses.edpo_loss([0.5, 0.5], [0.5, 0.5], [0.0], [1.0], [1.0], 1.0, 1.0), "scores must have 2"),

@@ -15,6 +15,7 @@ from scipy.optimize import minimize
 
 from tests.oracles.pro_losses import labelled_rewards, pro_binary_loss, pro_pairwise_loss, pro_scalar_loss
 from tests.oracles.proximal_tables import SEEDS, THIRDS, optimality_residual, random_table
+from theory.numerics import log1mexp
 from theory.proximal import optimum
 from theory.proximal.closed_forms import pair_log_ratio
 from theory.proximal.examples import LABELS
@@ -22,7 +23,6 @@ from theory.proximal.existence import existence_threshold
 from theory.proximal.feedback import (
     empirical_scores,
     feedback_scores,
-    log1mexp,
     log_remaining_mass,
     mixture_weights,
     population_scores,

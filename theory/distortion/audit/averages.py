@@ -32,6 +32,7 @@ from scipy.sparse import csr_matrix, vstack
 from theory.distortion.audit.ball import BALL_SLACK
 from theory.distortion.audit.observed import Observed
 from theory.distortion.factors import linear_factor, linear_slope
+from theory.numerics import centred_sigmoid
 from theory.policy.kl_ball import KLBall
 from theory.validate import Array
 
@@ -116,12 +117,12 @@ def support(alpha: Array, gamma: Array, bt_beta: float) -> Array:
     Along a − b = d the expression is linear, so one of a, b stands at an end of [0,1]. For d ≥ 0 it is convex
     in d (ends d = 0, 1); for d = −e < 0 concave, with the maximum at σ'(βe) = max(α, γ)/β.
     """
-    B = 0.5 * math.tanh(0.5 * bt_beta)
+    B = float(centred_sigmoid(bt_beta))
     steep = np.maximum(alpha, gamma)
     root = np.sqrt(np.maximum(0.0, 1.0 - 4.0 * steep / bt_beta))
     with np.errstate(divide="ignore"):
         e = np.minimum(1.0, 2.0 * np.arctanh(root) / bt_beta)  # logit((1 + r)/2) = 2 artanh r
-    concave = 0.5 * np.tanh(0.5 * bt_beta * e) - steep * e
+    concave = centred_sigmoid(bt_beta * e) - steep * e
     return np.maximum(alpha - gamma, 0.0) + np.maximum(0.0, np.maximum(concave, np.minimum(alpha, gamma) - B))
 
 

@@ -23,6 +23,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from theory.distortion.audit.observed import Observed
+from theory.numerics import density_range
 from theory.validate import Array
 
 #: Rounding error of one evaluation of F, relative to the sum of its absolute coefficients.
@@ -137,10 +138,7 @@ def _slopes(certificate: TypeCertificate, lower: Array, upper: Array) -> tuple[A
     """Enclosure of ∂F/∂U_x on boxes (N, k): linear part + β Σ λ σ'(β(U_x − U_y)), σ' unimodal."""
     observed, beta = certificate.observed, certificate.observed.bt_beta
     x, y, lam = observed.first, observed.second, certificate.multipliers
-    near, far = lower[:, x] - upper[:, y], upper[:, x] - lower[:, y]
-    smallest = np.where((near <= 0) & (far >= 0), 0.0, np.minimum(np.abs(near), np.abs(far)))
-    steepest = _density(beta * smallest)
-    flattest = _density(beta * np.maximum(np.abs(near), np.abs(far)))
+    flattest, steepest = density_range(beta * (lower[:, x] - upper[:, y]), beta * (upper[:, x] - lower[:, y]))
     low = beta * lam * np.where(lam > 0, flattest, steepest)
     high = beta * lam * np.where(lam > 0, steepest, flattest)
     low_slope = np.repeat(certificate.linear[None, :], lower.shape[0], axis=0)
@@ -151,11 +149,6 @@ def _slopes(certificate: TypeCertificate, lower: Array, upper: Array) -> tuple[A
         low_slope[:, y[pair]] -= high[:, pair]
         high_slope[:, y[pair]] -= low[:, pair]
     return low_slope - certificate.rounding, high_slope + certificate.rounding
-
-
-def _density(z: Array) -> Array:
-    """σ'(z) = ¼ sech²(z/2)."""
-    return 0.25 * (1.0 - np.tanh(0.5 * z) ** 2)
 
 
 def _to_better_ends(certificate: TypeCertificate, lower: Array, upper: Array) -> tuple[Array, Array]:

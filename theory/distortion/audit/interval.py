@@ -31,6 +31,7 @@ from theory.distortion.audit.averages import Cuts, elastic, floor_utility, lemma
 from theory.distortion.audit.observed import Observed, from_counts, from_win_rates
 from theory.distortion.audit.progress import CUT_ROUNDS, Audit, Run
 from theory.distortion.audit.types import MATCH_TOLERANCE
+from theory.numerics import centred_sigmoid
 from theory.policy.kl_ball import KLBall
 from theory.validate import Array, check_bt_beta, check_distribution, check_win_rates
 
@@ -131,7 +132,7 @@ def _observe(
 
 def _moment_set(observed: Observed, policy: Array) -> tuple[Cuts, float]:
     """Cuts that hold for the averages u, and a certified floor of π·u; ValueError where no u fits."""
-    B = 0.5 * math.tanh(0.5 * observed.bt_beta)
+    B = float(centred_sigmoid(observed.bt_beta))
     if not B > MATCH_TOLERANCE:
         raise ValueError(
             f"bt_beta = {observed.bt_beta:g} is too small: win rates are matched to {MATCH_TOLERANCE:g}, and users of "

@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike
 from scipy.special import betaincinv
 from scipy.stats import hypergeom
 
+from theory.numerics import centred_sigmoid
 from theory.validate import Array, check_between, check_square, check_whole
 
 #: Answers per user beyond which `user_half_width` uses the plain bound only.
@@ -43,7 +44,7 @@ class Observed:
 
     def margins(self, U: Array) -> Array:
         """σ(bt_beta (U_first − U_second)) − ½ of types U (N, A), shape (N, p); odd in floating point too."""
-        return 0.5 * np.tanh(0.5 * self.bt_beta * (U[:, self.first] - U[:, self.second]))
+        return centred_sigmoid(self.bt_beta * (U[:, self.first] - U[:, self.second]))
 
     def violation(self, P: Array) -> float:
         """Largest distance of a win-rate matrix (A, A) from the intervals; 0 without compared pairs."""

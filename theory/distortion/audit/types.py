@@ -24,6 +24,7 @@ from scipy.stats import qmc
 
 from theory.distortion.audit.averages import LP_OPTIONS
 from theory.distortion.audit.observed import Observed
+from theory.numerics import centred_sigmoid
 from theory.validate import Array
 
 #: A witness may miss a win rate by this much.
@@ -97,8 +98,8 @@ def climb(dual: Dual, starts: Array, free: np.ndarray, *, sweeps: int = 2, level
             others = np.r_[o.second[at_first], o.first[at_second]]
             lam = np.r_[dual.multipliers[at_first], -dual.multipliers[at_second]]
             difference = grid[None, :, None] - U[:, None, others]
-            score = grid * dual.linear[z] + 0.5 * np.tanh(0.5 * o.bt_beta * difference) @ lam
-            here = U[:, z] * dual.linear[z] + 0.5 * np.tanh(0.5 * o.bt_beta * (U[:, [z]] - U[:, others])) @ lam
+            score = grid * dual.linear[z] + centred_sigmoid(o.bt_beta * difference) @ lam
+            here = U[:, z] * dual.linear[z] + centred_sigmoid(o.bt_beta * (U[:, [z]] - U[:, others])) @ lam
             best = score.argmax(axis=1)
             better = score[np.arange(U.shape[0]), best] > here
             U[:, z] = np.where(better, grid[best], U[:, z])
