@@ -105,6 +105,13 @@ def product_pairs(mu: ArrayLike) -> Array:
     return np.outer(mu, mu)
 
 
+def compared_pairs(pair_weights: ArrayLike, size: int) -> Array:
+    """The pair law (A, A) without its diagonal: comparisons of an alternative with itself say nothing."""
+    Q = check_pair_weights(pair_weights, size).copy()
+    np.fill_diagonal(Q, 0.0)
+    return Q
+
+
 @dataclass(frozen=True, eq=False)
 class RewardFit:
     """Bradley–Terry maximum likelihood: `rewards` (A,), largest 0, and the `residual` of the fit.
@@ -166,8 +173,7 @@ def fit_rewards(
     array([ 0.   , -0.442, -1.332])
     """
     P = check_win_rates(win_rates)
-    Q = check_pair_weights(pair_weights, P.shape[0]).copy()
-    np.fill_diagonal(Q, 0.0)  # comparisons of an alternative with itself say nothing
+    Q = compared_pairs(pair_weights, P.shape[0])
     tolerance, max_steps = check_positive("tolerance", tolerance), check_whole("max_steps", max_steps)
     if P.shape[0] == 1:
         return RewardFit(np.zeros(1), 0.0)

@@ -12,6 +12,8 @@ from theory.validate import Array
 
 #: Default certificate of every solver: the duality gap, in units of the objective.
 GAP_TOLERANCE = 1e-9
+#: Feasibility asked of HiGHS in every linear program: its smallest.
+LP_OPTIONS = {"primal_feasibility_tolerance": 1e-10, "dual_feasibility_tolerance": 1e-10}
 
 
 class CertificateError(RuntimeError):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from theory.claim import Claim, at_most, equal, grid, of_topic
 from theory.distortion.ball_instances import ipo_factor
-from theory.distortion.factors import borda_factor, linear_factor
+from theory.distortion.factors import borda_factor, linear_factor, neutral_factor
 
 SEARCH = "float64 rounding of a distortion"
 TAUS = (0.01, 0.1, 1.0)
@@ -23,12 +23,6 @@ def linear_factor_over(bt_beta: float, xi: float) -> float:
 def ipo_factor_over(bt_beta: float, xi: float) -> float:
     """D18: cosh²(β/2)/ξ, where the users who favour b see 1/ξ of what the others do."""
     return ipo_factor(bt_beta) / xi
-
-
-def uniform_over_clones(bt_beta: float, clones: int) -> float:
-    """D19: s has 1/A′ of the mass, A′ = clones + 1, and is worth L(β) times the rest."""
-    share = 1.0 / (clones + 1)
-    return 1.0 / (share + (1.0 - share) / linear_factor(bt_beta))
 
 
 claim = of_topic("distortion")
@@ -60,8 +54,9 @@ BALL_CLAIMS: tuple[Claim, ...] = (
               at=grid(method=("rlhf", "ipo"), bt_beta=(2.0, 5.0, 10.0), tau=TAUS, xi=1.03), measured=("method", "tau"),
               relative=2e-3, because="utilities of 1e-4 and log ε = −650 in place of their limits"),
         equal("clones", "distortion of NLHF with clones of o, all comparisons but those with z ties",
-              uniform_over_clones, at=grid(bt_beta=(5.0, 10.0), tau=(0.1, 1.0), clones=(1, 9, 99)), measured=("tau",),
-              relative=0.01, because="the budget buys log(A′)/650 less on one alternative than on all"),
+              lambda bt_beta, clones: neutral_factor(bt_beta, clones + 1),
+              at=grid(bt_beta=(5.0, 10.0), tau=(0.1, 1.0), clones=(1, 9, 99)), measured=("tau",), relative=0.01,
+              because="the budget buys log(A′)/650 less on one alternative than on all"),
     ),
     claim(
         "D22", "On-policy RLHF in a ball (conjecture)", ("RLHF", "KL ball", "on-policy", "conjecture"),

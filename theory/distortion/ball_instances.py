@@ -16,7 +16,7 @@ import numpy as np
 
 from theory.bradley_terry import Population, product_pairs
 from theory.distortion.instance import Instance
-from theory.distortion.instances import require_normal
+from theory.distortion.instances import clone_names, require_normal
 from theory.numerics import centred_sigmoid
 from theory.validate import (
     LARGEST_TABLE,
@@ -140,7 +140,7 @@ def tight_ball_instance(
         tau=float(tau),
         multiplicity=np.ones(clones + 2),
         bt_beta=beta,
-        names=("s", *(["o"] if clones == 1 else [f"o{i}" for i in range(1, clones + 1)]), "z"),
+        names=("s", *clone_names("o", clones), "z"),
     )
 
 

@@ -19,7 +19,8 @@ from scipy.special import xlogy
 
 from theory.claim import Check, Claim, at_least, at_most, cited, equal, greater, grid, of_topic, rate
 from theory.distortion.ball_claims import TAUS, linear_factor_over
-from theory.distortion.factors import borda_factor, borda_lower_factor, linear_factor
+from theory.distortion.factors import borda_factor, borda_lower_factor, linear_factor, neutral_factor
+from theory.distortion.instances import rlhf_sizes
 from theory.distortion.measure import distortion
 from theory.distortion.methods import METHODS
 from theory.distortion.penalty_claims import PENALTY_CHECKS, correlated_ratio
@@ -37,12 +38,6 @@ I6 = (
     {"bt_beta": 25.0, "eta": 1e-13},
     {"bt_beta": 30.0, "eta": 1e-16},
 )
-
-
-def no_rule_beats(bt_beta: float, n_alternatives: int) -> float:
-    """D2: with s given 1/A of the mass and worth L(β) times the rest, u(s)/u(π) = 1/(1/A + (1 − 1/A)/L(β))."""
-    share = 1.0 / n_alternatives
-    return 1.0 / (share + (1.0 - share) / linear_factor(bt_beta))
 
 
 def plurality_ratio(bt_beta: float, n_alternatives: int) -> float:
@@ -72,7 +67,7 @@ def rlhf_in_a_ball(bt_beta: float, eta: float) -> float:
     Leaving one of two references costs log 2 of the 1 nat; mass m on the clones costs 2m/η. As η → 0 this is
     (1−δ)/(βδ) = e^β/(10β).
     """
-    delta = 10.0 / (10.0 + math.exp(bt_beta))
+    delta, _ = rlhf_sizes(bt_beta)
     leak = 0.5 * (1.0 - math.log(2.0)) * eta
     return ((1.0 - delta) / bt_beta + leak) / (delta + leak)
 
@@ -82,7 +77,7 @@ def rlhf_in_small_ball(bt_beta: float, tau: float) -> float:
 
     (p·(1−δ)/β + (1−p)·δ)/((1−p)·(1−δ)/β + p·δ): at every β it begins at 1 and grows with τ.
     """
-    delta = 10.0 / (10.0 + math.exp(bt_beta))
+    delta, _ = rlhf_sizes(bt_beta)
     p = brentq(lambda p: math.log(2.0) + xlogy(p, p) + xlogy(1.0 - p, 1.0 - p) - tau, 0.5, 1.0)
     a, b = (1.0 - delta) / bt_beta, delta
     return float((p * a + (1.0 - p) * b) / ((1.0 - p) * a + p * b))
@@ -153,10 +148,10 @@ DISTORTION_CLAIMS: tuple[Claim, ...] = (
         "No rule beats L(β): on I3 the worst labelling costs every rule 1/(1/A + (1 − 1/A)/L(β)).",
         "@golz2025 Thm 3", "equality",
         equal("fair_coins", "distortion of Borda on I3 (ξ = 1) averaged over samples of 10⁶ users, 1/E of utility",
-              no_rule_beats, at=grid(bt_beta=(2.0, 5.0, 10.0), n_alternatives=(3, 10)), relative=0.03,
+              neutral_factor, at=grid(bt_beta=(2.0, 5.0, 10.0), n_alternatives=(3, 10)), relative=0.03,
               seeds=3, because="Monte Carlo over which alternative the coin flips favour; ε = 1e-3 is worth 1e-4"),
         at_least("condorcet_loser", "least distortion of Borda, Copeland, lottery, RLHF on I3 (ξ slightly above 1)",
-                 no_rule_beats, at=grid(bt_beta=(2.0, 5.0, 10.0), n_alternatives=(10, 100)), relative=1e-3,
+                 neutral_factor, at=grid(bt_beta=(2.0, 5.0, 10.0), n_alternatives=(10, 100)), relative=1e-3,
                  because="ε = 1e-4 and ξ − 1 = 1e-6 in place of their limits"),
     ),
     claim(

@@ -100,6 +100,12 @@ def linear_factor(bt_beta: float) -> float:
     return h / math.tanh(h)
 
 
+def neutral_factor(bt_beta: float, n_alternatives: int) -> float:
+    """1/(1/A + (1 − 1/A)/L): what 1/A of the mass on an alternative worth L(β) times each other one loses."""
+    share = 1.0 / n_alternatives
+    return 1.0 / (share + (1.0 - share) / linear_factor(bt_beta))
+
+
 def borda_lower_factor(bt_beta: float, gamma: float | None = None) -> float:
     """C(β, γ) = L(β)·(1 − γ + G/B), G = σ(βγ) − ½, B = σ(β) − ½: Borda's distortion on I5 in the limit.
 

@@ -34,6 +34,11 @@ def require_normal(beta: float, epsilon: float) -> None:
         raise ValueError(f"bt_beta = {beta} and epsilon = {epsilon} make shares of users below 1e-300")
 
 
+def clone_names(name: str, clones: int) -> tuple[str, ...]:
+    """The name of one alternative, or names of its clones, numbered from 1."""
+    return (name,) if clones == 1 else tuple(f"{name}{i}" for i in range(1, clones + 1))
+
+
 def _unconstrained(population: Population, mu: Array, bt_beta: float, names: tuple[str, ...]) -> Instance:
     """Product sampling from mu, uniform reference, no KL constraint."""
     A = mu.size
@@ -214,9 +219,15 @@ def _with_cloned_b(U: Array, weights: Array, beta: float, mu: Array, clones: int
     """The instance on (a, b₁, …, b_clones, c), the mass of b shared by its clones."""
     clones = check_whole("clones", clones, 1, LARGEST_TABLE)
     columns = [0, *[1] * clones, 2]
-    names = ("a", *(["b"] if clones == 1 else [f"b{i}" for i in range(1, clones + 1)]), "c")
+    names = ("a", *clone_names("b", clones), "c")
     masses = np.array([mu[0], *[mu[1] / clones] * clones, mu[2]])
     return _unconstrained(Population(U[:, columns], weights), masses, beta, names)
+
+
+def rlhf_sizes(bt_beta: float) -> tuple[float, float]:
+    """Of I6: δ = 10/(10 + e^β), the share of the users who value b, and the N = ⌈2/(δ(1/3 − e/10))⌉ clones of c."""
+    delta = 10.0 / (10.0 + math.exp(bt_beta))
+    return delta, float(math.ceil(2.0 / (delta * (1.0 / 3.0 - math.e / 10.0))))
 
 
 def rlhf_instance(bt_beta: float, eta: float = 1e-9) -> Instance:
@@ -265,8 +276,7 @@ def rlhf_instance(bt_beta: float, eta: float = 1e-9) -> Instance:
             "clones of c are counted in float64"
         )
     check_reciprocal("eta", eta)
-    delta = 10.0 / (10.0 + math.exp(beta))
-    clones = float(math.ceil(2.0 / (delta * (1.0 / 3.0 - math.e / 10.0))))
+    delta, clones = rlhf_sizes(beta)
     population = Population(np.array([[0.0, 1.0, 0.0], [1.0 / beta, 0.0, 1.0]]), np.array([delta, 1.0 - delta]))
     total = clones + 2.0
     log_epsilon = -2.0 / eta

@@ -13,7 +13,7 @@ from typing import Literal
 
 import numpy as np
 
-from theory.bradley_terry import Population, fit_rewards
+from theory.bradley_terry import Population
 from theory.distortion import factors
 from theory.policy import nash
 from theory.policy import rewards as policy
@@ -23,6 +23,8 @@ from theory.validate import Array
 
 #: KL weight of DPO (and of penalty-form RLHF) in the comparisons of this table, nats of log-ratio per unit reward.
 KL_BETA = 0.5
+#: (bt_beta, A) → a distortion.
+Bound = Callable[[float, int], float]
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,25 +75,15 @@ class Method:
     run: Callable[[Situation], Array]
     looks_at: Literal["comparisons", "rankings"]
     ball: bool = False
-    bound: Callable[[float, int], float] | None = None
+    bound: Bound | None = None
     rule: Callable[[Array, Array, float], Array] | None = None
 
 
-def _linear(bt_beta: float, n_alternatives: int) -> float:
-    return factors.linear_factor(bt_beta)
+_linear: Bound = lambda bt_beta, _: factors.linear_factor(bt_beta)
+_borda: Bound = lambda bt_beta, _: factors.borda_factor(bt_beta)
 
 
-def _borda(bt_beta: float, n_alternatives: int) -> float:
-    return factors.borda_factor(bt_beta)
-
-
-def _alternatives(bt_beta: float, n_alternatives: int) -> float:
-    return float(n_alternatives)
-
-
-def _on_rankings(
-    label: str, rule: Callable[[Array, Array, float], Array], bound: Callable[[float, int], float] | None = None
-) -> Method:
+def _on_rankings(label: str, rule: Callable[[Array, Array, float], Array], bound: Bound | None = None) -> Method:
     """A rule on rankings: of one population, the only row of its weights."""
 
     def run(s: Situation) -> Array:
@@ -110,8 +102,8 @@ def _rlhf(situation: Situation, tau: float) -> Array:
 
 
 def _dpo(situation: Situation) -> Array:
-    rewards = fit_rewards(situation.win_rates, situation.pair_weights).rewards
-    return policy.rlhf_penalty(rewards, None, KL_BETA, log_reference=situation.log_reference)
+    s = situation
+    return policy.dpo(s.win_rates, s.pair_weights, None, KL_BETA, log_reference=s.log_reference)
 
 
 def _ipo_in_ball(s: Situation) -> Array:
@@ -138,5 +130,5 @@ METHODS: dict[str, Method] = {
     "plurality_veto": _on_rankings("plurality veto", electorates.plurality_veto),
     "pruned_plurality_veto": _on_rankings("pruned plurality veto", electorates.pruned_plurality_veto),
     "random_dictator": _on_rankings("random dictator", electorates.first_places, rankings.random_dictator_upper_factor),
-    "uniform": Method("uniform policy", _uniform, "comparisons", bound=_alternatives),
+    "uniform": Method("uniform policy", _uniform, "comparisons", bound=lambda _, n: float(n)),
 }

@@ -6,15 +6,13 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 from scipy.optimize import brentq
 from scipy.special import expit, logit
 
 from theory.claim import Check, Claim, equal, grid, of_topic
 from theory.distortion.factors import borda_lower_factor
-from theory.distortion.instances import correlated_instance
+from theory.distortion.instances import correlated_instance, rlhf_sizes
 
 DESCENT = "where the descent's line search runs out of digits"
 
@@ -26,8 +24,7 @@ def dpo_on_i6(bt_beta: float, kl_beta: float) -> float:
     N(P(b≻c) − σ(r_b)) + P(b≻a) − σ(r_b − r_a) = 0. DPO gives b the share σ((r_b − r_a)/kl_beta) of {a, b}, and what is
     as far from the reference may give it to the better one. The clones are out of reach.
     """
-    delta = 10.0 / (10.0 + math.exp(bt_beta))
-    clones = math.ceil(2.0 / (delta * (1.0 / 3.0 - math.e / 10.0)))
+    delta, clones = rlhf_sizes(bt_beta)
     b_c = delta * expit(bt_beta) + (1 - delta) * expit(-bt_beta)
     a_c = delta * 0.5 + (1 - delta) * expit(1.0 - bt_beta)
     b_a = delta * expit(bt_beta) + (1 - delta) * expit(-1.0)

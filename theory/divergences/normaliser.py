@@ -26,15 +26,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import logsumexp
 
-from theory.validate import (
-    Array,
-    as_vector,
-    check_distribution,
-    check_laws,
-    check_positive,
-    check_support,
-    require_reference,
-)
+from theory.policy.rewards import implicit_rewards
+from theory.validate import Array, check_distribution, check_laws
 
 #: The public code's guard against a division by zero.
 GUARD = 1e-9
@@ -106,6 +99,4 @@ def _rewards(
     policy: ArrayLike, p: ArrayLike, q: ArrayLike, reference: ArrayLike, kl_beta: float
 ) -> tuple[Array, Array, Array]:
     p, q = check_laws(p, q)
-    pi = check_support("policy", check_distribution("policy", policy, p.size), "the loss needs full support")
-    log_ref = require_reference(reference, None, p.size, "the KLDO normaliser")
-    return as_vector("r", check_positive("kl_beta", kl_beta) * (np.log(pi) - log_ref)), p, q
+    return implicit_rewards(check_distribution("policy", policy, p.size), reference, kl_beta), p, q

@@ -17,13 +17,13 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.sparse.csgraph import connected_components
 
+from theory.bradley_terry import compared_pairs
 from theory.policy.kl_ball import maximize_in_kl_ball
-from theory.policy.rewards import rlhf_penalty
+from theory.policy.rewards import mean_over_comparisons, rlhf_penalty
 from theory.validate import (
     Array,
     as_vector,
     check_distribution,
-    check_pair_weights,
     check_positive,
     check_reciprocal,
     check_squares,
@@ -117,7 +117,7 @@ def ipo_scores(win_rates: ArrayLike, pair_weights: ArrayLike) -> Array:
     """
     P = check_win_rates(win_rates)
     A = len(P)
-    Q = check_pair_weights(pair_weights, A) * (1.0 - np.eye(A))
+    Q = compared_pairs(pair_weights, A)
     if A == 1:
         return np.zeros(1)
     part = connected_components(Q > 0.0, directed=False)[1]  # one label for all that chains of pairs join
@@ -218,12 +218,6 @@ def ipo_loss(log_ratio: ArrayLike, win_rates: ArrayLike, pair_weights: ArrayLike
     1.0
     """
     P = check_win_rates(win_rates)
-    A = len(P)
-    Q = check_pair_weights(pair_weights, A) * (1.0 - np.eye(A))
-    if not Q.any():
-        raise ValueError("pair_weights puts no mass on pairs of different alternatives")
-    lr = check_squares("log_ratio", as_vector("log_ratio", log_ratio, A))
-    h = lr[:, None] - lr[None, :]
+    lr = check_squares("log_ratio", as_vector("log_ratio", log_ratio, len(P)))
     margin = 0.5 / check_reciprocal("kl_beta", kl_beta)
-    # Σ over ordered pairs of Q P is half of the informative mass
-    return 2.0 * float(np.sum(Q * P * (h - margin) ** 2)) / float(Q.sum())
+    return mean_over_comparisons((lr[:, None] - lr[None, :] - margin) ** 2, P, pair_weights)

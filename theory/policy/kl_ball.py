@@ -225,7 +225,7 @@ def _on_the_sphere(v: Array, log_ref: Array, tau: float) -> Array:
 
     def excess(log_slope: float) -> float:
         scores = math.exp(log_slope) * v
-        return (_small_kl(scores, log_ref) if small else _kl_of_tilt(scores, log_ref)[0]) - tau
+        return (_small_kl(scores, log_ref) if small else kl_of_tilt(scores, log_ref)[0]) - tau
 
     root = None if small else _newton_root(v, log_ref, tau)
     if root is None:
@@ -269,7 +269,7 @@ def _newton_root(v: Array, log_ref: Array, tau: float) -> float | None:
         return None
     root = 0.5 * math.log(2.0 * tau / spread)
     for _ in range(NEWTON_STEPS):
-        distance, variance = _kl_of_tilt(math.exp(root) * v, log_ref)
+        distance, variance, _ = kl_of_tilt(math.exp(root) * v, log_ref)
         if not (distance > 0.0 and variance > 1e-6 * distance):
             return None
         miss = math.log(tau / distance)
@@ -279,16 +279,17 @@ def _newton_root(v: Array, log_ref: Array, tau: float) -> float | None:
     return None
 
 
-def _kl_of_tilt(scores: Array, log_ref: Array) -> tuple[float, float]:
-    """KL(π‖π_ref) = Σ π·scores − log Σ π_ref e^{scores} of π ∝ π_ref·e^{scores}, and the variance of scores under π."""
+def kl_of_tilt(scores: Array, log_ref: Array) -> tuple[float, float, Array]:
+    """KL(π‖π_ref) = Σ π·scores − log Σ π_ref e^{scores}, the variance of scores under π, and π ∝ π_ref·e^{scores}."""
     logits = log_ref + scores
     peak = logits.max()
     policy = np.exp(logits - peak)
     total = float(policy.sum())
-    mean = float(policy @ scores) / total
+    policy /= total
+    mean = float(policy @ scores)
     with np.errstate(over="ignore", invalid="ignore"):  # of steep scores it may be infinite, or nothing
-        variance = float(policy @ (scores - mean) ** 2) / total
-    return mean - float(peak) - math.log(total), variance
+        variance = float(policy @ (scores - mean) ** 2)
+    return mean - float(peak) - math.log(total), variance, policy
 
 
 def _small_kl(scores: Array, log_ref: Array) -> float:

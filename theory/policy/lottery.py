@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from scipy.optimize import linprog
 from scipy.special import softmax
 
-from theory.solution import CertificateError
+from theory.solution import LP_OPTIONS, CertificateError
 from theory.validate import Array
 
-#: Feasibility asked of HiGHS, and the size from which its entries and payoffs are not zero.
-FEASIBILITY, NONZERO = 1e-10, 1e-7
+#: The size from which HiGHS's entries and payoffs are not zero.
+NONZERO = 1e-7
 #: Singular values and payoffs of this size, beside entries of M of order one, are zero.
 ROUNDING = 1e-13
 MAX_STEPS = 200
@@ -36,7 +36,7 @@ def vertex_lotteries(P: Array) -> Iterator[Array]:
         A_eq=np.append(np.ones(A), 0.0)[None],
         b_eq=[1.0],
         bounds=[(0.0, None)] * A + [(None, None)],
-        options={"primal_feasibility_tolerance": FEASIBILITY, "dual_feasibility_tolerance": FEASIBILITY},
+        options=LP_OPTIONS,
     )
     if found.x is None:
         return
@@ -91,7 +91,7 @@ def _played(M: Array) -> NDArray[np.intp]:
         A_ub=-np.hstack([M.T, M.T]),
         b_ub=np.zeros(A),
         bounds=[(0.0, 1.0)] * A + [(0.0, None)] * A,
-        options={"primal_feasibility_tolerance": FEASIBILITY, "dual_feasibility_tolerance": FEASIBILITY},
+        options=LP_OPTIONS,
     )
     if found.x is None:
         raise CertificateError(f"maximum entropy: HiGHS stopped without a point: {found.message}")

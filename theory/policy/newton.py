@@ -33,7 +33,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.linalg.lapack import dgetrf, dgetrs
 
-from theory.policy.kl_ball import KLBall
+from theory.policy.kl_ball import KLBall, kl_of_tilt
 from theory.validate import Array
 
 #: Anderson acceleration: iterates it remembers, and iterations in a row that may fail to halve the gap.
@@ -210,12 +210,12 @@ class _Problem:
         """The maximiser of πᵀv, its κ and KL; on the ball by Newton on log κ from `slope`."""
         v = v - v.max()
         if self.weight > 0:
-            policy, distance, _ = self._tilt(v, slope)
+            distance, _, policy = kl_of_tilt(slope * v, self.ball.log_reference)
             return policy, slope, distance
         if -np.logaddexp.reduce(self.ball.log_reference[v == 0.0]) <= self.ball.tau:
             return None
         for _ in range(60):
-            policy, distance, variance = self._tilt(v, slope)
+            distance, variance, policy = kl_of_tilt(slope * v, self.ball.log_reference)
             if abs(distance - self.ball.tau) <= KL_ACCURACY * max(self.ball.tau, 1e-2):
                 return policy, slope, distance
             if not (variance > 0 and distance > 0):
@@ -224,17 +224,6 @@ class _Problem:
             change = math.log(self.ball.tau / distance) * distance / variance
             slope *= math.exp(min(2.0, max(-2.0, change)))
         return None
-
-    def _tilt(self, v: Array, slope: float) -> tuple[Array, float, float]:
-        """π ∝ π_ref·exp(κv), its KL to the reference, and the variance of κv under π."""
-        scores = slope * v
-        logits = self.ball.log_reference + scores
-        peak = float(logits.max())
-        policy = np.exp(logits - peak)
-        total = float(policy.sum())
-        policy /= total
-        mean = float(policy @ scores)
-        return policy, mean - peak - math.log(total), float(policy @ scores**2) - mean * mean
 
 
 def _dense(problem: _Problem, at: _Response, shift: float) -> Array | None:

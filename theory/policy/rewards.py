@@ -1,16 +1,14 @@
-"""Alignment methods in the population limit: RLHF, its penalty and clipped forms, DPO, and Nash learning (NLHF).
+"""Alignment methods in the population limit that fit rewards: RLHF, its penalty and clipped forms, and DPO.
 
-All of them search K = {π : KL(π‖π_ref) ≤ tau} around a reference policy π_ref, or trade the KL off by a weight:
+They search K = {π : KL(π‖π_ref) ≤ tau} around a reference policy π_ref, or trade the KL off by a weight:
 
     RLHF             max_{π∈K} Σ_x π(x) r(x),   r the Bradley–Terry maximum-likelihood reward
     RLHF, penalty    max_π Σ_x π(x) r(x) − weight·KL(π‖π_ref)     ⇒  π ∝ π_ref·exp(r/weight)
     DPO              the same policy, reached without a reward model (weight = kl_beta)
-    NLHF             max_{π∈K} min_{π'∈K} Σ_{x,y} π(x)π'(y)(P(x≻y) − ½)
 
 Every function that takes `reference` (A,) probabilities also takes `log_reference` (A,) nats instead.
 
-Source: Gölz, Haghtalab, Yang (arXiv 2505.23749), section 2 and App. F; DPO: Rafailov et al. (arXiv 2305.18290);
-NLHF: Munos et al. (arXiv 2312.00886).
+Source: Gölz, Haghtalab, Yang (arXiv 2505.23749), section 2 and App. F; DPO: Rafailov et al. (arXiv 2305.18290).
 """
 
 from __future__ import annotations
@@ -20,14 +18,13 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike
 
-from theory.bradley_terry import fit_rewards
+from theory.bradley_terry import compared_pairs, fit_rewards
 from theory.policy.kl_ball import maximize_in_kl_ball, tilt
 from theory.validate import (
     Array,
     as_vector,
     check_distribution,
     check_nonnegative,
-    check_pair_weights,
     check_positive,
     check_support,
     check_win_rates,
@@ -294,12 +291,25 @@ def dpo_loss(
     0.6109
     """
     P = check_win_rates(win_rates)
-    A = P.shape[0]
-    Q = check_pair_weights(pair_weights, A) * (1 - np.eye(A))
-    pi = check_support("policy", check_distribution("policy", policy, A), "the DPO loss needs full support")
+    r = implicit_rewards(check_distribution("policy", policy, len(P)), reference, kl_beta, log_reference=log_reference)
+    return mean_over_comparisons(np.logaddexp(0.0, -(r[:, None] - r[None, :])), P, pair_weights)
+
+
+def implicit_rewards(
+    policy: ArrayLike, reference: ArrayLike | None, kl_beta: float, *, log_reference: ArrayLike | None = None
+) -> Array:
+    """r = kl_beta·log(π/π_ref) (A,), in the unit of the reward; ValueError unless both have full support."""
+    pi = check_support("policy", check_distribution("policy", policy), "its log-likelihood is −∞, and so is r")
+    log_ref = require_reference(reference, log_reference, pi.size, "an implicit reward")
+    return scaled_rewards(kl_beta, np.log(pi) - log_ref)
+
+
+def mean_over_comparisons(losses: Array, win_rates: Array, pair_weights: ArrayLike) -> float:
+    """Σ_{x≠y} Q[x,y] P(x≻y) losses[x,y] over the mass of comparisons; ValueError where pairs say nothing.
+
+    losses[x, y] is what x winning against y costs. Σ Q P is half of Σ Q, as P + Pᵀ = 1.
+    """
+    Q = compared_pairs(pair_weights, len(win_rates))
     if not Q.any():
         raise ValueError("pair_weights puts no mass on pairs of different alternatives")
-    log_ref = require_reference(reference, log_reference, A, "dpo_loss")
-    r = scaled_rewards(kl_beta, np.log(pi) - log_ref)
-    # Σ over ordered pairs of Q P is half of the informative mass: the two orders of a pair share it by P + P' = 1.
-    return 2.0 * float(np.sum(Q * P * np.logaddexp(0.0, -(r[:, None] - r[None, :])))) / float(Q.sum())
+    return 2.0 * float(np.sum(Q * win_rates * losses)) / float(Q.sum())

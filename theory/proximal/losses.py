@@ -15,17 +15,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
+from theory.policy.rewards import implicit_rewards
 from theory.proximal.feedback import signal_of
-from theory.validate import (
-    Array,
-    as_vector,
-    check_distribution,
-    check_positive,
-    check_support,
-    check_win_rates,
-    require_reference,
-    scaled_rewards,
-)
+from theory.validate import Array, as_vector, check_distribution, check_positive, check_win_rates
 
 
 def kl_bernoulli_half(delta: ArrayLike) -> Array:
@@ -34,15 +26,6 @@ def kl_bernoulli_half(delta: ArrayLike) -> Array:
     # cosh x = 1 + 2 sinh²(x/2) keeps the digits of small x, eˣ(1 + e^{−2x})/2 does not overflow
     small = np.log1p(2.0 * np.sinh(0.5 * np.minimum(x, 1.0)) ** 2)
     return np.where(x < 1.0, small, x + np.log1p(np.exp(-2.0 * x)) - np.log(2.0))
-
-
-def implicit_rewards(
-    policy: ArrayLike, reference: ArrayLike | None, kl_beta: float, *, log_reference: ArrayLike | None = None
-) -> Array:
-    """r = kl_beta·log(π/π_ref) (A,), for a policy and a reference with full support."""
-    pi = check_support("policy", check_distribution("policy", policy), "its log-likelihood is −∞, and so is r")
-    log_ref = require_reference(reference, log_reference, pi.size, "r")
-    return scaled_rewards(kl_beta, np.log(pi) - log_ref)
 
 
 def dpo_loss(

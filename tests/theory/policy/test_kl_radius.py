@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from theory.policy import kl_ball
-from theory.policy.kl_ball import _kl_of_tilt, _newton_root, _on_the_sphere, _small_kl, kl_from_log, kl_terms, tilt
+from theory.policy.kl_ball import _newton_root, _on_the_sphere, _small_kl, kl_from_log, kl_of_tilt, kl_terms, tilt
 
 
 def exact_kl(scores, reference):
@@ -47,7 +47,7 @@ def test_a_rare_alternative_takes_over():
     share = 1.0 / (1.0 + math.exp(-3.0))
     expected = share * (math.log(share) + 800.0) + (1.0 - share) * math.log(1.0 - share)
     with np.errstate(over="ignore"):
-        assert _kl_of_tilt(scores, logs)[0] == pytest.approx(expected, rel=1e-12)
+        assert kl_of_tilt(scores, logs)[0] == pytest.approx(expected, rel=1e-12)
     closer, scores = np.array([math.log(0.4), math.log(0.6), -600.0]), np.array([0.0, 0.0, 603.0])
     expected -= 200.0 * share
     assert _small_kl(scores, closer) == pytest.approx(expected, rel=1e-12)
@@ -57,17 +57,17 @@ def test_distance_and_its_derivative_along_a_tilt(rng):
     """d KL/d log s = Var(sv), by central differences; scores need no mean 0."""
     reference, v = rng.dirichlet(np.ones(5)), rng.normal(size=5) + 2.0
     for slope in (0.1, 1.0, 7.0):
-        distance, variance = _kl_of_tilt(slope * v, np.log(reference))
+        distance, variance, _ = kl_of_tilt(slope * v, np.log(reference))
         assert distance == pytest.approx(exact_kl((slope * v).tolist(), reference.tolist()), rel=1e-11, abs=0)
-        ends = [_kl_of_tilt(slope * math.exp(h) * v, np.log(reference))[0] for h in (1e-5, -1e-5)]
+        ends = [kl_of_tilt(slope * math.exp(h) * v, np.log(reference))[0] for h in (1e-5, -1e-5)]
         assert variance == pytest.approx((ends[0] - ends[1]) / 2e-5, rel=1e-6)
 
 
 @pytest.mark.parametrize(("tau", "most"), [(1e-5, 2.2), (0.01, 3.2), (0.3, 4.2)])
 def test_newton_takes_few_evaluations_in_the_mean(tau, most, rng, monkeypatch):
     calls = []
-    evaluate = kl_ball._kl_of_tilt
-    monkeypatch.setattr(kl_ball, "_kl_of_tilt", lambda *of: calls.append(1) or evaluate(*of))
+    evaluate = kl_ball.kl_of_tilt
+    monkeypatch.setattr(kl_ball, "kl_of_tilt", lambda *of: calls.append(1) or evaluate(*of))
     for _ in range(20):
         logs, v = np.log(rng.dirichlet(np.full(6, 2.0))), rng.random(6)
         root = _newton_root(v - v.max(), logs, tau)

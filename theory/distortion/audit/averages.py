@@ -30,14 +30,13 @@ from scipy.optimize import linprog
 from scipy.sparse import csr_matrix, vstack
 
 from theory.distortion.audit.ball import BALL_SLACK
-from theory.distortion.audit.observed import Observed
+from theory.distortion.audit.observed import Observed, ratio_bound
 from theory.distortion.factors import linear_factor, linear_slope
 from theory.numerics import centred_sigmoid
 from theory.policy.kl_ball import KLBall
+from theory.solution import LP_OPTIONS
 from theory.validate import Array
 
-#: Feasibility tolerance handed to HiGHS (its smallest).
-LP_OPTIONS = {"primal_feasibility_tolerance": 1e-10, "dual_feasibility_tolerance": 1e-10}
 #: The program is solved with its objective raised by this much per unit of utility, so that the dual solution
 #: satisfies its inequalities with room for the solver's and for rounding errors.
 MARGIN = 1e-9
@@ -104,11 +103,8 @@ class MomentCertificate:
 
     @property
     def bound(self) -> float:
-        """ρ + s⁺/floor; inf where s > 0 and the floor is 0."""
-        s = self.excess
-        if s <= 0:
-            return self.ratio
-        return self.ratio + s / self.floor if self.floor > 0 else math.inf
+        """ρ + s⁺/floor."""
+        return ratio_bound(self.ratio, self.excess, self.floor)
 
 
 def support(alpha: Array, gamma: Array, bt_beta: float) -> Array:
@@ -128,8 +124,7 @@ def support(alpha: Array, gamma: Array, bt_beta: float) -> Array:
 
 def lemma_cuts(observed: Observed) -> Cuts:
     """The D1 inequalities of all compared pairs, both orders."""
-    x, y = np.r_[observed.first, observed.second], np.r_[observed.second, observed.first]
-    rhs = np.r_[observed.high - 0.5, 0.5 - observed.low]
+    x, y, rhs = observed.ordered()
     beta = observed.bt_beta
     return Cuts(observed.size, x, y, np.full(x.size, beta * linear_slope(beta)), np.full(x.size, beta / 4), rhs)
 
@@ -140,8 +135,7 @@ def separate(observed: Observed, u: Array, tolerance: float = 1e-7, *, grid: int
     Deterministic: the best (α, γ) of a grid on [0, β/4]², then zooms around it. Any (α, γ) gives a valid cut,
     so precision only affects strength.
     """
-    x, y = np.r_[observed.first, observed.second], np.r_[observed.second, observed.first]
-    rhs = np.r_[observed.high - 0.5, 0.5 - observed.low]
+    x, y, rhs = observed.ordered()
     beta, top = observed.bt_beta, observed.bt_beta / 4
     steps = np.linspace(0.0, top, grid)
     alpha, gamma = (axis.ravel() for axis in np.meshgrid(steps, steps, indexing="ij"))
@@ -161,16 +155,12 @@ def separate(observed: Observed, u: Array, tolerance: float = 1e-7, *, grid: int
 
 def floor_utility(policy: Array, cuts: Cuts) -> tuple[float, Array | None]:
     """(certified lower bound on π·u over the cut set, minimiser (A,)); (inf, None) if it is empty."""
-    result = (
-        linprog(policy, A_ub=cuts.rows(), b_ub=cuts.rhs, bounds=(0.0, 1.0), method="highs", options=LP_OPTIONS)
-        if cuts.first.size
-        else linprog(policy, bounds=(0.0, 1.0), method="highs")
-    )
+    result = linprog(policy, A_ub=cuts.rows(), b_ub=cuts.rhs, bounds=(0.0, 1.0), options=LP_OPTIONS)
     if result.status == 2:
         return math.inf, None
     if result.status != 0:
         return 0.0, None
-    y = np.maximum(-result.ineqlin.marginals, 0.0) if cuts.first.size else np.zeros(0)
+    y = np.maximum(-result.ineqlin.marginals, 0.0)
     # Any y ≥ 0: π·u ≥ −y·rhs − Σ_x (−π − Σ y row)⁺ over u ∈ [0,1]^A.
     spent, moved = cuts.weighted(y)
     residual = np.maximum(-(policy + spent), 0.0)
@@ -198,8 +188,6 @@ def moment_bound(policy: Array, benchmark: Array, cuts: Cuts, floor: float) -> t
         b_ub=np.zeros(lhs.shape[0]),
         A_eq=np.r_[policy, 0.0][None, :],
         b_eq=[1.0],
-        bounds=(0.0, None),
-        method="highs",
         options=LP_OPTIONS,
     )
     if result.status != 0:
@@ -232,15 +220,12 @@ def game_bound(observed: Observed, policy: Array, ball: KLBall, floor: float) ->
     beta = observed.bt_beta
     excess = np.full((observed.size, observed.size), 0.5)
     np.fill_diagonal(excess, 0.0)
-    excess[observed.first, observed.second] = observed.high - 0.5
-    excess[observed.second, observed.first] = 0.5 - observed.low
+    x, y, margins = observed.ordered()
+    excess[x, y] = margins
     payoff = excess @ policy / (beta * linear_slope(beta))
     s = float(payoff @ ball.maximize(payoff))
     s += BALL_SLACK * float(np.abs(payoff).max())
-    factor = linear_factor(beta) * (1 + 4 * ROUNDING)
-    if s <= 0:
-        return factor
-    return factor + s / floor if floor > 0 else math.inf
+    return ratio_bound(linear_factor(beta) * (1 + 4 * ROUNDING), s, floor)
 
 
 def elastic(cuts: Cuts) -> tuple[float, int]:
@@ -254,7 +239,6 @@ def elastic(cuts: Cuts) -> tuple[float, int]:
         A_ub=cuts.rows(-np.ones(cuts.first.size)),
         b_ub=cuts.rhs,
         bounds=[(0.0, 1.0)] * cuts.size + [(0.0, None)],
-        method="highs",
         options=LP_OPTIONS,
     )
     if result.status != 0:

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from theory.distortion.audit.observed import Observed
+from theory.distortion.audit.observed import Observed, ratio_bound
 from theory.numerics import density_range
 from theory.validate import Array
 
@@ -53,10 +53,8 @@ class TypeCertificate:
 
     @property
     def bound(self) -> float:
-        """ρ + s⁺/floor; inf where s > 0 and the floor is 0."""
-        if self.supremum <= 0:
-            return self.ratio
-        return self.ratio + self.supremum / self.floor if self.floor > 0 else math.inf
+        """ρ + s⁺/floor."""
+        return ratio_bound(self.ratio, self.supremum, self.floor)
 
     @property
     def linear(self) -> Array:

@@ -9,6 +9,7 @@ types.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,6 +47,11 @@ class Observed:
         """σ(bt_beta (U_first − U_second)) − ½ of types U (N, A), shape (N, p); odd in floating point too."""
         return centred_sigmoid(self.bt_beta * (U[:, self.first] - U[:, self.second]))
 
+    def ordered(self) -> tuple[np.ndarray, np.ndarray, Array]:
+        """The pairs in both orders, x (2p,) and y (2p,), and the largest P(x≻y) − ½ (2p,) of each."""
+        x, y = np.r_[self.first, self.second], np.r_[self.second, self.first]
+        return x, y, np.r_[self.high - 0.5, 0.5 - self.low]
+
     def violation(self, P: Array) -> float:
         """Largest distance of a win-rate matrix (A, A) from the intervals; 0 without compared pairs."""
         values = P[self.first, self.second]
@@ -63,6 +69,13 @@ class Observed:
         """`P(x≻y) in [low, high]` of one pair, for error messages."""
         x, y, low, high = self.first[pair], self.second[pair], self.low[pair], self.high[pair]
         return f"win_rates[{x}, {y}] = {low}" if low == high else f"win_rates[{x}, {y}] in [{low:.6g}, {high:.6g}]"
+
+
+def ratio_bound(ratio: float, excess: float, floor: float) -> float:
+    """Bound of q·u/π·u where q·u − ratio·π·u ≤ excess and π·u ≥ floor: ratio + excess⁺/floor, which may be inf."""
+    if excess <= 0:
+        return ratio
+    return ratio + excess / floor if floor > 0 else math.inf
 
 
 def from_win_rates(P: Array, bt_beta: float) -> Observed:

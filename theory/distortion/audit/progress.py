@@ -140,8 +140,7 @@ class Run:
             extra["splits"] = self._split_ball(program if small else None)
         return self._finish(extra)
 
-    # -- bounds of benchmark points
-    # ----------------------------------------------------------------------------------
+    # Bounds of benchmark points.
 
     def _current(self) -> Array:
         """(m,) best proved bound of each benchmark point."""
@@ -207,8 +206,7 @@ class Run:
         np.add.at(total, o.second, decided * members[o.first])
         return total
 
-    # -- types
-    # -------------------------------------------------------------------------------------------------------
+    # Types.
 
     def _feasible_types(self) -> TypeProgram | None:
         """Phase 1; None where it ends short, ValueError where branch and bound proves that nothing fits."""
@@ -301,20 +299,11 @@ class Run:
         self.cover = list(queue)
         return max(bound for bound, _ in queue.values())
 
-    # -- the answer
-    # --------------------------------------------------------------------------------------------------
+    # The answer.
 
     def _unbounded(self, population: Population) -> Audit:
-        return Audit(
-            math.inf,
-            math.inf,
-            population,
-            (),
-            (),
-            "witness",
-            {"witness": math.inf},
-            "unbounded: under a population behind the data the policy has utility 0 and a benchmark has not",
-        )
+        status = "unbounded: under a population behind the data the policy has utility 0 and a benchmark has not"
+        return Audit(math.inf, math.inf, population, (), (), "witness", {"witness": math.inf}, status)
 
     def _finish(self, extra: dict[str, float]) -> Audit:
         """Combine the points' bounds, method by method and the best of each, into the answer."""
@@ -327,13 +316,6 @@ class Run:
         method = min(bounds, key=lambda name: (bounds[name], name == "game"))
         upper = bounds[method]
         found = "no witness was found: lower is trivial" if self.witness is None else "lower has a checked witness"
-        return Audit(
-            min(self.lower, upper),  # the witness may match the data to 1e-9 only, the bounds hold exactly
-            upper,
-            self.witness,
-            tuple(self.best),
-            tuple(self.cover),
-            method,
-            bounds,
-            f"{found}; tightest upper bound: {method}",
-        )
+        lower = min(self.lower, upper)  # the witness may match the data to 1e-9 only, the bounds hold exactly
+        status = f"{found}; tightest upper bound: {method}"
+        return Audit(lower, upper, self.witness, tuple(self.best), tuple(self.cover), method, bounds, status)

@@ -22,9 +22,9 @@ import numpy as np
 from scipy.optimize import linprog, minimize
 from scipy.stats import qmc
 
-from theory.distortion.audit.averages import LP_OPTIONS
 from theory.distortion.audit.observed import Observed
 from theory.numerics import centred_sigmoid
+from theory.solution import LP_OPTIONS
 from theory.validate import Array
 
 #: A witness may miss a win rate by this much.
@@ -154,7 +154,6 @@ class TypeProgram:
             b_eq=np.r_[np.zeros(int(equal.sum())), 1.0],
             A_ub=np.r_[high[:, loose].T, -low[:, loose].T] * scale if loose.any() else None,
             b_ub=np.zeros(2 * int(loose.sum())) if loose.any() else None,
-            method="highs",
             options=LP_OPTIONS,
         )
         if result.status != 0:
@@ -175,10 +174,9 @@ class TypeProgram:
         result = linprog(
             np.r_[np.zeros(n), np.ones(2 * p)],
             A_ub=lhs,
-            b_ub=np.r_[o.high - 0.5, 0.5 - o.low],
+            b_ub=o.ordered()[2],
             A_eq=np.r_[np.ones(n), np.zeros(2 * p)][None, :],
             b_eq=[1.0],
-            method="highs",
             options=LP_OPTIONS,
         )
         if result.status != 0:
