@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from theory.validate import (
+    STRIP,
     as_number,
     as_numbers,
     as_vector,
@@ -18,6 +19,7 @@ from theory.validate import (
     check_positive,
     check_square,
     check_tau,
+    check_win_rates,
 )
 
 REFUSED = {
@@ -79,3 +81,18 @@ def test_an_end_of_a_range_is_in_it_where_its_bracket_is_square(ends: str) -> No
     ]:
         with pytest.raises(ValueError, match=f"^share = {value} must be in {re.escape(f'{ends[0]}0, 2{ends[1]}')}$"):
             check_between("share", value, 0.0, 2.0, ends)
+
+
+@pytest.mark.parametrize("sum_of_both", [0.9, 1.1])
+def test_win_rates_that_do_not_add_up_are_named_where_they_are_worst(sum_of_both: float) -> None:
+    """Also in the last of several strips of rows."""
+    size, named = 2 * STRIP + 5, rf"win_rates\[.*\] = {sum_of_both}, not 1"
+    P = np.full((size, size), 0.5)
+    P[size - 1, size - 3] = sum_of_both - 0.5
+    with pytest.raises(ValueError, match=named):
+        check_win_rates(P)
+    P[3, 1] += 0.05 * np.sign(1.0 - sum_of_both)
+    with pytest.raises(ValueError, match=named):
+        check_win_rates(P)
+    P[size - 1, size - 3], P[3, 1] = 0.5, 0.5 + 1e-10
+    assert check_win_rates(P) is P

@@ -27,7 +27,7 @@ from theory.policy.interior_point import PathPoint, central_path
 from theory.policy.kl_ball import KLBall, tilt
 from theory.policy.lottery import vertex_lotteries
 from theory.policy.newton import fixed_point
-from theory.policy.support import dense_lottery
+from theory.policy.support import EXACT, dense_lottery
 from theory.validate import Array
 
 Indices = NDArray[np.intp]
@@ -47,8 +47,6 @@ SMALL = 32
 HEAVY, HEAVY_STEPS = 1e4, 6
 #: From this size on, the lottery of a dense game is found on its support.
 LARGE = 128
-#: A gap that only a lottery solved on its support reaches, its zeros exact.
-EXACT = 1e-15
 DENSE = "support by regret matching and elimination"
 #: A support beyond this share of the alternatives is dense: the whole game is then cheaper.
 SPARSE_SHARE = 0.25
@@ -188,8 +186,8 @@ def _dense_lottery(game: Game) -> Array | None:
     if game.P.shape[0] < LARGE:
         return None
 
-    def central(P: Array) -> Array:
-        return _central(Game(P, KLBall(np.zeros(P.shape[0]))), EXACT)
+    def central(P: Array, gap: float) -> Array:
+        return _central(Game(P, KLBall(np.zeros(P.shape[0]))), gap)
 
     policy = dense_lottery(game.P, central, lambda average: game.ball.distance(average) <= game.ball.tau)
     return policy if policy is not None and game.ball.distance(policy) <= game.ball.tau else None

@@ -273,10 +273,10 @@ def _scaled(P: Array, ball: KLBall, weight: float) -> tuple[Game, float]:
 
     Scaled up, what P + Pᵀ misses of 1 counts too: a faint game is read as M = ½(P − Pᵀ).
     """
-    margins = P - 0.5
-    largest = float(np.abs(margins).max())
+    largest = max(float(P.max()) - 0.5, 0.5 - float(P.min()))
     if largest >= FAINT or largest == 0.0:
         return Game(P, ball, weight), 1.0
+    margins = P - 0.5
     slack = np.abs(margins + margins.T)
     if slack.max() > READABLE * largest:
         x, y = np.unravel_index(int(slack.argmax()), P.shape)

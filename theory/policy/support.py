@@ -14,7 +14,7 @@ B, and the central path pays some fifteen factorisations of the whole of M to te
 
    The central path of this small game decides about U.
 3. Alternatives that were taken for sure and are not (π_S < 0, or a gain outside) are doubtful in the next round; with
-   each round the doubtful are fewer. Three rounds are usual.
+   each round the doubtful are fewer. Two rounds are usual.
 
 Only a policy that is proved to be the one equilibrium is returned: the system on B is well conditioned, π_B > 0, and
 every other alternative loses. Ties and clones fail that, and are left to the central path.
@@ -33,22 +33,26 @@ from scipy.linalg.lapack import dgecon, dgetrf, dgetrs
 from theory.validate import Array
 
 Indices = NDArray[np.intp]
+#: Win rates of a game, and a gap ↦ a policy of no larger gap.
+Central = Callable[[Array, float], Array]
 
 #: Steps of regret matching, and after how many each time it asks whether to go on.
 STEPS, LOOK = 100, 10
 #: The doubtful, as a share of the alternatives; after a round with fewer mistakes than FEW, half of that.
-DOUBTFUL, FEW = 0.25, 0.01
+DOUBTFUL, FEW = 0.2, 0.01
 MAX_ROUNDS = 8
+#: Gaps of the small games, in the first round and later. In large games the first has mistakes in any case.
+ROUGH, EXACT = 1e-6, 1e-15
 #: A support below this share of the alternatives is cheaper to grow than to cut.
 DENSE = 0.25
 #: Probabilities, losses and reciprocal condition numbers above this are not zero but for rounding.
 STRICT = 1e-11
 
 
-def dense_lottery(P: Array, central: Callable[[Array], Array], promising: Callable[[Array], bool]) -> Array | None:
+def dense_lottery(P: Array, central: Central, promising: Callable[[Array], bool]) -> Array | None:
     """The lottery of P where it is the only one and found; else None.
 
-    central    win rates of a small game ↦ its lottery
+    central    what solves the small games
     promising  the average policy so far ↦ whether it pays to go on
     """
     M, A = P - 0.5, P.shape[0]
@@ -61,17 +65,19 @@ def dense_lottery(P: Array, central: Callable[[Array], Array], promising: Callab
     for turn in range(MAX_ROUNDS):
         share = DOUBTFUL if turn == 0 or mistaken.mean() > FEW else 0.5 * DOUBTFUL
         sure, doubtful = _divide(score, mistaken, int(share * A))
-        policy = _eliminate(M, sure, doubtful, central)
+        gap = ROUGH if turn == 0 else EXACT
+        policy = _eliminate(M, sure, doubtful, central, gap)
         if policy is None:
             return None
         payoffs = M @ policy
         mistaken = payoffs >= 0.0
         mistaken[doubtful] = False
         mistaken[sure] = policy[sure] <= 0.0
-        played = policy > 0.0
+        score = _score(np.maximum(policy, 0.0), np.minimum(payoffs, 0.0))
         if not mistaken.any():
-            return _only_lottery(P, np.flatnonzero(played))
-        score = _score(np.where(played, policy, 0.0), np.where(played, 0.0, payoffs))
+            found = _only_lottery(P, np.flatnonzero(score > 0.0))
+            if found is not None or gap == EXACT:
+                return found
     return None
 
 
@@ -130,8 +136,9 @@ def _divide(score: Array, mistaken: NDArray[np.bool_], count: int) -> tuple[Indi
     return np.sort(sure), np.sort(doubtful)
 
 
-def _eliminate(M: Array, sure: Indices, doubtful: Indices, central: Callable[[Array], Array]) -> Array | None:
-    """The policy that leaves the sure indifferent and is an equilibrium among the doubtful; None if it plays no sure.
+def _eliminate(M: Array, sure: Indices, doubtful: Indices, central: Central, gap: float) -> Array | None:
+    """The policy that leaves the sure indifferent and is an equilibrium among the doubtful, but for a gap; None if it
+    plays no sure.
 
     Its entries at `sure` may be negative, and others may gain against it.
     """
@@ -156,7 +163,7 @@ def _eliminate(M: Array, sure: Indices, doubtful: Indices, central: Callable[[Ar
     size = np.abs(small).max()
     if not 0.0 < size < np.inf:
         return None
-    part = central(0.5 + small / (2.0 * size))
+    part = central(0.5 + small / (2.0 * size), gap)
     part[k] *= unit
     if not part[k] > 0.0:
         return None
