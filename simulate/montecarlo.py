@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from theory.validate import Array, as_numbers, as_vector, check_whole
+
+Rng = np.random.Generator
 
 #: Standard normal quantile of a two-sided 95 % interval.
 Z95 = 1.959963984540054
@@ -69,7 +71,7 @@ Experiment = Callable[..., Estimate]
 Experiments = dict[str, Experiment]
 
 
-def generator(seed: int, *words: str | int | float) -> np.random.Generator:
+def generator(seed: int, *words: str | int | float) -> Rng:
     """A generator for (seed, words): the same on every machine, and independent between different words.
 
     Parameters
@@ -131,12 +133,37 @@ def mean(samples: ArrayLike) -> Estimate:
 
 
 def ratio_to_mean(numerator: float, samples: ArrayLike) -> Estimate:
-    """numerator / E[samples], delta method: stderr = numerator·sd/(mean²·√n). ValueError if the mean is 0."""
-    x = _samples(samples)
-    if x.mean() == 0:
+    """numerator / E[samples], as `inverse` has it. ValueError if the mean is 0."""
+    found = mean(samples)
+    if found.value == 0:
         raise ValueError("the samples have mean 0: their ratio is undefined")
-    error = numerator * x.std(ddof=1) / (x.mean() ** 2 * math.sqrt(x.size))
-    return Estimate(float(numerator / x.mean()), float(error), x.size)
+    return inverse(numerator, found)
+
+
+def scaled(factor: float, found: Estimate) -> Estimate:
+    """factor·found; neither interval nor witness of its own is kept."""
+    return Estimate(factor * found.value, abs(factor) * found.stderr, found.n)
+
+
+def difference(first: Estimate, second: Estimate) -> Estimate:
+    """first − second, sampled independently."""
+    return Estimate(first.value - second.value, math.hypot(first.stderr, second.stderr), first.n + second.n)
+
+
+def inverse(numerator: float, found: Estimate) -> Estimate:
+    """numerator/found, delta method: stderr = numerator·stderr/value². A distortion from a sampled utility."""
+    return Estimate(numerator / found.value, numerator * found.stderr / found.value**2, found.n)
+
+
+def logarithm(found: Estimate) -> Estimate:
+    """log found > 0, delta method: stderr/value."""
+    return Estimate(math.log(found.value), found.stderr / found.value, found.n)
+
+
+def log_slope(x: ArrayLike, found: Sequence[Estimate]) -> Estimate:
+    """Slope of log found in log x: the exponent of a power law, weighted by its errors."""
+    logs = [logarithm(estimate) for estimate in found]
+    return slope(np.log(x), [log.value for log in logs], [log.stderr for log in logs])
 
 
 def proportion(successes: int, trials: int) -> Estimate:
@@ -235,9 +262,7 @@ def _squared(name: str, values: Array) -> Array:
     return values
 
 
-def bootstrap(
-    statistic: Callable[[Array], Array], n_units: int, replicates: int, rng: np.random.Generator
-) -> tuple[Array, Array]:
+def bootstrap(statistic: Callable[[Array], Array], n_units: int, replicates: int, rng: Rng) -> tuple[Array, Array]:
     """Nonparametric bootstrap over units: a statistic of the data, and of replicates in which units are drawn anew.
 
     Parameters

@@ -9,19 +9,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import numpy as np
 
-from simulate.montecarlo import Estimate
+from simulate.montecarlo import Estimate, Rng
 from simulate.profiles import Profile
 from theory.bradley_terry import Population
-from theory.validate import check_whole
+from theory.validate import Array, check_whole
+
+Point = TypeVar("Point")
 
 #: Shapes of utilities: uniform; Beta(0.3, 0.3); small ones, where noise rules; each type values few alternatives.
 FAMILIES = ("uniform", "extreme", "faint", "sparse")
 
 
-def random_population(rng: np.random.Generator, max_types: int = 6, max_alternatives: int = 7) -> Population:
+def random_population(rng: Rng, max_types: int = 6, max_alternatives: int = 7) -> Population:
     """1…max_types types over 2…max_alternatives alternatives, of one of four shapes chosen at random.
 
     Uniform utilities; extreme ones (Beta(0.3, 0.3)); faint ones (small utilities, where noise rules); sparse ones (each
@@ -53,7 +56,7 @@ def random_population(rng: np.random.Generator, max_types: int = 6, max_alternat
     return population_of(FAMILIES[rng.integers(4)], V, A, rng)
 
 
-def population_of(family: str, n_types: int, n_alternatives: int, rng: np.random.Generator) -> Population:
+def population_of(family: str, n_types: int, n_alternatives: int, rng: Rng) -> Population:
     """A random population of one of `FAMILIES`; ValueError for another name, or for no types or alternatives."""
     shape = (check_whole("n_types", n_types), check_whole("n_alternatives", n_alternatives))
     if family == "uniform":
@@ -70,11 +73,7 @@ def population_of(family: str, n_types: int, n_alternatives: int, rng: np.random
 
 
 def adversary(
-    badness: Callable[[Population], float],
-    rng: np.random.Generator,
-    starts: int,
-    steps: int,
-    known: Sequence[Population] = (),
+    badness: Callable[[Population], float], rng: Rng, starts: int, steps: int, known: Sequence[Population] = ()
 ) -> tuple[float, Population]:
     """The worst value of `badness` found, with its population: a lower bound of the supremum and its witness.
 
@@ -110,40 +109,28 @@ def adversary(
     True
     """
     starts, steps = check_whole("starts", starts), check_whole("steps", steps, 0)
-    found = [_climb(badness, max(_scored(badness, known), key=_value), rng, steps)] if known else []
-    random_starts = [random_population(rng) for _ in range(starts)]
-    found.append(_climb(badness, max(_scored(badness, random_starts), key=_value), rng, steps))
-    return max(found, key=_value)
+    found = [climb(badness, known, _perturb, rng, steps)] if known else []
+    found.append(climb(badness, [random_population(rng) for _ in range(starts)], _perturb, rng, steps))
+    return max(found, key=lambda end: end[0])
 
 
-def worst_of(
-    badness: Callable[[Population], float], rng: np.random.Generator, profile: Profile, *known: Population
-) -> Estimate:
+def worst_of(badness: Callable[[Population], float], rng: Rng, profile: Profile, *known: Population) -> Estimate:
     """The worst population that the adversary finds, as an estimate with that population as its witness."""
     value, population = adversary(badness, rng, profile.starts, profile.steps, known)
     return Estimate(value, n=profile.starts + profile.steps, witness=describe(population))
 
 
-def _value(scored: tuple[float, Population]) -> float:
-    return scored[0]
-
-
-def _scored(
-    badness: Callable[[Population], float], populations: Sequence[Population]
-) -> list[tuple[float, Population]]:
-    return [(badness(population), population) for population in populations]
-
-
-def _climb(
-    badness: Callable[[Population], float], start: tuple[float, Population], rng: np.random.Generator, steps: int
-) -> tuple[float, Population]:
-    value, population = start
+def climb(
+    value: Callable[[Point], float], starts: Sequence[Point], move: Callable[[Point, Rng], Point], rng: Rng, steps: int
+) -> tuple[float, Point]:
+    """Hill climbing from the best of the starts: a move is kept if the value does not fall. The end and its value."""
+    best, point = max(((value(start), start) for start in starts), key=lambda pair: pair[0])
     for _ in range(steps):
-        candidate = _perturb(population, rng)
-        candidate_value = badness(candidate)
-        if candidate_value >= value:
-            population, value = candidate, candidate_value
-    return value, population
+        candidate = move(point, rng)
+        found = value(candidate)
+        if found >= best:
+            best, point = found, candidate
+    return best, point
 
 
 def describe(population: Population) -> str:
@@ -157,7 +144,13 @@ def describe(population: Population) -> str:
     )
 
 
-def _perturb(population: Population, rng: np.random.Generator) -> Population:
+def random_win_rates(size: int, rng: Rng) -> Array:
+    """Win rates (size, size) without any structure: each of a pair uniform in [0, 1]."""
+    upper = np.triu(rng.random((size, size)), 1)
+    return upper + np.tril(1.0 - upper.T, -1) + 0.5 * np.eye(size)
+
+
+def _perturb(population: Population, rng: Rng) -> Population:
     U, w = population.utilities.copy(), population.weights.copy()
     v = int(rng.integers(U.shape[0]))
     size = 10.0 ** rng.uniform(-3, -0.5)
@@ -175,7 +168,7 @@ def _perturb(population: Population, rng: np.random.Generator) -> Population:
     return Population(_not_all_zero(U, rng), w)
 
 
-def _not_all_zero(U: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def _not_all_zero(U: np.ndarray, rng: Rng) -> np.ndarray:
     """Distortion needs some utility: where there is none, one entry gets some."""
     if not U.any():
         U = U.copy()

@@ -10,14 +10,12 @@ import numpy as np
 from simulate.best_of_n.decoder import best_of_n, decode
 from simulate.best_of_n.memory import full_length
 from simulate.best_of_n.rejection import chunks, progressive
-from simulate.montecarlo import Estimate, Experiments, mean, proportion
+from simulate.montecarlo import Estimate, Experiments, Rng, mean, proportion
 from simulate.profiles import Profile
 from theory.best_of_n import metrics
 from theory.best_of_n.evolution import survivor_counts
 from theory.best_of_n.examples import TABLES
 from theory.validate import Array
-
-Rng = np.random.Generator
 
 #: The schedule of B8: decisions at a quarter, half and three quarters of the response.
 LINEAR = np.array([0.25, 0.5, 0.75])

@@ -5,12 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from simulate.best_of_n.decoder import Decoded, Responses, best_of_n, decode
-from simulate.montecarlo import Estimate, Experiments, mean
+from simulate.montecarlo import Estimate, Experiments, Rng, mean
 from simulate.profiles import Profile
 from theory.best_of_n.examples import keep_of, vector
 from theory.claim import Value
-
-Rng = np.random.Generator
 
 
 def full_length(n: int, length: int, rng: Rng) -> Responses:

@@ -16,11 +16,9 @@ from scipy.optimize import brentq
 from scipy.special import xlogy
 
 from simulate.best_of_n.proxy import POLICY, PROXY, TRUTH
-from simulate.montecarlo import Estimate, Experiments, mean
+from simulate.montecarlo import Estimate, Experiments, Rng, mean
 from simulate.profiles import Profile
 from theory.validate import Array
-
-Rng = np.random.Generator
 
 #: A Gaussian proxy that some responses fool: its correlation with the truth, and of those responses the proxy's shift
 #: and the mean truth; the largest proxy that the sampler reckons with, which one row in 10⁷ exceeds.

@@ -12,10 +12,8 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.special import gammaln, log_ndtr
 
-from simulate.montecarlo import Estimate, Experiments, mean, proportion
+from simulate.montecarlo import Estimate, Experiments, Rng, mean, proportion
 from simulate.profiles import Profile
-
-Rng = np.random.Generator
 
 #: A table whose proxy and truth part ways, as in the claim.
 POLICY, PROXY, TRUTH = (0.4, 0.3, 0.2, 0.09, 0.01), (0.0, 0.8, 1.6, 2.2, 3.0), (0.0, 0.7, 1.5, 1.8, -1.0)

@@ -10,13 +10,14 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
 from scipy.optimize import brentq
 from scipy.special import gammainc, ndtr, ndtri
 
-from simulate.montecarlo import Estimate, Experiments, mean, proportion
+from simulate.montecarlo import Estimate, Experiments, Rng, difference, logarithm, mean, proportion, scaled
 from simulate.profiles import Profile
 from theory.best_of_n import cost, schedule
 from theory.best_of_n.evolution import survivor_counts
@@ -24,8 +25,6 @@ from theory.best_of_n.examples import EXAMPLES, Example, full_times, keep_of, ve
 from theory.claim import Value
 from theory.numerics import gauss_legendre
 from theory.validate import Array
-
-Rng = np.random.Generator
 
 #: Rows per chunk: bounds the memory of a run.
 CHUNK = 1 << 20
@@ -226,24 +225,28 @@ def free(a: float, *, rng: Rng, profile: Profile) -> Estimate:
         survival_of(Example((0.5,)), n, n**-a, runs, rng)
         for n, runs in ((64, 20 * profile.replicates), (4096, 3 * profile.replicates))
     )
-    return Estimate(many.value - few.value, math.hypot(few.stderr, many.stderr), few.n + many.n)
+    return difference(many, few)
 
 
 def lossy(a: float, *, rng: Rng, profile: Profile) -> Estimate:
     """B5: the same difference, the other way round."""
-    gain = free(a, rng=rng, profile=profile)
-    return Estimate(-gain.value, gain.stderr, gain.n)
+    return scaled(-1.0, free(a, rng=rng, profile=profile))
 
 
 # B6: speed-up
+
+
+def _full_budget(n: int, area: float, keep: float, length: int, budget: int) -> tuple[Array, Array]:
+    """Times of the decisions that keep the budget full, tokens, and the explained variance at each."""
+    times = full_times(n, keep, length, budget)
+    return times, cost.power_profile(times / length, area)
 
 
 def profile_reward(
     n: int, area: float, keep: float, length: int, budget: int, *, rng: Rng, profile: Profile
 ) -> Estimate:
     """B6: mean best reward of the schedule that keeps the budget full."""
-    times = full_times(n, keep, length, budget)
-    v = cost.power_profile(times / length, area)
+    _, v = _full_budget(n, area, keep, length, budget)
     return mean(progressive(v, survivor_counts(n, keep, v.size), 20 * profile.replicates, rng))
 
 
@@ -251,8 +254,7 @@ def profile_speedup(
     n: int, area: float, keep: float, length: int, budget: int, *, rng: Rng, profile: Profile
 ) -> Estimate:
     """B6: its speed-up, against Best-of-N's sampled curve."""
-    times = full_times(n, keep, length, budget)
-    v = cost.power_profile(times / length, area)
+    times, v = _full_budget(n, area, keep, length, budget)
     return sampled_speedup(v, survivor_counts(n, keep, v.size), times, length, rng, profile)
 
 
@@ -267,8 +269,7 @@ def required_area(
     def log_speedup(area: float) -> Estimate:
         rng.bit_generator.state = start
         v = cost.power_profile(times / length, area)
-        found = sampled_speedup(v, counts, times, length, rng, profile, runs=2 * profile.replicates)
-        return Estimate(math.log(found.value), found.stderr / found.value, found.n)
+        return logarithm(sampled_speedup(v, counts, times, length, rng, profile, runs=2 * profile.replicates))
 
     area, step = float(brentq(lambda area: log_speedup(area).value - math.log(target), 0.3, 0.97, xtol=1e-3)), 0.02
     per_area = (log_speedup(area + step).value - log_speedup(area - step).value) / (2 * step)
@@ -278,12 +279,10 @@ def required_area(
 
 def information(n: int, area: float, keep: float, length: int, budget: int, *, rng: Rng, profile: Profile) -> Estimate:
     """B6: log speed-up of n^{1−v} rows minus that of a fixed fraction, at the same times."""
-    times = full_times(n, keep, length, budget)
-    v = cost.power_profile(times / length, area)
+    times, v = _full_budget(n, area, keep, length, budget)
     ours = sampled_speedup(v, schedule.information_schedule(n, v), times, length, rng, profile)
     fixed = sampled_speedup(v, survivor_counts(n, keep, v.size), times, length, rng, profile)
-    error = math.hypot(ours.stderr / ours.value, fixed.stderr / fixed.value)
-    return Estimate(math.log(ours.value / fixed.value), error, ours.n + fixed.n)
+    return difference(logarithm(ours), logarithm(fixed))
 
 
 def sampled_speedup(
@@ -322,8 +321,7 @@ def optimal(
             np.where(select(scores[:, :, : c[0]], c)[-1], final[:, : c[0]], -np.inf).max(axis=1) for c in (best, fixed)
         )
         gains.append(ours - theirs)
-    gain = mean(np.concatenate(gains))
-    return Estimate(gain.value, gain.stderr, gain.n, witness=f"optimal {best}, fixed fraction {fixed}")
+    return replace(mean(np.concatenate(gains)), witness=f"optimal {best}, fixed fraction {fixed}")
 
 
 def schedules(

@@ -11,13 +11,11 @@ from scipy.special import expit
 
 from simulate.correction.data import corrected, draw
 from simulate.density_ratio.losses import example_loss, table_loss, total_variation
-from simulate.montecarlo import Estimate, Experiments, mean, slope
+from simulate.montecarlo import Estimate, Experiments, Rng, mean, slope
 from simulate.profiles import Profile
-from simulate.proximal.losses import comparisons, edpo, of_rewards, to_optimum
+from simulate.proximal.losses import edpo, of_rewards, table_dpo, to_optimum
 from theory.correction.examples import PAIRS, PRO_ALPHA, PRO_SHARE, ROUNDS, Pairs, with_copies
 from theory.validate import Array
-
-Rng = np.random.Generator
 
 #: Answers that a distillation samples per round.
 ANSWERS = 10**8
@@ -77,9 +75,8 @@ def changed_only(pairs: str, answer: int, *, rng: Rng, profile: Profile) -> Esti
 
 def train_dpo(p: Pairs, kl_beta: float) -> Array:
     """Policy (A,) trained by DPO on c ≻ o from the reference π; an unchanged pair costs log 2 whatever the policy."""
-    losers, winners = (index.ravel() for index in np.indices(p.kernel.shape))
-    loss = comparisons(winners, losers, np.ones(winners.size), _pair_table(p).ravel())
-    return np.exp(to_optimum(of_rewards(loss, np.log(p.policy), kl_beta), np.log(p.policy)))
+    log_pi = np.log(p.policy)
+    return np.exp(to_optimum(of_rewards(table_dpo(_pair_table(p).T), log_pi, kl_beta), log_pi))
 
 
 def dpo(pairs: str, kl_beta: float, answer: int, *, rng: Rng, profile: Profile) -> Estimate:

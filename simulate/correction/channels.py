@@ -16,7 +16,6 @@ from scipy.special import expit, log_softmax
 from simulate.correction.data import (
     Counts,
     corrected,
-    difference,
     draw,
     held_out,
     mean_of_counts,
@@ -24,7 +23,8 @@ from simulate.correction.data import (
     train_rows,
     with_training,
 )
-from simulate.montecarlo import Estimate, Experiments
+from simulate.montecarlo import Estimate, Experiments, Rng, difference
+from simulate.populations import climb
 from simulate.profiles import Profile
 from simulate.softmax import minimise
 from theory.correction.composition import transfer_bound
@@ -42,8 +42,6 @@ from theory.correction.examples import (
     edit_process,
 )
 from theory.validate import Array
-
-Rng = np.random.Generator
 
 # A1: floors.
 
@@ -114,16 +112,13 @@ def bound_violation(n_answers: int, *, rng: Rng, profile: Profile) -> Estimate:
 
 def _climb(value: Callable[[Array], float], shape: tuple[int, ...], rng: Rng, profile: Profile) -> Estimate:
     """Random starts, then hill-climbing in steps of many sizes."""
+
+    def moved(point: Array, rng: Rng) -> Array:
+        step = 10.0 ** rng.uniform(-2, 0.5) * rng.normal(size=shape) * (rng.random(shape) < 0.5)
+        return np.clip(point + step, -30.0, 30.0)
+
     starts = [rng.normal(scale=2.0, size=shape) for _ in range(profile.starts)]
-    point = max(starts, key=value)
-    best = value(point)
-    for _ in range(profile.steps):
-        move = 10.0 ** rng.uniform(-2, 0.5) * rng.normal(size=shape) * (rng.random(shape) < 0.5)
-        candidate = np.clip(point + move, -30.0, 30.0)
-        found = value(candidate)
-        if found >= best:
-            point, best = candidate, found
-    return Estimate(best, n=profile.starts + profile.steps)
+    return Estimate(climb(value, starts, moved, rng, profile.steps)[0], n=profile.starts + profile.steps)
 
 
 def least_slack(start: str, *, rng: Rng, profile: Profile) -> Estimate:

@@ -10,12 +10,11 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from simulate.montecarlo import Estimate
+from simulate.montecarlo import Estimate, Rng
 from simulate.profiles import Profile
 from simulate.softmax import minimise
 from theory.validate import Array
 
-Rng = np.random.Generator
 Counts = NDArray[np.int64]
 
 
@@ -73,13 +72,3 @@ def with_training(found: Estimate, values: Array, policy: Array, pairs: Counts) 
     centre = (kernel * values).sum(axis=1, keepdims=True)
     spread = (kernel * (values - centre) ** 2).sum(axis=1)
     return Estimate(found.value, math.hypot(found.stderr, math.sqrt(float((policy**2 * spread / n).sum()))), found.n)
-
-
-def inverse(numerator: float, mean: Estimate) -> Estimate:
-    """numerator/mean, delta method: a distortion from a sampled utility."""
-    return Estimate(numerator / mean.value, numerator * mean.stderr / mean.value**2, mean.n)
-
-
-def difference(first: Estimate, second: Estimate) -> Estimate:
-    """first − second, sampled independently."""
-    return Estimate(first.value - second.value, math.hypot(first.stderr, second.stderr), first.n + second.n)

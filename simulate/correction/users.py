@@ -10,9 +10,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from simulate.correction.data import Counts, difference, draw, inverse, mean_of_counts, samples
-from simulate.montecarlo import Estimate, Experiments
-from simulate.populations import adversary, describe
+from simulate.correction.data import Counts, draw, mean_of_counts, samples
+from simulate.montecarlo import Estimate, Experiments, Rng, difference, inverse
+from simulate.populations import worst_of
 from simulate.profiles import Profile
 from theory.bradley_terry import Population
 from theory.correction import users
@@ -27,8 +27,6 @@ from theory.correction.examples import (
     upstream_law,
 )
 from theory.validate import Array
-
-Rng = np.random.Generator
 
 
 def _orders(utility: Array) -> list[tuple[int, ...]]:
@@ -119,10 +117,8 @@ def cost_against_supremum(habit: str, cost: str, *, rng: Rng, profile: Profile) 
             for upstream in _shapes(U.shape[1])
         )
 
-    known = list(_instances(cost, np.array([0.5, 0.5]), _shapes(2)[1], _shapes(4)[1]))
-    reduced = profile.scaled(0.1)
-    found, population = adversary(value, rng, reduced.starts, reduced.steps, known)
-    return Estimate(found, n=reduced.starts + reduced.steps, witness=describe(population))
+    known = _instances(cost, np.array([0.5, 0.5]), _shapes(2)[1], _shapes(4)[1])
+    return worst_of(value, rng, profile.scaled(0.1), *known)
 
 
 def cost_attained(habit: str, cost: str, *, rng: Rng, profile: Profile) -> Estimate:
@@ -175,9 +171,7 @@ def normalised_bound(n_answers: int, *, rng: Rng, profile: Profile) -> Estimate:
         U = U + 1e-9 * np.eye(1, n_answers)
         return _dictator_distortion(Population(U / U.max(axis=1, keepdims=True), population.weights))
 
-    reduced = profile.scaled(0.5)
-    found, population = adversary(value, rng, reduced.starts, reduced.steps, [_close_second(n_answers)])
-    return Estimate(found, n=reduced.starts + reduced.steps, witness=describe(population))
+    return worst_of(value, rng, profile.scaled(0.5), _close_second(n_answers))
 
 
 def _dictator_distortion(population: Population) -> float:

@@ -7,13 +7,11 @@ from scipy.integrate import solve_ivp
 from scipy.special import log_softmax
 
 from simulate.density_ratio.losses import ExampleLoss, example_loss, table_loss
-from simulate.montecarlo import Estimate, Experiments, slope
+from simulate.montecarlo import Estimate, Experiments, Rng, scaled, slope
 from simulate.profiles import Profile
 from simulate.softmax import through_softmax
 from theory.density_ratio.limits import TABLES
 from theory.validate import Array
-
-Rng = np.random.Generator
 
 #: p⁺(y) of the response that is followed.
 CHOSEN = 0.4
@@ -48,8 +46,7 @@ def cap_rate(alpha: float, *, rng: Rng, profile: Profile) -> Estimate:
     times = np.linspace(0.0, 400.0 / alpha, 4001)
     distance = cap - _follow(loss, 0.0, 0.0, times)
     seen = (distance < 1e-3) & (distance > 1e-5)
-    fitted = slope(times[seen], np.log(distance[seen]))
-    return Estimate(-fitted.value, fitted.stderr, fitted.n)
+    return scaled(-1.0, slope(times[seen], np.log(distance[seen])))
 
 
 def cap_reached(alpha: float, start: float, *, rng: Rng, profile: Profile) -> Estimate:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 from scipy.optimize import brentq, minimize_scalar
-from scipy.special import expit, softmax
+from scipy.special import softmax
 
 from simulate.density_ratio.losses import (
     everywhere,
@@ -21,16 +21,16 @@ from simulate.density_ratio.losses import (
     total_variation,
     train_policy,
 )
-from simulate.montecarlo import Estimate, Experiments, mean, proportion
+from simulate.montecarlo import Estimate, Experiments, Rng, mean, proportion
+from simulate.populations import random_win_rates
 from simulate.profiles import Profile
+from simulate.proximal.losses import of_rewards, table_dpo
 from simulate.softmax import Loss, train
 from theory.density_ratio import ratios
 from theory.density_ratio.limits import PREFERENCES, TABLES, consistent_reference
 from theory.density_ratio.policies import constrained_optimum
 from theory.policy.kl_ball import kl
 from theory.validate import Array
-
-Rng = np.random.Generator
 
 #: Random tables have no outcome rarer than this, so that 1e-9 on a log-ratio is 1e-9 on the loss's own scale.
 RAREST = 1e-3
@@ -147,7 +147,7 @@ def comparison_limit(preferences: str, method: str, *, rng: Rng, profile: Profil
         return Estimate(total_variation(trained, exact))
     beats = wins + lost.T
     np.fill_diagonal(beats, 0)
-    trained, _ = train_policy(pair_loss(beats / beats.sum(), np.log(mu)), np.log(mu))
+    trained, _ = train_policy(of_rewards(table_dpo(beats / beats.sum()), np.log(mu), 1.0), np.log(mu))
     if method == "dpo":
         return Estimate(total_variation(trained, exact))
     counts = beats + beats.T
@@ -177,25 +177,12 @@ def _tilted_in_ball(reward: Callable[[Array], Array], mu: Array, tau: float) -> 
     return settled(brentq(lambda log_weight: kl(settled(log_weight), mu) - tau, low, low + 0.1, xtol=1e-13))
 
 
-def pair_loss(beats: Array, log_reference: Array) -> Loss:
-    """DPO on shares beats[x, y] of comparisons that x won against y, kl_beta = 1."""
-
-    def evaluate(log_policy: Array) -> tuple[float, Array]:
-        lr = log_policy - log_reference
-        margins = lr[:, None] - lr[None, :]
-        push = beats * expit(-margins)
-        return float(np.sum(beats * np.logaddexp(0.0, -margins))), push.sum(axis=0) - push.sum(axis=1)
-
-    return evaluate
-
-
 def any_preferences(method: str, *, rng: Rng, profile: Profile) -> Estimate:
     """Largest TV from p⁺ over random win rates without any structure, and random μ; full-batch training."""
     worst = 0.0
     for _ in range(profile.repeats):
         size = int(rng.integers(3, 8))
-        upper = np.triu(rng.random((size, size)), 1)
-        P = upper + np.tril(1.0 - upper.T, -1) + 0.5 * np.eye(size)
+        P = random_win_rates(size, rng)
         mu = random_law(size, rng)
         p, q = 2.0 * mu * (P @ mu), 2.0 * mu * (P.T @ mu)
         log_w = np.log(q if method == "ddro" else mu)

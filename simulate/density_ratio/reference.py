@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from simulate.montecarlo import Estimate, Experiments, mean
+from simulate.montecarlo import Estimate, Experiments, Rng, mean
 from simulate.profiles import Profile
 from theory.density_ratio.limits import TABLES
-
-Rng = np.random.Generator
 
 #: Examples of either class.
 EXAMPLES = 10**5

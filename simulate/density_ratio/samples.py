@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
+
 import numpy as np
 
 from simulate.density_ratio.losses import example_loss, table_loss, total_variation, train_policy
-from simulate.montecarlo import Estimate, Experiments, mean, proportion, slope
+from simulate.montecarlo import Estimate, Experiments, Rng, log_slope, mean, proportion, scaled
 from simulate.profiles import Profile
 from simulate.softmax import Loss
 from theory.density_ratio.limits import TABLES
 from theory.density_ratio.ratios import relative_variance_bound
 from theory.validate import Array
 
-Rng = np.random.Generator
-
 #: Examples of either class behind the constants of R7; rare enough outcomes still have hundreds.
 EXAMPLES = 20_000
+ROOT = math.sqrt(EXAMPLES)
 
 
 # R6: variances of estimated ratios.
@@ -45,7 +47,7 @@ def rare_spread(alpha: float, rejected: float, *, rng: Rng, profile: Profile) ->
     """n times the variance of the estimated ratio of an outcome with p⁺ = .4, n = 10¹² examples of either class."""
     n = 10**12
     found = _variance(_sampled_ratios(0.4, rejected, n, n, alpha, 10 * profile.replicates, rng))
-    return Estimate(n * found.value, n * found.stderr, found.n)
+    return scaled(n, found)
 
 
 def tail_exponent(alpha: float, *, rng: Rng, profile: Profile) -> Estimate:
@@ -53,8 +55,7 @@ def tail_exponent(alpha: float, *, rng: Rng, profile: Profile) -> Estimate:
     rejected = np.geomspace(1e-5, 1e-3, 5)
     n = 10**12
     found = [_variance(_sampled_ratios(0.4, float(q), n, n, alpha, 10 * profile.replicates, rng)) for q in rejected]
-    logs = np.log([estimate.value for estimate in found])
-    return slope(np.log(rejected), logs, [estimate.stderr / estimate.value for estimate in found])
+    return log_slope(rejected, found)
 
 
 def worst_against_bound(alpha: float, *, rng: Rng, profile: Profile) -> Estimate:
@@ -65,7 +66,7 @@ def worst_against_bound(alpha: float, *, rng: Rng, profile: Profile) -> Estimate
         for q in np.append(np.geomspace(1e-6, 0.1, 6), np.linspace(0.15, 0.9, 9)):
             found = _variance(_sampled_ratios(p, float(q), n, n, alpha, 50 * profile.replicates, rng))
             if found.value / bound > worst.value:
-                worst = Estimate(found.value / bound, found.stderr / bound, found.n, witness=f"p+ = {p}, p- = {q:.3g}")
+                worst = replace(scaled(1.0 / bound, found), witness=f"p+ = {p}, p- = {q:.3g}")
     return worst
 
 
@@ -102,19 +103,12 @@ def distance_rate(method: str, table: str, *, rng: Rng, profile: Profile) -> Est
     """Slope of log E TV(π̂, p⁺) in log n, n = 10⁴ … 10⁷ examples of either class, α = ½."""
     sizes = 10 ** np.arange(4, 8)
     found = [mean(_distances(method, table, int(n), 0.5, 2 * profile.replicates, rng)) for n in sizes]
-    logs = np.log([estimate.value for estimate in found])
-    return slope(np.log(sizes), logs, [estimate.stderr / estimate.value for estimate in found])
+    return log_slope(sizes, found)
 
 
 def distance_constant(method: str, table: str, alpha: float = 0.5, *, rng: Rng, profile: Profile) -> Estimate:
     """√n·E TV(π̂, p⁺) of the free estimators."""
-    found = mean(_distances(method, table, EXAMPLES, alpha, 10 * profile.replicates, rng))
-    return _scaled(found)
-
-
-def _scaled(found: Estimate) -> Estimate:
-    root = float(np.sqrt(EXAMPLES))
-    return Estimate(root * found.value, root * found.stderr, found.n)
+    return scaled(ROOT, mean(_distances(method, table, EXAMPLES, alpha, 10 * profile.replicates, rng)))
 
 
 def trained_constant(method: str, table: str, alpha: float = 0.5, *, rng: Rng, profile: Profile) -> Estimate:
@@ -128,7 +122,7 @@ def trained_constant(method: str, table: str, alpha: float = 0.5, *, rng: Rng, p
         else:
             loss = table_loss(example_loss(method, alpha=alpha), p_hat, q_hat, log_w)
         distances.append(total_variation(train_policy(loss, np.log(p))[0], p))
-    return _scaled(mean(distances))
+    return scaled(ROOT, mean(distances))
 
 
 def known_mixture_likelihood(p_hat: Array, q_hat: Array, log_mixture: Array, alpha: float) -> Loss:
@@ -170,7 +164,7 @@ def mixture_gain(table: str, alpha: float, *, rng: Rng, profile: Profile) -> Est
 def _paired(method: str, table: str, alpha: float, rng: Rng, profile: Profile) -> Estimate:
     p, q, p_hat, q_hat = _samples(table, EXAMPLES, 10 * profile.replicates, rng)
     found, sft = (np.abs(_free_policies(m, p, q, p_hat, q_hat, alpha) - p).sum(axis=1) for m in (method, "sft"))
-    return _scaled(mean(0.5 * (found - sft)))
+    return scaled(ROOT, mean(0.5 * (found - sft)))
 
 
 def own_reference(method: str, *, rng: Rng, profile: Profile) -> Estimate:

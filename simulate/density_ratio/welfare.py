@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import numpy as np
 from scipy.optimize import minimize
 from scipy.special import expit, softmax
 
-from simulate.montecarlo import Estimate, Experiments
+from simulate.montecarlo import Estimate, Experiments, Rng
 from simulate.populations import describe
 from simulate.profiles import Profile
 from theory.bradley_terry import Population
 from theory.density_ratio.limits import comparison_laws
 from theory.validate import Array
-
-Rng = np.random.Generator
 
 #: Bounds of the logits of utilities, weights and μ.
 LOGIT = 12.0

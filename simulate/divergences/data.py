@@ -9,15 +9,13 @@ import numpy as np
 from scipy.special import log_softmax, logsumexp, rel_entr
 
 from simulate.divergences.losses import searched
-from simulate.montecarlo import Estimate, Experiments, mean, proportion
+from simulate.montecarlo import Estimate, Experiments, Rng, mean, proportion
 from simulate.profiles import Profile
 from theory.divergences.examples import representation
 from theory.divergences.normaliser import GUARD, REGIMES, Regime
 from theory.divergences.safety_data import Kind, SafetyData, example_safety
 from theory.divergences.separation import class_separation, fit_gaussian, rank_correlation, silhouette
 from theory.validate import Array
-
-Rng = np.random.Generator
 
 KINDS: tuple[Kind, Kind] = ("cr", "preference")
 #: Divergences of two laws, spelt out: nothing here calls the generators that predict them.

@@ -5,15 +5,16 @@ Drawn and differentiated numerically: nothing here knows which divergence a grad
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from scipy.special import log_softmax
 
-from simulate.montecarlo import Estimate, Experiments, mean
+from simulate.montecarlo import Estimate, Experiments, Rng, mean
 from simulate.profiles import Profile
 from theory.divergences.safety_data import example_pair
 from theory.validate import Array
 
-Rng = np.random.Generator
 #: Draws of one replicate; a step of the central difference.
 DRAWS, STEP = 10**7, 1e-4
 
@@ -24,51 +25,52 @@ def values(log_ratio: Array, estimator: str) -> Array:
     return {"k1": -np.log(reverse), "k2": np.square(log_ratio) / 2.0, "k3": reverse - 1.0 - np.log(reverse)}[estimator]
 
 
-def _draws(separation: float, rng: Rng) -> tuple[Array, Array, Array]:
-    """How often each outcome is drawn from π (A,), log π and log ρ."""
+def _mean_of(statistic: Callable[[Array, Array, Array], float], separation: float, rng: Rng, repeats: int) -> Estimate:
+    """Mean of statistic(counts of the outcomes drawn from π (A,), log π, log ρ) over sets of draws."""
     policy, reference = example_pair(5, separation)
-    return rng.multinomial(DRAWS, policy).astype(float), np.log(policy), np.log(reference)
+    drawn = (rng.multinomial(DRAWS, policy).astype(float) for _ in range(repeats))
+    return mean([statistic(counts, np.log(policy), np.log(reference)) for counts in drawn])
 
 
 def estimated_mean(estimator: str, separation: float, *, rng: Rng, profile: Profile) -> Estimate:
     """V13: mean of an estimator over draws of the policy."""
-    found = []
-    for _ in range(profile.repeats):
-        counts, policy, reference = _draws(separation, rng)
-        found.append(counts @ values(policy - reference, estimator) / DRAWS)
-    return mean(found)
+
+    def average(counts: Array, policy: Array, reference: Array) -> float:
+        return float(counts @ values(policy - reference, estimator)) / DRAWS
+
+    return _mean_of(average, separation, rng, profile.repeats)
 
 
 def estimated_variance(estimator: str, separation: float, *, rng: Rng, profile: Profile) -> Estimate:
     """V13: variance of an estimator over draws of the policy."""
-    found = []
-    for _ in range(profile.repeats):
-        counts, policy, reference = _draws(separation, rng)
+
+    def variance(counts: Array, policy: Array, reference: Array) -> float:
         k = values(policy - reference, estimator)
-        found.append(counts @ (k - counts @ k / DRAWS) ** 2 / (DRAWS - 1))
-    return mean(found)
+        return float(counts @ (k - counts @ k / DRAWS) ** 2) / (DRAWS - 1)
+
+    return _mean_of(variance, separation, rng, profile.repeats)
 
 
 def as_reward(estimator: str, separation: float, outcome: int, *, rng: Rng, profile: Profile) -> Estimate:
     """V13: mean of the estimator times the score of one logit; the score by differences."""
-    found = []
-    for _ in range(profile.repeats):
-        counts, policy, reference = _draws(separation, rng)
+
+    def gradient(counts: Array, policy: Array, reference: Array) -> float:
         step = STEP * (np.arange(policy.size) == outcome)
         score = (log_softmax(policy + step) - log_softmax(policy - step)) / (2.0 * STEP)
-        found.append(counts @ (values(policy - reference, estimator) * score) / DRAWS)
-    return mean(found)
+        return float(counts @ (values(policy - reference, estimator) * score)) / DRAWS
+
+    return _mean_of(gradient, separation, rng, profile.repeats)
 
 
 def as_loss(estimator: str, separation: float, outcome: int, *, rng: Rng, profile: Profile) -> Estimate:
     """V13: derivative in one logit of the estimator's mean over draws that are held."""
-    found = []
-    for _ in range(profile.repeats):
-        counts, policy, reference = _draws(separation, rng)
+
+    def gradient(counts: Array, policy: Array, reference: Array) -> float:
         step = STEP * (np.arange(policy.size) == outcome)
-        sides = [counts @ values(log_softmax(policy + s) - reference, estimator) / DRAWS for s in (step, -step)]
-        found.append((sides[0] - sides[1]) / (2.0 * STEP))
-    return mean(found)
+        up, down = (counts @ values(log_softmax(policy + s) - reference, estimator) for s in (step, -step))
+        return float(up - down) / (2.0 * STEP * DRAWS)
+
+    return _mean_of(gradient, separation, rng, profile.repeats)
 
 
 #: `claim.check` → what measures it.

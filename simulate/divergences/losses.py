@@ -11,7 +11,7 @@ import numpy as np
 from scipy.optimize import minimize, minimize_scalar
 from scipy.special import logsumexp
 
-from simulate.montecarlo import Estimate, Experiments
+from simulate.montecarlo import Estimate, Experiments, Rng
 from simulate.profiles import Profile
 from simulate.softmax import minimise
 from theory.divergences.examples import named
@@ -19,8 +19,6 @@ from theory.divergences.losses import Parts, find_loss, loss_gradient, populatio
 from theory.divergences.safety_data import example_pair, example_reference
 from theory.numerics import gauss_legendre, normal_density
 from theory.validate import Array
-
-Rng = np.random.Generator
 
 #: Rewards are searched on r = sinh(s), |s| ≤ 25: fine around 0, and as far as ±3·10¹⁰ (Pearson's optimum is 2(R − 1)).
 SEARCH = 25.0

@@ -9,12 +9,10 @@ from __future__ import annotations
 import numpy as np
 
 from simulate.divergences.samples import fit_pairs
-from simulate.montecarlo import Estimate, Experiments, mean
+from simulate.montecarlo import Estimate, Experiments, Rng, mean
 from simulate.profiles import Profile
 from theory.divergences.safety_data import example_pair
 from theory.validate import Array
-
-Rng = np.random.Generator
 
 #: Pairs in a sample: terms of order 1/n are below 1e-3.
 PAIRS = 10**5

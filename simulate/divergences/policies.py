@@ -14,14 +14,12 @@ import numpy as np
 from scipy.optimize import minimize
 from scipy.special import log_softmax, logsumexp, rel_entr
 
-from simulate.montecarlo import Estimate, Experiments
+from simulate.montecarlo import Estimate, Experiments, Rng
 from simulate.profiles import Profile
 from theory.divergences.examples import fixed_instance
 from theory.divergences.losses import find_loss, loss_gradient, population_loss
 from theory.divergences.safety_data import example_pair, example_prompts, example_reference
 from theory.validate import Array
-
-Rng = np.random.Generator
 
 #: (log π (P, A), constants (C,)) → loss and its gradients with respect to both
 Objective = Callable[[Array, Array], tuple[float, Array, Array]]

@@ -14,7 +14,7 @@ import numpy as np
 from scipy.optimize import linprog
 from scipy.special import expit, logsumexp
 
-from simulate.montecarlo import Estimate, Experiments, mean, proportion, root_mean_square, slope
+from simulate.montecarlo import Estimate, Experiments, Rng, log_slope, mean, proportion, root_mean_square, scaled
 from simulate.profiles import Profile
 from simulate.softmax import Loss, train
 from theory.divergences.examples import minibatch_rewards
@@ -22,8 +22,6 @@ from theory.divergences.losses import estimated_divergence, find_loss, populatio
 from theory.divergences.safety_data import example_pair
 from theory.divergences.samples import estimate_dpo_minimum, estimate_minimum
 from theory.validate import Array
-
-Rng = np.random.Generator
 
 #: Rate of the moving average in `average_helps`, minibatches whose gradients are averaged in a step, and steps.
 AVERAGE_RATE, WORKERS, STEPS = 0.1, 64, 2500
@@ -125,11 +123,16 @@ def rate(name: str, *, rng: Rng, profile: Profile) -> Estimate:
     truth = find_loss(name).minimum(p, q)
     sizes = 4 ** np.arange(6, 11)
     errors = [root_mean_square(draw(name, p, q, int(n), profile.replicates, rng).minimum - truth) for n in sizes]
-    values = np.array([e.value for e in errors])
-    return slope(np.log(sizes), np.log(values), [e.stderr / e.value for e in errors])
+    return log_slope(sizes, errors)
 
 
 # Minibatches of KLDO.
+
+
+def _exponentials() -> tuple[Array, Array]:
+    """x = eʳ/E eʳ (A,) of the responses, and their law q."""
+    rewards, q = minibatch_rewards()
+    return np.exp(rewards - logsumexp(rewards, b=q)), q
 
 
 def batches(q: Array, size: int, count: int, rng: Rng) -> Array:
@@ -139,22 +142,19 @@ def batches(q: Array, size: int, count: int, rng: Rng) -> Array:
 
 def log_mean_exp_bias(batch: int, *, rng: Rng, profile: Profile) -> Estimate:
     """V9: B·(E[log mean of B values x] − log E x), x = eʳ/E eʳ; control variate: the mean itself, whose mean is 1."""
-    rewards, q = minibatch_rewards()
-    x = np.exp(rewards - logsumexp(rewards, b=q))
+    x, q = _exponentials()
     means = batches(q, batch, 50 * profile.replicates, rng) @ x
     return mean(batch * (np.log(means) - (means - 1.0)))
 
 
 def small_batch_bias(batch: int, *, rng: Rng, profile: Profile) -> Estimate:
     """V9: the same bias, not multiplied by B."""
-    found = log_mean_exp_bias(batch, rng=rng, profile=profile)
-    return Estimate(found.value / batch, found.stderr / batch, found.n)
+    return scaled(1.0 / batch, log_mean_exp_bias(batch, rng=rng, profile=profile))
 
 
 def leave_one_out_bias(batch: int, *, rng: Rng, profile: Profile) -> Estimate:
     """V9: B²·(E[leave-one-out log-mean-exp] − log E x); control variates: the mean, and Σ_{i≠j}(x_i − 1)(x_j − 1)."""
-    rewards, q = minibatch_rewards()
-    x = np.exp(rewards - logsumexp(rewards, b=q))
+    x, q = _exponentials()
     shares = batches(q, batch, 50 * profile.replicates, rng)
     means = shares @ x
     without = (batch * means[:, None] - x) / (batch - 1.0)
@@ -169,8 +169,7 @@ def weight_bias(batch: int, rate: float, outcome: int, *, rng: Rng, profile: Pro
 
     Control variates: the numerator and the denominator, both unbiased.
     """
-    rewards, q = minibatch_rewards()
-    x = np.exp(rewards - logsumexp(rewards, b=q))
+    x, q = _exponentials()
     chains, kept = profile.replicates, 50  # a burn-in is dear, and what is kept hardly depends on the one before
     average = batches(q, batch, chains, rng) @ x
     burn_in = 0 if rate == 1.0 else int(8 / rate)

@@ -13,15 +13,13 @@ from collections.abc import Iterator
 import numpy as np
 from scipy.sparse.csgraph import connected_components
 
-from simulate.montecarlo import Estimate
+from simulate.montecarlo import Estimate, Rng
 from simulate.people.data import People
 from simulate.profiles import Profile
 from theory.bradley_terry import product_pairs
 from theory.distortion.methods import METHODS, Method, Situation
 from theory.policy.kl_ball import maximize_in_kl_ball
 from theory.validate import Array
-
-Rng = np.random.Generator
 
 #: KL budget of the constrained methods, nats, around the uniform policy.
 TAU = 0.5

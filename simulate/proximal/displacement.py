@@ -14,13 +14,12 @@ import numpy as np
 from scipy.special import expit, log_softmax
 from scipy.stats import spearmanr
 
-from simulate.montecarlo import Estimate, Experiments, mean, proportion, slope
+from simulate.montecarlo import Estimate, Experiments, Rng, mean, proportion, slope
 from simulate.profiles import Profile
 from simulate.softmax import through_softmax
 from theory.proximal.displacement import chosen_displacement
 from theory.validate import Array
 
-Rng = np.random.Generator
 #: (R, n) log π/π_ref → ∂loss/∂log π (R, n).
 Slopes = Callable[[Array], Array]
 

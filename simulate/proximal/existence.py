@@ -9,10 +9,10 @@ import numpy as np
 from scipy.optimize import linprog
 from scipy.special import log_softmax, logsumexp
 
-from simulate.montecarlo import Estimate, Experiments, slope
+from simulate.montecarlo import Estimate, Experiments, Rng, slope
 from simulate.profiles import Profile
-from simulate.proximal.losses import RewardLoss, descend, edpo, of_rewards, sampled_dpo, total
-from simulate.proximal.tables import Rng, random_table, threshold_over_subsets, win_shares
+from simulate.proximal.losses import coupled_pair, descend, edpo, of_rewards, sampled_dpo
+from simulate.proximal.tables import random_table, threshold_over_subsets, win_shares
 from simulate.softmax import minimise
 from theory.proximal.examples import COMPARISONS, COUPLED, spread_table
 from theory.proximal.existence import mixture_threshold, paper_threshold
@@ -67,11 +67,7 @@ def coupled_path(method: str, response: int, step: int, *, rng: Rng, profile: Pr
     """P5, P12: descent on a softmax of shared features, chain rule and all; one log-ratio after `step` steps."""
     c = COUPLED
     log_ref = np.log(c.reference)
-    losses: dict[str, RewardLoss] = {
-        "dpo": total((0.25, sampled_dpo(np.array([[0, 1]])))),  # the pair is half of μ̂ × μ̂, and of that ½·L_DPO
-        "pro": edpo(np.array([1.0, -1.0, 0.0]) / 8.0, np.full(3, 1 / 3), c.alpha),
-    }
-    path = descend(of_rewards(losses[method], log_ref, c.kl_beta), c.features, log_ref, c.rate, step)
+    path = descend(of_rewards(coupled_pair(method), log_ref, c.kl_beta), c.features, log_ref, c.rate, step)
     return Estimate(float(path[-1, response] - log_ref[response]))
 
 

@@ -6,7 +6,7 @@ import numpy as np
 from scipy.optimize import minimize
 from scipy.special import log_softmax
 
-from simulate.montecarlo import Estimate, Experiments, slope
+from simulate.montecarlo import Estimate, Experiments, Rng, slope
 from simulate.profiles import Profile
 from theory.proximal.feedback import empirical_scores
 from theory.proximal.held_out import (
@@ -24,8 +24,6 @@ from theory.proximal.held_out import (
 )
 from theory.proximal.losses import edpo_loss
 from theory.validate import Array
-
-Rng = np.random.Generator
 
 
 def loss_of(method: str, log_policy: Array) -> float:

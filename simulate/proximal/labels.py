@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 from scipy.special import logsumexp
 
-from simulate.montecarlo import Estimate, Experiments, mean
+from simulate.montecarlo import Estimate, Experiments, Rng, mean
 from simulate.profiles import Profile
 from simulate.proximal.losses import (
     RewardLoss,
@@ -24,7 +24,7 @@ from simulate.proximal.losses import (
     total,
     with_hyper,
 )
-from simulate.proximal.tables import Rng, counted, random_start, regulariser_law, win_shares
+from simulate.proximal.tables import counted, random_start, regulariser_law, win_shares
 from simulate.softmax import Loss, minimise, train
 from theory.proximal.examples import LABELS, MINIBATCH, Labels
 from theory.validate import Array

@@ -1,6 +1,6 @@
 """DPO, eDPO and the PRO losses with their gradients, for tabular softmax policies; and training to their optima.
 
-Written from the definitions in the papers, beside `theory/proximal_losses.py` and without its code: sums over pairs
+Written from the definitions in the papers, beside `theory/proximal/losses.py` and without its code: sums over pairs
 of responses, logistic losses of comparisons, the hyper response as the summed probability of unlabelled responses.
 
 Every loss is a `simulate.softmax.Loss`, log π (A,) → (value, ∂/∂log π).
@@ -16,6 +16,7 @@ from scipy.optimize import root
 from scipy.special import expit, log_softmax, logsumexp
 
 from simulate.softmax import Loss, minimise, through_softmax
+from theory.proximal.examples import COUPLED
 from theory.validate import Array
 
 #: r (A,) → (value, ∂/∂r)
@@ -96,6 +97,19 @@ def sampled_dpo(pairs: Index) -> RewardLoss:
     """DPO as it is trained: the mean of −log σ(r_w − r_l) over the comparisons (winner, loser) of a data set."""
     ones = np.ones(len(pairs))
     return comparisons(pairs[:, 0], pairs[:, 1], ones, ones / len(pairs))
+
+
+def table_dpo(wins: Array) -> RewardLoss:
+    """DPO on wins[x, y] (A, A), the share of comparisons that x won against y."""
+    winners, losers = (index.ravel() for index in np.indices(wins.shape))
+    return comparisons(winners, losers, np.ones(wins.size), wins.ravel())
+
+
+def coupled_pair(method: str) -> RewardLoss:
+    """DPO ("dpo") or PRO ("pro") on the one comparison 0 ≻ 1 of `COUPLED`; DPO's pair is half of μ̂ × μ̂, of ½·L_DPO."""
+    if method == "dpo":
+        return total((0.25, sampled_dpo(np.array([[0, 1]]))))
+    return edpo(np.array([1.0, -1.0, 0.0]) / 8.0, np.full(3, 1 / 3), COUPLED.alpha)
 
 
 def sampled_pairs(first: Index, second: Index) -> RewardLoss:

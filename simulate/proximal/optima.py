@@ -16,7 +16,8 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.special import expit, log_softmax
 
-from simulate.montecarlo import Estimate, Experiments, mean, slope
+from simulate.montecarlo import Estimate, Experiments, Rng, mean, slope
+from simulate.populations import random_win_rates
 from simulate.profiles import Profile
 from simulate.proximal.losses import (
     RewardLoss,
@@ -30,7 +31,7 @@ from simulate.proximal.losses import (
     to_optimum,
     total,
 )
-from simulate.proximal.tables import Rng, random_start, random_table, threshold_over_subsets
+from simulate.proximal.tables import random_start, random_table, threshold_over_subsets
 from simulate.softmax import minimise
 from theory.proximal.examples import preference_table
 from theory.proximal.feedback import empirical_scores, feedback_scores
@@ -53,8 +54,7 @@ def gradient_ratio(kl_beta: float, *, rng: Rng, profile: Profile) -> Estimate:
     step, pairs = 1e-4, []
     for _ in range(5 * profile.repeats):
         A = int(rng.integers(2, 7))
-        P = np.triu(rng.random((A, A)), 1)
-        P = P + np.tril(1.0 - P.T, -1) + 0.5 * np.eye(A)
+        P = random_win_rates(A, rng)
         mu, reference = rng.dirichlet(np.full(A, 2.0)), rng.dirichlet(np.full(A, 2.0))
         scores = P @ mu - 0.5
         logits, direction = rng.normal(size=A), rng.normal(size=A)

@@ -8,10 +8,10 @@ from functools import partial
 import numpy as np
 from scipy.special import log_softmax
 
-from simulate.montecarlo import Estimate, Experiments, slope
+from simulate.montecarlo import Estimate, Experiments, Rng, slope
 from simulate.profiles import Profile
-from simulate.proximal.losses import RewardLoss, edpo, sampled_dpo, total
-from simulate.proximal.tables import Rng, win_shares
+from simulate.proximal.losses import RewardLoss, coupled_pair, edpo, of_rewards, sampled_dpo
+from simulate.proximal.tables import win_shares
 from theory.proximal.examples import COMPARISONS, COUPLED
 from theory.proximal.run_examples import RATES, RUN_STEPS, comparison_features
 from theory.validate import Array
@@ -97,15 +97,7 @@ def start_noise(method: str, data: str, *, rng: Rng, profile: Profile) -> Estima
 def _coupled(method: str, optimiser: str) -> Array:
     """log π/π_ref (runs, 3) on the coupled pair, over rates and numbers of steps."""
     c = COUPLED
-    losses = {
-        "dpo": total((0.25, sampled_dpo(np.array([[0, 1]])))),
-        "pro": edpo(np.array([1.0, -1.0, 0.0]) / 8.0, np.full(3, 1 / 3), c.alpha),
-    }
-
-    def of_logits(logits: Array) -> tuple[float, Array]:
-        value, gradient = losses[method](c.kl_beta * logits)
-        return value, c.kl_beta * gradient
-
+    of_logits = of_rewards(coupled_pair(method), np.zeros(3), c.kl_beta)  # rewards do not see the normaliser
     log_ref = np.log(c.reference)
     runs = itertools.product(RATES, RUN_STEPS)
     ends = [c.features @ trained(of_logits, c.features, np.zeros(2), optimiser, *run) for run in runs]

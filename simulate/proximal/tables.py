@@ -6,10 +6,9 @@ import itertools
 
 import numpy as np
 
+from simulate.montecarlo import Rng
 from theory.proximal.examples import Labels
 from theory.validate import Array
-
-Rng = np.random.Generator
 
 
 def random_table(rng: Rng, n: int, unscored: int) -> tuple[Array, Array]:

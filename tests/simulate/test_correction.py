@@ -1,4 +1,4 @@
-"""simulate/correction*.py: every check would notice if theory were wrong; counts of samples."""
+"""simulate/correction/*: every check would notice if theory were wrong; counts of samples."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import dataclasses
 import numpy as np
 import pytest
 
-from simulate.correction.data import corrected, difference, draw, inverse, mean_of_counts, train_rows
+from simulate.correction.data import corrected, draw, mean_of_counts, train_rows
 from simulate.correction.users import corrections
 from simulate.experiments import EXPERIMENTS
-from simulate.montecarlo import Estimate, generator
+from simulate.montecarlo import Estimate, difference, generator, inverse
 from simulate.profiles import PROFILES
 from tests.oracles.experiments import CHECKS, broken, judge, judged, measure
 from theory.bradley_terry import Population
