@@ -65,7 +65,7 @@ DISTORTION: dict[str, tuple[Check, ...]] = {
     ),
     "D15": (
         *near(grid(method="rlhf_clipped")),
-        greater("trained", "KL from the reference: RLHF's predicted policy minus the model trained on clipped rewards, "
+        greater("trained", "KL from the reference: the RLHF-trained model minus the one trained on clipped rewards, "
                 "mean over prompts", 0.0, because=PAIRED),
     ),
     "D17": (

@@ -158,7 +158,8 @@ def aligned(reference: Reference) -> list[Measurement]:
         rows += law_rows(claim, {"method": method}, np.exp(reference.log_law), trained.policy, target)
         rows += _distortion_rows(prompts, trained, target, method)
     rows += _instance_claims(prompts, rlhf, nlhf, model)
-    return [*rows, *_clipped(reference, prompts, model, weights), *_dpo(reference, prompts, weights, rlhf)]
+    rows += _clipped(reference, prompts, model, weights, rlhf)
+    return [*rows, *_dpo(reference, prompts, weights, rlhf)]
 
 
 def _instance_claims(prompts: list[Situation], rlhf: Trained, nlhf: Trained, model: RewardModel) -> list[Measurement]:
@@ -197,17 +198,18 @@ def _discordant(s: Situation, rewards: Array, margin: float = 0.01) -> int:
     return int(((gaps > margin) & (rewards[:, None] <= rewards[None, :])).sum())
 
 
-def _clipped(reference: Reference, prompts: list[Situation], model: RewardModel, weights: Array) -> list[Measurement]:
-    """D15: RLHF on clipped rewards of the trained reward model, against its prediction."""
+def _clipped(
+    reference: Reference, prompts: list[Situation], model: RewardModel, weights: Array, rlhf: Trained
+) -> list[Measurement]:
+    """D15: RLHF on clipped rewards of the trained reward model, against its prediction and the model trained on all."""
     clipped = np.stack([policy.clip_rewards(r, clip_level(r, CLIP_SHARE)) for r in model.rewards])
     target = np.stack([predicted_rlhf(s, reference.log_law[p], weights[p], CLIP_SHARE) for p, s in enumerate(prompts)])
     gentle = reference.schedule.slower(0.5)
     trained = reference.train(penalty_objective(reference, clipped, weights), "rlhf_clipped", schedule=gentle)
-    moved = [kl(law, np.exp(ref)) for law, ref in zip(trained.policy, reference.log_law, strict=True)]
-    free = [kl(predicted_rlhf(s, reference.log_law[p], weights[p]), np.exp(reference.log_law[p]))
-            for p, s in enumerate(prompts)]  # fmt: skip
-    rows = law_rows("D15", {"method": "rlhf_clipped"}, np.exp(reference.log_law), trained.policy, target)
-    return [*rows, measurement("D15", "trained", {}, float(np.mean(free) - np.mean(moved)))]
+    before = np.exp(reference.log_law)
+    less = [kl(free, ref) - kl(law, ref) for free, law, ref in zip(rlhf.policy, trained.policy, before, strict=True)]
+    rows = law_rows("D15", {"method": "rlhf_clipped"}, before, trained.policy, target)
+    return [*rows, measurement("D15", "trained", {}, float(np.mean(less)))]
 
 
 def _dpo(reference: Reference, prompts: list[Situation], weights: Array, rlhf: Trained) -> list[Measurement]:

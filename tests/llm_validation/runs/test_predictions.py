@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from scipy.stats import norm
+from scipy.stats import entropy, norm
 
 from llm_validation.catalogue.texts import Catalogue, encode_catalogue
 from llm_validation.claims.settings import TABLE_KINDS, TABLE_SHARE
@@ -86,6 +86,23 @@ def test_orderings_of_methods_are_differences_of_what_they_reach(monkeypatch):
     assert single == {"D5": 3.0, "D8": 6.0, "D9": 3.0, "D11": 2.5}
     assert [row.value for row in rows if row.claim == "D4"] == [1.0, 5.0, 1.5, 1.25]
     assert [row.value for row in rows if row.claim == "D3"] == [1.0, 2.0, 1.0, 1.0, 1.0]
+
+
+def test_what_clipping_holds_back_is_told_between_two_trained_models(monkeypatch, rng):
+    """Divergence from the reference: of the model trained on all of the rewards, less of that on clipped ones."""
+    before, free, held = rng.dirichlet(np.ones(4), (3, 2))
+    reference = SimpleNamespace(
+        log_law=np.log(before),
+        schedule=SimpleNamespace(slower=lambda _: None),
+        train=lambda *_, **__: SimpleNamespace(policy=held),
+    )
+    monkeypatch.setattr(distortion, "penalty_objective", lambda *_: None)
+    monkeypatch.setattr(distortion, "predicted_rlhf", lambda *_: np.full(4, 0.25))
+    rows = distortion._clipped(
+        reference, [None, None], SimpleNamespace(rewards=np.eye(2, 3)), np.ones(2), SimpleNamespace(policy=free)
+    )
+    (found,) = [row.value for row in rows if row.check == "trained"]
+    assert found == pytest.approx(entropy(free, before, axis=1).mean() - entropy(held, before, axis=1).mean())
 
 
 def test_an_instance_with_its_clones_one_by_one_names_them():
