@@ -78,7 +78,7 @@ def own_answers(loaded: Loaded, prompts: Sequence[str], n: int, longest: int, se
     for number in range(ROUNDS):
         open_ = [p for p, own in enumerate(found) if len(own) < n]
         if not open_:
-            return Encoded(tuple(encoded), tuple(tuple(own)[:n] for own in found))
+            break
         drawn = best_of_n(
             loaded.model, [encoded[p] for p in open_], DRAWN, _no_reward, sampling, seed=1000 * seed + number
         )
@@ -87,10 +87,12 @@ def own_answers(loaded: Loaded, prompts: Sequence[str], n: int, longest: int, se
             if len(tokens) > 1:  # an empty answer has no inner node of its own
                 found[open_[row // DRAWN]].setdefault(tokens)
     worst = min(range(len(found)), key=lambda p: len(found[p]))
-    raise ValueError(
-        f"prompt {prompts[worst]!r}: {len(found[worst])} different answers of at most {longest} tokens in "
-        f"{ROUNDS * DRAWN} draws, {n} are needed; give more tokens"
-    )
+    if len(found[worst]) < n:
+        raise ValueError(
+            f"prompt {prompts[worst]!r}: {len(found[worst])} different answers of at most {longest} tokens in "
+            f"{ROUNDS * DRAWN} draws, {n} are needed; give more tokens"
+        )
+    return Encoded(tuple(encoded), tuple(tuple(own)[:n] for own in found))
 
 
 def _no_reward(batch: Any) -> list[float]:

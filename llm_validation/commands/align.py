@@ -33,6 +33,7 @@ from llm_validation.commands.align_methods import (
     Reward,
     add_options,
     check_own,
+    check_reward,
     context_of,
     corrector_said,
     own_settings,
@@ -201,6 +202,7 @@ def _job(options: argparse.Namespace, loaded: Loaded, config: PreferenceTraining
         data = read_corrections(options.data, boundaries, template, context)
     else:
         data = read_preferences(options.data, boundaries, context)
+    check_reward(options, data)
     sampling = sampled(options, boundaries.ends, loss) if options.method == "rlhf" else None
     if sampling and not sampling.listed:
         check_room(data, sampling, context)

@@ -63,6 +63,15 @@ def check_own(options: argparse.Namespace) -> None:
         raise ValueError("--samples is of answers that are written, and with --listed none is")
 
 
+def check_reward(options: argparse.Namespace, data: Preferences) -> None:
+    """ValueError for options of a reward model that these data need not have."""
+    if options.listed and not data.paired:
+        for name in ("reward_rate", "reward_epochs"):
+            if getattr(options, name) is not None:
+                raise ValueError(f"--{name.replace('_', '-')} trains a reward model of pairs, and with --listed the "
+                                 f"scores of {data.source} are the rewards")  # fmt: skip
+
+
 def own_settings(options: argparse.Namespace) -> dict[str, object]:
     """The options of the method that its rows depend on."""
     return {name: getattr(options, name) for name in OWN.get(options.method, ())}

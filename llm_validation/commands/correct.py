@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -94,7 +94,7 @@ def correct(options: argparse.Namespace) -> tuple[int, int]:
     file = options.answers or options.prompts
     asked = read_answers(file) if options.answers else [Asked(n, p, None) for n, p in read_prompts(file)]
     template = Template.read(options.aligner)
-    names = ("tokens", "temperature", "batch", "seed", "raw")
+    names = ("tokens", "temperature", "seed", "raw")
     lines = Lines(options.out, {
         "aligner": str(options.aligner), "model": options.model, "file": content(file),
         "content": [digest_on_disk(str(name)) for name in (options.aligner, options.model) if name],
@@ -107,9 +107,8 @@ def correct(options: argparse.Namespace) -> tuple[int, int]:
     cut = 0
     with lines.alone():
         done = lines.begin()
-        for first in range(done - done % options.batch, len(asked), options.batch):
+        for first in range(done, len(asked), options.batch):
             rows = list(_corrected(asked[first : first + options.batch], template, corrector, upstream, options, first))
-            rows = rows[max(0, done - first) :]
             lines.add(rows)
             cut += sum(not (row["finished"] and row.get("answer_finished", True)) for row in rows)
         lines.end()
@@ -120,7 +119,7 @@ def _corrected(
     asked: Sequence[Asked], template: Template, corrector: Writer, upstream: Writer | None,
     options: argparse.Namespace, first: int,
 ) -> Iterator[dict[str, Any]]:  # fmt: skip
-    """The lines of a batch, which begins at number `first`: a function of that number and the seed."""
+    """The lines of a batch, which begins at number `first`: each a function of its own number and the seed."""
     answers: list[tuple[str, dict[str, bool]]]
     if upstream is None:
         answers = [(row.answer or "", {}) for row in asked]
@@ -143,10 +142,10 @@ def _read(corrector: Writer, template: Template, row: Asked, answer: str, file: 
 
 
 def _write(writes: Writer, prompts: Sequence[Tokens], seed_: int, name: str, first: int) -> list[tuple[str, bool]]:
-    """(text, whether it ended) of each."""
-    draws = int(generator(seed_, "correct", name, first).integers(2**31))
+    """(text, whether it ended) of each, whatever batch it is in."""
+    draws, sampling = int(generator(seed_, "correct", name).integers(2**31)), replace(writes.sampling, first=first)
     with autocast(device()):
-        found = best_of_n(writes.model, prompts, 1, no_score, writes.sampling, seed=draws)
+        found = best_of_n(writes.model, prompts, 1, no_score, sampling, seed=draws)
     rows = zip(found.tokens.tolist(), found.lengths.tolist(), found.finished.tolist(), strict=True)
     return [(writes.text(row[:size]), ended) for row, size, ended in rows]
 

@@ -41,6 +41,7 @@ class Sampling:
     top_p           in (0, 1]: the most probable tokens that have this mass together, the others are never written
     stop            responses (B) in tokens ↦ which of them have ended, besides those that an eos ends
     side_by_side    k neighbouring prompts draw as one of k·n rows would: k equal ones write what that one writes
+    first           number of the first prompt, for its draws: a part of a list writes what the whole list would
     """
 
     max_new_tokens: int
@@ -49,6 +50,7 @@ class Sampling:
     top_p: float = 1.0
     stop: Callable[[Sequence[Sequence[int]]], NDArray[np.bool_]] | None = None
     side_by_side: int = 1
+    first: int = 0
 
     def __post_init__(self) -> None:
         if self.max_new_tokens < 1:
@@ -246,7 +248,7 @@ class Run:
         width = self.n * self.sampling.side_by_side
         prompt, row = np.divmod(group.rows, width)
         new = np.diff(prompt, prepend=-1) > 0  # rows ascend, so those of a prompt are side by side
-        table = uniforms(self.seed, prompt[new].tolist(), group.written, width)
+        table = uniforms(self.seed, (self.sampling.first + prompt[new]).tolist(), group.written, width)
         return torch.as_tensor(table[np.cumsum(new) - 1, row], device=self.device)
 
     def _encode(self, group: Group) -> Tensor:

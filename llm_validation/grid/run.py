@@ -196,7 +196,7 @@ def run(setup: Setup, seconds: Mapping[str, float]) -> int:
     parameters = table.check_catalogues(context, setup.runs)
     stamp = {**setup.stamp, "config": {**setup.stamp["config"], "parameters": parameters}}
     left = 0
-    for label, list_jobs in (("references", table.fits), ("runs", table.jobs)):
+    for label, list_jobs in (("references", partial(table.fits, noted=Results(folder).jobs)), ("runs", table.jobs)):
         todo = [replace(job, work=seconds.get(job.key, 0.0)) for job in list_jobs(context, setup.runs)]
         left += _stage(setup, stamp, todo, label)
     return left + _waiting(setup, {job.key for job in todo})
@@ -215,8 +215,10 @@ def _waiting(setup: Setup, listed: Collection[str]) -> int:
 def _stage(setup: Setup, stamp: dict[str, Any], todo: Sequence[Job], label: str) -> int:
     """This process's part of some jobs, and then wait for the others' parts; how many are left.
 
-    References that are not there are fitted again, whatever is written down.
+    References that are not there are fitted again, whatever is written down. Processes divide a list that each has made
+    before any of them changes what is there.
     """
+    wait_for_everyone()
     left, folder = 0, setup.context.folder
     for part, how in _executions(setup, setup.mine.of(todo, by_name=setup.stacked)):
         if part:

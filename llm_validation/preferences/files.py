@@ -8,7 +8,8 @@
     {"prompt": …, "completions": […], "scores": […]}    several of one prompt
 
 A text is a string or a list of messages {"role", "content"}, which the tokenizer's chat template turns into one; of
-messages without a prompt of their own the prompt is what comes before the last answer. Further fields are left alone.
+messages without a prompt of their own the prompt is what comes before the last answer. An answer holds what the model
+says alone: turns of the user in it are refused, as are those of a transcript. Further fields are left alone.
 The form is that of the first line, for all lines: .jsonl or .json (.gz too), .csv, .parquet.
 """
 
@@ -26,10 +27,12 @@ from llm_validation.model.text_boundaries import Message, TextBoundaries, shared
 from llm_validation.text.corpus import json_objects, read_text
 from simulate.people.table import rows_of
 
-#: A line of a transcript after which the assistant speaks: the prompt ends there at the latest.
-ANSWERS = "\n\nAssistant:"
+#: Lines of a transcript after which the assistant speaks, the prompt ending there at the latest, and the user.
+ANSWERS, ASKS = "\n\nAssistant:", "\n\nHuman:"
 PAIRS, EXAMPLES = ("prompt", "chosen", "rejected"), ("prompt", "completion", "label")
 SCORED, SEVERAL, RANKED = ("prompt", "completion", "score"), ("prompt", "completions", "scores"), ("prompt", "ranking")
+#: Roles of a model that answers: what others say is read, and not trained on.
+ANSWERING = ("assistant", "model")
 #: Fields by which a form is known; further fields are left alone.
 FORMS = (PAIRS, EXAMPLES, SCORED, SEVERAL, RANKED)
 
@@ -168,8 +171,7 @@ def _pair(record: Mapping[str, Any], texts: TextBoundaries, place: str, line: in
         raise ValueError(f"{place}: one of 'chosen' and 'rejected' is a text and the other is messages")
     if isinstance(chosen, str) and isinstance(rejected, str):
         if "prompt" not in record:
-            prompt = _common(chosen, rejected)
-            return [PairOfTexts(place, line, prompt, False, chosen[len(prompt) :], rejected[len(prompt) :])]
+            return [PairOfTexts(place, line, *_whole_texts(chosen, rejected, place))]
         return [PairOfTexts(place, line, *_prompt_text(record, texts, place), chosen, rejected)]
     before, sides = _conversation(record, [chosen, rejected], place)  # type: ignore[list-item]
     one, other = (_chat(texts, before, side, place) for side in sides)
@@ -299,12 +301,30 @@ def _conversation(
 def _chat(texts: TextBoundaries, before: Sequence[Message], side: Sequence[Message], place: str) -> tuple[str, str]:
     if side and not side[-1]["content"]:
         raise ValueError(f"{place}: an answer is empty")
+    if odd := [turn["role"] for turn in side if turn["role"] not in ANSWERING]:
+        raise ValueError(
+            f"{place}: an answer holds a message of {odd[0]!r}, which would be trained on as if the model had said it: "
+            "what comes before the last answer belongs to the prompt"
+        )
     if before and side and before[-1]["role"] == side[0]["role"]:
         raise ValueError(f"{place}: the answer is a second message of {side[0]['role']!r} in a row")
     try:
         return texts.chat(before, side)
     except ValueError as error:
         raise ValueError(f"{place}: {error}") from None
+
+
+def _whole_texts(chosen: str, rejected: str, place: str) -> tuple[str, bool, str, str]:
+    """(prompt, False: no template wrote it, chosen, rejected) of two texts that begin alike.
+
+    ValueError where more than an answer follows what a transcript's two sides have in common.
+    """
+    prompt = _common(chosen, rejected)
+    one, other = chosen[len(prompt) :], rejected[len(prompt) :]
+    if prompt.endswith(ANSWERS) and (ASKS in one or ASKS in other):
+        raise ValueError(f"{place}: what follows the common beginning holds {ASKS!r}, which would be trained on as if "
+                         "the model had said it")  # fmt: skip
+    return prompt, False, one, other
 
 
 def _common(one: str, other: str) -> str:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -77,14 +77,23 @@ def _error(influence: Array, groups: Index | None) -> float:
 
 
 def prompt_groups(data: Preferences) -> tuple[Index, Index] | None:
-    """Numbers of the prompts of chosen (C,) and rejected (R,); None where no two judgements share one, or all do."""
-    numbers: dict[str | tuple[int, ...], int] = {}
-    one, other = (
-        np.array([numbers.setdefault(e.question, len(numbers)) for e in side], dtype=np.int64)
-        for side in (data.chosen, data.rejected)
-    )
+    """Numbers of the prompts of chosen (C,) and rejected (R,); None where no two judgements share one.
+
+    Where all share one they are told apart by their completions: a judgement that is there twice is one.
+    """
+    names: Sequence[Sequence[Hashable]] = [[e.question for e in side] for side in (data.chosen, data.rejected)]
+    if len(set().union(*names)) == 1:
+        said = [[e.completion for e in side] for side in (data.chosen, data.rejected)]
+        names = [list(zip(*said, strict=True))] * 2 if data.paired else said
+    one, other = _numbered(names)
     judgements = one.size if data.paired else one.size + other.size
-    return None if len(numbers) in (1, judgements) else (one, other)
+    return None if np.unique(np.concatenate([one, other])).size == judgements else (one, other)
+
+
+def _numbered(names: Sequence[Sequence[Hashable]]) -> list[Index]:
+    """Equal names get equal numbers, in order of appearance."""
+    numbers: dict[Hashable, int] = {}
+    return [np.array([numbers.setdefault(n, len(numbers)) for n in side], dtype=np.int64) for side in names]
 
 
 def question_groups(examples: Sequence[Example]) -> Index | None:

@@ -24,7 +24,7 @@ from llm_validation.runs.run import Context, Run
 from simulate.montecarlo import Estimate, generator
 from simulate.rows.measurement import Measurement, measurement
 
-#: In its folder: what it was made from.
+#: In its folder: what it was made from, and what it is worth.
 RECORD = "reward.json"
 
 
@@ -48,20 +48,29 @@ def fit_scorer(loaded: Loaded, profile: BestOfN, seed: int) -> tuple[RewardModel
 
 
 def keep_scorer(context: Context, seed: int) -> Iterable[Measurement]:
-    """Train and keep it; returns what it is worth (no check judges it)."""
-    loaded = load(context.base)
-    loaded.model.to(context.device)  # type: ignore[arg-type]
-    reward, fit = fit_scorer(loaded, context.profile.best_of_n, seed)
-    with replacing(_folder(context)) as partial_folder:
-        reward.save(partial_folder)
-        (partial_folder / RECORD).write_text(json.dumps(_made_from(context)) + "\n")
+    """Train and keep it, if it is not there; returns what it is worth (no check judges it)."""
+    if kept(context):  # a run that was killed before it noted the row
+        fit = Estimate(**_record(context)["worth"])
+    else:
+        loaded = load(context.base)
+        loaded.model.to(context.device)  # type: ignore[arg-type]
+        reward, fit = fit_scorer(loaded, context.profile.best_of_n, seed)
+        worth = {name: getattr(fit, name) for name in ("value", "stderr", "n")}
+        with replacing(_folder(context)) as partial_folder:
+            reward.save(partial_folder)
+            (partial_folder / RECORD).write_text(json.dumps({"made from": _made_from(context), "worth": worth}) + "\n")
     return [measurement("B10", "reward_model", {}, fit.value, fit.stderr, fit.n, "correlation with the utility")]
 
 
 def kept(context: Context) -> bool:
     """Is there one that this context would make again as it is?"""
+    return _record(context).get("made from") == _made_from(context)
+
+
+def _record(context: Context) -> dict[str, Any]:
+    """What is noted beside the kept one; nothing where there is none."""
     record = _folder(context) / RECORD
-    return record.is_file() and json.loads(record.read_text()) == _made_from(context)
+    return dict(json.loads(record.read_text())) if record.is_file() else {}
 
 
 def open_scorer(context: Context) -> RewardModel:

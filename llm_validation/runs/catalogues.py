@@ -106,9 +106,12 @@ def encoded_catalogue(context: Context, name: str, seed: int) -> tuple[Encoded, 
 
 
 def fit_catalogue(context: Context, name: str, seed: int, trainer: Trainer = train_one) -> list[Measurement]:
-    """Fit and keep the reference of a catalogue and seed; returns what the fit is worth (no check judges it)."""
-    encoded, loaded = encoded_catalogue(context, name, seed)
+    """Fit and keep the reference of a catalogue and seed, if it is not there; returns what the fit is worth (no check
+    judges it)."""
     target = references(context, name, generator(seed, name, "references"))
+    if fitted(context, name, seed):  # by a run that was killed before it noted the rows
+        return _worth(name, target, np.load(_folder(context, name, seed) / LAW))
+    encoded, loaded = encoded_catalogue(context, name, seed)
     model = loaded.model.to(context.device)
     fit_reference(model, encoded, target, context.profile.fit, context.device, trainer)
     law = measure_reference(model, encoded.trie().to(context.device))
@@ -117,6 +120,11 @@ def fit_catalogue(context: Context, name: str, seed: int, trainer: Trainer = tra
             write(model.cpu(), loaded.tokenizer, partial_folder)
             np.save(partial_folder / LAW, law)
             (partial_folder / RECORD).write_text(json.dumps(made_from(context)) + "\n")
+    return _worth(name, target, law)
+
+
+def _worth(name: str, target: Array, law: Array) -> list[Measurement]:
+    """How near a fitted law (P, A + 1) comes to what it was fitted to (P, A)."""
     distance, at = total_variation(conditional(np.exp(law)), target), {"catalogue": name}
     return [
         measurement("D12", "reference_tv", at, float(distance.max()), n=distance.size),

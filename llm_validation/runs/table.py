@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import partial
 
 from llm_validation.catalogue.train import Trainer
@@ -75,19 +75,20 @@ def first_fits(runs: Sequence[Run]) -> list[Run]:
     return list(dict.fromkeys(run.after for run in runs if run.after))
 
 
-def fits(context: Context, runs: Sequence[Run]) -> list[Job]:
-    """The fits that are missing: what is fitted once, which takes longest, and references."""
-    once = [
-        Job(fit.name, 0, partial(_measure, context, fit, 0), code_of(fit), trains=False)
+def fits(context: Context, runs: Sequence[Run], noted: Collection[str] | None = None) -> list[Job]:
+    """The fits that are missing: what is fitted once, which takes longest, and references.
+
+    noted   keys of the jobs whose rows are there: a kill may have come between what is kept and its rows. None: any
+    """
+    every = [
+        (Job(fit.name, 0, partial(_measure, context, fit, 0), code_of(fit), trains=False), is_kept(context, fit))
         for fit in first_fits(runs)
-        if not is_kept(context, fit)
-    ]
-    return once + [
-        Job(fit_of(catalogue).name, seed, partial(fit_catalogue, context, catalogue, seed))
-        for catalogue in dict.fromkeys(run.catalogue for run in runs if run.catalogue)
+    ] + [
+        (Job(fit_of(name).name, seed, partial(fit_catalogue, context, name, seed)), fitted(context, name, seed))
+        for name in dict.fromkeys(run.catalogue for run in runs if run.catalogue)
         for seed in range(context.profile.seeds)
-        if not fitted(context, catalogue, seed)
     ]
+    return [job for job, there in every if not there or (noted is not None and job.key not in noted)]
 
 
 def jobs(context: Context, runs: Sequence[Run], *, fitted_only: bool = True) -> list[Job]:

@@ -139,3 +139,11 @@ def test_a_loss_ends_at_its_prediction(reference, monkeypatch):
     assert slope == pytest.approx(1.0, abs=0.01)
     short, _, _ = (row.value for row in ratios(reference, "rdro"))
     assert short > 0.1
+
+
+def test_answers_of_the_last_draw_count(reference, monkeypatch):
+    loaded = Loaded(reference.source, tiny_tokenizer())
+    monkeypatch.setattr("llm_validation.catalogue.measured.ROUNDS", 1)
+    assert [len(own) for own in own_answers(loaded, ["of the sea", "of ships"], 1, 24, seed=0).responses] == [1, 1]
+    with pytest.raises(ValueError, match=r"'of the sea': \d+ different answers .* in 32 draws, 33 are needed"):
+        own_answers(loaded, ["of the sea"], 33, 24, seed=0)

@@ -94,6 +94,27 @@ def test_messages_become_a_text_by_the_chat_template(record, tmp_path):
         read_preferences(tmp_path / "m.jsonl", TextBoundaries.of(gpt2_style()), 128)
 
 
+@pytest.mark.parametrize("record", [
+    {"prompt": MESSAGES, "chosen": FINE + MESSAGES + FINE, "rejected": FINE + MESSAGES + NO},
+    {"prompt": MESSAGES, "completion": FINE + MESSAGES + FINE, "label": True},
+    {"prompt": MESSAGES, "ranking": [FINE, FINE + MESSAGES + NO]},
+    {"prompt": MESSAGES, "completions": [FINE, FINE + MESSAGES + NO], "scores": [1, 2]},
+    {"chosen": MESSAGES + FINE + MESSAGES, "rejected": MESSAGES + FINE + MESSAGES},
+])  # fmt: skip
+def test_what_the_user_says_after_an_answer_is_not_trained_on(record, tmp_path):
+    path = pairs_file(tmp_path / "m.jsonl", [record])
+    with pytest.raises(ValueError, match=r"m\.jsonl, line 1: an answer holds a message of 'user', which would be"):
+        read_preferences(path, TextBoundaries.of(qwen_style()), 128)
+
+
+def test_a_transcript_s_answer_has_no_further_turn_of_the_user(tmp_path):
+    record = {"chosen": "\n\nHuman: a\n\nAssistant: b\n\nHuman: c\n\nAssistant: d",
+              "rejected": "\n\nHuman: a\n\nAssistant: e"}  # fmt: skip
+    for one in (record, {"chosen": record["rejected"], "rejected": record["chosen"]}):
+        with pytest.raises(ValueError, match=r"t\.jsonl, line 1: what follows the common beginning holds '.*Human:'"):
+            read_preferences(pairs_file(tmp_path / "t.jsonl", [one]), TextBoundaries.of(gpt2_style()), 128)
+
+
 def test_transcripts_are_split_where_the_answers_begin(tmp_path):
     record = {side: f"\n\nHuman: hello\n\nAssistant: {text}" for side, text in (("chosen", "hi"), ("rejected", "how"))}
     tokenizer = gpt2_style()

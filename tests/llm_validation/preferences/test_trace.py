@@ -17,11 +17,11 @@ from llm_validation.aligner.texts import Template, corrections_objective, read_c
 from llm_validation.commands.align import align_main, trace_table
 from llm_validation.model.model import load, save
 from llm_validation.model.text_boundaries import TextBoundaries
-from llm_validation.preferences.data import Example
+from llm_validation.preferences.data import Example, Preferences
 from llm_validation.preferences.report import report, told
 from llm_validation.preferences.resume import Checkpoint
 from llm_validation.preferences.sequences import CompletionForward, divergences, log_probabilities
-from llm_validation.preferences.shown import accuracy_of, exact, interval_of, plus_minus
+from llm_validation.preferences.shown import accuracy_of, exact, interval_of, plus_minus, shown
 from llm_validation.preferences.trace import Mean, Watch, answers, prompt_groups, put, split
 from llm_validation.preferences.train import PreferenceTraining, train_on_preferences
 from llm_validation.training.parts import choose_part
@@ -65,6 +65,27 @@ def test_answers_to_one_question_are_on_one_side_and_count_as_one(tmp_path):
     )  # fmt: skip
     for name in ("chosen", "rejected", "off", "kl"):
         assert (getattr(run.trace[-1], name).n, getattr(run.trace[-1], name).groups) == (18, 6), name
+
+
+@pytest.mark.parametrize("paired", [True, False])
+def test_what_is_there_twice_is_judged_once(paired):
+    """Copies of one pair have no spread, which is not an error of 0."""
+    good, bad, other = (Example((3,), (word, 0), 1) for word in (4, 5, 6))
+
+    def groups(chosen, rejected):
+        found = prompt_groups(Preferences("toy", chosen, rejected, paired=paired))
+        return found and tuple(side.tolist() for side in found)
+
+    assert groups((good,), (bad,)) is None
+    assert groups((good, other), (bad, bad)) == (None if paired else ([0, 1], [2, 2]))
+    assert groups((good, good), (bad, bad)) == (([0, 0], [0, 0]) if paired else ([0, 0], [1, 1]))
+    copies = prompt_groups(Preferences("toy", (good,) * 5, (bad,) * 5, paired=paired))
+    assert copies is not None
+    assert shown(Mean.of(np.full(5, 1.25), copies[0])) == "1.25"
+    assert shown(Mean.sum(np.full(5, 1.25), np.full(5, 0.5), copies)) == "1.75"
+    assert shown(Mean.of(np.array([1.0, 1.0, 2.0]), prompt_groups(Preferences(
+        "toy", (good, good, other), (bad, bad, other), paired=True
+    ))[0])) == "1.33 ± 0.44"  # fmt: skip
 
 
 def test_the_trace_is_what_a_loop_over_tokens_says():

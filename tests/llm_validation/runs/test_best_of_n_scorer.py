@@ -61,6 +61,18 @@ def test_it_is_made_again_where_what_it_depends_on_is_another(context):
     assert [job.name for job in fits(replace(context, profile=other), runs_of(["B1"]))] == ["scorer"]
 
 
+def test_a_row_that_a_kill_lost_is_made_from_what_is_kept(context, monkeypatch):
+    """The kill came after the reward model was kept and before its row was noted."""
+    wanted = runs_of(["B1"])
+    assert fits(context, wanted, noted={"scorer seed 0"}) == []
+    (job,) = fits(context, wanted, noted=())
+    monkeypatch.setattr("llm_validation.runs.best_of_n_scorer.fit_scorer", None)  # nothing is trained again
+    (row,), _ = attempt(job, None)
+    monkeypatch.undo()
+    _, fit = fit_scorer(load(context.base), LEARNS, 0)
+    assert (row.estimate.value, row.estimate.stderr, row.estimate.n) == pytest.approx((fit.value, fit.stderr, fit.n))
+
+
 def test_its_correlation_is_of_texts_that_it_was_not_trained_on(context, monkeypatch):
     """A fit whose labels are noise is worth nothing there, whatever it has learnt by heart."""
     rng = np.random.default_rng(0)

@@ -11,10 +11,10 @@ import pytest
 from llm_validation.claims.table import LLM_CHECKS, llm_checks
 from llm_validation.profiles import PROFILES
 from llm_validation.runs import distortion, proximal, unpaired
-from llm_validation.runs.catalogues import LAW, RECORD, SHARED_LAWS, fitted, made_from
+from llm_validation.runs.catalogues import LAW, RECORD, SHARED_LAWS, fitted, made_from, references
 from llm_validation.runs.declared import declared, holds, validated
 from llm_validation.runs.run import MAIN, PEOPLE, SAFETY, Context, Run
-from llm_validation.runs.table import RUNS, TOPICS, code_of, first_fits, fit_of, jobs, runs_of
+from llm_validation.runs.table import RUNS, TOPICS, code_of, first_fits, fit_of, fits, jobs, runs_of
 from simulate.montecarlo import generator
 from simulate.rows.measurement import Measurement, measurement
 from simulate.rows.reach import ROOT, reach
@@ -66,6 +66,22 @@ def test_people_of_another_temperature_are_a_job_that_is_not_done(tmp_path, monk
     (folder / RECORD).write_text(json.dumps(made_from(of(2.0))))
     np.save(folder / LAW, np.zeros((1, 4)))
     assert [fitted(of(*betas), PEOPLE, 0) for betas in ((2.0,), (7.0,), (2.0, 7.0))] == [True, True, False]
+
+
+def test_rows_of_a_reference_that_a_kill_lost_are_made_from_its_law(tmp_path):
+    """It was kept and its rows were not noted; nothing is fitted again, and the base model is not even read."""
+    context = Context(tmp_path / "no base", tmp_path, replace(PROFILES["smoke"], seeds=1), few_people(), {})
+    folder, target = tmp_path / "checkpoints" / f"{MAIN}-0", references(context, MAIN, generator(0, MAIN, "references"))
+    folder.mkdir(parents=True)
+    (folder / RECORD).write_text(json.dumps(made_from(context)))
+    np.save(folder / LAW, np.log(np.concatenate([0.75 * target[:, ::-1], np.full((len(target), 1), 0.25)], axis=1)))
+    run = next(run for run in RUNS if run.catalogue == MAIN)
+    assert fits(context, [run]) == fits(context, [run], noted={"catalogue reference seed 0"}) == []
+    (job,) = fits(context, [run], noted=())
+    near, off = job.measure()
+    assert (near.check, off.check) == ("reference_tv", "reference_off")
+    assert near.value == pytest.approx(0.5 * np.abs(target - target[:, ::-1]).sum(axis=1).max())
+    assert off.value == pytest.approx(0.25)
 
 
 def test_every_declared_setting_is_some_run_s():
