@@ -42,18 +42,14 @@ from theory.claims import CLAIMS, find_claims
 from theory.distortion.settings import BETAS
 from theory.markup import one_line
 
+COMMANDS = {"audit": audit_main, "sweep": sweep_main, "merge": merge_main, "compare": compare_folders}
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Command line; returns the exit status."""
     words = sys.argv[1:] if arguments is None else arguments
-    if words[:1] == ["compare"]:
-        return compare_folders(words[1:])
-    if words[:1] == ["audit"]:
-        return audit_main(words[1:])
-    if words[:1] == ["sweep"]:
-        return sweep_main(words[1:])
-    if words[:1] == ["merge"]:
-        return merge_main(words[1:])
+    if words and words[0] in COMMANDS:
+        return COMMANDS[words[0]](words[1:])
     options = _parser().parse_args(words)
     folder = options.results or ROOT / "simulate" / "results" / options.profile
     deadline = None if options.minutes is None else time.monotonic() + 60.0 * options.minutes

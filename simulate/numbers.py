@@ -41,36 +41,29 @@ def carried_out(
         return 2
 
 
+def finite(text: str) -> float:
+    """A finite number."""
+    return _number(text, math.isfinite, "is not a finite number")
+
+
 def positive(text: str) -> float:
     """A finite number above 0."""
-    value = _number(text)
-    if not 0.0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f"{text} must be positive and finite")
-    return value
+    return _number(text, lambda value: 0.0 < value < math.inf, "must be positive and finite")
 
 
 def not_negative(text: str) -> float:
     """A finite number of at least 0."""
-    value = _number(text)
-    if not 0.0 <= value < math.inf:
-        raise argparse.ArgumentTypeError(f"{text} must be finite and at least 0")
-    return value
+    return _number(text, lambda value: 0.0 <= value < math.inf, "must be finite and at least 0")
 
 
 def share(text: str) -> float:
     """A number in [0, 1)."""
-    value = _number(text)
-    if not 0.0 <= value < 1.0:
-        raise argparse.ArgumentTypeError(f"{text} must be in [0, 1)")
-    return value
+    return _number(text, lambda value: 0.0 <= value < 1.0, "must be in [0, 1)")
 
 
 def strict_share(text: str) -> float:
     """A number in (0, 1)."""
-    value = share(text)
-    if value == 0.0:
-        raise argparse.ArgumentTypeError(f"{text} must be in (0, 1)")
-    return value
+    return _number(text, lambda value: 0.0 < value < 1.0, "must be in (0, 1)")
 
 
 def count(text: str) -> int:
@@ -95,11 +88,14 @@ def a_path(text: str) -> Path:
     return Path(a_name(text))
 
 
-def _number(text: str) -> float:
+def _number(text: str, holds: Callable[[float], bool], what: str) -> float:
     try:
-        return float(text)
+        value = float(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is no number") from None
+    if not holds(value):
+        raise argparse.ArgumentTypeError(f"{text} {what}")
+    return value
 
 
 def _whole(text: str, least: int) -> int:

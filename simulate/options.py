@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import math
 
-from simulate.numbers import a_path, positive, seed
+from simulate.numbers import a_path, finite, positive, seed
 
 #: What a file of people says: numbers, orders, votes −1/0/1, comparisons.
 KINDS = ("ratings", "rankings", "votes", "pairs")
@@ -30,17 +29,6 @@ def add_people_options(parser: argparse.ArgumentParser) -> None:
     people.add_argument("--separator", metavar="MARK", help="comma, semicolon, tab, bar, or the character itself")
     people.add_argument("--encoding", help="of the file, say latin-1")
     people.add_argument("--bt-beta", type=positive, nargs="+", metavar="β", help="how sharply they choose")
-
-
-def finite(text: str) -> float:
-    """A finite number."""
-    try:
-        value = float(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number") from None
-    if not math.isfinite(value):
-        raise argparse.ArgumentTypeError(f"{text} is not a finite number")
-    return value
 
 
 def yes_or_no(text: str) -> bool:

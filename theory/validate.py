@@ -104,10 +104,7 @@ def check_between(name: str, value: float, low: float = 0.0, high: float = 1.0, 
 
 def check_share(name: str, value: float) -> float:
     """A number strictly between 0 and 1; ValueError names it otherwise."""
-    number = as_number(name, value)
-    if not 0.0 < number < 1.0:
-        raise ValueError(f"{name} = {value} must lie strictly between 0 and 1")
-    return number
+    return check_between(name, value, ends="()")
 
 
 def check_flag(name: str, value: bool) -> bool:

@@ -19,7 +19,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from simulate.people.logs import COUNT, LEFT, RIGHT, USER, WINNER, how_often, judged, one_of, whole_counts
-from simulate.people.table import Table, alike, listed, read_table, shown
+from simulate.people.table import Table, alike, listed, read_table
 from theory.distortion.audit.observed import users_of
 from theory.validate import Array
 
@@ -139,8 +139,8 @@ def _log(
     first, tie = judged(table, left, right, winner)
     if tie.any() and not drop_ties:
         raise ValueError(
-            f"{table.path}, line {table.lines[int(tie.argmax())]}: {int(tie.sum())} comparisons are ties, which no "
-            "win rate counts; leave them out with --drop-ties"
+            f"{table.place(int(tie.argmax()))}: {int(tie.sum())} comparisons are ties, which no win rate counts; "
+            "leave them out with --drop-ties"
         )
     a, b = (table.cells[name][~tie] for name in (left, right))
     won = first[~tie]
@@ -155,7 +155,7 @@ def _wins(table: Table, user: str | None, winner: str, loser: str, count: str | 
     table.require_filled([winner, loser, *([user] if user else [])])
     same = table.cells[winner].eq(table.cells[loser]).to_numpy()
     if same.any():
-        raise ValueError(f"{table.path}, line {table.lines[int(same.argmax())]}: an item is compared with itself")
+        raise ValueError(f"{table.place(int(same.argmax()))}: an item is compared with itself")
     notes = [*table.notes, *_used("wins", table, (user, winner, loser, count))]
     who = None if user is None else table.cells[user]
     return _made(table, table.cells[winner], table.cells[loser], times, who, notes)
@@ -168,7 +168,7 @@ def _square(table: Table) -> Comparisons:
     bad = ~own & ~whole_counts(wins)
     if bad.any():
         row, column = np.argwhere(bad)[0]
-        raise ValueError(f"{table.path}, line {table.lines[row]}, column {shown(names[column])}: not a number of wins")
+        raise ValueError(f"{table.place(row, names[column])}: not a number of wins")
     if (wins[own & ~np.isnan(wins)] != 0).any():
         raise ValueError(f"{table.path}: an item has wins against itself")
     x, y = np.nonzero(~own & (wins > 0))

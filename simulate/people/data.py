@@ -131,6 +131,11 @@ class Cells:
     lines: NDArray[np.int64]
     items: tuple[str, ...]
 
+    def place(self, row: int, column: int | None = None) -> str:
+        """Where in the file a user stands, or a number of theirs: what a refusal begins with."""
+        line = f"{self.path}, line {self.lines[row]}"
+        return line if column is None else f"{line}, column {self.items[column]!r}"
+
     def keep(self, users: NDArray[np.bool_]) -> Cells:
         return Cells(self.path, self.values[users], self.lines[users], self.items)
 
@@ -145,8 +150,7 @@ def from_ratings(cells: Cells, scale: tuple[float, float] | None, per_user: bool
     if outside.any():
         row, column = np.argwhere(outside)[0]
         raise ValueError(
-            f"{path}, line {cells.lines[row]}, column {cells.items[column]!r}: rating {values[row, column]:g} is "
-            f"outside the scale [{low:g}, {high:g}]"
+            f"{cells.place(row, column)}: rating {values[row, column]:g} is outside the scale [{low:g}, {high:g}]"
         )
     if not per_user:
         return (values - low) / (high - low), (low, high)
@@ -154,8 +158,7 @@ def from_ratings(cells: Cells, scale: tuple[float, float] | None, per_user: bool
     most = np.nanmax(values, axis=1, keepdims=True)
     flat = np.flatnonzero((most == least)[:, 0])
     if flat.size:
-        line = cells.lines[flat[0]]
-        raise ValueError(f"{path}, line {line}: all ratings are equal, the user has no scale of their own")
+        raise ValueError(f"{cells.place(flat[0])}: all ratings are equal, the user has no scale of their own")
     return (values - least) / (most - least), (low, high)
 
 
@@ -164,10 +167,7 @@ def from_votes(cells: Cells) -> Array:
     bad = ~np.isin(cells.values, (-1.0, 0.0, 1.0)) & ~np.isnan(cells.values)
     if bad.any():
         row, column = np.argwhere(bad)[0]
-        raise ValueError(
-            f"{cells.path}, line {cells.lines[row]}, column {cells.items[column]!r}: {cells.values[row, column]:g} "
-            "is not a vote (−1, 0 or 1)"
-        )
+        raise ValueError(f"{cells.place(row, column)}: {cells.values[row, column]:g} is not a vote (−1, 0 or 1)")
     return (cells.values + 1.0) / 2.0
 
 
@@ -181,7 +181,7 @@ def check_rankings(cells: Cells) -> None:
     for row in np.sort(first):
         own = cells.values[row][~np.isnan(cells.values[row])]
         if not any(np.array_equal(own, rankdata(own, method)) for method in ("average", "min", "max", "dense")):
-            raise ValueError(f"{cells.path}, line {cells.lines[row]}: not a ranking of {own.size} items (1 … "
+            raise ValueError(f"{cells.place(row)}: not a ranking of {own.size} items (1 … "
                              f"{own.size}, each once, or tied)")  # fmt: skip
 
 

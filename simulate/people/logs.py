@@ -50,8 +50,7 @@ def how_often(table: Table, count: str | None) -> Array:
     times = table.numbers([count], ())[:, 0]
     bad = ~whole_counts(times)
     if bad.any():
-        line = table.lines[int(bad.argmax())]
-        raise ValueError(f"{table.path}, line {line}, column {shown(count)}: is not a number of times")
+        raise ValueError(f"{table.place(int(bad.argmax()), count)}: is not a number of times")
     return times
 
 
@@ -98,7 +97,5 @@ def judged(table: Table, a: str, b: str, winner: str) -> tuple[np.ndarray, np.nd
                       (~(first | second | tie), "the winner is neither of the two, nor `tie`")):  # fmt: skip
         if bad.any():
             row = int(bad.argmax())
-            raise ValueError(
-                f"{table.path}, line {table.lines[row]}, column {shown(winner)}: {shown(won.iloc[row])}: {what}"
-            )
+            raise ValueError(f"{table.place(row, winner)}: {shown(won.iloc[row])}: {what}")
     return first, tie

@@ -132,7 +132,7 @@ def read_people(
     cells, dropped, gaps = _handle_missing(cells, how.missing)
     utilities, used, said = _utilities(cells, kind, how)
     rated = RatedItems(path.name, utilities, cells.items, ignored, dropped, used)
-    return People(path.name, rated, (*notes, *said, *few, *gaps, *_described(rated, kind)))
+    return People(path.name, rated, (*notes, *said, *few, *gaps, *_described(rated)))
 
 
 def _checked(
@@ -218,8 +218,8 @@ def _from_wide(table: Table, how: Reading) -> tuple[Cells, tuple[str, ...]]:
         if again.any():
             row = int(again.argmax())
             raise ValueError(
-                f"{table.path}, line {table.lines[row]}: user {shown(table.cells[how.id].iloc[row])} was in a line "
-                "before: a wide table has one line per user"
+                f"{table.place(row)}: user {shown(table.cells[how.id].iloc[row])} was in a line before: "
+                "a wide table has one line per user"
             )
     used = (how.id,) if how.id is not None else ()
     if how.items is not None:
@@ -251,7 +251,7 @@ def _from_long(table: Table, how: Reading) -> tuple[Cells, tuple[str, ...]]:
     if again.any():
         row = int(again.argmax())
         who, what = (shown(table.cells[name].iloc[row]) for name in (user, item))
-        raise ValueError(f"{table.path}, line {table.lines[row]}: user {who} rated item {what} in a line before")
+        raise ValueError(f"{table.place(row)}: user {who} rated item {what} in a line before")
     users, people = pd.factorize(table.cells[user])
     place, items = pd.factorize(table.cells[item])
     found = np.full((len(people), len(items)), np.nan)
@@ -324,7 +324,7 @@ def _utilities(cells: Cells, kind: Kind, how: Reading) -> tuple[np.ndarray, tupl
     return found, used, (f"scale {whose}{used[0]:g} to {used[1]:g} ({'as given' if how.scale else 'of the file'})",)
 
 
-def _described(rated: RatedItems, kind: Kind) -> tuple[str, ...]:
+def _described(rated: RatedItems) -> tuple[str, ...]:
     """Items with their raters, pairs that nobody rated; ValueError where no chain of rated pairs links the items."""
     raters = (~np.isnan(rated.utilities)).sum(axis=0)
     first = ", ".join(f"{name} ({count})" for name, count in list(zip(rated.items, raters, strict=True))[:12])

@@ -50,7 +50,7 @@ def refuse_suspects(
             _refuse_left_out(table, name, column, na)
     if kind in (None, "ratings") and scale is None:
         _refuse_other_scale(table, [n for n, is_number in zip(names, numeric, strict=True) if is_number],
-                            values[:, numeric], na)  # fmt: skip
+                            values[:, numeric])  # fmt: skip
 
 
 def _refuse_long(table: Table, names: Sequence[str], values: Array) -> None:
@@ -95,7 +95,7 @@ def _refuse_left_out(table: Table, name: str, column: Array, na: Sequence[str]) 
     how = "or name the items with --items"
     if not words.size:
         return
-    place = f"{table.path}, line {table.lines[int(other.argmax())]}, column {shown(name)}: {shown(words.iloc[0])}"
+    place = f"{table.place(int(other.argmax()), name)}: {shown(words.iloc[0])}"
     if 2 * words.str.fullmatch(WRITTEN).sum() > len(words):
         raise ValueError(f"{place} may be a number that is written another way: write it as 3.5, {how}")
     numbers = int((~np.isnan(column)).sum())
@@ -131,7 +131,7 @@ def refuse_rankings(cells: Cells) -> None:
     )
 
 
-def _refuse_other_scale(table: Table, names: Sequence[str], values: Array, na: Sequence[str]) -> None:
+def _refuse_other_scale(table: Table, names: Sequence[str], values: Array) -> None:
     """One number far from all others that marks a missing value; one column far beyond the scale of the others."""
     there = np.unique(values[~np.isnan(values)])
     for mark in (there[0], there[-1]) if there.size > 2 else ():

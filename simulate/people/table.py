@@ -66,6 +66,11 @@ class Table:
     def header(self) -> list[str]:
         return list(self.cells.columns)
 
+    def place(self, row: int, column: str | None = None) -> str:
+        """Where in the file a row stands, or a cell of it: what a refusal begins with."""
+        line = f"{self.path}, line {self.lines[row]}"
+        return line if column is None else f"{line}, column {shown(column)}"
+
     def require(self, names: Sequence[str]) -> None:
         """ValueError for a column that is not there, or that is named twice."""
         for name in names:
@@ -80,8 +85,7 @@ class Table:
         for name in names:
             blank = self.cells[name].eq("").to_numpy()
             if blank.any():
-                raise ValueError(f"{self.path}, line {self.lines[int(blank.argmax())]}, column {shown(name)}: an empty "
-                                 "cell says neither who nor what")  # fmt: skip
+                raise ValueError(f"{self.place(int(blank.argmax()), name)}: an empty cell says neither who nor what")
 
     def marked(self, name: str, na: Sequence[str]) -> NDArray[np.bool_]:
         """Which cells of a column are one of the marks `na`, as text or as a number: 99 is 99.0 too."""
@@ -100,8 +104,8 @@ class Table:
             if strict and bad.any():
                 row = int(bad.argmax())
                 raise ValueError(
-                    f"{self.path}, line {self.lines[row]}, column {shown(name)}: {shown(text.iloc[row])} is not a "
-                    "finite number; a mark of a missing value is named by --na"
+                    f"{self.place(row, name)}: {shown(text.iloc[row])} is not a finite number; a mark of a missing "
+                    "value is named by --na"
                 )
             values[:, k] = np.where(bad, np.nan, found)
         return values

@@ -10,13 +10,12 @@ from functools import partial
 from theory.claim import Claim, at_most, equal, greater, grid, of_topic, rate
 from theory.correction import predictions as predict
 from theory.correction.examples import ANSWERS, IDENTITY_LAWS, MODELS, PAIRS, POPULATIONS, ROUNDS, UPSTREAM
-from theory.correction.users import normalised_dictator_factor
+from theory.correction.users import HABITS, normalised_dictator_factor
 
 EDIT_RATES = (0.1, 0.02, 0.3, 0.5, 0.75)
 ROUND_NUMBERS = (2, 1, 4, 8, 16)
 SIDES = ("composed", "correction", "slack", "independent", "naive_gap", "jensen_gap")
 TIMES = (5.0, 0.0, 1.0, 2.0, 10.0, 20.0, 50.0, 200.0)
-HABITS = ("favourite", "step")
 COSTS = ("distortion", "harm")
 
 SAMPLED = "sampled answers; 4·10⁸ training pairs or more leave less than a tenth of it"

@@ -25,7 +25,7 @@ Shapes: V user types, A answers. Source: distortion as in Gölz, Haghtalab, Yang
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -33,9 +33,10 @@ from scipy.sparse import csr_array, diags_array
 
 from theory.bradley_terry import Population
 from theory.social_choice.places import top_choice
-from theory.validate import Array, check_distribution, check_win_rates
+from theory.validate import Array, check_distribution, check_win_rates, check_word
 
 Habit = Literal["favourite", "step"]
+HABITS: tuple[Habit, ...] = get_args(Habit)
 
 
 def favourite_law(population: Population, correctors: ArrayLike | None = None, bt_beta: float = math.inf) -> Array:
@@ -110,12 +111,7 @@ def worst_distortion(habit: Habit, policy: ArrayLike, correctors: ArrayLike) -> 
     correctors  (V,) shares of the corrections; c is the least of them. `inf` where it is 0: a type that never corrects
     """
     pi, share = _upstream(policy), _least(correctors)
-    if habit == "favourite":
-        kept = 1.0
-    elif habit == "step":
-        kept = float(np.sort(pi)[:2].sum())
-    else:
-        raise ValueError(f"habit = {habit!r} must be 'favourite' or 'step'")
+    kept = 1.0 if check_word("habit", habit, HABITS) == "favourite" else float(np.sort(pi)[:2].sum())
     return math.inf if share * kept == 0.0 else 1.0 / (share * kept)
 
 
@@ -125,8 +121,7 @@ def worst_harm(habit: Habit, policy: ArrayLike, correctors: ArrayLike) -> float:
     Arguments as in `worst_distortion`. One type alone (V = 1) is never hurt: 1.
     """
     pi, share = _upstream(policy), _least(correctors)
-    if habit not in ("favourite", "step"):
-        raise ValueError(f"habit = {habit!r} must be 'favourite' or 'step'")
+    check_word("habit", habit, HABITS)
     if np.size(correctors) == 1:
         return 1.0
     least, most = float(pi.min()), float(pi.max())

@@ -144,7 +144,7 @@ def ratio_loss(
 
 def measure_loss(member: str, log_ratio: Array, numerator: Array, denominator: Array) -> float:
     """Σ p̃ ℓ(lr) + q̃ m(lr) for nonnegative measures, with 0·∞ = 0. No checks beyond the member's name."""
-    losses = _member(member)
+    losses = find_member(member)
     seen, met = numerator > 0, denominator > 0
     with np.errstate(over="ignore", invalid="ignore"):  # e^lr beyond float64 is an infinite loss
         value = float(
@@ -155,20 +155,19 @@ def measure_loss(member: str, log_ratio: Array, numerator: Array, denominator: A
         terms = np.zeros(log_ratio.size)
         terms[seen] = numerator[seen] * losses.numerator(log_ratio[seen])
         terms[met] += denominator[met] * losses.denominator(log_ratio[met])
-    return _infinite_sum({"log_ratio": terms})
+    return _infinite_sum(terms)
 
 
-def _infinite_sum(parts: dict[str, Array]) -> float:
+def _infinite_sum(terms: Array) -> float:
     """The sum of terms of which some are ∞ − ∞; there e^{2lr} or e^{lr} of the denominator outgrows the numerator."""
-    where = [f"{name}[{i}]" for name, terms in parts.items() for i in range(terms.size)]
-    everything = np.concatenate(list(parts.values()))
-    everything = np.where(np.isnan(everything), np.inf, everything)
-    up, down = np.flatnonzero(everything == np.inf), np.flatnonzero(everything == -np.inf)
+    terms = np.where(np.isnan(terms), np.inf, terms)
+    up, down = np.flatnonzero(terms == np.inf), np.flatnonzero(terms == -np.inf)
     if up.size and down.size:
         raise ValueError(
-            f"{where[up[0]]} makes the loss +inf and {where[down[0]]} makes it -inf: together they have no value"
+            f"log_ratio[{up[0]}] makes the loss +inf and log_ratio[{down[0]}] makes it -inf: "
+            "together they have no value"
         )
-    return float(everything.sum())
+    return float(terms.sum())
 
 
 def minimum(
@@ -182,7 +181,7 @@ def minimum(
     """
     p, q = check_laws(p, q)
     above, below = measures(p, q, alpha, chosen_fraction)
-    _member(member)
+    find_member(member)
     if member == "logistic":
         return float(np.sum(xlogy(above + below, above + below) - xlogy(above, above) - xlogy(below, below)))
     beyond = np.flatnonzero((below == 0) & (above > 0))
@@ -207,7 +206,8 @@ def _log_ratios(name: str, values: ArrayLike) -> Array:
     return array
 
 
-def _member(name: str) -> Bregman:
+def find_member(name: str) -> Bregman:
+    """The Bregman member of a name; ValueError for one that is not in `BREGMAN`."""
     if name not in BREGMAN:
         raise ValueError(f"no Bregman member {name!r}; there are {', '.join(BREGMAN)}")
     return BREGMAN[name]

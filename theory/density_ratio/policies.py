@@ -28,7 +28,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import brentq
 
-from theory.density_ratio.losses import BREGMAN, measure_loss
+from theory.density_ratio.losses import find_member, measure_loss
 from theory.density_ratio.ratios import measures
 from theory.solution import CertificateError, Solution, certified
 from theory.validate import Array, check_laws, require_reference
@@ -78,7 +78,7 @@ def constrained_optimum(
 
     p, q                     laws p⁺ and p⁻; alpha None is DDRO, a number RDRO; chosen_fraction as in `rdro_loss`
     reference/log_reference  π_ref with full support
-    member                   "logistic", "lsif" or "kliep", see `theory.density_ratio.BREGMAN`
+    member                   "logistic", "lsif" or "kliep", see `theory.density_ratio.losses.BREGMAN`
 
     `value` is the loss at the optimum. `gap` bounds its distance from the least loss over all policies: by weak duality
     where λ ≥ 0 and for the convex members; where λ < 0 all local minima were found and compared, and the gap
@@ -119,8 +119,7 @@ def _problem(
     member: str,
 ) -> Problem:
     p, q = check_laws(p, q)
-    if member not in BREGMAN:
-        raise ValueError(f"no Bregman member {member!r}; there are {', '.join(BREGMAN)}")
+    find_member(member)
     log_w = require_reference(reference, log_reference, p.size, "constrained_optimum")
     return Problem(member, *measures(p, q, alpha, chosen_fraction), log_w)
 

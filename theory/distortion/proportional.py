@@ -17,13 +17,12 @@ from scipy.special import expit
 from theory.bradley_terry import Population
 from theory.distortion.few import largest_at
 from theory.numerics import centred_sigmoid
+from theory.social_choice.shares import check_sharpness
 from theory.validate import (
     Array,
     check_between,
     check_bt_beta,
     check_distribution,
-    check_finite,
-    check_nonnegative,
     check_reciprocal,
     check_whole,
     check_word,
@@ -33,10 +32,6 @@ from theory.validate import (
 ELECTORATES = ("single", "cycle")
 #: β times a utility beyond which σ(−βe) leaves float64; no maximum lies there, log β is less.
 SATURATED = 700.0
-
-
-def _sharpness(sharpness: float) -> float:
-    return check_nonnegative("sharpness", check_finite("sharpness", sharpness))
 
 
 def unanimous_distortion(n_alternatives: int, bt_beta: float, utility: float, sharpness: float = 0.0) -> float:
@@ -77,7 +72,7 @@ def unanimous_distortion(n_alternatives: int, bt_beta: float, utility: float, sh
     """
     size = check_whole("n_alternatives", n_alternatives)
     exponent = check_bt_beta(bt_beta) * check_between("utility", utility, ends="(]")
-    return 1.0 + (size - 1) * math.exp(-exponent - _sharpness(sharpness) * math.tanh(0.5 * exponent))
+    return 1.0 + (size - 1) * math.exp(-exponent - check_sharpness(sharpness) * math.tanh(0.5 * exponent))
 
 
 def _two_tastes(bt_beta: float, sharpness: float, z: ArrayLike) -> tuple[Array, Array]:
@@ -140,7 +135,7 @@ def pair_proportional_factor(bt_beta: float, sharpness: float = 0.0) -> float:
     >>> [round(pair_proportional_factor(10.0, sharpness), 3) for sharpness in (0.0, 10.0, 1000.0)]
     [2.0, 2.244, 4.717]
     """
-    beta, kappa = check_reciprocal("bt_beta", bt_beta), _sharpness(sharpness)
+    beta, kappa = check_reciprocal("bt_beta", bt_beta), check_sharpness(sharpness)
     return max(2.0, float(_loss_of_tastes(beta, kappa, _argmax(partial(_loss_of_tastes, beta, kappa), beta))))
 
 
@@ -176,7 +171,7 @@ def worst_pair(bt_beta: float, sharpness: float = 0.0) -> Population:
     >>> round(distortion(users, proportional(users.win_rates(50.0))), 3)
     2.462
     """
-    beta, kappa = check_reciprocal("bt_beta", bt_beta), _sharpness(sharpness)
+    beta, kappa = check_reciprocal("bt_beta", bt_beta), check_sharpness(sharpness)
     z = _argmax(partial(_loss_of_tastes, beta, kappa), beta)
     e, ratio = z / beta, float(_two_tastes(beta, kappa, z)[1])
     weight = e / (e + ratio)  # (1 − w)e = ratio·w

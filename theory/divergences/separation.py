@@ -18,6 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import gammaln, hyp1f1, ndtri
+from scipy.stats import rankdata
 
 from theory.divergences.gaussian import bhattacharyya_gaussian, check_gaussian
 from theory.numerics import gauss_legendre, normal_density
@@ -168,11 +169,9 @@ def _mid_ranks(name: str, values: ArrayLike) -> Array:
     x = np.asarray(values, dtype=np.float64)
     if x.ndim != 1 or not np.isfinite(x).all():
         raise ValueError(f"{name} must be a finite vector")
-    distinct, inverse, counts = np.unique(x, return_inverse=True, return_counts=True)
-    if distinct.size < 2:
+    if np.unique(x).size < 2:
         raise ValueError(f"{name} is constant: it has no ranks to correlate")
-    ends = np.cumsum(counts)
-    return np.asarray((ends - 0.5 * (counts - 1))[inverse], dtype=np.float64)
+    return np.asarray(rankdata(x))
 
 
 def _points(points: ArrayLike) -> Array:

@@ -43,8 +43,8 @@ Pairs = Sequence[tuple[int, int]]
 
 
 @dataclass(frozen=True, eq=False)
-class Labels:
-    """What a loss is told of P prompts: the signal w (P, A) of its linear term, and the pull M (P, A, A)."""
+class PairwiseLoss:
+    """A loss on P prompts: the signal w (P, A) of its linear term, and the pull M (P, A, A) between responses."""
 
     signal: Array
     pull: Array
@@ -68,7 +68,7 @@ def pairs(prompt: int, n_responses: int = RESPONSES) -> list[tuple[int, int]]:
     return [(first, (prompt + 1) % n_responses), (first, (prompt + 2) % n_responses)]
 
 
-def labels(method: str, compared: Sequence[Pairs], n_responses: int) -> Labels:
+def labels(method: str, compared: Sequence[Pairs], n_responses: int) -> PairwiseLoss:
     """DPO on each prompt's first pair, won by `WIN_SHARE` of the time; PRO on all its pairs, with μ uniform."""
     shape = (len(compared), n_responses)
     signal, pull = np.zeros(shape), np.zeros((*shape, n_responses))
@@ -80,17 +80,17 @@ def labels(method: str, compared: Sequence[Pairs], n_responses: int) -> Labels:
         else:
             signal[p] = np.prod(empirical_scores(n_responses, own), axis=0)
             pull[p] = ALPHA / n_responses**2
-    return Labels(signal, pull)
+    return PairwiseLoss(signal, pull)
 
 
-def optimum(phi: Array, told: Labels, kl_beta: float) -> Array:
+def optimum(phi: Array, loss: PairwiseLoss, kl_beta: float) -> Array:
     """θ (d,) where descent from 0 on features (P, A, d) of the trained prompts ends.
 
     Newton's method on the margins between the pairs that M pulls, in an orthonormal basis of those that features can
     make. The step length log(1 + ν)/ν, ν the largest movement of a margin, needs no line search, as in
     `optimum.solve_rewards`. CertificateError where the loss has no minimum.
     """
-    mass, ways, signal = _in_weights(phi, told)
+    mass, ways, signal = _in_weights(phi, loss)
     left, sizes, right = np.linalg.svd(ways, full_matrices=False)
     held = sizes > ROUNDING * sizes[0]
     left, sizes, right = left[:, held], sizes[held], right[held]
@@ -110,13 +110,13 @@ def optimum(phi: Array, told: Labels, kl_beta: float) -> Array:
     raise CertificateError(f"no minimum within margins of {FARTHEST:g} and {STEPS} steps: the loss may have none")
 
 
-def descended(phi: Array, told: Labels, kl_beta: float, rates: Sequence[float], momentum: float) -> Array:
+def descended(phi: Array, loss: PairwiseLoss, kl_beta: float, rates: Sequence[float], momentum: float) -> Array:
     """θ (d,) after a step of descent from 0 at each of the rates, with Nesterov's momentum; features as in `optimum`.
 
     v ← momentum·v + g and θ ← θ − rate·(g + momentum·v), g the gradient of the loss, summed over prompts. Where a
     prompt's responses have features that hardly differ, the end is far off after any number of steps that is taken.
     """
-    mass, ways, signal = _in_weights(phi, told)
+    mass, ways, signal = _in_weights(phi, loss)
     theta, velocity = np.zeros(phi.shape[2]), np.zeros(phi.shape[2])
     for rate in rates:
         gradient = kl_beta * (ways.T @ (mass * centred_sigmoid(kl_beta * (ways @ theta))) - signal)
@@ -125,13 +125,13 @@ def descended(phi: Array, told: Labels, kl_beta: float, rates: Sequence[float], 
     return theta
 
 
-def _in_weights(phi: Array, told: Labels) -> tuple[Array, Array, Array]:
+def _in_weights(phi: Array, loss: PairwiseLoss) -> tuple[Array, Array, Array]:
     """The loss as a function of θ: the pulls of pairs (n,), what features a pair differs by (n, d), and Σ w Φ (d,)."""
-    prompt, first, second = np.nonzero(np.triu(told.pull))
+    prompt, first, second = np.nonzero(np.triu(loss.pull))
     return (
-        told.pull[prompt, first, second],
+        loss.pull[prompt, first, second],
         phi[prompt, first] - phi[prompt, second],
-        np.einsum("pa,pad->d", told.signal, phi),
+        np.einsum("pa,pad->d", loss.signal, phi),
     )
 
 
@@ -143,6 +143,6 @@ def log_ratios(phi: Array, logs: Array, theta: Array) -> Array:
 def held_out_ratio(method: str, prompt: int, response: int) -> float:
     """log π(response)/π_ref(response) of a held-out prompt (0 or 1) of the example, nats."""
     phi, logs = features(), log_reference()
-    told = labels(method, [pairs(p) for p in range(TRAINED)], RESPONSES)
-    theta = optimum(phi[:TRAINED], told, KL_BETA)
+    loss = labels(method, [pairs(p) for p in range(TRAINED)], RESPONSES)
+    theta = optimum(phi[:TRAINED], loss, KL_BETA)
     return float(log_ratios(phi[TRAINED:], logs[TRAINED:], theta)[int(prompt), int(response)])

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import softmax
 
 from theory.bradley_terry import Population
 from theory.numerics import log1mexp
@@ -26,8 +27,7 @@ def top_choice(population: Population, bt_beta: float, members: ArrayLike | None
     """
     beta, inside = check_bt_beta(bt_beta), _members(population, members)
     logits = beta * population.utilities[:, inside]
-    shares = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return _spread(population.weights @ (shares / shares.sum(axis=1, keepdims=True)), inside)
+    return _spread(population.weights @ softmax(logits, axis=1), inside)
 
 
 def bottom_choice(population: Population, bt_beta: float, members: ArrayLike | None = None) -> Array:

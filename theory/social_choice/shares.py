@@ -15,18 +15,15 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from theory.numerics import centred_sigmoid
-from theory.validate import (
-    Array,
-    as_number,
-    as_vector,
-    check_finite,
-    check_nonnegative,
-    check_reciprocal,
-    check_win_rates,
-)
+from theory.validate import Array, as_number, as_vector, check_between, check_reciprocal, check_win_rates
 
 #: Scores this far below what users of a temperature can show are taken for rounding.
 ROUNDING = 1e-12
+
+
+def check_sharpness(sharpness: float) -> float:
+    """κ ≥ 0 of shares ∝ s(x)·e^{κ s(x)}, finite; ValueError otherwise."""
+    return check_between("sharpness", sharpness, high=np.inf, ends="[)")
 
 
 def proportional_scores(win_rates: ArrayLike, multiplicity: ArrayLike | None = None) -> Array:
@@ -109,7 +106,7 @@ def proportional(win_rates: ArrayLike, sharpness: float = 0.0, *, multiplicity: 
     (array([0.5455, 0.3636, 0.0909]), array([0.9879, 0.0121, 0.    ]))
     """
     scores = proportional_scores(win_rates, multiplicity)
-    sharpness = check_nonnegative("sharpness", check_finite("sharpness", sharpness))
+    sharpness = check_sharpness(sharpness)
     if not scores.max() > 0.0:
         raise ValueError(
             "win_rates: every alternative has one that always beats it, so that all shares are bounded by 0"
