@@ -214,12 +214,14 @@ def proxies_and_tails(rows: Sequence[Row]) -> Figure:
     sizes = np.unique(np.geomspace(1, 1024, 40).astype(int))
     for look, temperature in enumerate((0.05, 1.0)):
         line(left, look, sizes, lambda n, t=temperature: soft_truth(int(n), t), rf"theory, $T = {temperature:g}$")
-        points(left, look, select(rows, "B12", "soft", temperature=temperature), "n", rf"drawn, $T = {temperature:g}$")
+        points(
+            left, look, select(rows, "B12", "soft", temperature=temperature), "n", rf"simulated, $T = {temperature:g}$"
+        )
     finish(left, "$N$", "true reward", "a proxy that is wrong at its top", log="x")
     shares = np.linspace(0.02, 0.98, 97)
     for look, v in enumerate((0.3, 0.55)):
         line(right, look, shares, lambda a, v=v: gamma_survival(v, a, 2.0), rf"Gamma, $v = {v:g}$")
-        points(right, look, select(rows, "B11", "gamma", v=v), "a", "drawn" if look == 0 else None)
+        points(right, look, select(rows, "B11", "gamma", v=v), "a", "simulated" if look == 0 else None)
         at_4000 = lambda a, v=v: regular_survival(v, a, REGULAR_ROWS)  # far from its limit v where a is small
         line(right, look + 2, shares, at_4000, rf"regular, $v = {v:g}$")
         points(right, look + 2, select(rows, "B11", "regular", v=v, n=REGULAR_ROWS), "a")
@@ -238,7 +240,7 @@ def turning(ax: Axes, rows: Sequence[Row]) -> None:
         truths = [*(table_truth(n, beta) for n in few), limit_truth(beta)]
         line(ax, look, [*few, 4096], truths, rf"pessimism, $\beta = {beta:g}$")
         mine = [row for check in ("table", "limit") for row in select(rows, "B13", check, chi_beta=beta)]
-        points(ax, look, mine, "n", "drawn" if look == 0 else None)
+        points(ax, look, mine, "n", "simulated" if look == 0 else None)
     finish(ax, "$N$", "true reward", "a table", log="x")
 
 
@@ -253,9 +255,11 @@ def equal_kl_on_a_table(ax: Axes, rows: Sequence[Row]) -> None:
     named = ((7, "Best-of-$N$", best), (2, "soft, $N = 512$", softened), (0, "pessimism", shrunk))
     for look, name, laws in named:
         line(ax, look, [kl(law) for law in laws], [float(law @ truth) for law in laws], name)
-    points(ax, 2, select(rows, "B12", "soft", n=512), lambda row: kl(soft(entry("temperature")(row))), "drawn")
+    points(
+        ax, 2, select(rows, "B12", "soft", n=512), lambda row: kl(soft(entry("temperature")(row))), "soft, simulated"
+    )
     place = lambda row: pessimistic_policy(policy, proxy, entry("chi_beta")(row)).kl
-    points(ax, 0, select(rows, "B13", "limit"), place, "drawn")
+    points(ax, 0, select(rows, "B13", "limit"), place, "pessimism, simulated")
     finish(ax, "KL (nats)", "true reward", "the same table")
 
 
@@ -268,9 +272,15 @@ def equal_kl_on_a_gaussian(ax: Axes, rows: Sequence[Row]) -> None:
     named = ((7, "Best-of-$N$", best), (2, r"soft, $N\to\infty$", softened), (0, "pessimism", shrunk))
     for look, name, found in named:
         line(ax, look, [reached.kl for reached in found], [reached.truth for reached in found], name)
-    points(ax, 7, select(rows, "B13", "turns"), lambda row: law.best_of_n(int(entry("n")(row))).kl, "drawn")
+    points(
+        ax,
+        7,
+        select(rows, "B13", "turns"),
+        lambda row: law.best_of_n(int(entry("n")(row))).kl,
+        "Best-of-$N$, simulated",
+    )
     place = lambda row: law.pessimism(entry("chi_beta")(row)).kl
-    points(ax, 0, select(rows, "B13", "faulty", share=0.01), place, "drawn")
+    points(ax, 0, select(rows, "B13", "faulty", share=0.01), place, "pessimism, simulated")
     finish(ax, "KL (nats)", "true reward", "a Gaussian proxy, 1 % fooled")
 
 
@@ -283,10 +293,10 @@ def regret_on_rare_tables(ax: Axes, rows: Sequence[Row]) -> None:
         return float(truth.max() - pessimistic_policy(policy, proxy, rare_regret(rare) / chi_square).policy @ truth)
 
     line(ax, 7, shares, lambda rare: 1.0 - rare_best_of_n(rare, 2.0), "Best-of-$N$")
-    points(ax, 7, scaled(select(rows, "B13", "falls", draws=2), -1.0, 1.0), "rare", "drawn")
+    points(ax, 7, scaled(select(rows, "B13", "falls", draws=2), -1.0, 1.0), "rare", "Best-of-$N$, simulated")
     line(ax, 1, shares, rare_regret, r"bound $\varepsilon\sqrt{\chi^2}$")
     line(ax, 0, shares, regret, "pessimism")
-    points(ax, 0, select(rows, "B13", "holds"), "rare", "drawn")
+    points(ax, 0, select(rows, "B13", "holds"), "rare", "pessimism, simulated")
     finish(ax, "probability of the bad response", "regret", "$N = 2$ over that probability", log="xy")
 
 

@@ -41,7 +41,7 @@ def rounds(rows: Sequence[Row]) -> Figure:
         style.dots(right, look, [(style.entry("k")(row), abs(row.estimate - limit)) for row in mine])
     style.finish(left, "rounds of correction $k$", r"utility $u(\pi K^k)$")
     style.finish(right, "rounds of correction $k$", "distance from the limit", log="y")
-    right.set_ylim(1e-5, 2.0)
+    right.set_ylim(5e-6, 2.0)
     return figure
 
 
@@ -117,9 +117,9 @@ def bootstrapping(rows: Sequence[Row]) -> Figure:
     for look, (label, law) in enumerate(ends.items(), start=1):
         style.line(ax, look, weights[[0, -1]], [law[0], law[0]], label)
     dpo = lambda beta: bootstrap.dpo_limit(p.policy, p.kernel, beta)[0]
-    style.line(ax, 0, weights, dpo, r"DPO: $\pi^{1-1/\beta}\nu^{1/\beta}$")
+    style.line(ax, 0, weights, dpo, r"DPO: $\pi^{1-1/\kappa}\nu^{1/\kappa}$")
     style.points(ax, 0, style.select(rows, "A6", "dpo", pairs="reversible", answer=0), "kl_beta", "DPO, trained")
-    style.finish(ax, r"DPO's weight $\beta$", "probability of the first answer")
+    style.finish(ax, r"DPO's weight $\kappa$", "probability of the first answer")
     return figure
 
 

@@ -121,6 +121,10 @@ def distance_constants(rows: Sequence[Row]) -> Figure:
     return figure
 
 
+#: Kinds of preference by the names that they have in text.
+KINDS = {"bradley_terry": "Bradley–Terry", "cycle": "cycle", "long_cycle": "long cycle"}
+
+
 def limits_of_methods(rows: Sequence[Row]) -> Figure:
     """Distance from the winners' law of what each method converges to, per kind of preference."""
     figure, axes = style.panels(len(PREFERENCES))
@@ -131,7 +135,7 @@ def limits_of_methods(rows: Sequence[Row]) -> Figure:
             mine = style.select(rows, "R3", "limit", preferences=preferences, method=method)
             style.dots(ax, 1, [(row.estimate, -position) for row in mine])
         style.categories(ax, [method.upper() for method in LIMITS])
-        style.finish(ax, TO_PLUS, "", preferences.replace("_", " "), legend=False)
+        style.finish(ax, TO_PLUS, "", KINDS[preferences], legend=False)
     return figure
 
 

@@ -84,7 +84,7 @@ def search_for_violations(rows: Sequence[Row]) -> Figure:
     for ax, (claim, rule, bound, name) in zip(axes, searches, strict=True):
         line(ax, 0, np.linspace(0.5, 21.0, 100), bound, name)
         points(ax, 1, select(rows, claim, "bound"), "bt_beta", "worst found")
-        finish(ax, r"$\beta$", "distortion", rule)
+        finish(ax, TEMPERATURE, "distortion", rule)
     return figure
 
 

@@ -27,7 +27,7 @@ def few_alternatives(rows: Sequence[Row]) -> Figure:
     line(left, 0, np.geomspace(0.5, 50.0, 60), minimax_mass, "$m^*$")
     points(left, 0, select(rows, "D20", "threshold"), "bt_beta", "linear programs")
     left.axhline(2 / 3, color=style.GREY, linewidth=0.8, label="$A = 3$, uniform pairs")
-    finish(left, TEMPERATURE, r"mass $\mu(a) + \mu(c)$", "Borda loses $L$, no more, above", log="x")
+    finish(left, TEMPERATURE, r"mass $\mu(a) + \mu(c)$", "Borda loses only $L$ above", log="x")
     sizes = np.array([2, 3, 4, 5, 6, 8, 10, 15, 20, 40, 80, 200])
     line(middle, 1, sizes, lambda A: uniform_borda_factor(10.0, int(A)), r"theory, $\beta = 10$")
     points(middle, 1, select(rows, "D20", "uniform", bt_beta=10.0), "n_alternatives", "linear program")
@@ -51,7 +51,7 @@ def regimes(rows: Sequence[Row]) -> Figure:
         points(left, look, select(rows, "D23", "pair", kl_beta=kl_beta), "win_rate", None if look else "IPO, trained")
     finish(left, "win rate of a pair", "log-ratios apart (nats)", "bounded, or not")
     line(middle, 0, np.geomspace(1.0, 300.0, 60), cycle_probability, "many users")
-    points(middle, 0, select(rows, "D24", "probability"), "bt_beta", "200 users, drawn")
+    points(middle, 0, select(rows, "D24", "probability"), "bt_beta", "200 users, simulated")
     middle.axhline(0.25 - 1.5 / math.pi * math.asin(1 / 3), color=style.GREY, linewidth=0.8, label=r"$\beta\to\infty$")
     finish(middle, TEMPERATURE, "probability of a cycle", "three alternatives", log="x")
     methods = ("rlhf", "ipo", "nlhf")
@@ -61,7 +61,7 @@ def regimes(rows: Sequence[Row]) -> Figure:
         gains = [(1.0 if look else first_gain(method), 0.15 - 0.3 * look - i) for i, method in enumerate(methods)]
         style.dots(right, look, gains, marker="|", markersize=12)
     style.categories(right, [method.upper() for method in methods])
-    finish(right, "of the largest gain", "", "a KL budget of nearly 0")
+    finish(right, "part of the largest gain", "", "a KL budget of nearly 0")
     return figure
 
 

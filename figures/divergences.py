@@ -38,7 +38,7 @@ ESTIMATES = {
     "pearson": r"FDO: $\chi^2(D^+\|D^-)$",
     "neyman": r"FDO: $\chi^2(D^-\|D^+)$",
 }
-TEMPERATURE = r"$\beta_{\mathrm{KL}}$"
+WEIGHT = r"weight $\kappa$ of the log-ratio"
 
 
 def _exact(name: str, row: Row) -> float:
@@ -135,7 +135,7 @@ def fixed_constants(rows: Sequence[Row]) -> Figure:
     aligned = aligned_policy("kldo", p, q, reference, 1.0).policy / reference
     order = np.argsort(ratios)
     line(left, 7, ratios[order], aligned[order], r"constant fitted: $\propto h(R)$")
-    title = r"constant fixed at 0, $\beta_{\mathrm{KL}} = 1$"
+    title = r"constant fixed at 0, $\kappa = 1$"
     finish(left, r"$R = D^+/D^-$", r"$\pi/\pi_{\mathrm{ref}}$", title)
 
     p, q, reference = fixed_instance("far branch")
@@ -145,7 +145,7 @@ def fixed_constants(rows: Sequence[Row]) -> Figure:
         curve = [mass * _far_branch(b)[outcome] for b in betas]
         line(right, look, betas, curve, rf"$\pi(y_{outcome})$, $R = {p[outcome] / q[outcome]:.2f}$")
         points(right, look, style.scaled(select(rows, "V7", "branches", name="bco", outcome=outcome), mass), "kl_beta")
-    finish(right, TEMPERATURE, r"$\pi$", "BCO, constant fixed: the optimum jumps")
+    finish(right, WEIGHT, r"$\pi$", "BCO, constant fixed: the optimum jumps")
     return figure
 
 
@@ -159,7 +159,7 @@ def several_prompts(rows: Sequence[Row]) -> Figure:
             bounds = [predict.prompts_bound(n, float(b), shared) for b in betas]
             line(ax, look, betas, bounds, rf"bound $\log \mathrm{{E}}_+\exp c_x - \mathrm{{E}}_+c_x$, {n} prompts")
             points(ax, look, select(rows, "V8", "gap", n_prompts=n, shared=shared), "kl_beta", f"gap, {n} prompts")
-        finish(ax, TEMPERATURE, r"loss $+\,\mathrm{KL}(D^+\|D^-)$", title, log="x")
+        finish(ax, WEIGHT, r"loss $+\,\mathrm{KL}(D^+\|D^-)$", title, log="x")
         style.ticks(ax.xaxis, 0.3, 0.5, 1, 2, 4)
     return figure
 
@@ -173,7 +173,7 @@ def separation_metrics(rows: Sequence[Row]) -> Figure:
         points(left, look, select(rows, "V11", "silhouette", dimension=d), "separation")
     finish(left, r"Mahalanobis distance $\delta$", "silhouette", "two spherical Gaussians")
 
-    variances = np.concatenate([np.linspace(0.1, 1.7, 30), np.linspace(1.8, 6.0, 30)])
+    variances = np.concatenate([np.linspace(0.1, 1.7499, 30), np.linspace(1.7501, 6.0, 30)])
     line(right, 0, variances, predict.distance_before_pca, "all coordinates")
     line(right, 1, variances, predict.distance_after_pca, "two principal axes")
     points(right, 1, select(rows, "V11", "after_pca"), "class_axis", "sampled")

@@ -9,17 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from figures.style import BLACK, GREY, LOOKS, Place, entry, intervals, panels, text
+from llm_validation.claims.table import trained_checks
 from llm_validation.claims.targets import MEAN, WORST
 from llm_validation.recorded import MODELS, recorded_rows
 from simulate.rows.pool import pool
 from simulate.rows.store import Row, read_rows
 from theory.claim import parse_setting
+from theory.claims import find_claim
 
 
 def tagged(rows: Sequence[Row], model: str) -> list[Row]:
@@ -45,17 +48,24 @@ def of_models(rows: Sequence[Row], claims: Sequence[str]) -> list[Row]:
     return [row for row in rows if row.claim in claims and model_of(row) is not None]
 
 
+@cache
+def seeds_share(claim: str, name: str) -> bool:
+    """Do the seeds of what is measured by this name share their draws? What no check judges says nothing of it."""
+    return any(check.shared for check in (*find_claim(claim).checks, *trained_checks(claim)) if check.name == name)
+
+
 def pooled(rows: Sequence[Row]) -> list[Row]:
     """One row per claim, check and setting: the mean over seeds and, as its interval, one standard error either way.
 
-    `simulate.rows.pool.pool` says what the standard error is.
+    `simulate.rows.pool.pool` says what the standard error is, also where seeds share what they drew.
     """
     groups: dict[tuple[str, str, str], list[Row]] = {}
     for row in rows:
         groups.setdefault((row.claim, row.check, row.setting), []).append(row)
     found = []
     for group in groups.values():
-        mean, error = pool([row.estimate for row in group], [row.stderr for row in group])
+        shared = seeds_share(group[0].claim, group[0].check)
+        mean, error = pool([row.estimate for row in group], [row.stderr for row in group], shared=shared)
         found.append(replace(group[0], estimate=mean, stderr=error, n=len(group), low=mean - error, high=mean + error))
     return found
 

@@ -20,6 +20,11 @@ from simulate.rows.store import Row
 from theory.claim import Check, Claim, parse_setting
 from theory.claims import CLAIMS, find_claim
 
+#: The topics by the names that they have in text.
+TITLES = {
+    "distortion": "distortion", "proximal": "PRO", "divergences": "divergences", "density_ratio": "density ratios",
+    "correction": "correction", "best_of_n": "Best-of-N",
+}  # fmt: skip
 #: Errors beyond so many resolutions stand at the edge.
 EDGE = 30.0
 #: How far the checks of a claim are spread about its place.
@@ -86,7 +91,7 @@ def _topic(ax: Axes, claims: Sequence[Claim], rows: Sequence[Row]) -> None:
     named(ax.xaxis, {float(i): claim.id for i, claim in enumerate(claims)})
     ax.tick_params(axis="x", labelrotation=90, labelsize=7.0)
     ax.set_xlim(-0.6, len(claims) - 0.4)
-    finish(ax, "", "error over resolution", claims[0].topic.replace("_", " "))
+    finish(ax, "", "error over resolution", TITLES[claims[0].topic])
 
 
 def every_claim(rows: Sequence[Row]) -> Figure | None:

@@ -104,7 +104,7 @@ def closed_forms(rows: Sequence[Row]) -> Figure:
     style.points(right, 2, style.select(rows, "P10", "zero_hyper", score=0.5), "reference", "trained")
     right.axvline(limit, color=style.LOOKS[2][0], linewidth=0.6)
     right.set_ylim(0.0, 1.2)
-    title = rf"$s=1/2,\ \alpha={alpha:g},\ \beta_{{\mathrm{{KL}}}}={kl_beta:g}$"
+    title = rf"$s=1/2,\ \alpha={alpha:g},\ \kappa={kl_beta:g}$"
     style.finish(right, r"$\pi_{\mathrm{ref}}(y)$", REWARD, title, log="x")
     return figure
 
@@ -205,7 +205,7 @@ def _gaps(ax: Axes, rows: Sequence[Row]) -> None:
 
 
 def _levels(ax: Axes, rows: Sequence[Row], method: str) -> None:
-    """log π/π_ref along training; under PRO, lines where theory puts the pair, r/β above and below the model's H."""
+    """log π/π_ref along training; under PRO, lines where theory puts the pair, r/κ above and below the model's H."""
     for look, response in enumerate(("chosen", "rejected", "H")):
         mine = style.select(rows, "P12", "trained_path", method=method, response=response)
         mark(ax, look, mine, "step", "$H$" if response == "H" else response, joined=True)
@@ -215,7 +215,7 @@ def _levels(ax: Axes, rows: Sequence[Row], method: str) -> None:
         alpha, kl_beta = PATH_RUN
         for look, sign in ((0, 1.0), (1, -1.0)):
             ax.axhline(last + sign * pair_log_ratio(alpha) / kl_beta, color=style.LOOKS[look][0], linestyle="--")
-        ax.plot([], [], color=style.BLACK, linestyle="--", label=r"predicted, $\pm r^*/\beta$ from $H$")
+        ax.plot([], [], color=style.BLACK, linestyle="--", label=r"predicted, $\pm r^*/\kappa$ from $H$")
 
 
 def _last_level(rows: Sequence[Row], method: str, response: str) -> float | None:

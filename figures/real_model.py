@@ -42,7 +42,7 @@ def _path(ax: Axes, rows: Sequence[Row]) -> None:
         mine = select(rows, "P5", "real_path", pairs=DISPLACED[0], response=role, model=MODEL)
         mark(ax, look, mine, "step", role, joined=True, size=3.0)
     ax.axhline(0.0, color=GREY, linewidth=0.6)
-    finish(ax, "step", r"mean $\log\,\pi/\pi_{\mathrm{ref}}$", f"{DISPLACED[0]}, along training")
+    finish(ax, "step", r"mean $\log\,\pi/\pi_{\mathrm{ref}}$ (nats)", f"{DISPLACED[0]}, along training")
 
 
 def displacement(rows: Sequence[Row]) -> Figure | None:

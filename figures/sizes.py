@@ -208,7 +208,8 @@ class Quantity:
         complete = [found for found in per_seed if found is not None]
         if not complete:
             return None
-        return Point(*pool(*map(list, zip(*complete, strict=True))), len(complete))
+        shared = any(check.shared for _, check, _, _ in self.cells)
+        return Point(*pool(*map(list, zip(*complete, strict=True)), shared=shared), len(complete))
 
 
 def _condensed(
@@ -283,13 +284,13 @@ QUANTITIES: tuple[Quantity, ...] = (
              "Aligner, errors", (("A1", "llm_difference"),)),
     Quantity("best_reward", "Best-of-N: error of the mean reward, sd (B3)", "Best-of-N",
              "rewards, errors (sd)", (("B3", "llm_reward"),)),
-    Quantity("rejection_reward", "Speculative Rejection: the same, from v(t) (B4)", "from v(t)",
+    Quantity("rejection_reward", "Speculative Rejection: the same, from v(t) (B4)", "from $v(t)$",
              "rewards, errors (sd)", (("B4", "llm_reward"),)),
     Quantity("rejection_reward_law", "Speculative Rejection: the same, from scores' joint law (B4)", "joint law",
              "rewards, errors (sd)", (("B4", "llm_reward_law"),)),
-    *(Quantity(f"speedup_{n}", f"speed-up in tokens over its prediction, N = {n} (B6)", f"N = {n}",
+    *(Quantity(f"speedup_{n}", f"speed-up in tokens over its prediction, N = {n} (B6)", f"$N = {n}$",
                "speed-up over prediction", (("B6", "llm_speedup_ratio"),), "one", where={"n": (n,)}) for n in GROUPS),
-    *(Quantity(f"seconds_{n}", f"speed-up in seconds, N = {n} (B10)", f"N = {n}",
+    *(Quantity(f"seconds_{n}", f"speed-up in seconds, N = {n} (B10)", f"$N = {n}$",
                "speed-up in seconds", (("B10", "wall_clock_speedup"),), "larger", where={"n": (n,)}) for n in GROUPS),
     Quantity("pretraining", "pretraining: held-out loss over the language's entropy, less one", "pretraining",
              "pretraining, excess", ()),
@@ -367,15 +368,15 @@ def predictions_across_sizes(sizes: Sequence[Size]) -> Figure | None:
 
 
 def _marker_legend(figure: Figure, sizes: Sequence[Size]) -> None:
-    """Above all panels: the markers of the sizes that have one of their own."""
+    """Above all panels: the markers of the sizes that have one of their own, and what the grey lines are."""
     shown = [(size.name, MARKERS[size.name]) for size in sizes if size.name in MARKERS]
     handles = [
         Line2D([], [], color=GREY, marker=model.marker or "o", markersize=5.0 * model.scale, markerfacecolor="white",
                linestyle="none", label=f"{name}, on a GPU")
         for name, model in shown
     ]  # fmt: skip
-    if handles:
-        figure.legend(handles=handles, loc="upper center", ncols=len(handles))
+    asked = Line2D([], [], color=GREY, linewidth=1.0, label="what the checks ask for")
+    figure.legend(handles=[*handles, asked], loc="upper center", ncols=1 + len(handles))
 
 
 #: name of the file → what draws it from sizes, and the claims it shows

@@ -19,6 +19,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedFormatter, FixedLocator, FuncFormatter, LogLocator, NullFormatter, NullLocator
 from numpy.typing import ArrayLike
@@ -45,6 +46,8 @@ LOOKS: tuple[tuple[str, str | tuple[int, tuple[int, ...]], str], ...] = (
 COLUMN, PAGE = 3.2, 6.5
 #: Characters of a name from outside that a panel's title has room for.
 LONGEST_NAME = 24
+#: What an interval is.
+BARS = "Bars: 95 % intervals of what was simulated, one standard error either way of trained models."
 #: Kinds of file, and those that are written unless asked otherwise.
 FORMATS, USUAL = ("pdf", "png", "svg"), ("pdf", "png")
 
@@ -278,7 +281,9 @@ def caption(drawing: Drawing, figure: Figure, rows: Sequence[Row]) -> str:
     seeds, sizes = sorted({row.seed for row in mine}), [row.n for row in mine]
     drawn = f"{min(sizes)}" if min(sizes) == max(sizes) else f"{min(sizes)} to {max(sizes)}"
     of = ", ".join(claim for claim in drawing.claims if claim in {row.claim for row in mine}) or "all claims"
-    return f"{said}. All rows of {of}, drawn or not: seeds {', '.join(map(str, seeds))}; n = {drawn} a row."
+    bars = any(isinstance(drawn, ErrorbarContainer) for ax in figure.axes for drawn in ax.containers)
+    said += f". {BARS}" if bars else "."
+    return f"{said} All rows of {of}, drawn or not: seeds {', '.join(map(str, seeds))}; n = {drawn} a row."
 
 
 def select(rows: Sequence[Row], claim: str, check: str, **setting: float | str) -> list[Row]:

@@ -53,6 +53,8 @@ def printed(pooled: Pooled, exact_digits: int = 6) -> str:
     '(1.43 \\ensuremath{\\pm} 0.57)\\ensuremath{{}\\cdot10^{-6}}'
     >>> printed(Pooled(1.9033e-6, 0.0, 1, ""), 3)
     '1.9\\ensuremath{{}\\cdot10^{-6}}'
+    >>> printed(Pooled(-3.1e-6, 0.00038, 3, ""))  # no sign where the digits are zero
+    '0.00000 \\ensuremath{\\pm} 0.00038'
     """
     value, stderr = pooled.estimate, pooled.stderr
     if pooled.seeds <= 0 or not math.isfinite(value) or stderr <= 1e-6 * abs(value):  # six digits do not see the error
@@ -60,8 +62,30 @@ def printed(pooled: Pooled, exact_digits: int = 6) -> str:
     exponent = math.floor(math.log10(max(abs(value), stderr)))
     shift = exponent if exponent < -4 or exponent > 5 else 0
     digits = max(0, shift + 1 - math.floor(math.log10(float(f"{stderr:.1e}"))))
-    both = latex(f"{value / 10.0**shift:.{digits}f} ± {stderr / 10.0**shift:.{digits}f}".replace("-", "−"))
+    both = latex(f"{value / 10.0**shift:z.{digits}f} ± {stderr / 10.0**shift:.{digits}f}".replace("-", "−"))
     return rf"({both})\ensuremath{{{{}}\cdot10^{{{shift}}}}}" if shift else both
+
+
+#: π_ref, n_{j−1}, max_j and F^N, e^{−r}, 10^(1/k) in plain text; names of several letters (kl_beta) are none.
+SCRIPT = re.compile(
+    r"(?:(?<![A-Za-z_])(?P<base>max|min|sup|inf|[A-Za-zα-ωΑ-Ω][⁺⁻\u0302]?)_|\^)"
+    r"(?P<index>\{[^{}]+\}|\([^()]*\)|[−-]?(?:[A-Za-z0-9]+|[α-ω]|½))"
+)
+
+
+def formulas(text: str, *, outside: bool = False) -> str:
+    r"""Plain text as LaTeX, with the indices and powers that it writes as such.
+
+    >>> formulas("F(y)^N, c_x, kl_beta, R^{1/2}")
+    'F(y)\\textsuperscript{N}, c\\textsubscript{x}, kl\\_beta, R\\textsuperscript{1/2}'
+    """
+    out, end = "", 0
+    for found in SCRIPT.finditer(text):
+        out += latex(text[end : found.start()] + (found["base"] or ""), outside=outside)
+        index, below = found["index"], found["base"] is not None
+        out += rf"\text{'sub' if below else 'super'}script{{{latex(index.strip('{}'), outside=outside)}}}"
+        end = found.end()
+    return out + latex(text[end:], outside=outside)
 
 
 def _power(text: str) -> str:
@@ -92,7 +116,7 @@ def latex_ledger(claims: Sequence[Line]) -> str:
     """ledger.tex: the claims as a longtable."""
     models = [name for name in MODELS if any(line.trained[name] != "not run" for line in claims)]
     rows = [
-        [c.claim.id, latex(c.claim.statement), cite(c.claim.source),
+        [c.claim.id, formulas(c.claim.statement), cite(c.claim.source),
          *(MARKS[word] for word in (c.simulation, *(c.trained[name] for name in models), c.verdict))]
         for c in claims
     ]  # fmt: skip
@@ -199,14 +223,14 @@ def _language_model_cells(entry: Entry, models: Iterable[str], settings: int = 1
     cells = [
         entry.claim.id,
         _quantity(entry) + (f" ({where})" if where else ""),
-        f"{RELATION[entry.check.kind]}{number(entry.predicted, 3)}",
+        RELATION[entry.check.kind] + re.sub("^-", "−", number(entry.predicted, 3)),
     ]
     reached = [
         f"{'' if name == 'llm' else f'{MODELS[name].short}: '}{printed(entry.trained[name], 3)}"
         for name in models
         if entry.trained[name].seeds > 0
     ]
-    text = (_power(latex(cell, outside=True)) for cell in cells)
+    text = (_power(formulas(cell, outside=True)) for cell in cells)
     return [*text, "; ".join(reached), SHORT.get(entry.verdict, entry.verdict)]
 
 

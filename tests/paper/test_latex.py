@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from figures.__main__ import FIGURES
-from llm_validation.claims.table import llm_checks
+from llm_validation.claims.table import llm_checks, trained_checks
 from paper import latex, tables
 from paper.ledger import Entry, entries
 from simulate.rows.reach import ROOT
@@ -100,6 +100,24 @@ def test_latex_knows_every_character_of_the_checks():
         for check in (*claim.checks, *llm_checks(claim.id)):
             assert latex.latex(check.quantity).isascii()
             assert all(latex.latex(setting_key(setting)).isascii() for setting in check.settings)
+
+
+def test_formulas_of_plain_text_are_set_as_formulas():
+    """No ^ or _ of a claim or a check is printed as it is, but those of names as kl_beta."""
+    texts = [claim.statement for claim in CLAIMS]
+    texts += [check.quantity for claim in CLAIMS for check in trained_checks(claim.id)]
+    for text in texts:
+        assert not re.search(r"(?<!kl)\\(?:_|\^|textasciicircum)", latex.formulas(text)), text
+    assert latex.formulas("D⁺_x, p̂_α, n_{j−1}") == (
+        latex.latex("D⁺") + r"\textsubscript{x}, " + latex.latex("p̂") + rf"\textsubscript{{{latex.latex('α')}}}, "
+        + rf"n\textsubscript{{{latex.latex('j−1')}}}"
+    )  # fmt: skip
+
+
+def test_a_number_that_rounds_to_zero_has_no_sign_and_a_prediction_the_sign_of_its_neighbour():
+    assert latex.printed(latex.Pooled(-3e-6, 0.00038, 3, "")).startswith("0.00000 ")
+    text = latex.latex_language_model_misses(table_of("P10", trained=9.0))
+    assert re.search(r"score=-0\.5[^&]*& \\ensuremath\{-\}0\.847 &", text)
 
 
 def test_a_check_is_shown_at_its_worst_setting():

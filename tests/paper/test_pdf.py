@@ -21,7 +21,9 @@ from tests.oracles.figure_sizes import SIZES
 
 LATEX = pytest.mark.skipif(shutil.which("latexmk") is None, reason="no latexmk: apt-get install what the Makefile says")
 #: Points that a line may stick out; pages of the main text and of the whole.
-OVERFULL, MAIN_PAGES, PAGES = 5.0, 25, 70
+OVERFULL, MAIN_PAGES, PAGES = 5.0, 28, 76
+#: A figure's width in print over the width that it was drawn at, and that of the one figure that is a page high.
+AS_DRAWN, AS_THE_PAGE = 0.99, 0.9
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +65,13 @@ def test_the_paper_compiles_without_a_warning_and_so_do_its_flat_sources(sources
     aux = (sources / "paper" / "main.aux").read_text(errors="replace")
     assert int(re.findall(r"newlabel\{end:main\}\{\{[^}]*\}\{(\d+)\}", aux)[0]) <= MAIN_PAGES
     assert int(re.findall(r"Output written on main\.pdf \((\d+) pages", log)[-1]) <= PAGES
+    shown = {
+        name: float(points) / 72.27 for name, points in re.findall(r"^figure (\w+): ([\d.]+)pt", log, re.MULTILINE)
+    }
+    assert len(shown) > 40
+    small = {name: width / SIZES[name][0] for name, width in shown.items() if width < AS_DRAWN * SIZES[name][0]}
+    assert set(small) <= {"language_model_sizes"}  # else its letters would be smaller than its script chose them
+    assert min(small.values()) > AS_THE_PAGE
     bibtex = (sources / "paper" / "main.blg").read_text(errors="replace")
     assert "Warning--" not in bibtex
     folder = write_arxiv(sources / "arxiv", sources / "paper", sources / "figures" / "out")
