@@ -375,7 +375,7 @@ def _marker_legend(figure: Figure, sizes: Sequence[Size]) -> None:
                linestyle="none", label=f"{name}, on a GPU")
         for name, model in shown
     ]  # fmt: skip
-    asked = Line2D([], [], color=GREY, linewidth=1.0, label="what the checks ask for")
+    asked = Line2D([], [], color=GREY, linewidth=1.0, label="asked for")
     figure.legend(handles=[*handles, asked], loc="upper center", ncols=1 + len(handles))
 
 

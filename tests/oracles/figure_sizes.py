@@ -4,7 +4,7 @@ from __future__ import annotations
 
 SIZES: dict[str, tuple[float, float]] = {
     "best_of_n_compute": (3.2, 3.44),
-    "best_of_n_pessimism": (6.5, 6.15),
+    "best_of_n_pessimism": (6.5, 6.46),
     "best_of_n_phases": (6.5, 3.17),
     "best_of_n_proxies": (6.5, 3.22),
     "best_of_n_survivors": (6.5, 3.21),
@@ -26,7 +26,7 @@ SIZES: dict[str, tuple[float, float]] = {
     "distortion_correlated": (3.2, 3.10),
     "distortion_every_ball": (6.5, 3.81),
     "distortion_factors": (6.5, 4.20),
-    "distortion_few": (6.5, 2.94),
+    "distortion_few": (6.5, 2.72),
     "distortion_methods": (6.5, 7.92),
     "distortion_on_policy": (3.2, 3.07),
     "distortion_people": (3.2, 3.80),
@@ -53,7 +53,7 @@ SIZES: dict[str, tuple[float, float]] = {
     "language_model_people": (3.2, 3.11),
     "language_model_proximal": (6.5, 2.85),
     "language_model_sizes": (6.5, 9.03),
-    "overview": (6.5, 6.38),
+    "overview": (6.5, 7.01),
     "proximal_closed_forms": (6.5, 3.04),
     "proximal_displacement": (6.5, 2.56),
     "proximal_existence": (6.5, 2.94),
