@@ -90,6 +90,8 @@ def correct(options: argparse.Namespace) -> tuple[int, int]:
     """
     if (options.answers is None) == (options.model is None) or (options.model is None) != (options.prompts is None):
         raise ValueError("give either --answers, or --model with --prompts")
+    if options.answers and options.raw:
+        raise ValueError("--raw is of the prompts that --model answers, and --answers are there")
     check_file(options.out)
     file = options.answers or options.prompts
     asked = read_answers(file) if options.answers else [Asked(n, p, None) for n, p in read_prompts(file)]

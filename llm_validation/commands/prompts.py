@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from llm_validation.generation.engine import Sampling
-from llm_validation.generation.stops import StopStrings
+from llm_validation.generation.stops import StopStrings, stop_tokens
 from llm_validation.model.model import device, load
 from llm_validation.model.text_boundaries import Message, TextBoundaries, Tokens
 from llm_validation.preferences.files import kind_of, records_of
@@ -66,8 +66,9 @@ def writer(name: str, tokens: int, temperature: float, *, top_p: float = 1.0, st
     loaded = load(name)
     model: Any = loaded.model
     model, texts = model.to(device()), TextBoundaries.of(loaded.tokenizer, loaded.model)
-    stops = StopStrings(loaded.tokenizer, tuple(stop)) if stop else None
-    return Writer(model, texts, Sampling(tokens, texts.ends, temperature, top_p, stops))
+    ends, strings = stop_tokens(loaded.tokenizer, stop)
+    stops = StopStrings(loaded.tokenizer, strings) if strings else None
+    return Writer(model, texts, Sampling(tokens, (*texts.ends, *ends), temperature, top_p, stops))
 
 
 def read_prompts(path: Path) -> list[tuple[int, str | list[Message]]]:

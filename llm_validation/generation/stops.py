@@ -10,6 +10,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 
+def stop_tokens(tokenizer: Any, strings: Sequence[str]) -> tuple[tuple[int, ...], tuple[str, ...]]:
+    """(tokens, texts) that end a response: a special token is never in its text, and ends it as an end token does.
+
+    ValueError for a text that holds a special token and something else.
+    """
+    special = {token.content: number for number, token in tokenizer.added_tokens_decoder.items() if token.special}
+    for text in strings:
+        if held := [token for token in special if token in text and token != text]:
+            raise ValueError(f"the stop string {text!r} holds the special token {held[0]!r}, which is in no text: give "
+                             "it by itself")  # fmt: skip
+    return tuple(special[t] for t in strings if t in special), tuple(t for t in strings if t not in special)
+
+
 @dataclass(frozen=True)
 class StopStrings:
     """Texts that end a response, for `Sampling.stop`; the string itself is cut off the text by `cut`.

@@ -15,6 +15,7 @@ The form is that of the first line, for all lines: .jsonl or .json (.gz too), .c
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import math
@@ -241,9 +242,10 @@ def _list_of(record: Mapping[str, Any], field: str, place: str) -> list[Any]:
 
 
 def _number(value: Any, field: str, place: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise ValueError(f"{place}: field {field!r} must be a finite number, got {_shown(value)}")
-    return float(value)
+    with contextlib.suppress(OverflowError):  # of a whole number beyond all others
+        if not isinstance(value, bool) and isinstance(value, int | float) and math.isfinite(value):
+            return float(value)
+    raise ValueError(f"{place}: field {field!r} must be a finite number, got {_shown(value)}")
 
 
 def _refuse_foreign(record: Mapping[str, Any], own: Sequence[str], place: str) -> None:

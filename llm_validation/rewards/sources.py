@@ -161,10 +161,13 @@ def checked(function: Callable[..., Any], name: str) -> Callable[[Sequence[Promp
 
 
 class Classifier:
-    """Rewards of a sequence classifier with one output, read with its own tokenizer."""
+    """Rewards of a sequence classifier with one output, read with its own tokenizer.
 
-    def __init__(self, model: Any, tokenizer: Any, name: str) -> None:
-        self.model, self.tokenizer, self.name = model, tokenizer, name
+    pads   whether the model knows its padding token: it reads at the last token that is no such one
+    """
+
+    def __init__(self, model: Any, tokenizer: Any, name: str, *, pads: bool = True) -> None:
+        self.model, self.tokenizer, self.name, self.pads = model, tokenizer, name, pads
 
     @classmethod
     def load(cls, name: str) -> Classifier:
@@ -184,10 +187,7 @@ class Classifier:
         if model.config.num_labels != 1:
             raise ValueError(f"{name!r} has {model.config.num_labels} outputs: a reward model has one")
         known, most = model.config.pad_token_id, model.get_input_embeddings().num_embeddings
-        if known is None or not 0 <= known < most:  # a classifier reads at the last token that is no such one
-            named = (tokenizer.pad_token_id, tokenizer.eos_token_id)
-            model.config.pad_token_id = next((pad for pad in named if pad is not None and pad < most), 0)
-        return cls(model.eval().to(device()), tokenizer, name)
+        return cls(model.eval().to(device()), tokenizer, name, pads=known is not None and 0 <= known < most)
 
     @torch.inference_mode()
     def __call__(self, prompts: Sequence[Prompt], responses: Sequence[str]) -> Array:
@@ -216,8 +216,14 @@ class Classifier:
         return logits
 
     def _read(self, texts: Sequence[str]) -> dict[str, torch.Tensor]:
-        """Texts in tokens, padded on the right with what the model takes for padding, whatever its tokenizer has."""
+        """Texts in tokens, padded on the right with what the model takes for padding, whatever its tokenizer has.
+
+        A model that knows none reads at the end of a text: the padding is a token that ends none of these.
+        """
         read = self.tokenizer(texts, add_special_tokens=not self.tokenizer.chat_template)["input_ids"]
+        if not self.pads:
+            last = {ids[-1] for ids in read if ids}
+            self.model.config.pad_token_id = next(token for token in range(len(texts) + 1) if token not in last)
         rows = [torch.tensor(ids, dtype=torch.long, device=device()) for ids in read]
         tokens = pad_sequence(rows, batch_first=True, padding_value=self.model.config.pad_token_id)
         mask = pad_sequence([torch.ones_like(row) for row in rows], batch_first=True)

@@ -54,3 +54,9 @@ def test_corrections_go_on_with_another_batch(base, tmp_path, monkeypatch):
     assert correct_main([*words, "--out", str(out), "--batch", "3"]) == 0
     assert correct_main([*words, "--out", str(whole)]) == 0
     assert out.read_text() == whole.read_text()
+
+
+def test_answers_that_are_there_are_not_asked_for_raw(tmp_path, capsys):
+    words = ["--aligner", "none", "--answers", "none.jsonl", "--out", str(tmp_path / "out.jsonl")]
+    assert correct_main([*words, "--raw"]) == 2
+    assert "--raw is of the prompts that --model answers" in capsys.readouterr().err

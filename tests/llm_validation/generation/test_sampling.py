@@ -6,13 +6,18 @@ import numpy as np
 import pytest
 import torch
 from scipy.stats import kstest
+from tokenizers import AddedToken
 
+from llm_validation.commands.prompts import writer
 from llm_validation.generation import quantiles
 from llm_validation.generation.engine import Sampling
 from llm_validation.generation.quantiles import sample
+from llm_validation.generation.stops import StopStrings
 from llm_validation.generation.uniforms import BELOW_ONE, uniforms
+from llm_validation.model.model import save
 from simulate.montecarlo import generator
 from tests.llm_validation.generation.test_engine import EOS
+from tests.oracles.toy_preferences import model, word_tokenizer
 
 
 @pytest.mark.parametrize("top_p", [0.05, 0.3, 0.75, 0.999, 1.0])
@@ -78,3 +83,16 @@ def test_quantiles_are_philox_at_the_counter_of_their_place_and_uniform():
     assert kstest(table.ravel(), "uniform").pvalue > 1e-3
     for one, other in ((table[1:], table[:-1]), (table[:, 1:], table[:, :-1]), (table, uniforms(7, range(2000), 1, 8))):
         assert abs(np.corrcoef(one.ravel(), other.ravel())[0, 1]) < 4 / np.sqrt(one.size)
+
+
+def test_a_special_token_as_a_stop_string_ends_a_response(tmp_path):
+    """It is in no response's text, where it would never be found."""
+    tokenizer = word_tokenizer()
+    tokenizer.add_tokens([AddedToken("w5", special=True)], special_tokens=True)
+    save(model(), tokenizer, tmp_path / "base")
+    sampling = writer(str(tmp_path / "base"), 6, 1.0, stop=["w5", "w3 w4"]).sampling
+    assert sampling.eos == (0, 5)
+    assert sampling.stop == StopStrings(sampling.stop.tokenizer, ("w3 w4",))
+    assert writer(str(tmp_path / "base"), 6, 1.0, stop=["w5"]).sampling.stop is None
+    with pytest.raises(ValueError, match="the stop string 'w4 w5' holds the special token 'w5'"):
+        writer(str(tmp_path / "base"), 6, 1.0, stop=["w4 w5"])

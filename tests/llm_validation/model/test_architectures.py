@@ -115,6 +115,24 @@ def test_a_classifier_pads_with_what_it_takes_for_padding(pad, tmp_path):
     np.testing.assert_allclose(score(texts, ["", ""]), alone, atol=1e-6)
 
 
+@pytest.mark.parametrize("pad", [None, -1])
+def test_a_classifier_without_padding_reads_at_the_end_of_a_text(pad, tmp_path):
+    """There may be the end token, which stands in for padding elsewhere."""
+    tokenizer = gpt2_style()
+    own = {"vocab_size": len(tokenizer), "num_labels": 1, "pad_token_id": None, "bos_token_id": 0, "eos_token_id": 0}
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        made = transformers.LlamaForSequenceClassification(transformers.LlamaConfig(**ENCODER, **own)).eval()
+    end = tokenizer.eos_token
+    texts = ["How are you today? I am fine" + end, "How" + end + end, "the cat"]
+    rows = [torch.tensor([tokenizer(text)["input_ids"]]) for text in texts]
+    right = [made(input_ids=row).logits.item() for row in rows]
+    made.config.pad_token_id = pad
+    made.save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    np.testing.assert_allclose(Classifier.load(str(tmp_path))(texts, [""] * 3), right, atol=1e-6)
+
+
 @pytest.mark.parametrize("config", ["BartConfig", "PegasusConfig"])
 def test_a_model_that_counts_padding_as_text_does_not_write(config):
     """The shorter of two prompts would get an answer to a text that begins with padding."""

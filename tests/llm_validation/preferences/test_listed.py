@@ -50,6 +50,7 @@ def test_forms_of_files(tmp_path):
         ({**MANY, "scores": [1.0, 1.0, 1.0]}, "no score differs from the mean"),
         ({**MANY, "scores": [1.0, 2.0, True]}, "field 'scores' must be a finite number, got True"),
         ({"prompt": "w2", "completion": "w3", "score": "4"}, "field 'score' must be a finite number, got '4'"),
+        ({"prompt": "w2", "completion": "w3", "score": 10**400}, "field 'score' must be a finite number, got 1000"),
         ({"prompt": "w2", "ranking": ["w3"]}, "lists 1 completion"),
         ({**RANKED, "chosen": "w3"}, "field 'chosen' in a file of prompt, ranking"),
     ],
