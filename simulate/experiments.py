@@ -25,6 +25,7 @@ from simulate.distortion import (
     regimes,
     samples,
     win_rates,
+    worst_cases,
 )
 from simulate.divergences import data, kl_estimators, losses, pairing, policies
 from simulate.divergences import samples as divergence_samples
@@ -41,7 +42,8 @@ from theory.claim import Claim, Setting, setting_key
 TABLES = [
     module.EXPERIMENTS
     for module in (
-        *(win_rates, balls, few, kl_ball, penalty, proportional, regimes, clipped, audit, rankings, samples),
+        *(win_rates, worst_cases, balls, few, kl_ball, penalty),
+        *(proportional, regimes, clipped, audit, rankings, samples),
         *(optima, existence, labels, runs, held_out, displacement),
         *(losses, policies, divergence_samples, data, kl_estimators, pairing),
         *(ratios, flow, ratio_samples, reference, welfare),

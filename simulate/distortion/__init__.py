@@ -1,9 +1,10 @@
 """Distortion by Monte Carlo and adversarial search (claims D1 – D26); of real people (D17), see `simulate.people`.
 
     win_rates     rules and methods on win rates: bounds searched, instances played        D1 – D6, D8 – D13
+    worst_cases   worst cases in KL balls, searched for                                    D9, D10, D18, D22
     rankings      rules on Plackett–Luce rankings, on the families that show their growth  D7
     kl_ball       random populations with few alternatives, in a KL ball                   D8 – D10
-    balls         IPO, small and tight balls, on-policy RLHF                               D9, D18, D19, D22
+    balls         instances that cost NLHF, RLHF and IPO much in small and tight balls     D9, D18, D19
     penalty       DPO and IPO with a KL penalty                                            D5, D8, D11, D23
     samples       how fast rules on n users approach their population limits               D14
     methods       every method on finite samples of the literature's instances, beside the claims
