@@ -117,7 +117,7 @@ def searched(
     return Estimate(worst.value, n=sum(estimate.n for estimate in found), witness=worst.witness)
 
 
-def climb(loss: Loss, users: Population, masses: Array, steps: int) -> tuple[float, Population]:
+def ascend(loss: Loss, users: Population, masses: Array, steps: int) -> tuple[float, Population]:
     """The largest loss that quasi-Newton steps reach, and its population.
 
     They move logarithms, of utilities, weights and the reference's masses (A,), and climb log(distortion − 1), whose
@@ -168,7 +168,7 @@ def regularised_bound(bt_beta: float, weight: float, *, rng: Rng, profile: Profi
     users = worst_on_grid(bt_beta, ALONE, 0.01, faint=0.01, third=(0.0,))
     # as far as the winner's lead carries the policy, and a little farther
     lead = float(users.win_rates(bt_beta)[0, 2]) - 0.5
-    value, worst = climb(loss, users, around_last(3, min(MISSED, 5.0 + lead / weight)), steps)
+    value, worst = ascend(loss, users, around_last(3, min(MISSED, 5.0 + lead / weight)), steps)
     witness = describe(worst) if value > found.value else found.witness
     return Estimate(max(value, found.value), n=found.n + steps, witness=witness)
 
