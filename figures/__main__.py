@@ -27,7 +27,7 @@ from tqdm import tqdm
 from figures import best_of_n, correction, density_ratio, distortion, divergences, overview, proximal, real_model, sizes
 from figures.model_points import language_model_rows, model_of
 from figures.style import FORMATS, USUAL, Drawing, caption, look, read_style, save
-from simulate.numbers import Parser, a_path
+from simulate.numbers import Parser, a_path, unless_interrupted
 from simulate.rows.reach import ROOT
 from simulate.rows.store import Row, read_rows
 from theory.claims import find_claims
@@ -144,4 +144,4 @@ def _drawn(name: str, drawing: Drawing, source: Sequence[Any], out: Path, paper:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(unless_interrupted("figures", main))

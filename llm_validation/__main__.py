@@ -35,7 +35,7 @@ import sys
 import time
 
 from llm_validation.pretraining.config import PRESETS
-from simulate.numbers import Parser, a_name, a_path, carried_out, count, positive
+from simulate.numbers import Parser, a_name, a_path, carried_out, count, positive, unless_interrupted
 from simulate.options import add_people_options
 from simulate.profiles import PROFILES
 from simulate.rows.backends import add_on
@@ -101,7 +101,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    status = main()
+    status = unless_interrupted("llm_validation", main)
     from llm_validation.grid.processes import end
 
     end(status)

@@ -31,7 +31,7 @@ from paper.lessons.command import main as lessons
 from paper.lessons.notebooks import all_lessons
 from paper.lessons.rendered import render
 from paper.page.build import LESSONS, write_page
-from simulate.numbers import Parser, a_path, carried_out
+from simulate.numbers import Parser, a_path, carried_out, unless_interrupted
 from simulate.rows.reach import ROOT
 from simulate.rows.store import read_rows
 from theory.claims import find_claims
@@ -154,4 +154,4 @@ def write(ledger: list[Entry], profile: str, out: Path, rows_of: str = "") -> li
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(unless_interrupted("paper", main))

@@ -25,7 +25,7 @@ import time
 from dataclasses import asdict
 
 from simulate.experiments import jobs, people_jobs
-from simulate.numbers import Parser, a_path, count, not_negative, seed
+from simulate.numbers import Parser, a_path, count, not_negative, seed, unless_interrupted
 from simulate.options import add_people_options
 from simulate.people.audit import audit_main
 from simulate.people.population import chosen_people
@@ -101,4 +101,4 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(unless_interrupted("simulate", main))

@@ -46,6 +46,15 @@ def finite(text: str) -> float:
     return _number(text, math.isfinite, "is not a finite number")
 
 
+def unless_interrupted(name: str, act: Callable[[], int]) -> int:
+    """A command's exit status: that of the act, or 130 after one sentence where Ctrl-C ended it."""
+    try:
+        return act()
+    except KeyboardInterrupt:
+        print(f"\n{name}: interrupted; what was finished is kept, run it again to go on", file=sys.stderr)
+        return 130
+
+
 def positive(text: str) -> float:
     """A finite number above 0."""
     return _number(text, lambda value: 0.0 < value < math.inf, "must be positive and finite")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import platform
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import joblib
+from joblib.externals.loky import BrokenProcessPool
 
 from simulate.rows.reach import fingerprint
 
@@ -111,7 +113,17 @@ def engine(where: Backend, workers: int, folder: Path) -> Iterator[Callable[[Ite
     elif where.kind == "slurm":
         yield lambda calls: _array(calls, workers, folder / "slurm")
     else:
+        with _local(workers) as run:
+            yield run
+
+
+@contextmanager
+def _local(workers: int) -> Iterator[Callable[[Iterable[Call]], Iterable[Any]]]:
+    try:
         yield joblib.Parallel(n_jobs=workers, return_as="generator_unordered", pre_dispatch="n_jobs")
+    except BrokenProcessPool:
+        raise ValueError("a worker died, killed from outside or for want of memory (fewer --jobs take less), what was "
+                         "finished is kept: run again to go on") from None  # fmt: skip
 
 
 @contextmanager
@@ -127,6 +139,10 @@ def _dask(address: str) -> Iterator[Callable[[Iterable[Call]], Iterable[Any]]]:
             yield joblib.Parallel(n_jobs=-1, return_as="generator_unordered", pre_dispatch="2 * n_jobs")
     except distributed.KilledWorker as error:
         raise ValueError(f"Dask workers died of a job, what was finished is kept: {error}") from None
+    except CancelledError:
+        raise ValueError(
+            f"the Dask scheduler at {address} was lost, what was finished is kept: run again to go on"
+        ) from None
 
 
 @contextmanager
@@ -136,7 +152,7 @@ def _ray(address: str, workers: int) -> Iterator[Callable[[Iterable[Call]], Iter
 
     try:
         ray.init(address=address or "local", num_cpus=None if address else workers, log_to_driver=False)
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except Exception as error:  # where a cluster does not start in time Ray raises no narrower one
         raise ValueError(f"no Ray cluster answers at {address or 'this machine'}: {error}") from None
     send = ray.remote(max_retries=RETRIES)(_one)
     at_a_time = max(1, int(ray.cluster_resources().get("CPU", 1)))

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from simulate.numbers import Parser, a_path
-from simulate.rows.store import Row, read_rows
+from simulate.rows.store import SWEEP, Row, read_rows
 from theory.claim import Check, half_width, parse_setting
 from theory.claims import find_claim
 
@@ -59,7 +59,8 @@ def read_both(arguments: Sequence[str], command: str, does: str) -> tuple[dict[C
     first, second = ({row.cell: row for row in read_rows(folder)} for folder in (options.A, options.B))
     for folder, rows in zip((options.A, options.B), (first, second), strict=True):
         if not rows:
-            print(f"no rows in {folder}", file=sys.stderr)
+            sweep = ", but a sweep, which pandas.read_parquet reads" if (folder / SWEEP).exists() else ""
+            print(f"no rows in {folder}{sweep}", file=sys.stderr)
             return None
     return first, second
 

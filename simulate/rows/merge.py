@@ -14,12 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from simulate.numbers import Parser, a_path
-from simulate.rows.store import Results, Stamp, is_current, locked
+from simulate.rows.store import SWEEP, Results, Stamp, is_current, locked, refuse_sweep
 
 #: Fields of a stamp in which all rows of a folder agree, and those of a configuration that may differ: more seeds, or
 #: users of another temperature, are further rows and not other ones.
 SAME = ("profile", "config")
 MAY_DIFFER = frozenset({"seed", "seeds", "betas", "parameters"})
+#: How sweeps are brought together.
+SEVERAL = "pandas.read_parquet of the folder above reads all sweeps in it"
 
 
 def first_difference(one: Any, other: Any, name: str) -> tuple[str, Any, Any] | None:
@@ -51,6 +53,7 @@ def check_folder(folder: Path, stamp: Stamp, *, recompute: bool = True) -> None:
     ValueError names the field of profile or configuration in which rows there differ; for rows of other code too,
     unless they are to be computed again, which is then said.
     """
+    refuse_sweep(folder)
     results = Results(folder)
     for other in results.stamps.values():
         difference = between({field: stamp.get(field) for field in SAME}, {field: other.get(field) for field in SAME})
@@ -91,7 +94,8 @@ def merge(folder: Path, part: Path) -> None:
 
 def _check_rows(part: Path, found: Results) -> None:
     if not found.rows:
-        raise FileNotFoundError(f"{part} has no rows.csv: nothing to merge")
+        sweep = f", but a sweep: {SEVERAL}" if (part / SWEEP).exists() else ": nothing to merge"
+        raise FileNotFoundError(f"{part} has no rows.csv{sweep}")
 
 
 def merge_main(arguments: Sequence[str]) -> int:
@@ -111,6 +115,7 @@ def merge_main(arguments: Sequence[str]) -> int:
     try:
         for part in parts:  # before there is a folder
             _check_rows(part, Results(part))
+        refuse_sweep(into)
         with locked(into):
             for part in parts:
                 merge(into, part)

@@ -35,6 +35,8 @@ from simulate.rows.reach import ROOT, fingerprint
 PACKAGES = ("numpy", "scipy", "joblib")
 #: In a results folder.
 ROWS, STAMPS, JOBS, PARTS, LOCK = "rows.csv", "stamps.json", "jobs.json", "parts", ".lock"
+#: In the folder of a sweep, whose rows are parquet: readers of it pass over names that begin with an underscore.
+SWEEP = "_sweep.json"
 #: How a column's text becomes its type; repr and float are inverse to the last bit.
 CONVERT: dict[str, Callable[[str], Any]] = {"str": str, "int": int, "float": float}
 #: Jobs that finish within so many seconds of each other reach the disk together: an fsync takes milliseconds. A kill of
@@ -121,7 +123,7 @@ class Results:
         texts = {part: part.read_bytes() for part in parts if part.exists()}
         if (folder / ROWS).exists():
             self.rows = {row.cell: row for row in _read_csv(folder / ROWS)}
-            self.stamps, self.jobs = _read_json(folder / STAMPS), _read_json(folder / JOBS)
+            self.stamps, self.jobs = read_json(folder / STAMPS), read_json(folder / JOBS)
         for part, text in texts.items():
             self._take_in(part, text)
         self._parts = list(texts)
@@ -321,13 +323,21 @@ def _as_csv(rows: Iterable[Row]) -> str:
     return text.getvalue()
 
 
-def _read_json(path: Path) -> dict[str, Any]:
-    """A file of the folder, nothing if it is not there. ValueError for one that was cut off."""
+def read_json(path: Path) -> dict[str, Any]:
+    """A file of the folder, nothing if it is not there. ValueError for one that was cut off, or is no table."""
     try:
-        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     except ValueError as error:
         raise ValueError(f"{path} cannot be read: {error}") from None
+    if not isinstance(found, dict):
+        raise ValueError(f"{path} cannot be read: it holds no table")
     return found
+
+
+def refuse_sweep(folder: Path) -> None:
+    """ValueError for the folder of a sweep, where rows of a run would keep it from going on."""
+    if (folder / SWEEP).exists():
+        raise ValueError(f"{folder} holds a sweep: choose another --results folder")
 
 
 def _as_json(entries: Mapping[str, object]) -> str:

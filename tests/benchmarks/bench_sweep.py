@@ -20,9 +20,10 @@ from unittest.mock import patch
 import pandas as pd
 
 from simulate import sweep
+from simulate.grids import Grid, Sweep
 from simulate.montecarlo import Estimate
 from simulate.rows.grid import Execution
-from simulate.sweep import Grid, Sweep, run_sweep
+from simulate.sweep import run_sweep
 
 FAMILIES = ("uniform", "extreme", "faint", "sparse")
 WHOLE = 100_000

@@ -9,17 +9,18 @@ import signal
 import subprocess
 import sys
 import time
+from itertools import product
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from simulate import sweep
+from simulate import grids, sweep
 from simulate.__main__ import main
+from simulate.grids import MEASURED, Grid, read_sweep
 from simulate.montecarlo import generator
 from simulate.populations import FAMILIES, population_of
 from simulate.rows.reach import ROOT
-from simulate.sweep import MEASURED, read_sweep
 from tests.oracles.experiments import measure
 
 pytest.importorskip("pyarrow", reason="the extra `sweep` is not installed")
@@ -44,7 +45,7 @@ def parts(folder: Path) -> list[Path]:
 
 
 def test_each_cell_is_there_once_with_the_number_that_a_plain_run_gives(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(sweep, "IN_A_PART", 5)
+    monkeypatch.setattr(grids, "IN_A_PART", 5)
     text = """
     [D3.attained]
     bt_beta = { from = 1, to = 4, count = 3 }
@@ -85,7 +86,7 @@ def test_a_killed_sweep_goes_on_to_the_same_rows_none_lost_none_twice(tmp_path):
     folder = tmp_path / "killed"
     command = [sys.executable, "-m", "simulate", "sweep", file, "--jobs", "1", "--results", str(folder)]
     process = subprocess.Popen(command, cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while len(parts(folder)) < 2 and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.002)
     process.send_signal(signal.SIGKILL)
@@ -146,6 +147,8 @@ def test_a_part_that_cannot_be_written_is_no_part(tmp_path, monkeypatch, capsys)
             (f'[methods.borda]\nfamily = "faint"\nn_types = {n}\nn_alternatives = 2\nbt_beta = 1', f"n_types = {said}")
             for n, said in (("2.5", "2.5 must be a whole"), ("1000000000", "1000000000 must be at most 1000000"))
         ),
+        ('[B2.kl]\ntable = "a=b"\nn = 4', "[B2.kl] table = 'a=b' may not contain"),
+        (f'[B2.kl]\ntable = "ties"\nn = {10**30}', f"[B2.kl] n = {10**30} is a whole number of more than 64 bits"),
         ("[D9.on_I6\n", "at line 3"),
     ],
 )
@@ -201,8 +204,90 @@ def test_a_folder_of_another_sweep_or_of_rows_is_refused(tmp_path, capsys):
     assert "holds the rows of a run" in capsys.readouterr().err
 
 
+def test_no_plan_counts_the_cells_of_another_sweep(tmp_path, capsys):
+    file, folder = written(tmp_path, "[D3.attained]\nbt_beta = 1"), tmp_path / "rows"
+    assert main(["sweep", file, "--results", str(folder), "--jobs", "1"]) == 0
+    assert main(["sweep", file, "--results", str(folder), "--plan"]) == 0
+    assert "2 cells, 2 of them in" in capsys.readouterr().out
+    written(tmp_path, "[D3.attained]\nbt_beta = 2")
+    assert main(["sweep", file, "--results", str(folder), "--plan"]) == 2
+    said = capsys.readouterr()
+    assert "holds a sweep of other grids" in said.err
+    assert "of them" not in said.out
+
+
+@pytest.mark.parametrize("content", ['{"profile": "smo', "", "[]", "{}"])
+def test_a_broken_note_of_the_sweep_is_named(tmp_path, capsys, content):
+    file, folder = written(tmp_path, "[D3.attained]\nbt_beta = 1"), tmp_path / "rows"
+    folder.mkdir()
+    (folder / "_sweep.json").write_text(content)
+    assert main(["sweep", file, "--results", str(folder), "--jobs", "1"]) == 2
+    said = capsys.readouterr().err
+    assert str(folder) in said
+    assert said.count("\n") == 1
+
+
+def test_parts_of_an_unknown_sweep_are_not_added_to(tmp_path, capsys):
+    """Or cells of both would stand beside each other, some twice and some not at all."""
+    file, folder = written(tmp_path, "[D3.attained]\nbt_beta = 1"), tmp_path / "rows"
+    assert main(["sweep", file, "--results", str(folder), "--jobs", "1"]) == 0
+    (folder / "_sweep.json").unlink()
+    assert main(["sweep", file, "--results", str(folder), "--jobs", "1"]) == 2
+    assert "holds parts of a sweep without _sweep.json" in capsys.readouterr().err
+
+
+def test_a_part_that_is_cut_off_is_measured_again(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(grids, "IN_A_PART", 2)
+    file, folder = written(tmp_path, "[D3.attained]\nbt_beta = [1, 2, 3]"), tmp_path / "rows"
+    assert main(["sweep", file, "--results", str(folder), "--jobs", "1"]) == 0
+    before = rows(folder)
+    for part, size in zip(parts(folder), (500, 0), strict=False):
+        os.truncate(part, size)
+    capsys.readouterr()
+    assert main(["sweep", file, "--results", str(folder), "--plan"]) == 0
+    assert "6 cells, 2 of them" in capsys.readouterr().out
+    assert main(["sweep", file, "--results", str(folder), "--jobs", "1"]) == 0
+    assert f"{parts(folder)[0]} is cut off, and its cells are measured again\n" in capsys.readouterr().err
+    pd.testing.assert_frame_equal(rows(folder), before)
+
+
+def test_a_run_and_a_merge_leave_the_folder_of_a_sweep_alone(tmp_path, capsys):
+    """Their rows.csv would keep the sweep from going on."""
+    file, folder, run = written(tmp_path, "[D3.attained]\nbt_beta = 1"), tmp_path / "rows", tmp_path / "run"
+    assert main(["sweep", file, "--results", str(folder), "--jobs", "1"]) == 0
+    assert main(["D2", "--profile", "smoke", "--results", str(run), "--jobs", "1"]) == 0
+    capsys.readouterr()
+    for words in (["D2", "--profile", "smoke", "--results", str(folder)], ["merge", str(folder), str(run)]):
+        assert main(words) == 2
+        assert f"{folder} holds a sweep: choose another --results folder\n" in capsys.readouterr().err
+    assert main(["merge", str(run), str(folder)]) == 2
+    assert "no rows.csv, but a sweep: pandas.read_parquet of the folder above" in capsys.readouterr().err
+    assert main(["compare", str(folder), str(run)]) == 2
+    assert "but a sweep, which pandas.read_parquet reads" in capsys.readouterr().err
+    assert main(["sweep", file, "--results", str(folder), "--jobs", "1"]) == 0
+
+
+def test_sweeps_side_by_side_are_read_together(tmp_path):
+    """One of whole numbers, one of others, one of a whole number beyond 64 bits: more seeds of a sweep, say."""
+    for name, values in (("a", "[1, 2]"), ("b", "[1.5]"), ("c", f"[{10**30}]")):
+        file = written(tmp_path, f"[D3.attained]\nbt_beta = {values}")
+        assert main(["sweep", file, "--results", str(tmp_path / "all" / name), "--jobs", "1"]) == 0
+    assert sorted(pd.read_parquet(tmp_path / "all").bt_beta.unique()) == [1.0, 1.5, 2.0, 1e30]
+
+
+def test_cells_are_those_of_the_product_wherever_one_starts():
+    axes, seeds = {"a": (1, 2), "b": ("x", "y", "z"), "c": (0.5,)}, (3, 7)
+    every = [(dict(zip(axes, values, strict=True)), seed) for *values, seed in product(*axes.values(), seeds)]
+    assert list(Grid("methods.borda", axes).cells(seeds, 0, 12)) == every
+    assert list(Grid("methods.borda", axes).cells(seeds, 5, 9)) == every[5:9]
+    began = time.process_time()
+    far = Grid("methods.borda", {"a": range(1000), "b": range(1000)})
+    assert list(far.cells(range(1000), 10**9 - 1, 10**9)) == [({"a": 999, "b": 999}, 999)]
+    assert time.process_time() - began < 0.1
+
+
 def test_a_cell_that_fails_is_named_and_finished_parts_stay(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(sweep, "IN_A_PART", 2)
+    monkeypatch.setattr(grids, "IN_A_PART", 2)
     file, folder = written(tmp_path, "[D9.on_I6]\nbt_beta = [2.0, 0.5]"), tmp_path / "rows"
     assert main(["sweep", file, "--results", str(folder), "--jobs", "1"]) == 2
     assert "in job D9.on_I6 at bt_beta=0.5 seed 0" in capsys.readouterr().err

@@ -89,17 +89,33 @@ def dask_cluster(folder: Path, workers: int):
 
 @pytest.mark.filterwarnings("default")
 def test_dask_writes_the_same_rows_and_a_worker_that_dies_loses_nothing(tmp_path, expected):
-    pytest.importorskip("distributed", reason="the extra `dask` is not installed")
+    distributed = pytest.importorskip("distributed", reason="the extra `dask` is not installed")
     mark = tmp_path / "died"
     with dask_cluster(tmp_path, 2) as address:
         left = run_jobs(jobs(8, mark), tmp_path / "dask", STAMP, Execution(on=backend(f"dask:{address}")))
         words = ["D1", "--profile", "smoke", "--results"]
         assert main([*words, str(tmp_path / "there"), "--on", f"dask:{address}"]) == 0
         assert main([*words, str(tmp_path / "here"), "--jobs", "1"]) == 0
+        with distributed.Client(address) as client:
+            scheduler = client.run_on_scheduler(os.getpid)
+        lost = Execution(on=backend(f"dask:{address}"), on_rows=lambda job, rows: os.kill(scheduler, signal.SIGKILL))
+        with pytest.raises(ValueError, match=f"the Dask scheduler at {address} was lost, what was finished is kept"):
+            run_jobs(jobs(30), tmp_path / "lost", STAMP, lost)
+    assert read_rows(tmp_path / "lost")
     assert mark.exists(), "no worker died"
     assert left == 0
     assert numbers(tmp_path / "dask") == expected
     assert numbers(tmp_path / "there") == numbers(tmp_path / "here") != []
+
+
+@pytest.mark.filterwarnings("default")
+def test_a_worker_of_this_machine_that_dies_is_one_sentence_and_loses_nothing(tmp_path, expected):
+    mark = tmp_path / "died"
+    with pytest.raises(ValueError, match=r"a worker died, .*what was finished is kept: run again to go on"):
+        run_jobs(jobs(8, mark), tmp_path / "local", STAMP, Execution(2))
+    assert mark.exists(), "no worker died"
+    assert run_jobs(jobs(8, mark), tmp_path / "local", STAMP, Execution(2)) == 0
+    assert numbers(tmp_path / "local") == expected
 
 
 @pytest.mark.filterwarnings("default")
