@@ -138,7 +138,7 @@ def _schema(grids: Sequence[Grid]) -> pyarrow.Schema:
     for grid in grids:
         parameters = inspect.signature(MEASURED[grid.key]).parameters
         for name, values in grid.axes.items():
-            real = parameters[name].annotation == "float"
+            real = name in parameters and parameters[name].annotation == "float"
             kinds.setdefault(name, set()).update({float} if real else map(type, values))
     columns = {name: "string" if str in found else "int64" if found == {int} else "float64"
                for name, found in kinds.items()}  # fmt: skip
