@@ -16,4 +16,6 @@ Examples
 ('D3', 'D4', 'D5', 'D6', 'D7', 'D8')
 """
 
+import theory.command  # noqa: F401 (before what may be missing)
+
 __all__ = ()  # a command: python -m figures

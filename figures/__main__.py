@@ -28,7 +28,7 @@ from figures import best_of_n, correction, density_ratio, distortion, divergence
 from figures.model_points import language_model_rows, model_of
 from figures.style import FORMATS, USUAL, Drawing, caption, look, read_style, save
 from simulate.numbers import Parser, a_path, unless_interrupted
-from simulate.rows.reach import ROOT
+from simulate.rows.reach import HOME
 from simulate.rows.store import Row, read_rows
 from theory.claims import find_claims
 
@@ -50,15 +50,18 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         paper = _paper(options.format, options.width, options.style)
         claims = {claim.id for claim in find_claims(options.claims)}
-        folder = options.results or ROOT / "simulate" / "results" / options.profile
+        folder = options.results or HOME / "simulate" / "results" / options.profile
         rows = read_rows(folder)
         if not rows and options.results is None and options.profile == "cpu":
-            folder = ROOT / "simulate" / "results" / "reference"
+            folder = HOME / "simulate" / "results" / "reference"
             rows = read_rows(folder)
-            print(f"figures: nothing has been run; drawn from the recorded rows in {folder}", file=sys.stderr)
+            if rows:
+                print(f"figures: nothing has been run; drawn from the recorded rows in {folder}", file=sys.stderr)
         if not rows:
             raise ValueError(f"no rows in {folder}; run python -m simulate first")
         options.out.mkdir(parents=True, exist_ok=True)
+    except BrokenPipeError:  # the reader has seen enough: see theory.command
+        raise
     except (ValueError, OSError) as error:
         print(f"figures: {error}", file=sys.stderr)
         return 2
@@ -93,7 +96,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--llm-results", type=a_path, help="folder of a language model's rows, in place of the recorded"
     )
-    parser.add_argument("--out", type=a_path, default=ROOT / "figures" / "out")
+    parser.add_argument("--out", type=a_path, default=HOME / "figures" / "out")
     parser.add_argument("--format", help=f"{', '.join(FORMATS)}; {' and '.join(USUAL)} by default")
     parser.add_argument("--width", help=f"inches, {WIDTHS[0]:g} to {WIDTHS[1]:g}; each figure's own by default")
     parser.add_argument("--style", type=a_path, help="matplotlib style file, over the figures' own look")
@@ -104,7 +107,7 @@ def _trained(profile: str, folder: Path | None) -> list[Row]:
     """Rows of trained models; the recorded ones, said to be, where profile cpu has trained none."""
     rows = language_model_rows(profile, folder)
     if folder is None and profile == "cpu" and not any(model_of(row) == "llm" for row in rows):
-        recorded = ROOT / "llm_validation" / "results" / "reference"
+        recorded = HOME / "llm_validation" / "results" / "reference"
         rows += language_model_rows(profile, recorded)
         print(f"figures: no model has been trained; drawn from the recorded rows in {recorded}", file=sys.stderr)
     return rows

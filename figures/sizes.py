@@ -26,7 +26,7 @@ from llm_validation.claims.settings import SAFETY_LOSSES, SIZES
 from llm_validation.claims.table import find_check, llm_checks
 from llm_validation.recorded import MODELS, in_place
 from simulate.rows.pool import pool
-from simulate.rows.reach import ROOT
+from simulate.rows.reach import HOME
 from simulate.rows.store import Results, Row
 from theory.claim import Check, setting_key
 from theory.claims import CLAIMS
@@ -98,7 +98,7 @@ class Size:
         return sorted({row.seed for row in self.rows.values()})
 
 
-def read_sizes(profile: str, root: Path = ROOT) -> tuple[list[Size], list[str]]:
+def read_sizes(profile: str, root: Path = HOME) -> tuple[list[Size], list[str]]:
     """The sizes that have rows, small to large, and a message for every folder that is left out or guessed about."""
     found, messages = list[Size](), list[str]()
     for place in PLACES[profile]:

@@ -102,6 +102,8 @@ def _parser() -> argparse.ArgumentParser:
 
 if __name__ == "__main__":
     status = unless_interrupted("llm_validation", main)
+    if "accelerate" not in sys.modules:  # nothing that may be one of several processes was called
+        sys.exit(status)
     from llm_validation.grid.processes import end
 
     end(status)

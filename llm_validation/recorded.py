@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from simulate.rows.reach import ROOT
+from simulate.rows.reach import HOME
 from simulate.rows.store import Row, read_rows
 
 
@@ -47,7 +47,7 @@ MODELS = {
 }  # fmt: skip
 
 
-def recorded_rows(name: str, profile: str, root: Path = ROOT) -> list[Row]:
+def recorded_rows(name: str, profile: str, root: Path = HOME) -> list[Row]:
     """The rows of one model beside those of a profile; of profile `gpu` the models on a GPU are all there are."""
     folder = MODELS[name].folder or profile
     if MODELS[name].folder is None and profile == "gpu":

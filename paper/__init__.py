@@ -18,4 +18,6 @@ Examples
 ('D3', 'not run')
 """
 
+import theory.command  # noqa: F401 (before what may be missing)
+
 __all__ = ()  # a command: python -m paper

@@ -32,7 +32,7 @@ from paper.lessons.notebooks import all_lessons
 from paper.lessons.rendered import render
 from paper.page.build import LESSONS, write_page
 from simulate.numbers import Parser, a_path, carried_out, unless_interrupted
-from simulate.rows.reach import ROOT
+from simulate.rows.reach import HOME
 from simulate.rows.store import read_rows
 from theory.claims import find_claims
 
@@ -53,7 +53,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _spending(ledger: list[Entry], profile: str) -> str:
-    rows = {spending.SIMULATION: read_rows(ROOT / "simulate" / "results" / profile)}
+    rows = {spending.SIMULATION: read_rows(HOME / "simulate" / "results" / profile)}
     rows |= {name: recorded_rows(name, profile) for name in MODELS}
     return spending.report(spending.spent(ledger, rows))
 
@@ -72,9 +72,9 @@ def answer(options: argparse.Namespace) -> None:
         raise ValueError(f"--out is for the whole ledger and for the page, not for {' '.join(options.claims)}")
     if options.page and options.claims:
         raise ValueError(f"--page is for the whole ledger, not for {' '.join(options.claims)}")
-    out = options.out or ROOT / "paper" / "tables"
+    out = options.out or HOME / "paper" / "tables"
     if options.claims == ["arxiv"]:
-        print(f"The sources: {write_arxiv(ROOT / 'build' / 'arxiv')}")
+        print(f"The sources: {write_arxiv(HOME / 'build' / 'arxiv')}")
         return
     alone = {"page", "arxiv", *REPORTS} & set(options.claims)
     if alone and len(options.claims) > 1:
@@ -86,7 +86,9 @@ def answer(options: argparse.Namespace) -> None:
         (out / "page" if page else out).mkdir(parents=True, exist_ok=True)
     profile = with_rows(options.profile)
     if profile != options.profile:
-        print(f"paper: no rows of profile {options.profile} yet, these are of the recorded ones", file=sys.stderr)
+        recorded = read_rows(HOME / "simulate" / "results" / profile)
+        these = "these are of the recorded ones" if recorded else f"and no recorded ones in {HOME}: nothing is judged"
+        print(f"paper: no rows of profile {options.profile} yet, {these}", file=sys.stderr)
     ledger = load(profile)
     if claims:
         chosen = [entry for entry in ledger if entry.claim in claims]
@@ -124,7 +126,7 @@ def write(ledger: list[Entry], profile: str, out: Path, rows_of: str = "") -> li
     rows_of  the folder of simulation's rows, where it is not the profile's
     """
     claims = lines(ledger)
-    simulation = read_rows(ROOT / "simulate" / "results" / (rows_of or profile))
+    simulation = read_rows(HOME / "simulate" / "results" / (rows_of or profile))
     sizes, messages = read_sizes(profile)
     across_sizes = tables.size_table(profile, sizes)
     out.mkdir(parents=True, exist_ok=True)

@@ -6,7 +6,7 @@ import re
 import shutil
 from pathlib import Path
 
-from simulate.rows.reach import ROOT
+from simulate.rows.reach import HOME
 
 
 def flat(source: Path) -> str:
@@ -29,7 +29,7 @@ def used_numbers(text: str) -> str:
     return define.sub(lambda found: found[0] if found[1] in used else "", text)
 
 
-def write_arxiv(out: Path, paper: Path = ROOT / "paper", figures: Path = ROOT / "figures" / "out") -> Path:
+def write_arxiv(out: Path, paper: Path = HOME / "paper", figures: Path = HOME / "figures" / "out") -> Path:
     """Write main.tex, main.bbl and the figures that it shows into `out`, emptied before; returns the folder.
 
     FileNotFoundError names what `make paper` has not written yet: a table, a figure, the bibliography.

@@ -22,7 +22,7 @@ from llm_validation import recorded
 from llm_validation.claims.table import trained_checks
 from llm_validation.recorded import MODELS, Model
 from simulate.rows.pool import pooled, worst
-from simulate.rows.reach import ROOT
+from simulate.rows.reach import HOME
 from simulate.rows.store import Row, read_rows
 from theory.claim import Check, Claim, Verdict, combine, half_width, notices, parse_setting, setting_key, verdict
 from theory.claims import CLAIMS
@@ -207,7 +207,7 @@ def _column(name: str, claim: Claim, own: Sequence[Entry]) -> Verdict:
     return "inconclusive" if found == "not run" else found  # part of it was run, and not enough to say
 
 
-def load(profile: str, root: Path = ROOT) -> list[Entry]:
+def load(profile: str, root: Path = HOME) -> list[Entry]:
     """The ledger of a profile, from simulate/results/PROFILE and each model's folder in llm_validation/results."""
     simulation = read_rows(root / "simulate" / "results" / profile)
     return entries(CLAIMS, simulation, *(recorded.recorded_rows(name, profile, root) for name in MODELS))
@@ -215,7 +215,7 @@ def load(profile: str, root: Path = ROOT) -> list[Entry]:
 
 def with_rows(profile: str) -> str:
     """The profile, or `reference`, the recorded run, where none of its stages has rows."""
-    folders = [ROOT / stage / "results" / profile for stage in ("simulate", "llm_validation")]
+    folders = [HOME / stage / "results" / profile for stage in ("simulate", "llm_validation")]
     return profile if any(read_rows(folder) for folder in folders) else "reference"
 
 

@@ -34,7 +34,7 @@ from simulate.rows.backends import add_on, check_minutes
 from simulate.rows.compare import compare_folders
 from simulate.rows.grid import Execution, Job, in_time, run_jobs
 from simulate.rows.merge import check_folder, merge_main
-from simulate.rows.reach import ROOT
+from simulate.rows.reach import HOME
 from simulate.rows.store import locked, make_stamp, read_rows
 from simulate.rows.verdicts import announcing
 from simulate.sweep import sweep_main
@@ -51,7 +51,7 @@ def main(arguments: list[str] | None = None) -> int:
     if words and words[0] in COMMANDS:
         return COMMANDS[words[0]](words[1:])
     options = _parser().parse_args(words)
-    folder = options.results or ROOT / "simulate" / "results" / options.profile
+    folder = options.results or HOME / "simulate" / "results" / options.profile
     deadline = None if options.minutes is None else time.monotonic() + 60.0 * options.minutes
     profile = PROFILES[options.profile]
     stamp = make_stamp(options.profile, {**asdict(profile), "seed": options.seed})
@@ -63,6 +63,8 @@ def main(arguments: list[str] | None = None) -> int:
             how = Execution(options.jobs, may_start=in_time(deadline), on_rows=announcing(cells, folder),
                             on=options.on)  # fmt: skip
             left = run_jobs(cells, folder, stamp, how)
+    except BrokenPipeError:  # the reader has seen enough: see theory.command
+        raise
     except (ValueError, OSError) as error:
         notes = "".join(f" ({note})" for note in getattr(error, "__notes__", ()))
         print(one_line(f"simulate: {error}{notes}"), file=sys.stderr)

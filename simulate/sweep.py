@@ -35,7 +35,7 @@ from simulate.numbers import Parser, a_path, count, not_negative
 from simulate.profiles import PROFILES
 from simulate.rows.backends import add_on, check_minutes
 from simulate.rows.grid import Execution, Job, Outcome, in_time, outcomes_of, progress, stamped
-from simulate.rows.reach import ROOT
+from simulate.rows.reach import HOME
 from simulate.rows.store import ROWS, SWEEP, Stamp, locked, make_stamp, read_json, replace_file
 
 if TYPE_CHECKING:
@@ -189,7 +189,7 @@ def sweep_main(arguments: Sequence[str]) -> int:
     parser.add_argument("--minutes", type=not_negative, help="start no new part after so many minutes")
     add_on(parser)
     options = parser.parse_args(arguments)
-    folder = options.results or ROOT / "simulate" / "results" / f"sweep-{options.file.stem}"
+    folder = options.results or HOME / "simulate" / "results" / f"sweep-{options.file.stem}"
     deadline = None if options.minutes is None else time.monotonic() + 60.0 * options.minutes
     try:
         sweep = read_sweep(options.file)
@@ -198,6 +198,8 @@ def sweep_main(arguments: Sequence[str]) -> int:
         _require_pyarrow()
         check_minutes(options.on, options.minutes)
         left = run_sweep(sweep, folder, Execution(options.jobs, may_start=in_time(deadline), on=options.on))
+    except BrokenPipeError:  # the reader has seen enough: see theory.command
+        raise
     except (ValueError, OSError) as error:
         print(f"{parser.prog}: {error}", file=sys.stderr)
         return 2

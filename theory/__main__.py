@@ -11,17 +11,25 @@ from __future__ import annotations
 import argparse
 import inspect
 import math
-import re
-import signal
 import sys
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
 from theory.claim import Check, Claim, Setting, Value, parse_setting, setting_key
 from theory.claims import CLAIMS, find_claims
 from theory.solution import CertificateError
+from theory.validate import check_between, check_nonnegative, check_positive
 from theory.whereabouts import whereabouts
+
+#: Settings that mean nothing beyond these, whichever formula takes them; other bounds depend on the formula.
+DOMAINS: dict[str, Callable[[str, float], float]] = {
+    **dict.fromkeys(("bound", "bt_beta", "factor", "kl_beta", "scale", "weight"), check_positive),
+    **dict.fromkeys(("eta", "own", "tau"), check_nonnegative), "win_rate": check_between,
+}  # fmt: skip
+#: Words of which there are more than those that a grid names; their formulas refuse the others.
+OPEN = {"generator", "name"}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -35,8 +43,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--quiet", action="store_true", help="one line per claim")
     options, rest = parser.parse_known_args(arguments)
     try:
-        words, chosen = _settings(rest)
-        claims = find_claims([*options.claims, *words]) or list(CLAIMS)
+        # a word with a space, as in --bt-beta=" 5", is no option to argparse
+        spaced = [word for word in options.claims if word.startswith("--")]
+        words, chosen = _settings([*rest, *spaced])
+        claims = find_claims([word for word in [*options.claims, *words] if word not in spaced]) or list(CLAIMS)
         _require_known(claims, chosen)
         texts = [describe(claim, options.quiet, chosen) for claim in claims]
     except ValueError as error:
@@ -77,9 +87,12 @@ def _predictions(check: Check, chosen: Setting) -> list[tuple[str, float]]:
 def _predicted(check: Check, setting: Setting) -> float:
     """The prediction; ValueError where there is none: outside of an example, or beyond the range of numbers."""
     try:
-        with np.errstate(all="ignore"):
+        with np.errstate(all="ignore"), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # an empty mean is NaN, which is said below
             value = check.predict(setting)
-    except (ArithmeticError, LookupError, MemoryError, CertificateError) as error:
+    except KeyError as error:
+        raise ValueError(f"{check.name} predicts nothing at {setting_key(setting)}: there is no {error}") from None
+    except (ArithmeticError, LookupError, MemoryError, CertificateError, ValueError) as error:
         raise ValueError(f"{check.name} predicts nothing at {setting_key(setting)}: {error}") from None
     if math.isnan(value):
         raise ValueError(f"{check.name} predicts nothing at {setting_key(setting)}: not a number")
@@ -93,19 +106,36 @@ def _taken(check: Check) -> dict[str, object]:
 
 
 def _require_known(claims: Sequence[Claim], chosen: Mapping[str, Value]) -> None:
-    """ValueError for a setting that no prediction of these claims takes, and for one that is not the whole number that
-    a prediction takes."""
+    """ValueError for a setting that no prediction of these claims takes, and for a value that is not of the kind that a
+    prediction takes: a whole number, a number in its domain, one of the words of its grid."""
     checks = [check for claim in claims for check in claim.checks]
     known = {name for check in checks for name in _taken(check)}
     for name, value in chosen.items():
         option = f"--{name.replace('_', '-')}"
         if name not in known:
             raise ValueError(f"no prediction takes {option}; the settings are {', '.join(sorted(known)) or 'none'}")
-        types = {str(kind) for check in checks if (kind := _taken(check).get(name))}
-        words = sorted({word for kind in types for word in re.findall(r"Literal\['(\w+)'\]", kind)})
-        whole = type(value) is int and value >= 0
-        if not whole and value not in words and any(kind.split(" ")[0] == "int" for kind in types):
+        if value != value:
+            raise ValueError(f"{option} {value} must be a number")
+        takers = [check for check in checks if name in _taken(check)]
+        kinds = {_kind(check, name) for check in takers}
+        words = sorted({word for check in takers for s in check.settings if isinstance(word := s.get(name), str)})
+        if isinstance(value, str) and (value in words or "Value" in kinds or name in OPEN):
+            continue
+        if "int" in kinds and not (type(value) is int and value >= 0):
             raise ValueError(f"{option} {value} must be {' or '.join(['a whole number >= 0', *words])}")
+        if isinstance(value, str) and "float" in kinds:
+            raise ValueError(f"{option} {value} must be {' or '.join(['a number', *words])}")
+        if kinds == {"str"}:
+            raise ValueError(f"{option} {value} must be one of {', '.join(words)}")
+        if name in DOMAINS and not isinstance(value, str):
+            DOMAINS[name](name, value)
+
+
+def _kind(check: Check, name: str) -> str:
+    """`int`, `float`, `str` or `Value` (a number, or numbers as text): what a setting's annotation or its grid says."""
+    annotation = str(_taken(check)[name]).split(" ")[0]
+    words = any(isinstance(setting.get(name), str) for setting in check.settings)
+    return annotation if annotation in ("int", "float", "str", "Value") else "str" if words else "float"
 
 
 def _settings(words: Sequence[str]) -> tuple[list[str], dict[str, Value]]:
@@ -131,6 +161,4 @@ def _settings(words: Sequence[str]) -> tuple[list[str], dict[str, Value]]:
 
 
 if __name__ == "__main__":
-    if hasattr(signal, "SIGPIPE"):  # a reader that has seen enough, as `head`, ends this too
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     sys.exit(main())

@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any
 
+from theory.command import missing
+
 
 def lazy(package: str, homes: Mapping[str, str]) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
     """`__getattr__` and `__dir__` of a package; homes: module → its names, as an import statement lists them."""
@@ -17,7 +19,12 @@ def lazy(package: str, homes: Mapping[str, str]) -> tuple[Callable[[str], Any], 
         if name not in found:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
         home, attribute = found[name]
-        module = import_module(home)
+        try:
+            module = import_module(home)
+        except ModuleNotFoundError as error:
+            if said := missing(error):
+                raise ModuleNotFoundError(f"{package}.{name} {said}", name=error.name) from None
+            raise
         # a package that can be called is the function of its name too (its page says how)
         return module if home == f"{package}.{name}" else getattr(module, attribute)
 

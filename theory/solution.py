@@ -20,7 +20,7 @@ class CertificateError(RuntimeError):
     """A solver stopped without the certificate that was asked for; the message states the gap it reached."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Solution:
     """A certified solution of a convex program over policies.
 

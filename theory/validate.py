@@ -38,6 +38,8 @@ def as_numbers(name: str, values: ArrayLike) -> Array:
         raise ValueError(f"{name} holds a whole number beyond float64") from None
     except ValueError:
         raise ValueError(f"{name} must be an array of numbers: its rows differ in length") from None
+    except (TypeError, RuntimeError) as error:  # a tensor that has a gradient, is on a GPU or of bfloat16
+        raise ValueError(f"{name} cannot be read as an array of numbers: {error}") from None
     if array.dtype.kind not in "fiu":
         kinds = {"c": "complex numbers", "b": "truth values", "U": "text", "S": "text", "O": "objects"}
         raise ValueError(f"{name} must hold real numbers, got {kinds.get(array.dtype.kind, str(array.dtype))}")
@@ -50,6 +52,8 @@ def as_indices(name: str, values: ArrayLike) -> NDArray[np.int64]:
         array = np.asarray(values)
     except ValueError:
         raise ValueError(f"{name} must be an array of whole numbers: its rows differ in length") from None
+    except (TypeError, RuntimeError) as error:
+        raise ValueError(f"{name} cannot be read as an array of whole numbers: {error}") from None
     if array.size and array.dtype.kind not in "iu":
         raise ValueError(f"{name} must hold integers, got {array.dtype}")
     return array.astype(np.int64)

@@ -49,7 +49,7 @@ from simulate.rows.grid import Execution, Job, in_time, run_jobs
 from simulate.rows.measurement import Measurement
 from simulate.rows.merge import check_folder
 from simulate.rows.pool import judge, pooled
-from simulate.rows.reach import ROOT
+from simulate.rows.reach import HOME
 from simulate.rows.store import locked, make_stamp, read_rows, replace_file
 from theory.claim import parse_setting
 
@@ -277,7 +277,7 @@ def measure(options: argparse.Namespace) -> int:
         raise ValueError(f"--bt-beta has {len(betas)} values, and there are {len(QUESTIONS)} questions")
     loaded(options.model)  # what cannot be loaded is said before any work
     name = "smollm2-first" if options.first_part else "smollm2"
-    folder = options.results or ROOT / "llm_validation" / "results" / name
+    folder = options.results or HOME / "llm_validation" / "results" / name
     config: dict[str, object] = {"base": str(options.model), "size": "given", "betas": betas, **_plain(size)}
     content = "" if options.model in WHEELS else content_digest(options.model)
     if content:

@@ -20,7 +20,7 @@ from llm_validation.runs.declared import holds
 from llm_validation.runs.run import Context, Run
 from llm_validation.runs.table import first_fits, fit_of, is_kept
 from llm_validation.training.device import DeviceRates
-from simulate.rows.reach import ROOT
+from simulate.rows.reach import HOME
 from simulate.rows.store import read_rows
 from theory.claim import parse_setting
 
@@ -70,7 +70,7 @@ def _left_of_pretraining(context: Context) -> float:
 def _recorded(context: Context, profile: str) -> Callable[[Run | None], float | None]:
     """run → recorded seconds of one of its jobs, None if there are none; those of pretraining for no run."""
     folders = []
-    for folder in (context.folder, *sorted((ROOT / "llm_validation" / "results").glob("reference*"))):
+    for folder in (context.folder, *sorted((HOME / "llm_validation" / "results").glob("reference*"))):
         stamps, device = folder / "stamps.json", folder / DEVICE
         if context.rates is not None and stamps.exists() and device.exists():
             made = [(made["profile"], made["config"]["size"]) for made in json.loads(stamps.read_text()).values()]

@@ -37,7 +37,7 @@ from simulate.people.population import chosen_people
 from simulate.rows.backends import Backend, check_minutes
 from simulate.rows.grid import Execution, Job, in_time, run_jobs
 from simulate.rows.merge import check_folder
-from simulate.rows.reach import ROOT, fingerprint
+from simulate.rows.reach import HOME, fingerprint
 from simulate.rows.store import Results, locked, make_stamp
 
 #: Versions that a stamp notes.
@@ -82,7 +82,7 @@ def run_sizes(options: argparse.Namespace, started: float) -> None:
         raise ValueError("--size is of a model to be pretrained, and --model gives one")
     sizes = [None] if options.model else list(options.size or SIZES_OF.get(options.profile, [None]))
     for size in sizes:
-        folder = options.results or ROOT / "llm_validation" / "results" / folder_name(options.profile, size)
+        folder = options.results or HOME / "llm_validation" / "results" / folder_name(options.profile, size)
         setup = make_setup(options, size, folder / str(size) if options.results and len(sizes) > 1 else folder, started)
         seconds = show_plan(setup, options.minutes or None) if setup.mine.rank == 0 else {}
         if options.plan:

@@ -13,7 +13,8 @@ import sys
 from paper.lessons.notebooks import find_lessons, write_notebook
 from paper.lessons.rendered import page_of, render
 from simulate.numbers import Parser, a_path
-from simulate.rows.reach import ROOT
+from simulate.rows.reach import HOME
+from theory.command import missing
 
 
 def main(arguments: list[str]) -> int:
@@ -24,7 +25,7 @@ def main(arguments: list[str]) -> int:
     form.add_argument("--notebook", action="store_true", help="the teacher's version as .ipynb")
     form.add_argument("--student", action="store_true", help="the student's version as .ipynb")
     form.add_argument("--html", action="store_true", help="the teacher's version, executed, as a page")
-    parser.add_argument("--out", type=a_path, default=ROOT / "paper" / "tables" / "page" / "lessons")
+    parser.add_argument("--out", type=a_path, default=HOME / "paper" / "tables" / "page" / "lessons")
     options = parser.parse_args(arguments)
     try:
         lessons = find_lessons(options.numbers)
@@ -39,10 +40,14 @@ def main(arguments: list[str]) -> int:
                 print(write_notebook(lesson, options.out, student=options.student))
             else:
                 print(f"{lesson.number:2d}  {lesson.title}  ({len(lesson.exercises)} exercises)")
+    except BrokenPipeError:  # the reader has seen enough: see theory.command
+        raise
     except (ValueError, OSError) as error:
         print(f"paper lessons: {error}", file=sys.stderr)
         return 2
     except ModuleNotFoundError as error:
-        print(f"paper lessons: {error.name} is missing; pip install -e '.[lessons]' brings it", file=sys.stderr)
+        if not (needs := missing(error)):
+            raise
+        print(f"paper lessons: {needs}", file=sys.stderr)
         return 2
     return 0

@@ -58,6 +58,8 @@ def audit_main(arguments: list[str]) -> int:
         for beta in dict.fromkeys(options.bt_beta):
             for line in audited(found, policy, beta, options.answers, options.confidence):
                 print(one_line(line), flush=True)
+    except BrokenPipeError:  # the reader has seen enough: see theory.command
+        raise
     except (ValueError, OSError) as error:
         print(one_line(f"audit: {error}"), file=sys.stderr)
         return 2

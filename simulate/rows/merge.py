@@ -119,6 +119,8 @@ def merge_main(arguments: Sequence[str]) -> int:
         with locked(into):
             for part in parts:
                 merge(into, part)
+    except BrokenPipeError:  # the reader has seen enough: see theory.command
+        raise
     except (ValueError, OSError) as error:
         print(f"merge: {error}", file=sys.stderr)
         return 2

@@ -21,6 +21,8 @@ from pathlib import Path
 
 #: The checkout, or the folder that the packages are installed in.
 ROOT = Path(__file__).resolve().parents[2]
+#: Where rows, figures and tables are read and written: the checkout, or where a command of an installed wheel is given.
+HOME = ROOT if (ROOT / "pyproject.toml").is_file() else Path.cwd()
 PACKAGES = frozenset({"theory", "simulate", "llm_validation", "figures", "paper"})
 
 

@@ -97,7 +97,8 @@ def make_stamp(
 
 
 def _commit() -> dict[str, object]:
-    """Commit and whether tracked files differ from it; `unknown` outside a git checkout, never a guess."""
+    """Commit and whether tracked files differ from it; `unknown` where git does not have this file, never a guess: an
+    archive or a wheel that lies in another project's checkout is not of its commit."""
 
     def git(*words: str) -> str:
         return subprocess.run(
@@ -105,6 +106,7 @@ def _commit() -> dict[str, object]:
         ).stdout.strip()
 
     try:
+        git("ls-files", "--error-unmatch", __file__)
         return {"commit": git("rev-parse", "HEAD"), "clean": not git("status", "--porcelain", "-uno")}
     except (OSError, subprocess.CalledProcessError):
         return {"commit": "unknown", "clean": False}

@@ -26,6 +26,8 @@ for stage in ("theory", "simulate", "llm_validation", "figures", "paper"):
             page = importlib.import_module(found.name)
             for name in getattr(page, "__all__", ()):
                 getattr(page, name)
+from simulate.rows.reach import HOME
+assert HOME == pathlib.Path.cwd(), HOME  # rows are not written among the packages
 from theory.sources import plain
 from theory.claims import CLAIMS
 print(len([plain(claim.source) for claim in CLAIMS]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
 import doctest
 import importlib
 import inspect
@@ -93,3 +94,16 @@ def test_lazy_names_are_there_and_others_are_not(package):
     assert set(module.__all__) <= set(dir(module))
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         module.nothing  # noqa: B018
+
+
+def test_what_holds_arrays_is_compared_as_an_object():
+    """Field by field, `==` of two results and a set of them would be an error of numpy's."""
+    modules = {".".join(path.relative_to(ROOT).with_suffix("").parts) for path in (ROOT / "theory").rglob("[a-z]*.py")}
+    for name in sorted(modules - {"theory.__main__"}):
+        for made in vars(importlib.import_module(name)).values():
+            if not (inspect.isclass(made) and dataclasses.is_dataclass(made) and made.__module__ == name):
+                continue
+            if made.__name__[0] != "_" and any(
+                str(field.type).startswith(("Array", "NDArray")) for field in dataclasses.fields(made)
+            ):
+                assert made.__eq__ is object.__eq__, f"{name}.{made.__name__} needs eq=False"

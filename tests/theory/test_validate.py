@@ -11,6 +11,7 @@ import pytest
 
 from theory.validate import (
     STRIP,
+    as_indices,
     as_number,
     as_numbers,
     as_vector,
@@ -63,6 +64,23 @@ def test_whole_numbers_and_columns_of_tables_pass() -> None:
     for shape in ((2, 1), (1, 2)):  # what would broadcast against a vector
         with pytest.raises(ValueError, match=r"law must be a non-empty vector, got shape"):
             as_vector("law", np.full(shape, 0.5))
+
+
+class Tensor:
+    """As torch's are that have a gradient, or are on a GPU or of bfloat16."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+    def __array__(self, dtype: object = None, copy: object = None) -> np.ndarray:
+        raise self.error
+
+
+@pytest.mark.parametrize("error", [RuntimeError("Use detach() first"), TypeError("Got unsupported ScalarType")])
+def test_what_numpy_cannot_read_is_named(error: Exception) -> None:
+    for check in (as_numbers, as_indices, as_vector):
+        with pytest.raises(ValueError, match=f"^law cannot be read as an array of .*numbers: {re.escape(str(error))}"):
+            check("law", Tensor(error))
 
 
 @pytest.mark.parametrize("ends", ["[]", "[)", "(]", "()"])

@@ -43,7 +43,7 @@ def policy_covariance(
     δlr → δlr − (p/h)·(p·δlr)/Σ(p²/h). p, q need full support (ValueError names the outcome).
     """
     p, q = _full(p, q)
-    check_sizes(n_p, n_q)
+    n_p, n_q = check_sizes(n_p, n_q)
     if method not in METHODS:
         raise ValueError(f"no method {method!r}; there are {', '.join(METHODS)}")
     if method == "sft":
@@ -73,7 +73,7 @@ def efficient_covariance(p: ArrayLike, q: ArrayLike, n_p: int, n_q: int, alpha: 
     diagonal, I = n_p/p + n_q (α/(1−α))²/q, on the tangent space Σδ = 0. At α → 0 it is SFT's covariance.
     """
     p, q = _full(p, q)
-    check_sizes(n_p, n_q)
+    n_p, n_q = check_sizes(n_p, n_q)
     odds = check_share("alpha", alpha) / (1.0 - alpha)
     spread = 1.0 / (n_p / p + n_q * odds**2 / q)
     return np.diag(spread) - np.outer(spread, spread) / spread.sum()

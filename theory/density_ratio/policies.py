@@ -48,7 +48,7 @@ LEAST_LOG_REFERENCE = -350.0
 WIDTH = 1e-14
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ConstrainedOptimum(Solution):
     """A `Solution` with more about its policy.
 

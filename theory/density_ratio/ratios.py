@@ -219,7 +219,7 @@ def ratio_variance(p: ArrayLike, q: ArrayLike, n_p: int, n_q: int, alpha: float 
     """
     p, q = check_laws(p, q)
     weight = 0.0 if as_number("alpha", alpha) == 0.0 else check_share("alpha", alpha)
-    check_sizes(n_p, n_q)
+    n_p, n_q = check_sizes(n_p, n_q)
     if weight == 0.0:
         density_ratio(p, q)  # raises where the ratio is infinite
     d = q if weight == 0.0 else mixture(p, q, weight)
@@ -268,17 +268,20 @@ def relative_variance_bound(p: ArrayLike, n_p: int, n_q: int, alpha: float) -> A
     """
     p = check_distribution("p", p)
     weight = check_share("alpha", alpha)
-    check_sizes(n_p, n_q)
+    n_p, n_q = check_sizes(n_p, n_q)
     with np.errstate(divide="ignore", over="ignore"):
         inverse = np.float64(1.0) / weight
         return ((1.0 - p) / (16.0 * n_p) + 27.0 * (1.0 - weight) / (256.0 * n_q) * inverse) * inverse**2 / p
 
 
-def check_sizes(n_p: float, n_q: float) -> None:
-    """ValueError names the class that has no examples, or no number of them."""
+def check_sizes(n_p: int, n_q: int) -> tuple[int, int]:
+    """The same whole numbers; ValueError names the class that has no examples, or no number of them."""
     for name, n in (("n_p", n_p), ("n_q", n_q)):
-        if not 1 <= as_number(name, n) < math.inf:
-            raise ValueError(f"{name} = {n} must be >= 1: a class without examples has no law to estimate")
+        number = as_number(name, n)
+        if not (number >= 1 and number.is_integer()):
+            why = "a class without examples has no law to estimate"
+            raise ValueError(f"{name} = {n} must be a whole number >= 1: {why}")
+    return int(n_p), int(n_q)
 
 
 def _require_some_mass(p: Array, q: Array) -> None:

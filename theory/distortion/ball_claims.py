@@ -10,6 +10,7 @@ from __future__ import annotations
 from theory.claim import Claim, at_most, equal, grid, of_topic
 from theory.distortion.ball_instances import ipo_factor
 from theory.distortion.factors import borda_factor, linear_factor, neutral_factor
+from theory.validate import check_between
 
 SEARCH = "float64 rounding of a distortion"
 TAUS = (0.01, 0.1, 1.0)
@@ -17,12 +18,12 @@ TAUS = (0.01, 0.1, 1.0)
 
 def linear_factor_over(bt_beta: float, xi: float) -> float:
     """D19: L(β)/ξ, where o is worth ξ/L of s and wins."""
-    return linear_factor(bt_beta) / xi
+    return linear_factor(bt_beta) / check_between("xi", xi, 1.0, linear_factor(bt_beta), "[)")
 
 
 def ipo_factor_over(bt_beta: float, xi: float) -> float:
     """D18: cosh²(β/2)/ξ, where the users who favour b see 1/ξ of what the others do."""
-    return ipo_factor(bt_beta) / xi
+    return ipo_factor(bt_beta) / check_between("xi", xi, 1.0, ipo_factor(bt_beta), "[)")
 
 
 claim = of_topic("distortion")

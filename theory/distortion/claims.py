@@ -27,6 +27,7 @@ from theory.distortion.penalty_claims import PENALTY_CHECKS, correlated_ratio
 from theory.distortion.samples import largest_error
 from theory.distortion.settings import BETAS
 from theory.social_choice.rankings import plurality_veto, veto_family, veto_lower_factor
+from theory.validate import check_between
 
 ROUNDING = "exact arithmetic up to float64 rounding"
 SHARE = "a share of independent samples"
@@ -78,6 +79,7 @@ def rlhf_in_small_ball(bt_beta: float, tau: float) -> float:
 
     (p·(1−δ)/β + (1−p)·δ)/((1−p)·(1−δ)/β + p·δ): at every β it begins at 1 and grows with τ.
     """
+    check_between("tau", tau, 0.0, math.log(2.0), "[)")
     delta, _ = rlhf_sizes(bt_beta)
     p = brentq(lambda p: math.log(2.0) + xlogy(p, p) + xlogy(1.0 - p, 1.0 - p) - tau, 0.5, 1.0)
     a, b = (1.0 - delta) / bt_beta, delta

@@ -4,7 +4,8 @@ What cannot be computed from values of f is not guessed: f(0) is taken from f(0.
 has to be stated, f'(∞) has to be stated; both are asked for only where a divergence or a conjugate needs them.
 
     f'(u)   sixth-order central differences in log u (relative error about 1e-11), unless `slope` is given
-    f*(t)   sup_{u≥0} tu − f(u), by bisection on f'(u) = t, then by search around it (f may have kinks)
+    f*(t)   sup_{u≥0} tu − f(u), by bisection on f'(u) = t, then by search around it (f may have kinks); at t = f'(∞) a
+            limit, ∞ where tu − f(u) goes on rising in log u
     g(r)    f'(eʳ) unless `link` is given: increasing onto the slopes of f, so that the minimiser is r = log R, and
             f*(g(r)) = eʳ f'(eʳ) − f(eʳ) needs no search; it saturates beyond r = ±12, the range in which f is checked
             and f* is exact to 1e-9 (the error is that of f'(u) times u), and takes its limits at r = ±∞
@@ -250,10 +251,10 @@ def _conjugate(
     f: Elementwise, slope: Elementwise, at_zero: float | None, at_infinity: float | None, t: float, name: str
 ) -> float:
     """f*(t): tu − f(u) at the u of slope t, −f(0) below every slope, inf above f'(∞)."""
-    if at_infinity is not None and t > at_infinity:
-        if t > at_infinity + ACCURACY * (1.0 + abs(at_infinity)):
+    if at_infinity is not None and t >= at_infinity:
+        if math.isinf(t) or t > at_infinity + ACCURACY * (1.0 + abs(at_infinity)):
             return math.inf
-        t = at_infinity  # a numerical slope of f where it has its last one
+        return _conjugate_at_the_end(f, at_infinity)  # or a numerical slope of f where it has its last one
     u = _ratio_of_slope(slope, t)
     if u == 0.0:
         if at_zero is None:
@@ -262,8 +263,23 @@ def _conjugate(
     if math.isinf(u):
         if at_infinity is None:
             raise ValueError(f"f*({t:g}) lies above every slope of the generator {name}: it needs f'(∞) stated")
-        u = math.exp(0.5 * FARTHEST)  # t = f'(∞): the supremum is a limit
+        u = math.exp(0.5 * FARTHEST)  # t is f'(∞) but for rounding
     return max(t * u - _at(f, u), _highest_near(lambda v: t * v - _at(f, v), u))
+
+
+def _conjugate_at_the_end(f: Elementwise, at_infinity: float) -> float:
+    """f*(f'(∞)) = lim tu − f(u), t = f'(∞), which rises with u: from its last steps in log u before it is all rounding.
+
+    A limit is approached like a power u^{−a}, so that steps shrink by e^{−a}; where they hardly do there is none.
+    """
+    u = np.exp(SATURATED - np.array([2.0, 1.0, 0.0]))
+    below = at_infinity * u - np.asarray(f(u), dtype=np.float64)
+    before, last = np.diff(below)
+    if last <= ACCURACY * (1.0 + abs(below[-1])):
+        return float(below[-1])
+    if last >= 0.99 * before:
+        return math.inf
+    return float(below[-1] + last**2 / (before - last))
 
 
 def _highest_near(concave: Callable[[float], float], u: float) -> float:

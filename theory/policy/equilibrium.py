@@ -52,7 +52,7 @@ DENSE = "support by regret matching and elimination"
 SPARSE_SHARE = 0.25
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Game:
     """The game M = P − ½ on the ball KL(π‖π_ref) ≤ tau, or with the penalty weight·KL, or free of both."""
 

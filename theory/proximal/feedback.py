@@ -70,7 +70,7 @@ def empirical_scores(n_responses: int, pairs: ArrayLike) -> tuple[Array, Array]:
     >>> empirical_scores(3, [(0, 1)])
     (array([ 0.25, -0.25,  0.  ]), array([0.5, 0.5, 0. ]))
     """
-    table = check_pairs(n_responses, pairs)
+    table, n_responses = check_pairs(n_responses, pairs), int(n_responses)
     empirical = np.bincount(table.ravel(), minlength=n_responses) / table.size
     # one entry per unordered pair that was compared: how often, and how often its first response won
     low, high = table.min(axis=1), table.max(axis=1)

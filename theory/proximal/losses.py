@@ -138,7 +138,7 @@ def edpo_loss(
     if w.size != r.size:
         raise ValueError(f"scores must have {r.size} entries, got {w.size}")
     log_pi = np.log(np.asarray(policy, dtype=np.float64))
-    return -kl_beta * float(w @ log_pi) + regulariser(r, weights, alpha)
+    return -float(kl_beta) * float(w @ log_pi) + regulariser(r, weights, alpha)
 
 
 def regulariser(rewards: ArrayLike, weights: ArrayLike, alpha: float) -> float:

@@ -68,7 +68,7 @@ test_bad_input_is_named = bad_input_is_named(
 
 @pytest.mark.parametrize(
     ("n_p", "n_q", "message"),
-    [(-1, 9, "n_p = -1"), (9, 0, "n_q = 0"), (math.nan, 9, "n_p = nan"), (9, math.inf, "n_q")],
+    [(-1, 9, "n_p = -1"), (9, 0, "n_q = 0"), (math.nan, 9, "n_p = nan"), (9, math.inf, "n_q"), (1.5, 9, "n_p = 1.5")],
 )
 def test_a_class_without_examples_has_no_variance(n_p: float, n_q: float, message: str) -> None:
     with pytest.raises(ValueError, match=message):

@@ -389,3 +389,10 @@ def test_a_custom_generator_may_attain_its_last_slope():
     mine = custom(lambda u: 0.5 * np.abs(u - 1.0), at_infinity=0.5)
     assert f_divergence([1.0, 0.0], [0.0, 1.0], mine) == 1.0
     np.testing.assert_allclose(mine.conjugate(np.array([-0.7, 0.3, 0.5, 0.6])), [-0.5, 0.3, 0.5, np.inf], atol=1e-9)
+
+
+@pytest.mark.parametrize("made", [*EVERY_GENERATOR, alpha_divergence(-0.05)], ids=by_name)
+def test_a_custom_conjugate_at_the_last_slope_is_the_exact_one(made):
+    """Where tu − f(u) goes on rising, as for JS and Hellinger, it is infinite, and no large number."""
+    mine, last = custom(made.f, at_zero=made.at_zero, at_infinity=made.at_infinity), np.array([made.at_infinity])
+    assert mine.conjugate(last) == pytest.approx(made.conjugate(last), abs=1e-8)

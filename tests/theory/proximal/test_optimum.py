@@ -124,6 +124,7 @@ def test_pro_losses_are_edpo_over_y_h():
     constants = []
     for pi in rng.dirichlet(np.full(3, 2.0), size=4):
         full = edpo_loss(pi, reference, scores, empirical, THIRDS, 2.25, kl_beta)
+        assert type(edpo_loss(pi, reference, scores, empirical, THIRDS, 2.25, np.array(kl_beta))) is float
         constants.append(full - pro_pairwise_loss(np.log(pi[:2]), np.log(reference[:2]), 2.25, kl_beta))
     assert np.ptp(constants) < 1e-14
     # P8 by hand at α = 9/4
