@@ -13,8 +13,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
-import io
-import tokenize
+import re
 from collections.abc import Callable, Iterator
 from functools import cache, partial
 from pathlib import Path
@@ -93,14 +92,17 @@ def _code_of(path: Path) -> str:
     return code_alone(path.read_text(encoding="utf-8"))
 
 
+#: A comment, or a string, in which there is none: the prefix of a string does not matter for where it ends.
+_COMMENT_OR_STRING = re.compile(
+    r"""#[^\n]*|\"{3}(?:[^\\]|\\.)*?\"{3}|'{3}(?:[^\\]|\\.)*?'{3}|"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'""", re.DOTALL
+)
+
+
 def code_alone(source: str) -> str:
     """Python source without comments, docstrings and blank lines."""
-    lines = source.splitlines()
-    for token in tokenize.generate_tokens(io.StringIO(source).readline):
-        if token.type == tokenize.COMMENT:
-            row, column = token.start
-            lines[row - 1] = lines[row - 1][:column]
-    for node in ast.walk(ast.parse(source)):
+    bare = _COMMENT_OR_STRING.sub(lambda found: "" if found[0].startswith("#") else found[0], source)
+    lines = bare.splitlines()
+    for node in _statements(ast.parse(source)):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             first = node.body[0] if node.body else None
             if (
@@ -112,13 +114,24 @@ def code_alone(source: str) -> str:
     return "\n".join(line.rstrip() for line in lines if line.strip())
 
 
-def _names(path: Path) -> Iterator[str]:
+def _statements(node: ast.AST) -> Iterator[ast.AST]:
+    """A module or statement and all statements within it; expressions, of which a file mostly consists, are passed by."""
+    yield node
+    for field in ("body", "orelse", "handlers", "finalbody", "cases"):
+        for inner in getattr(node, field, ()):
+            yield from _statements(inner)
+
+
+@cache
+def _names(path: Path) -> tuple[str, ...]:
     """Dotted names that a file of the project imports from the project."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    found: list[str] = []
+    for node in _statements(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] in PACKAGES:
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            found += [f"{node.module}.{alias.name}" for alias in node.names]
         elif isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names if alias.name.split(".")[0] in PACKAGES)
+            found += [alias.name for alias in node.names if alias.name.split(".")[0] in PACKAGES]
+    return tuple(found)
 
 
 def _defining(name: str, root: Path) -> frozenset[str]:

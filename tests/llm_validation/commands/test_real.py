@@ -23,7 +23,9 @@ TINY = ("--train", "top:1", "--steps", "4", "--rate", "3e-3", "--tokens", "24", 
 @pytest.fixture
 def tiny(tmp_path, monkeypatch):
     monkeypatch.setenv("ALIGNMENT_THEORY_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(real, "TELL", real.TELL[:3])
     monkeypatch.setattr(real_selection, "REWARDS", ("plain",))
+    monkeypatch.setattr(real_selection, "ROUNDS", 40)
     monkeypatch.setattr(real_selection, "HALVINGS", 1)
     monkeypatch.setattr(real_selection, "SELECTED", real_selection.SELECTED[:2])
     monkeypatch.setattr(held_out, "DRAWS", 2)
@@ -35,20 +37,8 @@ def tiny(tmp_path, monkeypatch):
 def test_runs_leave_rows_and_are_not_run_again(tiny, tmp_path, capsys):
     (tmp_path / "votes.csv").write_text("tea,coffee,milk,note\n5,1,2,a\n1,4,3,b\n2,5,,c\n3,3,1,d\n")
     votes = ["--ratings", str(tmp_path / "votes.csv"), "--bt-beta", "2"]
-    runs = [
-        "pro",
-        "pro binary",
-        "pro scalar",
-        "kto",
-        "kldo",
-        "dpo one word",
-        "people",
-        "best of n",
-        "seconds",
-        "aligner",
-        "separation",
-        "held out",
-    ]
+    runs = ["pro", "pro binary", "pro scalar", "kto", "kldo", "dpo one word", "people", "best of n", "seconds", "aligner",
+            "separation", "held out"]  # fmt: skip
     assert main(["real", *runs, *tiny, *votes, "--pool", "16"]) == 0
     rows = read_rows(tmp_path / "rows")
     assert {(row.claim, row.check) for row in rows} >= {
