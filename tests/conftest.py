@@ -49,20 +49,12 @@ def rng() -> np.random.Generator:
     return np.random.default_rng(20260101)
 
 
-#: Tests that share what takes seconds to make (the ledger of the recorded rows; the process that others are forked
-#: from) are one worker's: file or folder → the name of its lot.
+#: Tests that share what takes seconds to make (the ledger of the recorded rows and its page; a run on people's ratings)
+#: are one worker's: how the files' paths begin → the name of their lot.
 LOTS = {
-    "tests/paper/test_latex.py": "ledger",
-    "tests/paper/test_ledger.py": "ledger",
-    "tests/paper/test_page.py": "ledger",
-    "tests/paper/test_pdf.py": "ledger",
-    "tests/paper/test_recorded_verdicts.py": "ledger",
-    "tests/llm_validation/catalogue/test_stacked_seeds.py": "processes",
-    "tests/llm_validation/grid/test_processes.py": "processes",
-    "tests/llm_validation/grid/test_run.py": "processes",
-    "tests/llm_validation/model/test_sharding.py": "processes",
-    "tests/llm_validation/runs/test_catalogues.py": "processes",
-    "tests/project/test_worked_examples.py": "processes",
+    "tests/paper/": "ledger",
+    "tests/llm_validation/grid/test_processes.py": "people",
+    "tests/llm_validation/runs/test_catalogues.py": "people",
 }
 
 
@@ -74,7 +66,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     class ByFile(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
             file = nodeid.split("::", 1)[0]
-            return LOTS.get(file, file)
+            return next((lot for place, lot in LOTS.items() if file.startswith(place)), file)
 
     config.option.loadscopereorder = False
     return ByFile(config, log)

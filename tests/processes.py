@@ -1,7 +1,7 @@
 """Processes of the project, forked from one that has already imported what they need; imports of it as the first ones.
 
-A process spends nine seconds on its imports; a fork of one that is done with them spends none. `torchrun` itself is
-compared with this once, in `tests/llm_validation/grid/test_processes.py`.
+A process spends nine seconds on its imports; a fork of one that is done with them, the tests' own, spends none.
+`torchrun` itself is compared with this once, in `tests/llm_validation/grid/test_processes.py`.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import os
 import runpy
 import socket
 import sys
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from importlib.machinery import ModuleSpec
@@ -27,9 +28,12 @@ IMPORTED = ["accelerate", "torch.distributed.fsdp", "llm_validation.grid.run"]
 def _run(program: str, words: list[str], log: str, environment: dict[str, str]) -> None:
     """A script if there is a file of that name, else a module, with its output in a file."""
     written = os.open(log, os.O_WRONLY | os.O_CREAT)
-    os.dup2(written, 1)
-    os.dup2(written, 2)
+    for number, name in ((1, "stdout"), (2, "stderr")):
+        os.dup2(written, number)
+        setattr(sys, name, os.fdopen(number, "w", buffering=1))  # of a fork it is what pytest captures
     os.environ.update(environment)
+    if "accelerate" in sys.modules:
+        sys.modules["accelerate"].PartialState._reset_state()  # it asks its environment once
     sys.argv = [program, *words]
     if Path(program).exists():
         runpy.run_path(program, run_name="__main__")
@@ -37,12 +41,18 @@ def _run(program: str, words: list[str], log: str, environment: dict[str, str]) 
         runpy.run_module(program, run_name="__main__", alter_sys=True)
 
 
-def started(program: str, *words: str, log: Path, **environment: str) -> BaseProcess:
-    """A process that runs a script or a module with this command line."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(IMPORTED)
+def started(program: str, *words: str, log: Path, imported: bool = False, **environment: str) -> BaseProcess:
+    """A process that runs a script or a module with this command line; a fork of one that has only `imported`."""
+    torch = sys.modules.get("torch")
+    if sys.platform == "linux" and not imported and not (torch and torch.cuda.is_available()):
+        context: Any = multiprocessing.get_context("fork")
+    else:  # a process that has used a GPU, or Apple's BLAS, must not be forked, but one that has only imported
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(IMPORTED)
     process = context.Process(target=_run, args=(program, list(words), str(log), environment))
-    process.start()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of Python 3.12: pytest-xdist has threads, idle ones
+        process.start()
     return process
 
 

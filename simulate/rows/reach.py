@@ -115,7 +115,7 @@ def code_alone(source: str) -> str:
 
 
 def _statements(node: ast.AST) -> Iterator[ast.AST]:
-    """A module or statement and all statements within it; expressions, of which a file mostly consists, are passed by."""
+    """A module or statement and all statements in it; expressions, of which a file mostly consists, are passed by."""
     yield node
     for field in ("body", "orelse", "handlers", "finalbody", "cases"):
         for inner in getattr(node, field, ()):

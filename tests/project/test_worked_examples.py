@@ -139,7 +139,7 @@ def test_a_loss_takes_four_files_and_its_test(tmp_path):
     assert len(touched) == 4
     script, log = tmp_path / "loss.py", tmp_path / "log.txt"
     script.write_text(LOSS)
-    process = started(str(script), str(tmp_path), log=log)
+    process = started(str(script), str(tmp_path), log=log, imported=True)  # which is not in the midst of a test
     process.join(300)
     process.kill()
     said = log.read_text()

@@ -37,8 +37,8 @@ def tiny(tmp_path, monkeypatch):
 def test_runs_leave_rows_and_are_not_run_again(tiny, tmp_path, capsys):
     (tmp_path / "votes.csv").write_text("tea,coffee,milk,note\n5,1,2,a\n1,4,3,b\n2,5,,c\n3,3,1,d\n")
     votes = ["--ratings", str(tmp_path / "votes.csv"), "--bt-beta", "2"]
-    runs = ["pro", "pro binary", "pro scalar", "kto", "kldo", "dpo one word", "people", "best of n", "seconds", "aligner",
-            "separation", "held out"]  # fmt: skip
+    runs = ["pro", "pro binary", "pro scalar", "kto", "kldo", "dpo one word", "people", "best of n", "seconds",
+            "aligner", "separation", "held out"]  # fmt: skip
     assert main(["real", *runs, *tiny, *votes, "--pool", "16"]) == 0
     rows = read_rows(tmp_path / "rows")
     assert {(row.claim, row.check) for row in rows} >= {

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import signal
-import subprocess
 import sys
 import time
 from collections import Counter
@@ -23,8 +22,9 @@ from simulate.rows.compare import compare_folders
 from simulate.rows.grid import Execution, Job, in_time, run_jobs
 from simulate.rows.measurement import Measurement
 from simulate.rows.merge import between, check_folder, first_difference, merge_main
-from simulate.rows.reach import ROOT, defining
+from simulate.rows.reach import defining
 from simulate.rows.store import Results, locked, make_stamp, read_rows
+from tests.processes import started
 from theory.claims import CLAIMS, find_claim
 
 SWEEP = ["D1", "D2", "D3", "D8", "D11", "D13"]
@@ -260,21 +260,15 @@ def test_a_killed_sweep_resumes_to_the_same_rows(tmp_path, capsys):
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     words = [*SWEEP, "--profile", "smoke", "--jobs", "1", "--results"]
     assert main([*words, str(whole)]) == 0
-    process = subprocess.Popen(
-        [sys.executable, "-m", "simulate", *words, str(broken)],
-        cwd=ROOT,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+    process = started("simulate", *words, str(broken), log=tmp_path / "log.txt")
     deadline = time.monotonic() + 120
     while not read_rows(broken) and time.monotonic() < deadline:
         time.sleep(0.002)
-    process.send_signal(signal.SIGSTOP)
+    os.kill(process.pid, signal.SIGSTOP)
     capsys.readouterr()
     refused, said = main([*words, str(broken)]), capsys.readouterr().err
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    process.kill()
+    process.join()
     kept = numbers(broken)
     assert 0 < len(kept) < len(numbers(whole)), "the kill came too late or too early to test anything"
     assert (refused, said.count("\n")) == (2, 1)
