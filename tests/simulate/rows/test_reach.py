@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from simulate.rows.reach import ROOT, code_alone, fingerprint, reach
+from simulate.rows.reach import ROOT, _names, code_alone, fingerprint, reach
 
 MEASURES = "simulate.distortion.win_rates"
 
@@ -64,9 +64,22 @@ def test_pages_are_seen_through():
     assert not {path for path in reached if path.endswith("__init__.py") or path.startswith("theory/proximal")}
 
 
-def test_code_alone():
+@pytest.mark.parametrize("quotes", ["'''", '"""'])
+def test_code_alone(quotes):
     source = '"""Doc."""\n\nx = "#1"  # note\n\n\ndef f():\n    """Doc\n    string."""\n    return "kept"\n'
     assert code_alone(source) == 'x = "#1"\ndef f():\n    return "kept"'
+    lines = [f"x = {quotes}a'\"# b", f"# c{quotes}", r'r"\"# d"', r"'e\'# f'", f"{quotes}g' # h\"\\{quotes}{quotes}"]
+    assert code_alone(f"{lines[0]}\n" + "  # it's \"\n".join(lines[1:]) + "  #\n# i\n") == "\n".join(lines)
+
+
+def test_imports_are_found_in_every_kind_of_block(tmp_path):
+    blocks = (
+        "if a:\n {}\nelif b:\n {}\nelse:\n {}\ntry:\n {}\nexcept A:\n {}\nelse:\n {}\nfinally:\n {}\n"
+        "for a in b:\n {}\nelse:\n {}\nwith a:\n {}\nmatch a:\n case 1:\n  {}\nclass A:\n def f():\n  {}"
+    )
+    modules = {f"theory.module_{i}" for i in range(blocks.count("{}"))}
+    (tmp_path / "blocks.py").write_text(blocks.format(*(f"import {module}" for module in sorted(modules))))
+    assert set(_names(tmp_path / "blocks.py")) == modules
 
 
 def test_a_module_that_is_not_there():
