@@ -16,8 +16,9 @@ from tests.processes import run_anew
 
 ROOT = Path(__file__).resolve().parents[2]
 IMPORT_ALL = """
-import importlib, pathlib, pkgutil
+import importlib, os, pathlib, pkgutil
 home = pathlib.Path.cwd().resolve()
+os.chdir(home.parent)  # a command is given elsewhere
 for stage in ("theory", "simulate", "llm_validation", "figures", "paper"):
     package = importlib.import_module(stage)
     assert pathlib.Path(package.__file__).resolve().is_relative_to(home), package.__file__
