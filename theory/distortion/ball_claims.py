@@ -26,6 +26,11 @@ def ipo_factor_over(bt_beta: float, xi: float) -> float:
     return ipo_factor(bt_beta) / check_between("xi", xi, 1.0, ipo_factor(bt_beta), "[)")
 
 
+def neutral_factor_over(bt_beta: float, clones: int) -> float:
+    """The most that a rule which treats o and its clones alike can be sure of, as a factor (D19)."""
+    return neutral_factor(bt_beta, clones + 1)
+
+
 claim = of_topic("distortion")
 
 BALL_CLAIMS: tuple[Claim, ...] = (
@@ -55,9 +60,8 @@ BALL_CLAIMS: tuple[Claim, ...] = (
               at=grid(method=("rlhf", "ipo"), bt_beta=(2.0, 5.0, 10.0), tau=TAUS, xi=1.03), measured=("method", "tau"),
               relative=2e-3, because="utilities of 1e-4 and log ε = −650 in place of their limits"),
         equal("clones", "distortion of NLHF with clones of o, all comparisons but those with z ties",
-              lambda bt_beta, clones: neutral_factor(bt_beta, clones + 1),
-              at=grid(bt_beta=(5.0, 10.0), tau=(0.1, 1.0), clones=(1, 9, 99)), measured=("tau",), relative=0.01,
-              because="the budget buys log(A′)/650 less on one alternative than on all"),
+              neutral_factor_over, at=grid(bt_beta=(5.0, 10.0), tau=(0.1, 1.0), clones=(1, 9, 99)), measured=("tau",),
+              relative=0.01, because="the budget buys log(A′)/650 less on one alternative than on all"),
     ),
     claim(
         "D22", "On-policy RLHF in a ball (conjecture)", ("RLHF", "KL ball", "on-policy", "conjecture"),
