@@ -88,7 +88,7 @@ def _predicted(check: Check, setting: Setting) -> float:
     """The prediction; ValueError where there is none: outside of an example, or beyond the range of numbers."""
     try:
         with np.errstate(all="ignore"), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # an empty mean is NaN, which is said below
+            warnings.filterwarnings("ignore", "Mean of empty slice", RuntimeWarning)  # it is NaN, which is said below
             value = check.predict(setting)
     except KeyError as error:
         raise ValueError(f"{check.name} predicts nothing at {setting_key(setting)}: there is no {error}") from None
