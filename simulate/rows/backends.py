@@ -128,15 +128,24 @@ def _local(workers: int) -> Iterator[Callable[[Iterable[Call]], Iterable[Any]]]:
 
 @contextmanager
 def _dask(address: str) -> Iterator[Callable[[Iterable[Call]], Iterable[Any]]]:
+    """Dask's own tasks: its backend of joblib runs the calls here, not there, where the cluster has a single core."""
     import distributed
 
     try:
         client = distributed.Client(address, timeout=10)
     except (OSError, ValueError) as error:
         raise ValueError(f"no Dask scheduler answers at {address}: {error}") from None
+    def run(calls: Iterable[Call]) -> Iterator[Any]:
+        due = iter(calls)
+        at_a_time = 2 * max(1, sum(client.ncores().values()))  # a core has its next call while the last one is gathered
+        ended = distributed.as_completed(client.submit(_one, call, pure=False) for call in islice(due, at_a_time))
+        for future in ended:
+            ended.update(client.submit(_one, call, pure=False) for call in islice(due, 1))
+            yield future.result()
+
     try:
-        with client, joblib.parallel_config(backend="dask", client=client):
-            yield joblib.Parallel(n_jobs=-1, return_as="generator_unordered", pre_dispatch="2 * n_jobs")
+        with client:
+            yield run
     except distributed.KilledWorker as error:
         raise ValueError(f"Dask workers died of a job, what was finished is kept: {error}") from None
     except CancelledError:

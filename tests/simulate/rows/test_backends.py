@@ -28,14 +28,20 @@ MODULES = ("theory.distortion.factors",)
 STAMP = make_stamp("smoke", {"seed": 0})
 
 
-def jobs(n: int, die_once: Path | None = None) -> list[Job]:
-    """Jobs of which the third kills its worker the first time, if it can leave a mark."""
+def jobs(n: int, die_once: Path | None = None, until: Path | None = None) -> list[Job]:
+    """Jobs of which the third kills its worker the first time, if it can leave a mark.
+
+    until  a file that all but the first wait for, a minute at most
+    """
 
     # inner, so that it is pickled by value: workers elsewhere need not have the tests
     def measure(i: int) -> list[Measurement]:
         if i == 2 and die_once is not None and not die_once.exists():
             die_once.touch()
             os.kill(os.getpid(), signal.SIGKILL)
+        deadline = time.monotonic() + 60
+        while i and until is not None and not until.exists() and time.monotonic() < deadline:
+            time.sleep(0.02)
         value = float(generator(0, f"i={i}").normal())
         return [Measurement("D1", "violation", {"i": i}, Estimate(value, 0.1, 7))]
 
@@ -63,8 +69,9 @@ def dask_cluster(folder: Path, workers: int):
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": f"{ROOT}:{os.environ.get('PYTHONPATH', '')}"}
         with (folder / "dask.log").open("a") as log:
             started.append(
-                subprocess.Popen([sys.executable, "-m", *words], stdout=log, stderr=log, env=environment, cwd=folder)
-            )
+                subprocess.Popen([sys.executable, "-m", *words], stdout=log, stderr=log, env=environment, cwd=folder,
+                                 start_new_session=True)
+            )  # fmt: skip
 
     file = folder / "scheduler.json"
     start("distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard",
@@ -83,14 +90,14 @@ def dask_cluster(folder: Path, workers: int):
         yield address
     finally:
         for process in reversed(started):
-            process.terminate()
-            process.wait(timeout=20)
+            os.killpg(process.pid, signal.SIGKILL)  # its workers too: without a scheduler they may not end when asked
+            process.wait()
 
 
 @pytest.mark.filterwarnings("default")
 def test_dask_writes_the_same_rows_and_a_worker_that_dies_loses_nothing(tmp_path, expected):
     distributed = pytest.importorskip("distributed", reason="the extra `dask` is not installed")
-    mark = tmp_path / "died"
+    mark, gone = tmp_path / "died", tmp_path / "gone"
     with dask_cluster(tmp_path, 2) as address:
         left = run_jobs(jobs(8, mark), tmp_path / "dask", STAMP, Execution(on=backend(f"dask:{address}")))
         words = ["D1", "--profile", "smoke", "--results"]
@@ -98,14 +105,26 @@ def test_dask_writes_the_same_rows_and_a_worker_that_dies_loses_nothing(tmp_path
         assert main([*words, str(tmp_path / "here"), "--jobs", "1"]) == 0
         with distributed.Client(address) as client:
             scheduler = client.run_on_scheduler(os.getpid)
-        lost = Execution(on=backend(f"dask:{address}"), on_rows=lambda job, rows: os.kill(scheduler, signal.SIGKILL))
+
+        def lose_scheduler(job, rows):
+            os.kill(scheduler, signal.SIGKILL)
+            gone.touch()
+
+        lost = Execution(on=backend(f"dask:{address}"), on_rows=lose_scheduler)
         with pytest.raises(ValueError, match=f"the Dask scheduler at {address} was lost, what was finished is kept"):
-            run_jobs(jobs(30), tmp_path / "lost", STAMP, lost)
+            run_jobs(jobs(30, until=gone), tmp_path / "lost", STAMP, lost)
     assert read_rows(tmp_path / "lost")
     assert mark.exists(), "no worker died"
     assert left == 0
     assert numbers(tmp_path / "dask") == expected
     assert numbers(tmp_path / "there") == numbers(tmp_path / "here") != []
+
+
+@pytest.mark.filterwarnings("default")
+def test_a_cluster_of_one_core_runs_there_not_here(tmp_path):
+    pytest.importorskip("distributed", reason="the extra `dask` is not installed")
+    with dask_cluster(tmp_path, 1) as address, backends.engine(backend(f"dask:{address}"), 1, tmp_path) as run:
+        assert os.getpid() not in run([joblib.delayed(os.getpid)()])
 
 
 @pytest.mark.filterwarnings("default")
