@@ -26,11 +26,10 @@ from llm_validation.catalogue.train import Task, train_one
 from llm_validation.claims.settings import RDRO_ALPHA
 from llm_validation.losses.pairs import dpo
 from llm_validation.runs.comparisons import pair_objective
-from llm_validation.runs.unpaired import Classes, expectation
+from llm_validation.runs.unpaired import Classes, constrained_policies, expectation
 from llm_validation.training.schedule import Schedule
 from simulate.rows.measurement import Measurement, measurement
 from theory.correction import bootstrap, composition
-from theory.density_ratio.policies import constrained_optimum
 from theory.validate import Array
 
 #: kl_beta of DPO on the pairs.
@@ -82,9 +81,4 @@ def _limit(method: str, reference: Reference, classes: Classes, policies: Array,
     if method == "dpo":
         pairs = zip(policies, kernels, strict=True)
         return np.stack([bootstrap.dpo_limit(pi, K, DPO_BETA, pi) for pi, K in pairs])
-    alpha = RDRO_ALPHA if method == "rdro" else None
-    optima = [
-        constrained_optimum(np.append(p, 0.0), np.append(q, 0.0), alpha=alpha, log_reference=log_reference).policy
-        for p, q, log_reference in zip(classes.chosen, classes.rejected, reference.log_law, strict=True)
-    ]
-    return conditional(np.stack(optima))
+    return conditional(constrained_policies(reference, classes, RDRO_ALPHA if method == "rdro" else None))

@@ -18,28 +18,17 @@ from llm_validation.claims.settings import POOLED_SHARE, RDRO_ALPHA, UNPAIRED
 from llm_validation.losses.pairs import dpo
 from llm_validation.runs.comparisons import Situation, comparison_objective
 from llm_validation.runs.run import Run, law_rows
-from llm_validation.runs.unpaired import UNPAIRED_PROMPTS, Classes, cycle, draw, expectation
+from llm_validation.runs.unpaired import UNPAIRED_PROMPTS, Classes, constrained_policies, cycle, draw, expectation
 from simulate.rows.measurement import Measurement, measurement
 from theory.bradley_terry import Population, product_pairs
 from theory.claim import Setting
 from theory.density_ratio.losses import ddro_loss, rdro_loss
 from theory.density_ratio.losses import minimum as least_loss
-from theory.density_ratio.policies import constrained_optimum
 from theory.density_ratio.ratios import log_ratio_cap
 from theory.policy import rewards
 from theory.validate import Array
 
 PLACE = {name: p for p, name in enumerate(UNPAIRED)}
-
-
-def predicted(reference: Reference, classes: Classes, alpha: float | None, fraction: float | None = None) -> Array:
-    """The constrained optima (P, A + 1), off being an outcome that neither class holds."""
-    return np.stack([
-        constrained_optimum(
-            np.append(p, 0.0), np.append(q, 0.0), alpha=alpha, chosen_fraction=fraction, log_reference=log_reference
-        ).policy
-        for p, q, log_reference in zip(classes.chosen, classes.rejected, reference.log_law, strict=True)
-    ])  # fmt: skip
 
 
 def _to_plus(trained: Trained, classes: Classes, name: str) -> float:
@@ -58,18 +47,14 @@ def ratios(reference: Reference) -> list[Measurement]:
     classes = draw(reference)
     ddro = reference.train(expectation(reference, classes, "ddro", 1.0), "ddro")
     rdro = reference.train(expectation(reference, classes, "rdro", 1.0), "rdro")
-    a = POOLED_SHARE
-    tilted = Classes(
-        classes.chosen_law, classes.rejected_law, 2.0 * a * classes.chosen, 2.0 * (1.0 - a) * classes.rejected
-    )
-    pooled = reference.train(expectation(reference, tilted, "rdro_pooled", 1.0), "rdro_pooled")
+    pooled = reference.train(expectation(reference, classes.pooled(POOLED_SHARE), "rdro_pooled", 1.0), "rdro_pooled")
     rows = []
     for claim, name, trained, alpha, fraction in (
         ("R1", "ddro", ddro, None, None),
         ("R2", "rdro", rdro, RDRO_ALPHA, None),
-        ("R5", "pooled", pooled, RDRO_ALPHA, a),
+        ("R5", "pooled", pooled, RDRO_ALPHA, POOLED_SHARE),
     ):
-        target = predicted(reference, classes, alpha, fraction)
+        target = constrained_policies(reference, classes, alpha, fraction)
         rows += law_rows(claim, {"method": name}, np.exp(reference.log_law), trained.policy, target)
         distance = total_variation(trained.policy, target)
         if fraction is None:

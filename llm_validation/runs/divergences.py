@@ -24,17 +24,19 @@ from llm_validation.runs.unpaired import (
     HELD_OUT,
     UNPAIRED_PROMPTS,
     Classes,
+    aligned_policies,
     call,
+    constrained_policies,
     draw,
     expectation,
+    fixed_constant_policies,
     read_off,
     train_fitted,
 )
 from simulate.montecarlo import generator
 from simulate.rows.measurement import Measurement, measurement
-from theory.density_ratio.policies import constrained_optimum
 from theory.divergences.losses import find_loss
-from theory.divergences.policies import aligned_policy, aligned_support, fixed_constant_optimum
+from theory.divergences.policies import aligned_support
 from theory.validate import Array
 
 #: Losses that need more steps: Pearson's is quadratic, and nearly flat along responses that are seldom rejected.
@@ -57,10 +59,7 @@ def fitted(reference: Reference, name: str) -> list[Measurement]:
     rows = [measurement(CLAIM_OF_LOSS.get(name, "V5"), "held_out", {"name": name}, float(np.mean(errors)), stderr, n)]
     if name == "kto":
         return [*rows, _kto_support(classes, trained)]
-    target = np.stack([
-        aligned_policy(name, classes.chosen[p], classes.rejected[p], part.on_catalogue[p], FITTED_BETA[name]).policy
-        for p in range(len(PROMPTS))
-    ])  # fmt: skip
+    target = aligned_policies(part, classes, name, FITTED_BETA[name])
     reached = conditional(trained.policy)
     return [*rows, *law_rows("V7", {"name": name, "constant": "fitted"}, part.on_catalogue, reached, target)]
 
@@ -76,16 +75,8 @@ def fixed(reference: Reference, name: str) -> list[Measurement]:
     """One loss with its constant at 0: V7's constrained optimum over responses and off."""
     part, classes = reference.part(PROMPTS), draw(reference).part(PROMPTS)
     trained = part.train(expectation(part, classes, name, 1.0), f"{name} fixed")
-    target = np.stack([
-        fixed_constant_optimum(name, *_with_off(classes, p), None, 1.0, log_reference=part.log_law[p]).policy
-        for p in range(len(PROMPTS))
-    ])  # fmt: skip
+    target = fixed_constant_policies(part, classes, name)
     return law_rows("V7", {"name": name, "constant": "fixed"}, np.exp(part.log_law), trained.policy, target)
-
-
-def _with_off(classes: Classes, p: int) -> tuple[Array, Array]:
-    """The drawn classes of a prompt over responses and off, which neither class holds."""
-    return np.append(classes.chosen[p], 0.0), np.append(classes.rejected[p], 0.0)
 
 
 def minibatched(reference: Reference, name: str) -> list[Measurement]:
@@ -93,31 +84,16 @@ def minibatched(reference: Reference, name: str) -> list[Measurement]:
     part, classes = reference.part(PROMPTS), draw(reference, MINIBATCH_DRAWS, "minibatch", at_least=1).part(PROMPTS)
     averaging = reference.schedule.slower(0.5).longer(2)  # out the noise of batches takes more steps than convergence
     trained = part.train(_shuffled(part, classes, name), f"{name} minibatches", schedule=averaging)
-    if name in ("dpo", "kldo"):
-        reached = conditional(trained.policy)
-        target = [
-            aligned_policy(name, classes.chosen[p], classes.rejected[p], part.on_catalogue[p], 1.0).policy
-            if name == "kldo"
-            else _pair_optimum(part, classes, p)
-            for p in range(len(PROMPTS))
-        ]
+    if name in ("dpo", "kldo"):  # each epoch pairs anew: DPO's pairs are independent, and its optimum is V4's
+        reached, target = conditional(trained.policy), aligned_policies(part, classes, name, 1.0)
     else:
         reached = trained.policy
-        alpha = RDRO_ALPHA if name == "rdro" else None
-        target = [
-            constrained_optimum(*_with_off(classes, p), alpha=alpha, log_reference=part.log_law[p]).policy
-            for p in range(len(PROMPTS))
-        ]
-    distance = total_variation(reached, np.stack(target))
+        target = constrained_policies(part, classes, RDRO_ALPHA if name == "rdro" else None)
+    distance = total_variation(reached, target)
     return [
         measurement("V7", "minibatch_tv", {"name": name}, float(distance.mean()), n=distance.size),
         measurement("V7", "minibatch_worst", {"name": name}, float(distance.max()), n=distance.size),
     ]
-
-
-def _pair_optimum(reference: Reference, classes: Classes, p: int) -> Array:
-    """DPO's limit on the pairs of the shuffled data, each epoch pairing anew: independent pairs, V4's optimum."""
-    return aligned_policy("dpo", classes.chosen[p], classes.rejected[p], reference.on_catalogue[p], 1.0).policy
 
 
 def _shuffled(reference: Reference, classes: Classes, name: str) -> Callable[[int, Tensor], Tensor]:

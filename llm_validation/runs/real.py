@@ -28,15 +28,21 @@ from llm_validation.claims.settings import FITTED_BETA, POOLED_SHARE, RDRO_ALPHA
 from llm_validation.losses import pairs
 from llm_validation.runs.comparisons import Situation, comparison_objective, pair_objective
 from llm_validation.runs.proximal import Table, merge, pro_on_pairs
-from llm_validation.runs.unpaired import HELD_OUT, Classes, expectation, read_off, train_fitted
+from llm_validation.runs.unpaired import (
+    HELD_OUT,
+    Classes,
+    constrained_policies,
+    expectation,
+    fixed_constant_policies,
+    read_off,
+    train_fitted,
+)
 from simulate.montecarlo import generator
 from simulate.people.data import People
 from simulate.rows.measurement import Measurement, measurement
 from simulate.users import sample_comparisons
 from theory.bradley_terry import Population, fit_rewards, product_pairs
-from theory.density_ratio.policies import constrained_optimum
 from theory.divergences.losses import find_loss
-from theory.divergences.policies import fixed_constant_optimum
 from theory.policy import nash, rewards
 from theory.proximal.claims import scalar_gap
 from theory.proximal.closed_forms import binary_log_ratio
@@ -138,28 +144,18 @@ def predicted_ratios(reference: Reference, classes: Classes, name: str) -> Array
     """log π/π_ref (P, A) at the constrained optimum from the measured law; of KLDO less a constant of the prompt."""
     if name == "kldo":
         return np.log(classes.chosen / classes.rejected)
-    found = []
-    for p, q, law in zip(classes.chosen, classes.rejected, reference.log_law, strict=True):
-        with_off = np.append(p, 0.0), np.append(q, 0.0)
-        if name in ("ddro", "rdro", "rdro_pooled"):
-            optimum = constrained_optimum(
-                *with_off, alpha=None if name == "ddro" else RDRO_ALPHA, log_reference=law,
-                chosen_fraction=POOLED_SHARE if name == "rdro_pooled" else None,
-            ).policy  # fmt: skip
-        else:
-            optimum = fixed_constant_optimum(name, *with_off, None, 1.0, log_reference=law).policy
-        found.append(np.log(optimum) - law)
-    return np.stack(found)[:, :-1]
+    if name in ("ddro", "rdro", "rdro_pooled"):
+        alpha = None if name == "ddro" else RDRO_ALPHA
+        optima = constrained_policies(reference, classes, alpha, POOLED_SHARE if name == "rdro_pooled" else None)
+    else:
+        optima = fixed_constant_policies(reference, classes, name)
+    return (np.log(optima) - reference.log_law)[:, :-1]
 
 
 def ratios(reference: Reference, name: str) -> list[Measurement]:
     """One loss of single responses at kl_beta 1, from classes unlike the reference."""
     classes = random_classes(reference)
-    seen, a = classes, POOLED_SHARE
-    if name == "rdro_pooled":
-        seen = Classes(
-            classes.chosen_law, classes.rejected_law, 2.0 * a * classes.chosen, 2.0 * (1.0 - a) * classes.rejected
-        )
+    seen = classes.pooled(POOLED_SHARE) if name == "rdro_pooled" else classes
     trained = reference.train(expectation(reference, seen, name, 1.0), f"real {name}")
     reached, predicted = _ratio(reference, trained), predicted_ratios(reference, classes, name)
     if name == "kldo":  # its loss leaves one constant per prompt open

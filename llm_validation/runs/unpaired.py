@@ -9,8 +9,8 @@ Shapes: P prompts, A responses, off last.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from inspect import signature
 from typing import Any
 
@@ -25,7 +25,9 @@ from llm_validation.losses.pairs import dpo
 from llm_validation.losses.table import LOSSES
 from simulate.montecarlo import generator
 from theory.density_ratio.limits import bradley_terry_rates, comparison_laws, cyclic_rates
+from theory.density_ratio.policies import constrained_optimum
 from theory.divergences.losses import estimated_divergence, find_loss
+from theory.divergences.policies import aligned_policy, fixed_constant_optimum
 from theory.validate import Array
 
 #: Places of the six prompts on the shared catalogue.
@@ -47,6 +49,15 @@ class Classes:
 
     def part(self, prompts: list[int]) -> Classes:
         return Classes(*(law[prompts] for law in (self.chosen_law, self.rejected_law, self.chosen, self.rejected)))
+
+    def pooled(self, fraction: float) -> Classes:
+        """Twice the masses that a mean over all examples gives, where this fraction of them are chosen (R5)."""
+        return replace(self, chosen=2.0 * fraction * self.chosen, rejected=2.0 * (1.0 - fraction) * self.rejected)
+
+    @property
+    def with_off(self) -> Iterator[tuple[Array, Array]]:
+        """The drawn laws (A + 1,) of every prompt over responses and off, which neither class holds."""
+        return ((np.append(p, 0.0), np.append(q, 0.0)) for p, q in zip(self.chosen, self.rejected, strict=True))
 
 
 def cycle(n: int) -> Array:
@@ -128,6 +139,33 @@ def expectation(
         return call(name, sides, weights, moved, kl_beta, (prompt[one], prompt[two]))
 
     return objective
+
+
+# What losses lead to, from the measured reference and the drawn classes.
+
+
+def constrained_policies(
+    reference: Reference, classes: Classes, alpha: float | None = None, chosen_fraction: float | None = None
+) -> Array:
+    """DDRO's optima (P, A + 1), RDRO's with `alpha`, off last; of pooled batches with this fraction of chosen ones."""
+    return np.stack([
+        constrained_optimum(*laws, alpha=alpha, chosen_fraction=chosen_fraction, log_reference=log_reference).policy
+        for laws, log_reference in zip(classes.with_off, reference.log_law, strict=True)
+    ])  # fmt: skip
+
+
+def fixed_constant_policies(reference: Reference, classes: Classes, name: str) -> Array:
+    """Optima (P, A + 1) of a loss whose constant is fixed at 0, kl_beta 1, off last."""
+    return np.stack([
+        fixed_constant_optimum(name, *laws, None, 1.0, log_reference=log_reference).policy
+        for laws, log_reference in zip(classes.with_off, reference.log_law, strict=True)
+    ])  # fmt: skip
+
+
+def aligned_policies(reference: Reference, classes: Classes, name: str, kl_beta: float) -> Array:
+    """Where a loss leads whose constant is fitted: ∝ π_ref·h(R) (P, A) on the catalogue."""
+    laws = zip(classes.chosen, classes.rejected, reference.on_catalogue, strict=True)
+    return np.stack([aligned_policy(name, p, q, own, kl_beta).policy for p, q, own in laws])
 
 
 def train_fitted(

@@ -86,7 +86,7 @@ def test_the_bias_of_pooled_weights_is_over_that_of_class_means(shared):
     part = shared.part(run.prompts)
     found = {(row.claim, row.check): row.value for row in run.measure(part)}
     classes, place = unpaired.draw(part), density_ratio.PLACE["on_mixture"]
-    pooled = conditional(density_ratio.predicted(part, classes, RDRO_ALPHA, POOLED_SHARE))
+    pooled = conditional(unpaired.constrained_policies(part, classes, RDRO_ALPHA, POOLED_SHARE))
     away = total_variation(pooled, classes.chosen_law)[place]
     assert found["R5", "trained_bias"] == pytest.approx(away - found["R2", "to_plus"], abs=1e-4)
 
