@@ -243,8 +243,7 @@ def write_answers(
     """One answer (n,) sampled after each context; −1 where it is none of the listed ones of its prompt."""
     sampling = Sampling(problem.longest + 2, (problem.end,), temperature)
     outcome = best_of_n(model, contexts, 1, no_score, sampling, seed=seed)
-    rows = zip(prompt.tolist(), outcome.tokens.tolist(), outcome.lengths.tolist(), strict=True)
-    return np.array([problem.place(p, tokens[:length]) for p, tokens, length in rows], dtype=np.intp)
+    return np.array(list(map(problem.place, prompt.tolist(), outcome.written)), dtype=np.intp)
 
 
 def sample_upstream(model: Any, problem: Problem, prompt: Index, seed: int, temperature: float = 1.0) -> Index:

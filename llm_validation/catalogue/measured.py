@@ -24,6 +24,7 @@ from llm_validation.catalogue.train import Objective, Task, Trained, Trainer
 from llm_validation.catalogue.trie import agrees_with_rows
 from llm_validation.generation.decode import best_of_n
 from llm_validation.generation.engine import Sampling
+from llm_validation.generation.scorers import no_score
 from llm_validation.model.model import Loaded
 from llm_validation.training.schedule import Schedule
 from theory.validate import Array
@@ -79,12 +80,10 @@ def own_answers(loaded: Loaded, prompts: Sequence[str], n: int, longest: int, se
         open_ = [p for p, own in enumerate(found) if len(own) < n]
         if not open_:
             break
-        drawn = best_of_n(
-            loaded.model, [encoded[p] for p in open_], DRAWN, _no_reward, sampling, seed=1000 * seed + number
-        )
-        for row in np.flatnonzero(drawn.finished):
-            tokens = tuple(int(t) for t in drawn.tokens[row][: drawn.lengths[row]])
-            if len(tokens) > 1:  # an empty answer has no inner node of its own
+        asked = [encoded[p] for p in open_]
+        drawn = best_of_n(loaded.model, asked, DRAWN, no_score, sampling, seed=1000 * seed + number)
+        for row, tokens in enumerate(drawn.written):
+            if drawn.finished[row] and len(tokens) > 1:  # an empty answer has no inner node of its own
                 found[open_[row // DRAWN]].setdefault(tokens)
     worst = min(range(len(found)), key=lambda p: len(found[p]))
     if len(found[worst]) < n:
@@ -93,10 +92,6 @@ def own_answers(loaded: Loaded, prompts: Sequence[str], n: int, longest: int, se
             f"{ROUNDS * DRAWN} draws, {n} are needed; give more tokens"
         )
     return Encoded(tuple(encoded), tuple(tuple(own)[:n] for own in found))
-
-
-def _no_reward(batch: Any) -> list[float]:
-    return [0.0] * len(batch.responses)
 
 
 def item_answers(loaded: Loaded, questions: Sequence[str], items: Sequence[str]) -> Encoded:

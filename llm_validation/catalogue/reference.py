@@ -9,7 +9,6 @@ Shapes: P prompts, A responses; laws (P, A + 1), off the catalogue last.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,6 +24,7 @@ from llm_validation.catalogue.train import Objective, Task, Trained, Trainer, tr
 from llm_validation.catalogue.trie import PrefixTrie, agrees_with_rows, log_policy
 from llm_validation.model.model import load
 from llm_validation.training.schedule import Schedule
+from simulate.rows.store import replace_file
 from theory.validate import Array
 
 #: Mass that a reference fit aims to leave off the catalogue, and the most that is accepted, per prompt.
@@ -136,9 +136,7 @@ def write_trace(trained: Trained, path: Path) -> None:
         table.insert(place, name, np.repeat(getattr(trained, name), P))
     table.insert(1, "prompt", np.tile(np.arange(P), steps))
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(f".{os.getpid()}.partial")
-    table.to_csv(partial, index=False, float_format="%.7g")
-    partial.replace(path)
+    replace_file(path, table.to_csv(index=False, float_format="%.7g"))
 
 
 def conditional(law: Array) -> Array:

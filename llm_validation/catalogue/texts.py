@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from llm_validation.catalogue.trie import PrefixTrie, build_trie
-from llm_validation.text.language import ANIMALS, NAMES, OBJECTS, PLACES, PRONOUN_OF, VERBS, event, opening
+from llm_validation.text.language import OBJECTS, OPENINGS, PRONOUN_OF, VERBS, event, opening
 
 
 @dataclass(frozen=True)
@@ -43,16 +43,15 @@ def story_catalogue(n_prompts: int, n_responses: int, rng: np.random.Generator) 
 
     n_prompts at most 384 (names × animals × places), n_responses at most 24; ValueError otherwise.
     """
-    openings = [(name, animal, place) for name in NAMES for animal in ANIMALS for place in PLACES]
     objects = (n_responses + 1) // 2
-    if not 1 <= n_prompts <= len(openings) or not 2 <= n_responses <= 2 * len(OBJECTS):
+    if not 1 <= n_prompts <= len(OPENINGS) or not 2 <= n_responses <= 2 * len(OBJECTS):
         raise ValueError(
-            f"{n_prompts} prompts with {n_responses} responses: the language has {len(openings)} openings, and "
+            f"{n_prompts} prompts with {n_responses} responses: the language has {len(OPENINGS)} openings, and "
             f"2 to {2 * len(OBJECTS)} events with two verbs"
         )
     prompts, responses = [], []
-    for place in rng.choice(len(openings), n_prompts, replace=False):
-        name, animal, where = openings[place]
+    for place in rng.choice(len(OPENINGS), n_prompts, replace=False):
+        name, animal, where = OPENINGS[place]
         verbs = rng.choice(len(VERBS), 2, replace=False)
         things = rng.choice(len(OBJECTS), objects, replace=False)
         pairs = [(VERBS[v], OBJECTS[t]) for v in verbs for t in things][:n_responses]
@@ -63,10 +62,10 @@ def story_catalogue(n_prompts: int, n_responses: int, rng: np.random.Generator) 
 
 def item_catalogue(items: Sequence[str], n_prompts: int) -> Catalogue:
     """The items of a ratings file as responses, the same under every prompt; prompts are openings of stories."""
-    openings = [opening(name, animal, place) for name in NAMES for animal in ANIMALS for place in PLACES]
-    if not 1 <= n_prompts <= len(openings):
-        raise ValueError(f"{n_prompts} prompts: the language has {len(openings)} openings")
-    return Catalogue(tuple(openings[:n_prompts]), tuple(tuple(f"{item}." for item in items) for _ in range(n_prompts)))
+    if not 1 <= n_prompts <= len(OPENINGS):
+        raise ValueError(f"{n_prompts} prompts: the language has {len(OPENINGS)} openings")
+    prompts = tuple(opening(*place) for place in OPENINGS[:n_prompts])
+    return Catalogue(prompts, (tuple(f"{item}." for item in items),) * n_prompts)
 
 
 def encode_catalogue(catalogue: Catalogue, tokenizer: Any, context: int) -> Encoded:

@@ -102,6 +102,11 @@ class Outcome:
     decisions: tuple[Decision, ...]
     spent: Spent
 
+    @property
+    def written(self) -> list[tuple[int, ...]]:
+        """What each of the P·n rows wrote, in tokens."""
+        return [tuple(row[:size]) for row, size in zip(self.tokens.tolist(), self.lengths.tolist(), strict=True)]
+
 
 def best_of_n(
     model: Any,

@@ -20,6 +20,7 @@ import numpy as np
 from llm_validation.generation.decode import best_of_n
 from llm_validation.generation.engine import Sampling
 from llm_validation.generation.scorers import Batch, Scorer, checked_scores, no_score
+from llm_validation.generation.uniforms import decoding_seed
 from llm_validation.rewards.model import Explained, explained_variance
 from simulate.montecarlo import generator
 from theory.best_of_n.cost import speculative_tokens
@@ -89,9 +90,9 @@ def scored_rows(
     texts: list[tuple[int, ...]] = []
     size = max(1, AT_ONCE // rows)
     for first in range(0, len(prompts), size):
-        draws = int(generator(seed, "v", first).integers(2**31))
+        draws = decoding_seed(seed, "v", first)
         found = best_of_n(model, prompts[first : first + size], rows, no_score, sampling, seed=draws)
-        texts += [tuple(row[:n]) for row, n in zip(found.tokens.tolist(), found.lengths.tolist(), strict=True)]
+        texts += found.written
     lengths = np.array(list(map(len, texts)), dtype=float).reshape(len(prompts), rows)
     places = tuple((p, i) for p in range(len(prompts)) for i in range(rows))
     asked, at = tuple(prompts[p] for p, _ in places), tuple(times(int(lengths.max())))

@@ -27,6 +27,11 @@ def _key(seed: int) -> tuple[int, int]:
     return first, second
 
 
+def decoding_seed(seed: int, *words: str | int | float) -> int:
+    """The seed of one run of the decoder, which depends on (seed, words) alone."""
+    return int(generator(seed, *words).integers(2**31))
+
+
 def uniforms(seed: int, prompts: Sequence[int], position: int, n: int) -> Array:
     """u (P, n) in [0, 1): entry (p, i) depends on (seed, prompts[p], position, i) alone."""
     source, table = np.random.Philox(key=_key(seed)), np.empty((len(prompts), n))

@@ -8,7 +8,7 @@ Shapes: n rows, T tokens, K marks (numbers of tokens read), H width.
 
 from __future__ import annotations
 
-import os
+import io
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,6 +21,8 @@ from numpy.typing import NDArray
 from llm_validation.generation.checks import check_cache
 from llm_validation.generation.decode import best_of_n
 from llm_validation.generation.engine import Sampling
+from llm_validation.generation.scorers import no_score
+from simulate.rows.store import replace_file
 from theory.validate import Array
 
 
@@ -50,7 +52,7 @@ def write_pool(model: Any, prompt: Sequence[int], n: int, marks: Sequence[int], 
 
     hook, began = model.base_model.register_forward_hook(note), time.process_time()
     try:
-        drawn = best_of_n(model, [prompt], n, _no_reward, Sampling(marks[-1] + 1, ()), seed=seed)
+        drawn = best_of_n(model, [prompt], n, no_score, Sampling(marks[-1] + 1, ()), seed=seed)
     finally:
         hook.remove()
     return Pool(drawn.tokens[:, :-1], np.stack(seen, axis=1).astype(np.float64), time.process_time() - began)
@@ -61,12 +63,8 @@ def kept_pool(path: Path, model: Any, prompt: Sequence[int], n: int, marks: Sequ
     if not path.exists():
         pool = write_pool(model, prompt, n, marks, seed)
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(f".{os.getpid()}.npz")
-        np.savez(partial, tokens=pool.tokens, states=pool.states.astype(np.float16), seconds=pool.seconds)
-        partial.replace(path)
+        whole = io.BytesIO()
+        np.savez(whole, tokens=pool.tokens, states=pool.states.astype(np.float16), seconds=pool.seconds)
+        replace_file(path, whole.getvalue())
     with np.load(path) as kept:
         return Pool(kept["tokens"], kept["states"].astype(np.float64), float(kept["seconds"]))
-
-
-def _no_reward(batch: Any) -> list[float]:
-    return [0.0] * len(batch.responses)

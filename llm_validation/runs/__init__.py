@@ -10,7 +10,7 @@
     reproducibility       the same loss trained in many ways
     unpaired, divergences, density_ratio, separation   KTO, BCO, KLDO, FDO, DDRO, RDRO
     best_of_n, best_of_n_scorer, best_of_n_laws, best_of_n_rows, best_of_n_costs   Best-of-N and Speculative Rejection
-    correction, correction_bootstrap   the Aligner
+    correction, correction_bootstrap, kernels   the Aligner
     real, real_correction, real_selection, real_separation   the same on a model that others trained
 
 Examples

@@ -10,17 +10,19 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from llm_validation.generation.decode import best_of_n, speculative_rejection
 from llm_validation.generation.engine import Sampling
+from llm_validation.generation.uniforms import decoding_seed
 from llm_validation.model.model import full_precision
 from llm_validation.rewards.prefix_scorer import PrefixScorer
 from llm_validation.runs.best_of_n_rows import ALPHA, Pool, Predicted, Runs, Writer, predict
-from simulate.montecarlo import bootstrap, generator, mean
+from simulate.montecarlo import Estimate, bootstrap, generator, mean
 from simulate.rows.measurement import Measurement, measurement
 from theory.best_of_n import cost as speculative_cost
 from theory.best_of_n.law import best_of_n_reward
-from theory.best_of_n.metrics import improvement_score, measured_speedup
+from theory.best_of_n.metrics import MeasuredSpeedup, improvement_score, measured_speedup
 from theory.best_of_n.order_statistics import expected_inverse_range
 from theory.validate import Array
 
@@ -48,6 +50,16 @@ def costs(writer: Writer, pool: Pool, runs: list[Runs], seed: int) -> list[Measu
     return [*rows, *_wall_clock(runs, dict(zip(sizes, curve, strict=True))), *_improvement(pool, runs, seed)]
 
 
+def _at_equal_reward(
+    reward: Estimate | Predicted, cost: float, sizes: Sequence[int], curve: ArrayLike, costs: ArrayLike
+) -> tuple[MeasuredSpeedup, float]:
+    """The speed-up over Best-of-N's curve, and half of what one standard error of the reward either way makes of it."""
+    at, low, high = (
+        measured_speedup(reward.value + shift * reward.stderr, cost, sizes, curve, costs) for shift in (0.0, -1.0, 1.0)
+    )
+    return at, (high.value - low.value) / 2
+
+
 def _speedup(
     run: Runs, law: Predicted, tokens: float, sizes: Sequence[int], curve: Array, predicted_curve: Array, cost: Array
 ) -> Measurement:
@@ -56,17 +68,11 @@ def _speedup(
     The error is that of the two rewards; the curves' own is left out, of the same rows or pool and so partly shared.
     """
     rewards = mean(run.rejected)
-    measured = [
-        measured_speedup(rewards.value + shift * rewards.stderr, run.tokens[1], sizes, curve, cost)
-        for shift in (0.0, -1.0, 1.0)
-    ]
-    predicted = [
-        measured_speedup(law.value + shift * law.stderr, tokens, sizes, predicted_curve, cost)
-        for shift in (0.0, -1.0, 1.0)
-    ]
-    ratio = measured[0].value / predicted[0].value
-    error = ratio * math.hypot(*((high.value - low.value) / (2 * at.value) for at, low, high in (measured, predicted)))
-    note = f"measured {measured[0].value:.3f} ({measured[0].status}), predicted {predicted[0].value:.3f}"
+    measured, own_error = _at_equal_reward(rewards, run.tokens[1], sizes, curve, cost)
+    predicted, law_error = _at_equal_reward(law, tokens, sizes, predicted_curve, cost)
+    ratio = measured.value / predicted.value
+    error = ratio * math.hypot(own_error / measured.value, law_error / predicted.value)
+    note = f"measured {measured.value:.3f} ({measured.status}), predicted {predicted.value:.3f}"
     return measurement("B6", "llm_speedup_ratio", {"n": run.n}, ratio, error, rewards.n, note)
 
 
@@ -77,12 +83,8 @@ def _wall_clock(runs: list[Runs], rewards: dict[int, float]) -> list[Measurement
     rows = []
     for run in runs[1:]:
         reward = mean(run.rejected)
-        speed, low, high = (
-            measured_speedup(reward.value + shift * reward.stderr, run.seconds[1], sizes, curve, seconds)
-            for shift in (0.0, -1.0, 1.0)
-        )
+        speed, error = _at_equal_reward(reward, run.seconds[1], sizes, curve, seconds)
         note = f"{1e3 * run.seconds[0]:.2f} ms a group of Best-of-N, {1e3 * run.seconds[1]:.2f} ms with rejection"
-        error = (high.value - low.value) / 2
         rows.append(measurement("B10", "wall_clock_speedup", {"n": run.n}, speed.value, error, reward.n, note))
     return rows
 
@@ -122,7 +124,7 @@ def _weighted_score(best: Array, reference: Array, weights: Array) -> float:
 def memory_and_exactness(writer: Writer, seed: int) -> list[Measurement]:
     """B7: peak under fixed times, fill under a budget. B9: α = 0; nothing finished lost; B6 with rows that end."""
     n, sampling, prompt = 64, Sampling(writer.length, ()), [(writer.end,)]
-    spawned = int(generator(seed, "exactness").integers(2**31))
+    spawned = decoding_seed(seed, "exactness")
     whole, times = writer.reward.score, writer.times
     with full_precision():  # bf16 rounds otherwise where fewer rows are left, and another token may be drawn
         plain = best_of_n(writer.model, prompt, n, whole, sampling, seed=spawned)

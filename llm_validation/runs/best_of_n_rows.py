@@ -15,6 +15,7 @@ from scipy.special import ndtri
 from llm_validation.generation.decode import Outcome, Spent, best_of_n, speculative_rejection
 from llm_validation.generation.engine import Sampling
 from llm_validation.generation.scorers import Scorer, no_score
+from llm_validation.generation.uniforms import decoding_seed
 from llm_validation.model.model import autocast, load
 from llm_validation.profiles import BestOfN
 from llm_validation.rewards.model import Explained, RewardModel, explained_variance
@@ -66,7 +67,7 @@ class Writer:
         outcomes = []
         for part, first in enumerate(range(0, groups, at_once)):
             prompts = [(self.end,)] * min(at_once, groups - first)
-            spawned = int(generator(seed, "decoding", part).integers(2**31))
+            spawned = decoding_seed(seed, "decoding", part)
             with autocast(self.reward.device):
                 if reject:
                     by = PrefixScorer(self.reward)
@@ -123,7 +124,7 @@ class Pool:
 def measure_pool(writer: Writer, seed: int) -> Pool:
     """Rows that are used for predictions only."""
     groups = max(1, writer.profile.pool // 64)
-    outcomes = writer.write(groups, 64, int(generator(seed, "pool").integers(2**31)), scorer=no_score)
+    outcomes = writer.write(groups, 64, decoding_seed(seed, "pool"), scorer=no_score)
     texts = [(writer.end, *row) for outcome in outcomes for row in outcome.tokens.tolist()]
     read = np.array(writer.reward.prefix_scores(texts))  # all beginnings by one reading
     scores, rewards = read[:, list(writer.times)], read[:, -1]  # after the prompt and t tokens

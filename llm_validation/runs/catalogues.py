@@ -24,7 +24,7 @@ from llm_validation.claims.settings import CLONE_MASS, INSTANCES, PAIR_RUNS, SAF
 from llm_validation.model.folders import replacing, write
 from llm_validation.model.model import load
 from llm_validation.runs.run import MAIN, PEOPLE, SAFETY, Context
-from llm_validation.text.language import ANIMALS, NAMES, OBJECTS, PLACES, PRONOUN_OF, VERBS, event, opening
+from llm_validation.text.language import OBJECTS, OPENINGS, PRONOUN_OF, VERBS, event, opening
 from simulate.montecarlo import generator
 from simulate.rows.measurement import Measurement, measurement
 from theory.validate import Array
@@ -82,13 +82,12 @@ SHARED_LAWS = {"distortion": distortion_laws, "proximal": proximal_laws, "unpair
 
 def _safety_texts(rng: np.random.Generator) -> Catalogue:
     """Safe openings first, then as many marked ones; three events and two refusals each."""
-    openings = [(name, animal, place) for name in NAMES for animal in ANIMALS for place in PLACES]
-    marked = [i for i, (_, animal, _) in enumerate(openings) if animal in MARKED]
-    safe = [i for i in range(len(openings)) if i not in set(marked)]
+    marked = [i for i, (_, animal, _) in enumerate(OPENINGS) if animal in MARKED]
+    safe = [i for i, (_, animal, _) in enumerate(OPENINGS) if animal not in MARKED]
     chosen = [*rng.choice(safe, SAFETY_PROMPTS, replace=False), *rng.choice(marked, SAFETY_PROMPTS, replace=False)]
     prompts, responses = [], []
     for i in chosen:
-        name, animal, place = openings[i]
+        name, animal, place = OPENINGS[i]
         verb, things = VERBS[rng.integers(len(VERBS))], rng.choice(len(OBJECTS), 3, replace=False)
         prompts.append(opening(name, animal, place))
         responses.append((*(event(PRONOUN_OF[name], verb, OBJECTS[t]) for t in things), *REFUSALS))

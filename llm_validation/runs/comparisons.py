@@ -13,6 +13,7 @@ Shapes: P prompts, A responses, off last; B samples per prompt.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -24,7 +25,8 @@ from torch import Tensor
 
 from llm_validation.catalogue.reference import Reference
 from simulate.montecarlo import generator
-from theory.bradley_terry import Population, fit_rewards
+from simulate.users import sample_comparisons
+from theory.bradley_terry import Population, fit_rewards, product_pairs
 from theory.policy import nash, rewards
 from theory.policy.kl_ball import kl
 from theory.validate import Array
@@ -47,6 +49,17 @@ class Situation:
     win_rates: Array
     pair_weights: Array
     tau: float
+
+    @classmethod
+    def drawn(
+        cls, name: str, population: Population, bt_beta: float, users: int, rng: np.random.Generator,
+        pair_weights: Array | None = None, tau: float = math.inf,
+    ) -> Situation:  # fmt: skip
+        """One comparison of each of so many users, of uniform pairs where nothing else is said."""
+        A = population.utilities.shape[1]
+        law = product_pairs(np.full(A, 1.0 / A)) if pair_weights is None else pair_weights
+        found = sample_comparisons(population, bt_beta, law, users, rng=rng)
+        return cls(name, population, bt_beta, found.win_rates(), found.pair_weights(), tau)
 
 
 # Predictions: the policy (A + 1,) that each method should end with.

@@ -30,14 +30,15 @@ from llm_validation.aligner.aligner import (
     upstream_laws,
 )
 from llm_validation.aligner.edit_process import UPSTREAM, Problem, edit_problem, product_laws, utilities
+from llm_validation.catalogue.reference import total_variation
 from llm_validation.model.model import load
 from llm_validation.profiles import Correction
 from llm_validation.runs.correction_bootstrap import by_pairs
+from llm_validation.runs.kernels import composed, gains, transfer_bounds, unchanged_shares
 from llm_validation.runs.run import Context, Run
 from simulate.montecarlo import Estimate, generator, mean
 from simulate.rows.measurement import Measurement, measurement
 from theory.correction import composition, repetition
-from theory.correction.copying import unchanged_share
 from theory.validate import Array
 
 #: Share of identity pairs in joint training (A5); rounds of correction (A4) and of distillation (A6).
@@ -124,8 +125,7 @@ def _upstreams(base: Any, sft: Any, problem: Problem, profile: Correction, seed:
 def _unchanged(corrector: Any, problem: Problem) -> float:
     """Σ_x p(x) Σ_o π(o|x) K_φ(o|x,o) on the training laws."""
     process, kernels = problem.process, corrector_kernels(corrector, problem).laws
-    shares = [unchanged_share(pi, K) for pi, K in zip(process.policies, kernels, strict=True)]
-    return float(process.prompts @ shares)
+    return float(process.prompts @ unchanged_shares(process.policies, kernels))
 
 
 def training(models: Models) -> list[Measurement]:
@@ -177,13 +177,11 @@ def stacks(models: Models) -> list[Measurement]:
     excess = composition.floors(process.prompts, process.policies, process.kernels)
     for number, upstream in enumerate(models.upstreams):
         setting = {"upstream": upstream.name}
-        pairs = list(zip(upstream.laws.laws, process.kernels, models.kernels.laws, strict=True))
-        laws = [(composition.compose(pi, K), composition.compose(pi, M)) for pi, K, M in pairs]
-        distance = models.average(np.array([np.abs(true - ours).sum() / 2 for true, ours in laws]))
-        predicted = models.average(np.array([composition.gain(pi, K, u) for pi, K, _ in pairs]))
-        exact = models.average(np.array([composition.gain(pi, M, u) for pi, _, M in pairs]))
+        own, kernels, trained = upstream.laws.laws, process.kernels, models.kernels.laws
+        distance = models.average(total_variation(composed(own, kernels), composed(own, trained)))
+        predicted, exact = (models.average(gains(own, some, u)) for some in (kernels, trained))
         sampled = _sampled_gain(models, upstream, number)
-        bound = _bound(models, upstream, u)
+        bound = models.average(transfer_bounds(own, process.policies, kernels, trained, u))
         rows += [
             measurement("A3", "sampled_gain", setting, sampled.value, sampled.stderr, sampled.n),
             measurement("A3", "predicted_gain", setting, predicted),
@@ -194,17 +192,6 @@ def stacks(models: Models) -> list[Measurement]:
                      f"error {exact - predicted:+.5f}, bound {bound:.4f}; I(C;O|X) {excess.gain:.3f}"),
         ]  # fmt: skip
     return rows
-
-
-def _bound(models: Models, upstream: Upstream, u: Array) -> float:
-    """The transfer bound from each prompt's training loss above its floor, averaged over prompts."""
-    process, bounds = models.problem.process, []
-    for pi, trained, K, M in zip(
-        upstream.laws.laws, process.policies, process.kernels, models.kernels.laws, strict=True
-    ):
-        loss = float(trained @ (K * np.log(K / M)).sum(axis=1))
-        bounds.append(composition.transfer_bound(pi, trained, max(0.0, loss), u))
-    return models.average(np.array(bounds))
 
 
 def of_its_bound(error: float, bound: float) -> float:
@@ -274,8 +261,7 @@ def copying(models: Models) -> list[Measurement]:
     joint = draw_from(process.prompts, process.policies, process.kernels, IDENTITY_SHARE)
     how = _how(models.profile, models.profile.steps)
     model = fit(models.corrector, problem, joint, how, models.seed, sees_original=True, name="joint")
-    shares = [unchanged_share(pi, K) for pi, K in zip(process.policies, process.kernels, strict=True)]
-    kept = models.average(np.array(shares))
+    kept = models.average(unchanged_shares(process.policies, process.kernels))
     predicted, measured = IDENTITY_SHARE + (1.0 - IDENTITY_SHARE) * kept, _unchanged(model, problem)
     last = max(models.copied)
     return [
@@ -294,14 +280,13 @@ def distillation(models: Models) -> list[Measurement]:
     model, laws, predicted, rows = start.model, start.laws.laws, start.laws.laws, []
     still = np.broadcast_to(np.eye(problem.n_answers), process.kernels.shape)
     for k in range(1, DISTILLATIONS + 1):
-        predicted = np.array([composition.compose(pi, K) for pi, K in zip(predicted, process.kernels, strict=True)])
-        target = np.array([composition.compose(pi, K) for pi, K in zip(laws, models.kernels.laws, strict=True)])
-        draw = draw_from(process.prompts, target, still)
+        predicted = composed(predicted, process.kernels)
+        draw = draw_from(process.prompts, composed(laws, models.kernels.laws), still)
         how = _how(models.profile, models.profile.further_steps)
         model = fit(model, problem, draw, how, models.seed, sees_original=False, name=f"distilled {k}")
         laws = upstream_laws(model, problem).laws
-        distance = models.average(np.abs(laws - predicted).sum(axis=1) / 2)
-        moved = models.average(np.abs(laws - start.laws.laws).sum(axis=1) / 2)
+        distance = models.average(total_variation(laws, predicted))
+        moved = models.average(total_variation(laws, start.laws.laws))
         gained = models.average((laws - predicted) @ utilities())
         rows += [
             measurement("A6", "llm_distilled_law", {"k": k}, distance, 0.0, 1, f"moved by {moved:.3f} in all"),

@@ -26,10 +26,11 @@ from llm_validation.catalogue.train import Task, train_one
 from llm_validation.claims.settings import RDRO_ALPHA
 from llm_validation.losses.pairs import dpo
 from llm_validation.runs.comparisons import pair_objective
+from llm_validation.runs.kernels import composed
 from llm_validation.runs.unpaired import Classes, constrained_policies, expectation
 from llm_validation.training.schedule import Schedule
 from simulate.rows.measurement import Measurement, measurement
-from theory.correction import bootstrap, composition
+from theory.correction import bootstrap
 from theory.validate import Array
 
 #: kl_beta of DPO on the pairs.
@@ -46,7 +47,7 @@ def by_pairs(model: Any, kernels: Array, problem: Problem, schedule: Schedule, s
     sides = [bootstrap.preference_laws(pi, K) for pi, K in zip(policies, kernels, strict=True)]
     p, q = (np.stack(side) for side in zip(*sides, strict=True))
     classes = Classes(p, q, p, q)
-    composed = np.stack([composition.compose(pi, K) for pi, K in zip(policies, kernels, strict=True)])
+    corrected = composed(policies, kernels)
     objectives: dict[str, Callable[[int, Tensor], Tensor]] = {
         "ddro": expectation(reference, classes, "ddro", 1.0),
         "rdro": expectation(reference, classes, "rdro", 1.0),
@@ -61,7 +62,7 @@ def by_pairs(model: Any, kernels: Array, problem: Problem, schedule: Schedule, s
         rows += [
             measurement("A6", "llm_pairs_limit", setting, float(distance.max()), n=len(p)),
             measurement(
-                "A6", "llm_pairs_composed", setting, float(total_variation(reached, composed).mean()), n=len(p)
+                "A6", "llm_pairs_composed", setting, float(total_variation(reached, corrected).mean()), n=len(p)
             ),
         ]
     return rows

@@ -9,6 +9,7 @@ Shapes: P prompts, A responses, off last.
 
 from __future__ import annotations
 
+import math
 from functools import partial
 
 import numpy as np
@@ -44,7 +45,6 @@ from llm_validation.runs.reward_fit import RewardModel, fit_reward_model
 from llm_validation.runs.run import Run, law_rows
 from simulate.montecarlo import generator
 from simulate.rows.measurement import Measurement, measurement
-from simulate.users import sample_comparisons
 from theory.bradley_terry import Population, fit_rewards, product_pairs
 from theory.distortion.instance import Instance
 from theory.distortion.instances import (
@@ -100,12 +100,16 @@ def situations(reference: Reference) -> list[Situation]:
     prompts = []
     for name in INSTANCES:
         built = instance(name, reference.seed)
-        pairs = built.pair_weights if name != "I9_product" else product_pairs(np.full(8, 0.125))
         rng = generator(reference.seed, "comparisons", name)
-        drawn = sample_comparisons(built.population, built.bt_beta, pairs, USERS, rng=rng)
-        tau = BALL if name == "I6" else np.inf
-        prompts.append(Situation(name, built.population, built.bt_beta, drawn.win_rates(), drawn.pair_weights(), tau))
+        pairs, tau = (None if name == "I9_product" else built.pair_weights), (BALL if name == "I6" else math.inf)
+        prompts.append(Situation.drawn(name, built.population, built.bt_beta, USERS, rng, pairs, tau))
     return prompts
+
+
+def of_dpo(reference: Reference, prompts: list[Situation]) -> tuple[list[int], Reference, list[Situation]]:
+    """The places of `DPO_INSTANCES`, and the reference and the prompts there."""
+    chosen = [p for p, s in enumerate(prompts) if s.name in DPO_INSTANCES]
+    return chosen, reference.part(chosen), [prompts[p] for p in chosen]
 
 
 def kl_weights(reference: Reference, prompts: list[Situation], method: str) -> Array:
@@ -214,13 +218,12 @@ def _clipped(
 
 def _dpo(reference: Reference, prompts: list[Situation], weights: Array, rlhf: Trained) -> list[Measurement]:
     """D12: DPO at kl_beta = λ ends with RLHF's law on the catalogue; off it is free."""
-    chosen = [p for p, s in enumerate(prompts) if s.name in DPO_INSTANCES]
-    part = reference.part(chosen)
-    trained = part.train(comparison_objective(dpo, part, [prompts[p] for p in chosen], weights[chosen]), "dpo")
+    chosen, part, prompts = of_dpo(reference, prompts)
+    trained = part.train(comparison_objective(dpo, part, prompts, weights[chosen]), "dpo")
     law = conditional(trained.policy)
     target = np.stack([
-        policy.dpo(prompts[p].win_rates, prompts[p].pair_weights, None, weights[p],
-                   log_reference=np.log(reference.on_catalogue[p])) for p in chosen
+        policy.dpo(s.win_rates, s.pair_weights, None, weight, log_reference=np.log(own))
+        for s, weight, own in zip(prompts, weights[chosen], part.on_catalogue, strict=True)
     ])  # fmt: skip
     apart = total_variation(law, conditional(rlhf.policy)[chosen])
     return [
@@ -235,9 +238,7 @@ def sampled(reference: Reference) -> list[Measurement]:
 
     The payoff of one in self-play is exact: its mean against the current policy.
     """
-    prompts = situations(reference)
-    keep = [p for p, s in enumerate(prompts) if s.name in DPO_INSTANCES]
-    reference, prompts = reference.part(keep), [prompts[p] for p in keep]
+    keep, reference, prompts = of_dpo(reference, situations(reference))
     weights, nash = (np.array(table)[keep] for table in (RLHF_WEIGHTS, NLHF_WEIGHTS))
     rewards = np.stack([fit_rewards(s.win_rates, s.pair_weights).rewards for s in prompts])
     r = reference.tensor(np.column_stack([rewards, rewards.min(axis=1)]))

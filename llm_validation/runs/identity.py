@@ -9,10 +9,10 @@ from __future__ import annotations
 import numpy as np
 
 from llm_validation.catalogue.reference import Reference, conditional
-from llm_validation.claims.settings import DPO_INSTANCES, IPO_WEIGHT
+from llm_validation.claims.settings import IPO_WEIGHT
 from llm_validation.losses import pairs
 from llm_validation.runs.comparisons import comparison_objective
-from llm_validation.runs.distortion import situations
+from llm_validation.runs.distortion import of_dpo, situations
 from llm_validation.runs.run import Run, law_rows
 from simulate.rows.measurement import Measurement
 from theory.policy.identity import ipo_penalty
@@ -20,9 +20,7 @@ from theory.policy.identity import ipo_penalty
 
 def trained_ipo(reference: Reference) -> list[Measurement]:
     """IPO on all comparisons of all prompts at once, weights Q·P̂ on ordered pairs (winner, loser)."""
-    prompts = situations(reference)
-    chosen = [p for p, s in enumerate(prompts) if s.name in DPO_INSTANCES]
-    part, prompts = reference.part(chosen), [prompts[p] for p in chosen]
+    _, part, prompts = of_dpo(reference, situations(reference))
     weights = np.full(len(prompts), IPO_WEIGHT)
     trained = part.train(comparison_objective(pairs.ipo, part, prompts, weights), "ipo")
     target = np.stack([

@@ -27,8 +27,7 @@ from llm_validation.runs.run import PEOPLE, Context, Run
 from simulate.montecarlo import generator
 from simulate.people.data import People
 from simulate.rows.measurement import Measurement, measurement
-from simulate.users import sample_comparisons
-from theory.bradley_terry import Population, product_pairs
+from theory.bradley_terry import Population
 from theory.distortion.measure import distortion
 from theory.policy import rewards
 from theory.validate import Array
@@ -45,14 +44,11 @@ def check_people(people: People) -> None:
 
 def situations(reference: Reference, people: People, betas: Sequence[float]) -> list[Situation]:
     """Comparisons of uniform pairs of items, drawn once per bt_beta and seed."""
-    population = Population(people.rated.utilities)
-    pairs = product_pairs(np.full(people.n_items, 1.0 / people.n_items))
-    prompts = []
-    for beta in betas:
-        rng = generator(reference.seed, "people compare", people.name, beta)
-        drawn = sample_comparisons(population, beta, pairs, COMPARISONS, rng=rng)
-        prompts.append(Situation(str(beta), population, beta, drawn.win_rates(), drawn.pair_weights(), np.inf))
-    return prompts
+    population, words = Population(people.rated.utilities), ("people compare", people.name)
+    return [
+        Situation.drawn(str(beta), population, beta, COMPARISONS, generator(reference.seed, *words, beta))
+        for beta in betas
+    ]
 
 
 def aligned_to_people(reference: Reference, context: Context) -> list[Measurement]:

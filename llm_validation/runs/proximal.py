@@ -71,19 +71,24 @@ class Table:
         )
 
 
+#: One pair, its winner first, and H: μ̂ŝ, and μ uniform on the three.
+PAIR = Table((0, 1), np.array([0.125, -0.125, 0.0]), np.full(3, 1 / 3))
+
+
 def merge(logs: Tensor, labelled: Sequence[int]) -> Tensor:
     """Log-probabilities (…, A + 1) as (…, N + 1): the labelled responses, and H summed up."""
     others = [y for y in range(logs.shape[-1]) if y not in labelled]
     return torch.cat([logs[..., list(labelled)], torch.logsumexp(logs[..., others], -1, keepdim=True)], -1)
 
 
-def _merged(logs: Array, labelled: Sequence[int]) -> Array:
+def merged(logs: Array, labelled: Sequence[int]) -> Array:
+    """The same of arrays."""
     return merge(torch.as_tensor(logs), labelled).numpy()
 
 
 def _gaps(reference: Reference, trained: Trained, prompt: int, labelled: Sequence[int], kl_beta: float) -> Array:
     """r(y) − r(H) (N,) of a trained prompt."""
-    ratio = _merged(trained.log_policy[prompt], labelled) - _merged(reference.log_law[prompt], labelled)
+    ratio = merged(trained.log_policy[prompt], labelled) - merged(reference.log_law[prompt], labelled)
     return kl_beta * (ratio[:-1] - ratio[-1])
 
 
@@ -103,7 +108,7 @@ def pro_on_pairs(reference: Reference, alpha: Number, kl_beta: Number) -> Callab
 
 def pairwise(reference: Reference) -> list[Measurement]:
     """PRO-P on one pair per prompt: P9's gaps, P12's levels; then DPO on the same pairs: P5, P12's contrast, P16."""
-    labelled = (0, 1)
+    labelled = PAIR.labelled
     alphas, betas = (reference.tensor(column) for column in zip(*PAIR_RUNS, strict=True))
     trained = reference.train(pro_on_pairs(reference, alphas, betas), "pro_pairwise")
     rows, errors = [], []
@@ -113,9 +118,8 @@ def pairwise(reference: Reference) -> list[Measurement]:
             measurement("P9", "trained", {"response": y, "alpha": alpha, "kl_beta": kl_beta}, float(gaps[y]))
             for y in (0, 1)
         ]
-        table = Table(labelled, np.array([0.125, -0.125, 0.0]), np.full(3, 1 / 3))
-        optimum = table.optimum(reference.log_law[p], alpha, kl_beta)
-        levels = _merged(trained.log_policy[p], labelled) - _merged(reference.log_law[p], labelled)
+        optimum = PAIR.optimum(reference.log_law[p], alpha, kl_beta)
+        levels = merged(trained.log_policy[p], labelled) - merged(reference.log_law[p], labelled)
         target = np.append(optimum.log_ratio, optimum.hyper_ratio)
         errors.append(np.abs(levels - target) / np.maximum(1.0, np.abs(target)))
     worst = np.max(errors, axis=0)
@@ -146,7 +150,7 @@ def _dpo_on_the_same_pairs(reference: Reference, pro: Trained, betas: Tensor) ->
         measurement("P12", "pro_unlabelled_mass", {}, float(1.0 - np.exp(pro.log_policy[:, :2]).sum(axis=1).mean())),
     ]
     for method, run in (("dpo", runs[0]), ("pro", pro)):
-        ratio = _merged(run.path, (0, 1)) - _merged(reference.log_law, (0, 1))
+        ratio = merged(run.path, (0, 1)) - merged(reference.log_law, (0, 1))
         for s, step in enumerate(run.step):
             for y, name in enumerate(("chosen", "rejected", "H")):
                 setting: Setting = {"method": method, "response": name, "step": int(step)}
@@ -156,22 +160,21 @@ def _dpo_on_the_same_pairs(reference: Reference, pro: Trained, betas: Tensor) ->
 
 def binary(reference: Reference) -> list[Measurement]:
     """PRO-B on one scored response per prompt: P10's gaps."""
-    return _binary(reference, "P10", [(s, a, b) for s, a, b in BINARY_RUNS], ("score", "alpha", "kl_beta"))
+    return _binary(reference, "P10", BINARY_RUNS)
 
 
 def imbalanced(reference: Reference) -> list[Measurement]:
     """PRO-B on the positive of 1 : `negatives` feedback: P13's log-ratios."""
     runs = [(imbalance_scores(n)[0], a, b) for n, a, b in IMBALANCE_RUNS]
-    rows = _binary(reference, "P13", runs, ("score", "alpha", "kl_beta"))
+    rows = _binary(reference, "P13", runs)
     return [
         measurement("P13", "trained", {"negatives": n, "alpha": a, "kl_beta": b}, m.value / b)
         for m, (n, a, b) in zip(rows, IMBALANCE_RUNS, strict=True)
     ]
 
 
-def _binary(
-    reference: Reference, claim: str, runs: Sequence[tuple[float, float, float]], names: tuple[str, str, str]
-) -> list[Measurement]:
+def _binary(reference: Reference, claim: str, runs: Sequence[tuple[float, float, float]]) -> list[Measurement]:
+    """PRO-B at (score, alpha, kl_beta) of each prompt."""
     scores, alphas, betas = (reference.tensor(column) for column in zip(*runs, strict=True))
     ref = merge(reference.logs, (0,))
 
@@ -185,10 +188,11 @@ def _binary(
     trained = reference.train(objective, f"pro_binary {claim}")
     return [
         measurement(
-            claim, "trained", dict(zip(names, run, strict=True)), float(_gaps(reference, trained, p, (0,), run[2])[0])
+            claim, "trained", {"score": score, "alpha": alpha, "kl_beta": kl_beta},
+            float(_gaps(reference, trained, p, (0,), kl_beta)[0]),
         )
-        for p, run in enumerate(runs)
-    ]
+        for p, (score, alpha, kl_beta) in enumerate(runs)
+    ]  # fmt: skip
 
 
 def scalar(reference: Reference) -> list[Measurement]:
@@ -265,8 +269,8 @@ def _against_optimum(
         table = _table(TABLE_KINDS[p] if claim == "P6" else "pairs")
         optimum = table.optimum(reference.log_law[p], alpha, betas[p])
         targets.append(np.exp(np.append(optimum.log_policy, optimum.hyper_policy)))
-        reached.append(np.exp(_merged(trained.log_policy[p], table.labelled)))
-        start.append(np.exp(_merged(reference.log_law[p], table.labelled)))
+        reached.append(np.exp(merged(trained.log_policy[p], table.labelled)))
+        start.append(np.exp(merged(reference.log_law[p], table.labelled)))
     return law_rows(claim, setting, np.stack(start), np.stack(reached), np.stack(targets))
 
 

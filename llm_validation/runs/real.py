@@ -27,7 +27,8 @@ from llm_validation.claims.real_settings import DIFFERENCE, DISPLACED, PAIR, RAT
 from llm_validation.claims.settings import FITTED_BETA, POOLED_SHARE, RDRO_ALPHA
 from llm_validation.losses import pairs
 from llm_validation.runs.comparisons import Situation, comparison_objective, pair_objective
-from llm_validation.runs.proximal import Table, merge, pro_on_pairs
+from llm_validation.runs.proximal import PAIR as ONE_PAIR
+from llm_validation.runs.proximal import merge, merged, pro_on_pairs
 from llm_validation.runs.unpaired import (
     HELD_OUT,
     Classes,
@@ -40,7 +41,6 @@ from llm_validation.runs.unpaired import (
 from simulate.montecarlo import generator
 from simulate.people.data import People
 from simulate.rows.measurement import Measurement, measurement
-from simulate.users import sample_comparisons
 from theory.bradley_terry import Population, fit_rewards, product_pairs
 from theory.divergences.losses import find_loss
 from theory.policy import nash, rewards
@@ -77,8 +77,7 @@ def pro(reference: Reference) -> list[Measurement]:
     alpha, kl_beta = PAIR
     objective = pro_on_pairs(reference, alpha, kl_beta)
     trained = reference.train(objective, "pro", schedule=reference.schedule.slower(2.0 / 3.0).longer(4))
-    table = Table((0, 1), np.array([0.125, -0.125, 0.0]), np.full(3, 1 / 3))
-    optima = [table.optimum(law, alpha, kl_beta) for law in reference.log_law]
+    optima = [ONE_PAIR.optimum(law, alpha, kl_beta) for law in reference.log_law]
     predicted = np.stack([optimum.log_ratio for optimum in optima])
     reached = _ratio(reference, trained)[:, :2]
     relative = np.abs(reached / predicted - 1.0)
@@ -112,7 +111,7 @@ def pro_scores(reference: Reference, claim: str) -> list[Measurement]:
         return pairs.pro_scalar(m[:, :-1], ref[:, :-1], scores, **how)
 
     trained = reference.train(objective, f"real {claim}", schedule=reference.schedule.slower(2.0 / 3.0))
-    ratio = kl_beta * (merge(torch.as_tensor(trained.log_policy), labelled).numpy() - ref.double().cpu().numpy())
+    ratio = kl_beta * (merged(trained.log_policy, labelled) - ref.double().cpu().numpy())
     gaps = ratio[:, :-1] - ratio[:, -1:]
     if n == 1:
         predicted = np.array([[binary_log_ratio(float(s), alpha)] for s in sign])
@@ -255,19 +254,12 @@ def train_choices(reference: Reference, prompts: list[Situation], method: str, w
     return conditional(trained.policy), np.stack(target)
 
 
-def _situation(population: Population, name: str, bt_beta: float, rng: np.random.Generator) -> Situation:
-    """Comparisons of uniform pairs by a population."""
-    A = population.utilities.shape[1]
-    drawn = sample_comparisons(population, bt_beta, product_pairs(np.full(A, 1.0 / A)), COMPARISONS, rng=rng)
-    return Situation(name, population, bt_beta, drawn.win_rates(), drawn.pair_weights(), np.inf)
-
-
 def users(reference: Reference, method: str) -> list[Measurement]:
     """RLHF, NLHF or DPO on the comparisons of a drawn population over the model's own answers."""
     rng, prompts = generator(reference.seed, "real users"), []
     for p in range(len(reference.log_law)):
         crowd = Population(rng.beta(0.5, 0.5, (USERS, reference.n_responses)), rng.dirichlet(np.ones(USERS)))
-        prompts.append(_situation(crowd, str(p), 5.0, rng))
+        prompts.append(Situation.drawn(str(p), crowd, 5.0, COMPARISONS, rng))
     reached, target = train_choices(reference, prompts, method, WEIGHT[method])
     distance, claim = total_variation(reached, target), "D9" if method == "nlhf" else "D12"
     return [

@@ -21,17 +21,17 @@ from typing import Any
 import numpy as np
 
 from llm_validation.aligner.aligner import exact_laws
-from llm_validation.catalogue.reference import Reference, conditional
+from llm_validation.catalogue.reference import Reference, conditional, total_variation
 from llm_validation.catalogue.texts import Encoded
 from llm_validation.catalogue.train import Objective, Task
 from llm_validation.claims.real_settings import CORRECTED, CORRECTIONS, PAIR
 from llm_validation.losses import pairs
 from llm_validation.runs.comparisons import pair_objective
 from llm_validation.runs.correction import of_its_bound
+from llm_validation.runs.kernels import composed, gains, transfer_bounds, unchanged_shares
 from simulate.montecarlo import generator
 from simulate.rows.measurement import Measurement, measurement
 from theory.correction import composition, repetition
-from theory.correction.copying import unchanged_share
 from theory.validate import Array
 
 #: Between an answer and its correction.
@@ -149,21 +149,16 @@ def _floors(process: Edits, kernels: Array, losses: tuple[float, float]) -> list
 
 def _stacked(process: Edits, kernels: Array, upstream: Array, name: str) -> list[Measurement]:
     """A3 on one model: law and gain of its corrected answers, and the bound of the gain's error."""
-    distance, gains, predicted, bounds = [], [], [], []
-    for pi, trained, K, M, u in zip(
-        upstream, process.upstream, process.kernels, kernels, process.utilities, strict=True
-    ):
-        distance.append(np.abs(composition.compose(pi, K) - composition.compose(pi, M)).sum() / 2.0)
-        gains.append(composition.gain(pi, M, u))
-        predicted.append(composition.gain(pi, K, u))
-        excess = float(trained @ (K * np.log(K / M)).sum(axis=1))
-        bounds.append(composition.transfer_bound(pi, trained, max(0.0, excess), u))
-    at, error, P = {"upstream": name}, float(np.mean(gains) - np.mean(predicted)), len(kernels)
-    note = f"measured {np.mean(gains):.4f}, predicted {np.mean(predicted):.4f}"
+    own, true, u = upstream, process.kernels, process.utilities
+    distance = total_variation(composed(own, true), composed(own, kernels))
+    measured, predicted = (float(np.mean(gains(own, some, u))) for some in (kernels, true))
+    bound = float(np.mean(transfer_bounds(own, process.upstream, true, kernels, u)))
+    at, error, P = {"upstream": name}, measured - predicted, len(kernels)
+    note = f"measured {measured:.4f}, predicted {predicted:.4f}"
     return [
-        measurement("A3", "real_law", at, float(np.mean(distance)), n=P, note=f"worst prompt {max(distance):.4f}"),
+        measurement("A3", "real_law", at, float(distance.mean()), n=P, note=f"worst prompt {distance.max():.4f}"),
         measurement("A3", "real_gain", at, error, n=P, note=note),
-        measurement("A3", "real_transfer", at, of_its_bound(error, float(np.mean(bounds))), n=P),
+        measurement("A3", "real_transfer", at, of_its_bound(error, bound), n=P),
     ]
 
 
@@ -184,8 +179,7 @@ def _rounds(process: Edits, kernels: Array, upstream: Array) -> list[Measurement
 def _unchanged(process: Edits, kernels: Array) -> list[Measurement]:
     """A5: the share of answers that come back as they were."""
     measured, predicted = (
-        float(np.mean([unchanged_share(pi, some) for pi, some in zip(process.upstream, table, strict=True)]))
-        for table in (kernels, process.kernels)
+        float(unchanged_shares(process.upstream, some).mean()) for some in (kernels, process.kernels)
     )
     note = f"measured {measured:.4f}, predicted {predicted:.4f}"
     return [measurement("A5", "real_unchanged", {}, measured - predicted, note=note)]

@@ -14,6 +14,7 @@ stories is checked against a number, not against another model.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -181,6 +182,8 @@ NAMES = tuple(PRONOUN_OF)
 PRONOUNS = ("She", "He")
 ANIMALS = ("fox", "cat", "dog", "duck", "frog", "mouse", "hen", "goat")
 PLACES = ("forest", "village", "garden", "castle", "valley", "barn")
+#: (name, animal, place) of every opening.
+OPENINGS = tuple(itertools.product(NAMES, ANIMALS, PLACES))
 VERBS = ("found", "saw", "made", "drew", "lost", "met")
 ADJECTIVES = ("red", "big", "small", "new", "green", "kind")
 #: Class of object → its objects; the feeling at the end depends on the class of the last object.
