@@ -25,7 +25,7 @@ Groups = tuple[Index, Index] | None
 
 
 @dataclass(frozen=True, eq=False)
-class Right:
+class Accuracy:
     """How right a method is: a value in [0, 1] per chosen example, and per rejected one where they are no pairs.
 
     groups  of both, by `prompt_groups`, where examples share their prompts
@@ -38,11 +38,11 @@ class Right:
     ranks: float = math.nan
 
     @classmethod
-    def of(cls, chosen: Array, rejected: Array, paired: bool, groups: Groups = None) -> Right:
+    def of(cls, chosen: Array, rejected: Array, paired: bool, groups: Groups = None) -> Accuracy:
         """From log-ratios, or any scores."""
         if paired:
-            return cls(0.5 * (1.0 + np.sign(chosen - rejected)), None, groups)
-        wins = 0.5 * (1.0 + np.sign(chosen[:, None] - rejected))
+            return cls(np.heaviside(chosen - rejected, 0.5), None, groups)
+        wins = np.heaviside(chosen[:, None] - rejected, 0.5)
         ranks = math.nan if groups else float(mannwhitneyu(chosen, rejected).pvalue)
         return cls(wins.mean(axis=1), wins.mean(axis=0), groups, ranks)
 
@@ -67,7 +67,7 @@ class Right:
         return _by_spread(replace(found, value=found.value - 0.5)) if self.groups else self.ranks
 
 
-def difference(one: Right, other: Right) -> tuple[Mean, float]:
+def difference(one: Accuracy, other: Accuracy) -> tuple[Mean, float]:
     """(accuracy of one less the other's, how likely so large a difference is by chance)."""
     gap = one.chosen - other.chosen
     if one.rejected is None or other.rejected is None:

@@ -105,7 +105,7 @@ def _terms(name: str, chosen: Array, rejected: Array) -> tuple[Array, Array]:
         log_mean = float(logsumexp(rejected)) - math.log(rejected.size)
         return -chosen, log_mean + np.exp(rejected - log_mean) - 1.0
     if name == "kto":
-        return 0.5 * (1.0 - np.sign(chosen)), 0.5 * (1.0 + np.sign(rejected))
+        return np.heaviside(-chosen, 0.5), np.heaviside(rejected, 0.5)
     parts = LOSSES[name].parts
     assert parts is not None
     return np.asarray(parts.positive(chosen)), np.asarray(parts.negative(rejected))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from llm_validation.advise.accuracy import Groups, Right
+from llm_validation.advise.accuracy import Accuracy, Groups
 from llm_validation.preferences.data import Preferences, feedback_of
 from llm_validation.preferences.graphs import dpo_attained_on, laws, response_numbers
 from llm_validation.preferences.listed import listed, listed_threshold
@@ -43,7 +43,7 @@ class Finding:
     interval: tuple[float, float] | None = None
 
 
-def share_line(name: str, text: str, right: Right, claim: str | None = None) -> Finding:
+def share_line(name: str, text: str, right: Accuracy, claim: str | None = None) -> Finding:
     """How right something is."""
     return Finding(name, text, right.mean.value, _known(right.mean.stderr), claim, right.interval)
 
@@ -70,7 +70,7 @@ def counts(data: Preferences) -> list[Finding]:
     gap = Mean.sum(lengths[0], -lengths[1], groups)
     if data.paired:
         gap = Mean.of(lengths[0] - lengths[1], groups and groups[0])
-    longer = Right.of(lengths[0], lengths[1], data.paired, groups)
+    longer = Accuracy.of(lengths[0], lengths[1], data.paired, groups)
     rule = "how often the longer response is the chosen one"
     if longer.by_chance < CHANCE:
         rule += ": length alone tells chosen from rejected, and a method may learn just that"

@@ -19,13 +19,13 @@ from typing import Any
 
 import torch
 
-from llm_validation.advise.accuracy import Groups, Right
+from llm_validation.advise.accuracy import Accuracy, Groups
 from llm_validation.advise.trunk import TrunkOnce, piloted
 from llm_validation.preferences.data import Example, Preferences, epoch_batches, mismatched
 from llm_validation.preferences.objectives import SHIFTS, PreferenceTraining
 from llm_validation.preferences.report import below_zero
 from llm_validation.preferences.sequences import CompletionForward, completion_forward, divergences, log_probabilities
-from llm_validation.preferences.trace import Mean, Watch, answers, prompt_groups, put, split
+from llm_validation.preferences.trace import Mean, Watch, answers, copy_into, prompt_groups, put, split
 from llm_validation.preferences.train import Reference, check_reference, train_on_preferences
 from llm_validation.training.loop import TrainingDiverged, trainable
 from llm_validation.training.parts import choose_part
@@ -65,7 +65,7 @@ class PilotPlan:
 
 
 @dataclass(frozen=True, eq=False)
-class Tried:
+class PilotRun:
     """A method at a rate: log π − log π_ref of held-out chosen (C,), rejected (R,), the reference's answers (O,).
 
     steps, planned  those that its time allowed, of so many
@@ -105,7 +105,7 @@ class Pilot:
     reference: tuple[Array, Array, Array]
     begun: tuple[tuple[tuple[Example, ...], Array], ...]
     texts: tuple[int, int]
-    tried: tuple[Tried, ...]
+    tried: tuple[PilotRun, ...]
     left: tuple[str, ...]
     seconds: float
 
@@ -114,16 +114,16 @@ class Pilot:
         """Of the held-out examples, by prompt."""
         return prompt_groups(self.held)
 
-    def right(self, run: Tried) -> Right:
+    def right(self, run: PilotRun) -> Accuracy:
         """How right a run is on them."""
-        return Right.of(run.chosen, run.rejected, self.held.paired, self.groups)
+        return Accuracy.of(run.chosen, run.rejected, self.held.paired, self.groups)
 
-    def moved(self, run: Tried) -> tuple[Mean, Mean]:
+    def moved(self, run: PilotRun) -> tuple[Mean, Mean]:
         """By how much chosen and rejected moved."""
         one, other = self.groups or (None, None)
         return Mean.of(run.chosen, one), Mean.of(run.rejected, other)
 
-    def fell(self, run: Tried) -> bool:
+    def fell(self, run: PilotRun) -> bool:
         """Did the chosen fall, beyond noise?"""
         return below_zero(self.moved(run)[0])
 
@@ -169,7 +169,7 @@ class _Runs:
     end: tuple[int, ...]
     context: int
     deadline: float
-    tried: list[Tried] = field(default_factory=list)
+    tried: list[PilotRun] = field(default_factory=list)
     left: list[str] = field(default_factory=list)
     late: list[tuple[str, float]] = field(default_factory=list)
     measuring: float = 0.0
@@ -262,10 +262,10 @@ class _Runs:
         except ValueError as error:
             return self._leave(f"{name} was not run: {error}")
         finally:
-            self._put(self.start)
+            copy_into(trainable(self.model), self.start)
         self.measuring = time.monotonic() - trained
         first, seconds = ended[0] - began, ended[-1] - began
-        self.tried.append(Tried(method, rate, done[0], seconds, chosen, rejected, off, kl, written, done[1], first))
+        self.tried.append(PilotRun(method, rate, done[0], seconds, chosen, rejected, off, kl, written, done[1], first))
         return f"{name}: {done[0]} of {done[1]} steps in {time.monotonic() - began:.0f} seconds"
 
     def _leave(self, sentence: str) -> str:
@@ -302,11 +302,6 @@ class _Runs:
             if time.monotonic() - began > seconds:
                 break
         return tuple(found)
-
-    @torch.no_grad()
-    def _put(self, values: Sequence[torch.Tensor]) -> None:
-        for weight, value in zip(trainable(self.model), values, strict=True):
-            weight.copy_(value)
 
     def _logs(self, examples: Sequence[Example]) -> Array:
         found: Array = self._tensor(examples).double().cpu().numpy()

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 
 from scipy.stats import norm
 
-from llm_validation.advise.accuracy import Right, difference
+from llm_validation.advise.accuracy import Accuracy, difference
 from llm_validation.advise.findings import Finding, share_line
 from llm_validation.advise.optima import Optimum
-from llm_validation.advise.pilot import Pilot, Tried, named
+from llm_validation.advise.pilot import Pilot, PilotRun, named
 from llm_validation.preferences.report import CHANCE
 from llm_validation.preferences.trace import Mean
 
@@ -26,7 +26,7 @@ from llm_validation.preferences.trace import Mean
 class Advice:
     """The method recommended, None for none, with reasons and the command to paste ("" for none)."""
 
-    best: Tried | None
+    best: PilotRun | None
     reasons: tuple[Finding, ...]
     command: str
 
@@ -58,7 +58,7 @@ def recommend(
     out = [run for run in pilot.tried if run not in stay]
     reasons = [_level(best, stay, out, top, what)]
     exists = {optimum.method: optimum for optimum in known}
-    steps: list[tuple[Callable[[Tried], bool], Callable[[list[Tried]], Finding]]] = [
+    steps: list[tuple[Callable[[PilotRun], bool], Callable[[list[PilotRun]], Finding]]] = [
         (lambda run: run.method in exists and exists[run.method].exists, lambda runs: _optimum(runs, exists)),
         (lambda run: not pilot.fell(run), lambda runs: _kept(runs, pilot.moved(runs[0])[0])),
         (lambda run: run.method in exists and exists[run.method].levels, lambda runs: _levels(runs, exists)),
@@ -80,7 +80,7 @@ def recommend(
     return Advice(chosen, tuple(reasons), command(pilot, chosen, model, data, context))
 
 
-def command(pilot: Pilot, run: Tried, model: str, data: str, context: int | None = None) -> str:
+def command(pilot: Pilot, run: PilotRun, model: str, data: str, context: int | None = None) -> str:
     """The command that trains on everything as the pilot did on a part, and holds out the same prompts.
 
     context  longest text in tokens, where it was given
@@ -98,7 +98,7 @@ def command(pilot: Pilot, run: Tried, model: str, data: str, context: int | None
     return "python -m llm_validation align " + " ".join(map(shlex.quote, words))
 
 
-def _level(best: Tried, stay: list[Tried], out: list[Tried], accuracy: Right, what: str) -> Finding:
+def _level(best: PilotRun, stay: list[PilotRun], out: list[PilotRun], accuracy: Accuracy, what: str) -> Finding:
     said = f"most accurate: {_names([best])}"
     others = [run for run in stay if run is not best]
     if others:
@@ -108,29 +108,29 @@ def _level(best: Tried, stay: list[Tried], out: list[Tried], accuracy: Right, wh
     return share_line("accuracy", said, accuracy)
 
 
-def _optimum(stay: list[Tried], exists: dict[str, Optimum]) -> Finding:
+def _optimum(stay: list[PilotRun], exists: dict[str, Optimum]) -> Finding:
     entry = exists[stay[0].method]
     return _reason(f"their loss has an optimum on these data: {_names(stay)} ({entry.why})", entry.claim)
 
 
-def _levels(stay: list[Tried], exists: dict[str, Optimum]) -> Finding:
+def _levels(stay: list[PilotRun], exists: dict[str, Optimum]) -> Finding:
     entry = exists[stay[0].method]
     return _reason(f"their optimum says where absolute likelihoods end: {_names(stay)} ({entry.why})", "P12")
 
 
-def _kept(stay: list[Tried], moved: Mean) -> Finding:
+def _kept(stay: list[PilotRun], moved: Mean) -> Finding:
     said = f"held-out chosen did not fall under {_names(stay)}; nats a text under the first"
     return Finding("reason", said, moved.value, moved.stderr, "P5")
 
 
-def _nearest(stay: list[Tried]) -> list[Tried]:
+def _nearest(stay: list[PilotRun]) -> list[PilotRun]:
     """Runs that cannot be told from the one of least KL; [] where that leaves all."""
     least = min(stay, key=lambda run: Mean.of(run.kl).value)
     near = [run for run in stay if run is least or not _farther(run, least)]
     return near if len(near) < len(stay) else []
 
 
-def _farther(run: Tried, least: Tried) -> bool:
+def _farther(run: PilotRun, least: PilotRun) -> bool:
     one, other = Mean.of(run.kl), Mean.of(least.kl)
     error = math.hypot(one.stderr, other.stderr)
     return bool(error > 0 and norm.sf((one.value - other.value) / error) < CHANCE / 2)
@@ -140,5 +140,5 @@ def _reason(text: str, claim: str) -> Finding:
     return Finding("reason", text, None, claim=claim)
 
 
-def _names(runs: Sequence[Tried]) -> str:
+def _names(runs: Sequence[PilotRun]) -> str:
     return named([(run.method, run.rate) for run in runs])

@@ -7,12 +7,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from scipy.special import lambertw
 
-from llm_validation.advise.accuracy import Groups, Right, difference
+from llm_validation.advise.accuracy import Accuracy, Groups, difference
 from llm_validation.advise.divergence import LEVEL, Bound, bounds, read_across
 from llm_validation.advise.findings import Finding, share_line
 from llm_validation.advise.optima import Optimum
-from llm_validation.advise.pilot import Pilot, Tried
+from llm_validation.advise.pilot import Pilot, PilotRun
 from llm_validation.advise.recommend import Advice
 from llm_validation.advise.report import Grid
 from llm_validation.preferences.data import Example, Preferences
@@ -101,7 +102,7 @@ def _nearness(
     ):
         if len(values) < FEW:
             continue
-        right = Right(np.array(list(values.values())), None)
+        right = Accuracy(np.array(list(values.values())), None)
         said = "how often an answer of the model's own is more likely to it, a token of its beginning, than " + text
         found.append(share_line(f"reference_{name}", said, right, claim))
         least = _distance(right.interval)
@@ -119,7 +120,7 @@ def _above(written: Mapping[tuple[int, ...], float], examples: Sequence[Example]
     """prompt → share of its examples that the reference finds less likely, a token, than its own answer; a tie half."""
     shares: dict[tuple[int, ...], list[float]] = {}
     for example, rate in zip(examples, rates, strict=True):
-        shares.setdefault(example.prompt, []).append(0.5 * (1.0 + np.sign(written[example.prompt] - rate)))
+        shares.setdefault(example.prompt, []).append(np.heaviside(written[example.prompt] - rate, 0.5))
     return {prompt: float(np.mean(values)) for prompt, values in shares.items()}
 
 
@@ -159,7 +160,7 @@ def displacement(pilot: Pilot) -> tuple[list[Finding], Grid]:
     return found + _length_rule(pilot), Grid(columns, tuple(rows))
 
 
-def _fell(run: Tried, mean: Mean) -> Finding:
+def _fell(run: PilotRun, mean: Mean) -> Finding:
     why = "; its loss does not see what all labelled likelihoods do together" if run.method == "dpo" else ""
     return Finding("fell", f"{run.method} at rate {run.rate:g}: held-out chosen fell{why}", mean.value, mean.stderr,
                    "P5" if run.method == "dpo" else None)  # fmt: skip
@@ -172,7 +173,7 @@ def _length_rule(pilot: Pilot) -> list[Finding]:
     longer, shorter = (
         np.array([len(e.completion) for e in side], float) for side in (pilot.held.chosen, pilot.held.rejected)
     )
-    rule = Right.of(longer, shorter, pilot.held.paired, pilot.groups)
+    rule = Accuracy.of(longer, shorter, pilot.held.paired, pilot.groups)
     best = max(map(pilot.right, pilot.tried), key=lambda right: right.mean.value)
     if not (rule.mean.value > 0.5 and rule.by_chance < CHANCE):
         return []
@@ -252,7 +253,7 @@ def cost(pilot: Pilot, advice: Advice, priced: list[Finding] | None = None) -> l
     return found
 
 
-def _training(pilot: Pilot, run: Tried) -> list[Finding]:
+def _training(pilot: Pilot, run: PilotRun) -> list[Finding]:
     """Seconds of a step and of all the steps that were planned; what came before the first one is counted once."""
     planned, what = run.planned or run.steps, "pairs" if pilot.trained_on.paired else "examples"
     step = (run.seconds - run.first) / (run.steps - 1) if run.steps > 1 else run.seconds
@@ -267,11 +268,7 @@ def _training(pilot: Pilot, run: Tried) -> list[Finding]:
 
 
 def _same_kl(kl: float) -> float:
-    """The N at which log N − (N − 1)/N reaches `kl`."""
-    low, high = 1.0, 2.0
-    while math.log(high) - 1.0 + 1.0 / high < kl and high < 1e9:
-        high *= 2.0
-    for _ in range(60):
-        middle = 0.5 * (low + high)
-        low, high = (middle, high) if math.log(middle) - 1.0 + 1.0 / middle <= kl else (low, middle)
-    return low
+    """The N ≥ 1 at which log N − (N − 1)/N reaches `kl`, at most 2³⁰: x = 1/N solves x·e^{−x} = e^{−(1 + kl)}."""
+    if kl < 1e-12:
+        return 1.0
+    return float(1.0 / max(2.0**-30, -lambertw(-math.exp(-1.0 - kl)).real))

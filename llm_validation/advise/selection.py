@@ -17,7 +17,7 @@ import numpy as np
 from scipy.special import gammaln
 
 from llm_validation.advise.findings import Finding
-from llm_validation.advise.pilot import Pilot, Tried
+from llm_validation.advise.pilot import Pilot, PilotRun
 from llm_validation.generation.engine import Sampling
 from llm_validation.generation.pilot import Sampled, scored_rows
 from llm_validation.generation.scorers import Batch, Scorer, checked_scores
@@ -35,7 +35,7 @@ ANSWERS, SHARES, KEEP = 8, (0.25, 0.5), 0.5
 
 
 def selection(
-    model: Any, pilot: Pilot, run: Tried, fresh: Callable[[], Scorer], end: Sequence[int]
+    model: Any, pilot: Pilot, run: PilotRun, fresh: Callable[[], Scorer], end: Sequence[int]
 ) -> list[Finding]:  # fmt: skip
     """Lines on the method recommended and Best-of-N by a reward, a scorer for every time it is asked."""
 
@@ -59,13 +59,13 @@ def _known(v: Explained, times: Sequence[int]) -> Finding:
     return Finding("explained", f"v(t), the share of the reward that is known: {said}", None, claim="B6")
 
 
-def _gain(run: Tried, final: Array, reached: Array) -> list[Finding]:
+def _gain(run: PilotRun, final: Array, reached: Array) -> list[Finding]:
     gain = Mean.of(reached - final.mean(axis=1))
     return [Finding("gain", f"reward of {run.method}'s answers less that of the reference's, {gain.n} prompts",
                     gain.value, gain.stderr)]  # fmt: skip
 
 
-def _priced(run: Tried, drawn: Sampled, reached: Array, explained: Explained) -> list[Finding]:
+def _priced(run: PilotRun, drawn: Sampled, reached: Array, explained: Explained) -> list[Finding]:
     """The least N whose expected best is the policy's reward, and its tokens."""
     final, lengths = drawn.final, drawn.lengths
     gain = Mean.of(reached - final.mean(axis=1))

@@ -126,8 +126,8 @@ def _read(options: argparse.Namespace, deadline: float) -> _Case:
     data = read_preferences(options.data, texts, context)
     known = Texts.of(loaded.tokenizer, options.data, data.examples)
     reward = scorer_of(options.reward, known) if options.reward else None
-    model: Any = loaded.model.to(device())  # type: ignore[arg-type]
-    return _Case(options, model, texts, data, users_of(options.data, data), reward, context, deadline)
+    users = users_of(options.data, data)
+    return _Case(options, loaded.to(device()).model, texts, data, users, reward, context, deadline)
 
 
 def _advise(options: argparse.Namespace, deadline: float) -> None:

@@ -40,7 +40,7 @@ from llm_validation.commands.align_methods import (
     reward_for,
     sampled,
 )
-from llm_validation.losses.options import check_options
+from llm_validation.losses.options import check_options, given_options
 from llm_validation.losses.table import LOSSES
 from llm_validation.model.content import digest_on_disk
 from llm_validation.model.folders import check_new, replacing, write
@@ -142,8 +142,7 @@ def _align(options: argparse.Namespace) -> None:
         class_weights=tuple(options.class_weights or ()) or None,
         anyway=options.anyway,
     )
-    given = {name: getattr(options, name) for name in ("kl_beta", "alpha", "generator")}
-    loss_options = {name: value for name, value in given.items() if value is not None}
+    loss_options = given_options(options)
     check_options(options.method, loss_options, anyway=options.anyway)
     check_part(options.train)
     check_own(options)
@@ -167,7 +166,7 @@ def _trained(options: argparse.Namespace, loaded: Loaded, job: _Job) -> list[str
     """Train from the last checkpoint, write the folder, and what to say of it."""
     if done := job.checkpoint.check():
         print(f"align: goes on after step {done}, kept in {job.checkpoint.folder}", file=sys.stderr)
-    model: Any = loaded.model.to(device())  # type: ignore[arg-type]
+    model: Any = loaded.to(device()).model
     reward = reward_for(options, loaded, job.train, job.held) if job.sampled else None
     merge = choose_part(model, options.train, options.seed)
     run, more = _train(model, job, reward)

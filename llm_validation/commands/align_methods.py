@@ -133,9 +133,7 @@ def reward_for(options: argparse.Namespace, loaded: Loaded, train: Preferences, 
     record = folder / "accuracy.json"
     if not record.is_file():
         print(f"align: a reward model of {len(train.chosen)} pairs, {how.steps} steps", file=sys.stderr)
-        model: Any = loaded.model
-        model.to(device())
-        fitted, accuracy = fit_reward(model, train, held, how, options.seed)
+        fitted, accuracy = fit_reward(loaded.to(device()).model, train, held, how, options.seed)
         fitted.save(folder)
         loaded.tokenizer.save_pretrained(folder)  # it reads tokens, and says whose
         record.write_text(json.dumps(vars(accuracy)) + "\n")

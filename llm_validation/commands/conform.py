@@ -11,6 +11,7 @@ import argparse
 from collections.abc import Sequence
 
 from llm_validation.conformance import check_loss
+from llm_validation.losses.options import given_options
 from llm_validation.losses.table import LOSSES
 from llm_validation.rewards.sources import function_at
 from simulate.numbers import Parser, carried_out, positive
@@ -23,8 +24,7 @@ def conform_main(arguments: Sequence[str]) -> int:
 
 
 def _conform(options: argparse.Namespace) -> int:
-    given = {name: getattr(options, name) for name in ("kl_beta", "alpha", "generator")}
-    own = {name: value for name, value in given.items() if value is not None}
+    own = given_options(options)
     found = check_loss(function_at(options.function), options.loss, tokens=options.tokens, **own)
     entry = LOSSES[options.loss]
     print(f"{options.function} beside {options.loss} ({entry.source}; {entry.reduction})")

@@ -21,11 +21,11 @@ from llm_validation.commands.lines import Lines, check_file, content
 from llm_validation.commands.prompts import Writer, read_prompts, writer
 from llm_validation.generation.decode import best_of_n
 from llm_validation.generation.scorers import no_score
+from llm_validation.generation.uniforms import decoding_seed
 from llm_validation.model.content import digest_on_disk
 from llm_validation.model.model import autocast, device
 from llm_validation.model.text_boundaries import Message, Tokens
 from llm_validation.preferences.files import records_of
-from simulate.montecarlo import generator
 from simulate.numbers import Parser, a_name, a_path, carried_out, count, positive, seed
 
 
@@ -145,11 +145,10 @@ def _read(corrector: Writer, template: Template, row: Asked, answer: str, file: 
 
 def _write(writes: Writer, prompts: Sequence[Tokens], seed_: int, name: str, first: int) -> list[tuple[str, bool]]:
     """(text, whether it ended) of each, whatever batch it is in."""
-    draws, sampling = int(generator(seed_, "correct", name).integers(2**31)), replace(writes.sampling, first=first)
+    draws, sampling = decoding_seed(seed_, "correct", name), replace(writes.sampling, first=first)
     with autocast(device()):
         found = best_of_n(writes.model, prompts, 1, no_score, sampling, seed=draws)
-    rows = zip(found.tokens.tolist(), found.lengths.tolist(), found.finished.tolist(), strict=True)
-    return [(writes.text(row[:size]), ended) for row, size, ended in rows]
+    return list(zip(map(writes.text, found.written), found.finished.tolist(), strict=True))
 
 
 def correct_main(arguments: Sequence[str]) -> int:

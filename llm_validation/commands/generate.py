@@ -23,11 +23,11 @@ from llm_validation.commands.prompts import Writer, read_prompts, writer
 from llm_validation.generation.decode import Outcome, Response, best_of_n, speculative_rejection
 from llm_validation.generation.pilot import allowed
 from llm_validation.generation.scorers import Scorer, ScorerError
+from llm_validation.generation.uniforms import decoding_seed
 from llm_validation.model.content import digest_on_disk
 from llm_validation.model.model import autocast, device
 from llm_validation.model.text_boundaries import Message, Tokens
 from llm_validation.rewards.sources import TEXT_REWARDS, Texts, scorer_of
-from simulate.montecarlo import generator
 from simulate.numbers import Parser, a_name, a_path, carried_out, count, positive, seed, share
 
 
@@ -125,7 +125,7 @@ def _run(
     options: argparse.Namespace, writes: Writer, batch: Sequence[Tokens], fresh: Callable[[], Scorer], number: int
 ) -> Outcome:
     common: dict[str, Any] = {
-        "seed": int(generator(options.seed, "prompts from", number).integers(2**31)), "budget": options.budget,
+        "seed": decoding_seed(options.seed, "prompts from", number), "budget": options.budget,
         "allow_unfinished": options.allow_unfinished,
     }  # fmt: skip
     with autocast(device()):
@@ -144,7 +144,7 @@ def _pilot(
     times = max(decided, key=len, default=())
     if not options.pilot or not times:
         return
-    seed_ = int(generator(options.seed, "pilot").integers(2**31))
+    seed_ = decoding_seed(options.seed, "pilot")
     with autocast(device()):
         yield from allowed(writes.model, prompts, fresh, writes.sampling, options.pilot, times,
                            options.n or options.pilot, 1.0 - options.alpha, seed_)  # fmt: skip

@@ -12,7 +12,7 @@ from typing import Any
 from llm_validation.generation.engine import Sampling
 from llm_validation.generation.stops import StopStrings, stop_tokens
 from llm_validation.model.model import device, load
-from llm_validation.model.text_boundaries import Message, TextBoundaries, Tokens
+from llm_validation.model.text_boundaries import Message, TextBoundaries, Tokens, is_conversation
 from llm_validation.preferences.files import kind_of, records_of
 from llm_validation.text.corpus import read_text
 
@@ -63,12 +63,11 @@ class Writer:
 
 def writer(name: str, tokens: int, temperature: float, *, top_p: float = 1.0, stop: Sequence[str] = ()) -> Writer:
     """A model by name or path. ValueError where there is none."""
-    loaded = load(name)
-    model: Any = loaded.model
-    model, texts = model.to(device()), TextBoundaries.of(loaded.tokenizer, loaded.model)
+    loaded = load(name).to(device())
+    texts = TextBoundaries.of(loaded.tokenizer, loaded.model)
     ends, strings = stop_tokens(loaded.tokenizer, stop)
     stops = StopStrings(loaded.tokenizer, strings) if strings else None
-    return Writer(model, texts, Sampling(tokens, (*texts.ends, *ends), temperature, top_p, stops))
+    return Writer(loaded.model, texts, Sampling(tokens, (*texts.ends, *ends), temperature, top_p, stops))
 
 
 def read_prompts(path: Path) -> list[tuple[int, str | list[Message]]]:
@@ -95,13 +94,10 @@ def read_prompts(path: Path) -> list[tuple[int, str | list[Message]]]:
 
 def _prompt(record: Mapping[str, Any], place: str) -> str | list[Message]:
     prompt = record.get("prompt")
-    turns = prompt if isinstance(prompt, list) else []
     if prompt and isinstance(prompt, str):
         return prompt
-    if turns and all(
-        isinstance(t, Mapping) and all(isinstance(t.get(name), str) for name in ("role", "content")) for t in turns
-    ):
-        return turns
+    if is_conversation(prompt):
+        return list(prompt)
     there = ", ".join(map(repr, record)) or "no field"
     raise ValueError(f"{place}: no text or messages in field 'prompt'; the line has {there}")
 

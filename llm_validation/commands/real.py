@@ -22,7 +22,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -112,7 +111,7 @@ class Size:
 
 
 @dataclass(frozen=True, eq=False)
-class Workshop:
+class RealContext:
     """What the jobs share; a process loads the model, and measures a reference, when a job first asks for it.
 
     content  digest of the model, "" of one that is pinned by its name
@@ -187,9 +186,8 @@ class Workshop:
 @lru_cache(maxsize=1)
 def loaded(base: str) -> Loaded:
     """The model on this machine's device, once per process."""
-    found = load(base)
-    model: Any = found.model
-    model.to(device()).requires_grad_(False)
+    found = load(base).to(device())
+    found.model.requires_grad_(False)
     return found
 
 
@@ -285,11 +283,11 @@ def measure(options: argparse.Namespace) -> int:
     where = torch.cuda.get_device_name() if device().type == "cuda" else None
     stamp = make_stamp("real", config, packages=PACKAGES, device=where, commit=options.commit)
     check_folder(folder, stamp, recompute=True)
-    shop = Workshop(options.model, size, folder, crowd, about, betas, content)
+    context = RealContext(options.model, size, folder, crowd, about, betas, content)
     deadline = None if options.minutes is None else started + 60.0 * options.minutes
     with locked(folder):
         how = Execution(1 if device().type == "cuda" else options.jobs, may_start=in_time(deadline))
-        left = run_jobs(shop.jobs(), folder, stamp, how, label="real")
+        left = run_jobs(context.jobs(), folder, stamp, how, label="real")
     for line in verdicts(folder):
         print(line)
     print(f"rows in {folder}, {time.monotonic() - started:.0f} s{f'; {left} jobs are left' if left else ''}")

@@ -11,6 +11,13 @@ from torch.nn.functional import logsigmoid
 from llm_validation.losses.parts import LOG2
 
 
+def find_generator(name: str) -> tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]:
+    """Link and cost of a generator; ValueError for a name that is none."""
+    if name not in GENERATORS:
+        raise ValueError(f"no generator {name!r}; there are {', '.join(GENERATORS)}")
+    return GENERATORS[name]
+
+
 def _pearson_cost(r: Tensor) -> Tensor:
     t = r.clamp(min=-2.0)  # below the slope at u = 0 the conjugate is −f(0) = −1
     return t + 0.25 * t * t

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import math
+from argparse import Namespace
 from collections.abc import Mapping
 from typing import Any
 
-from llm_validation.losses.generators import GENERATORS
+from llm_validation.losses.generators import find_generator
 
 #: loss → (α below which its minimum is nowhere, why). P7: PRO-P on one pair, η = 2/3.
 THRESHOLDS = {"pro_pairwise": (9.0 / 8.0, "no policy is optimal at or below 9/8 (claim P7)")}
+
+
+def given_options(options: Namespace) -> dict[str, Any]:
+    """kl_beta, alpha and generator, those that a command was given."""
+    given = {name: getattr(options, name) for name in ("kl_beta", "alpha", "generator")}
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def check_options(name: str, options: Mapping[str, Any], *, anyway: bool = False) -> None:
@@ -18,8 +25,8 @@ def check_options(name: str, options: Mapping[str, Any], *, anyway: bool = False
         raise ValueError(
             f"kl_beta = {beta} must be positive and finite: it is the weight of the log-ratio in the reward"
         )
-    if (generator := options.get("generator")) is not None and generator not in GENERATORS:
-        raise ValueError(f"no generator {generator!r}; there are {', '.join(GENERATORS)}")
+    if (generator := options.get("generator")) is not None:
+        find_generator(generator)
     if (alpha := options.get("alpha")) is None:
         return
     if name == "rdro" and not 0.0 <= alpha < 1.0:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from llm_validation.losses.table import LOSSES
+from llm_validation.losses.table import LOSSES, find_loss
 from simulate.montecarlo import generator
 
 Sides = tuple[Tensor, ...]
@@ -95,11 +95,8 @@ class OurLoss:
 
 def our_loss(name: str, options: Mapping[str, Any]) -> OurLoss:
     """A loss of the table with options of its own. ValueError names what there is not."""
-    if name not in LOSSES:
-        raise ValueError(f"no loss {name!r}; there are {', '.join(LOSSES)}")
-    known = {
-        k: p.default for k, p in inspect.signature(LOSSES[name].function).parameters.items() if p.kind == p.KEYWORD_ONLY
-    }
+    parameters = inspect.signature(find_loss(name).function).parameters
+    known = {key: p.default for key, p in parameters.items() if p.kind == p.KEYWORD_ONLY}
     if unknown := sorted(options.keys() - known.keys()):
         raise ValueError(f"{name} takes no {unknown[0]!r}; it takes {', '.join(known)}")
     own = {**known, **options}

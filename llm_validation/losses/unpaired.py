@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from llm_validation.losses.generators import GENERATORS
+from llm_validation.losses.generators import find_generator
 from llm_validation.losses.parts import LossEntry, Number, check_sides, expect, require, two_classes
 
 
@@ -256,9 +256,7 @@ def fdo(
     >>> fdo(zero, zero, zero, zero, generator="hellinger").item()
     2.0
     """
-    if generator not in GENERATORS:
-        raise ValueError(f"no generator {generator!r}; there are {', '.join(GENERATORS)}")
-    link, cost = GENERATORS[generator]
+    link, cost = find_generator(generator)
     check_sides(policy_chosen, policy_rejected, reference_chosen, reference_rejected, pairs=False)
     chosen = kl_beta * (policy_chosen - reference_chosen) - chosen_shift
     rejected = kl_beta * (policy_rejected - reference_rejected) - rejected_shift

@@ -76,6 +76,11 @@ class Loaded:
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerFast
 
+    def to(self, where: torch.device) -> Loaded:
+        """The same, its model moved to a device."""
+        self.model.to(where)  # type: ignore[arg-type]
+        return self
+
 
 def build(size: str, vocab_size: int, context: int, seed: int) -> LlamaForCausalLM:
     """A Llama of that size with fresh weights, tied embeddings and SDPA attention, on the CPU in float32.

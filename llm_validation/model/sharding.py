@@ -67,11 +67,6 @@ def shard(root: nn.Module, model: PreTrainedModel) -> None:
     fully_shard(root, mesh=mesh)
 
 
-def is_sharded(module: nn.Module) -> bool:
-    """Has `shard` divided this module or a part of it?"""
-    return any(isinstance(part, FSDPModule) for part in module.modules())
-
-
 def whole(tensor: Tensor) -> Tensor:
     """The whole tensor of which this process holds a part; a tensor that is not divided comes back as it is."""
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor

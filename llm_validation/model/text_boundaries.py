@@ -25,7 +25,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 from jinja2 import TemplateError
 
@@ -155,6 +155,15 @@ def rendered(tokenizer: Any, messages: Sequence[Message], **options: Any) -> str
         said = in_a_line(error) if isinstance(error, TemplateError) else f"{type(error).__name__}: {in_a_line(error)}"
         raise ValueError(f"the chat template refuses these messages: {said}") from error
     return text
+
+
+def is_conversation(value: object) -> TypeGuard[Sequence[Message]]:
+    """Is it a list of messages, one at least, each with role and content?"""
+    turns = value if isinstance(value, Sequence) and not isinstance(value, str) else ()
+    return bool(turns) and all(
+        isinstance(turn, Mapping) and all(isinstance(turn.get(name), str) for name in ("role", "content"))
+        for turn in turns
+    )
 
 
 def shared(one: Sequence[object], other: Sequence[object]) -> int:

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from llm_validation.model.text_boundaries import Message, TextBoundaries, shared
+from llm_validation.model.text_boundaries import Message, TextBoundaries, is_conversation, shared
 from llm_validation.text.corpus import json_objects, read_text
 from simulate.people.table import rows_of
 
@@ -262,8 +262,7 @@ def _text_of(record: Mapping[str, Any], field: str, place: str) -> str | list[Me
     value = record[field]
     if isinstance(value, str):
         return value
-    turns = isinstance(value, Sequence) and len(value) > 0 and all(isinstance(turn, Mapping) for turn in value)
-    if not turns or not all(isinstance(turn.get(name), str) for turn in value for name in ("role", "content")):
+    if not is_conversation(value):
         raise ValueError(
             f"{place}: field {field!r} must be a string, or messages with role and content, got {_shown(value)}"
         )

@@ -93,7 +93,7 @@ class ListedObjective(Objective):
         self, policy: Sequence[Tensor], reference: Sequence[Tensor], other: Tensor | None, batch: Batch
     ) -> Tensor:
         logs, before = torch.cat(list(policy)), torch.cat(list(reference))
-        rows = np.concatenate([batch[0], len(self.data.chosen) + batch[1]])
+        rows = self.rows(batch)
         values, prompts = self.values[torch.as_tensor(rows)].to(logs), len(np.unique(self.prompt[rows]))
         parts = [
             len(places) / prompts * self.function(*(side[places] for side in (logs, before, values)), **self.options)

@@ -18,9 +18,17 @@ import torch
 from torch import Tensor
 
 from llm_validation.losses.options import check_options
-from llm_validation.losses.table import LOSSES
+from llm_validation.losses.table import find_loss
 from llm_validation.losses.unpaired import kto_reference_point
-from llm_validation.preferences.data import Batch, Preferences, centred, epoch_batches, example_batches, feedback_of
+from llm_validation.preferences.data import (
+    Batch,
+    Index,
+    Preferences,
+    centred,
+    epoch_batches,
+    example_batches,
+    feedback_of,
+)
 from theory.proximal.existence import binary_threshold
 
 Loss = Callable[..., Tensor]
@@ -95,6 +103,10 @@ class Objective:
         """The batches of one epoch."""
         return epoch_batches(self.data, config.batch, config.seed, epoch)
 
+    def rows(self, batch: Batch) -> Index:
+        """Numbers of the batch's examples among all (N,), the chosen ones first."""
+        return np.concatenate([batch[0], len(self.data.chosen) + batch[1]])
+
     def at(self, chosen: Tensor, rejected: Tensor) -> None:
         """Look at the reference's log-probabilities of all examples; most objectives need not."""
 
@@ -132,8 +144,7 @@ class ScoredExamples(Objective):
         self, policy: Sequence[Tensor], reference: Sequence[Tensor], other: Tensor | None, batch: Batch
     ) -> Tensor:
         logs, before = torch.cat(list(policy)), torch.cat(list(reference))
-        rows = np.concatenate([batch[0], len(self.data.chosen) + batch[1]])
-        return self.function(logs, before, self.scores[torch.as_tensor(rows)].to(logs), **self.options)
+        return self.function(logs, before, self.scores[torch.as_tensor(self.rows(batch))].to(logs), **self.options)
 
 
 def scored_examples(data: Preferences) -> np.ndarray:
@@ -192,8 +203,7 @@ def check_settings(loss: str | Loss, function: Loss, options: Mapping[str, Any],
 
 
 def _function(name: str, data: Preferences) -> Loss:
-    if name not in LOSSES:
-        raise ValueError(f"no loss {name!r}; there are {', '.join(LOSSES)}")
-    if LOSSES[name].feedback == "pairs" and not data.paired:
+    entry = find_loss(name)
+    if entry.feedback == "pairs" and not data.paired:
         raise ValueError(f"{name} needs pairs of chosen and rejected, and {data.source} has labelled examples")
-    return LOSSES[name].function
+    return entry.function

@@ -26,6 +26,7 @@ from torch import Tensor
 from llm_validation.generation.decode import best_of_n
 from llm_validation.generation.engine import Sampling
 from llm_validation.generation.scorers import Batch, Scorer, checked_scores
+from llm_validation.generation.uniforms import decoding_seed
 from llm_validation.model.model import autocast
 from llm_validation.preferences.data import Example, Preferences, prompt_batches
 from llm_validation.preferences.listed import given_scores, listed, rlhf_objective
@@ -37,7 +38,6 @@ from llm_validation.preferences.train import PreferenceRun, descend, run_of, tra
 from llm_validation.rewards.comparisons import comparisons_of
 from llm_validation.rewards.model import RewardModel, RewardTraining, train_reward_model
 from llm_validation.training.loop import trainable
-from simulate.montecarlo import generator
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def fit_reward(
     pairs = comparisons_of(held)
     margins = fitted.last_scores([pair.winner for pair in pairs]) - fitted.last_scores([pair.loser for pair in pairs])
     groups = prompt_groups(held)
-    return fitted, Mean.of(0.5 * (1.0 + np.sign(margins)), groups and groups[0])
+    return fitted, Mean.of(np.heaviside(margins, 0.5), groups and groups[0])
 
 
 def check_room(data: Preferences, how: Sampled, context: int) -> None:
@@ -128,13 +128,11 @@ class PolicyGradient:
 
     def sample(self, prompts: Sequence[tuple[int, ...]], step: int) -> tuple[list[Example], np.ndarray]:
         """k answers to each prompt, prompt after prompt, and their rewards: a function of the step and the weights."""
-        how, draws = self.how, int(generator(self.seed, "rlhf", step).integers(2**31))
+        how, draws = self.how, decoding_seed(self.seed, "rlhf", step)
         with autocast(self.forward.device):
             found = best_of_n(self.model, prompts, how.k, self.scorer, Sampling(how.tokens, how.ends), seed=draws)
-        rows = zip(
-            np.repeat(np.arange(len(prompts)), how.k).tolist(), found.tokens.tolist(), found.lengths, strict=True
-        )
-        return [Example(prompts[p], tuple(tokens[:size]), 0) for p, tokens, size in rows], found.rewards
+        asked = (prompt for prompt in prompts for _ in range(how.k))
+        return [Example(prompt, tokens, 0) for prompt, tokens in zip(asked, found.written, strict=True)], found.rewards
 
 
 def advantages(net: Tensor) -> Tensor:

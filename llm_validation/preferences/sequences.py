@@ -25,6 +25,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from llm_validation.catalogue.trie import additive_mask
 from llm_validation.generation.cache import has_state
 from llm_validation.model.checks import DEVICE, FAILS
 from llm_validation.model.model import autocast
@@ -143,10 +144,8 @@ def _inputs(model: Any, batch: TokenBatch) -> dict[str, Any]:
     inputs = {"input_ids": batch.tokens, "use_cache": False}
     if batch.visible is None:
         return inputs
-    dtype = next(model.parameters()).dtype
-    mask = torch.zeros(batch.visible.shape, dtype=dtype, device=batch.visible.device)
-    mask = mask.masked_fill_(~batch.visible, torch.finfo(dtype).min)
-    return {**inputs, "attention_mask": mask[:, None], "position_ids": batch.positions}
+    mask = additive_mask(batch.visible, next(model.parameters()).dtype)
+    return {**inputs, "attention_mask": mask, "position_ids": batch.positions}
 
 
 def _sums(logits: Tensor, batch: TokenBatch) -> Tensor:

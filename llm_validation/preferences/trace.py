@@ -27,6 +27,7 @@ from torch import Tensor
 from llm_validation.generation.decode import best_of_n
 from llm_validation.generation.engine import Sampling
 from llm_validation.generation.scorers import no_score
+from llm_validation.generation.uniforms import decoding_seed
 from llm_validation.model.model import autocast
 from llm_validation.preferences.data import Example, Index, Preferences
 from llm_validation.preferences.sequences import CompletionForward, divergences, log_probabilities
@@ -201,7 +202,7 @@ class Tracer:
         groups = prompt_groups(held)
         if held.paired:
             margins, pairs = chosen - rejected, groups and groups[0]
-            margin, accuracy = Mean.of(margins, pairs), Mean.of(0.5 * (1.0 + np.sign(margins)), pairs)
+            margin, accuracy = Mean.of(margins, pairs), Mean.of(np.heaviside(margins, 0.5), pairs)
         else:
             margin, accuracy = Mean.sum(chosen, -rejected, groups), None
         up, down = (Mean.of(side, groups and groups[k]) for k, side in enumerate((chosen, rejected)))
@@ -220,11 +221,11 @@ def answers(model: Any, watch: Watch, seed: int, name: str, context: int) -> tup
     asked = {example.prompt: example.asked for example in watch.held.examples}
     prompts = list(asked)[: watch.answers]
     length = min(watch.tokens, context - max(map(len, prompts)))
-    draws = int(generator(seed, "answers", name).integers(2**31))
+    draws = decoding_seed(seed, "answers", name)
     with autocast(next(model.parameters()).device):
         outcome = best_of_n(model, prompts, 1, no_score, Sampling(length, watch.end), seed=draws)
-    rows = zip(prompts, outcome.tokens.tolist(), outcome.lengths.tolist(), strict=True)
-    return tuple(Example(prompt, tuple(tokens[:size]), 0, asked=asked[prompt]) for prompt, tokens, size in rows)
+    rows = zip(prompts, outcome.written, strict=True)
+    return tuple(Example(prompt, tokens, 0, asked=asked[prompt]) for prompt, tokens in rows)
 
 
 def _logs(model: Any, forward: CompletionForward, examples: Sequence[Example], batch: int) -> Array:
@@ -232,15 +233,19 @@ def _logs(model: Any, forward: CompletionForward, examples: Sequence[Example], b
     return found
 
 
-@contextlib.contextmanager
 @torch.no_grad()
+def copy_into(weights: Sequence[Tensor], values: Sequence[Tensor]) -> None:
+    """Other values in the weights."""
+    for weight, value in zip(weights, values, strict=True):
+        weight.copy_(value)
+
+
+@contextlib.contextmanager
 def put(weights: Sequence[Tensor], values: Sequence[Tensor]) -> Iterator[None]:
     """Other values in the weights for as long as the block runs."""
     now = [weight.detach().clone() for weight in weights]
     try:
-        for weight, value in zip(weights, values, strict=True):
-            weight.copy_(value)
+        copy_into(weights, values)
         yield
     finally:
-        for weight, value in zip(weights, now, strict=True):
-            weight.copy_(value)
+        copy_into(weights, now)

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
+from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from llm_validation.model.model import autocast
@@ -38,9 +39,7 @@ def story_losses(
     for first in range(0, len(rows), batch):
         chosen = by_length[first : first + batch]
         lengths = torch.tensor([len(rows[i]) for i in chosen])
-        ids = torch.full((len(chosen), int(lengths.max())), end)
-        for row, i in zip(ids, chosen, strict=True):
-            row[: len(rows[i])] = torch.tensor(rows[i])
+        ids = pad_sequence([torch.tensor(rows[i]) for i in chosen], batch_first=True, padding_value=end)
         with autocast(where):
             nats = token_losses(model, ids.to(where)).double().cpu()
         # what fills up a row comes after its end: attention is causal, so it is seen by nothing that is counted

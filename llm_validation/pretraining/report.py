@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import pandas as pd
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
@@ -65,13 +64,12 @@ def curve_table(record: Mapping[str, Any]) -> str:
     bits_per_byte          of documents; empty for a language
     """
     config, entropy = record["config"], record["entropy"]
-    out = io.StringIO()
-    table = csv.writer(out, lineterminator="\n")
-    table.writerow(("step", "tokens", "train_loss", "held_out", "entropy", "bits_per_byte"))
-    for step, train_loss, held_out in record["points"]:
-        bits = bits_per_byte(held_out, record["bytes_per_token"]) if entropy is None else None
-        table.writerow((step, step * config["batch"] * config["context"], train_loss, held_out, entropy, bits))
-    return out.getvalue()
+    table = pd.DataFrame(record["points"], columns=["step", "train_loss", "held_out"])
+    table.insert(1, "tokens", table["step"] * config["batch"] * config["context"])
+    table["entropy"] = entropy
+    bits = [bits_per_byte(nats, record["bytes_per_token"]) for nats in table["held_out"]]
+    table["bits_per_byte"] = bits if entropy is None else None
+    return table.to_csv(index=False)
 
 
 def samples_page(

@@ -27,6 +27,7 @@ from scipy.special import ndtri
 from scipy.stats import rankdata
 from torch import Tensor, nn
 from torch.nn.functional import logsigmoid
+from torch.nn.utils.rnn import pad_sequence
 from transformers import AutoConfig, AutoModel
 
 from llm_validation.generation.cache import Rows
@@ -115,10 +116,7 @@ def _width(backbone: Any) -> int:
 
 def right_padded(texts: Sequence[Text], device: torch.device) -> Tensor:
     """Texts (B, longest), zeros after their ends."""
-    table = np.zeros((len(texts), max(map(len, texts))), dtype=np.int64)
-    for row, text in zip(table, texts, strict=True):
-        row[: len(text)] = text
-    return torch.as_tensor(table, device=device)
+    return pad_sequence([torch.tensor(text, dtype=torch.long) for text in texts], batch_first=True).to(device)
 
 
 def from_language_model(model: Any) -> RewardModel:

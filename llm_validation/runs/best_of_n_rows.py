@@ -82,10 +82,9 @@ class Writer:
 
 def prepare(context: Context) -> Writer:
     """Load the model and its reward model."""
-    profile, loaded = context.profile.best_of_n, load(context.base)
-    model: Any = loaded.model
-    model = model.to(context.device)
-    return Writer(model, loaded.tokenizer.eos_token_id, open_scorer(context), row_length(model, profile), profile)
+    profile, loaded = context.profile.best_of_n, load(context.base).to(context.device)
+    length, end = row_length(loaded.model, profile), int(loaded.tokenizer.eos_token_id)
+    return Writer(loaded.model, end, open_scorer(context), length, profile)
 
 
 # what theory starts from

@@ -52,8 +52,7 @@ def keep_scorer(context: Context, seed: int) -> Iterable[Measurement]:
     if kept(context):  # a run that was killed before it noted the row
         fit = Estimate(**_record(context)["worth"])
     else:
-        loaded = load(context.base)
-        loaded.model.to(context.device)  # type: ignore[arg-type]
+        loaded = load(context.base).to(context.device)
         reward, fit = fit_scorer(loaded, context.profile.best_of_n, seed)
         worth = {name: getattr(fit, name) for name in ("value", "stderr", "n")}
         with replacing(_folder(context)) as partial_folder:

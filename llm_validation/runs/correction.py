@@ -87,9 +87,8 @@ def _how(profile: Correction, steps: int) -> Fit:
 
 def prepare(context: Context, seed: int) -> Models:
     """Train the corrector (warm-up, then corrections), SFT, and the upstream models."""
-    profile, loaded = context.profile.correction, load(context.base)
+    profile, loaded = context.profile.correction, load(context.base).to(context.device)
     base: Any = loaded.model
-    base = base.to(context.device)
     problem = edit_problem(loaded.tokenizer, getattr(base.config, "max_position_embeddings", 10**9))
     process, copied = problem.process, {}
     uniform = np.full_like(process.policies, 1.0 / problem.n_answers)

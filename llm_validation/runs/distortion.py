@@ -41,7 +41,7 @@ from llm_validation.runs.comparisons import (
     sampled_objective,
     with_off,
 )
-from llm_validation.runs.reward_fit import RewardModel, fit_reward_model
+from llm_validation.runs.reward_fit import FittedRewards, fit_reward_model
 from llm_validation.runs.run import Run, law_rows
 from simulate.montecarlo import generator
 from simulate.rows.measurement import Measurement, measurement
@@ -166,7 +166,7 @@ def aligned(reference: Reference) -> list[Measurement]:
     return [*rows, *_dpo(reference, prompts, weights, rlhf)]
 
 
-def _instance_claims(prompts: list[Situation], rlhf: Trained, nlhf: Trained, model: RewardModel) -> list[Measurement]:
+def _instance_claims(prompts: list[Situation], rlhf: Trained, nlhf: Trained, model: FittedRewards) -> list[Measurement]:
     """What the claims say of single instances: bounds, and orderings between methods."""
     place = {s.name: p for p, s in enumerate(prompts)}
 
@@ -203,7 +203,7 @@ def _discordant(s: Situation, rewards: Array, margin: float = 0.01) -> int:
 
 
 def _clipped(
-    reference: Reference, prompts: list[Situation], model: RewardModel, weights: Array, rlhf: Trained
+    reference: Reference, prompts: list[Situation], model: FittedRewards, weights: Array, rlhf: Trained
 ) -> list[Measurement]:
     """D15: RLHF on clipped rewards of the trained reward model, against its prediction and the model trained on all."""
     clipped = np.stack([policy.clip_rewards(r, clip_level(r, CLIP_SHARE)) for r in model.rewards])

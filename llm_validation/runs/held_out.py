@@ -203,8 +203,7 @@ def held_out(context: Context, seed: int) -> list[Measurement]:
     show in their third digit: each is trained alone, as on a model that others trained. What little moves is no more
     than the rounding of TF32, so that a GPU computes in float32 here.
     """
-    loaded = load(context.base)
-    loaded.model.to(context.device)  # type: ignore[arg-type]
+    loaded = load(context.base).to(context.device)
     draws = _draws(loaded, context.profile.runs, SHORTER, seed)
     tangent = [(*draw, gradient_products(draw[0])) for draw in draws[:TANGENT_DRAWS]]
     return [*ratios("", _alone(sums, draws)), *ratios("", _together(tangent_sums, tangent))]

@@ -37,14 +37,14 @@ RATE_FACTOR, LENGTH_FACTOR = 2.0, 2
 
 
 @dataclass(frozen=True, eq=False)
-class RewardModel:
+class FittedRewards:
     """Rewards (P, A) of the trained reward model, the largest of each prompt 0, and its loss along training."""
 
     rewards: Array
     loss: Array
 
 
-def fit_reward_model(reference: Reference, win_rates: Array, pair_weights: Array) -> RewardModel:
+def fit_reward_model(reference: Reference, win_rates: Array, pair_weights: Array) -> FittedRewards:
     """Train on win rates and pair laws (P, A, A) of every prompt, each prompt with the same weight.
 
     Rewards of a prompt are fixed up to a constant only.
@@ -70,7 +70,7 @@ def fit_reward_model(reference: Reference, win_rates: Array, pair_weights: Array
     schedule = reference.schedule.slower(RATE_FACTOR).longer(LENGTH_FACTOR)
     trained = reference.train(objective, "reward model", schedule=schedule, head=_first_head(reference))
     rewards = trained.path[-1]
-    return RewardModel(rewards - rewards.max(axis=1, keepdims=True), trained.loss)
+    return FittedRewards(rewards - rewards.max(axis=1, keepdims=True), trained.loss)
 
 
 def _first_head(reference: Reference) -> Tensor:

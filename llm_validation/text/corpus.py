@@ -171,9 +171,3 @@ def pack(documents: Sequence[str], tokenizer: PreTrainedTokenizerFast, length: i
     if blocks == 0:
         raise ValueError(f"{len(documents)} documents make {len(stream)} tokens, fewer than one block of {length}")
     return stream[: blocks * length].reshape(blocks, length)
-
-
-def bytes_per_token(documents: Sequence[str], tokenizer: PreTrainedTokenizerFast) -> float:
-    """UTF-8 bytes of the documents per token that the model predicts, the end of each document counted as a token."""
-    tokens = sum(len(ids) + 1 for ids in encode(documents, tokenizer))
-    return sum(len(document.encode()) for document in documents) / tokens

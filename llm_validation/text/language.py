@@ -16,7 +16,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -63,26 +63,16 @@ class Language:
     @cached_property
     def entropy(self) -> float:
         """Entropy of a story, in nats."""
-        return self._expected([[-math.log(t.probability) for t in leaving] for leaving in self.transitions.values()])
+        return self.expected(lambda t: -math.log(t.probability))
 
-    @cached_property
-    def expected_characters(self) -> float:
-        """Expected length of a story, in characters."""
-        return self._expected([[float(len(t.text)) for t in leaving] for leaving in self.transitions.values()])
-
-    @cached_property
-    def expected_transitions(self) -> float:
-        """Expected number of transitions in a story."""
-        return self._expected([[1.0] * len(leaving) for leaving in self.transitions.values()])
-
-    def _expected(self, rewards: Sequence[Sequence[float]]) -> float:
+    def expected(self, reward: Callable[[Transition], float]) -> float:
         """Expected total of a reward per transition, from the start: solves (I − P) v = E[reward | state]."""
         index = {state: i for i, state in enumerate(self.transitions)}
         matrix = np.eye(len(index))
         immediate = np.zeros(len(index))
-        for i, (leaving, earned) in enumerate(zip(self.transitions.values(), rewards, strict=True)):
-            for transition, reward in zip(leaving, earned, strict=True):
-                immediate[i] += transition.probability * reward
+        for i, leaving in enumerate(self.transitions.values()):
+            for transition in leaving:
+                immediate[i] += transition.probability * reward(transition)
                 if transition.next != END:
                     matrix[i, index[transition.next]] -= transition.probability
         return float(np.linalg.solve(matrix, immediate)[index[self.start]])

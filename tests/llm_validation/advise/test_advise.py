@@ -17,11 +17,11 @@ import pytest
 import torch
 
 from llm_validation.advise import pilot as pilot_module
-from llm_validation.advise.accuracy import Right, difference
+from llm_validation.advise.accuracy import Accuracy, difference
 from llm_validation.advise.divergence import bounds
 from llm_validation.advise.findings import Finding
 from llm_validation.advise.optima import optima
-from llm_validation.advise.pilot import Pilot, PilotPlan, Tried, run_pilot
+from llm_validation.advise.pilot import Pilot, PilotPlan, PilotRun, run_pilot
 from llm_validation.advise.recommend import recommend
 from llm_validation.advise.report import Section, as_html, as_json
 from llm_validation.advise.sections import displacement
@@ -91,7 +91,7 @@ def test_the_pilots_accuracy_is_one_less_the_noise(piloted_on_noise):
     assert [run.method for run in pilot.tried] == list(PLAN.methods)
     assert all(torch.equal(a, b) for a, b in zip(net.parameters(), model().parameters(), strict=True))
     for run in pilot.tried:
-        accuracy = Right.of(run.chosen, run.rejected, paired=True).mean
+        accuracy = Accuracy.of(run.chosen, run.rejected, paired=True).mean
         assert abs(accuracy.value - (1 - NOISE)) < 2 * accuracy.stderr
     advice = recommend(pilot, optima(data, 8), "m", "d")
     assert advice.best.method == "pro_pairwise", "the only one with an optimum on separable pairs"
@@ -179,7 +179,7 @@ def test_a_machine_that_gets_busy_leaves_time_for_methods(monkeypatch):
 def made(name, right, of=40, kl=0.0):
     """A run that is right on the first `right` of its pairs."""
     chosen = np.where(np.arange(of) < right, 1.0, -1.0)
-    return Tried(name, 1e-3, 5, 1.0, chosen, np.zeros(of), np.zeros(3), kl + np.array([-0.1, 0.0, 0.1]))
+    return PilotRun(name, 1e-3, 5, 1.0, chosen, np.zeros(of), np.zeros(3), kl + np.array([-0.1, 0.0, 0.1]))
 
 
 @pytest.mark.parametrize(
@@ -205,11 +205,13 @@ def test_two_that_cannot_be_told_apart(piloted_on_noise, runs, best, said):
 def test_accuracy_of_classes_is_the_area_under_the_curve():
     rng = np.random.default_rng(0)
     draws = [(rng.normal(0.7, 1, 30), rng.normal(0, 1, 20)) for _ in range(300)]
-    found = [Right.of(*draw, paired=False).mean for draw in draws]
+    found = [Accuracy.of(*draw, paired=False).mean for draw in draws]
     assert np.mean([mean.value for mean in found]) == pytest.approx(0.69, abs=0.02)  # Φ(0.7/√2)
     spread = np.std([mean.value for mean in found])
     assert np.mean([mean.stderr for mean in found]) == pytest.approx(spread, rel=0.15)
-    one, other = (Right.of(*draw, paired=False) for draw in ((draws[0][0], draws[0][1]), (-draws[0][0], draws[0][1])))
+    one, other = (
+        Accuracy.of(*draw, paired=False) for draw in ((draws[0][0], draws[0][1]), (-draws[0][0], draws[0][1]))
+    )
     assert difference(one, one) == (Mean(0.0, 0.0, 20), 1.0)
     assert difference(one, other)[1] < 0.01
 

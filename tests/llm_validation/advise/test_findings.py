@@ -9,7 +9,7 @@ import re
 import numpy as np
 import pytest
 
-from llm_validation.advise.accuracy import Right, difference
+from llm_validation.advise.accuracy import Accuracy, difference
 from llm_validation.advise.findings import counts, existence, kind
 from llm_validation.advise.optima import optima
 from llm_validation.advise.sections import _distance, _same_kl, reference_lines
@@ -101,7 +101,7 @@ def test_errors_are_over_prompts_where_pairs_share_them():
     sums = [(x.reshape(30, 6)[:, :4].ravel(), x.reshape(30, 6)[:, 4:].ravel()) for x in draws]
     found = np.mean([Mean.sum(a, b, (np.repeat(np.arange(30), 4), far)).stderr for a, b in sums])
     assert found == pytest.approx(np.std([a.mean() + b.mean() for a, b in sums]), rel=0.1)
-    noise = [Right.of(x, np.zeros(180), paired=True, groups=(groups, groups)).by_chance for x in draws]
+    noise = [Accuracy.of(x, np.zeros(180), paired=True, groups=(groups, groups)).by_chance for x in draws]
     assert np.mean(np.array(noise) < 0.05) < 0.08, "a list counts once"
 
 
@@ -191,11 +191,11 @@ def test_what_tells_nothing_is_rarely_told_from_chance_however_few_there_are(cho
     orders = [rng.permutation(n) for _ in range(800)]  # the test is one of ranks
     if math.comb(n, chosen) < len(orders):
         orders = [np.array([*own, *set(range(n)) - {*own}]) for own in itertools.combinations(range(n), chosen)]
-    found = [Right.of(x[:chosen], x[chosen:], paired=False).by_chance for x in orders]
+    found = [Accuracy.of(x[:chosen], x[chosen:], paired=False).by_chance for x in orders]
     assert np.mean(np.array(found) < 0.01) < 0.016
     if chosen == 2:
-        apart = Right.of(np.full(2, 1.0), np.zeros(rejected) + np.arange(rejected) / 99, paired=False)
+        apart = Accuracy.of(np.full(2, 1.0), np.zeros(rejected) + np.arange(rejected) / 99, paired=False)
         assert apart.mean.stderr == 0.0
         assert apart.by_chance > 0.02
-    one, other = (Right.of(rng.normal(size=(chosen)), rng.normal(size=rejected), paired=False) for _ in range(2))
+    one, other = (Accuracy.of(rng.normal(size=(chosen)), rng.normal(size=rejected), paired=False) for _ in range(2))
     assert 0.0 < difference(one, other)[1] <= 1.0

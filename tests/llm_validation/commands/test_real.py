@@ -100,7 +100,7 @@ def test_texts_of_another_model_are_not_taken_for_its_own(tmp_path, monkeypatch)
     monkeypatch.setattr(real, "chat_tokens", lambda tokenizer, text: (2,))
     monkeypatch.setattr(real, "kept_pool", lambda path, *_: path)
     size = SimpleNamespace(pool=16)
-    paths = [real.Workshop("m", size, tmp_path, None, {}, (), content).pool(0) for content in ("one", "other", "")]
+    paths = [real.RealContext("m", size, tmp_path, None, {}, (), content).pool(0) for content in ("one", "other", "")]
     assert len({path.name for path in paths}) == 3
     assert paths[2].name == "16x64-0.npz", "the pinned model's, as they are kept"
 

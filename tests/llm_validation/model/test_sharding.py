@@ -14,10 +14,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from torch import nn
+from torch.distributed.fsdp import FSDPModule
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from llm_validation.model.model import build
-from llm_validation.model.sharding import decoder_layers, full_weights, is_sharded, shard, shards_wanted, unsharded
+from llm_validation.model.sharding import decoder_layers, full_weights, shard, shards_wanted, unsharded
 from llm_validation.pretraining.pretrain import pretrain
 from llm_validation.text.language import STORIES
 from tests.llm_validation.pretraining.test_pretrain import SHORT
@@ -38,7 +39,8 @@ from llm_validation.text.language import STORIES
 from llm_validation.model.model import build
 from llm_validation.pretraining.pretrain import Pretraining, TooLittleMemory, pretrain
 from llm_validation.grid.processes import end
-from llm_validation.model.sharding import full_weights, is_sharded, reshard, shard, unsharded, whole
+from llm_validation.model.sharding import full_weights, reshard, shard, unsharded, whole
+from torch.distributed.fsdp import FSDPModule
 from torch.distributed.tensor import DTensor
 
 config, out = Pretraining(**{config!r}), Path({out!r})
@@ -92,7 +94,7 @@ class WithHead(torch.nn.Module):
 ids = torch.arange(64).reshape(4, 16)
 plain, divided = WithHead(), WithHead()
 shard(divided, divided.model)
-assert is_sharded(divided) and not is_sharded(plain)
+assert isinstance(divided, FSDPModule) and not isinstance(plain, FSDPModule)
 for module, rows in ((plain, ids), (divided, ids[state.process_index :: 2])):
     optimiser = torch.optim.AdamW(module.parameters(), lr=1e-2)
     for _ in range(3):
@@ -216,7 +218,7 @@ def test_decoder_layers_of_any_causal_language_model():
 
 def test_a_model_that_is_not_divided_is_whole():
     model = build("smoke", 300, 32, 0)
-    assert not is_sharded(model)
+    assert not any(isinstance(part, FSDPModule) for part in model.modules())
     assert full_weights(model).keys() == dict(model.named_parameters()).keys(), "tied weights come once"
     copy = unsharded(model)
     assert copy is not model

@@ -9,6 +9,7 @@ import pytest
 
 from llm_validation.aligner.aligner import Laws, Triples
 from llm_validation.aligner.edit_process import edit_problem
+from llm_validation.model.model import Loaded
 from llm_validation.profiles import Correction
 from llm_validation.runs import correction
 from llm_validation.text.corpus import train_tokenizer
@@ -49,7 +50,7 @@ def measured(monkeypatch):
     model = SimpleNamespace(config=SimpleNamespace(max_position_embeddings=128))
     model.to = lambda _: model
     for name, function in {
-        "load": lambda _: SimpleNamespace(model=model, tokenizer=tokenizer),
+        "load": lambda _: Loaded(model, tokenizer),
         "edit_problem": lambda *_: edit_problem(tokenizer, 128),
         "fit": counted,
         "corrector_kernels": tempered,

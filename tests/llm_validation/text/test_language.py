@@ -20,13 +20,14 @@ SMALL = Language(
     },
     "first",
 )
+characters_of = lambda transition: float(len(transition.text))
 WRITTEN_OUT = {"axx.": 0.1125, "axz": 0.0125, "ay": 0.375, "bx.": 0.27, "bz": 0.03, "c": 0.2}
 
 
 def test_entropy_equals_the_sum_over_all_stories_of_a_small_language():
     p = np.array(list(WRITTEN_OUT.values()))
     assert math.isclose(SMALL.entropy, -(p * np.log(p)).sum(), rel_tol=1e-12)
-    assert math.isclose(SMALL.expected_characters, sum(p * len(s) for s, p in WRITTEN_OUT.items()), rel_tol=1e-12)
+    assert math.isclose(SMALL.expected(characters_of), sum(p * len(s) for s, p in WRITTEN_OUT.items()), rel_tol=1e-12)
     for story, probability in WRITTEN_OUT.items():
         assert math.isclose(SMALL.log_probability(story), math.log(probability), rel_tol=1e-12)
 
@@ -37,7 +38,7 @@ def test_entropy_of_a_language_with_a_loop():
     loop = Language({"s": (Transition(p, "a", "s"), Transition(1 - p, "b", END))}, "s")
     h = -p * math.log(p) - (1 - p) * math.log(1 - p)
     assert math.isclose(loop.entropy, h / (1 - p), rel_tol=1e-12)
-    assert math.isclose(loop.expected_transitions, 1 / (1 - p), rel_tol=1e-12)
+    assert math.isclose(loop.expected(lambda _: 1.0), 1 / (1 - p), rel_tol=1e-12)
     assert math.isclose(loop.log_probability("aaab"), 3 * math.log(p) + math.log(1 - p), rel_tol=1e-12)
 
 
@@ -47,7 +48,7 @@ def test_entropy_of_the_stories_by_monte_carlo():
     # four standard errors: one false alarm in 16 000 seeds; the error is .2 % of the entropy
     assert abs(surprise.value - STORIES.entropy) < 4 * surprise.stderr < 0.01 * STORIES.entropy
     characters = mean([len(story) for story in stories])
-    assert abs(characters.value - STORIES.expected_characters) < 4 * characters.stderr
+    assert abs(characters.value - STORIES.expected(characters_of)) < 4 * characters.stderr
 
 
 def test_sampling_follows_the_probabilities():
