@@ -20,8 +20,9 @@ from torch import Tensor, nn
 from transformers.models.llama.modeling_llama import LlamaDecoderLayer, apply_rotary_pos_emb
 
 from llm_validation.catalogue.head import Others
+from llm_validation.catalogue.passes import RewardReader
 from llm_validation.catalogue.train import Task, Trained, Trainer, minimise_tasks, train_one
-from llm_validation.catalogue.trie import PrefixTrie, additive_mask, last_nodes, log_policy_of_edges, node_states
+from llm_validation.catalogue.trie import PrefixTrie, additive_mask, log_policy_of_edges, node_states
 from llm_validation.model.sharding import decoder_layers
 from llm_validation.training.parts import add_adapters, check_part
 
@@ -142,25 +143,25 @@ class TopPolicy(nn.Module):
         return log_policy_of_edges(outputs[trie.edge[:, 0], self.slot], outputs[:, -1], trie)
 
 
-class TopReward(nn.Module):
-    """A `passes.Reader` of rewards (P, A): top blocks, then a trained scalar head."""
-
-    def __init__(self, top: TopBlocks, head: Tensor) -> None:
-        super().__init__()
-        self.top, self.head = top, nn.Parameter(head)
+class TopReward(RewardReader):
+    """Rewards (P, A) of top blocks, `base` here, and a trained scalar head."""
 
     def forward(self, *inputs: Tensor) -> Tensor:
-        return (self.top(*inputs).float() * self.head).sum(-1, keepdim=True)
+        return (self.base(*inputs).float() * self.head).sum(-1, keepdim=True)
 
-    def nodes(self, trie: PrefixTrie) -> Tensor:
-        return trie.node[last_nodes(trie).flatten()]
 
-    def finish(self, outputs: Tensor, trie: PrefixTrie) -> Tensor:
-        return outputs.view(trie.n_prompts, trie.n_responses)
+def numbered(trie: PrefixTrie) -> Tensor:
+    """(P, L) the numbers of a trunk's states, which stand where the tokens stood."""
+    return torch.arange(trie.tokens.numel(), device=trie.tokens.device).view(trie.tokens.shape)
 
 
 class Top:
-    """The trainer of `top:K`. It keeps the last trunk that it ran: the next run on the same trees begins at once."""
+    """The trainer of `top:K`. It keeps the last trunk that it ran: the next run on the same trees begins at once.
+
+    blocks  those of the last training
+    """
+
+    blocks: TopBlocks
 
     def __init__(self, k: int) -> None:
         self.k = k
@@ -168,13 +169,12 @@ class Top:
 
     def __call__(self, task: Task) -> Trained:
         trunk, first = self.trunk(task.model, task.trie), int(task.trie.node[:, 1].min())
-        top = TopBlocks(task.model.base_model, self.k, trunk, first)
+        self.blocks = TopBlocks(task.model.base_model, self.k, trunk, first)
         if task.head is None:
-            reader: Any = TopPolicy(top, task.model.get_output_embeddings().weight, task.trie)
+            reader: Any = TopPolicy(self.blocks, task.model.get_output_embeddings().weight, task.trie)
         else:
-            reader = TopReward(top, task.head)
-        rows = torch.arange(task.trie.tokens.numel(), device=task.trie.tokens.device).view(task.trie.tokens.shape)
-        return minimise_tasks(reader, [reader], [replace(task, trie=replace(task.trie, tokens=rows))])[0]
+            reader = TopReward(self.blocks, task.head)
+        return minimise_tasks(reader, [reader], [replace(task, trie=replace(task.trie, tokens=numbered(task.trie)))])[0]
 
     def trunk(self, model: Any, trie: PrefixTrie) -> Tensor:
         """(P·L, H) states below the trained blocks. ValueError for a model that is not built as this needs it."""
@@ -187,12 +187,13 @@ class Top:
                 f"{len(layers)}; train all or lora:R"
             )
         seen: list[Tensor] = []
-        with torch.no_grad(), _noting(layers[-self.k], seen):
+        note: Callable[..., None] = lambda _, args, kwargs: seen.append(args[0] if args else kwargs["hidden_states"])
+        with torch.no_grad(), layers[-self.k].register_forward_pre_hook(note, with_kwargs=True):
             whole = node_states(model, trie)
+        with torch.no_grad():
             trunk = seen[0].flatten(0, 1)
-            rows = torch.arange(len(trunk), device=trunk.device).view(trie.tokens.shape)
             top = TopBlocks(base, self.k, trunk, int(trie.node[:, 1].min()))
-            apart = top(rows, trie.positions, trie.visible, trie.node) - whole
+            apart = top(numbered(trie), trie.positions, trie.visible, trie.node) - whole
         if not float(apart.abs().max()) <= SAME_STATES * float(whole.abs().max()):
             raise ValueError(f"the top {self.k} blocks of {type(model).__name__} on its trunk are not the whole model")
         self.kept = (model, trie, trunk)
@@ -202,17 +203,3 @@ class Top:
 def _same_nodes(one: PrefixTrie, other: PrefixTrie) -> bool:
     """Have two packings the same states? Trees of other shapes may have the same tokens in the same places."""
     return all(torch.equal(getattr(one, name), getattr(other, name)) for name in ("tokens", "positions", "visible"))
-
-
-class _noting:
-    """Note the states that go into a block while the context is open."""
-
-    def __init__(self, block: nn.Module, into: list[Tensor]) -> None:
-        take: Callable[..., None] = lambda _, args, kwargs: into.append(args[0] if args else kwargs["hidden_states"])
-        self.hook = block.register_forward_pre_hook(take, with_kwargs=True)
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, *_: object) -> None:
-        self.hook.remove()

@@ -50,11 +50,9 @@ def write_pool(model: Any, prompt: Sequence[int], n: int, marks: Sequence[int], 
             seen.append(output.last_hidden_state[:, -1].float().cpu().numpy())
         calls += 1
 
-    hook, began = model.base_model.register_forward_hook(note), time.process_time()
-    try:
+    began = time.process_time()
+    with model.base_model.register_forward_hook(note):
         drawn = best_of_n(model, [prompt], n, no_score, Sampling(marks[-1] + 1, ()), seed=seed)
-    finally:
-        hook.remove()
     return Pool(drawn.tokens[:, :-1], np.stack(seen, axis=1).astype(np.float64), time.process_time() - began)
 
 

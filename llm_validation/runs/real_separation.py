@@ -10,7 +10,7 @@ The representation of a prompt is the last layer's state at its last token. Shap
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from llm_validation.catalogue.measured import chat_tokens, measured
 from llm_validation.catalogue.texts import Encoded
-from llm_validation.catalogue.train import Task, Trained, minimise_tasks
-from llm_validation.catalogue.trunk import Top, TopBlocks, TopPolicy
+from llm_validation.catalogue.train import Task, Trained
+from llm_validation.catalogue.trunk import Top, numbered
 from llm_validation.claims.settings import SAFETY_LOSSES, SAFETY_PROMPTS
 from llm_validation.model.model import Loaded
 from llm_validation.runs.real_selection import left_out
@@ -47,21 +47,15 @@ RESPONSES = ("Yes", "Sure", "Maybe", "No", "Sorry")
 BLOCKS = 1
 
 
-class Watched:
+class Watched(Top):
     """The trainer of `top:K`; `states` (P, H) are those of the last training at the prompts' last tokens."""
 
-    def __init__(self, k: int) -> None:
-        self.top, self.states = Top(k), np.zeros((0, 0))
+    states: Array
 
     def __call__(self, task: Task) -> Trained:
-        trie = task.trie
-        trunk = self.top.trunk(task.model, trie)
-        blocks = TopBlocks(task.model.base_model, self.top.k, trunk, int(trie.node[:, 1].min()))
-        reader = TopPolicy(blocks, task.model.get_output_embeddings().weight, trie)
-        rows = torch.arange(trie.tokens.numel(), device=trie.tokens.device).view(trie.tokens.shape)
-        trained = minimise_tasks(reader, [reader], [replace(task, trie=replace(trie, tokens=rows))])[0]
+        trained, trie = super().__call__(task), task.trie
         with torch.no_grad():
-            states = blocks(rows, trie.positions, trie.visible, trie.node)
+            states = self.blocks(numbered(trie), trie.positions, trie.visible, trie.node)
         self.states = states[trie.leaving[:, 0]].double().cpu().numpy()
         return trained
 
