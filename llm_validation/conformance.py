@@ -73,7 +73,9 @@ def check_loss(function: Loss, name: str, *, tokens: bool = False, **options: An
     """
     ours, suite = our_loss(name, options), cases(name)
     theirs = [_judged(function, case, tokens) for case in suite]
-    found = [] if all(len(one.shape) == 0 for one, _ in theirs) else [_unreduced(theirs[-1][0])]
+    found, shape = [], tuple(theirs[-1][0].shape)
+    if any(one.ndim for one, _ in theirs):
+        found.append(f"the loss is not reduced, it returns shape {shape}; its mean is judged")
     if not any(gradient.any() for _, gradient in theirs):
         return [*found, "no gradient reaches the policy: the loss is detached, or a constant"]
     aim = [np.append(gradient, float(value.mean())) for value, gradient in theirs]
@@ -99,10 +101,6 @@ def _judged(function: Loss, case: Case, tokens: bool) -> tuple[Tensor, Array]:
         return value, np.zeros(sum(side.numel() for side in sides[:2]))
     gradient = torch.autograd.grad(value.mean(), sides[:2], allow_unused=True, materialize_grads=True)
     return value.detach(), torch.cat(gradient).numpy()
-
-
-def _unreduced(value: Tensor) -> str:
-    return f"the loss is not reduced, it returns shape {tuple(value.shape)}; its mean is judged"
 
 
 # the search

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from llm_validation.advise.accuracy import Accuracy, Groups
+from llm_validation.advise.accuracy import Accuracy
 from llm_validation.preferences.data import Preferences, feedback_of
 from llm_validation.preferences.graphs import dpo_attained_on, laws, response_numbers
 from llm_validation.preferences.listed import listed, listed_threshold
@@ -18,7 +18,7 @@ from llm_validation.preferences.shown import interval_of
 from llm_validation.preferences.trace import Mean, prompt_groups
 from theory.divergences.samples import minibatch_threshold
 from theory.proximal.existence import existence_threshold, flat_directions
-from theory.proximal.feedback import Index, empirical_scores, mixture_weights
+from theory.proximal.feedback import empirical_scores, mixture_weights
 from theory.validate import Array
 
 #: α that the losses of pairs are trained with by default.
@@ -104,7 +104,8 @@ def _of_kind(data: Preferences) -> list[Finding]:
     if kind(data) != "scores":
         return []
     scores = np.array(feedback_of(data))
-    mean = Mean.of(scores, _both(prompt_groups(data)))
+    groups = prompt_groups(data)
+    mean = Mean.of(scores, groups and np.concatenate(groups))
     return [
         Finding("score", f"score, mean; from {scores.min():.6g} to {scores.max():.6g}, {np.unique(scores).size} "
                 "different values. Chosen is what lies above the mean: of its prompt, or of all where a prompt has one",
@@ -131,10 +132,6 @@ def _per_prompt(data: Preferences) -> list[Finding]:
         Finding("one_class", f"prompts of these {len(several)} whose responses are all chosen or all rejected: within "
                 "them there is nothing to tell", int(((shares == 0) | (shares == 1)).sum())),
     ]  # fmt: skip
-
-
-def _both(groups: Groups) -> Index | None:
-    return None if groups is None else np.concatenate(groups)
 
 
 def _known(error: float) -> float | None:

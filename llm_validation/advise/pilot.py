@@ -182,7 +182,9 @@ class _Runs:
         self.runs = piloted(self.model, self.plan.part, self.held.chosen, self.held.rejected)
         self.forward = completion_forward(self.runs, self.held.chosen, self.held.rejected, share=False)
         first = self.held.examples[: self.plan.batch]
-        cold = self._seconds(first) / len(first)
+        began = time.monotonic()
+        self._logs(first)
+        cold = (time.monotonic() - began) / len(first)
         left = (self.deadline - time.monotonic()) / _SAFE
         self.held = self._part(self.held, _HELD * left / cold)
         self.watch = self._watch(_OWN * left / (_ANSWER * cold))
@@ -208,12 +210,6 @@ class _Runs:
         began = time.monotonic()
         self._measured()
         self.measuring = time.monotonic() - began + answer * self.watch.answers
-
-    def _seconds(self, examples: Sequence[Example]) -> float:
-        """How long it takes to run these."""
-        began = time.monotonic()
-        self._logs(examples)
-        return time.monotonic() - began
 
     def _part(self, data: Preferences, texts: float) -> Preferences:
         """As much of the data as is affordable, so many texts."""

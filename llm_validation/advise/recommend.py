@@ -58,11 +58,14 @@ def recommend(
     out = [run for run in pilot.tried if run not in stay]
     reasons = [_level(best, stay, out, top, what)]
     exists = {optimum.method: optimum for optimum in known}
+    optimum, levels = "their loss has an optimum on these data", "their optimum says where absolute likelihoods end"
     steps: list[tuple[Callable[[PilotRun], bool], Callable[[list[PilotRun]], Finding]]] = [
-        (lambda run: run.method in exists and exists[run.method].exists, lambda runs: _optimum(runs, exists)),
+        (lambda run: run.method in exists and exists[run.method].exists,
+         lambda runs: _by_theory(optimum, runs, exists)),
         (lambda run: not pilot.fell(run), lambda runs: _kept(runs, pilot.moved(runs[0])[0])),
-        (lambda run: run.method in exists and exists[run.method].levels, lambda runs: _levels(runs, exists)),
-    ]
+        (lambda run: run.method in exists and exists[run.method].levels,
+         lambda runs: _by_theory(levels, runs, exists, "P12")),
+    ]  # fmt: skip
     for keeps, says in steps:
         if 0 < len(kept := [run for run in stay if keeps(run)]) < len(stay):
             stay = kept
@@ -108,14 +111,9 @@ def _level(best: PilotRun, stay: list[PilotRun], out: list[PilotRun], accuracy: 
     return share_line("accuracy", said, accuracy)
 
 
-def _optimum(stay: list[PilotRun], exists: dict[str, Optimum]) -> Finding:
+def _by_theory(what: str, stay: list[PilotRun], exists: dict[str, Optimum], claim: str | None = None) -> Finding:
     entry = exists[stay[0].method]
-    return _reason(f"their loss has an optimum on these data: {_names(stay)} ({entry.why})", entry.claim)
-
-
-def _levels(stay: list[PilotRun], exists: dict[str, Optimum]) -> Finding:
-    entry = exists[stay[0].method]
-    return _reason(f"their optimum says where absolute likelihoods end: {_names(stay)} ({entry.why})", "P12")
+    return Finding("reason", f"{what}: {_names(stay)} ({entry.why})", None, claim=claim or entry.claim)
 
 
 def _kept(stay: list[PilotRun], moved: Mean) -> Finding:
@@ -134,10 +132,6 @@ def _farther(run: PilotRun, least: PilotRun) -> bool:
     one, other = Mean.of(run.kl), Mean.of(least.kl)
     error = math.hypot(one.stderr, other.stderr)
     return bool(error > 0 and norm.sf((one.value - other.value) / error) < CHANCE / 2)
-
-
-def _reason(text: str, claim: str) -> Finding:
-    return Finding("reason", text, None, claim=claim)
 
 
 def _names(runs: Sequence[PilotRun]) -> str:

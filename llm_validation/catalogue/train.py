@@ -120,14 +120,9 @@ def train_stacked(tasks: Sequence[Task]) -> list[Trained]:
     if stack is not None:
         stack.write_back()
     del stack
-    _free_graphs(first.trie.tokens.device)
+    if first.trie.tokens.device.type == "cuda":
+        gc.collect()  # a module with CUDA graphs is a reference cycle, and holds weights, gradients and graphs' memory
     return trained
-
-
-def _free_graphs(device: torch.device) -> None:
-    """A module with CUDA graphs is a reference cycle, and holds weights, gradients and the graphs' own memory."""
-    if device.type == "cuda":
-        gc.collect()
 
 
 def train_sharded(task: Task) -> Trained:

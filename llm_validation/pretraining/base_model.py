@@ -53,14 +53,12 @@ def pretrained(
 
     made = pretrain(config, STORIES if documents is None else documents, base, on_step=stop_in_time, shard=shard)
     if reports:
-        share = kept_share(report) if found or rates is None else _share(made, config, rates)
+        share = kept_share(report)
+        if rates is not None and not found:
+            share = mfu(made.tokens_per_second, training_flops_per_token(made.model, config.context), rates)
         print(summary(made, share), flush=True)
         write_report(base, report, share)
     return base
-
-
-def _share(made: Pretrained, config: Pretraining, rates: DeviceRates) -> float:
-    return mfu(made.tokens_per_second, training_flops_per_token(made.model, config.context), rates)
 
 
 def summary(made: Pretrained, share: float | None) -> str:

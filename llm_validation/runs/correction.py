@@ -179,7 +179,8 @@ def stacks(models: Models) -> list[Measurement]:
         own, kernels, trained = upstream.laws.laws, process.kernels, models.kernels.laws
         distance = models.average(total_variation(composed(own, kernels), composed(own, trained)))
         predicted, exact = (models.average(gains(own, some, u)) for some in (kernels, trained))
-        sampled = _sampled_gain(models, upstream, number)
+        before, after = _sampled_rounds(models, upstream, number, 1)
+        sampled = mean(after - before)
         bound = models.average(transfer_bounds(own, process.policies, kernels, trained, u))
         rows += [
             measurement("A3", "sampled_gain", setting, sampled.value, sampled.stderr, sampled.n),
@@ -223,11 +224,6 @@ def _sampled_rounds(models: Models, upstream: Upstream, number: int, rounds: int
         listed = corrected >= 0
         prompt, history = prompt[listed], [*(past[listed] for past in history), corrected[listed]]
     return [u[answers] for answers in history]
-
-
-def _sampled_gain(models: Models, upstream: Upstream, number: int) -> Estimate:
-    before, after = _sampled_rounds(models, upstream, number, 1)
-    return mean(after - before)
 
 
 def several_rounds(models: Models) -> list[Measurement]:
