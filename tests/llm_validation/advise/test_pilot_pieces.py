@@ -66,9 +66,10 @@ def clock(monkeypatch):
         now.t += 5.0
         return np.ones(2), ()
 
-    for name, value in {"_logs": logs, "_answers": answers, "_tensor": lambda *_: None, "_put": lambda *_: None,
+    for name, value in {"_logs": logs, "_answers": answers, "_tensor": lambda *_: None,
                         "_kl": kl}.items():  # fmt: skip
         monkeypatch.setattr(_Runs, name, value)
+    monkeypatch.setattr(pilot, "copy_into", lambda *_: None)
     for name, value in {
         "piloted": lambda model, *_: model,
         "completion_forward": lambda *_, **__: SimpleNamespace(device="cpu"),
