@@ -300,9 +300,13 @@ def regret_on_rare_tables(ax: Axes, rows: Sequence[Row]) -> None:
     finish(ax, "probability of the bad response", "regret", "$N = 2$ over that probability", log="xy")
 
 
-def pessimism_at_inference(rows: Sequence[Row]) -> Figure | None:
+def pessimism_at_inference(rows: Sequence[Row]) -> Figure:
     """Best-of-N, which turns as N grows, and pessimism, which does not; both at equal KL; the bound on the regret."""
-    return in_a_row(rows, (turning, equal_kl_on_a_table, equal_kl_on_a_gaussian, regret_on_rare_tables))
+    draws = (turning, equal_kl_on_a_table, equal_kl_on_a_gaussian, regret_on_rare_tables)
+    figure, axes = panels(len(draws))
+    for ax, draw in zip(axes, draws, strict=True):
+        draw(ax, rows)
+    return figure
 
 
 #: name of the file → what draws it, and the claims it shows

@@ -34,8 +34,10 @@ SPREAD = 0.35
 def error(check: Check, predicted: float, estimate: float) -> float:
     """(estimate − predicted)/resolution; of a bound or an ordering by how much it is broken, 0 where it is kept."""
     off = estimate - predicted
-    if check.kind in ("upper bound", "lower bound", "ordering") and not check.excess(predicted, estimate) > 0.0:
-        off = 0.0
+    if check.kind == "upper bound":
+        off = max(0.0, off)
+    elif check.kind in ("lower bound", "ordering"):
+        off = min(0.0, off)
     room = check.tolerance(predicted)
     relative = off / room if room > 0.0 else math.copysign(math.inf, off) if off else 0.0
     return float(np.clip(relative, -EDGE, EDGE))

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 
 from llm_validation.claims.table import trained_checks
 from llm_validation.recorded import MODELS
-from paper.ledger import EXACT, Entry, Line, Pooled, by_check, filled
+from paper.ledger import EXACT, Entry, Line, Pooled, filled
 from simulate.rows.populations import by_population
 from simulate.rows.store import Row
 from theory.claim import parse_setting
@@ -182,15 +182,21 @@ def tightest(ledger: Sequence[Entry]) -> Entry:
 
 def _excess(entry: Entry) -> float:
     """How far the worst language-model column is on the wrong side, in resolutions where there is one."""
-    run = [m.estimate for m in entry.trained.values() if m.seeds > 0 and not math.isnan(m.estimate)]
-    worst = max((entry.check.excess(entry.predicted, estimate) for estimate in run), default=-math.inf)
-    return worst / (entry.check.tolerance(entry.predicted) or 1.0)
+    found = [-math.inf]
+    for pooled in entry.trained.values():
+        if pooled.seeds > 0 and not math.isnan(pooled.estimate):
+            over = pooled.estimate - entry.predicted
+            kind = entry.check.kind
+            found.append(over if kind == "upper bound" else -over if kind in ("lower bound", "ordering") else abs(over))
+    return max(found) / (entry.check.tolerance(entry.predicted) or 1.0)
 
 
 def latex_language_model(ledger: Sequence[Entry]) -> str:
     """language_model.tex: every check on a language model on one line, at the setting that says the least for it."""
+    checks = dict.fromkeys((entry.claim, entry.check) for entry in of_language_model(ledger))
     models, rows, without = filled(ledger), [], 0
-    for mine in by_check(of_language_model(ledger)).values():
+    for claim, check in checks:
+        mine = [entry for entry in ledger if entry.claim is claim and entry.check is check]
         measured = [entry for entry in mine if entry.verdict != "not run"]
         without += not measured
         if measured:
@@ -262,11 +268,6 @@ def table(environment: str, columns: str, heads: Sequence[Sequence[str]], rows: 
     return "\n".join(lines) + "\n"
 
 
-def define(name: str, value: object) -> str:
-    r"""The line that makes \ledger{}{}{} print a value; the name's parts are joined by @."""
-    return rf"\expandafter\def\csname ledger@{name}\endcsname{{{value}}}"
-
-
 def latex_numbers(ledger: Sequence[Entry]) -> str:
     r"""numbers.tex: every number of the ledger by name, for prose: \ledger{D8.limit}{bt_beta=10;eta=1e-09}{theory}.
 
@@ -284,11 +285,13 @@ def latex_numbers(ledger: Sequence[Entry]) -> str:
         values = {"theory": _power(latex(number(entry.predicted))), "simulation": printed(entry.simulation)}
         values |= {model: printed(pooled, 3) for model, pooled in entry.trained.items()}
         values |= {f"{model} verdict": pooled.verdict for model, pooled in entry.trained.items()}
-        out += [define(f"{name}@{column}", value) for column, value in values.items()]
+        out += [
+            rf"\expandafter\def\csname ledger@{name}@{column}\endcsname{{{value}}}" for column, value in values.items()
+        ]
     for column in MODELS:
         pooled = [e.trained[column] for e in ledger if e.check in trained_checks(e.claim.id, column)]
         counts = {verdict: sum(m.verdict == verdict for m in pooled) for verdict in SEVERITY}
         counts["settings"] = len(pooled)
         counts["seeds"] = max((m.seeds for m in pooled), default=0)
-        out += [define(f"count@{column}@{name}", n) for name, n in counts.items()]
+        out += [rf"\expandafter\def\csname ledger@count@{column}@{name}\endcsname{{{n}}}" for name, n in counts.items()]
     return "\n".join(out) + "\n"

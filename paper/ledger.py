@@ -136,9 +136,10 @@ def is_exact(pooled: Pooled) -> bool:
 
 def agrees_by_resolution(entry: Entry, pooled: Pooled) -> bool:
     """It agrees though the prediction is outside the interval, on the side of a bound that matters."""
-    if pooled.verdict != "agrees" or entry.check.kind == "ordering" or is_exact(pooled):
-        return False
-    return entry.check.excess(entry.predicted, pooled.estimate) > half_width(pooled.stderr, pooled.dof)
+    excess, kind = pooled.estimate - entry.predicted, entry.check.kind
+    beyond = excess if kind == "upper bound" else -excess if kind == "lower bound" else abs(excess)
+    noise = half_width(pooled.stderr, pooled.dof)
+    return pooled.verdict == "agrees" and kind != "ordering" and not is_exact(pooled) and beyond > noise
 
 
 def share(found: Sequence[bool]) -> float:
@@ -150,14 +151,6 @@ def filled(ledger: Iterable[Entry]) -> dict[str, Model]:
     """The trained models that have a row: the columns of language models that are printed."""
     run = {name for entry in ledger for name, pooled in entry.trained.items() if pooled.seeds > 0}
     return {name: model for name, model in MODELS.items() if name in run}
-
-
-def by_check(ledger: Iterable[Entry]) -> dict[tuple[Claim, Check], list[Entry]]:
-    """The entries of every check of every claim, in the ledger's order."""
-    found: dict[tuple[Claim, Check], list[Entry]] = {}
-    for entry in ledger:
-        found.setdefault((entry.claim, entry.check), []).append(entry)
-    return found
 
 
 def _by_check(rows: Sequence[Row]) -> dict[tuple[str, str], list[Row]]:

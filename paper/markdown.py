@@ -98,12 +98,7 @@ def _checks(ledger: Sequence[Entry], models: Mapping[str, Model]) -> list[str]:
 def power(ledger: Sequence[Entry], check: Check) -> str:
     """Share of a check's settings that would notice a prediction 5 % off."""
     found = share([noticed for entry in ledger if entry.check is check for noticed in entry.notices(0.05)])
-    return f"Notices 5 %: {percent(found)}."
-
-
-def percent(found: float) -> str:
-    """A share as per cent, — where nothing could be asked."""
-    return "—" if math.isnan(found) else f"{100 * found:.0f} %"
+    return f"Notices 5 %: {'—' if math.isnan(found) else f'{100 * found:.0f} %'}."
 
 
 def reason(check: Check) -> str:

@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from paper.ledger import Entry, by_check, share
-from paper.markdown import percent, table
+from paper.ledger import Entry, share
+from paper.markdown import table
 from theory.claim import Check, Claim
 
 CHANGES = (0.01, 0.05, 0.3)
@@ -36,7 +36,8 @@ class Power:
 def powers(ledger: Sequence[Entry]) -> list[Power]:
     """Every check of a ledger, in its order."""
     found = []
-    for (claim, check), mine in by_check(ledger).items():
+    for claim, check in dict.fromkeys((entry.claim, entry.check) for entry in ledger):
+        mine = [entry for entry in ledger if entry.claim is claim and entry.check is check]
         by_change = [[noticed for entry in mine for noticed in entry.notices(change)] for change in CHANGES]
         found.append(Power(claim, check, len(by_change[0]), tuple(map(share, by_change))))
     return found
@@ -62,3 +63,8 @@ def report(ledger: Sequence[Entry]) -> str:
     blunt = [f"- {name}: {found}" for name, found in sharpness(ledger).items() if found.startswith("not sharp")]
     head = ["check", "kind", "agreeing numbers", *(f"notices {100 * change:g} %" for change in CHANGES)]
     return "\n".join([*table(head, rows), "", f"{len(blunt)} claims are not sharp at 5 %.", *blunt])
+
+
+def percent(found: float) -> str:
+    """A share as per cent, — where nothing could be asked."""
+    return "—" if found != found else f"{100 * found:.0f} %"

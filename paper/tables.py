@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from figures.sizes import PLACES, QUANTITIES, Place, Point, Quantity, Size
-from paper.latex import LEFT, define, number, plus_minus, table
+from paper.latex import LEFT, number, plus_minus, table
 from paper.markdown import table as markdown_table
 from simulate.montecarlo import slope
 from theory.markup import latex
@@ -165,5 +165,7 @@ def latex_numbers(found: SizeTable) -> str:
     counts["everywhere"] = sum(all(row.points[k] for k in shown) for row in found.rows)
     counts |= {"unknown": words.count("—"), "quantities": len(words), "sizes": len(found.sizes)}
     values |= {f"count@{name}": str(count) for name, count in counts.items()}
-    lines = [define(f"sizes@{name}", latex(value)) for name, value in values.items()]
+    lines = [
+        rf"\expandafter\def\csname ledger@sizes@{name}\endcsname{{{latex(value)}}}" for name, value in values.items()
+    ]
     return "\n".join(lines) + "\n"
