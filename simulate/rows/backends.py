@@ -135,6 +135,7 @@ def _dask(address: str) -> Iterator[Callable[[Iterable[Call]], Iterable[Any]]]:
         client = distributed.Client(address, timeout=10)
     except (OSError, ValueError) as error:
         raise ValueError(f"no Dask scheduler answers at {address}: {error}") from None
+
     def run(calls: Iterable[Call]) -> Iterator[Any]:
         due = iter(calls)
         at_a_time = 2 * max(1, sum(client.ncores().values()))  # a core has its next call while the last one is gathered
