@@ -8,8 +8,8 @@ vertices v_1 … v_A it is at most the interpolation Σ b_k(q) ρ(v_k), b the ba
     max { Σ_k b_k(q) ρ_k : q ∈ K, b(q) ≥ 0 }  ≤  min_{ν ≥ 0} max_{q∈K} Σ_k b_k(q)(ρ_k + ν_k),
 
 a linear maximisation over K for each ν: any ν ≥ 0 gives a bound, and the least of them is found by L-BFGS-B.
-The first simplex is {q ≥ l}, l(x) the least probability of x in K; splitting a simplex at a point q̂ of K,
-with ρ(q̂) bounded anew, tightens the bound. Shapes: A alternatives; vertices are (A, A), one row each.
+The first simplex is {q ≥ l}, l(x) the least probability of x in K; splitting a simplex at a point q̂, with ρ(q̂)
+bounded anew, tightens the bound: at the maximiser on the left, or where it is beside a face on that. Shapes: A alternatives; vertices are (A, A), one row each.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ from theory.validate import Array
 BALL_SLACK = 1e-11
 #: Barycentric coordinates below this are set to zero: splitting there would give a simplex without volume.
 FLAT = 1e-6
+#: Barycentric coordinates below NEAR are set to zero too where KEPT of what a bound exceeds is left on the face.
+NEAR, KEPT = 0.1, 0.9
 
 
 def first_simplex(ball: KLBall) -> Array:
@@ -76,6 +78,22 @@ def simplex_bound(vertices: Array, ratios: Array, ball: KLBall) -> tuple[float, 
         b = np.zeros(b.size)
         b[list(np.unravel_index(int(squared.argmax()), squared.shape))] = 1.0
     return min(worst, value), b / b.sum()
+
+
+def onto_face(barycentric: Array, ratios: Array, lower: float) -> Array:
+    """The point (m,), moved onto the face it is near to if what the bound exceeds `lower` by is there too.
+
+    A split beside a face gives a simplex without volume and one as large, and as high, as before; a split on it
+    does not. Near the sphere, where the excess is that of a vertex beyond it, the point stays.
+    """
+    for k in np.argsort(barycentric, kind="stable"):
+        moved = np.where(np.arange(ratios.size) == k, 0.0, barycentric)
+        if not 0.0 < barycentric[k] < NEAR or (moved > 0).sum() < 2:
+            continue
+        moved /= moved.sum()
+        if moved @ ratios - lower >= KEPT * (barycentric @ ratios - lower):
+            barycentric = moved
+    return barycentric
 
 
 def split(simplex: tuple[int, ...], barycentric: Array, new: int) -> list[tuple[int, ...]]:

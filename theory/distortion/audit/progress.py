@@ -14,7 +14,7 @@ import numpy as np
 
 from theory.bradley_terry import Population
 from theory.distortion.audit.averages import Cuts, MomentCertificate, game_bound, lemma_cuts, moment_bound, separate
-from theory.distortion.audit.ball import first_simplex, simplex_bound, split
+from theory.distortion.audit.ball import first_simplex, onto_face, simplex_bound, split
 from theory.distortion.audit.boxes import TypeCertificate
 from theory.distortion.audit.columns import close, find_types, infeasibility, ruined, witness
 from theory.distortion.audit.observed import Observed
@@ -282,6 +282,7 @@ class Run:
             bound, b = queue[worst]
             if bound <= self.lower * (1 + BALL_CLOSED) or (b > 0).sum() < 2 or math.isinf(bound):
                 break
+            b = onto_face(b, np.array([self.best[k].bound for k in worst]), self.lower)
             q, new = b @ np.array([self.points[k] for k in worst]), len(self.points)
             self.points.append(q)
             self.best.append(moment_bound(self.policy, q, self.cuts, self.floor)[0])

@@ -184,12 +184,20 @@ def test_ball_intervals_contain_the_truth_and_close(tau, alternatives):
     result = audit(P, policy, 5.0, reference=reference, tau=tau)
     assert result.lower * (1 + 1e-3) >= true_distortion(users, policy, reference, tau)
     assert result.upper >= true_distortion(users, policy, reference, tau) * (1 - 1e-12)
-    assert relative_gap(result) < 1e-2  # 1e-3 as a rule; a policy that differs by 1e-15 may split other boxes, 7e-3
+    assert relative_gap(result) < 3e-4
     if result.witness is not None:
         check_witness(result, P, policy, 5.0, reference, tau)
     if alternatives == 2:
         by_log = audit(P, policy, 5.0, log_reference=np.log(reference), tau=tau)
         assert by_log.upper == pytest.approx(result.upper, rel=1e-6)
+
+
+def test_a_ball_beside_a_face_of_its_simplex_is_not_split_into_slivers():
+    """Splits beside a face left a gap of 9 % here; on it 0.06 %."""
+    rng = np.random.default_rng([77, 3, 1])
+    P, reference = population(rng, 10, 3).win_rates(5.0), rng.dirichlet(np.full(3, 3.0))
+    policy = maximize_in_kl_ball(P.mean(axis=1), reference, 0.3)
+    assert relative_gap(audit(P, policy, 5.0, reference=reference, tau=0.3)) < 1e-3
 
 
 def test_one_alternative():

@@ -10,7 +10,7 @@ import pytest
 
 from theory.distortion.audit import progress
 from theory.distortion.audit.averages import lemma_cuts
-from theory.distortion.audit.ball import first_simplex, simplex_bound, split
+from theory.distortion.audit.ball import NEAR, first_simplex, onto_face, simplex_bound, split
 from theory.distortion.audit.interval import audit
 from theory.distortion.audit.observed import Observed
 from theory.distortion.audit.progress import Run
@@ -51,6 +51,20 @@ def test_where_a_vertex_is_worst_the_longest_edge_is_halved():
     np.testing.assert_array_equal(at, [0.5, 0.0, 0.5])
     assert split((4, 5, 6), at, 7) == [(7, 5, 6), (4, 5, 7)]
     assert simplex_bound(corners, np.array([1.0, math.inf, 1.0]), wide)[0] == math.inf
+
+
+def test_a_split_beside_a_face_is_made_on_it_where_the_excess_is_there_too():
+    """Excesses over 1 of the vertices: 0.1, 0.2, 0.3; beyond the sphere only the last has one."""
+    ratios = np.array([1.1, 1.2, 1.3])
+    np.testing.assert_allclose(onto_face(np.array([0.01, 0.594, 0.396]), ratios, 1.0), [0.0, 0.6, 0.4], rtol=1e-14)
+    beyond = np.array([1.0, 1.0, 1.3])
+    for stays, of in (
+        ([0.5, 0.49, 0.01], beyond),
+        ([0.96, 0.04, 0.0], ratios),
+        ([NEAR, 0.5, 0.5 - NEAR], ratios),
+        ([0.85, 0.06, 0.09], np.array([1.0, 1.1, 1.3])),
+    ):
+        np.testing.assert_array_equal(onto_face(np.array(stays), of, 1.0), stays)
 
 
 def test_how_much_was_decided_against_whom():
