@@ -9,7 +9,8 @@ vertices v_1 … v_A it is at most the interpolation Σ b_k(q) ρ(v_k), b the ba
 
 a linear maximisation over K for each ν: any ν ≥ 0 gives a bound, and the least of them is found by L-BFGS-B.
 The first simplex is {q ≥ l}, l(x) the least probability of x in K; splitting a simplex at a point q̂, with ρ(q̂)
-bounded anew, tightens the bound: at the maximiser on the left, or where it is beside a face on that. Shapes: A alternatives; vertices are (A, A), one row each.
+bounded anew, tightens the bound: at the maximiser on the left, or where it is beside a face on that. Shapes: A
+alternatives; vertices are (A, A), one row each.
 """
 
 from __future__ import annotations
