@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from theory.claim import Check, Claim, Setting, Value, parse_setting, setting_key
+from theory.claim import Check, Claim, Setting, Value, parse_value, setting_key
 from theory.claims import CLAIMS, find_claims
 from theory.solution import CertificateError
 from theory.validate import check_between, check_nonnegative, check_positive
@@ -34,19 +34,18 @@ OPEN = {"generator", "name"}
 
 def main(arguments: list[str] | None = None) -> int:
     """Command line; returns the exit status."""
+    # ids are left to `_settings`, in their order among the options: argparse cannot tell them from values of settings
     parser = argparse.ArgumentParser(
-        prog="python -m theory", description="Print claims and predictions.", epilog="Any setting of a prediction can "
-        "be given as an option: --bt-beta 7."
+        prog="python -m theory", usage="%(prog)s [-h] [--profile PROFILE] [--quiet] [--SETTING VALUE ...] [ID ...]",
+        description="Print claims and predictions. ID: claim ids or topics; all by default.",
+        epilog="Any setting of a prediction can be given as an option: --bt-beta 7.",
     )  # fmt: skip
-    parser.add_argument("claims", nargs="*", metavar="ID", help="claim ids or topics; all by default")
     parser.add_argument("--profile", choices=("smoke", "cpu", "gpu"), default="cpu", help="theory is the same in all")
     parser.add_argument("--quiet", action="store_true", help="one line per claim")
     options, rest = parser.parse_known_args(arguments)
     try:
-        # a word with a space, as in --bt-beta=" 5", is no option to argparse
-        spaced = [word for word in options.claims if word.startswith("--")]
-        words, chosen = _settings([*rest, *spaced])
-        claims = find_claims([word for word in [*options.claims, *words] if word not in spaced]) or list(CLAIMS)
+        words, chosen = _settings(rest)
+        claims = find_claims(words) or list(CLAIMS)
         _require_known(claims, chosen)
         texts = [describe(claim, options.quiet, chosen) for claim in claims]
     except ValueError as error:
@@ -79,8 +78,13 @@ def _predictions(check: Check, chosen: Setting) -> list[tuple[str, float]]:
     """(setting, prediction) at each of the check's settings, with the values chosen in place of theirs, once each."""
     if not chosen:
         return [(setting_key(setting), _predicted(check, setting)) for setting in check.settings]
-    taken = {name: value for name, value in chosen.items() if name in _taken(check)}
-    settings = {setting_key(s): s for s in ({**setting, **taken} for setting in check.settings)} if taken else {}
+    settings: dict[str, Setting] = {}
+    for setting in check.settings:
+        # what only some of a check's settings name means nothing to the others, as RDRO's alpha to DDRO
+        names = set(setting) | (_taken(check).keys() - {name for s in check.settings for name in s})
+        own = {name: value for name, value in chosen.items() if name in names and name in _taken(check)}
+        if own:
+            settings[setting_key({**setting, **own})] = {**setting, **own}
     return [(key, _predicted(check, setting)) for key, setting in settings.items()]
 
 
@@ -102,7 +106,7 @@ def _predicted(check: Check, setting: Setting) -> float:
 def _taken(check: Check) -> dict[str, object]:
     """Names of settings that the prediction takes → their types, as they are written."""
     taken = inspect.signature(check.theory).parameters if callable(check.theory) else {}
-    return {name: parameter.annotation for name, parameter in taken.items()}
+    return {name: taken[name].annotation for name in taken if taken[name].kind is not inspect.Parameter.KEYWORD_ONLY}
 
 
 def _require_known(claims: Sequence[Claim], chosen: Mapping[str, Value]) -> None:
@@ -142,7 +146,7 @@ def _settings(words: Sequence[str]) -> tuple[list[str], dict[str, Value]]:
     """What argparse left, as (claim ids, values by the names of settings)."""
     ids: list[str] = []
     chosen: dict[str, Value] = {}
-    rest = list(words)
+    rest = [word for word in words if word != "--"]
     while rest:
         word = rest.pop(0)
         if not word.startswith("--"):
@@ -156,7 +160,7 @@ def _settings(words: Sequence[str]) -> tuple[list[str], dict[str, Value]]:
         key = name.replace("-", "_")
         if key in chosen:
             raise ValueError(f"--{name} is given twice")
-        chosen |= {key: parse_setting(f"{key}={value}")[key]}
+        chosen[key] = parse_value(value)
     return ids, chosen
 
 

@@ -195,7 +195,7 @@ def setting_key(setting: Setting) -> str:
 def parse_setting(key: str) -> dict[str, Value]:
     """Inverse of `setting_key`."""
     entries = (item.split("=", 1) for item in key.split(";") if item)
-    return {name: _parse(text) for name, text in entries}
+    return {name: parse_value(text) for name, text in entries}
 
 
 def _format(value: Value) -> str:
@@ -204,7 +204,8 @@ def _format(value: Value) -> str:
     return repr(value) if isinstance(value, float) else str(value)
 
 
-def _parse(text: str) -> Value:
+def parse_value(text: str) -> Value:
+    """A whole number, a number or a word, as it is written."""
     for convert in (int, float):
         try:
             return convert(text)

@@ -110,6 +110,26 @@ def test_settings_of_ones_own(capsys):
     assert printed(capsys, "--quiet", "D4", "p7").count("\n") == 2
 
 
+def test_ids_and_options_come_in_any_order(capsys):
+    first = printed(capsys, "D4", "D3", "--bt-beta", "7")
+    for words in (["--bt-beta", "7", "D4", "D3"], ["D4", "--bt-beta=7", "D3"], ["--bt-beta", "7", "--", "D4", "D3"]):
+        assert printed(capsys, *words) == first
+
+
+def test_a_setting_of_some_rows_leaves_the_others_out(capsys):
+    own = printed(capsys, "R7", "--alpha", "0.2")
+    assert "method=rdro;table=six;alpha=0.2" in own
+    assert "method=sft" not in own  # which knows no alpha
+    assert "weight=0.4" in printed(capsys, "R5", "--weight", "0.4")  # which no row names
+
+
+def test_settings_far_from_the_grids(capsys):
+    many = printed(capsys, "V2", "--n-outcomes", "1000")
+    assert len(set(re.findall(r"separation=\S+ +(\d\.\d+e\+300)", many))) == 1  # 64 bits hold no such set
+    assert "separation=1e+29;dimension=8                 1\n" in printed(capsys, "V11", "--separation", "1e29")
+    assert "table=opposite;time=1e-300       0\n" in printed(capsys, "R4", "--time", "1e-300")
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -136,6 +156,18 @@ def test_settings_of_ones_own(capsys):
         (["D4", "--bt-beta= -1"], "bt_beta = -1 must be a finite number > 0"),  # with a space, as a shell hands it on
         (["D8", "--bt-beta", "1e9"], "predicts nothing at bt_beta=1000000000.0"),
         (["D99"], "no claim 'D99'"),
+        (["B7", "--keep=0.5;x=3"], "keep = '0.5;x=3' may not contain ';'"),  # was taken for 0.5
+        (["B7", "--n", "3"], "n = 3 rows fit budget = 3000 to their end"),
+        (["B11", "--n", "0"], "n = 0 must be a whole number >= 1"),
+        (["B13", "--rare", "0"], "rare = 0 must be in (0, 0.75]"),
+        (["B13", "--draws", "inf"], "draws = inf must be a finite number > 0"),
+        (["R1", "--alpha", "0.3"], "alpha = 0.3 is of RDRO: DDRO has none"),
+        (["R4", "--rejected", "2"], "rejected = 2 must be in [0, 1]"),
+        (["R4", "--time", "1e308"], "times are integrated up to 1e+09"),  # ran for ever
+        (["R7", "--normalised", "1"], "no prediction takes --normalised"),
+        (["V1", "--separation", "1000"], "a probability of the table is beyond float64"),  # was a minimum of −∞
+        (["V8", "--n-prompts", "1000000000"], "a probability of the table is beyond float64"),  # filled the memory
+        (["V9", "--batch", "1000"], "more than 500000 to list"),
     ],
 )
 def test_what_cannot_be_read_is_one_sentence(capsys, words, message):

@@ -18,7 +18,7 @@ from theory.best_of_n.law import best_of_n_law
 from theory.best_of_n.pessimism import pessimism_law, pessimism_regret, pessimistic_policy
 from theory.best_of_n.proxy_claims import PROXY_TABLE
 from theory.claim import Claim, at_most, equal, grid, of_topic
-from theory.validate import Array
+from theory.validate import Array, check_between, check_positive
 
 #: A Gaussian proxy that one response in a hundred fools: its proxy reward is 3 higher, its truth −1.
 FAULTY = {"correlation": 0.8, "shift": 3.0, "truth": -1.0}
@@ -28,6 +28,7 @@ GOOD, OVERRATED = 0.25, 3.0
 
 def rare_table(rare: float) -> tuple[Array, Array, Array]:
     """Policy, proxy and truth of a usual, a good and a bad response; the bad one, of probability `rare`, looks best."""
+    rare = check_between("rare", rare, 0.0, 1.0 - GOOD, ends="(]")
     policy = np.array([1.0 - GOOD - rare, GOOD, rare])
     truth = np.array([0.0, 1.0, -1.0])
     return policy, truth + np.array([0.0, 0.0, OVERRATED]), truth
@@ -47,7 +48,7 @@ def rare_regret(rare: float) -> float:
 def rare_best_of_n(rare: float, draws: float) -> float:
     """B13: true reward of Best-of-N at N = draws/rare."""
     policy, proxy, truth = rare_table(rare)
-    return float(best_of_n_law(policy, proxy, round(draws / rare)) @ truth)
+    return float(best_of_n_law(policy, proxy, round(check_positive("draws", draws) / rare)) @ truth)
 
 
 def table_truth(n: int, chi_beta: float) -> float:

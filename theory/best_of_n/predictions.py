@@ -133,6 +133,8 @@ def full_tokens(n: int, keep: float, budget: int, length: int, prompt: int) -> f
 def full_share(n: int, keep: float, budget: int, length: int, prompt: int) -> float:
     """B7: least share of the budget in use at a decision of that schedule."""
     schedule = cost.full_budget_schedule(n, keep, budget, length, prompt)
+    if not schedule.times:
+        raise ValueError(f"n = {n} rows fit budget = {budget} to their end: the schedule has no decision")
     return min(rows * (prompt + time) / budget for rows, time in zip(schedule.counts, schedule.times, strict=False))
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from theory.best_of_n.proxy import free_rejection_survival, proxy_best_of_n, soft_best_of_n_law
 from theory.claim import Claim, equal, grid, of_topic
+from theory.validate import check_whole
 
 #: A table whose proxy and truth part ways: the response of highest proxy reward, drawn once in a hundred, is bad.
 PROXY_TABLE = {
@@ -33,6 +34,7 @@ def gaussian_survival(v: float, a: float) -> float:
 def regular_survival(v: float, a: float, n: int) -> float:
     """B11: v, whatever a; at finite N the best row is also kept by chance where its jump is in the rest."""
     share = free_rejection_survival(v, a, "regular")
+    n = check_whole("n", n)
     return share + (1.0 - share) * n**-a
 
 

@@ -30,6 +30,9 @@ from theory.numerics import log1mexp
 from theory.solution import CertificateError
 from theory.validate import Array, as_vector, check_distribution, check_nonnegative, require_reference
 
+#: Times of `policy_flow`: to integrate further takes minutes, and less than the shorter moves no digit.
+LONGEST, SHORTEST = 1e9, 1e-30
+
 
 def flow(time: ArrayLike, p: float, d: float, start: float = 0.0) -> Array:
     """s(t) of a free log-ratio, same shape as `time` (≥ 0).
@@ -91,14 +94,17 @@ def _approach(t: float, p: float, d: float, start: float, goal: float) -> float:
 def policy_flow(times: ArrayLike, p: ArrayLike, d: ArrayLike, reference: ArrayLike) -> Array:
     """log(π_t/π_ref) (T, A) of a softmax policy whose logits follow the gradient flow from π_ref, at `times` (T,).
 
-    p, d: laws of the ratio's numerator and denominator (A,). No closed form: integrated to 1e-10. Whatever the loss,
-    lr ≤ −log π_ref, so what drifts without end when free ends here, at the boundary of the simplex at the latest.
+    p, d: laws of the ratio's numerator and denominator (A,). No closed form: integrated to 1e-10, up to `LONGEST`.
+    Whatever the loss, lr ≤ −log π_ref, so what drifts without end when free ends here, at the boundary of the simplex
+    at the latest.
     """
     t = as_vector("times", times)
     p, d = check_distribution("p", p), check_distribution("d", d)
     log_w = require_reference(reference, None, p.size, "policy_flow")
     check_nonnegative("the first of times", float(t.min()))
-    if not t.any():
+    if t.max() > LONGEST:
+        raise ValueError(f"times are integrated up to {LONGEST:g}, got {t.max():g}")
+    if t.max() < SHORTEST:
         return np.zeros((t.size, p.size))
 
     def velocity(_: float, logits: Array) -> Array:

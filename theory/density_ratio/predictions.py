@@ -12,7 +12,7 @@ import numpy as np
 from theory.density_ratio import estimates, limits, losses, policies, ratios
 from theory.density_ratio import flow as flows
 from theory.divergences import tables
-from theory.validate import Array
+from theory.validate import Array, check_between
 
 #: Examples of either class behind R7's constants.
 EXAMPLES = 20_000
@@ -24,11 +24,14 @@ def denominator(method: str, table: str, alpha: float = 0.5) -> tuple[Array, Arr
     return p, q if method == "ddro" else ratios.mixture(p, q, alpha)
 
 
-def least_loss(method: str, member: str, table: str, alpha: float = 0.5) -> float:
+def least_loss(method: str, member: str, table: str, alpha: float | None = None) -> float:
     """R1, R2: 2 log 2 − 2 JS(p⁺, d), and its LSIF and KLIEP relatives."""
+    if method == "ddro" and alpha is not None:
+        raise ValueError(f"alpha = {alpha} is of RDRO: DDRO has none")
+    share = 0.5 if alpha is None else alpha
     if member == "logistic":
-        return 2.0 * math.log(2.0) - 2.0 * tables.jensen_shannon(*denominator(method, table, alpha))
-    return losses.minimum(member, *limits.TABLES[table], None if method == "ddro" else alpha)
+        return 2.0 * math.log(2.0) - 2.0 * tables.jensen_shannon(*denominator(method, table, share))
+    return losses.minimum(member, *limits.TABLES[table], None if method == "ddro" else share)
 
 
 def ratio_cap(alpha: float) -> float:
@@ -49,7 +52,8 @@ def distance_of_limit(preferences: str, method: str) -> float:
 
 def flow_at(method: str, rejected: float, time: float) -> float:
     """R4: a free log-ratio at a time, p⁺(y) = 0.4, α = 0.3."""
-    d = rejected if method == "ddro" else 0.3 * 0.4 + (1.0 - 0.3) * rejected
+    q = check_between("rejected", rejected)
+    d = q if method == "ddro" else 0.3 * 0.4 + (1.0 - 0.3) * q
     return float(flows.flow(time, 0.4, d))
 
 

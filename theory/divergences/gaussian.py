@@ -184,15 +184,24 @@ def _by_integration(first: tuple[Array, Array], second: tuple[Array, Array], mad
         line = separation(m1, S1, m2, S2), 1.0, 0.0, 1.0  # the direction S⁻¹Δ is sufficient
     else:
         raise ValueError(f"{made.name} of two Gaussians needs one dimension or equal covariances")
-    mu1, s1, mu2, s2 = line
+    mu1, s1, mu2, s2 = _in_units_of_the_narrower(*line)
     ends = [mu + side * s for mu, s in ((mu1, s1), (mu2, s2)) for side in np.linspace(-TAIL, TAIL, 29)]
     breaks = np.unique(np.concatenate([ends, _crossings(mu1, s1, mu2, s2)]))
-    x, dx = gauss_legendre(breaks, PANEL_POINTS)
-    p, q = (normal_density((x - mu) / s) / s for mu, s in ((mu1, s1), (mu2, s2)))
+    _, dx = gauss_legendre(breaks, PANEL_POINTS)
+    # each from its own mean: beside a far one a point has few digits
+    p, q = (normal_density(gauss_legendre(breaks - mu, PANEL_POINTS)[0] / s) / s for mu, s in ((mu1, s1), (mu2, s2)))
     both = (p > 0) & (q > 0)
     values = np.where(both, made.perspective(np.where(both, p, 1.0), np.where(both, q, 1.0)), 0.0)
     values += np.where(q == 0, at_infinity * p, 0.0) + np.where(p == 0, at_zero * q, 0.0)
-    return max(0.0, float(np.sum(dx * values)))
+    return min(max(0.0, float(np.sum(dx * values))), at_zero + at_infinity)  # its range, for any two laws
+
+
+def _in_units_of_the_narrower(mu1: float, s1: float, mu2: float, s2: float) -> tuple[float, float, float, float]:
+    """Means and deviations where the narrower one is N(0, 1), which changes no divergence: near another mean the points
+    a small deviation apart would be one."""
+    if s1 <= s2:
+        return 0.0, 1.0, (mu2 - mu1) / s1, s2 / s1
+    return (mu1 - mu2) / s2, s1 / s2, 0.0, 1.0
 
 
 def _crossings(mu1: float, s1: float, mu2: float, s2: float) -> list[float]:

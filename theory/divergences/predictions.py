@@ -38,7 +38,7 @@ def reward_range(name: str, n_outcomes: int, separation: float) -> float:
 def rising_set(name: str, n_outcomes: int, separation: float) -> float:
     """The outcomes with r = +∞, as a binary number: Σ 2^i over them."""
     r = losses.minimizer(name, *example_pair(n_outcomes, separation))
-    return float(sum(2**i for i in np.flatnonzero(r > 0)))
+    return float(sum(1 << int(i) for i in np.flatnonzero(r > 0)))  # of Python's numbers, which have room for any set
 
 
 def gaussian_minimum(name: str, shift: float, scale: float) -> float:

@@ -96,11 +96,15 @@ def data_gap(data: SafetyData, generator: str | Generator | Elementwise) -> floa
 def example_pair(n_outcomes: int, separation: float) -> tuple[Array, Array]:
     """Two tables (A,) with log R = separation·cos(2.4i) + const: D⁺, D⁻ ∝ (1 + i mod 3)·exp(±½·separation·cos(2.4i)).
 
-    Irregular, full support, no R equal to 1; separation 0 gives D⁺ = D⁻.
+    Irregular, full support (ValueError where float64 has none), no R equal to 1; separation 0 gives D⁺ = D⁻.
     """
     i = np.arange(n_outcomes)
-    tables = [(1.0 + i % 3) * np.exp(sign * 0.5 * separation * np.cos(2.4 * i)) for sign in (1.0, -1.0)]
-    return tables[0] / tables[0].sum(), tables[1] / tables[1].sum()
+    with np.errstate(over="ignore", invalid="ignore"):
+        tables = [(1.0 + i % 3) * np.exp(sign * 0.5 * separation * np.cos(2.4 * i)) for sign in (1.0, -1.0)]
+        laws = tables[0] / tables[0].sum(), tables[1] / tables[1].sum()
+    if not all((law > 0.0).all() for law in laws):
+        raise ValueError(f"separation = {separation}: a probability of the table is beyond float64")
+    return laws
 
 
 def example_reference(n_outcomes: int) -> Array:

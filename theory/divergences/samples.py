@@ -34,6 +34,9 @@ from theory.divergences.generators import Generator, log_ratio
 from theory.divergences.losses import find_loss
 from theory.validate import Array, as_vector, check_between, check_laws, check_positive
 
+#: Most batches, up to order, over which an expectation is summed.
+LARGEST_ENUMERATION = 500_000
+
 
 @dataclass(frozen=True)
 class MinimumEstimate:
@@ -248,6 +251,9 @@ def _shares(name: str, counts: ArrayLike) -> tuple[Array, float]:
 
 def _batches(q: Array, size: int) -> tuple[Array, Array]:
     """Every multiset of `size` outcomes as counts (M, A), with the log of its multinomial probability (M,)."""
+    many = math.comb(size + q.size - 1, size)
+    if many > LARGEST_ENUMERATION:
+        raise ValueError(f"{many} batches of {size} of {q.size} outcomes are more than {LARGEST_ENUMERATION} to list")
     counts = np.array(list(_compositions(size, q.size)), dtype=np.float64)
     log_mass = gammaln(size + 1) - gammaln(counts + 1).sum(axis=1) + counts @ np.log(q)
     return counts, log_mass

@@ -133,16 +133,18 @@ def expected_silhouette(separation: float, dimension: int) -> float:
         return scale * hyp1f1(-0.5, 0.5 * d, -0.5 * square)
 
     # half-way between the centres is a kink, and mirroring there exchanges a and b: the further side is enough
-    v, dv = gauss_legendre(np.linspace(max(0.0, half - 9.0), half + 9.0, 13), 12)
-    density = (normal_density(v - half) - normal_density(v + half)) * dv
+    v, dv = gauss_legendre(
+        np.linspace(max(-half, -9.0), 9.0, 13), 12
+    )  # from the nearer centre: far apart, none is lost
+    density = (normal_density(v) - normal_density(v + 2.0 * half)) * dv
     if d == 1:
         across, mass = np.zeros(1), np.ones(1)
     else:
         across, step = gauss_legendre(np.linspace(0.0, math.sqrt(d) + 9.0, 9), 12)
         k = 0.5 * (d - 1)  # the radius across is chi with d − 1 degrees of freedom
         mass = np.exp((2 * k - 1) * np.log(across) - 0.5 * across**2 - gammaln(k) - (k - 1) * math.log(2.0)) * step
-    near = mean_distance((v[:, None] - half) ** 2 + across**2)
-    far = mean_distance((v[:, None] + half) ** 2 + across**2)
+    near = mean_distance(v[:, None] ** 2 + across**2)
+    far = mean_distance((v[:, None] + 2.0 * half) ** 2 + across**2)
     return float(density @ ((far - near) / far) @ mass)
 
 

@@ -110,3 +110,17 @@ def test_a_covariance_that_is_singular_up_to_rounding_is_refused(cov):
 def test_variances_far_apart_have_a_distance_without_an_overflow():
     found = gaussian.bhattacharyya_gaussian([0.0], 1e308, [1.0], 0.04)  # log((1 + λ)/(2√λ))/2, λ = 2.5e309
     assert found == pytest.approx(0.25 * (math.log(1e308) - math.log(0.04)) - 0.5 * math.log(2.0), rel=1e-12)
+
+
+@pytest.mark.parametrize(("mean", "deviation"), [(0.5, 1e-12), (2.0, 1e-12), (0.5, 1e9), (1e9, 0.7), (1e9, 1e-12)])
+def test_gaussians_of_far_scales_keep_their_digits(mean, deviation):
+    narrow, wide = min(deviation, 1.0), max(deviation, 1.0)
+    half = (
+        math.sqrt(2.0 * math.log(wide / narrow)) * narrow
+    )  # where they cross, in what the narrower one sees of the other
+    overlap = 2.0 * norm.sf(half / narrow) + 2.0 * half * norm.pdf(mean / wide) / wide if abs(mean) < 9 * wide else 0.0
+    for first, second in (((mean, deviation**2), (0.0, 1.0)), ((0.0, 1.0), (mean, deviation**2))):
+        tv = gaussian.f_divergence_gaussian(*first, *second, "tv")
+        assert 1.0 - tv == pytest.approx(overlap, rel=0.2, abs=1e-15)
+        js = gaussian.jensen_shannon_gaussian(*first, *second)
+        assert math.log(2.0) - 10 * overlap - 1e-15 <= js <= math.log(2.0) - overlap / 2.0 + 1e-15
