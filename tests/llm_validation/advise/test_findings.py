@@ -9,6 +9,7 @@ import re
 import numpy as np
 import pytest
 
+from llm_validation.advise import accuracy
 from llm_validation.advise.accuracy import Accuracy, difference
 from llm_validation.advise.findings import counts, existence, kind
 from llm_validation.advise.optima import optima
@@ -182,6 +183,36 @@ def test_a_distance_is_the_least_at_which_draws_are_told_apart_so_often():
 @pytest.mark.parametrize("n", [1.5, 8, 300])
 def test_best_of_n_at_a_divergence_is_found_from_its_n(n):
     assert _same_kl(math.log(n) - (n - 1) / n) == pytest.approx(n, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("chosen", "rejected"),
+    [
+        ([5.0, 6.0], [1.0, 2.0, 3.0, 4.0]),
+        ([0.3, 0.9, 0.1, 0.7], [0.2, 0.4, 0.8]),
+        ([1.0, 1.0], [0.0] * 10),  # ties: a tenth of its chance by the normal approximation
+        ([2.0, 0.0, 1.0, 1.0, 2.0], [1.0, 0.0, 0.0, 0.0]),
+        ([1.0, 1.0], [1.0, 1.0, 1.0]),
+    ],
+)
+def test_chance_of_an_area_is_its_share_of_all_choices_of_as_many(chosen, rejected):
+    """Listed; not Student's t of the placements, whose spread is 0 where all are told apart."""
+    both, own = np.array(chosen + rejected), range(len(chosen))
+    area = lambda held: sum(np.sign(both[i] - both[j]) for i in held for j in set(range(both.size)) - set(held))
+    areas = [abs(area(held)) for held in itertools.combinations(range(both.size), len(chosen))]
+    found = Accuracy.of(np.array(chosen), np.array(rejected), paired=False)
+    assert found.by_chance == pytest.approx(np.mean(np.array(areas) >= abs(area(own)) - 1e-9), rel=1e-12)
+
+
+@pytest.mark.parametrize("ties", [False, True])
+def test_few_and_many_examples_are_tested_alike(ties, monkeypatch):
+    rng = np.random.default_rng(3)
+    chosen, rejected = rng.normal(0.6, size=12), rng.normal(size=40)
+    if ties:
+        chosen, rejected = np.rint(chosen), np.rint(rejected)
+    by_law = Accuracy.of(chosen, rejected, paired=False).by_chance
+    monkeypatch.setattr(accuracy, "FEW", 12)
+    assert Accuracy.of(chosen, rejected, paired=False).by_chance == pytest.approx(by_law, rel=0.05)
 
 
 @pytest.mark.parametrize(("chosen", "rejected"), [(2, 2), (2, 10), (3, 3), (5, 5), (8, 8), (20, 30)])

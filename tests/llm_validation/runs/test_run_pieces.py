@@ -14,6 +14,7 @@ from llm_validation.runs.best_of_n import _difference
 from llm_validation.runs.best_of_n_laws import MeasuredRows, _cut
 from llm_validation.runs.best_of_n_rows import Predicted, decision_times
 from simulate.montecarlo import Estimate
+from simulate.people.data import People, RatedItems
 from theory import Population
 
 
@@ -103,6 +104,29 @@ def test_a_crowd_compares_every_pair_as_often(rng):
 
 def test_the_clipping_level_is_a_part_of_the_largest_centred_reward():
     assert comparisons.clip_level(np.array([0.0, 1.0, 5.0]), 0.5) == pytest.approx(1.5)
+
+
+def test_errors_of_people_are_those_of_a_ratio_of_means(monkeypatch):
+    """√n·stderr is the sd over users of (best item − distortion·policy)/utility; of every seed all the users."""
+    U, betas = np.random.default_rng(0).random((400, 3)) * [1.0, 0.7, 0.5], (1.0, 5.0)  # one item is best for sure
+    crowd = People("few", RatedItems("few", U, ("a", "b", "c"), (), 0, (0.0, 1.0)))
+    laws = np.random.default_rng(1).dirichlet(np.ones(3), size=(2, len(betas)))
+    monkeypatch.setattr(real, "train_choices", lambda *_: tuple(laws))
+    for seed in (0, 1):
+        rows = {(row.check, row.setting["method"], row.setting["bt_beta"]): row
+                for row in real.people(SimpleNamespace(seed=seed), crowd, {"population": "few"}, betas)}  # fmt: skip
+        assert len(rows) == 3 * 3 * len(betas)
+        for method in real.DIFFERENCE:
+            for beta, reached, target in zip(betas, *laws, strict=True):
+                value, best = U.mean(axis=0).max() / (U @ reached).mean(), U[:, U.mean(axis=0).argmax()]
+                predicted = U.mean(axis=0).max() / (U @ target).mean()
+                found = rows["real_distortion", method, beta].estimate
+                assert found.value == pytest.approx(value, rel=1e-12)
+                assert rows["real_tabular", method, beta].value == pytest.approx(predicted, rel=1e-12)
+                assert rows["real", method, beta].value == pytest.approx(value / predicted - 1.0, abs=1e-12)
+                spread = np.std(best - value * (U @ reached)) / (U @ reached).mean()
+                assert found.stderr == pytest.approx(spread / 20.0, rel=0.2)  # of 200 resamples: 5 %
+                assert found.n == 400
 
 
 def test_margins_of_pairs_are_shares_of_wins(monkeypatch):
