@@ -151,7 +151,7 @@ def _size_name(config: Mapping[str, Any]) -> str | None:
 
 def _pretraining(folder: Path) -> dict[str, Any]:
     path = folder / "pretraining" / "pretraining.json"
-    return json.loads(path.read_text()) if path.is_file() else {}
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
 def _excess(record: Mapping[str, Any]) -> Point | None:

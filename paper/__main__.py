@@ -131,27 +131,28 @@ def write(ledger: list[Entry], profile: str, out: Path, rows_of: str = "") -> li
     across_sizes = tables.size_table(profile, sizes)
     out.mkdir(parents=True, exist_ok=True)
     as_table(ledger).to_csv(out / "ledger.csv", index=False)
-    (out / "ledger.md").write_text(markdown.overview(claims, ledger))
+    (out / "ledger.md").write_text(markdown.overview(claims, ledger), encoding="utf-8")
     (out / "ledger").mkdir(exist_ok=True)
     for topic in dict.fromkeys(line.claim.topic for line in claims):
         mine = [line for line in claims if line.claim.topic == topic]
         entries = [entry for entry in ledger if entry.claim.topic == topic]
-        (out / "ledger" / f"{topic}.md").write_text(markdown.details(mine, entries, title=topic))
-    (out / "ledger.tex").write_text(latex.latex_ledger(claims))
-    (out / "numbers.tex").write_text(latex.latex_numbers(ledger) + tables.latex_numbers(across_sizes))
-    (out / "sizes.md").write_text(tables.markdown(across_sizes))
-    (out / "sizes.tex").write_text(tables.latex_sizes(across_sizes))
+        (out / "ledger" / f"{topic}.md").write_text(markdown.details(mine, entries, title=topic), encoding="utf-8")
+    (out / "ledger.tex").write_text(latex.latex_ledger(claims), encoding="utf-8")
+    (out / "numbers.tex").write_text(latex.latex_numbers(ledger) + tables.latex_numbers(across_sizes), encoding="utf-8")
+    (out / "sizes.md").write_text(tables.markdown(across_sizes), encoding="utf-8")
+    (out / "sizes.tex").write_text(tables.latex_sizes(across_sizes), encoding="utf-8")
     (out / "borda.tex").write_text(
         latex.latex_entries(
             ledger, [("D4.bound", "adversary"), ("D4.certified", "certified"), ("D4.attained", "attained on I5")]
-        )
+        ),
+        encoding="utf-8",
     )
     (out / "ball.tex").write_text(
-        latex.latex_entries(ledger, [("D8.limit", "RLHF on I6"), ("D9.on_I6", "NLHF on I6 (bound)")])
+        latex.latex_entries(ledger, [("D8.limit", "RLHF on I6"), ("D9.on_I6", "NLHF on I6 (bound)")]), encoding="utf-8"
     )
-    (out / "language_model.tex").write_text(latex.latex_language_model(ledger))
-    (out / "language_model_misses.tex").write_text(latex.latex_language_model_misses(ledger))
-    (out / "people.tex").write_text(latex.latex_people(simulation, 5))
+    (out / "language_model.tex").write_text(latex.latex_language_model(ledger), encoding="utf-8")
+    (out / "language_model_misses.tex").write_text(latex.latex_language_model_misses(ledger), encoding="utf-8")
+    (out / "people.tex").write_text(latex.latex_people(simulation, 5), encoding="utf-8")
     return messages
 
 

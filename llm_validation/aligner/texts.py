@@ -59,11 +59,11 @@ class Template:
             raise ValueError(
                 f"{str(folder)!r} holds no corrector of align --method aligner: there is no {TEMPLATE_FILE}"
             )
-        return cls(**json.loads(path.read_text()))
+        return cls(**json.loads(path.read_text(encoding="utf-8")))
 
     def write(self, folder: Path) -> None:
         """Beside a corrector."""
-        (folder / TEMPLATE_FILE).write_text(json.dumps(asdict(self)) + "\n")
+        (folder / TEMPLATE_FILE).write_text(json.dumps(asdict(self)) + "\n", encoding="utf-8")
 
     def render(self, texts: TextBoundaries, prompt: str, answer: str) -> str:
         """What the corrector reads."""

@@ -142,8 +142,8 @@ def _advise(options: argparse.Namespace, deadline: float) -> None:
     ]
     about = {"model": str(options.model), "data": str(options.data), "minutes": options.minutes, "seed": options.seed}
     with replacing(options.out) as partial:
-        (partial / "report.html").write_text(as_html(sections, about))
-        (partial / "report.json").write_text(as_json(sections, about))
+        (partial / "report.html").write_text(as_html(sections, about), encoding="utf-8")
+        (partial / "report.json").write_text(as_json(sections, about), encoding="utf-8")
     for finding in sections[-1].findings:
         print(f"- {finding.text}" + (f": {number(finding)}" if finding.value is not None else ""))
     print(sections[-1].command or "no command", f"\n{options.out / 'report.html'}", sep="\n")

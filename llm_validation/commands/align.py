@@ -174,9 +174,9 @@ def _trained(options: argparse.Namespace, loaded: Loaded, job: _Job) -> list[str
     said = [*report(run.trace, job.method, job.options, job.train, job.held), *more]
     with replacing(options.out) as partial:
         write(loaded.model, loaded.tokenizer, partial)
-        (partial / RECORD).write_text(json.dumps(_record(options, job, run), indent=1) + "\n")
+        (partial / RECORD).write_text(json.dumps(_record(options, job, run), indent=1) + "\n", encoding="utf-8")
         trace_table(run).to_csv(partial / TRACE, index=False)
-        (partial / REPORT).write_text("\n".join(said) + "\n")
+        (partial / REPORT).write_text("\n".join(said) + "\n", encoding="utf-8")
         if job.template:
             job.template.write(partial)
         if reward:

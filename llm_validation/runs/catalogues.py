@@ -118,7 +118,7 @@ def fit_catalogue(context: Context, name: str, seed: int, trainer: Trainer = tra
         with replacing(_folder(context, name, seed)) as partial_folder:
             write(model.cpu(), loaded.tokenizer, partial_folder)
             np.save(partial_folder / LAW, law)
-            (partial_folder / RECORD).write_text(json.dumps(made_from(context)) + "\n")
+            (partial_folder / RECORD).write_text(json.dumps(made_from(context)) + "\n", encoding="utf-8")
     return _worth(name, target, law)
 
 
@@ -135,7 +135,7 @@ def fitted(context: Context, name: str, seed: int) -> bool:
     """Is there a reference that this context would make again as it is?"""
     folder = _folder(context, name, seed)
     record = folder / RECORD
-    same = record.is_file() and json.loads(record.read_text()) == made_from(context)
+    same = record.is_file() and json.loads(record.read_text(encoding="utf-8")) == made_from(context)
     return same and (name != PEOPLE or len(np.load(folder / LAW)) == len(context.profile.betas))
 
 

@@ -57,7 +57,7 @@ class DeviceRates:
     def load(path: Path) -> DeviceRates:
         """Read what `save` wrote. ValueError if the file holds something else."""
         try:
-            return DeviceRates(**json.loads(path.read_text()))
+            return DeviceRates(**json.loads(path.read_text(encoding="utf-8")))
         except (TypeError, ValueError) as error:
             raise ValueError(f"{path} holds no rates of a device: {error}") from error
 

@@ -199,3 +199,17 @@ def test_a_package_page_holds_names_and_no_code():
             for node in tree_of(path).body[1:]:
                 listed = isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__"
                 assert listed or isinstance(node, ast.Import | ast.ImportFrom), f"{path}: {ast.unparse(node)[:60]}"
+
+
+def test_text_is_read_and_written_as_utf8_wherever_it_runs():
+    """The encoding of a locale is not the one in which β was written."""
+    for path in SOURCES:
+        for call in ast.walk(tree_of(path)):
+            if not isinstance(call, ast.Call):
+                continue
+            does = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
+            given = {keyword.arg for keyword in call.keywords}
+            said = ast.unparse(call)
+            text = isinstance(call.func, ast.Attribute) and does in ("read_text", "write_text")
+            text |= "text" in given or (does in ("open", "fdopen") and not re.search(r"'[rwxa+]*b[+]?'|os\.open", said))
+            assert not text or "encoding" in given, f"{path}: {said[:80]}"
