@@ -21,7 +21,7 @@ from theory.validate import Array, check_between, check_bt_beta, check_finite, c
 
 #: Grid on which a maximum over (0, 1) is bracketed before it is refined.
 GRID = np.linspace(0.0, 1.0, 2001)
-#: Below this bt_beta the series of φ gives six digits, and what cancels in its differences fewer.
+#: Below this bt_beta the series of φ gives ten digits, and what cancels in its differences fewer.
 FAINT = 0.05
 #: Rounding of a margin: a few units of a win rate of order one.
 ROUNDING = 1e-15
@@ -81,9 +81,13 @@ def minimax_mass(bt_beta: float) -> float:
     beta = check_bt_beta(bt_beta)
     if beta < FAINT:  # the series of φ: its linear part cancels, and β³z(1 − z)/48 is common to both sides
         square = beta * beta
-        return _largest(
-            lambda z: (1 + z) * (1 - square * (1 + z * z) / 10) / (3 - square * (1 - z + z * z) / 2), 0.0, 1.0
-        )
+
+        def faint(z: Array) -> Array:
+            mixed = square * (1 - z + z * z)
+            won = 1 - square * (1 + z * z) / 10 + 17 * square**2 * (1 + z**2 + z**4) / 1680
+            return (1 + z) * won / (3 - mixed / 2 + 17 * mixed**2 / 240)
+
+        return _largest(faint, 0.0, 1.0)
     B = float(centred_sigmoid(beta))
 
     def needed(z: Array) -> Array:

@@ -24,7 +24,14 @@ def test_the_factor_is_the_worst_of_a_grid(bt_beta, expected):
     assert float((before / after).max()) <= found * (1 + 1e-9)
 
 
-def test_faint_users_lose_nothing_and_a_wrong_beta_is_named():
-    assert consistency_factor(0.1) == pytest.approx(1.0, abs=1e-4)
+@pytest.mark.parametrize(
+    ("bt_beta", "more"), [(0.1, 4.36987e-10), (0.3, 1.047205e-7), (0.5, 1.310142e-6), (1.0, 3.703313e-5)]
+)
+def test_faint_users_lose_little_but_not_nothing(bt_beta, more):
+    """By the formula in 40 digits, at the best of a grid of e and 1 − t down to 1e-12."""
+    assert consistency_factor(bt_beta) - 1.0 == pytest.approx(more, rel=1e-6, abs=1e-15)
+
+
+def test_a_wrong_beta_is_named():
     with pytest.raises(ValueError, match="bt_beta = -1"):
         consistency_factor(-1.0)
