@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import argparse
 import platform
+import sys
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from importlib.util import find_spec
 from itertools import count, islice
@@ -29,6 +32,10 @@ NEEDS = {"local": (), "dask": ("dask", "distributed"), "ray": ("ray",), "slurm":
 LONGEST_ARRAY = 1000
 #: How often a task is sent again whose worker died.
 RETRIES = 2
+#: How often a cluster is asked how many workers it has while no task ends, seconds.
+LOOK = 1.0
+#: Held by the call that runs in a process whose worker has several threads.
+_ONE_AT_A_TIME = threading.Lock()
 #: What joblib.delayed returns: a function with its arguments.
 Call = tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]
 
@@ -131,28 +138,42 @@ def _dask(address: str) -> Iterator[Callable[[Iterable[Call]], Iterable[Any]]]:
     """Dask's own tasks: its backend of joblib runs the calls here, not there, where the cluster has a single core."""
     import distributed
 
+    lost = f"the Dask scheduler at {address} was lost, what was finished is kept: run again to go on"
     try:
         client = distributed.Client(address, timeout=10)
     except (OSError, ValueError) as error:
         raise ValueError(f"no Dask scheduler answers at {address}: {error}") from None
 
-    def run(calls: Iterable[Call]) -> Iterator[Any]:
-        due = iter(calls)
-        at_a_time = 2 * max(1, sum(client.ncores().values()))  # a core has its next call while the last one is gathered
-        ended = distributed.as_completed(client.submit(_one, call, pure=False) for call in islice(due, at_a_time))
-        for future in ended:
-            ended.update(client.submit(_one, call, pure=False) for call in islice(due, 1))
-            yield future.result()
+    told = False
+
+    def workers() -> int:
+        nonlocal told
+        try:
+            there = len(client.ncores())
+        except (OSError, RuntimeError):
+            raise ValueError(lost) from None
+        if not (there or told):
+            print(f"the Dask scheduler at {address} has no worker: waiting for one", file=sys.stderr)
+        told = not there
+        return there
+
+    def ended(tasks: list[Any]) -> tuple[list[Any], list[Any]]:
+        try:
+            done, others = distributed.wait(tasks, timeout=LOOK, return_when="FIRST_COMPLETED")
+        except TimeoutError:
+            return [], tasks
+        return list(done), list(others)
+
+    def send(call: Call) -> Any:
+        return client.submit(_alone, call, pure=False)
 
     try:
         with client:
-            yield run
+            yield lambda calls: _kept_busy(calls, send, ended, workers, distributed.Future.result)
     except distributed.KilledWorker as error:
         raise ValueError(f"Dask workers died of a job, what was finished is kept: {error}") from None
     except CancelledError:
-        raise ValueError(
-            f"the Dask scheduler at {address} was lost, what was finished is kept: run again to go on"
-        ) from None
+        raise ValueError(lost) from None
 
 
 @contextmanager
@@ -164,23 +185,39 @@ def _ray(address: str, workers: int) -> Iterator[Callable[[Iterable[Call]], Iter
         ray.init(address=address or "local", num_cpus=None if address else workers, log_to_driver=False)
     except Exception as error:  # where a cluster does not start in time Ray raises no narrower one
         raise ValueError(f"no Ray cluster answers at {address or 'this machine'}: {error}") from None
-    send = ray.remote(max_retries=RETRIES)(_one)
-    at_a_time = max(1, int(ray.cluster_resources().get("CPU", 1)))
+    send = ray.remote(max_retries=RETRIES)(_one).remote
 
-    def run(calls: Iterable[Call]) -> Iterator[Any]:
-        due = iter(calls)
-        waiting = [send.remote(call) for call in islice(due, at_a_time)]
-        while waiting:
-            (ended, *_), waiting = ray.wait(waiting)
-            waiting += [send.remote(call) for call in islice(due, 1)]
-            yield ray.get(ended)
+    def cores() -> int:
+        return int(ray.cluster_resources().get("CPU", 0))
 
     try:
-        yield run
+        yield lambda calls: _kept_busy(calls, send, partial(ray.wait, timeout=LOOK), cores, ray.get)
     except ray.exceptions.WorkerCrashedError:
         raise ValueError("Ray workers died of a job, what was finished is kept: run again to go on") from None
     finally:
         ray.shutdown()
+
+
+def _kept_busy(
+    calls: Iterable[Call],
+    send: Callable[[Call], Any],
+    ended: Callable[[list[Any]], tuple[list[Any], list[Any]]],
+    workers: Callable[[], int],
+    result: Callable[[Any], Any],
+) -> Iterator[Any]:
+    """The results of a cluster's tasks, of which each worker has its next one while the last one is gathered.
+
+    ended    waits a while for tasks: those that ended, and the others
+    workers  how many there are now: they join and leave, or come when tasks wait for them
+    """
+    due: Iterator[Call] = iter(calls)
+    waiting: list[Any] = []
+    while True:
+        waiting += map(send, islice(due, max(0, 2 * max(1, workers()) - len(waiting))))
+        if not waiting:
+            return
+        done, waiting = ended(waiting)
+        yield from map(result, done)
 
 
 def _array(
@@ -222,6 +259,12 @@ def _all(calls: list[Call]) -> list[Any]:
 def _one(call: Call) -> Any:
     function, arguments, named = call
     return function(*arguments, **named)
+
+
+def _alone(call: Call) -> Any:
+    """One call at a time in a process, whose caches and settings jobs share: a Dask worker may have several threads."""
+    with _ONE_AT_A_TIME:
+        return _one(call)
 
 
 def check_worker(modules: tuple[str, ...], code: object, versions: Mapping[str, str]) -> None:

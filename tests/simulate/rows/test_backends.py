@@ -7,9 +7,11 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from contextlib import contextmanager
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 
 import joblib
@@ -125,6 +127,44 @@ def test_a_cluster_of_one_core_runs_there_not_here(tmp_path):
     pytest.importorskip("distributed", reason="the extra `dask` is not installed")
     with dask_cluster(tmp_path, 1) as address, backends.engine(backend(f"dask:{address}"), 1, tmp_path) as run:
         assert os.getpid() not in run([joblib.delayed(os.getpid)()])
+
+
+@pytest.mark.filterwarnings("default")
+def test_a_dask_worker_of_several_threads_runs_one_job_at_a_time_and_is_waited_for(tmp_path, capsys):
+    distributed = pytest.importorskip("distributed", reason="the extra `dask` is not installed")
+
+    def spent() -> tuple[float, float]:
+        began = time.monotonic()
+        time.sleep(0.05)
+        return began, time.monotonic()
+
+    with (
+        distributed.LocalCluster(n_workers=0, threads_per_worker=3, processes=False, dashboard_address=None) as cluster,
+        backends.engine(backend(f"dask:{cluster.scheduler_address}"), 1, tmp_path) as run,
+    ):
+        running = run(joblib.delayed(spent)() for _ in range(6))
+        joins = threading.Timer(0.1, cluster.scale, [1])
+        joins.start()
+        times = sorted(running)
+    assert all(ended <= began for (_, ended), (began, _) in pairwise(times))
+    assert capsys.readouterr().err.count("has no worker: waiting for one") == 1
+
+
+def test_workers_that_join_late_get_calls_while_none_ends():
+    there, sent = iter([0, 3, 3, 3]), []
+
+    def ended(tasks):
+        in_flight.append(len(tasks))
+        assert len(in_flight) < 3, "no more was sent"
+        return ([], tasks) if len(tasks) < 6 else (tasks, [])
+
+    in_flight: list[int] = []
+    calls = [joblib.delayed(int)(i) for i in range(8)]
+    sending = lambda call: sent.append(call) or call[1][0]
+    found = backends._kept_busy(calls, sending, ended, lambda: next(there), lambda task: task)
+    assert [next(found) for _ in range(6)] == [0, 1, 2, 3, 4, 5]
+    assert in_flight == [2, 6]
+    assert sent == calls[:6]
 
 
 @pytest.mark.filterwarnings("default")
