@@ -7,7 +7,10 @@ rows are written by the process that asked, so that every engine leads to the sa
 from __future__ import annotations
 
 import argparse
+import pickle
 import platform
+import re
+import socket
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -15,7 +18,7 @@ from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from itertools import count, islice
 from pathlib import Path
@@ -23,6 +26,7 @@ from typing import Any
 
 import joblib
 from joblib.externals.loky import BrokenProcessPool
+from tqdm import tqdm
 
 from simulate.rows.reach import fingerprint
 
@@ -136,6 +140,7 @@ def _local(workers: int) -> Iterator[Callable[[Iterable[Call]], Iterable[Any]]]:
 @contextmanager
 def _dask(address: str) -> Iterator[Callable[[Iterable[Call]], Iterable[Any]]]:
     """Dask's own tasks: its backend of joblib runs the calls here, not there, where the cluster has a single core."""
+    import cloudpickle
     import distributed
 
     lost = f"the Dask scheduler at {address} was lost, what was finished is kept: run again to go on"
@@ -153,7 +158,7 @@ def _dask(address: str) -> Iterator[Callable[[Iterable[Call]], Iterable[Any]]]:
         except (OSError, RuntimeError):
             raise ValueError(lost) from None
         if not (there or told):
-            print(f"the Dask scheduler at {address} has no worker: waiting for one", file=sys.stderr)
+            tqdm.write(f"the Dask scheduler at {address} has no worker: waiting for one", file=sys.stderr)
         told = not there
         return there
 
@@ -165,13 +170,17 @@ def _dask(address: str) -> Iterator[Callable[[Iterable[Call]], Iterable[Any]]]:
         return list(done), list(others)
 
     def send(call: Call) -> Any:
-        return client.submit(_alone, call, pure=False)
+        return client.submit(pickle.loads, cloudpickle.dumps(_Sent(call)), pure=False)
 
     try:
         with client:
             yield lambda calls: _kept_busy(calls, send, ended, workers, distributed.Future.result)
     except distributed.KilledWorker as error:
-        raise ValueError(f"Dask workers died of a job, what was finished is kept: {error}") from None
+        many, last = error.allowed_failures + 1, error.last_worker.address
+        raise ValueError(f"{many} Dask workers died of a job, the last one at {last}, what was finished is kept: run "
+                         "again to go on") from None  # fmt: skip
+    except ModuleNotFoundError as error:
+        raise ValueError(f"Dask workers have not this project: {error}") from None
     except CancelledError:
         raise ValueError(lost) from None
 
@@ -181,7 +190,10 @@ def _ray(address: str, workers: int) -> Iterator[Callable[[Iterable[Call]], Iter
     """Ray's own tasks: its backend of joblib gives nothing back before all is done, and a kill would lose it."""
     import ray
 
+    lost = f"the Ray cluster at {address or 'this machine'} was lost, what was finished is kept: run again to go on"
     try:
+        if there := re.fullmatch(r"(?:ray://)?(.+):(\d+)", address):  # Ray itself asks for minutes where nobody answers
+            socket.create_connection((there[1], int(there[2])), timeout=10).close()
         ray.init(address=address or "local", num_cpus=None if address else workers, log_to_driver=False)
     except Exception as error:  # where a cluster does not start in time Ray raises no narrower one
         raise ValueError(f"no Ray cluster answers at {address or 'this machine'}: {error}") from None
@@ -192,8 +204,12 @@ def _ray(address: str, workers: int) -> Iterator[Callable[[Iterable[Call]], Iter
 
     try:
         yield lambda calls: _kept_busy(calls, send, partial(ray.wait, timeout=LOOK), cores, ray.get)
-    except ray.exceptions.WorkerCrashedError:
+    except ray.exceptions.RayTaskError:
+        raise
+    except (ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError):
         raise ValueError("Ray workers died of a job, what was finished is kept: run again to go on") from None
+    except ray.exceptions.RayError:
+        raise ValueError(lost) from None
     finally:
         ray.shutdown()
 
@@ -267,6 +283,16 @@ def _alone(call: Call) -> Any:
         return _one(call)
 
 
+@dataclass(frozen=True)
+class _Sent:
+    """A call that runs when it is unpickled, in a task: a task that cannot be unpickled ends a Dask worker in silence."""
+
+    call: Call
+
+    def __reduce__(self) -> tuple[Callable[[Call], Any], tuple[Call]]:
+        return _alone, (self.call,)
+
+
 def check_worker(modules: tuple[str, ...], code: object, versions: Mapping[str, str]) -> None:
     """Of a worker elsewhere: has it the code and the packages that its rows' stamp will say?
 
@@ -278,5 +304,9 @@ def check_worker(modules: tuple[str, ...], code: object, versions: Mapping[str, 
     if fingerprint(*modules) != code:
         raise ValueError(f"the worker on {platform.node()} has other code of {', '.join(modules)}")
     for package, wanted in versions.items():
-        if version(package) != wanted:
-            raise ValueError(f"the worker on {platform.node()} has {package} {version(package)}, not {wanted}")
+        try:
+            found = version(package)
+        except PackageNotFoundError:
+            found = "of no version"
+        if found != wanted:
+            raise ValueError(f"the worker on {platform.node()} has {package} {found}, not {wanted}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import os
 import signal
 import subprocess
@@ -60,6 +61,13 @@ def expected(tmp_path):
     """The rows of eight jobs by one process."""
     run_jobs(jobs(8), tmp_path / "one", STAMP)
     return numbers(tmp_path / "one")
+
+
+class Elsewhere:
+    """What cannot be unpickled where one of its modules is missing."""
+
+    def __reduce__(self):
+        return importlib.import_module, ("no_such_module",)
 
 
 @contextmanager
@@ -127,6 +135,20 @@ def test_a_cluster_of_one_core_runs_there_not_here(tmp_path):
     pytest.importorskip("distributed", reason="the extra `dask` is not installed")
     with dask_cluster(tmp_path, 1) as address, backends.engine(backend(f"dask:{address}"), 1, tmp_path) as run:
         assert os.getpid() not in run([joblib.delayed(os.getpid)()])
+        with pytest.raises(ModuleNotFoundError, match="no_such_module"):  # and the worker lives
+            list(run([joblib.delayed(id)(Elsewhere())]))
+        assert os.getpid() not in run([joblib.delayed(os.getpid)()])
+
+
+@pytest.mark.filterwarnings("default")
+def test_dask_workers_without_this_project_are_one_sentence(tmp_path):
+    distributed = pytest.importorskip("distributed", reason="the extra `dask` is not installed")
+    with (
+        distributed.LocalCluster(n_workers=1, processes=False, dashboard_address=None) as cluster,
+        pytest.raises(ValueError, match="Dask workers have not this project: No module named 'no_such_module'"),
+        backends.engine(backend(f"dask:{cluster.scheduler_address}"), 1, tmp_path) as run,
+    ):
+        list(run([joblib.delayed(id)(Elsewhere())]))
 
 
 @pytest.mark.filterwarnings("default")
@@ -219,6 +241,8 @@ def test_a_worker_of_other_code_or_packages_is_refused():
         check_worker(MODULES, "another", {})
     with pytest.raises(ValueError, match=rf"has joblib {joblib.__version__}, not 0\.1"):
         check_worker(MODULES, code, {"joblib": "0.1"})
+    with pytest.raises(ValueError, match=r"has nowhere-found of no version, not 1\.0"):
+        check_worker(MODULES, code, {"nowhere-found": "1.0"})
     _, outcomes, *_ = _numbered(0, one_by_one, jobs(2), {"joblib": "0.1"})  # what a worker elsewhere does
     assert all("has joblib" in str(outcome) for outcome in outcomes)
 
