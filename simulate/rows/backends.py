@@ -285,7 +285,7 @@ def _alone(call: Call) -> Any:
 
 @dataclass(frozen=True)
 class _Sent:
-    """A call that runs when it is unpickled, in a task: a task that cannot be unpickled ends a Dask worker in silence."""
+    """A call that runs when it is unpickled, in a task: one that cannot be unpickled ends a Dask worker in silence."""
 
     call: Call
 
