@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from simulate.density_ratio.losses import example_loss, free_minimiser, kldo_loss, table_loss
-from simulate.density_ratio.samples import distance_constant, known_mixture_likelihood, trained_constant
+from simulate.density_ratio.samples import distance_constant, known_mixture_likelihood, trained_constant, worst_against_bound
 from simulate.montecarlo import generator
 from simulate.profiles import PROFILES
 from tests.oracles.experiments import broken, judged, measure
@@ -96,3 +96,17 @@ def test_training_on_samples_starts_from_the_mixture():
         for measure_constant in (distance_constant, trained_constant)
     )
     assert trained.value == pytest.approx(free.value, rel=0.5)
+
+
+@pytest.mark.parametrize("alpha", [0.1, 0.5])
+def test_the_worst_variance_is_that_of_the_worst_cell(alpha):
+    """Of the exact quotients on the same grid, the largest; its cell is named."""
+    exact = {}
+    for p in (0.1, 0.4, 0.8):
+        bound = ratios.relative_variance_bound([p, 1.0 - p], 10**6, 10**6, alpha)[0]
+        for q in np.append(np.geomspace(1e-6, 0.1, 6), np.linspace(0.15, 0.9, 9)):
+            variance = ratios.ratio_variance([p, 1.0 - p], [q, 1.0 - q], 10**6, 10**6, alpha)[0]
+            exact[f"p+ = {p}, p- = {q:.3g}"] = variance / bound
+    found = worst_against_bound(alpha, rng=generator(0, "worst"), profile=PROFILES["cpu"])
+    assert found.value == pytest.approx(max(exact.values()), rel=0.05)
+    assert exact[found.witness] > 0.9 * max(exact.values())
