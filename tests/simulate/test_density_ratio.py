@@ -6,7 +6,12 @@ import numpy as np
 import pytest
 
 from simulate.density_ratio.losses import example_loss, free_minimiser, kldo_loss, table_loss
-from simulate.density_ratio.samples import distance_constant, known_mixture_likelihood, trained_constant, worst_against_bound
+from simulate.density_ratio.samples import (
+    distance_constant,
+    known_mixture_likelihood,
+    trained_constant,
+    worst_against_bound,
+)
 from simulate.montecarlo import generator
 from simulate.profiles import PROFILES
 from tests.oracles.experiments import broken, judged, measure

@@ -71,15 +71,11 @@ def _approach(t: float, p: float, d: float, start: float, goal: float) -> float:
     side = 1.0 if start < goal else -1.0
     first = abs(goal - start)
 
-    def log_gap(log_distance: float) -> float:
-        """log|1 − e^{s−s*}| at s = s* ∓ e^{log_distance}."""
-        distance = math.exp(log_distance)
-        below = float(log1mexp(-distance))
-        return below if side > 0 else distance + below
-
     def elapsed(log_distance: float) -> float:
-        moved = side * (first - math.exp(log_distance))
-        return moved / p - (1.0 / p + 1.0 / d) * (log_gap(log_distance) - log_gap(math.log(first))) - t
+        """All parts positive: where s falls, (s − s*)/p is in both terms of the equation and cancels."""
+        distance = math.exp(log_distance)
+        moved = (first - distance) / (p if side > 0 else d)
+        return moved - (1.0 / p + 1.0 / d) * float(log1mexp(-distance) - log1mexp(-first)) - t
 
     low = high = math.log(first)
     while elapsed(low) < 0.0:

@@ -44,3 +44,11 @@ def test_without_winners_a_log_ratio_falls_as_without_losers_it_rises():
     s = flow(times, 0.3, 0.0, -1.5)
     np.testing.assert_allclose(s + np.exp(s), 0.3 * times - 1.5 + math.exp(-1.5), rtol=1e-13)
     assert flow(times, 0.0, 0.0, 1.5).tolist() == [1.5] * 3
+
+
+@pytest.mark.parametrize("time", [1e-6, 1.0, 100.0])
+def test_next_to_no_winner_is_as_none(time):
+    """1e-9 of p⁺ moves a fall by 1e-9 of the time at most; and what rises with next to no loser is its mirror image."""
+    fall = float(flow(time, 1e-9, 1.0, 3.0))
+    assert fall == pytest.approx(float(flow(time, 0.0, 1.0, 3.0)), abs=1e-9 * time + 1e-14)
+    assert float(flow(time, 1.0, 1e-9, -3.0)) == pytest.approx(-fall, abs=1e-13)
