@@ -14,7 +14,7 @@ upper end is the least of these bounds, each evaluated again from its multiplier
 | pairs | the same with the convex hull of each pair (limit exact for A = 2) | any A | averages.py |
 | types | dual over user types, proved by branch and bound | A ≤ `TYPES_MAX` | boxes.py |
 | subset | `types` on the policy's support, the benchmark and a few more | small support | boxes.py |
-| splits | the bounds above at further benchmarks inside K | finite tau | ball.py |
+| splits | the bounds above at further corners of a cover of K | finite tau | ball.py |
 
 Gölz, Haghtalab, Yang wrote arXiv 2505.23749; the rest is ours. Types come from phase 1 and column generation
 (types.py, columns.py), what the data say from observed.py; progress.py puts the steps in order.
