@@ -2,11 +2,10 @@
 
 An `Entry` is one check at one setting; a claim's line gathers its entries. Checks are measured by simulation, or on a
 language model (`llm_validation.claims`). Language models have one column each, in the order of
-`llm_validation.recorded.MODELS`: the
-small one that any machine trains, then the larger ones whose rows are recorded where a GPU was at hand. Predictions are
-computed here, now, from `theory.claims`: a row never carries its own prediction. Rows whose check no claim declares (a
-rule without a bound on real people) are measurements, not evidence for a claim; they appear in tables and figures, not
-here.
+`llm_validation.recorded.MODELS`: the small one that any machine trains, then the larger ones whose rows are recorded
+where a GPU was at hand. Predictions are computed here, now, from `theory.claims`: a row never carries its own
+prediction. Rows whose check no claim declares (a rule without a bound on real people) are measurements, not evidence
+for a claim; they appear in tables and figures, not here.
 """
 
 from __future__ import annotations
