@@ -133,9 +133,8 @@ def expected_silhouette(separation: float, dimension: int) -> float:
         return scale * hyp1f1(-0.5, 0.5 * d, -0.5 * square)
 
     # half-way between the centres is a kink, and mirroring there exchanges a and b: the further side is enough
-    v, dv = gauss_legendre(
-        np.linspace(max(-half, -9.0), 9.0, 13), 12
-    )  # from the nearer centre: far apart, none is lost
+    # v is counted from the nearer centre: far apart, no digit is lost
+    v, dv = gauss_legendre(np.linspace(max(-half, -9.0), 9.0, 13), 12)
     density = (normal_density(v) - normal_density(v + 2.0 * half)) * dv
     if d == 1:
         across, mass = np.zeros(1), np.ones(1)
