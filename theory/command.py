@@ -50,8 +50,8 @@ def _extra(name: str) -> str:
 def as_command() -> None:
     """Where Python is about to run a package by `-m` (sys.argv begins with "-m" while it looks for it), and only there:
 
-    A package that is missing is one sentence; a reader that has seen enough, as `head`, ends the command as a signal
-    would; a terminal that cannot show Greek letters gets their numbers.
+    A package that is missing is one sentence, and so is Ctrl-C meanwhile; a reader that has seen enough, as `head`,
+    ends the command as a signal would; a terminal that cannot show Greek letters gets their numbers.
     """
     if sys.argv[:1] != ["-m"]:
         return
@@ -66,6 +66,8 @@ def _explained(kind: type[BaseException], error: BaseException, trace: Traceback
     if isinstance(error, BrokenPipeError):
         _gone()
     said = missing(error) if isinstance(error, ModuleNotFoundError) else ""
+    if isinstance(error, KeyboardInterrupt):
+        said = "interrupted"  # while it is imported: what runs says what is kept
     if said:
         print(f"{os.path.basename(os.path.dirname(sys.argv[0])) or 'python'}: {said}", file=sys.stderr)
     else:

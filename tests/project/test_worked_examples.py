@@ -52,6 +52,12 @@ def perform(title: str, tree: Path) -> set[str]:
     return {file for file, _, _ in parts_of(title)}
 
 
+@pytest.mark.parametrize("title", ["Adding a claim", "Adding a loss"])
+def test_lines_of_an_example_fit_where_they_go(title):
+    for file, name, lines in parts_of(title):
+        assert [line for line in lines.splitlines() if len(line) + (4 if name else 0) > 120] == [], file
+
+
 CLAIM = """
 from pathlib import Path
 import theory
@@ -64,6 +70,7 @@ from theory.claim import parse_setting, verdict
 from theory.claims import find_claim
 
 assert Path(theory.__file__).is_relative_to(Path.cwd())
+assert 2 <= len(find_claim("D40").keywords) <= 6
 assert show(["D40"]) == 0
 words = ["D40", "--profile", "smoke", "--jobs", "1", "--results"]
 assert simulate([*words, "simulated"]) == 0

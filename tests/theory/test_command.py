@@ -54,6 +54,12 @@ def test_a_missing_package_is_one_sentence(tmp_path, words, package, how):
     assert (done.returncode, done.stderr) == (1, said)
 
 
+def test_ctrl_c_while_a_stage_is_imported_is_one_sentence(tmp_path):
+    (tmp_path / "matplotlib.py").write_text("raise KeyboardInterrupt")
+    done = told(["figures", "D4"], PYTHONPATH=f"{tmp_path}{os.pathsep}{ROOT}")
+    assert (done.returncode, done.stderr) == (-signal.SIGINT, "figures: interrupted\n")
+
+
 def test_merging_rows_needs_no_language_model(tmp_path):
     (tmp_path / "accelerate.py").write_text("raise ModuleNotFoundError('No module', name='accelerate')")
     done = told(["llm_validation", "compare", "x", "y"], PYTHONPATH=f"{tmp_path}{os.pathsep}{ROOT}")
