@@ -79,6 +79,9 @@ def check_loss(function: Loss, name: str, *, tokens: bool = False, **options: An
     if not any(gradient.any() for _, gradient in theirs):
         return [*found, "no gradient reaches the policy: the loss is detached, or a constant"]
     aim = [np.append(gradient, float(value.mean())) for value, gradient in theirs]
+    if (odd := next((numbers for numbers in aim if not np.isfinite(numbers).all()), None)) is not None:
+        what = "its gradient is" if np.isfinite(odd[-1]) else "the loss is"
+        return [*found, f"{what} not finite on a small batch, where ours is"]
     explained = _Search(ours, suite, aim).explain(changes_of(ours, tokens))
     if explained is None:
         return [*found, *_unexplained(function, ours, suite, aim, tokens)]

@@ -35,6 +35,7 @@ from llm_validation.model.sharding import decoder_layers
 from llm_validation.model.text_boundaries import TextBoundaries
 from llm_validation.preferences.data import Example, Preferences, read_preferences
 from llm_validation.preferences.sequences import completion_forward, log_probabilities
+from llm_validation.preferences.trace import NothingToHoldOut
 from llm_validation.preferences.train import trainable
 from llm_validation.rewards.sources import Texts, scorer_of
 from llm_validation.training.parts import check_part
@@ -134,11 +135,14 @@ def _advise(options: argparse.Namespace, deadline: float) -> None:
     case = _read(options, deadline)
     data, known = case.data, optima(case.data, options.batch)
     asked = whose(data, case.users, options.bt_beta, case.name, lambda some: _law(case.model, some))
-    pilot = _pilot(case) if len({example.prompt for example in data.examples}) > 1 else None
+    try:
+        pilot, why = _pilot(case), ""
+    except NothingToHoldOut as error:
+        pilot, why = None, f"not done: {error}"
     sections = [
         Section("The data", (*counts(data), *cut(data, case.context, pilot))),
         Section("Does each loss have an optimum here?", tuple(existence(data)), table_of_optima(known)),
-        *_of_the_model(case, pilot, known, Section("Whose preferences?", tuple(asked))),
+        *_of_the_model(case, pilot or why, known, Section("Whose preferences?", tuple(asked))),
     ]
     about = {"model": str(options.model), "data": str(options.data), "minutes": options.minutes, "seed": options.seed}
     with replacing(options.out) as partial:
@@ -149,12 +153,12 @@ def _advise(options: argparse.Namespace, deadline: float) -> None:
     print(sections[-1].command or "no command", f"\n{options.out / 'report.html'}", sep="\n")
 
 
-def _of_the_model(case: _Case, pilot: Pilot | None, known: Sequence[Optimum], asked: Section) -> list[Section]:
-    """The sections that a pilot fills; without one, where the reference stands."""
+def _of_the_model(case: _Case, pilot: Pilot | str, known: Sequence[Optimum], asked: Section) -> list[Section]:
+    """The sections that a pilot fills; without one, where the reference stands, and why there is none."""
     data, options = case.data, case.options
-    if pilot is None:
+    if isinstance(pilot, str):
         sides = [(name, side, _logs(case.model, data, side)) for name, side in _named(data)]
-        left = Finding("left_out", "not done: all examples have one prompt, and none can be held out", None)
+        left = Finding("left_out", pilot, None)
         return [Section("The reference", tuple(reference_lines(sides, data.paired))),
                 asked, Section("Displacement, measured", (left,))]  # fmt: skip
     advice = recommend(pilot, known, str(options.model), str(options.data), options.context)

@@ -140,16 +140,20 @@ class Watch:
                 raise ValueError(f"{name} = {value} must be at least 1")
 
 
+class NothingToHoldOut(ValueError):
+    """All examples have one prompt, or one of the two parts would lack a class."""
+
+
 def split(data: Preferences, share: float, seed: int) -> tuple[Preferences, Preferences]:
     """(training, held-out) examples, the share `share` of the prompts held out and at least one; no prompt is in both.
 
-    ValueError where one of the two would lack a class.
+    ValueError for another share; NothingToHoldOut where there is one prompt, or one part would lack a class.
     """
     if not 0.0 < share < 1.0:
         raise ValueError(f"held_out = {share} must be in (0, 1)")
     prompts: list[Any] = sorted({example.question for example in data.examples})
     if len(prompts) < 2:
-        raise ValueError(
+        raise NothingToHoldOut(
             f"{data.source}: all examples have one prompt, and none is left to hold out (held-out 0 holds out none)"
         )
     order = generator(seed, "held out").permutation(len(prompts))
@@ -160,6 +164,9 @@ def split(data: Preferences, share: float, seed: int) -> tuple[Preferences, Pref
         chosen, rejected = (
             tuple(e for e in side if (e.question in held) is inside) for side in (data.chosen, data.rejected)
         )
+        if not (chosen and rejected):
+            lacks = f"{data.source} ({name}) has no {'rejected' if chosen else 'chosen'} examples"
+            raise NothingToHoldOut(f"{lacks}: every loss here needs both classes (another --seed may hold out others)")
         return Preferences(f"{data.source} ({name})", chosen, rejected, paired=data.paired)
 
     return part("training prompts", False), part("held-out prompts", True)

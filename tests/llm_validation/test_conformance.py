@@ -170,6 +170,16 @@ def test_a_planted_fault_is_named(name, fault):
     assert len(said) <= {"clamp": 4, "beta out": 2}.get(fault, 1), said
 
 
+def test_what_is_not_finite_is_said_without_a_warning():
+    dpo = lambda *sides: LOSSES["dpo"].function(*sides, kl_beta=0.1)
+    assert check_loss(lambda *sides: dpo(*sides) + math.inf, "dpo") == [
+        "the loss is not finite on a small batch, where ours is"
+    ]
+    assert check_loss(lambda *sides: dpo(*sides) + (0.0 * sides[0]).sqrt().sum(), "dpo") == [
+        "its gradient is not finite on a small batch, where ours is"
+    ]
+
+
 def test_what_no_change_explains_is_said_with_numbers():
     said = check_loss(lambda pc, pr, rc, rr: ((pc - pr - rc) ** 2).mean(), "dpo")
     assert said[0].startswith("no known change of ours explains it: the loss is ")

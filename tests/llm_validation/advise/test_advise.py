@@ -312,6 +312,17 @@ def test_the_command_and_the_command_to_paste(tmp_path, capsys, monkeypatch):
     assert "exists already" in capsys.readouterr().err
 
 
+def test_a_class_too_rare_to_hold_out_leaves_the_pilot_out_and_nothing_else(tmp_path, capsys):
+    save(model(), word_tokenizer(), tmp_path / "base")
+    rows = ({"prompt": f"w{2 + k} w{30 - k}", "completion": f" w{k + 3}", "label": k == 0} for k in range(24))
+    words = ["--model", str(tmp_path / "base"), "--data", str(written(tmp_path, *rows)), "--out", str(tmp_path / "out")]
+    assert advise_main(words) == 0
+    assert "(held-out prompts) has no chosen examples" in capsys.readouterr().out
+    sections = json.loads((tmp_path / "out" / "report.json").read_text())["sections"]
+    assert [len(section["findings"]) > 0 for section in sections] == [True] * 5
+    assert next(f["value"] for f in sections[1]["findings"] if f["name"] == "pro_binary") > 1
+
+
 @pytest.mark.parametrize(("form", "methods"), [
     ("ranking", ["dpo", "nlhf"]),
     ("scores", ["pro_scalar", "rlhf"]),
