@@ -58,14 +58,18 @@ class Mean:
 
     @classmethod
     def sum(cls, one: Array, other: Array, groups: tuple[Index, Index] | None = None) -> Mean:
-        """The mean of one (m,) plus that of the other (n,); what a side of a single group varies by is not known."""
+        """The mean of one (m,) plus that of the other (n,); what a side of a single group varies by is not known.
+
+        The error of both is known no better than that of the side of fewer groups, or values: it has its degrees of
+        freedom. Where labels are rare, all prompts but a few say nothing of theirs.
+        """
         means = [float(np.mean(side)) for side in (one, other)]
         away = [(side - mean) / side.size for side, mean in zip((one, other), means, strict=True)]
         n = min(one.size, other.size)
         if groups is not None:
             both, fewest = np.concatenate(groups), min(np.unique(side).size for side in groups)
             error = _error(np.concatenate(away), both) if fewest > 1 else math.nan
-            return cls(sum(means), error, n, np.unique(both).size)
+            return cls(sum(means), error, n, fewest)
         return cls(sum(means), math.hypot(*(_error(side, None) for side in away)), n)
 
 

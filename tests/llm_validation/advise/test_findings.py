@@ -230,3 +230,16 @@ def test_what_tells_nothing_is_rarely_told_from_chance_however_few_there_are(cho
         assert apart.by_chance > 0.02
     one, other = (Accuracy.of(rng.normal(size=(chosen)), rng.normal(size=rejected), paired=False) for _ in range(2))
     assert 0.0 < difference(one, other)[1] <= 1.0
+
+
+@pytest.mark.parametrize(("prompts", "rare"), [(20, 2), (20, 3), (50, 3), (10, 8)])
+def test_rare_labels_on_shared_prompts_are_told_apart_by_chance_no_more_often_than_is_said(prompts, rare):
+    """Of one in 100 it was 3 to 22 where all prompts counted as degrees of freedom, not those of the rarer class."""
+    rng, draws, level = np.random.default_rng(0), 400, 0.01
+    asked, found = np.repeat(np.arange(prompts), 2), []
+    for _ in range(draws):
+        chosen = rng.permutation(asked.size) < rare
+        scores = rng.normal(size=asked.size)
+        right = Accuracy.of(scores[chosen], scores[~chosen], False, (asked[chosen], asked[~chosen]))
+        found.append(right.by_chance < level)
+    assert np.mean(found) < level + 3.0 * np.sqrt(level * (1.0 - level) / draws)

@@ -234,7 +234,8 @@ def test_what_a_side_of_one_prompt_varies_by_is_not_known():
     assert math.isnan(Mean.sum(side, side, (np.array([0, 1, 2]), np.zeros(3, int))).stderr)
     known = Mean.sum(side, side, (np.array([0, 1, 2]), np.array([3, 4, 5])))
     assert known.stderr > 0.0
-    assert known.dof == 5
+    assert known.dof == 2, "as of three and three that share no prompt"
+    assert known.dof == Mean.sum(side, side).dof
 
 
 def test_the_command_writes_trace_and_report_and_goes_on(tmp_path, capsys):
