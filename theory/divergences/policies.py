@@ -89,14 +89,15 @@ def aligned_policy(
     p, q = check_laws(p, q)
     log_ref = require_reference(reference, log_reference, p.size, "aligned_policy")
     beta = check_positive("kl_beta", kl_beta)
-    logits = log_ref + log_consistency(name, log_ratio(p, q), beta)
-    top = np.flatnonzero(np.isposinf(logits))
+    log_h = log_consistency(name, log_ratio(p, q), beta)
+    top = np.flatnonzero(np.isposinf(log_h))
     if top.size > 1:
         raise ValueError(f"{_label(name)} leaves the split among the outcomes {top.tolist()} undetermined")
     if top.size == 1:
         return Aligned((np.arange(p.size) == top[0]).astype(np.float64), math.nan)
+    logits = log_ref + (log_h - log_h.max())
     log_mass = float(logsumexp(logits))
-    return Aligned(np.exp(logits - log_mass), -beta * log_mass)
+    return Aligned(np.exp(logits - log_mass), -beta * (log_h.max() + log_mass))
 
 
 def aligned_support(name: str | Generator | Elementwise, p: ArrayLike, q: ArrayLike) -> NDArray[np.bool_]:

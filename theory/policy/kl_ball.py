@@ -143,7 +143,7 @@ def tilt(log_reference: Array, scores: Array) -> Array:
     >>> tilt(np.log([0.5, 0.5]), np.array([np.log(3.0), 0.0]))
     array([0.75, 0.25])
     """
-    logits = log_reference + scores
+    logits = log_reference + (scores - scores.max())  # beside large scores the reference would lose its digits
     policy = np.exp(logits - logits.max())
     return policy / policy.sum()
 

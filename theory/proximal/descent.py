@@ -71,7 +71,7 @@ def likelihood_path(
     for _ in range(steps):
         r = r - scale * (K @ loss_gradient(r, w, mu, alpha))
         path.append(r)
-    tilt = np.array(path) / beta
+    tilt = (np.array(path) - np.max(path, axis=1, keepdims=True)) / beta
     return tilt - np.logaddexp.reduce(log_ref + tilt, axis=1, keepdims=True)
 
 

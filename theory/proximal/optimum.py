@@ -118,7 +118,7 @@ def proximal_log_ratio(
     w = check_signal("signal", signal)
     log_ref = require_reference(None, log_reference, w.size, "proximal_log_ratio")
     r, _ = solve_rewards(w, weights, alpha)
-    tilt = r / check_positive("kl_beta", kl_beta)
+    tilt = (r - r.max()) / check_positive("kl_beta", kl_beta)
     return tilt - np.logaddexp.reduce(log_ref + tilt)
 
 
@@ -154,7 +154,7 @@ def hyper_optimum(
         if not abs(total) <= 1e-9:
             raise ValueError(f"log_reference and log_hyper_reference sum to exp({total!r}), not to 1")
     r, residual = solve_rewards(np.append(w, 0.0), np.append(mu, 1.0 - mu.sum()), alpha)
-    tilt = r / check_positive("kl_beta", kl_beta)
+    tilt = (r - r.max()) / check_positive("kl_beta", kl_beta)
     log_all = np.append(log_ref, log_rest)
     ratio = tilt - np.logaddexp.reduce(log_all + tilt)
     return Optimum(log_ref + ratio[:-1], ratio[:-1], float(ratio[-1]), float(log_rest + ratio[-1]), residual)

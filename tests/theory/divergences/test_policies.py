@@ -227,3 +227,10 @@ def test_one_log_per_prompt():
     p, q, _ = example_prompts(3, 4)
     prompts = kl(p.sum(axis=1), q.sum(axis=1))
     assert per_prompt_minimum(p, q) == pytest.approx(-kl(p.ravel(), q.ravel()) + prompts, abs=1e-13)
+
+
+@pytest.mark.parametrize("kl_beta", [1e-9, 1e-16])
+def test_an_aligned_policy_of_a_small_kl_beta_is_a_law(kl_beta):
+    found = aligned_policy("kldo", [0.4, 0.4, 0.2], [0.1, 0.1, 0.8], [0.3, 0.5, 0.2], kl_beta)
+    np.testing.assert_allclose(found.policy, [0.375, 0.625, 0.0], rtol=1e-13)
+    assert found.shift == pytest.approx(-math.log(4.0) - kl_beta * math.log(0.8), rel=1e-14)

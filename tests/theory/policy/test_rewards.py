@@ -14,7 +14,7 @@ from simulate.distortion.win_rates import dpo_by_descent
 from tests.oracles.strategies import populations
 from theory.bradley_terry import Population, fit_rewards, product_pairs
 from theory.distortion.measure import distortion
-from theory.policy.kl_ball import kl, maximize_in_kl_ball
+from theory.policy.kl_ball import kl, maximize_in_kl_ball, tilt
 from theory.policy.rewards import clip_rewards, dpo, dpo_loss, rlhf, rlhf_penalty
 from theory.social_choice.pairwise import borda
 
@@ -127,3 +127,13 @@ def test_distortion_by_hand():
         distortion(population, [0.5, 0.6])
     with pytest.raises(ValueError, match="needs reference"):
         rlhf_penalty([1.0, 2.0], None, 1.0)
+
+
+@pytest.mark.parametrize("weight", [1.0, 1e-9, 1e-13, 1e-16, 1e-300])
+def test_ties_follow_the_reference_however_light_the_penalty(weight):
+    """Scores of 1/weight are above the digits of log π_ref: at 1e-16 the tie went .12 : .88 instead of 3 : 5."""
+    reference = np.array([0.3, 0.5, 0.2])
+    rest = 0.2 * math.exp(-1.0 / weight)
+    expected = np.array([0.3, 0.5, rest]) / (0.8 + rest)
+    np.testing.assert_allclose(rlhf_penalty([1.0, 1.0, 0.0], reference, weight), expected, rtol=1e-13)
+    np.testing.assert_allclose(tilt(np.log(reference), np.array([1.0, 1.0, 0.0]) / weight), expected, rtol=1e-13)

@@ -299,3 +299,12 @@ def test_a_solver_that_stops_short_says_so(monkeypatch, steps):
     monkeypatch.setattr(optimum, "MAX_STEPS", steps)
     with pytest.raises(CertificateError, match="of P3 exceeds"):
         solve_rewards(np.array([1.0, -1.0, 0.0]) / 8, THIRDS, 1.2)
+
+
+@pytest.mark.parametrize("kl_beta", [1e-6, 1e-12, 1e-16])
+def test_policies_of_a_small_kl_beta_sum_to_one_and_split_ties_by_the_reference(kl_beta):
+    signal, uniform, reference = np.array([0.1, 0.1, -0.2]), np.full(3, 1 / 3), np.array([0.3, 0.5, 0.2])
+    log_ratio = proximal_log_ratio(np.log(reference), signal, uniform, 10.0, kl_beta)
+    np.testing.assert_allclose(reference * np.exp(log_ratio), [0.375, 0.625, 0.0], rtol=1e-13)
+    sparse = hyper_optimum(np.log([0.3, 0.5]), [0.25, -0.25], [0.5, 0.5], [0.4, 0.4], 10.0, kl_beta)
+    assert math.exp(sparse.log_policy[0]) == pytest.approx(1.0, abs=1e-13)
