@@ -261,11 +261,16 @@ def _array(
             raise ValueError(f"{len(waiting)} tasks died {sent} times, see {folder}; what was finished is kept")
         tasks = dict(zip(executor.map_array(_all, waiting), waiting, strict=True))
         waiting = []
-        for task in submitit.helpers.as_completed(list(tasks), poll_frequency=seconds):
-            if task.exception() is None:
-                yield from task.result()
-            else:
-                waiting.append(tasks[task])
+        try:
+            for task in submitit.helpers.as_completed(list(tasks), poll_frequency=seconds):
+                if task.exception() is None:
+                    yield from task.result()
+                else:
+                    waiting.append(tasks[task])
+        finally:  # of a run that was stopped: nobody would read what they return
+            for task in tasks:
+                if not task.done():
+                    task.cancel(check=False)
 
 
 def _all(calls: list[Call]) -> list[Any]:

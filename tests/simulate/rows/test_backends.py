@@ -212,6 +212,30 @@ def test_an_array_writes_the_same_rows_and_a_task_that_dies_goes_again(tmp_path,
 
 
 @pytest.mark.filterwarnings("default")
+def test_an_array_that_is_given_up_is_cancelled(tmp_path):
+    pytest.importorskip("submitit", reason="the extra `slurm` is not installed")
+    begun, ended = tmp_path / "begun", tmp_path / "ended"
+
+    def waits_for_the_other():
+        deadline = time.monotonic() + 60
+        while not begun.exists() and time.monotonic() < deadline:
+            time.sleep(0.02)
+
+    def goes_on():
+        begun.touch()
+        time.sleep(6)
+        ended.touch()
+
+    calls = [joblib.delayed(waits_for_the_other)(), joblib.delayed(goes_on)()]
+    results = backends._array(calls, 2, tmp_path / "tasks", "local", 0.05)
+    next(results)
+    results.close()
+    assert begun.exists()
+    time.sleep(8)
+    assert not ended.exists()
+
+
+@pytest.mark.filterwarnings("default")
 def test_ray_writes_the_same_rows_and_a_worker_that_dies_loses_nothing(tmp_path, expected, monkeypatch):
     pytest.importorskip("ray", reason="the extra `ray` is not installed")
     monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(tmp_path / "token"))  # not one in the home of who tests
