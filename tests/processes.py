@@ -11,6 +11,7 @@ import os
 import runpy
 import socket
 import sys
+import threading
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
@@ -19,6 +20,8 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+
+from tqdm import tqdm
 
 from simulate.rows.reach import PACKAGES, ROOT
 
@@ -31,6 +34,7 @@ def _run(program: str, words: list[str], log: str, environment: dict[str, str]) 
     for number, name in ((1, "stdout"), (2, "stderr")):
         os.dup2(written, number)
         setattr(sys, name, os.fdopen(number, "w", buffering=1))  # of a fork it is what pytest captures
+    tqdm.set_lock(threading.RLock())  # a fork would share its parent's, and hold it for ever if it is killed meanwhile
     os.environ.update(environment)
     if "accelerate" in sys.modules:
         sys.modules["accelerate"].PartialState._reset_state()  # it asks its environment once
