@@ -70,6 +70,15 @@ class Elsewhere:
         return importlib.import_module, ("no_such_module",)
 
 
+def runs(process: int) -> bool:
+    """Is there a process of this number?"""
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
 @contextmanager
 def dask_cluster(folder: Path, workers: int):
     """A scheduler and workers, processes of their own, over loopback; its address. Nannies start dead workers again."""
@@ -212,9 +221,11 @@ def test_an_array_writes_the_same_rows_and_a_task_that_dies_goes_again(tmp_path,
 
 
 @pytest.mark.filterwarnings("default")
-def test_an_array_that_is_given_up_is_cancelled(tmp_path):
-    pytest.importorskip("submitit", reason="the extra `slurm` is not installed")
-    begun, ended = tmp_path / "begun", tmp_path / "ended"
+def test_an_array_that_is_given_up_is_cancelled(tmp_path, monkeypatch):
+    submitit = pytest.importorskip("submitit", reason="the extra `slurm` is not installed")
+    sent, begun, number = [], tmp_path / "begun", tmp_path / "number"
+    send = submitit.AutoExecutor.map_array
+    monkeypatch.setattr(submitit.AutoExecutor, "map_array", lambda *words: sent.extend(send(*words)) or sent)
 
     def waits_for_the_other():
         deadline = time.monotonic() + 60
@@ -222,17 +233,20 @@ def test_an_array_that_is_given_up_is_cancelled(tmp_path):
             time.sleep(0.02)
 
     def goes_on():
+        number.write_text(str(os.getpid()))
         begun.touch()
-        time.sleep(6)
-        ended.touch()
+        time.sleep(90)
 
     calls = [joblib.delayed(waits_for_the_other)(), joblib.delayed(goes_on)()]
     results = backends._array(calls, 2, tmp_path / "tasks", "local", 0.05)
     next(results)
     results.close()
-    assert begun.exists()
-    time.sleep(8)
-    assert not ended.exists()
+    for task in sent:
+        task._process.wait(45)
+    deadline = time.monotonic() + 20
+    while runs(int(number.read_text())) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not runs(int(number.read_text()))
 
 
 @pytest.mark.filterwarnings("default")
