@@ -1,5 +1,5 @@
-# make reproduce   set up, simulate, train, draw, write the ledger (fifteen to twenty minutes on two cores)
-# make test        set up, run the tests                           (five to eight minutes on two cores)
+# make reproduce   set up, simulate, train, draw, write the ledger (fifteen to twenty-five minutes on two cores)
+# make test        set up, run the tests                           (five to nine minutes on two cores)
 #
 # make real        a real language model and real people, in full  (about an hour on two cores; run again to go on)
 #

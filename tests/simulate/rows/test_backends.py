@@ -220,8 +220,16 @@ def test_an_array_writes_the_same_rows_and_a_task_that_dies_goes_again(tmp_path,
     assert numbers(tmp_path / "array") == expected
 
 
+@pytest.fixture
+def interruptible():
+    """Processes that are started now can be interrupted, even where the tests are run in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.filterwarnings("default")
-def test_an_array_that_is_given_up_is_cancelled(tmp_path, monkeypatch):
+def test_an_array_that_is_given_up_is_cancelled(tmp_path, monkeypatch, interruptible):
     submitit = pytest.importorskip("submitit", reason="the extra `slurm` is not installed")
     sent, begun, number = [], tmp_path / "begun", tmp_path / "number"
     send = submitit.AutoExecutor.map_array
