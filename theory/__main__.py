@@ -96,7 +96,11 @@ def _predicted(check: Check, setting: Setting) -> float:
             value = check.predict(setting)
     except KeyError as error:
         raise ValueError(f"{check.name} predicts nothing at {setting_key(setting)}: there is no {error}") from None
-    except (ArithmeticError, LookupError, MemoryError, CertificateError, ValueError) as error:
+    except ArithmeticError:  # whose own words are "math range error", or "float division by zero"
+        raise ValueError(
+            f"{check.name} predicts nothing at {setting_key(setting)}: a number there is beyond the range of float64"
+        ) from None
+    except (LookupError, MemoryError, CertificateError, ValueError) as error:
         raise ValueError(f"{check.name} predicts nothing at {setting_key(setting)}: {error}") from None
     if math.isnan(value):
         raise ValueError(f"{check.name} predicts nothing at {setting_key(setting)}: not a number")

@@ -35,6 +35,8 @@ from theory.validate import Array, check_laws, check_positive, require_reference
 #: Points at which convexity in r is looked at, and at which branches of the stationarity condition are searched.
 REWARD_GRID = np.linspace(-20.0, 20.0, 801)
 BRANCH_POINTS = 400
+#: log of a quotient that is far from one; largest log λ, of which no loss comes near.
+FAR, HIGHEST = 50.0, 700.0
 #: A minimiser over all functions whose mass is this close to one is taken as a policy.
 MASS_TOLERANCE = 1e-11
 
@@ -140,7 +142,8 @@ def constrained_minimum(
 ) -> FixedConstant:
     """`fixed_constant_optimum` for masses p, q that need not sum to one and a known unconstrained minimiser.
 
-    Outcome by outcome s(r) = kl_beta·(pℓ₊' + qℓ₋')·e^{−r/kl_beta}/π_ref is λ. No checks of the input.
+    Outcome by outcome s(r) = kl_beta·(pℓ₊' + qℓ₋')·e^{−r/kl_beta}/π_ref is λ; of its size the logarithm is taken, as
+    e^{−r/kl_beta} leaves float64 at small kl_beta. No checks of the input.
     """
     sinks = (p == 0) & (q == 0)
     log_mass = float(logsumexp(np.where(sinks, -np.inf, log_ref + unconstrained / kl_beta)))
@@ -170,10 +173,18 @@ class _Problem:
         """The reward at which an outcome alone has all the mass."""
         return -self.kl_beta * self.log_ref
 
-    def stationarity(self, r: Array) -> Array:
-        """s(r) (A,), or (…, A)."""
-        slope = self.p * self.parts.positive_slope(r) + self.q * self.parts.negative_slope(r)
-        return self.kl_beta * slope * np.exp(-r / self.kl_beta - self.log_ref)
+    def slope(self, r: Array) -> Array:
+        """kl_beta·(pℓ₊' + qℓ₋') (A,), or (…, A)."""
+        return self.kl_beta * (self.p * self.parts.positive_slope(r) + self.q * self.parts.negative_slope(r))
+
+    def log_price(self, r: Array, sign: float) -> Array:
+        """log of sign·s(r) (A,), or (…, A); −∞ where that is not positive."""
+        with np.errstate(over="ignore", divide="ignore"):  # slopes of far rewards may be infinite
+            return np.log(np.maximum(sign * self.slope(r), 0.0)) - r / self.kl_beta - self.log_ref
+
+    def dearer(self, r: Array, sign: float, level: ArrayLike) -> Array:
+        """sign·s(r)/e^level − 1, which is nearly straight where s is 0 and ends at a number far away."""
+        return np.expm1(np.minimum(self.log_price(r, sign) - level, FAR))
 
     def loss(self, r: Array) -> float:
         values = zip((self.p, self.q), (self.parts.positive, self.parts.negative), strict=True)
@@ -210,10 +221,8 @@ def _convex_side(problem: _Problem) -> FixedConstant:
     tops = np.minimum(problem.unconstrained, problem.caps)
 
     def rewards(log_minus: float) -> Array:
-        level = -math.exp(log_minus)
-
         def above(r: Array) -> Array:
-            return problem.stationarity(r) - level
+            return -problem.dearer(r, -1.0, log_minus)
 
         # a reward below this bound has a slope steeper than the level whatever the outcome
         bottoms = np.where(wanted, tops, 0.0) - 1.0
@@ -232,8 +241,12 @@ def _convex_side(problem: _Problem) -> FixedConstant:
     if problem.excess(rewards(low)) < 0:  # the unconstrained minimiser is a policy to rounding
         return _finish(problem, problem.unconstrained, 0.0, 1)
     root = brentq(lambda m: float(problem.excess(rewards(m))), low, high, xtol=1e-14, rtol=1e-14)
-    found = _finish(problem, rewards(root), -math.exp(root), 1)
-    gap = math.exp(root) * abs(float(problem.excess(found.rewards))) + abs(problem.loss(rewards(root)) - found.value)
+    priced = rewards(root)
+    excess = float(problem.excess(priced))
+    # the condition summed over outcomes: where one alone has all the mass, any smaller price leaves it there
+    multiplier = float(problem.slope(np.where(wanted, priced, 0.0))[wanted].sum())
+    found = _finish(problem, priced - problem.kl_beta * math.log1p(excess), multiplier, 1)
+    gap = found.value - (problem.loss(priced) + math.exp(root) * excess)
     if not gap <= GAP_TOLERANCE * max(1.0, abs(found.value)):
         raise CertificateError(f"fixed-constant optimum: duality gap {gap:.1e}")
     return found
@@ -249,29 +262,32 @@ def _far_side(problem: _Problem) -> FixedConstant:
     if absent.size:
         raise ValueError(f"D⁺ = 0 at outcome {absent[0]}: the fixed-constant optimum is not known to be interior there")
     bottoms, caps = problem.unconstrained, problem.caps
-    peaks, heights = _peaks(problem)
-    at_caps = problem.stationarity(caps)
+    peaks = _peaks(problem)
+    at_caps, highest = problem.log_price(caps, 1.0), min(float(problem.log_price(peaks, 1.0).min()), HIGHEST)
 
     def rewards(levels: Array, k: int | None) -> Array:
-        """(m,) levels → (m, A) rewards, outcome k on the far branch."""
+        """(m,) log λ → (m, A) rewards, outcome k on the far branch."""
         level = levels[:, None]
-        r = _root(lambda r: problem.stationarity(r) - level, bottoms + 0.0 * level, peaks + 0.0 * level)
+        r = _root(lambda r: problem.dearer(r, 1.0, level), bottoms + 0.0 * level, peaks + 0.0 * level)
         if k is not None:
-            r[:, k] = _root(lambda r: level - problem.stationarity(r), peaks + 0.0 * level, caps + 0.0 * level)[:, k]
+            r[:, k] = _root(lambda r: -problem.dearer(r, 1.0, level), peaks + 0.0 * level, caps + 0.0 * level)[:, k]
         return r
 
+    def excess(level: float, k: int | None) -> float:
+        return float(problem.excess(rewards(np.array([level]), k))[0])
+
     def candidates_of(k: int | None) -> list[tuple[Array, float]]:
-        """All λ at which the masses add up to one. Without a far branch the sum is monotone: its ends are enough."""
-        highest = float(heights.min())
-        lowest = 1e-12 * highest if k is None else max(float(at_caps[k]), 1e-12 * highest)
+        """Rewards and log λ where the masses add up to one. Without a far branch their sum is monotone: its ends do."""
+        lowest = highest - 1.0 if k is None else float(at_caps[k])
+        while k is None and excess(lowest, k) > 0.0:
+            lowest -= 2.0 * (highest - lowest)
         if not lowest < highest:
             return []
-        levels = np.geomspace(lowest, highest, 2 if k is None else BRANCH_POINTS)
+        levels = np.linspace(lowest, highest, 2 if k is None else BRANCH_POINTS)
         masses = problem.excess(rewards(levels, k))
         found = []
         for i in np.flatnonzero(masses[:-1] * masses[1:] <= 0):
-            root = brentq(lambda level: float(problem.excess(rewards(np.array([level]), k))[0]),
-                          levels[i], levels[i + 1], xtol=1e-300, rtol=1e-14)  # fmt: skip
+            root = brentq(excess, levels[i], levels[i + 1], args=(k,), xtol=1e-14, rtol=1e-14)
             found.append((rewards(np.array([root]), k)[0], float(root)))
         return found
 
@@ -280,18 +296,17 @@ def _far_side(problem: _Problem) -> FixedConstant:
     if not candidates:
         raise CertificateError("fixed-constant optimum: no stationary point found on any branch")
     best, level = min(candidates, key=lambda candidate: problem.loss(candidate[0]))
-    return _finish(problem, best, level, len(candidates))
+    return _finish(problem, best, math.exp(level), len(candidates))
 
 
-def _peaks(problem: _Problem) -> tuple[Array, Array]:
-    """Where s is largest between r* and the cap (the cap itself if s rises up to it), and how large it is there."""
+def _peaks(problem: _Problem) -> Array:
+    """Where s is largest between r* and the cap; the cap itself if s rises up to it."""
     low, high = problem.unconstrained, problem.caps
     for _ in range(90):  # ternary search on log s: s is positive, rises, then falls
         left, right = low + (high - low) / 3.0, high - (high - low) / 3.0
-        rising = problem.stationarity(left) < problem.stationarity(right)
+        rising = problem.log_price(left, 1.0) <= problem.log_price(right, 1.0)  # where both are infinite too
         low, high = np.where(rising, left, low), np.where(rising, high, right)
-    peaks = np.where(problem.caps - high < 1e-12 * (1.0 + np.abs(problem.caps)), problem.caps, 0.5 * (low + high))
-    return peaks, problem.stationarity(peaks)
+    return np.where(problem.caps - high < 1e-12 * (1.0 + np.abs(problem.caps)), problem.caps, 0.5 * (low + high))
 
 
 def _finish(problem: _Problem, rewards: Array, multiplier: float, candidates: int) -> FixedConstant:

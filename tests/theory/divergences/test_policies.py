@@ -12,7 +12,7 @@ from scipy.optimize import minimize
 from scipy.special import log_softmax
 
 from tests.oracles.strategies import distributions
-from theory.divergences.examples import fixed_instance
+from theory.divergences.examples import FIXED, fixed_instance
 from theory.divergences.losses import loss_gradient, minimizer, minimum, population_loss
 from theory.divergences.policies import aligned_policy, aligned_support, fixed_constant_optimum, log_consistency
 from theory.divergences.prompts import (
@@ -142,6 +142,18 @@ def test_far_branches_against_a_grid(name, kl_beta):
     assert found.value <= losses.min() + 1e-12
     assert found.value >= losses.min() - 1e-2
     assert np.abs(found.policy - policies[losses.argmin()]).max() < 0.03
+
+
+@pytest.mark.parametrize(
+    ("name", "kl_beta"), [("bco", 1e-3), ("hellinger", 1e-3), ("alpha:0.5", 1e-4), ("hellinger", 300.0), ("kl", 1e4)]
+)
+@pytest.mark.parametrize("instance", FIXED)
+def test_fixed_constants_at_the_ends_of_kl_beta(name, kl_beta, instance):
+    """Where e^{−r/kl_beta}, or the slope of a far reward, is near the end of float64 or beyond it."""
+    p, q, reference = fixed_instance(instance)
+    found = fixed_constant_optimum(name, p, q, reference, kl_beta)
+    gradient = kl_beta * loss_gradient(name, found.rewards, p, q)
+    np.testing.assert_allclose(gradient, found.multiplier * found.policy, atol=1e-8 * abs(found.multiplier))
 
 
 def test_the_instances_are_what_their_names_say():
