@@ -182,13 +182,9 @@ def tightest(ledger: Sequence[Entry]) -> Entry:
 
 def _excess(entry: Entry) -> float:
     """How far the worst language-model column is on the wrong side, in resolutions where there is one."""
-    found = [-math.inf]
-    for pooled in entry.trained.values():
-        if pooled.seeds > 0 and not math.isnan(pooled.estimate):
-            over = pooled.estimate - entry.predicted
-            kind = entry.check.kind
-            found.append(over if kind == "upper bound" else -over if kind in ("lower bound", "ordering") else abs(over))
-    return max(found) / (entry.check.tolerance(entry.predicted) or 1.0)
+    reached = [pooled.estimate for pooled in entry.trained.values() if pooled.seeds > 0]
+    found = [entry.check.excess(entry.predicted, value) for value in reached if not math.isnan(value)]
+    return max(found, default=-math.inf) / (entry.check.tolerance(entry.predicted) or 1.0)
 
 
 def latex_language_model(ledger: Sequence[Entry]) -> str:

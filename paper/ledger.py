@@ -135,10 +135,9 @@ def is_exact(pooled: Pooled) -> bool:
 
 def agrees_by_resolution(entry: Entry, pooled: Pooled) -> bool:
     """It agrees though the prediction is outside the interval, on the side of a bound that matters."""
-    excess, kind = pooled.estimate - entry.predicted, entry.check.kind
-    beyond = excess if kind == "upper bound" else -excess if kind == "lower bound" else abs(excess)
-    noise = half_width(pooled.stderr, pooled.dof)
-    return pooled.verdict == "agrees" and kind != "ordering" and not is_exact(pooled) and beyond > noise
+    if pooled.verdict != "agrees" or entry.check.kind == "ordering" or is_exact(pooled):
+        return False
+    return entry.check.excess(entry.predicted, pooled.estimate) > half_width(pooled.stderr, pooled.dof)
 
 
 def share(found: Sequence[bool]) -> float:

@@ -6,9 +6,9 @@ with probability e(w) by a draw from τ, the better the word the rarer:
 
     K(c|o) = Π_slots [(1 − e(o_s))·1{c_s = o_s} + e(o_s)·τ(c_s)].
 
-So H(C|X,O), H(C|X) and I(C;O|X) are known exactly (`theory.correction.floors`), for any upstream law. In tokens a
-corrector reads  end-of-text, prompt, answer, `MARK`  and writes the correction and end-of-text; an upstream model, or
-one trained on corrections alone, writes its answer and end-of-text after  end-of-text, prompt. The mark is no
+So H(C|X,O), H(C|X) and I(C;O|X) are known exactly (`theory.correction.composition.floors`), for any upstream law. In
+tokens a corrector reads  end-of-text, prompt, answer, `MARK`  and writes the correction and end-of-text; an upstream
+model, or one trained on corrections alone, writes its answer and end-of-text after  end-of-text, prompt. The mark is no
 end-of-text token: a model pretrained on packed documents has learnt to forget everything before that one.
 
 Shapes: P prompts, A answers, S = 2 slots of m = 4 words.

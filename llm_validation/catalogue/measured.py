@@ -26,6 +26,7 @@ from llm_validation.generation.decode import best_of_n
 from llm_validation.generation.engine import Sampling
 from llm_validation.generation.scorers import no_score
 from llm_validation.model.model import Loaded
+from llm_validation.model.text_boundaries import TextBoundaries
 from llm_validation.training.schedule import Schedule
 from theory.validate import Array
 
@@ -60,12 +61,10 @@ def measured(loaded: Loaded, encoded: Encoded, *, seed: int, schedule: Schedule,
 
 
 def chat_tokens(tokenizer: Any, text: str) -> tuple[int, ...]:
-    """A user's turn in the model's chat template, up to where its answer begins; the text itself without a template."""
-    if tokenizer.chat_template is None:
-        return tuple(tokenizer.encode(text, add_special_tokens=False))
-    turn = [{"role": "user", "content": text}]
-    rendered = tokenizer.apply_chat_template(turn, tokenize=False, add_generation_prompt=True)
-    return tuple(tokenizer.encode(rendered, add_special_tokens=False))
+    """A user's turn in the model's chat template, up to where its answer begins; without one as any text."""
+    texts, templated = TextBoundaries.of(tokenizer), bool(tokenizer.chat_template)
+    asked = texts.chat([{"role": "user", "content": text}])[0] if templated else text
+    return texts.prompt(asked, templated=templated)
 
 
 def own_answers(loaded: Loaded, prompts: Sequence[str], n: int, longest: int, seed: int) -> Encoded:

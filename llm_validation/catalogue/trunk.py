@@ -186,6 +186,8 @@ class Top:
                 f"top:{self.k} needs a model of Llama's build with that many blocks, and {type(model).__name__} has "
                 f"{len(layers)}; train all or lora:R"
             )
+        if getattr(model.get_output_embeddings(), "bias", None) is not None:
+            raise ValueError(f"top:{self.k} needs an output head without a bias; train all or lora:R")
         seen: list[Tensor] = []
         note: Callable[..., None] = lambda _, args, kwargs: seen.append(args[0] if args else kwargs["hidden_states"])
         with torch.no_grad(), layers[-self.k].register_forward_pre_hook(note, with_kwargs=True):

@@ -190,7 +190,7 @@ class Run:
 
     def _groups_that_fit(self, until: int) -> list[Group]:
         """The running rows in groups that fit device and budget until then; a group that does is left as it is."""
-        most = int(max(1, min(self.most_rows, self.budget // (self.longest + until))))
+        most = int(max(1, min(self.most_rows, self.budget / (self.longest + until))))
         if len(self.groups) == 1 and self.groups[0].rows.size <= most:
             return self.groups
         rows = self.running_rows()

@@ -86,7 +86,7 @@ def rdro(
     Raises
     ------
     ValueError
-        A class without examples, or sides that would be broadcast, or another `reduction`.
+        A class without examples, sides that would be broadcast, another `reduction`, or pooled weights of one class.
 
     References
     ----------
@@ -101,13 +101,16 @@ def rdro(
     check_sides(policy_chosen, policy_rejected, reference_chosen, reference_rejected, pairs=False)
     chosen, rejected = policy_chosen - reference_chosen, policy_rejected - reference_rejected
     first, second = (1.0 + alpha) * softplus(chosen) - chosen, (1.0 - alpha) * softplus(rejected)
-    if reduction == "class_mean" or chosen_weight is not None:
+    if reduction not in ("class_mean", "pooled"):
+        raise ValueError(f"reduction = {reduction!r} must be 'class_mean' or 'pooled'")
+    weights = sum(weight is not None for weight in (chosen_weight, rejected_weight))
+    if reduction == "class_mean" or weights == 2:
         return two_classes(first, second, chosen_weight, rejected_weight)
-    if reduction == "pooled":
-        require(first, "chosen")
-        require(second, "rejected")
-        return torch.cat([first, second]).mean()
-    raise ValueError(f"reduction = {reduction!r} must be 'class_mean' or 'pooled'")
+    if weights:
+        raise ValueError("pooled takes weights of both classes or of none: those of one leave the other's share open")
+    require(first, "chosen")
+    require(second, "rejected")
+    return torch.cat([first, second]).mean()
 
 
 #: name → loss, with source, reduction and declared departures.

@@ -289,7 +289,7 @@ def pro_scalar(
     N = policy.shape[-1]
     first, second = torch.triu_indices(N + 1, N + 1, offset=1, device=policy.device)
     pairs = kl_bernoulli_half(everything[..., first] - everything[..., second]).mean(-1)
-    return expect(-(scores * (reward - rest.unsqueeze(-1))).mean(-1) + alpha * pairs, weight, "prompts")
+    return expect(-(scores * (reward - rest.unsqueeze(-1))).mean(-1) + _of_prompts(alpha) * pairs, weight, "prompts")
 
 
 def pro(
@@ -329,8 +329,12 @@ def pro(
     reward = kl_beta * (log_policy - log_reference)
     pairs = kl_bernoulli_half(reward.unsqueeze(-1) - reward.unsqueeze(-2))
     mass = weights.unsqueeze(-1) * weights.unsqueeze(-2)
-    factor = alpha.squeeze(-1) if isinstance(alpha, Tensor) and alpha.ndim > 1 else alpha
-    return (-(signal * reward).sum(-1) + 0.5 * factor * (mass * pairs).sum((-2, -1))).mean()
+    return (-(signal * reward).sum(-1) + 0.5 * _of_prompts(alpha) * (mass * pairs).sum((-2, -1))).mean()
+
+
+def _of_prompts(value: Number) -> Number:
+    """A constant of each prompt (B,): one that stands beside responses, (B, 1), would be broadcast to (B, B)."""
+    return value.squeeze(-1) if isinstance(value, Tensor) and value.ndim > 1 else value
 
 
 def _hyper_reward(

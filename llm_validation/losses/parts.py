@@ -32,9 +32,14 @@ def expect(values: Tensor, weight: Tensor | None, what: str) -> Tensor:
     require(values, what)
     if weight is None:
         return values.mean()
+    check_weight(weight, values, what)
+    return (weight * values).sum()
+
+
+def check_weight(weight: Tensor, values: Tensor, what: str) -> None:
+    """ValueError for a weight to whose shape the values would be broadcast."""
     if torch.broadcast_shapes(weight.shape, values.shape) != values.shape:
         raise ValueError(f"weight of shape {tuple(weight.shape)} for {what} of shape {tuple(values.shape)}")
-    return (weight * values).sum()
 
 
 def two_classes(

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from llm_validation.losses.generators import find_generator
-from llm_validation.losses.parts import LossEntry, Number, check_sides, expect, require, two_classes
+from llm_validation.losses.parts import LossEntry, Number, check_sides, check_weight, expect, require, two_classes
 
 
 def kto(
@@ -26,8 +26,8 @@ def kto(
 ) -> Tensor:
     """KTO with unit class weights: E₊[σ(−(r − z₀))] + E₋[σ(r − z₀)]; 1 at π = π_ref, z₀ = 0.
 
-    Departs from the paper, where z₀ is a batch estimate of the KL, clamped at 0: here it is an argument (0, fitted, or
-    `kto_reference_point`), so that the loss is a function.
+    Departs from the paper, whose mean is one over the examples of both classes, and where z₀ is a batch estimate of the
+    KL, clamped at 0: here it is an argument (0, fitted, or `kto_reference_point`), so that the loss is a function.
 
     Parameters
     ----------
@@ -185,7 +185,8 @@ def kldo(
     Raises
     ------
     ValueError
-        A class without examples, or sides that would be broadcast, or a prompt with chosen but no rejected ones.
+        A class without examples, sides that would be broadcast, prompts of one class alone, moving means without
+        prompts, or a prompt with chosen but no rejected ones.
 
     References
     ----------
@@ -273,39 +274,46 @@ def log_mean_exp(
 ) -> Tensor:
     """log E₋[e^r], or Σ_x D⁺(x) log E₋[e^r | x] where prompts are given, or its surrogate with moving means."""
     require(reward, "rejected")
+    if weight is not None:
+        check_weight(weight, reward, "rejected")
     log_weight = torch.full_like(reward, -math.log(reward.numel())) if weight is None else torch.log(weight)
-    if prompt is None:
+    if prompt is None and chosen_prompt is None and moving_mean is None:
         return torch.logsumexp(log_weight + reward, 0)
-    if chosen_prompt is None:
-        raise ValueError("one log per prompt needs chosen_prompt too: it gives each prompt its weight")
+    if prompt is None or chosen_prompt is None:
+        raise ValueError("one log per prompt, and moving means, need chosen_prompt and rejected_prompt")
     P = int(torch.cat([prompt, chosen_prompt]).max()) + 1 if moving_mean is None else moving_mean.numel()
-    inside = prompt[None, :] == torch.arange(P, device=prompt.device)[:, None]
+    share = torch.ones_like(chosen_prompt, dtype=reward.dtype) / chosen_prompt.numel()
+    nothing = torch.zeros(P, dtype=reward.dtype, device=reward.device)
+    law = nothing.index_add(0, chosen_prompt, share if chosen_weight is None else chosen_weight)
+    used = law > 0
+    lost = torch.nonzero(used & (nothing.index_add(0, prompt, log_weight.exp()) == 0))
+    if len(lost):
+        raise ValueError(f"prompt {int(lost[0])} has chosen but no rejected examples: its log-mean-exp does not exist")
+    # prompts without rejected mass are left out before: the gradient of a sum of nothing would be NaN
+    inside = prompt[None, :] == torch.arange(P, device=prompt.device)[used, None]
     missing = torch.full((), -torch.inf, dtype=reward.dtype, device=reward.device)
 
     def per_prompt(values: Tensor) -> Tensor:
         return torch.logsumexp(torch.where(inside, values[None, :], missing), 1)
 
-    share = torch.ones_like(chosen_prompt, dtype=reward.dtype) / chosen_prompt.numel()
-    law = torch.zeros(P, dtype=reward.dtype, device=reward.device)
-    law = law.index_add(0, chosen_prompt, share if chosen_weight is None else chosen_weight)
-    present = inside.any(1)
-    lost = torch.nonzero((law > 0) & ~present)
-    if len(lost):
-        raise ValueError(f"prompt {int(lost[0])} has chosen but no rejected examples: its log-mean-exp does not exist")
-    used = (law > 0) & present
-    log_means = (per_prompt(log_weight + reward) - per_prompt(log_weight))[used]
+    log_means = per_prompt(log_weight + reward) - per_prompt(log_weight)
     if moving_mean is not None:
         return (law[used] * log_means.exp() / moving_mean[used]).sum()
     return (law[used] * log_means).sum()
 
 
 _HALDAR = "Haldar et al. (arXiv 2502.00657)"
+_KTO = "class means, not one over all examples; z₀ is an argument"
 #: name → loss, with source, reduction and declared departures.
 ENTRIES: dict[str, LossEntry] = {
-    "kto": LossEntry(kto, "unpaired", "class means", "Ethayarajh et al. (arXiv 2402.01306)", "z₀ is an argument"),
+    "kto": LossEntry(kto, "unpaired", "class means", "Ethayarajh et al. (arXiv 2402.01306)", _KTO),
     "bco": LossEntry(bco, "unpaired", "class means", "Jung et al. (arXiv 2404.04656)", "δ is an argument"),
     "kldo": LossEntry(
-        kldo, "unpaired", "class means, log of a mean", f"{_HALDAR}, KLDO", "normalize=False by default; no moving mean"
+        kldo,
+        "unpaired",
+        "class means, log of a mean",
+        f"{_HALDAR}, KLDO",
+        "neither normalised nor with a moving mean by default",
     ),
     "fdo": LossEntry(fdo, "unpaired", "class means", f"{_HALDAR}, FDO", "links beyond kl and tv ours"),
 }

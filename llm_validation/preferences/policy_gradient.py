@@ -167,7 +167,8 @@ def train_rlhf(
     plan = [rows for e in epochs for rows, _ in prompt_batches(numbers, len(prompts), config.batch, config.seed, e)]
     model.eval()
     forward = completion_forward(model, data.chosen, data.rejected, share=False)
-    size, longest = config.portion or config.batch, context or max(map(len, data.examples)) + how.tokens
+    size, texts = config.portion or config.batch, (*data.examples, *watch.held.examples)
+    longest = context or max(map(len, texts)) + how.tokens
     tracer = Tracer.of(model, forward, watch, batch=size, seed=config.seed, context=longest)
     gradient = PolicyGradient(model, forward, prompts, scorer, how, config.seed, size, tracer.weights)
     history, trace = descend(

@@ -106,7 +106,8 @@ def train_on_preferences(
     options : mapping, optional
         Keyword arguments of the loss: kl_beta, alpha …
     context : int, optional
-        Longest text in tokens, which mismatched completions keep to; by default the longest of the data.
+        Longest text in tokens, which mismatched completions and answers keep to; by default the longest of the data
+        and of what is watched.
     on_step : callable, optional
         Called after each step with (step, steps, loss).
     watch : Watch, optional
@@ -143,7 +144,8 @@ def train_on_preferences(
     how = loss if isinstance(loss, Objective) else objective_of(loss, data, dict(options or {}), config)
     known = reference and reference.over(data, how.data)
     data, plan = how.data, how.plan(config)
-    longest = max(map(len, data.examples)) if context is None else context
+    texts = (*data.examples, *(watch.held.examples if watch else ()))
+    longest = max(map(len, texts)) if context is None else context
     others = mismatched(data, longest, config.seed) if how.shift == "mismatched" else ()
     model.eval()
     forward = completion_forward(model, data.chosen, data.rejected, share=config.share and data.paired)

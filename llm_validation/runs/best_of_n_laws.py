@@ -1,6 +1,6 @@
 """Density evolution on a measured joint law: what Speculative Rejection returns, without a model of the scores.
 
-The theorem of `theory/density_evolution.py` holds whatever the law of a row's scores: given independent fractions
+The theorem of `theory.best_of_n.evolution` holds whatever the law of a row's scores: given independent fractions
 U_j ~ Beta(n_{j−1} − n_j, n_j + 1), alternately drop the lowest share U_j and renormalise; the survivors are n_J draws
 of what is left. Here the law is that of M measured rows, each with its scores at the decisions and its final reward,
 so that nothing is assumed of the tails. The v(t) prediction of `theory.best_of_n.speculative_reward` is the case of

@@ -125,7 +125,8 @@ def minimise(
         if on_step is not None and on_step(step, history) is True:
             break
     optimiser.zero_grad(set_to_none=True)
-    require_finite(name, norms_of(weights, seeds).tolist(), f"after {schedule.steps} steps the norm of the weights is")
+    done = len(history.losses)
+    require_finite(name, norms_of(weights, seeds).tolist(), f"after {done} steps the norm of the weights is")
     return history
 
 

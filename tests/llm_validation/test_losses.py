@@ -55,9 +55,11 @@ UNPAIRED = {
 
 @pytest.mark.parametrize("name", UNPAIRED)
 def test_unpaired_losses_are_theory_s(name, tables):
-    r = KL_BETA * (tables["policy"] - tables["reference"])[:A]
-    expected = divergence_losses.population_loss(name, r, tables["p"], tables["q"])
-    assert float(UNPAIRED[name](tables)) == pytest.approx(expected, rel=1e-10)
+    for stretch in (1.0, 10.0):  # rewards below −2 too, where Pearson's conjugate is constant
+        far = {**tables, "policy": stretch * tables["policy"]}
+        r = KL_BETA * (far["policy"] - far["reference"])[:A]
+        expected = divergence_losses.population_loss(name, r, far["p"], far["q"])
+        assert float(UNPAIRED[name](far)) == pytest.approx(expected, rel=1e-10)
 
 
 def test_every_generator_of_theory_has_its_torch_twin():
@@ -80,8 +82,12 @@ def test_ddro_and_rdro_are_theory_s(tables):
         mine = losses.rdro(good, bad, *zero, alpha=0.3, reduction=reduction)
         theirs = density_ratio.rdro_loss(*of_batch, 0.3, chosen_fraction)
         assert float(mine) == pytest.approx(theirs, rel=1e-12)
-    with pytest.raises(ValueError, match="reduction = 'sum'"):
-        losses.rdro(good, bad, *zero, reduction="sum")
+    for some in ({}, weights(tables)):
+        with pytest.raises(ValueError, match="reduction = 'sum'"):
+            losses.rdro(*(sides(tables) if some else (good, bad, *zero)), reduction="sum", **some)
+    for alone in weights(tables).items():
+        with pytest.raises(ValueError, match="pooled takes weights of both classes or of none"):
+            losses.rdro(*sides(tables), reduction="pooled", **dict([alone]))
 
 
 def test_dpo_is_the_population_loss(tables):
@@ -124,13 +130,17 @@ def test_pro_on_one_pair_is_edpo_with_a_hyper_response(tables):
         assert float(mine) == pytest.approx(expected + constant, rel=1e-9)
 
 
-def test_every_prompt_of_pro_on_scores_may_have_a_kl_beta_of_its_own(tables):
-    policy, reference = (torch.tensor(tables[name])[None, :3] for name in ("policy", "reference"))
-    scores, betas = torch.tensor([[0.5, -0.3, 0.1]], dtype=torch.float64), (0.05, 0.4)
-    both = [values.expand(2, 3) for values in (policy, reference, scores)]
-    together = losses.pro_scalar(*both, kl_beta=torch.tensor(betas)[:, None], alpha=2.5)
-    alone = [float(losses.pro_scalar(policy, reference, scores, kl_beta=beta, alpha=2.5)) for beta in betas]
-    assert float(together) == pytest.approx(sum(alone) / 2, rel=1e-6)
+def test_every_prompt_of_pro_on_scores_may_have_constants_of_its_own(tables):
+    policy, reference = (torch.tensor(tables[name])[:3].expand(2, 3) for name in ("policy", "reference"))
+    policy = policy * torch.tensor([[1.0], [2.0]])
+    scores, mu = torch.tensor([[0.5, -0.3, 0.1]] * 2).double(), torch.tensor([[0.2, 0.5, 0.3]] * 2).double()
+    betas, alphas = torch.tensor([0.05, 0.4]).double(), torch.tensor([1.5, 4.0]).double()
+    for loss, given in ((losses.pro_scalar, (scores,)), (losses.pro, (scores, mu))):
+        rows = [[side[p : p + 1] for side in (policy, reference, *given)] for p in range(2)]
+        alone = [loss(*row, kl_beta=float(b), alpha=float(a)) for row, b, a in zip(rows, betas, alphas, strict=True)]
+        for alpha in (alphas, alphas[:, None]):
+            together = loss(policy, reference, *given, kl_beta=betas[:, None], alpha=alpha)
+            assert float(together) == pytest.approx(float(sum(alone)) / 2, rel=1e-12)
 
 
 def test_pro_binary_scalar_and_tables_agree(tables):
@@ -246,6 +256,27 @@ def test_kldo_per_prompt_is_a_mean_of_single_prompts(tables):
     assert float(together) == pytest.approx(float(one + two) / 2, rel=1e-12)
     with pytest.raises(ValueError, match="prompt 1 has chosen but no rejected"):
         losses.kldo(*both, chosen_prompt=prompt, rejected_prompt=torch.zeros(2 * A, dtype=torch.long))
+    # classes of unlike size: a prompt's weight is its share of the chosen ones
+    few = [both[0][:4], both[1], both[2][:4], both[3]]
+    counted = losses.kldo(*few, chosen_prompt=torch.tensor([0, 1, 1, 1]), rejected_prompt=prompt).item()
+    rewards = (0.1 * (few[1] - few[3])).view(2, A)
+    log_means = torch.logsumexp(rewards, 1) - np.log(A)
+    chosen = 0.1 * (few[0] - few[2]).mean()
+    assert counted == pytest.approx(float(-chosen + log_means @ torch.tensor([0.25, 0.75]).double()), rel=1e-12)
+    massless = torch.cat([torch.ones(A), torch.zeros(A)]).double() / A
+    with pytest.raises(ValueError, match="prompt 1 has chosen but no rejected"):
+        losses.kldo(*both, chosen_prompt=prompt, rejected_prompt=prompt, rejected_weight=massless)
+    x = both[1].clone().requires_grad_()
+    first = losses.kldo(
+        both[0][:A], x, both[2][:A], both[3], chosen_prompt=prompt[:A], rejected_prompt=prompt, rejected_weight=massless
+    )
+    (slopes,) = torch.autograd.grad(first, x)
+    assert first.item() == pytest.approx(float(losses.kldo(*(side[:A] for side in both))), rel=1e-12)
+    assert slopes[:A].gt(0).all()
+    assert not slopes[A:].any()
+    for part in ({"chosen_prompt": prompt}, {"rejected_prompt": prompt}, {"moving_mean": torch.ones(2)}):
+        with pytest.raises(ValueError, match="need chosen_prompt and rejected_prompt"):
+            losses.kldo(*both, **part)
 
 
 def test_the_moving_mean_has_kldo_s_gradient_when_it_is_exact(tables):
@@ -316,5 +347,6 @@ def test_what_would_be_broadcast_or_lose_a_part_is_refused(name, spoil, said):
 
 
 def test_weights_that_would_be_broadcast_are_refused(tables):
-    with pytest.raises(ValueError, match=r"weight of shape \(5, 1\) for chosen of shape \(5,\)"):
-        losses.kto(*sides(tables), chosen_weight=torch.ones(A, 1))
+    for name, side in (("kto", "chosen"), ("kldo", "chosen"), ("kldo", "rejected")):
+        with pytest.raises(ValueError, match=rf"weight of shape \(5, 1\) for {side} of shape \(5,\)"):
+            LOSSES[name].function(*sides(tables), **{f"{side}_weight": torch.ones(A, 1)})

@@ -7,6 +7,7 @@ import dataclasses
 import doctest
 import importlib
 import inspect
+import pkgutil
 import re
 import subprocess
 import sys
@@ -64,6 +65,25 @@ def test_examples_run(path):
     failed, attempted = doctest.testmod(importlib.import_module(name))
     assert attempted
     assert not failed
+
+
+NAMED = re.compile(rf"`((?:{'|'.join(FOLDERS)}|tests)[./][\w./]+)`")
+
+
+def test_what_stands_between_backticks_is_there():
+    """Modules, functions and files that docstrings and comments name in full."""
+    named = {(path, name) for path in SOURCES for name in NAMED.findall(path.read_text(encoding="utf-8"))}
+    assert len(named) > 100
+    assert not [f"{path.relative_to(ROOT)}: {name}" for path, name in sorted(named) if not _is_there(name)]
+
+
+def _is_there(name: str) -> bool:
+    if "/" in name:
+        return (ROOT / name).exists()
+    try:
+        return pkgutil.resolve_name(name) is not None
+    except (ImportError, AttributeError):
+        return False
 
 
 def test_public_functions_say_what_they_take_and_return():

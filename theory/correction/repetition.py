@@ -1,9 +1,10 @@
 """Several rounds of correction: the laws πKᵏ, where they end, how fast, and when another round hurts (A4).
 
-Round k + 1 corrects the answers of round k, so it gains (πKᵏ)·g with g = Ku − u (`theory.correction.answer_gains`):
-rounds help while the current law puts its mass where g > 0. In the limit a round gains nothing, ρ·g = 0; so a
-corrector that can reach every answer from every answer and does not leave the utility constant makes some answer
-worse (the best one, for instance), and never-harmful correctors end in answers that they copy.
+Round k + 1 corrects the answers of round k, so it gains (πKᵏ)·g with g = Ku − u
+(`theory.correction.composition.answer_gains`): rounds help while the current law puts its mass where g > 0. In the
+limit a round gains nothing, ρ·g = 0; so a corrector that can reach every answer from every answer and does not leave
+the utility constant makes some answer worse (the best one, for instance), and never-harmful correctors end in answers
+that they copy.
 
 πKᵏ converges for every π to one law iff K has one recurrent class and that class is aperiodic; the error falls like
 |λ₂|ᵏ, the second-largest modulus of K's eigenvalues (times a power of k where λ₂ is defective). With several recurrent

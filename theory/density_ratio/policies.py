@@ -5,7 +5,7 @@ DDRO, p_α for RDRO), the loss's own minimiser p̃/q̃ is not a policy, and what
 
     min_ρ Σ_y p̃(y) ℓ(log ρ(y)) + q̃(y) m(log ρ(y))    over ρ ≥ 0 with Σ_y w(y) ρ(y) = 1
 
-with the measures (p̃, q̃) of `theory.density_ratio.measures`. The logistic member has the first-order condition
+with the measures (p̃, q̃) of `theory.density_ratio.ratios.measures`. The logistic member has the first-order condition
 λwρ² + (q̃ + λw)ρ − p̃ = 0 with a multiplier λ. If S = Σ w p̃/q̃ ≥ 1 then λ ≥ 0 and every outcome has one positive
 root, so λ is bracketed. If S < 1 then u = −λ > 0 and the problem is not convex: every outcome has two roots for
 u ≤ u_y = (√(p̃+q̃) − √p̃)²/w, and at an optimum at most one outcome takes the upper one (two of them could trade mass

@@ -64,3 +64,4 @@ def test_between_two_sums_the_rest_is_followed_along_its_gradient(some, monkeypa
     followed = others(moved.clone().requires_grad_(), below)
     torch.testing.assert_close(followed.detach(), whole(moved, rows, below)[0], atol=1e-4, rtol=0)
     assert not torch.equal(followed.detach(), whole(states, rows, below)[0])
+    torch.testing.assert_close(others(moved, below), whole(moved, rows, below)[0])  # all are, without a gradient

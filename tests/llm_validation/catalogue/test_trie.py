@@ -12,6 +12,7 @@ from transformers import GPT2Config, GPT2LMHeadModel
 from llm_validation.catalogue.trie import (
     agrees_with_rows,
     build_trie,
+    last_nodes,
     log_policy,
     log_policy_of_edges,
     log_policy_of_logits,
@@ -36,6 +37,16 @@ def test_policies_are_those_of_padded_rows(model):
         rows = row_log_probabilities(model, PROMPTS[p], RESPONSES[p])
         torch.testing.assert_close(logs[p, :-1], rows, rtol=0, atol=2e-5)
     torch.testing.assert_close(torch.logsumexp(logs, 1), torch.zeros(2), rtol=0, atol=1e-5)
+
+
+def test_a_response_s_last_node_is_where_its_end_is_predicted():
+    trie = build_trie(PROMPTS, RESPONSES)
+    for p, own in enumerate(RESPONSES):
+        for node, response in zip(last_nodes(trie)[p].tolist(), own, strict=True):
+            prompt, place = trie.node[node].tolist()
+            read = trie.visible[prompt, place].nonzero()[:, 0]  # what has been read there, in order
+            assert prompt == p
+            assert trie.tokens[p, read].tolist() == [*PROMPTS[p], *response[:-1]]
 
 
 def test_the_mass_off_the_catalogue_is_a_sum_over_where_it_leaves():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,7 +12,8 @@ import torch
 from transformers import Qwen3Config, Qwen3ForCausalLM
 
 from llm_validation.catalogue import head
-from llm_validation.catalogue.measured import measured, on_the_catalogue, one_word_apart, own_answers
+from llm_validation.catalogue.measured import chat_tokens, measured, on_the_catalogue, one_word_apart, own_answers
+from llm_validation.catalogue.texts import Encoded
 from llm_validation.catalogue.train import Task, train_one
 from llm_validation.catalogue.trie import build_trie, log_policy
 from llm_validation.catalogue.trunk import Top, trainer_of
@@ -61,6 +63,10 @@ def test_top_blocks_of_another_architecture_are_the_whole_model_on_its_trunk():
     task = Task(model, trie, lambda _, logs: logs[:, 0].sum(), replace(SCHEDULE, steps=1, record=1))
     np.testing.assert_allclose(trainer_of("top:2")(task).path[0], log_policy(model, trie).numpy(), atol=1e-5)
 
+    model.lm_head = torch.nn.Linear(32, 64)  # as in PhiMoE
+    with pytest.raises(ValueError, match="top:2 needs an output head without a bias"):
+        trainer_of("top:2")(task)
+
 
 def test_a_trunk_is_of_a_tree_and_not_of_its_tokens():
     """4 5 and 6, or 4, 5 and 6: the same tokens in the same places, which see others."""
@@ -94,6 +100,14 @@ def test_more_blocks_than_there_are_is_an_error(reference):
         replace(reference, trainer=trainer_of("top:3")).train(objective, "too many")
 
 
+def test_a_prompt_is_a_turn_of_the_chat_or_a_text_as_the_tokenizer_begins_one():
+    tokenizer = tiny_tokenizer()
+    said = "<|im_start|>user\nof ships<|im_end|>\n<|im_start|>assistant\n"
+    assert tokenizer.decode(chat_tokens(tokenizer, "of ships")) == said
+    tokenizer.chat_template = None
+    assert tokenizer.decode(chat_tokens(tokenizer, "of ships")) == "<|endoftext|>of ships"
+
+
 def test_answers_are_the_models_own_different_and_ended(reference):
     end = 0
     for own in reference.encoded.responses:
@@ -107,6 +121,23 @@ def test_answers_are_the_models_own_different_and_ended(reference):
         assert old[:-1] == new[:-1]
         assert sum(a != b for a, b in zip(new[0], new[-1], strict=True)) == 1
         assert len(set(new)) == 5
+
+
+class Says(torch.nn.Module):
+    """After any text the tokens in this order, the likeliest first."""
+
+    def __init__(self, *tokens: int) -> None:
+        super().__init__()
+        self.logits = torch.nn.Parameter(-torch.tensor(tokens).argsort().float())
+
+    def forward(self, input_ids):
+        return SimpleNamespace(logits=self.logits.expand(1, input_ids.shape[1], -1))
+
+
+def test_the_other_word_neither_ends_a_response_nor_repeats_one():
+    own = ((2, 3, 4, 0), (2, 5, 0), (2, 6, 4, 0), (6, 1, 0))
+    (apart,) = one_word_apart(Says(0, 3, 5, 6, 1, 2, 4), Encoded(((1,),), (own,))).responses
+    assert apart == (*own[:-1], (2, 1, 4, 0))
 
 
 def test_a_choice_among_answers_reaches_the_tilted_law_from_rare_answers(reference):

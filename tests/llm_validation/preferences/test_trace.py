@@ -137,8 +137,11 @@ def test_a_divergence_is_never_negative_and_its_mean_is_that_of_log_ratios():
 
 
 def test_watching_changes_no_step():
-    plain, watched = (train_on_preferences(model(), TRAIN, "dpo", FAST, watch=w) for w in (None, WATCH))
-    assert (plain.loss == watched.loss).all()
+    prompt = (3,) * max(map(len, TRAIN.examples))  # as long as the longest text that is trained on: answers have room
+    long = Preferences("long", (Example(prompt, (4, 0), 1),), (Example(prompt, (5, 0), 1),), paired=True)
+    every = (None, WATCH, replace(WATCH, held=long))
+    plain, *watched = (train_on_preferences(model(), TRAIN, "dpo", FAST, watch=w) for w in every)
+    assert all((plain.loss == run.loss).all() for run in watched)
 
 
 @pytest.mark.parametrize("name", ["dpo", "bco"])

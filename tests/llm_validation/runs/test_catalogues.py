@@ -108,8 +108,9 @@ def test_a_loss_that_is_no_number_stops_the_run(reference):
 def test_a_reference_that_leaves_the_catalogue_is_refused(tokenizer):
     encoded = encode_catalogue(story_catalogue(2, 4, generator(0, "texts")), tokenizer, 64)
     model = build("smoke", len(tokenizer), 64, seed=0)
-    with pytest.raises(ValueError, match="off the catalogue at prompt"):
-        fit_reference(model, encoded, np.full((2, 4), 0.25), Schedule(steps=2), CPU)
+    trainer = lambda task: SimpleNamespace(log_policy=np.log([[0.99, 0.01], [0.8, 0.2]]))
+    with pytest.raises(ValueError, match=r"leaves 0\.200 off the catalogue at prompt 1, .* after 4 fits of 2 steps"):
+        fit_reference(model, encoded, np.full((2, 4), 0.25), Schedule(steps=2), CPU, trainer)
 
 
 def test_a_reference_is_fitted_to_its_law_and_a_little_off(tokenizer):

@@ -134,7 +134,7 @@ def test_what_is_no_number_stops_it_before_the_weights_are_touched():
 def test_weights_that_are_no_numbers_after_the_last_step_stop_it_too():
     """No loss is seen after the last step: nothing but the weights says that it went wrong."""
     with pytest.raises(TrainingDiverged, match=r"bowl: after 1 steps the norm of the weights is (inf|nan)"):
-        descend(Bowl(), [1.0], Schedule(steps=1, rate=1e39, warmup=0))
+        descend(Bowl(), itertools.repeat(1.0), Schedule(steps=9, rate=1e39, warmup=0), on_step=lambda *_: True)
 
 
 def test_an_optimiser_that_does_not_fit_ends_the_run(monkeypatch):
