@@ -7,6 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from scipy.optimize import minimize
@@ -19,9 +20,10 @@ from llm_validation.catalogue.reference import (
     fit_reference,
     measure_reference,
     total_variation,
+    write_trace,
 )
 from llm_validation.catalogue.texts import Catalogue, encode_catalogue, item_catalogue, story_catalogue
-from llm_validation.catalogue.train import Task, train_one
+from llm_validation.catalogue.train import Task, Trained, train_one
 from llm_validation.claims.table import find_check
 from llm_validation.losses import pairs
 from llm_validation.model.model import build, save
@@ -125,6 +127,16 @@ def test_a_reference_is_fitted_to_its_law_and_a_little_off(tokenizer):
     fit_reference(build("smoke", len(tokenizer), 64, seed=0), encoded, target, Schedule(steps=2), CPU, trainer)
     loss = float(seen[0].objective(0, torch.as_tensor(np.log(law))))
     assert loss == pytest.approx(-float((law[0] * np.log(law[0])).sum()), rel=1e-6)
+
+
+def test_a_trace_has_a_line_for_each_recorded_step_and_prompt(tmp_path):
+    path, loss, norm = np.log(np.arange(1.0, 13.0).reshape(2, 2, 3)), np.array([0.5, 0.25]), np.array([2.0, np.nan])
+    write_trace(Trained(np.array([0.0, 4.0]), path, loss, norm, (), 0, 0.0), tmp_path / "new" / "trace.csv")
+    table = pd.read_csv(tmp_path / "new" / "trace.csv")
+    assert table[["step", "prompt"]].to_numpy().tolist() == [[0, 0], [0, 1], [4, 0], [4, 1]]
+    assert table["loss"].tolist() == [0.5, 0.5, 0.25, 0.25]
+    assert table["grad_norm"].tolist()[:2] == [2.0, 2.0]
+    np.testing.assert_allclose(table[["y0", "y1", "off"]], path.reshape(4, 3), rtol=1e-6)
 
 
 # Predictions
