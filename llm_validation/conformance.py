@@ -5,7 +5,8 @@
 The function is called with float64 tensors (policy chosen, policy rejected, reference chosen, reference rejected), (B,)
 each in nats, and its values and gradients are compared with ours on a few small batches. Where they differ, the fewest
 known changes of ours that explain every value and every gradient are searched: how the batch is reduced, tokens, beta,
-sign, detached terms, the reference, label smoothing, offsets. Clamps are searched on rays, far from the batches.
+sign, detached terms, the reference, label smoothing, offsets. Clamps are searched on rays, far from the batches. A loss
+that is computed in bfloat16 or float16 is said to be, and judged in float64.
 
 Examples
 --------
@@ -30,12 +31,11 @@ from torch import Tensor
 
 from llm_validation.losses.changes import Change, changes_of
 from llm_validation.losses.parts import log1mexp
-from llm_validation.losses.probes import Case, OurLoss, Sides, cases, our_loss, ray
+from llm_validation.losses.probes import Case, InFull, Loss, OurLoss, Sides, cases, our_loss, ray
 from theory.validate import Array
 
 #: Of a value or a gradient, relative to the largest in its case: functions in float32 agree to this.
 TOLERANCE = 2e-5
-Loss = Callable[..., Tensor]
 
 
 def check_loss(function: Loss, name: str, *, tokens: bool = False, **options: Any) -> list[str]:
@@ -71,9 +71,9 @@ def check_loss(function: Loss, name: str, *, tokens: bool = False, **options: An
     >>> check_loss(lambda pc, pr, rc, rr: kto(pc, pr, rc, 0 * rr), "kto")
     ['the reference of rejected is missing']
     """
-    ours, suite = our_loss(name, options), cases(name)
-    theirs = [_judged(function, case, tokens) for case in suite]
-    found, shape = [], tuple(theirs[-1][0].shape)
+    ours, suite, full = our_loss(name, options), cases(name), InFull(function)
+    theirs = [_judged(full, case, tokens) for case in suite]
+    found, shape = full.said(), tuple(theirs[-1][0].shape)
     if any(one.ndim for one, _ in theirs):
         found.append(f"the loss is not reduced, it returns shape {shape}; its mean is judged")
     if not any(gradient.any() for _, gradient in theirs):
@@ -84,8 +84,8 @@ def check_loss(function: Loss, name: str, *, tokens: bool = False, **options: An
         return [*found, f"{what} not finite on a small batch, where ours is"]
     explained = _Search(ours, suite, aim).explain(changes_of(ours, tokens))
     if explained is None:
-        return [*found, *_unexplained(function, ours, suite, aim, tokens)]
-    return [*found, *explained.sentences(ours), *_clamps(function, ours, explained, tokens)]
+        return [*found, *_unexplained(full, ours, suite, aim, tokens)]
+    return [*found, *explained.sentences(ours), *_clamps(full, ours, explained, tokens)]
 
 
 def _judged(function: Loss, case: Case, tokens: bool) -> tuple[Tensor, Array]:

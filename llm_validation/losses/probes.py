@@ -1,19 +1,23 @@
-"""Small batches at which two losses are compared, and ours as functions of four log-probabilities at them."""
+"""Small batches at which two losses are compared; ours and somebody's as functions of four log-probabilities."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from llm_validation.losses.table import LOSSES, find_loss
 from simulate.montecarlo import generator
 
 Sides = tuple[Tensor, ...]
+Loss = Callable[..., Tensor]
+#: Methods that name a type of fewer digits than float32, and all such types.
+NARROW = {"bfloat16": torch.bfloat16, "half": torch.float16}
 #: Losses of two classes, which may differ in size.
 CLASSES = tuple(name for name, entry in LOSSES.items() if entry.feedback == "unpaired")
 #: Sizes of the batches: pairs, and chosen and rejected of two classes. Unlike sizes tell a sum from a mean.
@@ -102,3 +106,45 @@ def our_loss(name: str, options: Mapping[str, Any]) -> OurLoss:
     own = {**known, **options}
     given = dict(options) | ({"kl_beta": own["kl_beta"]} if "kl_beta" in own else {})
     return OurLoss(name, given, float(own.get("kl_beta", 1.0)), float(own["alpha"]) if "alpha" in own else None)
+
+
+@dataclass(eq=False)
+class InFull:
+    """Somebody's loss in the digits of its input, also where it asks for a type of fewer: rounding hides what differs.
+
+    asked  the types of fewer digits than float32 that it has asked for
+    """
+
+    function: Loss
+    asked: set[torch.dtype] = field(default_factory=set)
+
+    def __call__(self, *sides: Tensor) -> Tensor:
+        with _Widened(self.asked):
+            return self.function(*sides)
+
+    def said(self) -> list[str]:
+        """A sentence on each of those types."""
+        return [
+            f"it is computed in {str(dtype).removeprefix('torch.')}, in which −100 nats are known to ± "
+            f"{32.0 * torch.finfo(dtype).eps:.2g}; all else that differs is told from the same loss in float64"
+            for dtype in sorted(self.asked, key=str)
+        ]
+
+
+class _Widened(TorchFunctionMode):
+    """While it is entered, float64 for whoever asks for a type of fewer digits than float32."""
+
+    def __init__(self, asked: set[torch.dtype]) -> None:
+        super().__init__()
+        self.asked = asked
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if (narrow := NARROW.get(getattr(func, "__name__", ""))) is not None:
+            func, args = torch.Tensor.to, (args[0], narrow)
+        return func(*map(self._wide, args), **{key: self._wide(value) for key, value in (kwargs or {}).items()})
+
+    def _wide(self, value: Any) -> Any:
+        if not (isinstance(value, torch.dtype) and value in NARROW.values()):
+            return value
+        self.asked.add(value)
+        return torch.float64

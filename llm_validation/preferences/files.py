@@ -15,10 +15,8 @@ The form is that of the first line, for all lines: .jsonl or .json (.gz too), .c
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import json
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +32,8 @@ PAIRS, EXAMPLES = ("prompt", "chosen", "rejected"), ("prompt", "completion", "la
 SCORED, SEVERAL, RANKED = ("prompt", "completion", "score"), ("prompt", "completions", "scores"), ("prompt", "ranking")
 #: Roles of a model that answers: what others say is read, and not trained on.
 ANSWERING = ("assistant", "model")
+#: Scores differ by what 32-bit numbers, in which a model is trained, still hold.
+LARGEST_SCORE = 1e38
 #: Fields by which a form is known; further fields are left alone.
 FORMS = (PAIRS, EXAMPLES, SCORED, SEVERAL, RANKED)
 
@@ -242,10 +242,11 @@ def _list_of(record: Mapping[str, Any], field: str, place: str) -> list[Any]:
 
 
 def _number(value: Any, field: str, place: str) -> float:
-    with contextlib.suppress(OverflowError):  # of a whole number beyond all others
-        if not isinstance(value, bool) and isinstance(value, int | float) and math.isfinite(value):
-            return float(value)
-    raise ValueError(f"{place}: field {field!r} must be a finite number, got {_shown(value)}")
+    if not isinstance(value, bool) and isinstance(value, int | float) and abs(value) <= LARGEST_SCORE:
+        return float(value)
+    raise ValueError(
+        f"{place}: field {field!r} must be a finite number, of at most {LARGEST_SCORE:g} in size, got {_shown(value)}"
+    )
 
 
 def _refuse_foreign(record: Mapping[str, Any], own: Sequence[str], place: str) -> None:

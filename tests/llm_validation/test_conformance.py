@@ -170,6 +170,22 @@ def test_a_planted_fault_is_named(name, fault):
     assert len(said) <= {"clamp": 4, "beta out": 2}.get(fault, 1), said
 
 
+@pytest.mark.parametrize(("narrow", "word"), [
+    (lambda x: x.to(torch.bfloat16), "bfloat16, in which −100 nats are known to ± 0.25"),
+    (torch.Tensor.bfloat16, "bfloat16, in"),
+    (lambda x: torch.as_tensor(x, dtype=torch.float16), "float16, in which −100 nats are known to ± 0.031"),
+    (torch.Tensor.half, "float16, in"),
+])  # fmt: skip
+@pytest.mark.parametrize("fault", ["", "sum", "clamp"])
+def test_a_loss_in_few_digits_is_judged_without_its_rounding(narrow, word, fault):
+    """By how far −100 may be off: half a last place, 2⁻² of 8 bits and 2⁻⁵ of 11."""
+    in_few = lambda *sides: planted("dpo", fault, *map(narrow, sides), None, None).float()
+    few, *others = check_loss(in_few, "dpo")
+    assert f"it is computed in {word}" in few
+    assert others == check_loss(lambda *sides: planted("dpo", fault, *sides, None, None), "dpo")
+    assert bool(others) is bool(fault)
+
+
 def test_what_is_not_finite_is_said_without_a_warning():
     dpo = lambda *sides: LOSSES["dpo"].function(*sides, kl_beta=0.1)
     assert check_loss(lambda *sides: dpo(*sides) + math.inf, "dpo") == [
