@@ -78,7 +78,7 @@ def adversary(
     """The worst value of `badness` found, with its population: a lower bound of the supremum and its witness.
 
     Two climbs of `steps` steps each, one from the best of `starts` random populations, one from the worst of the
-    `known` ones (the literature's instance, already near the bound: the climb then tries to get past it). A step moves
+    `known` ones (already near the bound: the climb then tries to get past it). A step moves
     one type's utilities, or the weights, or snaps a utility to 0 or 1, and is kept if the value does not fall.
 
     Parameters

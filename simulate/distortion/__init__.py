@@ -1,7 +1,7 @@
 """Distortion by Monte Carlo and adversarial search (claims D1 – D26); of real people (D17), see `simulate.people`.
 
-    win_rates     rules and methods on win rates: bounds searched, instances played        D1 – D6, D8 – D13
-    worst_cases   worst cases in KL balls, searched for                                    D9, D10, D18, D22
+    win_rates     rules and methods on win rates: the literature's instances, sampled      D1 – D6, D8 – D13
+    worst_cases   worst cases of rules, and of methods in KL balls, searched for       D3, D4, D6, D9, D10, D18, D22
     rankings      rules on Plackett–Luce rankings, on the families that show their growth  D7
     kl_ball       random populations with few alternatives, in a KL ball                   D8 – D10
     balls         instances that cost NLHF, RLHF and IPO much in small and tight balls     D9, D18, D19

@@ -1,10 +1,10 @@
-"""Distortion by Monte Carlo and by adversarial search: claims D1–D6 and D8–D13.
+"""Distortion by Monte Carlo and on the literature's instances: claims D1–D6 and D8–D13.
 
 One function per check. Each takes the entries of its setting as keyword arguments, `rng` (a generator spawned for
 the cell) and `profile` (how much work is allowed), and returns an `Estimate`.
 
-None of these functions calls the closed form that its estimate is judged against. The bounds of D9 and D10 are
-searched in `worst_cases`.
+None of these functions calls the closed form that its estimate is judged against. The bounds of D3, D4, D6, D9 and
+D10 are searched for in `worst_cases`.
 """
 
 from __future__ import annotations
@@ -91,20 +91,6 @@ def condorcet_loser(bt_beta: float, n_alternatives: int, *, rng: Rng, profile: P
     return Estimate(losses[best], n=len(losses), witness=best)
 
 
-def lottery_bound(bt_beta: float, *, rng: Rng, profile: Profile) -> Estimate:
-    """D3: worst distortion of the maximal lottery over populations."""
-
-    def badness(population: Population) -> float:
-        return distortion(population, maximal_lottery(population.win_rates(bt_beta)).policy)
-
-    # the last two are hard for Borda and for Copeland: a rule of theirs in the lottery's place is found out
-    known = (
-        condorcet_instance(bt_beta, 3, 0.01, 1.01), borda_instance(bt_beta, 0.02, clones=200),
-        copeland_instance(bt_beta, 0.01),
-    )  # fmt: skip
-    return worst_of(badness, rng, profile, *(instance.population for instance in known))
-
-
 def lottery_attained(bt_beta: float, *, rng: Rng, profile: Profile) -> Estimate:
     """D3: the maximal lottery gives a Condorcet loser nothing, although it is worth L(β) times the rest."""
     instance = condorcet_instance(bt_beta, 3, 1e-4, 1 + 1e-6)
@@ -112,19 +98,6 @@ def lottery_attained(bt_beta: float, *, rng: Rng, profile: Profile) -> Estimate:
 
 
 # D4, D5, D6: Borda and Copeland.
-
-
-def borda_bound(bt_beta: float, *, rng: Rng, profile: Profile) -> Estimate:
-    """D4: worst distortion of Borda over populations and opponents' laws μ (uniform, and nearly all on one)."""
-
-    def badness(population: Population) -> float:
-        P = population.win_rates(bt_beta)
-        A = P.shape[0]
-        concentrated = 1e-9 / A + (1 - 1e-9) * np.eye(A)
-        laws = [np.full(A, 1 / A), *concentrated]
-        return max(distortion(population, borda(P, mu)) for mu in laws)
-
-    return worst_of(badness, rng, profile, borda_instance(bt_beta, 0.01).population)
 
 
 def borda_certified(bt_beta: float, *, rng: Rng, profile: Profile) -> Estimate:
@@ -161,15 +134,6 @@ def borda_above_lottery(bt_beta: float, *, rng: Rng, profile: Profile) -> Estima
     """D5: Borda's loss on I5 minus the worst that a maximal lottery can lose (attained on I3)."""
     worst = borda_on_i5(bt_beta, rng=rng, profile=profile).value
     return Estimate(worst - lottery_attained(bt_beta, rng=rng, profile=profile).value)
-
-
-def copeland_bound(bt_beta: float, *, rng: Rng, profile: Profile) -> Estimate:
-    """D6: worst distortion of Copeland over populations."""
-
-    def badness(population: Population) -> float:
-        return distortion(population, copeland(population.win_rates(bt_beta)))
-
-    return worst_of(badness, rng, profile, copeland_instance(bt_beta, 0.01).population)
 
 
 def copeland_attained(bt_beta: float, *, rng: Rng, profile: Profile) -> Estimate:
@@ -336,14 +300,11 @@ EXPERIMENTS: Experiments = {
     "D1.violation": linearisation,
     "D2.fair_coins": fair_coins,
     "D2.condorcet_loser": condorcet_loser,
-    "D3.bound": lottery_bound,
     "D3.attained": lottery_attained,
-    "D4.bound": borda_bound,
     "D4.certified": borda_certified,
     "D4.attained": borda_attained,
     "D5.attained": borda_on_i5,
     "D5.above_L": borda_above_lottery,
-    "D6.bound": copeland_bound,
     "D6.attained": copeland_attained,
     "D8.limit": rlhf_in_ball,
     "D8.sampled": rlhf_sampled,

@@ -1,9 +1,10 @@
-"""Worst cases of methods in KL balls, searched for: claims D9, D10, D18 and D22 (their bounds).
+"""Worst cases of rules, and of methods in KL balls, searched for: the bounds of D3, D4, D6, D9, D10, D18 and D22.
 
-The worst cases of a ball are far from random populations: some utilities vanish, the reference all but misses what is
-good, and the winner is hardly ahead. So a search begins at the optimum of a linear program over populations on a grid,
-around a reference that is nearly all on one alternative, or nearly without it; hill-climbing, or quasi-Newton steps
-where a method is cheap, then try to get past it. None of these functions calls a closed form.
+Worst cases are far from random populations: some utilities vanish, the winner is hardly ahead, and in a ball the
+reference all but misses what is good. So a search begins at the optimum of a linear program over populations on a
+grid, in a ball around a reference that is nearly all on one alternative, or nearly without it; hill-climbing, or
+quasi-Newton steps where a method is cheap, then try to get past it. None of these functions calls a closed form, or
+starts from the instances with which the bounds are proved.
 """
 
 from __future__ import annotations
@@ -22,8 +23,9 @@ from theory.bradley_terry import Population, product_pairs
 from theory.distortion.measure import distortion
 from theory.policy.identity import ipo
 from theory.policy.kl_ball import kl_from_log
-from theory.policy.nash import nlhf, nlhf_regularized
+from theory.policy.nash import maximal_lottery, nlhf, nlhf_regularized
 from theory.policy.rewards import rlhf
+from theory.social_choice.pairwise import borda, copeland
 from theory.validate import Array
 
 Rng = np.random.Generator
@@ -38,6 +40,11 @@ BEST = np.unique([0.0, *np.geomspace(1e-3, 1.0, 31), *np.linspace(0.0, 1.0, 101)
 #: Laws of the opponents, of winner, best and third: the third; nearly always the third; mostly the third; all alike.
 ALONE, NEARLY, MOSTLY = (0.0, 0.0, 1.0), (1e-4, 1e-4, 1.0 - 2e-4), (0.15, 0.15, 0.7)
 ALIKE = (1 / 3, 1 / 3, 1 / 3)
+#: The best; all alike where the third is there so many times.
+BEST_ALONE, TIMES = (0.0, 1.0, 0.0), 200
+CLONES = (1 / (TIMES + 2), 1 / (TIMES + 2), TIMES / (TIMES + 2))
+#: Which of winner 0, best 1 and third 2 scores more than which.
+BEFORE_BOTH, BEFORE_BEST, THIRD_BETWEEN = ((0, 1), (0, 2)), ((0, 1),), ((0, 2), (2, 1))
 #: Log-mass of what a reference all but misses, nats: what hardly wins then takes all that a budget buys.
 MISSED = 3000.0
 #: The same where what is missed is good to all and may not leak in; and for RLHF, whose fit needs every pair.
@@ -57,25 +64,31 @@ def worst_on_grid(
     *,
     faint: float = 1e-3,
     third: Sequence[float] = THIRD,
-    inside: bool = True,
+    order: Sequence[tuple[int, int]] = BEFORE_BOTH,
 ) -> Population:
     """The population of a winner, the best and a third alternative with the largest u(best)/u(winner): a program.
 
-    opponents  (3,) law of the opponents, against whom the winner scores more than the best
-    margin     by how much, as a share of β/4·u(winner), which is what faint utilities are worth against nothing
+    opponents  (3,) law of the opponents, against whom they score
+    margin     by how much one scores more, as a share of β/4·u(winner), what faint utilities are worth against nothing
     faint      utility of the winner to those who like it a little
     third      utilities that a type may have for the third alternative
-    inside     must the winner score more than the third, too?
+    order      pairs of which the first scores more than the second
     """
     c, b, y = (axis.ravel() for axis in np.meshgrid((0.0, faint, 1.0), BEST, third, indexing="ij"))
     scores = [sum(m * expit(bt_beta * (x - o)) for m, o in zip(opponents, (c, b, y), strict=True)) for x in (c, b, y)]
-    ahead = 0.25 * margin * bt_beta * c  # summed over types that of u(winner) = 1
-    rows = [score + ahead - scores[0] for score in (scores[1:] if inside else scores[1:2])]
+    lead = 0.25 * margin * bt_beta * c  # summed over types that of u(winner) = 1
+    rows = [scores[less] + lead - scores[more] for more, less in order]
     found = linprog(-b, A_ub=rows, b_ub=np.zeros(len(rows)), A_eq=[c], b_eq=[1.0], method="highs")
     if not found.success:
         raise ArithmeticError(f"the program over populations stopped: {found.message}")
     held = found.x > 1e-9 * found.x.max()
     return Population(np.column_stack((c, b, y))[held], found.x[held] / found.x[held].sum())
+
+
+def cloned(users: Population, times: int) -> Population:
+    """The same people where the last alternative is there so many times."""
+    U = users.utilities
+    return Population(np.column_stack((U[:, :-1], np.repeat(U[:, -1:], times, axis=1))), users.weights)
 
 
 def around_last(size: int, missed: float = MISSED) -> Array:
@@ -141,6 +154,44 @@ def ascend(loss: Loss, users: Population, masses: Array, steps: int) -> tuple[fl
     return loss(worst, logs), worst
 
 
+def lottery_bound(bt_beta: float, *, rng: Rng, profile: Profile) -> Estimate:
+    """D3: worst distortion of the maximal lottery over populations."""
+
+    def badness(users: Population) -> float:
+        return distortion(users, maximal_lottery(users.win_rates(bt_beta)).policy)
+
+    # the last two are hard for Borda and for Copeland: a rule of theirs in the lottery's place is found out
+    known = (
+        worst_on_grid(bt_beta, BEST_ALONE, 1e-3, third=(0.0,), order=BEFORE_BEST),
+        cloned(worst_on_grid(bt_beta, CLONES, 1e-3), TIMES),
+        cloned(worst_on_grid(bt_beta, ALONE, 1e-3, order=THIRD_BETWEEN), 3),
+    )
+    return worst_of(badness, rng, profile, *known)
+
+
+def borda_bound(bt_beta: float, *, rng: Rng, profile: Profile) -> Estimate:
+    """D4: worst distortion of Borda over populations and opponents' laws μ (uniform, and nearly all on one)."""
+
+    def badness(users: Population) -> float:
+        P = users.win_rates(bt_beta)
+        A = P.shape[0]
+        concentrated = 1e-9 / A + (1 - 1e-9) * np.eye(A)
+        laws = [np.full(A, 1 / A), *concentrated]
+        return max(distortion(users, borda(P, mu)) for mu in laws)
+
+    return worst_of(badness, rng, profile, worst_on_grid(bt_beta, NEARLY, 1e-3))
+
+
+def copeland_bound(bt_beta: float, *, rng: Rng, profile: Profile) -> Estimate:
+    """D6: worst distortion of Copeland over populations."""
+
+    def badness(users: Population) -> float:
+        return distortion(users, copeland(users.win_rates(bt_beta)))
+
+    # the winner loses to the best only, which loses to every clone of the third
+    return worst_of(badness, rng, profile, cloned(worst_on_grid(bt_beta, ALONE, 1e-3, order=THIRD_BETWEEN), 3))
+
+
 def nlhf_bound(bt_beta: float, tau: float, *, rng: Rng, profile: Profile) -> Estimate:
     """D9: worst distortion of NLHF in a ball."""
 
@@ -151,7 +202,7 @@ def nlhf_bound(bt_beta: float, tau: float, *, rng: Rng, profile: Profile) -> Est
     cases = [
         (worst_on_grid(bt_beta, ALONE, 5e-3, faint=0.01, third=(0.0,)), around_last),
         # hard for rules that score against a law of opponents, as IPO does: were it in NLHF's place, it would show
-        (worst_on_grid(bt_beta, ALIKE, 5e-3, inside=False), without_last),
+        (worst_on_grid(bt_beta, ALIKE, 5e-3, order=BEFORE_BEST), without_last),
         (worst_on_grid(bt_beta, MOSTLY, 5e-3), lambda size: around_last(size, math.log(MOSTLY[2] / MOSTLY[0]))),
     ]
     return searched(loss, cases, rng, profile, 0.005)
@@ -195,7 +246,7 @@ def any_law(bt_beta: float, *, rng: Rng, profile: Profile) -> Estimate:
         policy = ipo(users.win_rates(bt_beta), np.eye(logs.size)[-1], tau=np.log(logs.size), log_reference=last)
         return distortion(users, policy, tau=np.log(logs.size), log_reference=last)
 
-    return searched(loss, [(worst_on_grid(bt_beta, ALONE, 2e-3, inside=False), without_last)], rng, profile, 0.1)
+    return searched(loss, [(worst_on_grid(bt_beta, ALONE, 2e-3, order=BEFORE_BEST), without_last)], rng, profile, 0.1)
 
 
 def rlhf_on_policy(bt_beta: float, tau: float, *, rng: Rng, profile: Profile) -> Estimate:
@@ -214,6 +265,9 @@ def rlhf_on_policy(bt_beta: float, tau: float, *, rng: Rng, profile: Profile) ->
 
 #: `claim.check` → what measures it.
 EXPERIMENTS: Experiments = {
+    "D3.bound": lottery_bound,
+    "D4.bound": borda_bound,
+    "D6.bound": copeland_bound,
     "D9.bound": nlhf_bound,
     "D10.bound": regularised_bound,
     "D18.on_policy": on_policy,

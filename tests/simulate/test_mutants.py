@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from simulate.best_of_n import pessimism
-from simulate.distortion import clipped, kl_ball, penalty, proportional, regimes, win_rates
+from simulate.distortion import clipped, kl_ball, penalty, proportional, regimes, worst_cases
 from simulate.proximal import displacement, held_out
 from tests.oracles.experiments import CHECKS, judged, measure
 from theory.distortion import factors
@@ -87,10 +87,10 @@ def in_its_place(rule: Solver) -> Callable[[Solver], Solver]:
 
 
 MUTANTS = [
-    ("D3.bound", 0, win_rates, "maximal_lottery", in_its_place(borda)),
-    ("D3.bound", -1, win_rates, "maximal_lottery", in_its_place(borda)),
-    ("D3.bound", 0, win_rates, "maximal_lottery", in_its_place(copeland)),
-    ("D3.bound", -1, win_rates, "maximal_lottery", in_its_place(copeland)),
+    ("D3.bound", 0, worst_cases, "maximal_lottery", in_its_place(borda)),
+    ("D3.bound", -1, worst_cases, "maximal_lottery", in_its_place(borda)),
+    ("D3.bound", 0, worst_cases, "maximal_lottery", in_its_place(copeland)),
+    ("D3.bound", -1, worst_cases, "maximal_lottery", in_its_place(copeland)),
     ("D8.dpo", 0, penalty, "METHODS", gentler),
     ("D11.dpo", 1, penalty, "METHODS", lambda right: right | {"dpo": right["ipo"]}),
     ("D23.same", 0, penalty, "borda_scores", lambda right: lambda P, mu: 1.05 * right(P, mu)),

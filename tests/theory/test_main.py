@@ -26,7 +26,7 @@ def test_a_claim_is_shown_with_everything_that_is_about_it(capsys):
     text = printed(capsys, "d4")
     for part in ("Distortion of AI Alignment", "arXiv 2505.23749", "theory.distortion.factors.borda_factor",
                  "distortion_proofs.tex:", "distortion.tex:", "[thm:kstar]",
-                 "bound: simulate/distortion/win_rates.py borda_bound", "llm_validation/runs/distortion.py",
+                 "bound: simulate/distortion/worst_cases.py borda_bound", "llm_validation/runs/distortion.py",
                  "distortion_search (figures/distortion.py)",
                  "python -m llm_validation D4"):  # fmt: skip
         assert part in text, part
