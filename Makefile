@@ -21,6 +21,8 @@ export OPENBLAS_NUM_THREADS ?= 1
 # as much as their bytes: Best-of-N takes a quarter less time, training an eighth, for the same rows.
 MALLOC := glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=1073741824:glibc.malloc.trim_threshold=4294967296
 export GLIBC_TUNABLES ?= $(MALLOC):glibc.malloc.top_pad=268435456
+# Images of containers often forbid bytecode: every process would compile torch and transformers anew, nine seconds each.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: reproduce trained first-part written real gpu test test-fast reference check figures paper arxiv page \
   benchmark clean
