@@ -22,6 +22,7 @@ from figures.layout import arrange
 from figures.model_points import language_model_rows
 from figures.style import look
 from llm_validation.recorded import Model
+from paper.latex import SCRIPT
 from paper.ledger import Entry, Line, filled, lines
 from paper.lessons.notebooks import Lesson
 from paper.lessons.rendered import current, page_of
@@ -62,6 +63,7 @@ def page(ledger: Sequence[Entry], profile: str, out: Path, root: Path = ROOT) ->
         "columns": shown,
         "topics": {topic: name for topic, (name, _, _) in TOPICS.items()},
         "speedup": speedups(),
+        "script": SCRIPT.pattern.replace("(?P<", "(?<"),  # JavaScript's spelling of a name
         "rows": _row_files(profile, models, out, root),
     }
     counts = Counter(line.verdict for line in claims)

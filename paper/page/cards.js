@@ -157,7 +157,7 @@ function drawCard(topic) {
     const charts = root.querySelector(".charts");
     charts.innerHTML = card.charts(state, laws).map((spec) => chart(spec, charts.clientWidth)).join("");
     root.querySelector(".readout").innerHTML = card.readout(state, laws).map(([name, value]) =>
-      `<div><dt>${escapeHtml(name)}</dt><dd>${typeof value === "number" ? show(value) : escapeHtml(value)}</dd></div>`).join("");
+      `<div><dt>${formula(name)}</dt><dd>${typeof value === "number" ? show(value) : escapeHtml(value)}</dd></div>`).join("");
   };
   const example = () => {
     if (!card.laws) return;

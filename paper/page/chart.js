@@ -78,10 +78,10 @@ function chart(spec, width = 440) {
   }
   const keys = curves.filter((c) => c.label).map((c) => {
     const k = curves.indexOf(c);
-    return `<li><svg viewBox="0 0 30 10" aria-hidden="true"><path d="M0 5H30" class="curve" style="stroke:var(--c${c.colour ?? k})" stroke-dasharray="${DASHES[k % DASHES.length]}"/></svg>${escapeHtml(c.label)}</li>`;
+    return `<li><svg viewBox="0 0 30 10" aria-hidden="true"><path d="M0 5H30" class="curve" style="stroke:var(--c${c.colour ?? k})" stroke-dasharray="${DASHES[k % DASHES.length]}"/></svg>${formula(c.label)}</li>`;
   });
   const text = `${spec.title}, against ${spec.xlabel}: ${curves.map((c) => c.label).filter(Boolean).join(", ")}`;
-  return `<figure><figcaption>${escapeHtml(spec.title)}</figcaption><svg viewBox="0 0 ${W} ${H}" role="img" aria-label="${escapeHtml(text)}">${parts.join("")}</svg><ul class="keys">${keys.join("")}</ul></figure>`;
+  return `<figure><figcaption>${formula(spec.title)}</figcaption><svg viewBox="0 0 ${W} ${H}" role="img" aria-label="${escapeHtml(text)}">${parts.join("")}</svg><ul class="keys">${keys.join("")}</ul></figure>`;
 }
 
 function sampled(f, spec) {

@@ -1,11 +1,13 @@
 // The places of the claims: a strip plot per check, its table, filters; and the reader's own rows.
-const MARKS = ["circle", "diamond", "square", "triangle", "cross"];
 const HEADINGS = DATA.columns.filter((c) => c.filled).map((c) => c.heading);
 const mark = (verdict) => `<span class="verdict ${verdict === "not run" ? "none" : verdict}">${verdict}</span>`;
 const relation = {"upper bound": "≤ ", "lower bound": "≥ ", ordering: "> "};
-// π_ref and e^β of plain text as the indices they are; names of several letters (kl_beta) stay
-const formula = (text) => escapeHtml(text).replace(/(?<![\w])([A-Za-zα-ωΑ-Ω])_([A-Za-zα-ω0-9]+)/g, "$1<sub>$2</sub>")
-  .replace(/\^(\{[^}]+\}|[−-]?[\wα-ω]+)/g, (_, index) => `<sup>${index.replace(/[{}]/g, "")}</sup>`);
+// π_ref and e^β of plain text as the indices and powers that they are: by the pattern of paper.latex
+const SCRIPT = new RegExp(DATA.script, "g");
+const formula = (text) => escapeHtml(text).replace(SCRIPT, (...found) => {
+  const {base = "", index} = found.at(-1), tag = base ? "sub" : "sup";
+  return `${base}<${tag}>${index.replace(/[{}]/g, "")}</${tag}>`;
+});
 const zOf = (predicted, pooled) => number(pooled[1]) > 1e-12 * Math.abs(number(pooled[0])) ? (number(pooled[0]) - predicted) / number(pooled[1]) : NaN;
 
 function glyph(shape, x, y, colour) {
@@ -81,7 +83,7 @@ function bodyOf(claim, width) {
   const rows = `<dt>rows</dt><dd>${DATA.rows.map(([text, link]) => `<a href="${link}">${escapeHtml(text)}</a>`).join("<br>")}</dd>`;
   const keys = HEADINGS.map((h, k) => `<li><svg viewBox="0 0 14 14" style="width:1rem;height:1rem">${glyph(k, 7, 7, `var(--c${k})`)}/></svg>${escapeHtml(h)}</li>`).join("");
   const checks = claim.checks.map((check, k) => `<div class="check"><h3><code>${check.name}</code> · ${check.kind}</h3><p>${formula(check.quantity)}</p>
-    <p class="note">${check.resolution ? `Resolution ${show(check.resolution)}${check.relative ? " of the prediction" : ""}` : "No resolution"}: ${escapeHtml(check.because)}.</p>
+    <p class="note">${check.resolution ? `Resolution ${show(check.resolution)}${check.relative ? " of the prediction" : ""}` : "No resolution"}: ${formula(check.because)}.</p>
     ${strip(check, width)}<details data-check="${k}"><summary>${check.settings.length} setting${check.settings.length > 1 ? "s" : ""} as a table</summary></details></div>`);
   return `<p class="source">${source} · ${claim.kind}</p><p>${columns}</p><p class="tags">${claim.keywords.map((k) => `<span>${escapeHtml(k)}</span>`).join("")}</p>
     <ul class="keys">${keys}</ul>${checks.join("")}<dl class="where">${where}${rows}</dl>`;

@@ -1,4 +1,5 @@
-"""What is seen on the page: its figures, its charts on a small screen, and all of it without JavaScript."""
+"""What is seen on the page: its figures, its charts on a small screen and on paper, its formulas, and all of it without
+JavaScript."""
 
 from __future__ import annotations
 
@@ -6,8 +7,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from paper.latex import SCRIPT
 from paper.ledger import lines
 from paper.page.data import TOPICS
+from theory.claims import CLAIMS
 
 DRAWN = "!waiting.length && document.querySelectorAll('.readout dd').length > 20"
 
@@ -46,6 +49,30 @@ def test_charts_on_a_small_screen_can_be_read(small):
             && b.left < a.right - 1 && a.top < b.bottom - 2 && b.top < a.bottom - 2)
             .map(([other]) => [one, other])); })""")
     assert over == []
+
+
+def test_a_card_is_printed_on_one_page(small):
+    """Both charts side by side, on A4 within margins of a centimetre, 96 pixels to the inch."""
+    small.set_viewport_size({"width": 718, "height": 1047})
+    small.emulate_media(media="print")
+    heights = small.eval_on_selector_all(".card", "all => all.map(card => card.getBoundingClientRect().height)")
+    assert len(heights) == len(TOPICS)
+    assert max(heights) < 1047
+
+
+def test_formulas_of_plain_text_are_set_as_in_the_paper(small):
+    """Indices and powers of statements, quantities and reasons: n_{j−1}, max_j, D⁺_x, e^{−r}, and no kl_beta."""
+    texts = [claim.statement for claim in CLAIMS]
+    texts += [text for claim in CLAIMS for check in claim.checks for text in (check.quantity, check.because)]
+    texts = [text for text in texts if not set(text) & set("&<>\"")]  # those are escaped besides
+
+    def one(found) -> str:
+        tag = "sub" if found["base"] else "sup"
+        return f"{found['base'] or ''}<{tag}>{found['index'].strip('{}')}</{tag}>"
+
+    expected = [SCRIPT.sub(one, text) for text in texts]
+    assert sum(text.count("<sub>") for text in expected) > 50
+    assert small.evaluate("texts => texts.map(formula)", texts) == expected
 
 
 def test_an_instance_has_no_distortion_where_there_is_no_instance(small):
