@@ -56,9 +56,15 @@ def printed(pooled: Pooled, exact_digits: int = 6) -> str:
     >>> printed(Pooled(-3.1e-6, 0.00038, 3, ""))  # no sign where the digits are zero
     '0.00000 \\ensuremath{\\pm} 0.00038'
     """
-    value, stderr = pooled.estimate, pooled.stderr
-    if pooled.seeds <= 0 or not math.isfinite(value) or stderr <= 1e-6 * abs(value):  # six digits do not see the error
-        return _power(latex(estimate(pooled, exact_digits)))
+    if pooled.seeds <= 0:
+        return latex(estimate(pooled))
+    return rounded(pooled.estimate, pooled.stderr, exact_digits)
+
+
+def rounded(value: float, stderr: float, exact_digits: int = 6) -> str:
+    """`printed` of a number and its error."""
+    if not math.isfinite(value) or stderr <= 1e-6 * abs(value):  # six digits do not see the error
+        return _power(latex(plus_minus(value, stderr, exact_digits)))
     exponent = math.floor(math.log10(max(abs(value), stderr)))
     shift = exponent if exponent < -4 or exponent > 5 else 0
     digits = max(0, shift + 1 - math.floor(math.log10(float(f"{stderr:.1e}"))))
@@ -137,8 +143,8 @@ def latex_entries(ledger: Sequence[Entry], columns: Sequence[tuple[str, str]]) -
         cells = [str(beta)]
         for key, _ in columns:
             entry = by_check[key].get(beta)
-            cells += [number(entry.predicted), estimate(entry.simulation)] if entry else ["", ""]
-        rows.append([latex(cell) for cell in cells])
+            cells += [_power(latex(number(entry.predicted))), printed(entry.simulation)] if entry else ["---", "---"]
+        rows.append(cells)
     heads = [r"$\beta$", *(rf"\multicolumn{{2}}{{c}}{{{heading}}}" for _, heading in columns)]
     kinds = ["", *["theory", "simulation"] * len(columns)]
     return table("tabular", "r" + "rr" * len(columns), [heads, kinds], rows)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from figures.sizes import PLACES, QUANTITIES, Place, Point, Quantity, Size
-from paper.latex import LEFT, number, plus_minus, table
+from paper.latex import LEFT, number, plus_minus, rounded, table
 from paper.markdown import table as markdown_table
 from simulate.montecarlo import slope
 from theory.markup import latex
@@ -96,6 +96,16 @@ def _slope(found: Trend) -> str:
     return plus_minus(found.slope, found.stderr, 3) + (" (log)" if found.logarithmic else "")
 
 
+def _latex_cell(point: Point | None) -> str:
+    return "---" if point is None else rounded(point.value, point.stderr, 3)
+
+
+def _latex_slope(found: Trend) -> str:
+    if found.word == "—":
+        return "---"
+    return rounded(found.slope, found.stderr, 3) + (" (log)" if found.logarithmic else "")
+
+
 def _parameters(parameters: int) -> str:
     return f"{number(parameters / 1e6, 2)} M"
 
@@ -136,7 +146,7 @@ def latex_sizes(found: SizeTable) -> str:
         ["", *(place.device for place in places), "", ""],
     ]
     rows = [
-        [latex(cell) for cell in (row.quantity.label, *_cells(row, found, places), _slope(row.trend), row.trend.word)]
+        [latex(row.quantity.label), *_cells(row, found, places), _latex_slope(row.trend), latex(row.trend.word)]
         for row in found.rows
     ]
     return table("tabular", rf"@{{}}{LEFT}{{.42\linewidth}}{'r' * len(places)}rl@{{}}", heads, rows)
@@ -145,7 +155,7 @@ def latex_sizes(found: SizeTable) -> str:
 def _cells(row: SizeRow, found: SizeTable, places: Sequence[Place]) -> list[str]:
     """A quantity at these places; a dash where the size has no such number."""
     points = dict(zip(found.places, row.points, strict=True))
-    return [_cell(point) if (point := points[place]) else "—" for place in places]
+    return [_latex_cell(points[place]) for place in places]
 
 
 def latex_numbers(found: SizeTable) -> str:
@@ -156,8 +166,8 @@ def latex_numbers(found: SizeTable) -> str:
     """
     values = dict[str, str]()
     for row in found.rows:
-        cells = {place.size: _cell(point) for place, point in zip(found.places, row.points, strict=True)}
-        cells |= {"slope": _slope(row.trend), "trend": row.trend.word}
+        cells = {place.size: _latex_cell(point) for place, point in zip(found.places, row.points, strict=True)}
+        cells |= {"slope": _latex_slope(row.trend), "trend": latex(row.trend.word)}
         values |= {f"{row.quantity.name}@{name}": cell for name, cell in cells.items()}
     words = [row.trend.word for row in found.rows]
     counts = {word: words.count(word) for word in ("better", "worse", "no trend")}
@@ -166,6 +176,6 @@ def latex_numbers(found: SizeTable) -> str:
     counts |= {"unknown": words.count("—"), "quantities": len(words), "sizes": len(found.sizes)}
     values |= {f"count@{name}": str(count) for name, count in counts.items()}
     lines = [
-        rf"\expandafter\def\csname ledger@sizes@{name}\endcsname{{{latex(value)}}}" for name, value in values.items()
+        rf"\expandafter\def\csname ledger@sizes@{name}\endcsname{{{value}}}" for name, value in values.items()
     ]
     return "\n".join(lines) + "\n"
