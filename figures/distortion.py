@@ -230,7 +230,7 @@ def _method(name: str) -> float:
 
 
 def methods_on_samples(rows: Sequence[Row]) -> Figure | None:
-    """Every rule and method on samples of the instances: few users (open) and many (filled); None without rows."""
+    """Every rule and method on samples of the instances: few users and many; None without rows."""
     mine = [row for row in rows if row.claim == "D14" and row.check.startswith("sampled_")]
     sizes = sorted({style.entry("n_users")(row) for row in mine})
 
@@ -239,7 +239,7 @@ def methods_on_samples(rows: Sequence[Row]) -> Figure | None:
             of_size = [row for row in samples if style.entry("n_users")(row) == size]
             place = lambda row, shift=0.2 * (look - 1.5): _method(row.check.removeprefix("sampled_")) + shift
             label = f"$n = 10^{{{math.log10(size):.0f}}}$"
-            points(ax, look, of_size, place, label, filled=look > 1, across=True)
+            points(ax, look, of_size, place, label, across=True)
         finish(ax, "distortion", "")
 
     return _by_population(mine, draw)

@@ -57,13 +57,11 @@ def estimated_against_exact(rows: Sequence[Row]) -> Figure:
     finish(left, "exact divergence", "estimated over exact", "the loss minimised on samples", log="x")
 
     smooth = list(predict.SMOOTH)
-    for size, filled, shift in ((1000, False, 0.15), (4000, True, -0.15)):
+    for look, (size, shift) in enumerate(((1000, 0.15), (4000, -0.15)), start=1):
         for i, name in enumerate(smooth):
             bias = select(rows, "V9", "bias", name=name, n=size)
             relative = style.scaled(bias, 1.0 / predict.scaled_bias(name, size))
-            points(
-                right, 1, relative, style.fixed(shift - i), None if i else f"$n = {size}$", filled=filled, across=True
-            )
+            points(right, look, relative, style.fixed(shift - i), None if i else f"$n = {size}$", across=True)
     right.axvline(1.0, color=style.BLACK, linewidth=0.8)
     style.categories(right, [ESTIMATES[name] for name in smooth])
     finish(right, "estimated bias over predicted", "", "bias of the minimum")

@@ -95,7 +95,7 @@ def _topic(ax: Axes, claims: Sequence[Claim], rows: Sequence[Row]) -> None:
 
 
 def every_claim(rows: Sequence[Row]) -> Figure | None:
-    """Measured minus predicted over the resolution of each check, claim by claim; None without rows."""
+    """Measured minus predicted over the resolution of each check, claim by claim, at ±30 if more; None without rows."""
     topics: dict[str, list[Claim]] = {}
     measured = {row.claim for row in rows}
     for claim in CLAIMS:

@@ -130,17 +130,15 @@ def line(ax: Axes, look: int, x: ArrayLike, y: ArrayLike | Callable[..., Any], l
 
 
 def points(
-    ax: Axes, look: int, rows: Sequence[Row], place: Place, label: str | None = None, *,
-    filled: bool = True, across: bool = False,
-) -> None:  # fmt: skip
+    ax: Axes, look: int, rows: Sequence[Row], place: Place, label: str | None = None, *, across: bool = False
+) -> None:
     """Rows at their places with their 95 % intervals, `across`: value along x; nothing without rows."""
     colour, _, marker = LOOKS[look % len(LOOKS)]
     below = [max(0.0, row.estimate - row.low) for row in rows]
     above = [max(0.0, row.high - row.estimate) for row in rows]
     intervals(
-        ax, rows, place, [below, above], across=across, color=colour, marker=marker, label=label,
-        markerfacecolor=colour if filled else "none", linestyle="none",
-    )  # fmt: skip
+        ax, rows, place, [below, above], across=across, color=colour, marker=marker, label=label, linestyle="none"
+    )
 
 
 def intervals(ax: Axes, rows: Sequence[Row], place: Place, errors: Any, *, across: bool, **looks: Any) -> None:
