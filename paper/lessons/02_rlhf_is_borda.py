@@ -99,4 +99,4 @@ check("2.3", disadvantage)
 # %% [markdown]
 # ## What it means for somebody who trains a model
 # "Maximise the fitted reward" is a voting rule, and one knows from voting how it fails: a weak liking of many outweighs
-# a strong one of few. Even with infinite data the average user may be worth K*(β) times less than at the best policy.
+# a strong one of few. Even with infinite data the average utility may be K*(β) times less than the best policy's.
