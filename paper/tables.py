@@ -175,7 +175,5 @@ def latex_numbers(found: SizeTable) -> str:
     counts["everywhere"] = sum(all(row.points[k] for k in shown) for row in found.rows)
     counts |= {"unknown": words.count("—"), "quantities": len(words), "sizes": len(found.sizes)}
     values |= {f"count@{name}": str(count) for name, count in counts.items()}
-    lines = [
-        rf"\expandafter\def\csname ledger@sizes@{name}\endcsname{{{value}}}" for name, value in values.items()
-    ]
+    lines = [rf"\expandafter\def\csname ledger@sizes@{name}\endcsname{{{value}}}" for name, value in values.items()]
     return "\n".join(lines) + "\n"

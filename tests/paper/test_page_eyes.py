@@ -64,7 +64,7 @@ def test_formulas_of_plain_text_are_set_as_in_the_paper(small):
     """Indices and powers of statements, quantities and reasons: n_{j−1}, max_j, D⁺_x, e^{−r}, and no kl_beta."""
     texts = [claim.statement for claim in CLAIMS]
     texts += [text for claim in CLAIMS for check in claim.checks for text in (check.quantity, check.because)]
-    texts = [text for text in texts if not set(text) & set("&<>\"")]  # those are escaped besides
+    texts = [text for text in texts if not set(text) & set('&<>"')]  # those are escaped besides
 
     def one(found) -> str:
         tag = "sub" if found["base"] else "sup"
