@@ -11,6 +11,7 @@ import hashlib
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -41,11 +42,9 @@ class Number:
             return f"a number is asked for, got {type(answer).__name__}"
         if not all(math.isfinite(value) for value in values):
             return "a finite number is asked for"
-        found = set(_seals(exercise, values, self.digits))
-        if self.seal in found:
+        if self.seal in (seal(exercise, near, self.digits) for near in _near(values, self.digits)):
             return None
-        known = [hint for sealed, hint in self.hints.items() if sealed in found]
-        return known[0] if known else f"not yet; {self.digits} significant digits count"
+        return self.hints.get(seal(exercise, values, self.digits), f"not yet; {self.digits} significant digits count")
 
 
 @dataclass(frozen=True)
@@ -84,10 +83,10 @@ def seal(exercise: str, values: Any, digits: int) -> str:
     return hashlib.sha256(f"alignment lessons, exercise {exercise}: {text}".encode()).hexdigest()[:16]
 
 
-def _seals(exercise: str, values: list[float], digits: int) -> Iterable[str]:
-    """Of the values as they are, and moved by a third of the last digit: one that is cut off in print is right too."""
-    third = 10.0 ** (1 - digits) / 3.0
-    return (seal(exercise, [value * (1.0 + move) for value in values], digits) for move in (0.0, third / 3, -third / 3))
+def _near(values: list[float], digits: int) -> Iterable[tuple[float, ...]]:
+    """The values, each as it is or one off in the last digit that counts: one that is cut off in print is right too."""
+    last = [10.0 ** (math.floor(math.log10(abs(value))) - digits + 1) if value else 0.0 for value in values]
+    return product(*((value, value + one, value - one) for value, one in zip(values, last, strict=True)))
 
 
 def _rounded(value: float, digits: int) -> str:

@@ -187,6 +187,10 @@ def test_a_hint_is_never_the_answer():
     assert check("1.1", 5.00045)
     with pytest.raises(NotYet):
         check("1.1", 5.0006)
+    exercise, right = "11.2", (1.7659914, 1.8350887)
+    assert check(exercise, (1.7659, 1.8351))  # cut off, and rounded
+    with pytest.raises(NotYet):
+        check(exercise, (right[0] - 2e-4, right[1]))
 
 
 def test_the_command_writes_notebooks(tmp_path, capsys):
