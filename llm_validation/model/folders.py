@@ -72,7 +72,9 @@ def replacing(folder: Path) -> Iterator[Path]:
             shutil.rmtree(old)
         else:
             partial.rename(folder)
-    except SafetensorError as error:  # a full disk is no OSError there
+    except (SafetensorError, OSError) as error:  # of a full disk: weights, arrays, open files
+        if getattr(error, "filename", None) is not None:
+            raise
         raise OSError(f"{folder} cannot be written: {error}") from None
     finally:
         shutil.rmtree(partial, ignore_errors=True)

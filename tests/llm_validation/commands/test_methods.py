@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import itertools
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -24,11 +25,13 @@ from llm_validation.generation.quantiles import sample
 from llm_validation.generation.stops import StopStrings
 from llm_validation.model.model import load, save
 from llm_validation.model.text_boundaries import TextBoundaries
+from llm_validation.preferences import policy_gradient
 from llm_validation.preferences.data import read_preferences
 from llm_validation.preferences.policy_gradient import PolicyGradient, Sampled, advantages
 from llm_validation.preferences.sequences import CompletionForward
+from llm_validation.rewards.model import RewardTraining
 from llm_validation.rewards.sources import Classifier, Texts, checked, scorer_of
-from tests.oracles.toy_preferences import CONTEXT, WORDS, killed_at, model, word_tokenizer, written
+from tests.oracles.toy_preferences import CONTEXT, WORDS, killed_at, model, preferences, word_tokenizer, written
 
 CHAT = (
     "{% for m in messages %}{{ 'w9' if m['role'] == 'assistant' else 'w8' }} {{ m['content'] }} {% endfor %}"
@@ -58,8 +61,8 @@ def test_the_policy_gradient_is_that_of_the_program():
     net, base_ = model(), model()
     with torch.no_grad():
         for weight in net.parameters():
-            weight.mul_(1.05)
-    prompt, beta, words = (3, 5), 0.5, range(WORDS)
+            weight.mul_(3.0)  # so far from the reference that the penalty is felt as much as the reward
+    prompt, beta, words = (3, 5), 1.0, range(WORDS)
     worth = lambda text: float(text[0] % 3) + (1.5 if text[-1] > 20 else 0.0)
     logs = torch.log_softmax(net(input_ids=torch.tensor([prompt])).logits[0, -1], -1)
     before = torch.log_softmax(base_(input_ids=torch.tensor([prompt])).logits[0, -1], -1).detach()
@@ -83,7 +86,7 @@ def test_the_policy_gradient_is_that_of_the_program():
     assert float(off.square().mean().sqrt()) < 2.0, "errors of a t statistic of 11 degrees"
     along = torch.nn.functional.cosine_similarity(found.mean(0).flatten(), exact.flatten(), dim=0)
     assert float(along) > 0.97
-    assert float(loss) == pytest.approx(-value.item(), abs=0.4)
+    assert float(loss) == pytest.approx(-value.item(), abs=0.25)
     assert gradient.count == 12 * 400 * 3
 
 
@@ -92,6 +95,13 @@ def test_advantages_leave_the_row_itself_out():
     assert advantages(net)[0].tolist() == pytest.approx([1 - 4, 2 - 3.5, 6 - 1.5])
     with pytest.raises(ValueError, match="k = 1 answers"):
         Sampled((0,), k=1)
+
+
+def test_a_reward_model_that_tells_nothing_is_right_half_of_the_time(monkeypatch):
+    flat = SimpleNamespace(model=SimpleNamespace(last_scores=lambda texts: np.zeros(len(texts))))
+    monkeypatch.setattr(policy_gradient, "train_reward_model", lambda *_: flat)
+    _, accuracy = policy_gradient.fit_reward(None, preferences(4), preferences(6), RewardTraining(), seed=0)
+    assert (accuracy.value, accuracy.n) == (0.5, 6)
 
 
 def test_rlhf_raises_its_reward_and_goes_on_after_a_kill(base, tmp_path, monkeypatch):

@@ -94,5 +94,6 @@ def test_a_special_token_as_a_stop_string_ends_a_response(tmp_path):
     assert sampling.eos == (0, 5)
     assert sampling.stop == StopStrings(sampling.stop.tokenizer, ("w3 w4",))
     assert writer(str(tmp_path / "base"), 6, 1.0, stop=["w5"]).sampling.stop is None
+    assert StopStrings(tokenizer, ("three", "two", "four")).cut("one two three") == "one ", "the first of them counts"
     with pytest.raises(ValueError, match="the stop string 'w4 w5' holds the special token 'w5'"):
         writer(str(tmp_path / "base"), 6, 1.0, stop=["w4 w5"])

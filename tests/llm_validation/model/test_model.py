@@ -114,8 +114,11 @@ def test_a_write_that_fails_leaves_the_old_folder(tmp_path):
 
 
 def test_a_full_disk_names_the_folder(tmp_path):
-    with pytest.raises(OSError, match=r"/model cannot be written: .*full"):
-        interrupted_write(tmp_path / "model", SafetensorError("the disk is full"))
+    for full in (SafetensorError("full"), OSError(28, "full"), OSError("8 requested and 0 written")):
+        with pytest.raises(OSError, match=rf"/model cannot be written: .*{full.args[-1]}"):
+            interrupted_write(tmp_path / "model", full)
+    with pytest.raises(OSError, match=r"^\[Errno 28\] full: 'weights'$"):
+        interrupted_write(tmp_path / "model", OSError(28, "full", "weights"))
     assert not list(tmp_path.iterdir())
 
 

@@ -110,6 +110,11 @@ def test_a_window_of_attention_forbids_sharing():
     forward = completion_forward(net, [*short[:2], long[0]], [*short[2:], long[1]], share=True)
     assert forward.layout == "rows"
     torch.testing.assert_close(forward.rows(net, long), torch.stack([naive(net, e) for e in long]))
+    # the longest text of all may be a rejected one
+    chosen, rejected = (
+        [Example((3, 4), (*own, 0), 1) for own in side] for side in ([(5,), (6, 7, 8)], [range(6, 18), (9,)])
+    )
+    assert completion_forward(net, chosen, rejected, share=True).layout == "rows"
 
 
 # --- batches ----------------------------------------------------------------------------------------------------------
@@ -151,6 +156,10 @@ def test_mismatched_completions_belong_to_other_prompts_and_fit():
         mismatched(preferences(1), CONTEXT, 0)
     with pytest.raises(ValueError, match=r"toy, line \d+: no completion of another prompt fits"):
         mismatched(data, 1, 0)
+    two = Preferences("two", (Example((2, 3), (4, 0), 1),), (Example((5, 6), (7, 0), 2),), paired=False)
+    assert [other.completion for other in mismatched(two, 4, 0)] == [(7, 0), (4, 0)], "as long as the context fits"
+    with pytest.raises(ValueError, match="no completion of another prompt fits"):
+        mismatched(two, 3, 0)
 
 
 # --- reading ----------------------------------------------------------------------------------------------------------

@@ -215,6 +215,11 @@ def test_catalogues_are_checked_before_training(tokenizer):
         encode_catalogue(same, tokenizer, 64)
     with pytest.raises(ValueError, match=r"prompt 0 with response 0 has \d+ tokens, the context 4"):
         encode_catalogue(story_catalogue(1, 2, generator(0, "x")), tokenizer, 4)
+    some = story_catalogue(1, 2, generator(0, "x"))
+    longest = max(map(len, (encoded := encode_catalogue(some, tokenizer, 64)).responses[0])) + len(encoded.prompts[0])
+    assert encode_catalogue(some, tokenizer, longest) == encoded
+    with pytest.raises(ValueError, match=f"has {longest} tokens, the context {longest - 1}"):
+        encode_catalogue(some, tokenizer, longest - 1)
     with pytest.raises(ValueError, match="400 prompts"):
         story_catalogue(400, 8, generator(0, "x"))
     assert item_catalogue(("coffee A", "coffee B"), 2).responses[1] == ("coffee A.", "coffee B.")
