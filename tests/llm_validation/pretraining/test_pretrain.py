@@ -253,7 +253,8 @@ def test_held_out_blocks_are_not_trained_on():
     assert data.held_out.shape == (10, 32)
     together = np.concatenate([data.blocks, data.held_out]).ravel()
     pieces = data.tokenizer.decode(together).split("<|endoftext|>")
-    assert pieces != documents[: len(pieces)], "documents are shuffled, so that the last ones are like the others"
+    # the last one may be cut off
+    assert pieces[:-1] != documents[: len(pieces) - 1], "documents are shuffled: the last ones are like the others"
     assert len(set(pieces[:-1]) - set(documents)) == 0
     assert sum(map(len, pieces)) > 0.98 * sum(map(len, documents)), "all blocks are here once"
     assert sum(map(len, pieces)) <= sum(map(len, documents))

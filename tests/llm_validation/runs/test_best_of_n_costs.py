@@ -106,14 +106,15 @@ def test_the_improvement_score_and_its_error(monkeypatch, pool, law_error):
     assert costs._weighted_score(run.rejected, away, even) == pytest.approx(np.mean(each))
 
 
-def test_stories_that_never_end_are_written_to_the_last_token():
+def test_stories_that_never_end_are_written_to_the_last_token(monkeypatch):
     """64 rows of 12 tokens, halved after the fourth and the eighth: 4·(64 + 32 + 16) tokens a group."""
-    calls = []
+    calls, shorter = [], 0
 
     def written(groups, n, seed, *, eos, reject=False):
         calls.append((groups, n, seed, reject, eos))
-        lengths = np.full(groups * n, 7 if reject else 12)
         finished = np.arange(groups * n) % 2 == 0
+        lengths = 7 if reject else 12 - shorter * finished
+        lengths = np.full(groups * n, lengths)
         returned = [SimpleNamespace(finished=False), SimpleNamespace(finished=True), None]
         rewards = np.where(np.arange(groups * n) < 3, np.nan, 0.0)  # two of them had finished
         return [SimpleNamespace(lengths=lengths, finished=finished, rewards=rewards, returned=returned)]
@@ -123,3 +124,6 @@ def test_stories_that_never_end_are_written_to_the_last_token():
     assert calls == [(3, 64, 5, False, True), (3, 64, 6, True, True)]
     assert (ratio.value, ratio.estimate.stderr) == (pytest.approx(7.0 * 64 / (4 * (64 + 32 + 16))), 0.0)
     assert (lost.value, lost.estimate.n) == (3.0, 3 * 64)
+    shorter = 4  # every second row: the predicted tokens of 64 have 64 times the error of the mean length of 192
+    monkeypatch.setattr(costs.speculative_cost, "expected_tokens", lambda *_: 100.0)
+    assert costs._stories_that_end(writer, 5)[0].estimate.stderr == pytest.approx(64 * 2.0 / math.sqrt(192) / 100.0)

@@ -9,6 +9,7 @@ import pytest
 
 from llm_validation.aligner.aligner import Laws, Triples
 from llm_validation.aligner.edit_process import edit_problem
+from llm_validation.claims.settings import UPSTREAMS
 from llm_validation.model.model import Loaded
 from llm_validation.profiles import Correction
 from llm_validation.runs import correction
@@ -28,6 +29,19 @@ def counted(base, problem, draw, how, seed, *, sees_original, name, stop_below=0
     np.add.at(table, (triples.prompt, triples.original, triples.correction), 1.0)
     table = table if sees_original else table.sum(axis=1)
     return table / table.sum(axis=-1, keepdims=True)
+
+
+def test_upstream_models_are_what_their_names_say(monkeypatch):
+    monkeypatch.setattr(correction, "fit", lambda *_, name, **__: name)
+    monkeypatch.setattr(correction, "draw_from", lambda *_: None)
+    monkeypatch.setattr(correction, "upstream_laws", lambda *_: None)
+    problem = SimpleNamespace(process=SimpleNamespace(prompts=None, kernels=np.zeros((2, 16, 16))), n_answers=16)
+    found = correction._upstreams(None, "sft", problem, Correction(), 0)
+    assert {upstream.name: (upstream.model, upstream.temperature) for upstream in found} == {
+        "same law": ("upstream training", 1.0), "cold": ("upstream training", 0.6), "hot": ("upstream training", 1.3),
+        "weak": ("upstream weak", 1.0), "weak and hot": ("upstream weak", 1.3), "corrected": ("sft", 1.0),
+    }  # fmt: skip
+    assert {upstream.name for upstream in found} == set(UPSTREAMS)
 
 
 def tempered(table: np.ndarray, problem: object, temperature: float = 1.0) -> Laws:

@@ -28,6 +28,16 @@ def fewer_draws(monkeypatch):
     monkeypatch.setattr(held_out, "DRAWS", 2)
 
 
+def test_a_ratio_of_sums_has_the_error_of_its_draws():
+    """Parts over equal wholes: their mean, and its standard error; of an error the largest."""
+    draws = [{"trained_slope": (part, 2.0), "trained_error": (part, 1.0)} for part in (1.0, 2.0, 3.0)]
+    slope, error = held_out.ratios("real_", {"pro": draws})
+    each = np.array([0.5, 1.0, 1.5])
+    assert (slope.check, slope.setting, slope.estimate.n) == ("real_trained_slope", {"method": "pro"}, 3)
+    assert (slope.value, slope.estimate.stderr) == pytest.approx((each.mean(), each.std(ddof=1) / np.sqrt(3)))
+    assert (error.value, error.estimate.stderr) == (3.0, 0.0)
+
+
 @pytest.fixture(scope="module")
 def context(tmp_path_factory) -> Context:
     """A model that was never trained, and a tokenizer that knows the stories' words."""

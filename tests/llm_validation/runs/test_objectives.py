@@ -9,10 +9,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from scipy.special import expit
 
 from llm_validation.losses.pairs import dpo
-from llm_validation.runs import comparisons, held_out, real, reproducibility
+from llm_validation.runs import comparisons, divergences, held_out, real, reproducibility
 from llm_validation.runs.reproducibility import Change
+from llm_validation.runs.reward_fit import fit_reward_model
 from llm_validation.training.schedule import Schedule
 from tests.oracles.tabular_reference import tabular_reference
 
@@ -34,6 +36,34 @@ def kl(p, q) -> float:
 
 def at_the_end(objective, pi) -> float:
     return float(objective(LAST, torch.tensor(np.log(pi))))
+
+
+def test_moving_means_take_in_the_prompts_of_a_batch_and_keep_the_others():
+    means = divergences.MovingMeans(torch.ones(3))
+    means.update(torch.log(torch.tensor([2.0, 4.0, 6.0])), torch.tensor([0, 0, 2]))
+    assert means.value.tolist() == pytest.approx([0.95 + 0.05 * 3.0, 1.0, 0.95 + 0.05 * 6.0])
+
+
+def test_a_reward_model_ascends_its_score_over_what_it_is_compared_with(rng):
+    """Rewards get s(x)/m(x), centred, times −1; the value is the likelihood's."""
+    drawn, Q, P = [], rng.random((2, 3, 3)), np.full((2, 3, 3), 0.5)
+    Q = (Q + Q.transpose(0, 2, 1)) * (1.0 - np.eye(3))
+    Q /= Q.sum(axis=(1, 2), keepdims=True)
+    P[:, 0, 1], P[:, 0, 2], P[:, 1, 2] = 0.9, 0.4, 0.7
+    P = np.triu(P, 1) + np.tril(1.0 - P.transpose(0, 2, 1), -1) + 0.5 * np.eye(3)
+    trained = SimpleNamespace(path=np.array([[[1.0, 3.0, 2.0]]]), loss=np.zeros(1))
+    reference = SimpleNamespace(
+        n_responses=3, width=4, seed=0, device=torch.device("cpu"), schedule=Schedule(steps=1),
+        tensor=torch.as_tensor, train=lambda objective, *_, **__: drawn.append(objective) or trained,
+    )  # fmt: skip
+    assert fit_reward_model(reference, P, Q).rewards.tolist() == [[-2.0, 0.0, -1.0]]
+    r = torch.tensor(rng.normal(size=(2, 3)), requires_grad=True)
+    value = drawn[0](0, r)
+    (slopes,) = torch.autograd.grad(value, r)
+    wins = expit(np.subtract.outer(*[r.detach().numpy()] * 2)[[0, 1], :, [0, 1], :])
+    score = (Q * (P - wins)).sum(axis=2) / Q.sum(axis=2)
+    np.testing.assert_allclose(slopes, (score.mean(axis=1, keepdims=True) - score) / 2, atol=1e-12)
+    assert value.item() == pytest.approx(-float((Q * P * np.log(wins)).sum()), rel=1e-12)
 
 
 def test_a_penalty_is_the_reward_over_its_weight_less_the_divergence(laws, rng):

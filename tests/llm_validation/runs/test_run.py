@@ -25,6 +25,8 @@ def test_only_a_whole_step_is_near(rng, step):
     assert [rows["mean_tv"], rows["worst_tv"]] == pytest.approx([distance.mean(), distance.max()])
     assert rows["untrained_tv"] == pytest.approx(0.5 * np.abs(reference - target).sum(axis=1).mean())
     assert rows["slope"] == pytest.approx(step, abs=0.02 + 0.1 * (1 - step))
+    x, y, mass = np.log(target / reference).ravel(), np.log(reached / reference).ravel(), (reference + target).ravel()
+    assert rows["slope"] == pytest.approx(np.polyfit(x, y, 1, w=np.sqrt(mass))[0])
     judged = {check.name: verdict(check, check.predict({}), rows[check.name], 0.0) for check in near()}
     assert judged["untrained_tv"] == "agrees"
     assert judged["slope"] == ("agrees" if step == 1.0 else "disagrees")
