@@ -136,6 +136,18 @@ def test_values_are_means_over_settings_and_the_largest(tmp_path):
     assert BY_NAME["worst_tv"].at(size) is None  # no rows
 
 
+def test_errors_of_settings_are_independent_and_the_largest_has_its_own(tmp_path):
+    def rows(parameters: int) -> list[Row]:
+        found = made_up(0.0)(parameters)
+        return [replace(row, estimate=0.1, stderr=0.3) for row in found if row.check == "mean_tv"]
+
+    (size,) = record(tmp_path, rows, ["cpu"])
+    settings = len(BY_NAME["mean_tv"].cells)
+    points = [BY_NAME[name].at(size) for name in ("mean_tv", "mean_tv_largest")]
+    expected = [0.3 / math.sqrt(settings * len(SEEDS)), 0.3 / math.sqrt(len(SEEDS))]
+    assert [point.stderr for point in points if point is not None] == pytest.approx(expected)
+
+
 def test_a_seed_counts_if_it_has_every_setting(tmp_path):
     def without(seeds: Sequence[int]) -> Rows:
         gone = lambda row: (row.claim, row.check) == ("R5", "mean_tv") and row.seed in seeds
