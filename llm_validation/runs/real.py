@@ -56,16 +56,20 @@ RESAMPLES = 200
 
 
 def level_rows(claim: str, method: str, reached: Array, predicted: Array) -> list[Measurement]:
-    """Largest error of log-ratios (P, A), nats, and the slope of the measured on the predicted ones."""
+    """Largest and mean error of log-ratios (P, A), nats, and the slope of the measured on the predicted ones."""
     error = np.abs(reached - predicted)
     p, y = np.unravel_index(int(error.argmax()), error.shape)
-    x, z = (v.ravel() - v.mean() for v in (predicted, reached))
     at = {"method": method}
     return [
         measurement(claim, "real_error", at, float(error.max()), n=error.size, note=f"prompt {p}, response {y}"),
         measurement(claim, "real_mean_error", at, float(error.mean()), n=error.size),
-        measurement(claim, "real_slope", at, float(x @ z / (x @ x)), n=error.size),
+        measurement(claim, "real_slope", at, _slope(reached, predicted), n=error.size),
     ]
+
+
+def _slope(reached: Array, predicted: Array) -> float:
+    x, z = (v.ravel() - v.mean() for v in (predicted, reached))
+    return float(x @ z / (x @ x))
 
 
 def _ratio(reference: Reference, trained: Trained) -> Array:
@@ -86,7 +90,7 @@ def pro(reference: Reference) -> list[Measurement]:
             measurement("P12", "real_levels", {"response": name}, float(relative[:, y].max()), n=len(relative))
             for y, name in enumerate(("chosen", "rejected"))
         ),
-        measurement("P12", "real_slope", {"method": "pro"}, level_rows("P12", "pro", reached, predicted)[2].value),
+        measurement("P12", "real_slope", {"method": "pro"}, _slope(reached, predicted)),
     ]
 
 

@@ -111,6 +111,7 @@ def test_a_token_is_drawn_from_the_smallest_set_that_holds_so_much():
     u = torch.tensor([0.01, 0.6, 0.66, 0.68, 0.9, 0.999])
     assert _sample(logits, 1.0, u, 0.7).tolist() == [1, 1, 1, 3, 3, 3]
     assert _sample(logits, 1.0, u, 1.0).tolist() == [0, 1, 2, 2, 3, 3]
+    assert set(_sample(torch.zeros(6, 4), 1.0, u, 0.5).tolist()) == {0, 1}  # two hold exactly so much: no third
     cold = (0.125**2 * 2 + 0.25 + 0.0625,)
     edges = np.cumsum([0.125**2, 0.25, 0.125**2, 0.0625]) / cold
     found = _sample(logits, 0.5, u, 1.0).tolist()
