@@ -46,9 +46,10 @@ def optima(data: Preferences, batch: int) -> list[Optimum]:
     seen = "every response is in both classes: r = log R" if both else (
         f"{one_class} responses are in one class only, where log R is infinite: rewards grow without end")  # fmt: skip
     least = minibatch_threshold(chosen, rejected)
-    per_batch = batch if data.paired else batch * len(data.rejected) / len(data.examples)
+    batches = -(-len(data.chosen if data.paired else data.examples) // batch)
+    per_batch = len(data.rejected) / batches
     same = bool(np.allclose(chosen, rejected))
-    needs = f"needs more than {least:.4g} rejected responses a batch, has about {per_batch:.4g}"
+    needs = f"needs more than {least:.4g} rejected responses a batch, has {per_batch:.4g} on average"
     if math.isinf(least):
         needs = "a chosen response that is never rejected: no batch is large enough"
     return [

@@ -201,7 +201,7 @@ class _Runs:
         runs, left = len(self.plan.methods), max(0.0, self.deadline - time.monotonic()) / _SAFE
         self.watch = self._watch(_KL * left / (runs * answer))
         self.trained_on = some = self._part(train, _FIRST * left / text)
-        self.batch = _batch_of(some, self.plan.batch)
+        self.batch = batch_of(some, self.plan.batch)
         chosen, rejected = (self._tensor(side) for side in (some.chosen, some.rejected))
         self.shared = Reference(chosen, rejected, torch.zeros(0, device=self.forward.device))
         config = self._config(self.plan.rates[0])
@@ -345,7 +345,7 @@ def _some(data: Preferences, count: float, plan: PilotPlan) -> Preferences:
     return Preferences(data.source, chosen, rejected, paired=data.paired)
 
 
-def _batch_of(data: Preferences, batch: int) -> int:
+def batch_of(data: Preferences, batch: int) -> int:
     """The plan's batch, or where one class is rare the smallest in which no batch lacks it."""
     if data.paired:
         return batch

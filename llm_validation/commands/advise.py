@@ -20,7 +20,7 @@ import numpy as np
 
 from llm_validation.advise.findings import Finding, counts, existence
 from llm_validation.advise.optima import Optimum, optima
-from llm_validation.advise.pilot import Pilot, PilotPlan, run_pilot
+from llm_validation.advise.pilot import Pilot, PilotPlan, batch_of, run_pilot
 from llm_validation.advise.recommend import Advice, recommend
 from llm_validation.advise.report import Section, as_html, as_json, number
 from llm_validation.advise.sections import cost, cut, displacement, divergence_lines, reference_lines, table_of_optima
@@ -133,7 +133,7 @@ def _read(options: argparse.Namespace, deadline: float) -> _Case:
 
 def _advise(options: argparse.Namespace, deadline: float) -> None:
     case = _read(options, deadline)
-    data, known = case.data, optima(case.data, options.batch)
+    data, known = case.data, optima(case.data, batch_of(case.data, case.options.batch))
     asked = whose(data, case.users, options.bt_beta, case.name, lambda some: _law(case.model, some))
     try:
         pilot, why = _pilot(case), ""

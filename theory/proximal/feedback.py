@@ -35,6 +35,8 @@ from theory.validate import (
 )
 
 Index = NDArray[np.int64]
+#: What a score of 0 may be by rounding, relative to the largest feedback.
+ROUNDING = 1e-13
 
 
 def empirical_scores(n_responses: int, pairs: ArrayLike) -> tuple[Array, Array]:
@@ -81,7 +83,7 @@ def empirical_scores(n_responses: int, pairs: ArrayLike) -> tuple[Array, Array]:
     scores = np.zeros(n_responses)
     np.add.at(scores, first, empirical[second] * margin)
     np.subtract.at(scores, second, empirical[first] * margin)
-    return scores, empirical
+    return _without_rounding(scores, 0.5), empirical
 
 
 def feedback_scores(n_responses: int, responses: ArrayLike, feedback: ArrayLike) -> tuple[Array, Array]:
@@ -123,7 +125,12 @@ def feedback_scores(n_responses: int, responses: ArrayLike, feedback: ArrayLike)
     values = check_squares("feedback", as_vector("feedback", feedback, places.size))
     counts = np.bincount(places, minlength=n_responses)
     totals = np.bincount(places, weights=values - values.mean(), minlength=n_responses)
-    return totals / np.maximum(counts, 1), counts / places.size
+    return _without_rounding(totals / np.maximum(counts, 1), float(np.abs(values).max())), counts / places.size
+
+
+def _without_rounding(scores: Array, largest: float) -> Array:
+    """0 for what rounding leaves of 0: of responses that are all equally good it would be the whole signal."""
+    return np.where(np.abs(scores) <= ROUNDING * largest, 0.0, scores)
 
 
 def population_scores(win_rates: ArrayLike, mu: ArrayLike) -> Array:

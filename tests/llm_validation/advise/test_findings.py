@@ -13,10 +13,11 @@ from llm_validation.advise import accuracy
 from llm_validation.advise.accuracy import Accuracy, difference
 from llm_validation.advise.findings import counts, existence, kind
 from llm_validation.advise.optima import optima
+from llm_validation.advise.pilot import batch_of
 from llm_validation.advise.sections import _distance, _same_kl, reference_lines
 from llm_validation.advise.whose import whose
 from llm_validation.model.text_boundaries import TextBoundaries
-from llm_validation.preferences.data import Example, Preferences, read_preferences
+from llm_validation.preferences.data import Example, Preferences, epoch_batches, read_preferences
 from llm_validation.preferences.objectives import PreferenceTraining
 from llm_validation.preferences.trace import Mean, Watch, answers
 from llm_validation.preferences.train import train_on_preferences
@@ -60,6 +61,20 @@ def test_thresholds():
     found = values(existence(Preferences("planted", (Example((2,), (3,), 0),), rejected, paired=False)))
     assert found["pro_binary"] == pytest.approx(200 / 101)
     assert found["kldo"] == float("inf")  # a chosen response that is never rejected
+
+
+@pytest.mark.parametrize(
+    ("chosen", "rejected", "paired"), [(5, 5, True), (9, 9, True), (5, 5, False), (20, 380, False)]
+)
+def test_kldo_is_judged_by_the_batches_that_are_trained_on(chosen, rejected, paired):
+    """Fewer pairs than a batch, or one class so rare that it must be larger: 5, 4.5, 2.5 and 19."""
+    sides = [tuple(Example((2,), (3 + k % 2,), k) for k in range(n)) for n in (chosen, rejected)]
+    if paired:
+        sides[1] = tuple(Example((2,), (4 - k % 2,), k) for k in range(rejected))
+    data = Preferences("planted", *sides, paired=paired)
+    size = batch_of(data, 8)
+    mean = np.mean([rows.size for _, rows in epoch_batches(data, size, 0, 0)])
+    assert f"has {mean:.4g} on average" in {o.method: o.why for o in optima(data, size)}["kldo"]
 
 
 RANKED = [{"prompt": f"w{k + 2}", "ranking": [" w30", " w31 w3", " w32"][: 2 + k % 2]} for k in range(8)]

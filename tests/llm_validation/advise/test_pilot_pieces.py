@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from llm_validation.advise import pilot
-from llm_validation.advise.pilot import PilotPlan, _batch_of, _Runs, _some
+from llm_validation.advise.pilot import PilotPlan, _Runs, _some, batch_of
 from llm_validation.preferences.data import Example, Preferences
 from llm_validation.preferences.objectives import PreferenceTraining
 
@@ -39,8 +39,8 @@ def test_whole_prompts_are_taken_until_there_are_enough():
 @pytest.mark.parametrize(("chosen", "rejected", "batch"), [(3, 18, 7), (18, 4, 6), (5, 5, 2)])
 def test_a_batch_has_room_for_the_rare_class(chosen, rejected, batch):
     data = Preferences("planted", pairs(chosen).chosen, pairs(rejected).rejected, paired=False)
-    assert _batch_of(data, 2) == batch
-    assert _batch_of(pairs(9), 2) == 2
+    assert batch_of(data, 2) == batch
+    assert batch_of(pairs(9), 2) == 2
 
 
 @pytest.fixture

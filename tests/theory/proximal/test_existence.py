@@ -97,6 +97,21 @@ def test_at_or_below_the_threshold_the_error_states_it(factor):
         proximal_optimum(THIRDS, scores, empirical, THIRDS, factor * 9 / 8 * (1 - 1e-15), 0.1)
 
 
+@pytest.mark.parametrize(
+    ("scores", "empirical"),
+    [
+        feedback_scores(3, [0, 1, 2], [0.7, 0.7, 0.7]),
+        feedback_scores(2, [0, 0, 0, 1, 1, 1], [1.0, 0.0, 0.0, 0.0, 0.0, 1.0]),  # a third of both
+        feedback_scores(2, np.arange(400) % 2, [1.0] * 20 + [0.0] * 380),
+        empirical_scores(4, [(3, 2), (3, 2), (0, 3), (2, 3), (0, 3), (1, 0), (2, 1), (3, 0)]),
+    ],
+)
+def test_responses_that_are_equally_good_are_no_signal(scores, empirical):
+    """What rounding left of it had a mean beside its own size, and was refused."""
+    assert not scores.any()
+    assert existence_threshold(scores, empirical, np.full(scores.size, 1.0 / scores.size)) == 0.0
+
+
 def test_binary_feedback_can_need_the_whole_of_one_over_eta_squared():
     """One good, one bad response and H at η = ⅔: α* = 9/4 = 1/η², where pairwise scores need 9/8."""
     scores, empirical = feedback_scores(3, [0, 1], [1.0, 0.0])
