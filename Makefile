@@ -104,7 +104,8 @@ benchmark: $(VENV)/.test
 
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "python 3.11 or newer is needed")'
-	$(PYTHON) -m venv $(VENV)
+	@# the newest pip: that of Python 3.11 takes two and a half times as long to find out what to install
+	$(PYTHON) -m venv --upgrade-deps $(VENV)
 
 $(VENV)/.reproduce: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(PIP) --editable ".[llm,lessons]"
