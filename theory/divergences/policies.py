@@ -182,7 +182,7 @@ class _Problem:
         with np.errstate(over="ignore", divide="ignore"):  # slopes of far rewards may be infinite
             return np.log(np.maximum(sign * self.slope(r), 0.0)) - r / self.kl_beta - self.log_ref
 
-    def dearer(self, r: Array, sign: float, level: ArrayLike) -> Array:
+    def dearer(self, r: Array, sign: float, level: Array | float) -> Array:
         """sign·s(r)/e^level − 1, which is nearly straight where s is 0 and ends at a number far away."""
         return np.expm1(np.minimum(self.log_price(r, sign) - level, FAR))
 
@@ -233,14 +233,17 @@ def _convex_side(problem: _Problem) -> FixedConstant:
             bottoms = np.where(short, 2.0 * bottoms - np.where(wanted, tops, 0.0), bottoms)
         return np.where(wanted, _root(above, bottoms, np.where(wanted, tops, 0.0)), -np.inf)
 
-    low, high = -1.0, 1.0
+    # below the price of an outcome at its cap it would have more than all the mass
+    held = problem.log_price(problem.caps, -1.0)[wanted & (problem.unconstrained > problem.caps)]
+    lowest = float(held.max(initial=-HIGHEST))
+    low = max(-1.0, lowest)
+    high = low + 2.0
     while problem.excess(rewards(high)) > 0:  # a steeper price leaves less mass
         high += 2.0 * (high - low)
-    while problem.excess(rewards(low)) < 0 and low > -700.0:
-        low -= 2.0 * (high - low)
-    if problem.excess(rewards(low)) < 0:  # the unconstrained minimiser is a policy to rounding
-        return _finish(problem, problem.unconstrained, 0.0, 1)
-    root = brentq(lambda m: float(problem.excess(rewards(m))), low, high, xtol=1e-14, rtol=1e-14)
+    while problem.excess(rewards(low)) < 0 and low > lowest:
+        low = max(lowest, low - 2.0 * (high - low))
+    whole = problem.excess(rewards(low)) <= 0  # all the mass, or a policy without a price, to rounding
+    root = low if whole else brentq(lambda m: float(problem.excess(rewards(m))), low, high, xtol=1e-14, rtol=1e-14)
     priced = rewards(root)
     excess = float(problem.excess(priced))
     # the condition summed over outcomes: where one alone has all the mass, any smaller price leaves it there
@@ -263,7 +266,9 @@ def _far_side(problem: _Problem) -> FixedConstant:
         raise ValueError(f"D⁺ = 0 at outcome {absent[0]}: the fixed-constant optimum is not known to be interior there")
     bottoms, caps = problem.unconstrained, problem.caps
     peaks = _peaks(problem)
-    at_caps, highest = problem.log_price(caps, 1.0), min(float(problem.log_price(peaks, 1.0).min()), HIGHEST)
+    at_caps, at_peaks = problem.log_price(caps, 1.0), problem.log_price(peaks, 1.0)
+    cheapest = int(at_peaks.argmin())
+    highest = min(float(at_peaks[cheapest]), HIGHEST)
 
     def rewards(levels: Array, k: int | None) -> Array:
         """(m,) log λ → (m, A) rewards, outcome k on the far branch."""
@@ -285,11 +290,13 @@ def _far_side(problem: _Problem) -> FixedConstant:
             return []
         levels = np.linspace(lowest, highest, 2 if k is None else BRANCH_POINTS)
         masses = problem.excess(rewards(levels, k))
-        found = []
-        for i in np.flatnonzero(masses[:-1] * masses[1:] <= 0):
-            root = brentq(excess, levels[i], levels[i + 1], args=(k,), xtol=1e-14, rtol=1e-14)
-            found.append((rewards(np.array([root]), k)[0], float(root)))
-        return found
+        # an outcome at its cap has all the mass, and the others none but to rounding
+        if k is not None:
+            masses[0] = max(masses[0], 0.0)
+        if peaks[cheapest] == caps[cheapest] and highest < HIGHEST:
+            masses[-1] = max(masses[-1], 0.0)
+        roots = _crossings(lambda level: excess(level, k), levels, masses)
+        return [(rewards(np.array([root]), k)[0], root) for root in roots]
 
     falling = [int(k) for k in np.flatnonzero(peaks < caps)]
     candidates = [candidate for k in [None, *falling] for candidate in candidates_of(k)]
@@ -297,6 +304,15 @@ def _far_side(problem: _Problem) -> FixedConstant:
         raise CertificateError("fixed-constant optimum: no stationary point found on any branch")
     best, level = min(candidates, key=lambda candidate: problem.loss(candidate[0]))
     return _finish(problem, best, math.exp(level), len(candidates))
+
+
+def _crossings(excess: Callable[[float], float], levels: Array, masses: Array) -> list[float]:
+    """Where the excess is 0, of which `masses` are the values at the levels."""
+    found = []
+    for i in np.flatnonzero(masses[:-1] * masses[1:] <= 0):
+        ends = [levels[j] for j in (i, i + 1) if masses[j] == 0.0]
+        found.append(float(ends[0] if ends else brentq(excess, levels[i], levels[i + 1], xtol=1e-14, rtol=1e-14)))
+    return found
 
 
 def _peaks(problem: _Problem) -> Array:

@@ -156,6 +156,15 @@ def test_fixed_constants_at_the_ends_of_kl_beta(name, kl_beta, instance):
     np.testing.assert_allclose(gradient, found.multiplier * found.policy, atol=1e-8 * abs(found.multiplier))
 
 
+def test_one_response_with_all_the_mass():
+    """Its mass π_ref·e^{−log π_ref} is just below one for some references; the other response is as if alone."""
+    p, q, kl_beta = np.array([0.9, 0.1]), np.array([0.01, 0.99]), 0.01
+    for reference in ([part / 100, 1 - part / 100] for part in range(1, 100)):
+        found = fixed_constant_optimum("bco", p, q, reference, kl_beta)
+        rewards = np.array([-kl_beta * np.log(reference[0]), np.log(p[1] / q[1])])
+        assert found.value == pytest.approx(population_loss("bco", rewards, p, q), abs=1e-12)
+
+
 def test_the_instances_are_what_their_names_say():
     p, q, reference = fixed_instance("too little mass")
     for name in ("hellinger", "bco"):
@@ -179,12 +188,16 @@ def test_mass_that_no_data_mention_is_free():
 # Several prompts.
 
 
-def test_one_prompt_reaches_the_bound():
-    p, q, reference = P[None], Q[None], REFERENCE[None]
-    found = kldo_normalised_minimum(p, q, reference, 0.5)
+@pytest.mark.parametrize(
+    ("p", "q", "reference", "kl_beta"),
+    [(P, Q, REFERENCE, 0.5), ([0.02, 0.98], [0.5, 0.5], [0.9, 0.1], 0.05), ([0.9, 0.1], [0.3, 0.7], [0.2, 0.8], 0.02)],
+)
+def test_one_prompt_reaches_the_bound(p, q, reference, kl_beta):
+    """At small kl_beta the scan passes levels at which one response has all the mass, to rounding."""
+    found = kldo_normalised_minimum([p], [q], [reference], kl_beta)
     assert found.gap == pytest.approx(0.0, abs=1e-10)
     assert found.bound == pytest.approx(0.0, abs=1e-12)
-    np.testing.assert_allclose(found.policy[0], aligned_policy("kldo", P, Q, REFERENCE, 0.5).policy, rtol=1e-5)
+    np.testing.assert_allclose(found.policy[0], aligned_policy("kldo", p, q, reference, kl_beta).policy, rtol=1e-5)
 
 
 def test_equal_constants_close_the_gap():
