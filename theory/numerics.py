@@ -21,6 +21,14 @@ def centred_sigmoid(z: ArrayLike) -> Array:
     return 0.5 * np.tanh(0.5 * np.asarray(z, dtype=np.float64))
 
 
+def log_cosh(z: ArrayLike) -> Array:
+    """log cosh z, elementwise, to its own relative accuracy, without overflow."""
+    x = np.abs(np.asarray(z, dtype=np.float64))
+    # cosh x = 1 + 2 sinh²(x/2) keeps the digits of small x, eˣ(1 + e^{−2x})/2 does not overflow
+    small = np.log1p(2.0 * np.sinh(0.5 * np.minimum(x, 1.0)) ** 2)
+    return np.where(x < 1.0, small, x + np.log1p(np.exp(-2.0 * x)) - math.log(2.0))
+
+
 def logistic_density(z: ArrayLike) -> Array:
     """σ′(z) = σ(z)σ(−z), elementwise, to its own relative accuracy."""
     x = np.asarray(z, dtype=np.float64)

@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
-
 from theory.claim import Claim, at_least, equal, grid, of_topic
-from theory.numerics import centred_sigmoid, gauss_legendre
-from theory.validate import Array, check_bt_beta
+from theory.numerics import centred_sigmoid, gauss_legendre, log_cosh
+from theory.validate import check_bt_beta
 
 #: Nodes of the quadrature over a user's utilities, in each of three parts.
 NODES = 400
@@ -31,16 +29,10 @@ def margin_correlation(bt_beta: float) -> float:
     end = min(0.25, BEND / beta)
     u, weight = gauss_legendre([0.0, end, 1.0 - end, 1.0], NODES)
     # E φ(u − U) = [log cosh(βu/2) − log cosh(β(1 − u)/2)]/β
-    mean = (_log_cosh(0.5 * beta * u) - _log_cosh(0.5 * beta * (1.0 - u))) / beta
+    mean = (log_cosh(0.5 * beta * u) - log_cosh(0.5 * beta * (1.0 - u))) / beta
     # |u − U′| has density 2(1 − d)
     square = float(weight @ (2.0 * (1.0 - u) * centred_sigmoid(beta * u) ** 2))
     return float(weight @ mean**2) / square
-
-
-def _log_cosh(z: Array) -> Array:
-    """log cosh of z ≥ 0, small values to their own accuracy."""
-    small = np.log1p(2.0 * np.sinh(0.5 * np.minimum(z, 1.0)) ** 2)
-    return np.where(z < 1.0, small, z + np.log1p(np.exp(-2.0 * z)) - math.log(2.0))
 
 
 def cycle_probability(bt_beta: float) -> float:

@@ -15,6 +15,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
+from theory.numerics import log_cosh
 from theory.policy.rewards import implicit_rewards
 from theory.proximal.feedback import signal_of
 from theory.validate import Array, as_vector, check_distribution, check_positive, check_win_rates
@@ -22,10 +23,7 @@ from theory.validate import Array, as_vector, check_distribution, check_positive
 
 def kl_bernoulli_half(delta: ArrayLike) -> Array:
     """klB(δ) = −½ log σ(δ) − ½ log σ(−δ) − log 2 = log cosh(δ/2), elementwise, nats; klB' = σ(δ) − ½ = ½ tanh(δ/2)."""
-    x = 0.5 * np.abs(np.asarray(delta, dtype=np.float64))
-    # cosh x = 1 + 2 sinh²(x/2) keeps the digits of small x, eˣ(1 + e^{−2x})/2 does not overflow
-    small = np.log1p(2.0 * np.sinh(0.5 * np.minimum(x, 1.0)) ** 2)
-    return np.where(x < 1.0, small, x + np.log1p(np.exp(-2.0 * x)) - np.log(2.0))
+    return log_cosh(0.5 * np.asarray(delta, dtype=np.float64))
 
 
 def dpo_loss(
