@@ -9,7 +9,6 @@ Shapes: P prompts, n answers of each.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -77,11 +76,11 @@ def _priced(run: PilotRun, drawn: Sampled, reached: Array, explained: Explained)
     if n is None:
         return [Finding("best_of_n", f"Best-of-{ANSWERS} falls short of {run.method} by", -bests[-1].value,
                         bests[-1].stderr, "B3")]  # fmt: skip
+    each = Mean.of(lengths.mean(axis=1))  # a prompt's answers are of like length
     found = [
         Finding("best_of_n", f"Best-of-N reaches the reward of {run.method} at this N (it is then ahead by "
                 f"{shown(bests[n - 1])})", n, claim="B3"),
-        Finding("tokens", "tokens that it writes for a prompt", n * float(lengths.mean()),
-                n * float(lengths.std(ddof=1)) / math.sqrt(lengths.size)),
+        Finding("tokens", "tokens that it writes for a prompt", n * each.value, n * each.stderr),
     ]  # fmt: skip
     rounds = [(t, v) for t, v in zip(drawn.times, explained.value, strict=True) if t < lengths.max()]
     if n > 1 and rounds:

@@ -18,11 +18,13 @@ gradient norms, KL) and `report.txt`, which is printed at the end too. A run tha
 from __future__ import annotations
 
 import argparse
+import glob
 import json
 import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -164,6 +166,8 @@ def _align(options: argparse.Namespace) -> None:
 
 def _trained(options: argparse.Namespace, loaded: Loaded, job: _Job) -> list[str]:
     """Train from the last checkpoint, write the folder, and what to say of it."""
+    for folder in (options.out, job.checkpoint.folder):
+        tidy(folder)
     if done := job.checkpoint.check():
         print(f"align: goes on after step {done}, kept in {job.checkpoint.folder}", file=sys.stderr)
     model: Any = loaded.to(device()).model
@@ -189,6 +193,18 @@ def _trained(options: argparse.Namespace, loaded: Loaded, job: _Job) -> list[str
         f"{len(run.loss)}; {run.tokens_per_second:.0f} tokens/s; {options.out}"
     )
     return [first, *(f"- {sentence}" for sentence in said)]
+
+
+def tidy(folder: Path) -> None:
+    """Of what kills left of a folder that nobody writes now (`replacing`): the half is removed, the whole put back."""
+    beside = glob.escape(f".{folder.name}.") + 8 * "[0-9a-f]"
+    for old in folder.absolute().parent.glob(f"{beside}.old"):
+        if folder.exists():
+            shutil.rmtree(old, ignore_errors=True)
+        else:
+            old.rename(folder)
+    for partial in folder.absolute().parent.glob(f"{beside}.partial"):
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def _job(options: argparse.Namespace, loaded: Loaded, config: PreferenceTraining, loss: dict[str, Any]) -> _Job:

@@ -56,11 +56,10 @@ class Share:
 
         def ask(seconds: float) -> bool:
             answer = [alone(seconds)]
-            if self.divided and deadline is not None:
-                broadcast_object_list(answer)
+            broadcast_object_list(answer)
             return answer[0]
 
-        return ask
+        return ask if self.divided and deadline is not None else alone
 
 
 def share(*, divided: bool = False) -> Share:

@@ -34,6 +34,8 @@ from simulate.rows.reach import fingerprint
 NEEDS = {"local": (), "dask": ("dask", "distributed"), "ray": ("ray",), "slurm": ("submitit",)}
 #: Most tasks of an array of SLURM, whose own limit is 1001 unless a site says otherwise.
 LONGEST_ARRAY = 1000
+#: Tasks that a worker of a cluster has, the one it runs among them: so none is idle while a result is gathered.
+AHEAD = 2
 #: How often a task is sent again whose worker died.
 RETRIES = 2
 #: How often a cluster is asked how many workers it has while no task ends, seconds.
@@ -104,10 +106,13 @@ def check_minutes(where: Backend, minutes: float | None) -> None:
 
 
 @contextmanager
-def engine(where: Backend, workers: int, folder: Path) -> Iterator[Callable[[Iterable[Call]], Iterable[Any]]]:
+def engine(
+    where: Backend, workers: int, folder: Path, ahead: int = AHEAD
+) -> Iterator[Callable[[Iterable[Call]], Iterable[Any]]]:
     """Call what it yields with calls (`joblib.delayed`); it gives what they return, as they end.
 
     workers  at a time, of local and slurm, and of a Ray cluster that is started; others say how many they have
+    ahead    tasks of each worker of dask and ray; 1: a call is taken when it can start
     folder   where SLURM's tasks are written down, seen from its nodes too
 
     Raises
@@ -116,10 +121,10 @@ def engine(where: Backend, workers: int, folder: Path) -> Iterator[Callable[[Ite
         A scheduler or cluster that does not answer, or a task that its workers died of.
     """
     if where.kind == "dask":
-        with _dask(where.address) as run:
+        with _dask(where.address, ahead) as run:
             yield run
     elif where.kind == "ray":
-        with _ray(where.address, workers) as run:
+        with _ray(where.address, workers, ahead) as run:
             yield run
     elif where.kind == "slurm":
         yield lambda calls: _array(calls, workers, folder / "slurm")
@@ -138,7 +143,7 @@ def _local(workers: int) -> Iterator[Callable[[Iterable[Call]], Iterable[Any]]]:
 
 
 @contextmanager
-def _dask(address: str) -> Iterator[Callable[[Iterable[Call]], Iterable[Any]]]:
+def _dask(address: str, ahead: int) -> Iterator[Callable[[Iterable[Call]], Iterable[Any]]]:
     """Dask's own tasks: its backend of joblib runs the calls here, not there, where the cluster has a single core."""
     import cloudpickle
     import distributed
@@ -174,7 +179,7 @@ def _dask(address: str) -> Iterator[Callable[[Iterable[Call]], Iterable[Any]]]:
 
     try:
         with client:
-            yield lambda calls: _kept_busy(calls, send, ended, workers, distributed.Future.result)
+            yield lambda calls: _kept_busy(calls, send, ended, workers, distributed.Future.result, ahead)
     except distributed.KilledWorker as error:
         many, last = error.allowed_failures + 1, error.last_worker.address
         raise ValueError(f"{many} Dask workers died of a job, the last one at {last}, what was finished is kept: run "
@@ -186,7 +191,7 @@ def _dask(address: str) -> Iterator[Callable[[Iterable[Call]], Iterable[Any]]]:
 
 
 @contextmanager
-def _ray(address: str, workers: int) -> Iterator[Callable[[Iterable[Call]], Iterable[Any]]]:
+def _ray(address: str, workers: int, ahead: int) -> Iterator[Callable[[Iterable[Call]], Iterable[Any]]]:
     """Ray's own tasks: its backend of joblib gives nothing back before all is done, and a kill would lose it."""
     import ray
 
@@ -203,7 +208,7 @@ def _ray(address: str, workers: int) -> Iterator[Callable[[Iterable[Call]], Iter
         return int(ray.cluster_resources().get("CPU", 0))
 
     try:
-        yield lambda calls: _kept_busy(calls, send, partial(ray.wait, timeout=LOOK), cores, ray.get)
+        yield lambda calls: _kept_busy(calls, send, partial(ray.wait, timeout=LOOK), cores, ray.get, ahead)
     except ray.exceptions.RayTaskError:
         raise
     except (ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError):
@@ -220,8 +225,9 @@ def _kept_busy(
     ended: Callable[[list[Any]], tuple[list[Any], list[Any]]],
     workers: Callable[[], int],
     result: Callable[[Any], Any],
+    ahead: int,
 ) -> Iterator[Any]:
-    """The results of a cluster's tasks, of which each worker has its next one while the last one is gathered.
+    """The results of a cluster's tasks, of which each worker has so many, the next one while the last is gathered.
 
     ended    waits a while for tasks: those that ended, and the others
     workers  how many there are now: they join and leave, or come when tasks wait for them
@@ -229,7 +235,7 @@ def _kept_busy(
     due: Iterator[Call] = iter(calls)
     waiting: list[Any] = []
     while True:
-        waiting += map(send, islice(due, max(0, 2 * max(1, workers()) - len(waiting))))
+        waiting += map(send, islice(due, max(0, ahead * max(1, workers()) - len(waiting))))
         if not waiting:
             return
         done, waiting = ended(waiting)

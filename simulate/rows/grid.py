@@ -23,7 +23,7 @@ from typing import Any
 import joblib
 from tqdm import tqdm
 
-from simulate.rows.backends import Backend, Call, check_worker, engine
+from simulate.rows.backends import AHEAD, Backend, Call, check_worker, engine
 from simulate.rows.measurement import Measurement
 from simulate.rows.reach import defining, fingerprint
 from simulate.rows.store import Results, Row, Stamp
@@ -82,10 +82,11 @@ def in_time(deadline: float | None, whole: float = 0.0) -> Callable[[float], boo
     """
 
     def ask(seconds: float) -> bool:
-        left = 0.0 if deadline is None else deadline - time.monotonic()
-        return deadline is None or (left >= 0.0 and (seconds <= left or seconds > whole / 2))
+        assert deadline is not None
+        left = deadline - time.monotonic()
+        return left >= 0.0 and (seconds <= left or seconds > whole / 2)
 
-    return ask
+    return always if deadline is None else ask
 
 
 def attempt(job: Job, *arguments: object) -> Outcome:
@@ -191,7 +192,8 @@ def outcomes_of(
             yield joblib.delayed(_numbered)(number, how.together, unit, home)
 
     costs: dict[str, tuple[int, float]] = {}
-    with engine(how.on, workers, folder) as run:
+    # a task that waits behind another would start later than it was asked whether it may
+    with engine(how.on, workers, folder, AHEAD if how.may_start is always else 1) as run:
         for number, outcomes, worker, seconds in run(due()):
             done, spent = costs.get(worker, (0, 0.0))
             costs[worker] = (done + len(outcomes), spent + seconds)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from llm_validation.__main__ import main
+from llm_validation.commands.align import tidy
 from llm_validation.commands.prompts import read_prompts
 from llm_validation.preferences.files import records_of
 from llm_validation.rewards.sources import checked
@@ -61,6 +62,19 @@ def test_weights_that_are_no_numbers_are_a_divergence(model, tmp_path, capsys):
     assert align(model, tmp_path, "--rate", "1e300") == 1
     assert "nothing was written. Try a lower --rate" in capsys.readouterr().err
     assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_what_kills_left_of_a_folder_is_tidied(tmp_path):
+    """A name with brackets is no pattern, and another folder's are left alone."""
+    out = tmp_path / "out[1]"
+    for name in (".out[1].0123abcd.partial", ".out[1].0123abcd.old", ".out1.0123abcd.partial"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "file").write_text(name, encoding="utf-8")
+    tidy(out)
+    assert (out / "file").read_text(encoding="utf-8") == ".out[1].0123abcd.old"
+    (tmp_path / ".out[1].4567abcd.old").mkdir()
+    tidy(out)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".out1.0123abcd.partial", "out[1]"]
 
 
 def test_a_refusal_after_loading_leaves_no_lock(model, tmp_path, capsys):

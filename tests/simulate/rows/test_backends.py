@@ -22,7 +22,7 @@ from simulate.__main__ import main
 from simulate.montecarlo import Estimate, generator
 from simulate.rows import backends, grid
 from simulate.rows.backends import Backend, backend, check_worker
-from simulate.rows.grid import Execution, Job, _numbered, one_by_one, run_jobs
+from simulate.rows.grid import Execution, Job, _numbered, in_time, one_by_one, run_jobs
 from simulate.rows.measurement import Measurement
 from simulate.rows.reach import ROOT, fingerprint
 from simulate.rows.store import make_stamp, read_rows
@@ -192,10 +192,29 @@ def test_workers_that_join_late_get_calls_while_none_ends():
     in_flight: list[int] = []
     calls = [joblib.delayed(int)(i) for i in range(8)]
     sending = lambda call: sent.append(call) or call[1][0]
-    found = backends._kept_busy(calls, sending, ended, lambda: next(there), lambda task: task)
+    found = backends._kept_busy(calls, sending, ended, lambda: next(there), lambda task: task, 2)
     assert [next(found) for _ in range(6)] == [0, 1, 2, 3, 4, 5]
     assert in_flight == [2, 6]
     assert sent == calls[:6]
+
+
+@pytest.mark.parametrize(("minutes", "ahead"), [(None, 2), (1.0, 1)])
+def test_within_minutes_a_job_is_sent_when_a_worker_is_free(minutes, ahead, tmp_path, monkeypatch):
+    """Or it would start a job's length after it was asked whether it may."""
+    in_flight = []
+
+    def ended(tasks):
+        in_flight.append(len(tasks))
+        return tasks[:1], tasks[1:]
+
+    @contextmanager
+    def cluster(where, workers, folder, ahead):
+        yield lambda calls: backends._kept_busy(calls, lambda call: call, ended, lambda: 3, backends._one, ahead)
+
+    monkeypatch.setattr(grid, "engine", cluster)
+    how = Execution(may_start=in_time(minutes and time.monotonic() + 60.0 * minutes))
+    assert run_jobs(jobs(8), tmp_path, STAMP, how) == 0
+    assert max(in_flight) == 3 * ahead
 
 
 @pytest.mark.filterwarnings("default")
@@ -270,7 +289,7 @@ def test_ray_writes_the_same_rows_and_a_worker_that_dies_loses_nothing(tmp_path,
 
 def test_what_each_worker_did_is_printed(tmp_path, capsys, monkeypatch):
     @contextmanager
-    def two_workers(where, workers, folder):
+    def two_workers(where, workers, folder, ahead):
         yield lambda calls: ((n, done, f"node {n % 2}", 0.5) for n, done, *_ in (f(*words) for f, words, _ in calls))
 
     monkeypatch.setattr(grid, "engine", two_workers)
