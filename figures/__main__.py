@@ -6,8 +6,8 @@ python -m figures --results DIR      rows from another folder (real people's rat
 python -m figures D4 --format svg --width 3.4 --style FILE   one kind of file, inches, a matplotlib style file
 
 Rows of trained language models, of the same profile and of the GPU runs, are drawn beside those of simulation; a figure
-whose rows do not exist is skipped, and said to be. Where nothing of profile cpu has been run, the recorded rows
-are drawn, and said to be. One figure compares the sizes of model, where two have rows.
+whose rows do not exist is skipped, and said to be; a panel without any says so. Where nothing of profile cpu has been
+run, the recorded rows are drawn, and said to be. One figure compares the sizes of model, where two have rows.
 """
 
 from __future__ import annotations
@@ -138,7 +138,7 @@ def _paper(kind: str | None, width: str | None, style: Path | None) -> Paper:
 def _drawn(name: str, drawing: Drawing, source: Sequence[Any], out: Path, paper: Paper) -> bool:
     """Draw one figure and save it with its caption; False where it has no rows."""
     with look(paper.style):
-        figure = drawing.draw(source)
+        figure = drawing.figure(source)
         if figure is not None:
             save(figure, name, out, f"{drawing.draw.__module__.replace('.', '/')}.py", paper.formats, paper.width)
             rows = [row for size in source for row in size.rows.values()] if drawing.of_sizes else source

@@ -20,7 +20,7 @@ from llm_validation.claims.table import trained_checks
 from llm_validation.claims.targets import MEAN, WORST
 from llm_validation.recorded import MODELS, recorded_rows
 from simulate.rows.pool import pool
-from simulate.rows.store import Row, read_rows
+from simulate.rows.store import Results, Row, read_rows
 from theory.claim import parse_setting
 from theory.claims import find_claim
 
@@ -33,7 +33,8 @@ def tagged(rows: Sequence[Row], model: str) -> list[Row]:
 def language_model_rows(profile: str, folder: Path | None = None) -> list[Row]:
     """Rows of llm_validation/results: those of a profile (or of a folder), and the recorded ones of GPUs if any."""
     if folder is not None:
-        return tagged(read_rows(folder), "llm")
+        bases = [stamp.get("config", {}).get("base") for stamp in Results(folder).stamps.values()]
+        return tagged(read_rows(folder), "smollm2" if "smollm2" in bases else "llm")
     return [row for model in MODELS for row in tagged(recorded_rows(model, profile), model)]
 
 

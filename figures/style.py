@@ -94,6 +94,14 @@ class Drawing:
     claims: tuple[str, ...]
     of_sizes: bool = False
 
+    def figure(self, source: Sequence[Any]) -> Figure | None:
+        """What is drawn of these rows, a panel without any saying so; None where all are."""
+        figure = self.draw(source)
+        empty = [ax for ax in figure.axes if not np.isfinite(ax.dataLim.get_points()).all()] if figure else []
+        for ax in empty:  # lines across a panel are no rows
+            ax.text(0.5, 0.5, "no rows", transform=ax.transAxes, ha="center", va="center", color=GREY)
+        return figure if figure and len(empty) < len(figure.axes) else None
+
 
 def look(style: Mapping[str, Any] | None = None) -> AbstractContextManager[None]:
     """The one look, as a context, a user's `style` over it; the caller's matplotlib settings stay as they are."""

@@ -35,3 +35,24 @@ def test_lines_go_through_the_points_of_every_law_of_rewards(recorded):
         places, x, y = (np.array(d, dtype=float) for d in (points.get_xdata(), line.get_xdata(), line.get_ydata()))
         predicted = np.interp(places, x, y)
         assert points.get_ydata() == pytest.approx(predicted, abs=0.02)
+
+
+def test_a_panel_without_rows_says_so_and_a_figure_of_such_panels_is_none(recorded):
+    """Of a folder with a part of the checks; with all that is recorded no panel is empty."""
+    llm = ROOT / "llm_validation" / "results"
+    gpu = language_model_rows("cpu", llm / "reference-gpu")
+    assert {row.setting.rpartition("model=")[2] for row in gpu} == {"llm"}
+    real = language_model_rows("cpu", llm / "reference-smollm2")
+    assert {row.setting.rpartition("model=")[2] for row in real} == {"smollm2"}
+    with look():
+        found = {
+            (name, rows is recorded): FIGURES[f"language_model_{name}"].figure(rows)
+            for name, rows in (("divergences", gpu), ("density_ratio", real), ("displacement", real),
+                               ("divergences", recorded), ("displacement", recorded))
+        }  # fmt: skip
+    silent = {key: [any(text.get_text() == "no rows" for text in ax.texts) for ax in figure.axes] if figure else None
+              for key, figure in found.items()}  # fmt: skip
+    assert silent == {
+        ("divergences", False): [True, True, False], ("density_ratio", False): None,
+        ("displacement", False): [False] * 4, ("divergences", True): [False] * 3, ("displacement", True): [False] * 4,
+    }  # fmt: skip
