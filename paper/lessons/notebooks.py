@@ -141,7 +141,7 @@ PAGE = """<!doctype html>
 body {{ font: 16px/1.55 Georgia, serif; max-width: 44rem; margin: 2rem auto; padding: 0 1rem; }}
 pre, code {{ font: 13px/1.45 ui-monospace, monospace; }}
 pre {{ background: var(--box); border: 1px solid var(--line); padding: .6rem .8rem; overflow-x: auto; }}
-h1 {{ line-height: 1.2; }} svg {{ max-width: 100%; height: auto; background: white; }}
+h1 {{ line-height: 1.2; }} svg, img {{ max-width: 100%; height: auto; background: white; }}
 table {{ border-collapse: collapse; display: block; overflow-x: auto; }}
 td, th {{ padding: .2rem .6rem; border-bottom: 1px solid var(--line); }}
 .jp-InputPrompt, .jp-OutputPrompt, .prompt, .anchor-link {{ display: none; }}

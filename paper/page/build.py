@@ -169,7 +169,7 @@ def _cards(claims: Sequence[Line], profile: str, root: Path) -> str:
 def _figure(name: str, rows: Sequence[object]) -> str:
     """One figure of the topic as an SVG image, closed at first; nothing where it has no rows."""
     with look(), plt.rc_context({"svg.fonttype": "none"}):
-        drawn = FIGURES[name].draw(rows)
+        drawn = FIGURES[name].figure(rows)
         if drawn is None:
             return ""
         arrange(drawn, drawn.get_figwidth())

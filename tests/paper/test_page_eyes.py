@@ -9,6 +9,7 @@ import pytest
 
 from paper.latex import SCRIPT
 from paper.ledger import lines
+from paper.lessons.notebooks import PAGE
 from paper.page.data import TOPICS
 from theory.claims import CLAIMS
 
@@ -58,6 +59,14 @@ def test_a_card_is_printed_on_one_page(small):
     heights = small.eval_on_selector_all(".card", "all => all.map(card => card.getBoundingClientRect().height)")
     assert len(heights) == len(TOPICS)
     assert max(heights) < 1047
+
+
+def test_a_lesson_s_figure_fits_a_small_screen(small):
+    image = "data:image/svg+xml,<svg xmlns='http://www.w3.org/2000/svg' width='432' height='200'/>"
+    small.set_content(PAGE.format(title="", body=f'<img src="{image}">'))
+    assert (
+        small.evaluate("document.querySelector('img').decode().then(() => document.documentElement.scrollWidth)") == 360
+    )
 
 
 def test_formulas_of_plain_text_are_set_as_in_the_paper(small):
