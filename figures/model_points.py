@@ -33,8 +33,9 @@ def tagged(rows: Sequence[Row], model: str) -> list[Row]:
 def language_model_rows(profile: str, folder: Path | None = None) -> list[Row]:
     """Rows of llm_validation/results: those of a profile (or of a folder), and the recorded ones of GPUs if any."""
     if folder is not None:
-        bases = [stamp.get("config", {}).get("base") for stamp in Results(folder).stamps.values()]
-        return tagged(read_rows(folder), "smollm2" if "smollm2" in bases else "llm")
+        configs = [stamp.get("config") for stamp in Results(folder).stamps.values()]
+        real = any(isinstance(config, dict) and config.get("base") == "smollm2" for config in configs)
+        return tagged(read_rows(folder), "smollm2" if real else "llm")
     return [row for model in MODELS for row in tagged(recorded_rows(model, profile), model)]
 
 
