@@ -78,7 +78,7 @@ class Mutant:
 
 def mutants_of(path: Path) -> Iterator[Mutant]:
     """All mutants of a file, in the order of its nodes."""
-    text = path.read_text()
+    text = path.read_text(encoding="utf-8")
     tree = ast.parse(text)
     lines = text.splitlines(keepends=True)
     for node in _formulas(tree):
@@ -274,7 +274,7 @@ def known_outcomes(table: Path | None) -> dict[tuple[str, ...], str]:
     """What a table says of mutants: its first columns → `killed` or `lives`."""
     if table is None or not table.exists():
         return {}
-    with table.open(newline="") as lines:
+    with table.open(newline="", encoding="utf-8") as lines:
         return {tuple(row[column] for column in COLUMNS[:-1]): row["outcome"] for row in csv.DictReader(lines)}
 
 
@@ -307,7 +307,7 @@ def main(arguments: list[str] | None = None) -> int:
         for package in HEAVY[: 2 if folder != "llm_validation" else None]:
             importlib.import_module(package)
         for mutant in mutants[:1]:
-            if not survives(replace(mutant, source=(ROOT / mutant.path).read_text())):
+            if not survives(replace(mutant, source=(ROOT / mutant.path).read_text(encoding="utf-8"))):
                 raise SystemExit(f"the tests of {mutant.path} fail as it is")
         alive = [outcome(mutant, table) for mutant in mutants]
         survivors = [mutant for mutant, lives in zip(mutants, alive, strict=True) if lives]

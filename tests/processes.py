@@ -77,7 +77,7 @@ def two_processes(program: str, *words: str, out: Path) -> str:
     for process in processes:
         process.join(300)
         process.kill()
-    said = "\n".join(log.read_text() for log in logs)
+    said = "\n".join(log.read_text(encoding="utf-8") for log in logs)
     assert [process.exitcode for process in processes] == [0, 0], said[-4000:]
     return said
 

@@ -42,9 +42,9 @@ def test_one_figure_as_asked(tmp_path):
     out = tmp_path / "out"
     assert main(["D14", "--format", "svg", "--width", "3.4", "--style", str(style), "--out", str(out)]) == 0
     assert {path.suffix for path in out.iterdir()} == {".svg", ".txt"}
-    text = (out / "distortion_methods.svg").read_text()
+    text = (out / "distortion_methods.svg").read_text(encoding="utf-8")
     assert re.search(r'width="244.8pt"', text)  # 3.4 inches
     assert "#abcdef" in text
-    said = (out / "distortion_samples.txt").read_text()
+    said = (out / "distortion_samples.txt").read_text(encoding="utf-8")
     assert re.search(r"All rows of D14, drawn or not: seeds 0.*; n = \d+ to \d+ a row\.", said)
     assert "None" not in said

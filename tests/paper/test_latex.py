@@ -44,7 +44,7 @@ def names(ledger_without_rows) -> set[str]:
 
 @pytest.mark.parametrize("section", SECTIONS, ids=lambda path: path.stem)
 def test_every_number_and_figure_that_a_section_cites_exists(section: Path, names):
-    text = section.read_text()
+    text = section.read_text(encoding="utf-8")
     cited = {"@".join(found) for found in re.findall(r"\\ledger\{([^}]*)\}\{([^}]*)\}\{([^}]*)\}", text)}
     assert cited <= names
     figures = re.findall(r"\\figurefile\{(.*?)\}", text) + re.findall(r"figures/out/(\w+)", text)
@@ -53,8 +53,8 @@ def test_every_number_and_figure_that_a_section_cites_exists(section: Path, name
 
 def test_labels_that_sections_refer_to_exist():
     generated = [latex.latex_language_model([]), latex.latex_language_model_misses([])]
-    main = (ROOT / "paper" / "main.tex").read_text()
-    text = "\n".join([main, *generated, *(path.read_text() for path in SECTIONS)])
+    main = (ROOT / "paper" / "main.tex").read_text(encoding="utf-8")
+    text = "\n".join([main, *generated, *(path.read_text(encoding="utf-8") for path in SECTIONS)])
     labels = re.findall(r"\\label\{(.*?)\}", text)
     assert len(labels) == len(set(labels))
     cited = set(re.findall(r"\\(?:eq)?ref\{(.*?)\}", text))
@@ -64,13 +64,19 @@ def test_labels_that_sections_refer_to_exist():
 
 
 def test_every_section_is_in_the_paper_once():
-    texts = [(ROOT / "paper" / "main.tex").read_text(), *(path.read_text() for path in SECTIONS)]
+    texts = [
+        (ROOT / "paper" / "main.tex").read_text(encoding="utf-8"),
+        *(path.read_text(encoding="utf-8") for path in SECTIONS),
+    ]
     found = re.findall(r"\\input\{sections/(\w+)\}", "\n".join(texts))
     assert sorted(found) == [path.stem for path in SECTIONS]
 
 
 def test_every_key_that_the_paper_or_a_claim_cites_is_in_the_bibliography():
-    texts = [(ROOT / "paper" / "main.tex").read_text(), *(path.read_text() for path in SECTIONS)]
+    texts = [
+        (ROOT / "paper" / "main.tex").read_text(encoding="utf-8"),
+        *(path.read_text(encoding="utf-8") for path in SECTIONS),
+    ]
     texts += [latex.cite(claim.source) for claim in CLAIMS]
     keys = {
         key.strip()
@@ -88,9 +94,9 @@ def test_the_bibliography_spells_out_its_sources():
     numbers = [source.arxiv for source in sources.values() if source.arxiv]
     assert len(set(numbers)) == len(numbers)
     assert not [number for number in numbers if not re.fullmatch(r"\d{4}\.\d{4,5}", number)]
-    text = (
-        ROOT / "paper" / "references.bib"
-    ).read_text()  # the style prints no eprint: the number is in a printed field
+    text = (ROOT / "paper" / "references.bib").read_text(
+        encoding="utf-8"
+    )  # the style prints no eprint: the number is in a printed field
     printed = re.findall(r"(?:howpublished|note) = \{.*\\href\{https://arxiv\.org/abs/([\d.]+)\}\{arXiv:\1\}\}", text)
     assert printed == numbers
 

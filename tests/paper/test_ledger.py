@@ -259,12 +259,12 @@ def test_generated_files(tmp_path: Path, capsys, monkeypatch, recorded_ledger):
     written = {path.name for path in tmp_path.iterdir()}
     assert {path.stem for path in (tmp_path / "ledger").iterdir()} == {claim.topic for claim in CLAIMS}
     assert {"ledger.csv", "ledger.md", "ledger.tex", "numbers.tex", "sizes.md", "sizes.tex"} <= written
-    with (tmp_path / "ledger.csv").open(newline="") as stream:
+    with (tmp_path / "ledger.csv").open(newline="", encoding="utf-8") as stream:
         entries_written = len(list(csv.DictReader(stream)))
     assert entries_written >= sum(len(check.settings) for claim in CLAIMS for check in claim.checks)
-    assert (tmp_path / "ledger.tex").read_text().isascii()
-    assert (tmp_path / "numbers.tex").read_text().isascii()
-    assert (tmp_path / "sizes.tex").read_text().isascii()
+    assert (tmp_path / "ledger.tex").read_text(encoding="utf-8").isascii()
+    assert (tmp_path / "numbers.tex").read_text(encoding="utf-8").isascii()
+    assert (tmp_path / "sizes.tex").read_text(encoding="utf-8").isascii()
     *claims, columns, _ = capsys.readouterr().out.splitlines()
     assert len(claims) == len(CLAIMS)
     assert "SmolLM2-135M: " in claims[0]

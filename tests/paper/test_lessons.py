@@ -24,7 +24,7 @@ from theory.claim import Claim, cited
 from theory.claims import find_claims
 
 LESSONS = all_lessons()
-README = (ROOT / "README.md").read_text()
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 #: Wrong answers of the kinds that are often given, and what is said about each.
 MISTAKES = [
     ("1.1", 5.0, "asymptote"),
@@ -78,9 +78,11 @@ def test_the_readme_lists_every_lesson_with_its_experiment_and_its_minutes():
 
 
 def test_the_real_model_was_trained_as_its_lesson_says():
-    stamps = json.loads((ROOT / "llm_validation" / "results" / "reference-smollm2" / "stamps.json").read_text())
+    stamps = json.loads(
+        (ROOT / "llm_validation" / "results" / "reference-smollm2" / "stamps.json").read_text(encoding="utf-8")
+    )
     assert {stamp["config"]["train"] for stamp in stamps.values()} == {"top:1"}
-    assert "one pair per prompt, its top block trained" in LESSONS[12].path.read_text()
+    assert "one pair per prompt, its top block trained" in LESSONS[12].path.read_text(encoding="utf-8")
 
 
 def run(cells: list, said: list[str], failed: list[str], names: dict[str, object]) -> None:
@@ -140,14 +142,14 @@ def test_lessons_are_rendered_in_fresh_kernels_and_again_only_if_something_chang
     assert render(tmp_path, mine) == []
     assert current(tmp_path) == mine
     for lesson in mine:
-        page = page_of(lesson, tmp_path).read_text()
+        page = page_of(lesson, tmp_path).read_text(encoding="utf-8")
         assert [e for e in lesson.exercises if f"exercise {e}: right" not in page] == []
         assert "<svg" in page or "data:image/svg" in page
         assert "http" not in page.replace("http://www.w3.org", "")  # it loads nothing
         assert (tmp_path / f"{lesson.path.stem}_student.ipynb").is_file()
     monkeypatch.setattr("paper.lessons.rendered._render", lambda lesson, out, stamp: f"{lesson.number} again")
     assert render(tmp_path, mine) == []
-    page_of(mine[0], tmp_path).write_text(page_of(mine[0], tmp_path).read_text()[:-5])
+    page_of(mine[0], tmp_path).write_text(page_of(mine[0], tmp_path).read_text(encoding="utf-8")[:-5])
     assert render(tmp_path, mine) == ["6 again"]
     monkeypatch.setattr("paper.lessons.rendered._recorded", lambda: b"other rows")
     assert (current(tmp_path), render(tmp_path, mine)) == ([], ["6 again", "13 again"])
@@ -200,7 +202,7 @@ def test_the_command_writes_notebooks(tmp_path, capsys):
     assert main(["lessons", "99"]) == 2
     assert "no lesson '99'" in capsys.readouterr().err
     assert main(["lessons", "6", "--student", "--out", str(tmp_path)]) == 0
-    cells = json.loads((tmp_path / "06_underdetermination_student.ipynb").read_text())["cells"]
+    cells = json.loads((tmp_path / "06_underdetermination_student.ipynb").read_text(encoding="utf-8"))["cells"]
     sources = ["".join(cell["source"]) for cell in cells]
     assert "level = ...  # your answer" in sources
     assert not any("pair_log_ratio(9 / 4)" in source for source in sources)

@@ -364,7 +364,7 @@ def test_nothing_was_said_or_asked_for(opened, page_file):
 
 
 def test_the_reference_has_every_public_name(page_file):
-    text = page_file.read_text()
+    text = page_file.read_text(encoding="utf-8")
     pages = chain.from_iterable(
         (ROOT / stage).rglob("__init__.py") for stage in ("theory", "simulate", "llm_validation")
     )
@@ -392,7 +392,7 @@ def test_the_command_renders_the_lessons_and_goes_on_without_them(recorded_ledge
         printed = capsys.readouterr()
         assert ("paper: no lessons today\n" in printed.err) == bool(said)
         assert str(tmp_path / "page" / "index.html") in printed.out
-        text = (tmp_path / "page" / "index.html").read_text()
+        text = (tmp_path / "page" / "index.html").read_text(encoding="utf-8")
         assert ('id="lessons"' in text) == bool(stand)
         for lesson in stand:
             assert f'href="lessons/{lesson.path.stem}.html">{lesson.title}</a>' in text

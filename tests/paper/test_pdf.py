@@ -45,7 +45,7 @@ def sources(recorded_ledger, tmp_path_factory) -> Path:
 
 
 def test_the_main_text_has_every_number_it_cites(sources):
-    text = (sources / "paper" / "tables" / "numbers.tex").read_text()
+    text = (sources / "paper" / "tables" / "numbers.tex").read_text(encoding="utf-8")
     values = dict(re.findall(r"csname ledger@(.*?)\\endcsname\{(.*)\}\n", text))
     main = flat(sources / "paper" / "main.tex").split(r"\appendix")[0].split(r"\begin{abstract}")[1]
     cited = {"@".join(found) for found in re.findall(r"\\ledger\{([^}]*)\}\{([^}]*)\}\{([^}]*)\}", main)}
@@ -79,7 +79,7 @@ def test_the_paper_compiles_without_a_warning_and_so_do_its_flat_sources(sources
     alone = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "main.tex"]
     done = subprocess.run(alone, cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-3000:]
-    assert "not drawn" not in (folder / "main.tex").read_text().split(r"\begin{document}")[1]
+    assert "not drawn" not in (folder / "main.tex").read_text(encoding="utf-8").split(r"\begin{document}")[1]
 
 
 def test_flat_sources_name_what_is_missing(tmp_path):

@@ -28,7 +28,7 @@ CHECKS |= {f"{claim_id}.{check.name}": check for claim_id, checks in LLM_CHECKS.
 
 @pytest.mark.parametrize("path", TABLES, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_a_check_is_at_most_three_lines(path):
-    calls = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
+    calls = [node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Call)]
     named = [(node.func.id, node) for node in calls if isinstance(node.func, ast.Name)]
     assert "Check" not in dict(named), "a check is written by one of the constructors"
     checks = [node for name, node in named if name in CONSTRUCTORS]
@@ -64,7 +64,9 @@ def test_the_tables_are_read_without_torch():
 def test_a_measurement_knows_nothing_of_its_claim(topic):
     """Or a word in a claim would throw away every row of the topic, and a prediction could be measured by itself."""
     for path in sorted((ROOT / "simulate" / topic).glob("*.py")):
-        modules = {n.module for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.ImportFrom)}
+        modules = {
+            n.module for n in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(n, ast.ImportFrom)
+        }
         assert not {m for m in modules if m and m.split(".")[-1] in ("claims", "predictions")}, path
 
 
@@ -110,13 +112,13 @@ def test_files_name_the_claims_that_they_have():
     tables = {path: ids for path in files if (ids := of_table(path))}
     assert len(tables) > 60
     for path, ids in tables.items():
-        said = named((ast.get_docstring(ast.parse(path.read_text())) or "").partition("\n\n")[0])
+        said = named((ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "").partition("\n\n")[0])
         assert said in (set(), ids), path
     for topic in TOPICS:
         claims = [claim.id for claim in CLAIMS if claim.topic == topic]
-        assert f"{claims[0]}–{claims[-1]})" in (ROOT / "README.md").read_text()
+        assert f"{claims[0]}–{claims[-1]})" in (ROOT / "README.md").read_text(encoding="utf-8")
         for folder in (ROOT / "theory" / topic, ROOT / "simulate" / topic):
-            page = (folder / "__init__.py").read_text()
+            page = (folder / "__init__.py").read_text(encoding="utf-8")
             assert named(page.partition("\n\n")[0]) - {"D17"} in (set(), set(claims) - {"D17"}), folder
         rows = {line.split()[0]: named(line) for line in page.splitlines() if line.startswith("    ")}
         measured = {path.stem: ids for path, ids in tables.items() if path.parent == folder}

@@ -15,10 +15,10 @@ def test_a_fork_that_is_killed_holds_no_lock_of_its_parents_progress_bars(tmp_pa
     shared = tqdm.get_lock().locks[0]
     fork = started(str(script), log=log)
     deadline = time.monotonic() + 30
-    while not (log.exists() and "held" in log.read_text()) and time.monotonic() < deadline:
+    while not (log.exists() and "held" in log.read_text(encoding="utf-8")) and time.monotonic() < deadline:
         time.sleep(0.02)
     fork.kill()
     fork.join()
-    assert "held" in log.read_text()
+    assert "held" in log.read_text(encoding="utf-8")
     assert shared.acquire(True, 5)
     shared.release()

@@ -21,7 +21,7 @@ folder_of = lambda path: path.relative_to(ROOT).parts[0]
 
 @functools.cache
 def text_of(path: Path) -> str:
-    return path.read_text()
+    return path.read_text(encoding="utf-8")
 
 
 @functools.cache
@@ -224,3 +224,5 @@ def test_text_is_read_and_written_as_utf8_wherever_it_runs():
             text = isinstance(call.func, ast.Attribute) and does in ("read_text", "write_text")
             text |= "text" in given or (does in ("open", "fdopen") and not re.search(r"'[rwxa+]*b[+]?'|os\.open", said))
             assert not text or "encoding" in given, f"{path}: {said[:80]}"
+    for path in (ROOT / "tests").rglob("*.py"):  # which read the same files
+        assert not re.search(r"\.read_text\(\)", path.read_text(encoding="utf-8")), path

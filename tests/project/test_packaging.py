@@ -36,15 +36,17 @@ print(len([plain(claim.source) for claim in CLAIMS]))
 
 
 def test_the_citation_has_the_version_and_the_licence():
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    cited = dict(line.split(": ", 1) for line in (ROOT / "CITATION.cff").read_text().splitlines() if ": " in line)
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    cited = dict(
+        line.split(": ", 1) for line in (ROOT / "CITATION.cff").read_text(encoding="utf-8").splitlines() if ": " in line
+    )
     assert (cited["version"], cited["license"]) == (project["version"], project["license"])
-    assert (ROOT / "LICENSE").read_text().startswith(f"{cited['license']} License")
+    assert (ROOT / "LICENSE").read_text(encoding="utf-8").startswith(f"{cited['license']} License")
 
 
 def test_no_command_replaces_the_editable_install():
     for name in ("README.md", "Makefile"):
-        for line in (ROOT / name).read_text().splitlines():
+        for line in (ROOT / name).read_text(encoding="utf-8").splitlines():
             if "pip install" in line and ".[" in line:
                 assert re.search(r"""--editable ['"]\.\[[\w,]+\]['"] -c constraints\.txt""", line), line
 

@@ -31,7 +31,7 @@ LISTING = [page for page in PAGES if (name := page.parent.relative_to(ROOT).as_p
 def test_no_module_shadows_a_public_name(page):
     """Importing `package.name`, the module, would put it in place of the function of that name."""
     package = ".".join(page.parent.relative_to(ROOT).parts)
-    listed = [node.value for node in ast.parse(page.read_text()).body
+    listed = [node.value for node in ast.parse(page.read_text(encoding="utf-8")).body
               if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__"]  # fmt: skip
     public = {name for value in listed for name in ast.literal_eval(value)}
     modules = {path.stem for path in page.parent.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()}
@@ -41,7 +41,7 @@ def test_no_module_shadows_a_public_name(page):
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.parent.relative_to(ROOT).as_posix())
 def test_a_package_has_a_page(page):
-    text = page.read_text()
+    text = page.read_text(encoding="utf-8")
     assert "__all__" in text, f"{page} does not say what is public"
     assert ">>> " in (ast.get_docstring(ast.parse(text)) or ""), f"{page} has no example"
 
@@ -49,14 +49,18 @@ def test_a_package_has_a_page(page):
 @pytest.mark.parametrize("page", LISTING, ids=lambda page: page.parent.relative_to(ROOT).as_posix())
 def test_a_page_names_every_file_of_its_package(page):
     """Before its example; a lesson is a number and a name, `NN_name.py`."""
-    said = set(re.findall(r"\w+", (ast.get_docstring(ast.parse(page.read_text())) or "").split("\nExamples\n")[0]))
+    said = set(
+        re.findall(
+            r"\w+", (ast.get_docstring(ast.parse(page.read_text(encoding="utf-8"))) or "").split("\nExamples\n")[0]
+        )
+    )
     files = {path.stem for path in page.parent.glob("[!_]*.py") if not path.stem[0].isdigit()}
     packages = {path.parent.name for path in page.parent.glob("*/__init__.py")}
     assert files | packages <= said
 
 
 SOURCES = [path for folder in FOLDERS for path in sorted((ROOT / folder).rglob("*.py"))]
-EXAMPLES = [path for path in SOURCES if re.search(r"^ *>>> ", path.read_text(), re.MULTILINE)]
+EXAMPLES = [path for path in SOURCES if re.search(r"^ *>>> ", path.read_text(encoding="utf-8"), re.MULTILINE)]
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.relative_to(ROOT).as_posix())

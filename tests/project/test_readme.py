@@ -8,7 +8,7 @@ from itertools import takewhile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-README = (ROOT / "README.md").read_text()
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 #: What commands make: not in the repository.
 MADE = ("figures/out/", "paper/tables/", "simulate/results/", "llm_validation/results/", "paper/main.pdf")
 
@@ -59,10 +59,10 @@ def test_every_package_and_top_level_file_is_in_the_tree():
 
 
 def test_the_commands_exist():
-    makefile = (ROOT / "Makefile").read_text()
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     for target in re.findall(r"`?make ([a-z-]+)", README):
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
-    assert "make test" in (ROOT / ".ci" / "run").read_text()
+    assert "make test" in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
 
 
 def test_minutes_of_the_commands_are_the_same_wherever_they_are_said():

@@ -17,7 +17,7 @@ from simulate.montecarlo import generator
 from tests.processes import run_anew, started
 
 ROOT = Path(__file__).resolve().parents[2]
-README = (ROOT / "README.md").read_text()
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 #: A line of comment that says where the lines below it go: a file, and a name in it.
 PLACE = re.compile(r"^# ([\w/]+\.py)(?:, in (\w+))?.*\n", re.MULTILINE)
 
@@ -31,8 +31,8 @@ def parts_of(title: str) -> list[tuple[str, str, str]]:
 
 def add(file: Path, name: str, lines: str) -> None:
     """Add lines to a file: at the end of the table or function of that name, or after the imports."""
-    source = file.read_text().splitlines()
-    for node in ast.parse(file.read_text()).body:
+    source = file.read_text(encoding="utf-8").splitlines()
+    for node in ast.parse(file.read_text(encoding="utf-8")).body:
         if isinstance(node, ast.FunctionDef) and node.name == name:
             place, indent = node.body[-1].lineno - 1, "    "  # before its return
         elif isinstance(node, ast.Assign | ast.AnnAssign) and name and name in ast.unparse(node).split(" = ")[0]:
@@ -91,7 +91,7 @@ def test_a_claim_takes_four_files(tmp_path, capsys):
     tokenizer = train_tokenizer(STORIES.sample(generator(0, "documents"), 500), 512)
     save(build("smoke", len(tokenizer), 64, seed=0), tokenizer, tmp_path / "model")
     runs = tmp_path / "llm_validation/runs/distortion.py"
-    runs.write_text(runs.read_text().replace('"D15"),', '"D15", "D40"),', 1))
+    runs.write_text(runs.read_text(encoding="utf-8").replace('"D15"),', '"D15", "D40"),', 1))
     run_anew(CLAIM, tree=tmp_path)
     said, verdicts = capsys.readouterr().out.split("verdicts\n")
     assert "1/m" in said
@@ -135,7 +135,7 @@ def runs():
 
 found = [forked(check) for check in (tests, minimum, runs)]
 source = pathlib.Path("llm_validation/losses/unpaired.py")
-source.write_text(source.read_text().replace("torch.exp(-chosen)", "torch.exp(chosen)", 1))
+source.write_text(source.read_text(encoding="utf-8").replace("torch.exp(-chosen)", "torch.exp(chosen)", 1))
 print("\\nfound", *found, forked(tests))
 """
 
@@ -149,6 +149,6 @@ def test_a_loss_takes_four_files_and_its_test(tmp_path):
     process = started(str(script), str(tmp_path), log=log, imported=True)  # which is not in the midst of a test
     process.join(300)
     process.kill()
-    said = log.read_text()
+    said = log.read_text(encoding="utf-8")
     assert process.exitcode == 0, said[-4000:]
     assert said.splitlines()[-1] == "found 0 0 0 1", f"tests, minimum, runs; tests with a wrong sign\n{said[-2000:]}"

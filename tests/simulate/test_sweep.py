@@ -78,7 +78,7 @@ def test_each_cell_is_there_once_with_the_number_that_a_plain_run_gives(tmp_path
             estimate.stderr,
             estimate.n,
         )
-    assert set(found.stamp) == set(json.loads((folder / "_sweep.json").read_text())["stamps"])
+    assert set(found.stamp) == set(json.loads((folder / "_sweep.json").read_text(encoding="utf-8"))["stamps"])
 
 
 def test_a_killed_sweep_goes_on_to_the_same_rows_none_lost_none_twice(tmp_path):
@@ -181,7 +181,7 @@ def test_a_range_of_whole_numbers_is_of_whole_numbers(tmp_path):
     """And the byte-order mark that an editor puts before a file is no part of it."""
     lines = '[methods.borda]\nfamily = "faint"\nn_types = { from = 1, to = 3, count = 3 }\nn_alternatives = 2.0\n'
     path = Path(written(tmp_path, lines + "bt_beta = [1, 2.5]"))
-    path.write_text("\ufeff" + path.read_text())
+    path.write_text("\ufeff" + path.read_text(encoding="utf-8"))
     (grid,) = read_sweep(path).grids
     assert grid.axes["n_types"] == (1, 2, 3)
     assert {type(n) for name in ("n_types", "n_alternatives") for n in grid.axes[name]} == {int}
@@ -195,7 +195,7 @@ def test_a_folder_of_another_sweep_or_of_rows_is_refused(tmp_path, capsys):
     )
     assert main(["sweep", written(tmp_path, "[D3.attained]\nbt_beta = 2"), "--results", str(folder)]) == 2
     assert "holds a sweep of other grids" in capsys.readouterr().err
-    noted = json.loads((folder / "_sweep.json").read_text())
+    noted = json.loads((folder / "_sweep.json").read_text(encoding="utf-8"))
     (folder / "_sweep.json").write_text(json.dumps({**noted, "code": {"D3.attained": "another"}}))
     assert main(["sweep", written(tmp_path, "[D3.attained]\nbt_beta = 1"), "--results", str(folder)]) == 2
     assert "holds a sweep of other code" in capsys.readouterr().err
@@ -312,6 +312,6 @@ def test_families_have_their_shapes():
 
 
 def test_the_sweep_of_the_readme_has_as_many_cells_as_it_says(tmp_path, capsys):
-    text = (ROOT / "README.md").read_text().split("cat > grid.toml <<'END'\n")[1].split("END\n")[0]
+    text = (ROOT / "README.md").read_text(encoding="utf-8").split("cat > grid.toml <<'END'\n")[1].split("END\n")[0]
     assert main(["sweep", written(tmp_path, text, ""), "--plan"]) == 0
     assert "together                    100000 cells" in capsys.readouterr().out

@@ -28,7 +28,7 @@ def told(words: list[str], **environment: str) -> subprocess.CompletedProcess[st
 
 
 def test_every_package_is_known_with_the_extra_that_brings_it():
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     names = lambda listed: {re.split(r"[<>=!;\[ ]", line)[0] for line in listed}
     assert names(project["dependencies"]) == set(ALWAYS)
     for extra, listed in project["optional-dependencies"].items():

@@ -49,7 +49,9 @@ def test_a_place_that_is_found_is_there():
     for claim in CLAIMS:
         for line in about(claim)["experiment"]:
             path, function = line.split(": ")[1].split()
-            assert re.search(rf"^(def {function}\(|{function} = )", (ROOT / path).read_text(), re.MULTILINE), line
+            assert re.search(
+                rf"^(def {function}\(|{function} = )", (ROOT / path).read_text(encoding="utf-8"), re.MULTILINE
+            ), line
 
 
 def test_a_statement_that_names_a_claim_is_followed_to_its_proof():
@@ -60,7 +62,7 @@ def test_a_statement_that_names_a_claim_is_followed_to_its_proof():
     for claim in CLAIMS:
         for line in proofs(claim):
             path, number = re.findall(r"([\w/]+\.tex):(\d+) \S", line)[0]
-            at = (ROOT / path).read_text().splitlines()[int(number) - 1]
+            at = (ROOT / path).read_text(encoding="utf-8").splitlines()[int(number) - 1]
             if line.startswith("stated in "):
                 assert not at.startswith("\\begin"), line
             else:

@@ -286,7 +286,7 @@ def test_the_command_and_the_command_to_paste(tmp_path, capsys, monkeypatch):
              "--seed", "3", "--context", str(CONTEXT - 1)]  # fmt: skip
     assert advise_main(words) == 0
     said = capsys.readouterr().out
-    report = json.loads((tmp_path / "report" / "report.json").read_text())
+    report = json.loads((tmp_path / "report" / "report.json").read_text(encoding="utf-8"))
     assert [section["title"] for section in report["sections"]][-1] == "Recommendation"
     for section in report["sections"]:
         for finding in section["findings"]:
@@ -303,7 +303,7 @@ def test_the_command_and_the_command_to_paste(tmp_path, capsys, monkeypatch):
     assert whole["accuracy_n"] == len(piloted_parts[1].chosen) > 30
     for one, other in zip(piloted_parts, pasted_parts, strict=True):
         assert (one.chosen, one.rejected) == (other.chosen, other.rejected)
-    done = json.loads(Path("aligned-pro_pairwise/alignment.json").read_text())
+    done = json.loads(Path("aligned-pro_pairwise/alignment.json").read_text(encoding="utf-8"))
     assert (done["seed"], done["context"], done["held_out"]) == (3, CONTEXT - 1, 0.5000001)
     assert abs(float(row["accuracy [95 %]"].split(" [")[0]) - whole["accuracy"]) <= 2 * max(
         whole["accuracy_se"], 1 / 40
@@ -318,7 +318,7 @@ def test_a_class_too_rare_to_hold_out_leaves_the_pilot_out_and_nothing_else(tmp_
     words = ["--model", str(tmp_path / "base"), "--data", str(written(tmp_path, *rows)), "--out", str(tmp_path / "out")]
     assert advise_main(words) == 0
     assert "(held-out prompts) has no chosen examples" in capsys.readouterr().out
-    sections = json.loads((tmp_path / "out" / "report.json").read_text())["sections"]
+    sections = json.loads((tmp_path / "out" / "report.json").read_text(encoding="utf-8"))["sections"]
     assert [len(section["findings"]) > 0 for section in sections] == [True] * 5
     assert next(f["value"] for f in sections[1]["findings"] if f["name"] == "pro_binary") > 1
 
@@ -341,7 +341,9 @@ def test_lists_and_scores_from_the_file_to_the_model(form, methods, tmp_path, ca
              "--epochs", {"ranking": "3", "scores": "12"}[form], "--answers", "4", "--answer-tokens", "4",
              "--held-out", "0.5"]  # fmt: skip
     assert advise_main(words) == 0
-    report = {s["title"]: s for s in json.loads((tmp_path / "report" / "report.json").read_text())["sections"]}
+    report = {
+        s["title"]: s for s in json.loads((tmp_path / "report" / "report.json").read_text(encoding="utf-8"))["sections"]
+    }
     found = {f["name"]: f for f in report["The data"]["findings"]}
     if form == "ranking":
         assert (found["lists"]["value"], found["listed"]["value"], found["chosen"]["value"]) == (24, 3, 72)

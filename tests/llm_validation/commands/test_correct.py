@@ -27,7 +27,7 @@ def test_a_correction_does_not_depend_on_the_batch(base, tmp_path):
     words = ["--aligner", str(base), "--model", str(base), "--prompts", str(tmp_path / "prompts.txt"), "--tokens", "6"]
     for batch in ("1", "3", "16"):
         assert correct_main([*words, "--out", str(out), "--batch", batch]) == 0
-        found.append(out.read_text())
+        found.append(out.read_text(encoding="utf-8"))
         out.unlink()
     assert found == found[:1] * 3
     lines = [json.loads(line) for line in found[0].splitlines()]
@@ -50,10 +50,10 @@ def test_corrections_go_on_with_another_batch(base, tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         correct_main([*words, "--out", str(out), "--batch", "2"])
     monkeypatch.setattr(Lines, "add", real)
-    assert len(out.read_text().splitlines()) == 2
+    assert len(out.read_text(encoding="utf-8").splitlines()) == 2
     assert correct_main([*words, "--out", str(out), "--batch", "3"]) == 0
     assert correct_main([*words, "--out", str(whole)]) == 0
-    assert out.read_text() == whole.read_text()
+    assert out.read_text(encoding="utf-8") == whole.read_text(encoding="utf-8")
 
 
 def test_answers_that_are_there_are_not_asked_for_raw(tmp_path, capsys):

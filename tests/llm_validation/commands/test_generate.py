@@ -205,7 +205,7 @@ def test_the_command_line_writes_a_line_per_prompt(folder, prompts, tmp_path, me
     out = tmp_path / "out.jsonl"
     common = ["--model", str(folder), "--prompts", str(prompts), "--tokens", "16", "--allow-unfinished"]
     assert generate_main([*common, "--reward", "length", "--out", str(out), *method]) == 0
-    lines = [json.loads(line) for line in out.read_text().splitlines()]
+    lines = [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]
     assert [line["prompt"] for line in lines] == [0, 1]
     assert all(line["response"]["reward"] > 0 for line in lines)
     assert '"generated"' in capsys.readouterr().err

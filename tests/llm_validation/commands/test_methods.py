@@ -111,9 +111,9 @@ def test_rlhf_raises_its_reward_and_goes_on_after_a_kill(base, tmp_path, monkeyp
     )
     words = ["--reward", "low:words", "--epochs", "6", "--kl-beta", "0.05", "--samples", "6", "--keep-every", "3"]
     assert align(base, tmp_path, "rlhf", *words, out="whole") == 0
-    said = (tmp_path / "whole" / "report.txt").read_text()
+    said = (tmp_path / "whole" / "report.txt").read_text(encoding="utf-8")
     assert "the reward low:words, gives the model's answers to 2 held-out prompts" in said
-    loss = json.loads((tmp_path / "whole" / "alignment.json").read_text())["loss"]
+    loss = json.loads((tmp_path / "whole" / "alignment.json").read_text(encoding="utf-8"))["loss"]
     assert np.mean(loss[-5:]) < np.mean(loss[:5]) - 0.4
 
     from llm_validation.preferences.policy_gradient import PolicyGradient as Gradient
@@ -131,12 +131,16 @@ def test_rlhf_raises_its_reward_and_goes_on_after_a_kill(base, tmp_path, monkeyp
     monkeypatch.setattr(Gradient, "__call__", real)
     assert align(base, tmp_path, "rlhf", *words) == 0
     for name in ("trace.csv", "report.txt"):
-        assert (tmp_path / "out" / name).read_text() == (tmp_path / "whole" / name).read_text()
+        assert (tmp_path / "out" / name).read_text(encoding="utf-8") == (tmp_path / "whole" / name).read_text(
+            encoding="utf-8"
+        )
 
 
 def test_rlhf_trains_a_reward_model_that_generate_reads(base, tmp_path, capsys):
     assert align(base, tmp_path, "rlhf", "--reward-rate", "3e-3", "--reward-epochs", "8") == 0
-    assert "right on 1.00 [0.16, 1.00] (95 %) of 2 held-out pairs" in (tmp_path / "out" / "report.txt").read_text()
+    assert "right on 1.00 [0.16, 1.00] (95 %) of 2 held-out pairs" in (tmp_path / "out" / "report.txt").read_text(
+        encoding="utf-8"
+    )
     reward = load(tmp_path / "out") and tmp_path / "out" / "reward"
     (tmp_path / "prompts.txt").write_text("w2 w3\n")
     words = ["--model", str(base), "--prompts", str(tmp_path / "prompts.txt"), "--tokens", "4", "--n", "3"]
@@ -176,19 +180,19 @@ def test_a_corrector_copies_first_then_corrects_and_correct_stacks_it(base, tmp_
     records = [{"prompt": f"w{i} w{i + 1}", "answer": " w30", "correction": " w4"} for i in range(2, 22)]
     words = ["--template", "{prompt}{answer} w2", "--epochs", "30", "--warm-up", "40", "--trace-every", "40"]
     assert align(base, tmp_path, "aligner", *words, records=records) == 0
-    trace = [row.split(",") for row in (tmp_path / "out" / "trace.csv").read_text().splitlines()]
+    trace = [row.split(",") for row in (tmp_path / "out" / "trace.csv").read_text(encoding="utf-8").splitlines()]
     place = {name: trace[0].index(name) for name in ("chosen", "rejected")}
     copied = {name: float(trace[41][k]) for name, k in place.items()}
     ended = {name: float(trace[-1][k]) for name, k in place.items()}
     assert copied["rejected"] > 2.0 and copied["rejected"] > copied["chosen"] + 1.0  # noqa: PT018
     assert ended["chosen"] > ended["rejected"] + 2.0
-    assert "`correct` reads '{prompt}{answer} w2'" in (tmp_path / "out" / "report.txt").read_text()
+    assert "`correct` reads '{prompt}{answer} w2'" in (tmp_path / "out" / "report.txt").read_text(encoding="utf-8")
     answers = tmp_path / "answers.jsonl"
     answers.write_text("".join(json.dumps({"prompt": f"w{i} w{i + 1}", "answer": " w30"}) + "\n" for i in range(2, 12)))
     out = tmp_path / "corrected.jsonl"
     common = ["--aligner", str(tmp_path / "out"), "--tokens", "4", "--batch", "4", "--out", str(out)]
     assert correct_main([*common, "--answers", str(answers)]) == 0
-    whole = out.read_text()
+    whole = out.read_text(encoding="utf-8")
     assert sum(json.loads(line)["correction"] == "w4" for line in whole.splitlines()) >= 8
     out.write_text(whole[: whole.index("\n", 500) + 20])  # as a kill leaves it: some lines, and half a one
     (tmp_path / ".corrected.jsonl.settings").write_text("{}")
@@ -197,11 +201,11 @@ def test_a_corrector_copies_first_then_corrects_and_correct_stacks_it(base, tmp_
     out.unlink()
     (tmp_path / ".corrected.jsonl.settings").unlink()
     assert correct_main([*common, "--answers", str(answers)]) == 0
-    assert out.read_text() == whole
+    assert out.read_text(encoding="utf-8") == whole
     (tmp_path / "prompts.txt").write_text("w2 w3\nw5 w6\n")
     out.unlink()
     assert correct_main([*common, "--model", str(base), "--prompts", str(tmp_path / "prompts.txt")]) == 0
-    lines = [json.loads(line) for line in out.read_text().splitlines()]
+    lines = [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]
     assert {*lines[0]} == {"prompt", "answer", "answer_finished", "correction", "finished"}
     short = sum(not (line["finished"] and line["answer_finished"]) for line in lines)
     assert short, "an untrained model does not end its answers"
@@ -231,7 +235,7 @@ def test_generate_goes_on_after_a_kill_to_the_same_lines(base, tmp_path, monkeyp
     words = ["--model", str(base), "--prompts", str(tmp_path / "prompts.txt"), "--reward", "length", "--n", "4",
              "--tokens", "6", "--allow-unfinished", "--out", str(out)]  # fmt: skip
     assert generate_main(words) == 0
-    whole = out.read_text()
+    whole = out.read_text(encoding="utf-8")
     out.unlink()
     killed_at(2, words, monkeypatch)
     with out.open("a") as file:
@@ -239,7 +243,7 @@ def test_generate_goes_on_after_a_kill_to_the_same_lines(base, tmp_path, monkeyp
     assert generate_main([*words, "--seed", "1"]) == 2
     assert "was begun with seed = 0, and this run has 1" in capsys.readouterr().err
     assert generate_main(words) == 0
-    assert out.read_text() == whole
+    assert out.read_text(encoding="utf-8") == whole
     assert generate_main(words) == 2
     assert "exists already" in capsys.readouterr().err
 

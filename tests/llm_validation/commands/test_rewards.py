@@ -35,7 +35,7 @@ def rlhf(base, tmp_path, *more) -> list[str]:
 
 def test_what_was_trained_on_is_not_called_held_out(base, tmp_path):
     assert align_main(rlhf(base, tmp_path, "--held-out", "0", "--batch", "8")) == 0
-    said = (tmp_path / "out" / "report.txt").read_text()
+    said = (tmp_path / "out" / "report.txt").read_text(encoding="utf-8")
     assert "of 20 training pairs, gives the model's answers to 4 training prompts" in said
     assert "held-out" not in said
 

@@ -58,7 +58,7 @@ def test_torchrun_tells_processes_what_they_are_told_here(tmp_path):
     for number, handler in handlers.items():  # the launcher leaves its own
         signal.signal(number, handler)
     for rank in "01":
-        told = json.loads((tmp_path / rank).read_text())
+        told = json.loads((tmp_path / rank).read_text(encoding="utf-8"))
         ours = member(rank, told["MASTER_PORT"]) | {"MASTER_ADDR": told["MASTER_ADDR"]}
         assert {name: told.get(name) for name in ours} == ours
         assert told["MASTER_PORT"].isdigit()

@@ -110,7 +110,9 @@ def test_a_model_without_an_end_is_refused_before_anything_is_done(model, tmp_pa
     for name in ("tokenizer_config.json", "special_tokens_map.json"):
         path = tmp_path / "endless" / name
         if path.exists():
-            path.write_text(json.dumps({k: v for k, v in json.loads(path.read_text()).items() if k != "eos_token"}))
+            path.write_text(
+                json.dumps({k: v for k, v in json.loads(path.read_text(encoding="utf-8")).items() if k != "eos_token"})
+            )
     words = ["P10", "--profile", "smoke", "--model", str(tmp_path / "endless"), "--results", str(tmp_path / "rows")]
     assert main(words) == 2
     assert "has no end-of-text token" in capsys.readouterr().err
@@ -186,9 +188,9 @@ def test_the_gpu_profile_runs_without_a_gpu_on_a_small_size(tmp_path, capsys, mo
     assert main(words) == 0
     errors = [row for row in read_rows(tmp_path) if (row.claim, row.check) == ("P10", "trained")]
     assert len(errors) == 4
-    stamp = next(iter(json.loads((tmp_path / "stamps.json").read_text()).values()))
+    stamp = next(iter(json.loads((tmp_path / "stamps.json").read_text(encoding="utf-8")).values()))
     assert stamp["config"]["size"] == "smoke"
     assert (
         stamp["config"]["parameters"]
-        == json.loads((tmp_path / "pretraining" / "pretraining.json").read_text())["parameters"]
+        == json.loads((tmp_path / "pretraining" / "pretraining.json").read_text(encoding="utf-8"))["parameters"]
     )

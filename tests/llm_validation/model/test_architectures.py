@@ -90,7 +90,7 @@ def test_a_configuration_that_cannot_be_had_is_one_sentence(change, message, tmp
     network("LlamaConfig", len(tokenizer), **ENCODER).save_pretrained(tmp_path)
     tokenizer.save_pretrained(tmp_path)
     file = tmp_path / "config.json"
-    file.write_text(json.dumps(json.loads(file.read_text()) | change))
+    file.write_text(json.dumps(json.loads(file.read_text(encoding="utf-8")) | change))
     for read in (load, lambda path: Classifier.load(str(path))):
         with pytest.raises(ValueError, match=f"that can be read: .*{message}") as caught:
             read(tmp_path)

@@ -109,7 +109,7 @@ def test_a_write_that_fails_leaves_the_old_folder(tmp_path):
         (partial / "file").write_text("old")
     with pytest.raises(KeyboardInterrupt):
         interrupted_write(tmp_path / "out")
-    assert (tmp_path / "out" / "file").read_text() == "old"
+    assert (tmp_path / "out" / "file").read_text(encoding="utf-8") == "old"
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 

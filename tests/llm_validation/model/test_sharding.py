@@ -145,7 +145,7 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
 
 
 def record(folder: Path):
-    return json.loads((folder / "pretraining.json").read_text())
+    return json.loads((folder / "pretraining.json").read_text(encoding="utf-8"))
 
 
 @pytest.fixture(scope="module")
@@ -170,8 +170,12 @@ def test_two_processes_train_as_one(runs, name):
         assert torch.linalg.norm(other[key] - value) < ROUNDING * torch.linalg.norm(value), key
     np.testing.assert_allclose(record(runs / name)["losses"], record(runs / "one")["losses"], rtol=ROUNDING)
     np.testing.assert_allclose(record(runs / name)["points"], record(runs / "one")["points"], rtol=ROUNDING)
-    assert (runs / name / "config.json").read_text() == (runs / "one" / "config.json").read_text()
-    assert (runs / name / "samples.txt").read_text() == (runs / "one" / "samples.txt").read_text()
+    assert (runs / name / "config.json").read_text(encoding="utf-8") == (runs / "one" / "config.json").read_text(
+        encoding="utf-8"
+    )
+    assert (runs / name / "samples.txt").read_text(encoding="utf-8") == (runs / "one" / "samples.txt").read_text(
+        encoding="utf-8"
+    )
 
 
 @pytest.mark.slow

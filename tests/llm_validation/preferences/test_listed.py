@@ -186,7 +186,7 @@ def test_the_command_trains_on_them(method, records, said, tmp_path):
              "--out", str(out), "--batch", "3", "--epochs", "4", "--rate", "3e-3", "--answers", "2"]  # fmt: skip
     own = {"pro_scalar": ["--alpha", "30"], "rlhf": ["--listed"]}
     assert align_main([*words, *own.get(method, [])]) == 0
-    loss = json.loads((out / "alignment.json").read_text())["loss"]
+    loss = json.loads((out / "alignment.json").read_text(encoding="utf-8"))["loss"]
     assert len(loss) == 8
     assert loss[-1] < loss[0]
-    assert said in (out / "report.txt").read_text()
+    assert said in (out / "report.txt").read_text(encoding="utf-8")

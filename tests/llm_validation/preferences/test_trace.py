@@ -250,12 +250,12 @@ def test_the_command_writes_trace_and_report_and_goes_on(tmp_path, capsys):
     assert align_main([*common, "--out", str(tmp_path / "out")]) == 0
     said = capsys.readouterr().out
     assert "3 and 3 examples" in said
-    assert (tmp_path / "out" / "report.txt").read_text().splitlines()[0] in said
+    assert (tmp_path / "out" / "report.txt").read_text(encoding="utf-8").splitlines()[0] in said
     table = pd.read_csv(tmp_path / "out" / "trace.csv")
     assert list(table["step"]) == [0, 1, 2, 3]
     assert table["chosen"].notna().all()
     assert table["loss"].isna().tolist() == [False, False, False, True]
-    assert json.loads((tmp_path / "out" / "alignment.json").read_text())["train"] == "lora:2"
+    assert json.loads((tmp_path / "out" / "alignment.json").read_text(encoding="utf-8"))["train"] == "lora:2"
     assert not (tmp_path / ".out.run").exists()
     assert load(tmp_path / "out").model.config.num_hidden_layers == 2
     Checkpoint(tmp_path / ".new.run", {"method": "kto"}).folder.mkdir()

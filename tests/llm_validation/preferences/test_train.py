@@ -231,7 +231,7 @@ def test_the_command_trains_and_writes_a_model(tmp_path, capsys):
     more = ["--epochs", "2", "--batch", "4", "--rate", "1e-3", "--kl-beta", "0.5"]
     assert align_main(["--method", "dpo", *arguments, *more]) == 0
     assert "dpo: loss 0.6931 at the first step" in capsys.readouterr().out
-    record = json.loads((tmp_path / "out" / "alignment.json").read_text())
+    record = json.loads((tmp_path / "out" / "alignment.json").read_text(encoding="utf-8"))
     assert record["options"] == {"kl_beta": 0.5}
     assert len(record["loss"]) == 4
     trained = load(tmp_path / "out").model

@@ -237,10 +237,10 @@ def test_documents(tmp_path):
     # the same loss per byte: stories have about 3.5 bytes per token
     assert run.bits_per_byte == pytest.approx(run.held_out / math.log(2) / 3.5, rel=0.1)
     assert [point.step for point in run.points] == [6, 11, 16]
-    last = (tmp_path / "model" / "learning_curve.csv").read_text().splitlines()[-1].split(",")
+    last = (tmp_path / "model" / "learning_curve.csv").read_text(encoding="utf-8").splitlines()[-1].split(",")
     assert (last[3], last[4]) == (repr(run.held_out), "")
     assert float(last[5]) == pytest.approx(run.bits_per_byte, rel=1e-12)
-    assert "language" not in (tmp_path / "model" / "samples.txt").read_text().splitlines()[0]
+    assert "language" not in (tmp_path / "model" / "samples.txt").read_text(encoding="utf-8").splitlines()[0]
     with pytest.raises(ValueError, match="entropy of documents is unknown"):
         _ = run.excess
     with pytest.raises(ValueError, match="held_out asks for 500"):
@@ -274,7 +274,7 @@ def test_the_bar_shows_speed_loss_and_time_left(tmp_path, capsys):
 def test_the_learning_curve(finished):
     """Three points; the last one is the held-out loss, because all 20 held-out stories are within its 256."""
     folder, run = finished
-    with (folder / "learning_curve.csv").open() as file:
+    with (folder / "learning_curve.csv").open(encoding="utf-8") as file:
         lines = list(csv.DictReader(file))
     assert [(int(line["step"]), int(line["tokens"])) for line in lines] == [(6, 768), (11, 1408), (16, 2048)]
     between = [np.mean(run.losses[:6]), np.mean(run.losses[6:11]), np.mean(run.losses[11:])]
@@ -314,10 +314,10 @@ def test_numbers_of_the_model_and_its_tokenizer(finished):
 
 def test_samples_say_whether_the_language_has_them(four_stories, finished):
     """A model that has learnt its language writes it; one that has not is told where it leaves the language."""
-    page = (four_stories[0] / "samples.txt").read_text()
+    page = (four_stories[0] / "samples.txt").read_text(encoding="utf-8")
     assert page.startswith("8 texts at temperature 1, seed 0, at most 32 tokens each; 8 of 8 are of the language\n")
     assert len(re.findall(r"--- \d, of the language\n(Mia|Tom) (sang|slept well)\.\n", page)) == 8
-    page = (finished[0] / "samples.txt").read_text()
+    page = (finished[0] / "samples.txt").read_text(encoding="utf-8")
     assert "; 0 of 8 are of the language\n" in page
     told = re.findall(r"--- \d, (not a story of this language: at character \d+, in state '.*|cut off)\n", page)
     assert len(told) == 8
@@ -343,7 +343,7 @@ def test_the_report_of_a_run_is_small(finished, tmp_path):
     assert {path.name for path in (tmp_path / "report").iterdir()} == {
         "learning_curve.csv", "samples.txt", "pretraining.json",
     }  # fmt: skip
-    record = json.loads((tmp_path / "report" / "pretraining.json").read_text())
+    record = json.loads((tmp_path / "report" / "pretraining.json").read_text(encoding="utf-8"))
     assert "losses" not in record  # one number per step
     assert (record["held_out"], record["parameters"]) == (run.held_out, run.parameters)
 
@@ -372,7 +372,7 @@ def test_compiled_attention_is_causal_without_a_mask():
 def test_the_record_of_another_version_is_refused_by_entry(tmp_path):
     pretrain(dataclasses.replace(SHORT, steps=1), STORIES, tmp_path / "model", progress=False)
     path = tmp_path / "model" / "pretraining.json"
-    record = json.loads(path.read_text())
+    record = json.loads(path.read_text(encoding="utf-8"))
     del record["parameters"]
     path.write_text(json.dumps(record))
     with pytest.raises(ValueError, match=r"model has no 'parameters': it was made by another version"):

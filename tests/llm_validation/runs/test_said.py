@@ -23,7 +23,7 @@ def test_no_two_runs_write_their_training_to_one_file():
     names = Counter(
         call.args[1].value
         for topic in TOPICS
-        for call in ast.walk(ast.parse((ROOT / f"{topic.__name__.replace('.', '/')}.py").read_text()))
+        for call in ast.walk(ast.parse((ROOT / f"{topic.__name__.replace('.', '/')}.py").read_text(encoding="utf-8")))
         if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) and call.func.attr == "train"
         and len(call.args) > 1 and isinstance(call.args[1], ast.Constant)
     )  # fmt: skip

@@ -30,7 +30,7 @@ def test_the_timed_job_has_a_gpu_to_itself(tmp_path, held, read, write):
     script.write_text(HOLD)
     other = started(str(script), str(tmp_path), held, log=tmp_path / "log.txt")
     while not (tmp_path / "here").exists():
-        assert other.is_alive(), (tmp_path / "log.txt").read_text()
+        assert other.is_alive(), (tmp_path / "log.txt").read_text(encoding="utf-8")
         time.sleep(0.01)
     lock = ReadWriteLock(tmp_path / LOCK)
     assert [_free(lock.read_lock), _free(lock.write_lock)] == [read, write]

@@ -271,9 +271,9 @@ def test_an_array_that_is_given_up_is_cancelled(tmp_path, monkeypatch, interrupt
     for task in sent:
         task._process.wait(45)
     deadline = time.monotonic() + 20
-    while runs(int(number.read_text())) and time.monotonic() < deadline:
+    while runs(int(number.read_text(encoding="utf-8"))) and time.monotonic() < deadline:
         time.sleep(0.1)
-    assert not runs(int(number.read_text()))
+    assert not runs(int(number.read_text(encoding="utf-8")))
 
 
 @pytest.mark.filterwarnings("default")

@@ -21,9 +21,9 @@ def tree(tmp_path: Path) -> Path:
 
 def edited(tree: Path, file: str, old: str, new: str) -> str:
     path = tree / file
-    text = path.read_text()
+    text = path.read_text(encoding="utf-8")
     assert old in text
-    path.write_text(text.replace(old, new, 1))
+    path.write_text(text.replace(old, new, 1), encoding="utf-8")
     # a folder of its own: what a module imports is remembered
     shutil.copytree(tree, tree.with_name(tree.name + "-edited"))
     return fingerprint(MEASURES, root=tree.with_name(tree.name + "-edited"))

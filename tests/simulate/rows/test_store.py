@@ -97,7 +97,7 @@ def test_a_stamp_says_where_a_row_comes_from(tmp_path):
 def test_a_line_that_was_cut_off_is_a_job_to_run_again(tmp_path):
     run_jobs(jobs(3), tmp_path, STAMP)
     whole, (part,) = numbers(tmp_path), (tmp_path / "parts").iterdir()
-    part.write_text(part.read_text()[:-30])
+    part.write_text(part.read_text(encoding="utf-8")[:-30])
     assert len(read_rows(tmp_path)) == 2
     run_jobs(jobs(3), tmp_path, STAMP)
     assert numbers(tmp_path) == whole
@@ -109,7 +109,7 @@ def test_a_line_that_was_cut_off_is_a_job_to_run_again(tmp_path):
 def test_a_missing_column_and_a_cut_off_file_are_named(tmp_path):
     with locked(tmp_path):
         run_jobs(jobs(1), tmp_path, STAMP)
-    text = (tmp_path / "rows.csv").read_text()
+    text = (tmp_path / "rows.csv").read_text(encoding="utf-8")
     (tmp_path / "rows.csv").write_text(text.replace("stderr", "error"))
     with pytest.raises(ValueError, match="no column 'stderr'"):
         read_rows(tmp_path)
@@ -134,7 +134,7 @@ def test_a_broken_store_is_one_sentence_and_status_2(tmp_path, capsys, name, tex
     with locked(tmp_path):
         run_jobs(jobs(1), tmp_path, STAMP)
     (tmp_path / "parts").mkdir(exist_ok=True)
-    old = (tmp_path / name).read_text().rstrip("\n") if name == "rows.csv" else ""
+    old = (tmp_path / name).read_text(encoding="utf-8").rstrip("\n") if name == "rows.csv" else ""
     (tmp_path / name).write_bytes((old + text).encode(errors="surrogateescape"))
     assert main(["D1", "--profile", "smoke", "--jobs", "1", "--results", str(tmp_path)]) == 2
     assert message in capsys.readouterr().err
@@ -166,7 +166,7 @@ def test_files_are_replaced_and_never_written_in_place(tmp_path, monkeypatch):
     """Who holds the old file keeps it whole, and a write that fails leaves it as it was."""
     with locked(tmp_path):
         run_jobs(jobs(2), tmp_path, STAMP)
-    old = {name: (tmp_path / name).read_text() for name in ("stamps.json", "rows.csv", "jobs.json")}
+    old = {name: (tmp_path / name).read_text(encoding="utf-8") for name in ("stamps.json", "rows.csv", "jobs.json")}
     for name in old:
         os.link(tmp_path / name, tmp_path / f"held-{name}")
     run_jobs(jobs(4, OTHER, first=2), tmp_path, STAMP)
@@ -175,10 +175,10 @@ def test_files_are_replaced_and_never_written_in_place(tmp_path, monkeypatch):
         patch.setattr(os, "fsync", full_disk)
         with pytest.raises(OSError, match="full"):
             results.write()
-    assert {name: (tmp_path / name).read_text() for name in old} == old
+    assert {name: (tmp_path / name).read_text(encoding="utf-8") for name in old} == old
     results.write()
     assert len(read_rows(tmp_path)) == 6
-    assert {name: (tmp_path / f"held-{name}").read_text() for name in old} == old
+    assert {name: (tmp_path / f"held-{name}").read_text(encoding="utf-8") for name in old} == old
 
 
 def test_bookkeeping_takes_less_than_a_millisecond_a_row(tmp_path):
