@@ -124,7 +124,7 @@ def test_the_price_is_the_least_n_that_reaches_the_policy(monkeypatch):
     """Answers of rewards 0 … 7 have the mean 3.5; the best of two of them 16/3 + … = 9·2/3 − 1 = 5, of three 5.75."""
     seen = []
     monkeypatch.setattr(selection, "speedup", lambda *words: seen.append(words) or 1.5)
-    some = drawn(lengths=np.arange(32.0))
+    some = drawn(lengths=np.arange(32.0).reshape(4, 8))
     run, v = SimpleNamespace(method="dpo"), SimpleNamespace(value=np.array([0.2, 0.6]))
     reached = np.array([5.3, 5.5, 5.4, 5.2])
     (gain,) = selection._gain(run, some.final, reached)
@@ -132,13 +132,14 @@ def test_the_price_is_the_least_n_that_reaches_the_policy(monkeypatch):
     found = {f.name: f for f in selection._priced(run, some, reached, v)}
     assert found["best_of_n"].value == 3
     assert found["tokens"].value == pytest.approx(3 * 15.5)
-    assert found["tokens"].error == pytest.approx(3 * np.arange(32).std(ddof=1) / math.sqrt(32))
+    assert found["tokens"].error == pytest.approx(3 * np.arange(3.5, 32, 8).std(ddof=1) / 2)  # of four prompts
     assert seen == [(4, (0.2, 0.6), (4, 8), 0.5, 31.0)]
     (behind,) = selection._priced(run, some, reached + 2.0, v)
     assert behind.value == pytest.approx(7.35 - 7.0)
     (none,) = selection._priced(run, some, np.full(4, 3.0) + reached / 100.0, v)
     assert "cannot be told from none" in none.text
-    assert "speculative" not in {f.name for f in selection._priced(run, drawn(lengths=np.full(32, 4.0)), reached, v)}
+    short = drawn(lengths=np.full((4, 8), 4.0))
+    assert "speculative" not in {f.name for f in selection._priced(run, short, reached, v)}
 
 
 def test_the_nearest_runs_are_those_whose_kl_is_not_larger():
