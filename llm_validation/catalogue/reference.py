@@ -27,8 +27,9 @@ from llm_validation.training.schedule import Schedule
 from simulate.rows.store import replace_file
 from theory.validate import Array
 
-#: Mass that a reference fit aims to leave off the catalogue, and the most that is accepted, per prompt.
-OFF_TARGET, OFF_LIMIT = 0.005, 0.05
+#: Mass off the catalogue, per prompt, that a reference fit aims at, that it stops with, and the most that is accepted.
+#: Runs end as far from their predictions as this mass lets them, so that it is to be small whatever seed and processor.
+OFF_TARGET, OFF_DONE, OFF_LIMIT = 0.005, 0.02, 0.05
 #: How often a fit's schedule is run at most.
 FIT_ROUNDS = 4
 
@@ -163,8 +164,8 @@ def fit_reference(
     """Fine-tune onto a designed law on the catalogue; the model in place.
 
     Minimises Σ_x KL(target_x ‖ π_x) over responses and off, target off being `OFF_TARGET`; the schedule is run again
-    while more than `OFF_LIMIT` is off the catalogue at some prompt, `FIT_ROUNDS` times at most (text in many tokens
-    takes longer to learn).
+    while more than `OFF_DONE` is off the catalogue at some prompt, `FIT_ROUNDS` times at most (text in many tokens
+    takes longer to learn). After the last round up to `OFF_LIMIT` is accepted.
 
     Parameters
     ----------
@@ -213,10 +214,12 @@ def fit_reference(
     for _ in range(FIT_ROUNDS):
         fitted = trainer(Task(model, trie, cross_entropy, schedule, name="reference fit"))
         off = np.exp(fitted.log_policy[:, -1])
-        if off.max() <= OFF_LIMIT:
-            return fitted
-    worst = int(off.argmax())
-    raise ValueError(
-        f"the reference leaves {off[worst]:.3f} off the catalogue at prompt {worst}, more than {OFF_LIMIT}, after "
-        f"{FIT_ROUNDS} fits of {schedule.steps} steps: train it longer"
-    )
+        if off.max() <= OFF_DONE:
+            break
+    if off.max() > OFF_LIMIT:
+        worst = int(off.argmax())
+        raise ValueError(
+            f"the reference leaves {off[worst]:.3f} off the catalogue at prompt {worst}, more than {OFF_LIMIT}, after "
+            f"{FIT_ROUNDS} fits of {schedule.steps} steps: train it longer"
+        )
+    return fitted

@@ -115,6 +115,18 @@ def test_a_reference_that_leaves_the_catalogue_is_refused(tokenizer):
         fit_reference(model, encoded, np.full((2, 4), 0.25), Schedule(steps=2), CPU, trainer)
 
 
+@pytest.mark.parametrize(("off", "rounds"), [([0.3, 0.04, 0.01], 3), ([0.019], 1), ([0.3, 0.1, 0.06, 0.04], 4)])
+def test_a_reference_is_fitted_again_until_little_is_off_the_catalogue(tokenizer, off, rounds):
+    """Another number of rounds is another reference; after the last one up to a twentieth is accepted."""
+    encoded = encode_catalogue(story_catalogue(1, 4, generator(0, "texts")), tokenizer, 64)
+    left = iter(off)
+    trainer = lambda task: SimpleNamespace(log_policy=np.log([[0.5, last := next(left)]]), off=last)
+    model = build("smoke", len(tokenizer), 64, seed=0)
+    fitted = fit_reference(model, encoded, np.full((1, 4), 0.25), Schedule(steps=2), CPU, trainer)
+    assert fitted.off == off[rounds - 1]
+    assert next(left, None) is None
+
+
 def test_a_reference_is_fitted_to_its_law_and_a_little_off(tokenizer):
     """Cross-entropy from the law (1 − off)·target, off: at the law itself its entropy."""
     encoded, target = (
