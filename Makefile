@@ -1,5 +1,5 @@
-# make reproduce   set up, simulate, train, draw, write the ledger (fifteen to twenty-five minutes on two cores)
-# make test        set up, run the tests                           (five to nine minutes on two cores)
+# make reproduce   set up, simulate, train, draw, write the ledger (thirteen to twenty-five minutes on two cores)
+# make test        set up, run the tests                           (four to nine minutes on two cores)
 #
 # make real        a real language model and real people, in full  (about an hour on two cores; run again to go on)
 #
@@ -18,10 +18,10 @@ JOBS   ?= $(shell unset OMP_NUM_THREADS; nproc 2>/dev/null || sysctl -n hw.ncpu 
 export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 # Of glibc's malloc: large pages, and freed memory kept. Small models' arrays fit no cache, and to look up their pages costs
-# as much as their bytes: Best-of-N takes a quarter less time, training an eighth, for the same rows. Not more than 256 MiB
-# are kept: joblib starts a worker anew that it sees grow by more, and warns of a leak.
-MALLOC := glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=1073741824:glibc.malloc.trim_threshold=268435456
-export GLIBC_TUNABLES ?= $(MALLOC):glibc.malloc.top_pad=268435456
+# as much as their bytes: Best-of-N takes a quarter less time, training an eighth, for the same rows. Not more than 64 MiB
+# are kept: joblib starts a worker anew that it sees grow by 300, and warns of a leak.
+MALLOC := glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=1073741824:glibc.malloc.trim_threshold=67108864
+export GLIBC_TUNABLES ?= $(MALLOC):glibc.malloc.top_pad=67108864
 # Images of containers often forbid bytecode: every process would compile torch and transformers anew, nine seconds each.
 unexport PYTHONDONTWRITEBYTECODE
 
