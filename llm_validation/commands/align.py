@@ -18,13 +18,11 @@ gradient norms, KL) and `report.txt`, which is printed at the end too. A run tha
 from __future__ import annotations
 
 import argparse
-import glob
 import json
 import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -38,6 +36,7 @@ from llm_validation.commands.align_methods import (
     check_reward,
     context_of,
     corrector_said,
+    forget_rewards,
     own_settings,
     reward_for,
     sampled,
@@ -45,7 +44,7 @@ from llm_validation.commands.align_methods import (
 from llm_validation.losses.options import check_options, given_options
 from llm_validation.losses.table import LOSSES
 from llm_validation.model.content import digest_on_disk
-from llm_validation.model.folders import check_new, replacing, write
+from llm_validation.model.folders import check_new, replacing, tidy, write
 from llm_validation.model.model import Loaded, device, load
 from llm_validation.model.text_boundaries import TextBoundaries
 from llm_validation.preferences.data import Preferences, read_preferences
@@ -56,6 +55,7 @@ from llm_validation.preferences.report import report
 from llm_validation.preferences.resume import Checkpoint, digest
 from llm_validation.preferences.trace import Mean, Moved, Watch, split
 from llm_validation.preferences.train import PreferenceRun, PreferenceTraining, train_on_preferences, trainable
+from llm_validation.rewards.sources import reward_content
 from llm_validation.training.loop import TrainingDiverged
 from llm_validation.training.parts import check_part, choose_part
 from simulate.numbers import Parser, a_name, a_path, carried_out, count, positive, seed, share
@@ -186,25 +186,12 @@ def _trained(options: argparse.Namespace, loaded: Loaded, job: _Job) -> list[str
         if reward:
             reward.move(partial)
     shutil.rmtree(job.checkpoint.folder, ignore_errors=True)
-    if reward:
-        reward.forget()
+    forget_rewards(options.out)
     first = (
         f"{options.method}: loss {run.loss[0]:.4f} at the first step, {run.loss[-1]:.4f} at the last of "
         f"{len(run.loss)}; {run.tokens_per_second:.0f} tokens/s; {options.out}"
     )
     return [first, *(f"- {sentence}" for sentence in said)]
-
-
-def tidy(folder: Path) -> None:
-    """Of what kills left of a folder that nobody writes now (`replacing`): the half is removed, the whole put back."""
-    beside = glob.escape(f".{folder.name}.") + 8 * "[0-9a-f]"
-    for old in folder.absolute().parent.glob(f"{beside}.old"):
-        if folder.exists():
-            shutil.rmtree(old, ignore_errors=True)
-        else:
-            old.rename(folder)
-    for partial in folder.absolute().parent.glob(f"{beside}.partial"):
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def _job(options: argparse.Namespace, loaded: Loaded, config: PreferenceTraining, loss: dict[str, Any]) -> _Job:
@@ -228,6 +215,7 @@ def _job(options: argparse.Namespace, loaded: Loaded, config: PreferenceTraining
         "method": options.method, "options": loss,
         "context": context, "train": options.train, "held_out": options.held_out, **asdict(config),
         **{name: getattr(watch, name) for name in ("every", "answers", "tokens")}, **own_settings(options),
+        **({"reward_content": reward_content(options.reward)} if options.reward else {}),
     }  # fmt: skip
     out = options.out.absolute()
     checkpoint = Checkpoint(out.with_name(f".{out.name}.run"), settings, options.keep_every)

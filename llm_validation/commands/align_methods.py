@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import glob
 import hashlib
 import json
 import shutil
@@ -14,6 +15,7 @@ from typing import Any
 from llm_validation.aligner.texts import Template
 from llm_validation.generation.scorers import Scorer
 from llm_validation.model.content import digest_on_disk
+from llm_validation.model.folders import replacing
 from llm_validation.model.model import Loaded, device
 from llm_validation.preferences.data import Preferences
 from llm_validation.preferences.policy_gradient import Earned, Sampled, fit_reward
@@ -64,7 +66,10 @@ def check_own(options: argparse.Namespace) -> None:
 
 
 def check_reward(options: argparse.Namespace, data: Preferences) -> None:
-    """ValueError for options of a reward model that these data need not have."""
+    """ValueError for options of a reward model that these data need not have, or where they can train none."""
+    if options.method == "rlhf" and not (options.reward or options.listed or data.paired):
+        raise ValueError(f"{data.source} has labels or scores, and a reward model learns from pairs: --listed takes "
+                         "them for rewards, --reward one that is there")  # fmt: skip
     if options.listed and not data.paired:
         for name in ("reward_rate", "reward_epochs"):
             if getattr(options, name) is not None:
@@ -90,7 +95,7 @@ class Reward:
 
     def said(self, earned: Earned, held: Preferences, kind: str) -> list[str]:
         """Sentences for the report; `kind` of pairs and prompts it is of: held-out, or training."""
-        source = f"the reward {self.name}," if self.accuracy is None else (
+        source = f"the reward {self.name}" if self.accuracy is None else (
             f"the reward model of the pairs, right on {accuracy_of(self.accuracy, held)} of {self.accuracy.n} {kind} "
             "pairs,")  # fmt: skip
         before, after = earned.before, earned.after
@@ -105,10 +110,13 @@ class Reward:
         if self.folder:
             shutil.copytree(self.folder, folder / "reward")
 
-    def forget(self) -> None:
-        """What is kept for a run that is killed."""
-        if self.folder:
-            shutil.rmtree(self.folder, ignore_errors=True)
+
+def forget_rewards(out: Path) -> None:
+    """Remove the reward models that runs into a folder kept for after a kill, with whatever options they were made."""
+    name = glob.escape(f".{out.name}.reward-") + 12 * "[0-9a-f]"
+    for beside in (name, f".{name}.*.partial"):
+        for folder in out.absolute().parent.glob(beside):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def reward_for(options: argparse.Namespace, loaded: Loaded, train: Preferences, held: Preferences) -> Reward:
@@ -134,9 +142,10 @@ def reward_for(options: argparse.Namespace, loaded: Loaded, train: Preferences, 
     if not record.is_file():
         print(f"align: a reward model of {len(train.chosen)} pairs, {how.steps} steps", file=sys.stderr)
         fitted, accuracy = fit_reward(loaded.to(device()).model, train, held, how, options.seed)
-        fitted.save(folder)
-        loaded.tokenizer.save_pretrained(folder)  # it reads tokens, and says whose
-        record.write_text(json.dumps(vars(accuracy)) + "\n", encoding="utf-8")
+        with replacing(folder) as partial:
+            fitted.write(partial)
+            loaded.tokenizer.save_pretrained(partial)  # it reads tokens, and says whose
+            (partial / record.name).write_text(json.dumps(vars(accuracy)) + "\n", encoding="utf-8")
     accuracy = Mean(**json.loads(record.read_text(encoding="utf-8")))
     return Reward(PrefixScorer(load_reward_model(folder).to(device())), accuracy=accuracy, folder=folder,
                   listed=own)  # fmt: skip

@@ -27,7 +27,7 @@ from llm_validation.generation.uniforms import decoding_seed
 from llm_validation.model.content import digest_on_disk
 from llm_validation.model.model import autocast, device
 from llm_validation.model.text_boundaries import Message, Tokens
-from llm_validation.rewards.sources import TEXT_REWARDS, Texts, scorer_of
+from llm_validation.rewards.sources import TEXT_REWARDS, Texts, reward_content, scorer_of
 from simulate.numbers import Parser, a_name, a_path, carried_out, count, positive, seed, share
 
 
@@ -92,7 +92,7 @@ def generate(options: argparse.Namespace) -> None:
     if options.out is not None:
         own = {name: value for name, value in vars(options).items() if name not in ("out", "prompts", "pilot")}
         own |= {"prompts": content(options.prompts), "content": digest_on_disk(options.model)}
-        lines = Lines(options.out, {**own, "reward_content": digest_on_disk(options.reward)})
+        lines = Lines(options.out, {**own, "reward_content": reward_content(options.reward)})
     groups = [range(len(prompts))] if options.together else [range(p, p + 1) for p in range(len(prompts))]
     decided: list[tuple[int, ...]] = []
     cut = 0

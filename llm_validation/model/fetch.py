@@ -102,11 +102,10 @@ def _kept(name: str, obtain: Any) -> Path:
         kept.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(kept.with_name(f".{name}.lock")):  # another process may be at it
             if not kept.is_dir():
-                with tempfile.TemporaryDirectory(dir=kept.parent, prefix=f".{name}.") as folder:
+                with replacing(kept) as partial, tempfile.TemporaryDirectory(dir=partial) as folder:
                     file = obtain(Path(folder))
                     _say(f"converting {file.name} to float32, once, into {kept}")
-                    with replacing(kept) as partial:
-                        _convert(file, partial)
+                    _convert(file, partial)
     return kept
 
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
+import glob
+import os
 import shutil
 import tempfile
 import uuid
@@ -55,26 +58,63 @@ def replacing(folder: Path) -> Iterator[Path]:
     """A temporary folder beside `folder`, which takes its place if the block ends well and is removed if it fails.
 
     An old folder is moved aside before the new one is renamed: between these two renames a kill leaves it under a
-    name that begins with a dot, and nothing under its own; at no time is there half a folder. OSError names a folder
-    that cannot be written.
+    name that begins with a dot, and nothing under its own; at no time is there half a folder. What earlier kills left
+    is tidied first. OSError names a folder that cannot be written.
     """
     folder = folder.absolute()
     folder.parent.mkdir(parents=True, exist_ok=True)
+    tidy(folder)
     mark = uuid.uuid4().hex[:8]
     partial = folder.with_name(f".{folder.name}.{mark}.partial")
     partial.mkdir()
     try:
-        yield partial
-        if folder.exists():
-            old = folder.with_name(f".{folder.name}.{mark}.old")
-            folder.rename(old)
-            partial.rename(folder)
-            shutil.rmtree(old)
-        else:
-            partial.rename(folder)
+        with _held(partial):
+            yield partial
+            if folder.exists():
+                old = folder.with_name(f".{folder.name}.{mark}.old")
+                with _held(folder):
+                    folder.rename(old)
+                    partial.rename(folder)
+                    shutil.rmtree(old)
+            else:
+                partial.rename(folder)
     except (SafetensorError, OSError) as error:  # of a full disk: weights, arrays, open files
-        if getattr(error, "filename", None) is not None:
-            raise
+        if type(error) not in (SafetensorError, OSError) or getattr(error, "filename", None) is not None:
+            raise  # it says itself what is wrong, and where
         raise OSError(f"{folder} cannot be written: {error}") from None
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def tidy(folder: Path) -> None:
+    """Of what kills left of a folder (`replacing`): the half is removed, the whole put back; not what another process
+    is writing."""
+    folder = folder.absolute()
+    beside = glob.escape(f".{folder.name}.") + 8 * "[0-9a-f]"
+    for kind in ("old", "partial"):
+        for left in folder.parent.glob(f"{beside}.{kind}"):
+            with _held(left) as ours:
+                if ours and kind == "old" and not folder.exists():
+                    left.rename(folder)
+                elif ours:
+                    shutil.rmtree(left, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _held(folder: Path) -> Iterator[bool]:
+    """The lock of a folder, which goes with it when it is renamed and ends with the process, however that ends; False
+    where another has it, or the file system has none."""
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError:  # another process tidied it
+        yield False
+        return
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        ours = True
+    except OSError:
+        ours = False
+    try:
+        yield ours
+    finally:
+        os.close(handle)

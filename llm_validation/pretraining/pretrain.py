@@ -24,7 +24,7 @@ from typing import Any
 from accelerate import PartialState
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-from llm_validation.model.folders import replacing, write
+from llm_validation.model.folders import replacing, tidy, write
 from llm_validation.model.model import build, device, load, parameter_count
 from llm_validation.model.sharding import shards_wanted, unsharded
 from llm_validation.pretraining.config import PRESETS, Pretraining
@@ -132,6 +132,9 @@ def pretrain(
     """
     folder = Path(folder).absolute()
     made_from = _description(config, source)
+    checkpoint = Checkpoint(folder.with_name(folder.name + ".checkpoint"), made_from)
+    for kept in (folder, checkpoint.folder):
+        tidy(kept)
     if folder.exists():
         return _finished(folder, made_from)
     sharded = shards_wanted(shard)
@@ -139,7 +142,6 @@ def pretrain(
     data = _prepare(config, source)
     model = build(config.size, len(data.tokenizer), config.context, config.seed)
     portion = Portion(STORIES_AT_ONCE if isinstance(source, Language) else config.batch)
-    checkpoint = Checkpoint(folder.with_name(folder.name + ".checkpoint"), made_from)
     held_out = lambda: _held_out(model, source, data.for_the_curve(), portion, alone=not sharded).value
     hooks = Hooks(held_out, on_step, progress)
     curve = optimise(state, config, model, data.blocks, checkpoint, hooks, sharded=sharded)

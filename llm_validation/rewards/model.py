@@ -97,8 +97,12 @@ class RewardModel(nn.Module):
     def save(self, folder: str | Path) -> None:
         """Configuration and weights (safetensors) into a folder that `load_reward_model` reads, all or nothing."""
         with replacing(Path(folder)) as partial:
-            self.backbone.config.save_pretrained(partial)
-            save_file({name: value.contiguous() for name, value in self.state_dict().items()}, partial / WEIGHTS)
+            self.write(partial)
+
+    def write(self, folder: Path) -> None:
+        """The same into a folder that exists."""
+        self.backbone.config.save_pretrained(folder)
+        save_file({name: value.contiguous() for name, value in self.state_dict().items()}, folder / WEIGHTS)
 
 
 @torch.no_grad()

@@ -28,6 +28,8 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from llm_validation.generation.scorers import Batch, Scorer
 from llm_validation.model.checks import DEVICE, FAILS, UNREADABLE, check_weights, in_a_line, refuse_adapter
+from llm_validation.model.content import digest_on_disk
+from llm_validation.model.fetch import sha256_of
 from llm_validation.model.model import autocast, device
 from llm_validation.model.text_boundaries import Message, Tokens, rendered
 from llm_validation.preferences.data import Example
@@ -106,6 +108,16 @@ def scorer_of(reward: str, texts: Texts) -> Callable[[], Scorer]:
         return lambda: texts.scorer(checked(function, reward))
     classifier = Classifier.load(reward)
     return lambda: texts.scorer(classifier)
+
+
+def reward_content(reward: str) -> str:
+    """A digest of what a reward is: of a folder its files, of a function its module's; "" for other names."""
+    module, colon, _ = reward.partition(":")
+    if reward in TEXT_REWARDS or not colon or Path(reward).exists():
+        return "" if reward in TEXT_REWARDS else digest_on_disk(reward)
+    function_at(reward)
+    source = getattr(sys.modules[module], "__file__", None)
+    return sha256_of(Path(source))[:12] if source else ""
 
 
 def _check_tokenizer(reward: str, model: RewardModel, tokenizer: Any) -> None:

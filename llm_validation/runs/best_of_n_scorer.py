@@ -56,7 +56,7 @@ def keep_scorer(context: Context, seed: int) -> Iterable[Measurement]:
         reward, fit = fit_scorer(loaded, context.profile.best_of_n, seed)
         worth = {name: getattr(fit, name) for name in ("value", "stderr", "n")}
         with replacing(_folder(context)) as partial_folder:
-            reward.save(partial_folder)
+            reward.write(partial_folder)
             (partial_folder / RECORD).write_text(
                 json.dumps({"made from": _made_from(context), "worth": worth}) + "\n", encoding="utf-8"
             )

@@ -112,7 +112,7 @@ def test_rlhf_raises_its_reward_and_goes_on_after_a_kill(base, tmp_path, monkeyp
     words = ["--reward", "low:words", "--epochs", "6", "--kl-beta", "0.05", "--samples", "6", "--keep-every", "3"]
     assert align(base, tmp_path, "rlhf", *words, out="whole") == 0
     said = (tmp_path / "whole" / "report.txt").read_text(encoding="utf-8")
-    assert "the reward low:words, gives the model's answers to 2 held-out prompts" in said
+    assert "the reward low:words gives the model's answers to 2 held-out prompts" in said
     loss = json.loads((tmp_path / "whole" / "alignment.json").read_text(encoding="utf-8"))["loss"]
     assert np.mean(loss[-5:]) < np.mean(loss[:5]) - 0.4
 
@@ -169,6 +169,10 @@ def test_a_reward_model_that_scores_do_not_need_has_no_options(name, base, tmp_p
     words = ["--listed", "--held-out", "0", f"--{name}", "3"]
     assert align(base, tmp_path, "rlhf", *words, records=scores) == 2
     assert f"--{name} trains a reward model of pairs, and with --listed the scores of" in capsys.readouterr().err
+    assert align(base, tmp_path, "rlhf", *words[1:3], records=scores) == 2
+    said = capsys.readouterr().err
+    assert "has labels or scores, and a reward model learns from pairs: --listed" in said
+    assert "a reward model of" not in said, "before anything is trained"
     assert align(base, tmp_path, "rlhf", *words[:3], records=scores) == 0
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from llm_validation.__main__ import main
-from llm_validation.commands.align import tidy
 from llm_validation.commands.prompts import read_prompts
+from llm_validation.model.folders import replacing, tidy
 from llm_validation.preferences.files import records_of
 from llm_validation.rewards.sources import checked
 
@@ -65,7 +65,7 @@ def test_weights_that_are_no_numbers_are_a_divergence(model, tmp_path, capsys):
 
 
 def test_what_kills_left_of_a_folder_is_tidied(tmp_path):
-    """A name with brackets is no pattern, and another folder's are left alone."""
+    """A name with brackets is no pattern, and another folder's are left alone, and what another process writes."""
     out = tmp_path / "out[1]"
     for name in (".out[1].0123abcd.partial", ".out[1].0123abcd.old", ".out1.0123abcd.partial"):
         (tmp_path / name).mkdir()
@@ -75,6 +75,12 @@ def test_what_kills_left_of_a_folder_is_tidied(tmp_path):
     (tmp_path / ".out[1].4567abcd.old").mkdir()
     tidy(out)
     assert sorted(path.name for path in tmp_path.iterdir()) == [".out1.0123abcd.partial", "out[1]"]
+    (tmp_path / ".out[1].89abcdef.partial").mkdir()
+    with replacing(out) as partial:
+        for _ in range(2):
+            assert list(tmp_path.glob(".out[[]*.partial")) == [partial]
+            tidy(out)
+    assert not list(tmp_path.glob(".out[[]*"))
 
 
 def test_a_refusal_after_loading_leaves_no_lock(model, tmp_path, capsys):

@@ -143,6 +143,35 @@ def test_a_run_does_not_go_on_with_another_model_of_the_same_name(base, tmp_path
         assert "with content = " in capsys.readouterr().err
 
 
+def test_a_run_does_not_go_on_with_another_reward_of_the_same_name(base, tmp_path, monkeypatch, capsys):
+    """A function whose module was written anew; nothing else is different."""
+    module = tmp_path / "paid_by.py"
+    module.write_text("def words(prompts, responses):\n    return [float(len(r)) for r in responses]\n")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "prompts.txt").write_text("w2 w3\nw4\n")
+    words = ["--model", str(base), "--prompts", "prompts.txt", "--reward", "paid_by:words", "--n", "1",
+             "--tokens", "4", "--allow-unfinished", "--out", "out.jsonl"]  # fmt: skip
+    killed_at(1, words, monkeypatch)
+    training = rlhf(base, tmp_path, "--batch", "4", "--keep-every", "1", "--reward", "paid_by:words")
+    with monkeypatch.context() as patch:
+        patch.setattr(Checkpoint, "save", lambda self, *rest: (saved(self, *rest), interrupt()))
+        with pytest.raises(KeyboardInterrupt):
+            align_main(training)
+    module.write_text("def words(prompts, responses):\n    return [-float(len(r)) for r in responses]\n")
+    for command, own in ((generate_main, words), (align_main, training)):
+        assert command(own) == 2
+        assert "with reward_content = " in capsys.readouterr().err
+
+
+def test_reward_models_that_kills_left_go_when_a_run_ends(base, tmp_path):
+    """Of other options, whole and half; not those of another folder's run."""
+    hers, others = (".out.reward-0123456789ab", "..out.reward-0123456789ab.0123abcd.partial"), ".out.reward-1.run"
+    for name in (*hers, others):
+        (tmp_path / name).mkdir()
+    assert align_main(rlhf(base, tmp_path, "--batch", "8")) == 0
+    assert [path.name for path in tmp_path.glob(".*")] == [others]
+
+
 def test_an_answer_in_messages_is_its_last_one_to_the_corrector_too(tmp_path):
     """As `align --method aligner` reads answers; the turns before are what was asked."""
     turns = [{"role": "user", "content": "w2"}, {"role": "assistant", "content": "w5"}]
