@@ -27,7 +27,7 @@ from tqdm import tqdm
 from figures import best_of_n, correction, density_ratio, distortion, divergences, overview, proximal, real_model, sizes
 from figures.model_points import language_model_rows, model_of
 from figures.style import FORMATS, USUAL, Drawing, caption, look, read_style, save
-from simulate.numbers import Parser, a_path, unless_interrupted
+from simulate.numbers import Parser, a_path, carried_out, unless_interrupted
 from simulate.rows.reach import HOME
 from simulate.rows.store import Row, read_rows
 from theory.claims import find_claims
@@ -47,24 +47,15 @@ WIDTHS = (2.5, 40.0)
 def main(arguments: list[str] | None = None) -> int:
     """Command line; exit status 2 for an unknown claim or a folder without rows."""
     options = _parser().parse_args(arguments)
-    try:
-        paper = _paper(options.format, options.width, options.style)
-        claims = {claim.id for claim in find_claims(options.claims)}
-        folder = options.results or HOME / "simulate" / "results" / options.profile
-        rows = read_rows(folder)
-        if not rows and options.results is None and options.profile == "cpu":
-            folder = HOME / "simulate" / "results" / "reference"
-            rows = read_rows(folder)
-            if rows:
-                print(f"figures: nothing has been run; drawn from the recorded rows in {folder}", file=sys.stderr)
-        if not rows:
-            raise ValueError(f"no rows in {folder}; run python -m simulate first")
-        options.out.mkdir(parents=True, exist_ok=True)
-    except BrokenPipeError:  # the reader has seen enough: see theory.command
-        raise
-    except (ValueError, OSError) as error:
-        print(f"figures: {error}", file=sys.stderr)
-        return 2
+    return carried_out("figures", lambda: _draw(options))
+
+
+def _draw(options: argparse.Namespace) -> None:
+    """Draw what is asked for, and say what is skipped. ValueError or OSError for what cannot be drawn or written."""
+    paper = _paper(options.format, options.width, options.style)
+    claims = {claim.id for claim in find_claims(options.claims)}
+    rows = _simulated(options.profile, options.results)
+    options.out.mkdir(parents=True, exist_ok=True)
     rows += _trained(options.profile, options.llm_results)
     shown = {name: drawing for name, drawing in FIGURES.items() if not claims or claims & set(drawing.claims)}
     found: list[sizes.Size] = []
@@ -84,7 +75,6 @@ def main(arguments: list[str] | None = None) -> int:
         names = [name for name in skipped if shown[name].of_sizes == of_sizes]
         if names:
             print(f"skipped, {reason}: {', '.join(names)}")
-    return 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -101,6 +91,19 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--width", help=f"inches, {WIDTHS[0]:g} to {WIDTHS[1]:g}; each figure's own by default")
     parser.add_argument("--style", type=a_path, help="matplotlib style file, over the figures' own look")
     return parser
+
+
+def _simulated(profile: str, folder: Path | None) -> list[Row]:
+    """Rows of simulation; the recorded ones, said to be, where profile cpu has none. ValueError without any."""
+    results = HOME / "simulate" / "results"
+    own = folder or results / profile
+    if rows := read_rows(own):
+        return rows
+    recorded = results / "reference"
+    if folder is None and profile == "cpu" and (rows := read_rows(recorded)):
+        print(f"figures: nothing has been run; drawn from the recorded rows in {recorded}", file=sys.stderr)
+        return rows
+    raise ValueError(f"no rows in {own}; run python -m simulate first")
 
 
 def _trained(profile: str, folder: Path | None) -> list[Row]:

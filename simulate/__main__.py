@@ -25,7 +25,7 @@ import time
 from dataclasses import asdict
 
 from simulate.experiments import jobs, people_jobs
-from simulate.numbers import Parser, a_path, count, not_negative, seed, unless_interrupted
+from simulate.numbers import Parser, a_path, carried_out, count, not_negative, seed, unless_interrupted
 from simulate.options import add_people_options
 from simulate.people.audit import audit_main
 from simulate.people.population import chosen_people
@@ -40,7 +40,6 @@ from simulate.rows.verdicts import announcing
 from simulate.sweep import sweep_main
 from theory.claims import CLAIMS, find_claims
 from theory.distortion.settings import BETAS
-from theory.markup import one_line
 
 COMMANDS = {"audit": audit_main, "sweep": sweep_main, "merge": merge_main, "compare": compare_folders}
 
@@ -51,28 +50,24 @@ def main(arguments: list[str] | None = None) -> int:
     if words and words[0] in COMMANDS:
         return COMMANDS[words[0]](words[1:])
     options = _parser().parse_args(words)
+    return carried_out("simulate", lambda: _measure(options))
+
+
+def _measure(options: argparse.Namespace) -> None:
+    """Run the cells that are asked for and not done yet. ValueError or OSError for what cannot be run."""
     folder = options.results or HOME / "simulate" / "results" / options.profile
     deadline = None if options.minutes is None else time.monotonic() + 60.0 * options.minutes
     profile = PROFILES[options.profile]
     stamp = make_stamp(options.profile, {**asdict(profile), "seed": options.seed})
-    try:
-        check_minutes(options.on, options.minutes)
-        cells = _cells(options, profile)
-        with locked(folder, drop_stale=True):
-            check_folder(folder, stamp)
-            how = Execution(options.jobs, may_start=in_time(deadline), on_rows=announcing(cells, folder),
-                            on=options.on)  # fmt: skip
-            left = run_jobs(cells, folder, stamp, how)
-    except BrokenPipeError:  # the reader has seen enough: see theory.command
-        raise
-    except (ValueError, OSError) as error:
-        notes = "".join(f" ({note})" for note in getattr(error, "__notes__", ()))
-        print(one_line(f"simulate: {error}{notes}"), file=sys.stderr)
-        return 2
+    check_minutes(options.on, options.minutes)
+    cells = _cells(options, profile)
+    with locked(folder, drop_stale=True):
+        check_folder(folder, stamp)
+        how = Execution(options.jobs, may_start=in_time(deadline), on_rows=announcing(cells, folder), on=options.on)
+        left = run_jobs(cells, folder, stamp, how)
     if left:
         print(f"stopped after {options.minutes:g} minutes: {left} cells are left; run again to go on")
     print(f"{len(read_rows(folder))} rows in {folder}")
-    return 0
 
 
 def _cells(options: argparse.Namespace, profile: Profile) -> list[Job]:

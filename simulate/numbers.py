@@ -5,12 +5,12 @@ from __future__ import annotations
 
 import argparse
 import math
-import os
 import sys
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
+
+from theory.markup import one_line
 
 
 class Parser(argparse.ArgumentParser):
@@ -24,20 +24,16 @@ class Parser(argparse.ArgumentParser):
 def carried_out(
     name: str, act: Callable[[], int | None], refused: tuple[type[Exception], ...] = (ValueError, OSError)
 ) -> int:
-    """A command's exit status: that of the act, or 2 after one sentence where it cannot use what it was given.
-
-    A reader that has seen enough, as `head`, ends it without a word, as a signal would: status 141.
-    """
+    """A command's exit status: that of the act, or 2 after one sentence where it cannot use what it was given."""
     try:
         status = act() or 0
         sys.stdout.flush()
         return status
-    except BrokenPipeError:
-        with suppress(OSError):  # what is still to be written goes nowhere
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
+    except BrokenPipeError:  # the reader has seen enough: see theory.command
+        raise
     except refused as error:
-        print(f"{name}: {error}", file=sys.stderr)
+        notes = "".join(f" ({note})" for note in getattr(error, "__notes__", ()))
+        print(one_line(f"{name}: {error}{notes}"), file=sys.stderr)
         return 2
 
 

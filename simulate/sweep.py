@@ -18,6 +18,7 @@ them all: a column per setting beside `estimate` ± `stderr`.
 
 from __future__ import annotations
 
+import argparse
 import inspect
 import json
 import os
@@ -31,7 +32,7 @@ from typing import TYPE_CHECKING, Any
 
 from simulate import grids
 from simulate.grids import MEASURED, Grid, Part, Sweep, read_sweep
-from simulate.numbers import Parser, a_path, count, not_negative
+from simulate.numbers import Parser, a_path, carried_out, count, not_negative
 from simulate.profiles import PROFILES
 from simulate.rows.backends import add_on, check_minutes
 from simulate.rows.grid import Execution, Job, Outcome, in_time, outcomes_of, progress, stamped
@@ -189,27 +190,25 @@ def sweep_main(arguments: Sequence[str]) -> int:
     parser.add_argument("--minutes", type=not_negative, help="start no new part after so many minutes")
     add_on(parser)
     options = parser.parse_args(arguments)
+    return carried_out(parser.prog, lambda: _sweep(options))
+
+
+def _sweep(options: argparse.Namespace) -> None:
     folder = options.results or HOME / "simulate" / "results" / f"sweep-{options.file.stem}"
     deadline = None if options.minutes is None else time.monotonic() + 60.0 * options.minutes
-    try:
-        sweep = read_sweep(options.file)
-        if options.plan:
-            return _print_plan(sweep, folder)
-        _require_pyarrow()
-        check_minutes(options.on, options.minutes)
-        left = run_sweep(sweep, folder, Execution(options.jobs, may_start=in_time(deadline), on=options.on))
-    except BrokenPipeError:  # the reader has seen enough: see theory.command
-        raise
-    except (ValueError, OSError) as error:
-        print(f"{parser.prog}: {error}", file=sys.stderr)
-        return 2
+    sweep = read_sweep(options.file)
+    if options.plan:
+        _print_plan(sweep, folder)
+        return
+    _require_pyarrow()
+    check_minutes(options.on, options.minutes)
+    left = run_sweep(sweep, folder, Execution(options.jobs, may_start=in_time(deadline), on=options.on))
     if left:
         print(f"stopped after {options.minutes:g} minutes: {left} cells are left; run again to go on")
     print(f"{sweep.size - left} of {sweep.size} cells in {folder}: pandas.read_parquet({str(folder)!r})")
-    return 0
 
 
-def _print_plan(sweep: Sweep, folder: Path) -> int:
+def _print_plan(sweep: Sweep, folder: Path) -> None:
     for grid in sweep.grids:
         axes = [f"{len(values)} {name}" for name, values in grid.axes.items()]
         lengths = " × ".join([*axes, f"{len(sweep.seeds)} seeds"])
@@ -218,7 +217,6 @@ def _print_plan(sweep: Sweep, folder: Path) -> int:
     _refuse_rows(folder)
     there = sum(min(grids.IN_A_PART, sizes[key] - start) for key, start in check_sweep(sweep, folder))
     print(f"{'together':24s} {sweep.size:9d} cells, {there} of them in {folder}")
-    return 0
 
 
 def _require_pyarrow() -> None:

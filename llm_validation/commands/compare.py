@@ -5,10 +5,10 @@ Their numbers differ between machines by nature, since training in float32 is ch
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from llm_validation.claims.table import llm_checks
-from simulate.rows.compare import read_both
+from simulate.rows.compare import Cell, compared
 from simulate.rows.pool import judge
 from simulate.rows.store import Row
 from theory.claim import Verdict
@@ -18,10 +18,14 @@ Place = tuple[str, str, str]
 
 def compare_main(arguments: Sequence[str]) -> int:
     """Exit status 1 if a verdict changed, 2 for a folder without rows."""
-    both = read_both(arguments, "python -m llm_validation compare", "List the verdicts that differ between two folders "
-                     "of language models' rows; exit status 1 if any do.")  # fmt: skip
-    if both is None:
-        return 2
+    return compared(
+        arguments, "python -m llm_validation compare", "List the verdicts that differ between two folders of language "
+        "models' rows; exit status 1 if any do.", list_changes,
+    )  # fmt: skip
+
+
+def list_changes(*both: Mapping[Cell, Row]) -> int:
+    """Print the verdicts of two folders that differ; 1 if there are any."""
     first, second = (verdicts(rows.values()) for rows in both)
     shared = sorted(first.keys() & second.keys())
     changed = [place for place in shared if first[place] != second[place]]

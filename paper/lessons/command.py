@@ -8,13 +8,12 @@ python -m paper lessons --html             executed, as pages beside the page of
 
 from __future__ import annotations
 
-import sys
+import argparse
 
 from paper.lessons.notebooks import find_lessons, write_notebook
 from paper.lessons.rendered import page_of, render
-from simulate.numbers import Parser, a_path
+from simulate.numbers import Parser, a_path, carried_out
 from simulate.rows.reach import HOME
-from theory.command import missing
 
 
 def main(arguments: list[str]) -> int:
@@ -27,27 +26,20 @@ def main(arguments: list[str]) -> int:
     form.add_argument("--html", action="store_true", help="the teacher's version, executed, as a page")
     parser.add_argument("--out", type=a_path, default=HOME / "paper" / "tables" / "page" / "lessons")
     options = parser.parse_args(arguments)
-    try:
-        lessons = find_lessons(options.numbers)
-        if options.notebook or options.student or options.html:
-            options.out.mkdir(parents=True, exist_ok=True)
-        if options.html and (said := render(options.out, lessons)):
-            raise ValueError("; ".join(said))
-        for lesson in lessons:
-            if options.html:
-                print(page_of(lesson, options.out))
-            elif options.notebook or options.student:
-                print(write_notebook(lesson, options.out, student=options.student))
-            else:
-                print(f"{lesson.number:2d}  {lesson.title}  ({len(lesson.exercises)} exercises)")
-    except BrokenPipeError:  # the reader has seen enough: see theory.command
-        raise
-    except (ValueError, OSError) as error:
-        print(f"paper lessons: {error}", file=sys.stderr)
-        return 2
-    except ModuleNotFoundError as error:
-        if not (needs := missing(error)):
-            raise
-        print(f"paper lessons: {needs}", file=sys.stderr)
-        return 2
-    return 0
+    return carried_out("paper lessons", lambda: _answer(options))
+
+
+def _answer(options: argparse.Namespace) -> None:
+    """List the lessons that are asked for, or write them. ValueError for one that there is not, or that fails."""
+    lessons = find_lessons(options.numbers)
+    if options.notebook or options.student or options.html:
+        options.out.mkdir(parents=True, exist_ok=True)
+    if options.html and (said := render(options.out, lessons)):
+        raise ValueError("; ".join(said))
+    for lesson in lessons:
+        if options.html:
+            print(page_of(lesson, options.out))
+        elif options.notebook or options.student:
+            print(write_notebook(lesson, options.out, student=options.student))
+        else:
+            print(f"{lesson.number:2d}  {lesson.title}  ({len(lesson.exercises)} exercises)")

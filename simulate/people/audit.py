@@ -10,13 +10,12 @@ FILE is a log of answers (user, a, b, winner), a table of wins (winner, loser, c
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from simulate.montecarlo import generator
-from simulate.numbers import Parser, a_path, positive, seed, strict_share
+from simulate.numbers import Parser, a_path, carried_out, positive, seed, strict_share
 from simulate.options import yes_or_no
 from simulate.people.comparisons import Comparisons, read_comparisons
 from simulate.people.kinds import MOST_CELLS, kinds_of_users
@@ -45,25 +44,23 @@ SHOWN, TYPES_SHOWN = 5e-3, 6
 def audit_main(arguments: list[str]) -> int:
     """Command line; exit status 0, or 2 for input that cannot be used."""
     options = _parser().parse_args(arguments)
-    try:
-        found = read_comparisons(
-            options.file, columns=options.long, drop_ties=options.drop_ties, header=options.header,
-            separator=options.separator, encoding=options.encoding,
-        )  # fmt: skip
-        policy = chosen_policy(options.policy, found)
-        print(f"{options.file}: {int(found.count.sum())} comparisons of {len(found.items)} alternatives")
-        for note in (*found.notes, *kinds(found, options.seed)):
-            print(f"- {one_line(note)}")
-        print(one_line(f"policy: {named_policy(found.items, policy)}"))
-        for beta in dict.fromkeys(options.bt_beta):
-            for line in audited(found, policy, beta, options.answers, options.confidence):
-                print(one_line(line), flush=True)
-    except BrokenPipeError:  # the reader has seen enough: see theory.command
-        raise
-    except (ValueError, OSError) as error:
-        print(one_line(f"audit: {error}"), file=sys.stderr)
-        return 2
-    return 0
+    return carried_out("audit", lambda: _audit(options))
+
+
+def _audit(options: argparse.Namespace) -> None:
+    """Print what was read, the policy, and a line or more for each β."""
+    found = read_comparisons(
+        options.file, columns=options.long, drop_ties=options.drop_ties, header=options.header,
+        separator=options.separator, encoding=options.encoding,
+    )  # fmt: skip
+    policy = chosen_policy(options.policy, found)
+    print(f"{options.file}: {int(found.count.sum())} comparisons of {len(found.items)} alternatives")
+    for note in (*found.notes, *kinds(found, options.seed)):
+        print(f"- {one_line(note)}")
+    print(one_line(f"policy: {named_policy(found.items, policy)}"))
+    for beta in dict.fromkeys(options.bt_beta):
+        for line in audited(found, policy, beta, options.answers, options.confidence):
+            print(one_line(line), flush=True)
 
 
 def _parser() -> argparse.ArgumentParser:

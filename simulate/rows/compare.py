@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
-from simulate.numbers import Parser, a_path
+from simulate.numbers import Parser, a_path, carried_out
 from simulate.rows.store import SWEEP, Row, read_rows
 from theory.claim import Check, half_width, parse_setting
 from theory.claims import find_claim
@@ -18,15 +18,37 @@ Cell = tuple[str, str, str, int]
 
 
 def compare_folders(arguments: Sequence[str]) -> int:
-    """`compare A B`: rows that differ by more than their check can resolve are listed, and the exit status is 1.
+    """`compare A B`; exit status 1 if rows differ by more than their check can resolve, 2 for a folder without rows."""
+    return compared(
+        arguments, "python -m simulate compare", "List the rows of two results folders that differ by more than their "
+        "check can resolve; exit status 1 if there are any.", list_differences,
+    )  # fmt: skip
 
-    Exit status 2 for a folder without rows.
+
+def compared(
+    arguments: Sequence[str], command: str, does: str, compare: Callable[[dict[Cell, Row], dict[Cell, Row]], int]
+) -> int:
+    """The exit status of `compare`, which is given the rows of two folders; 2 where one has none.
+
+    command, does  what --help prints: how the comparison is called, and what it does
     """
-    both = read_both(arguments, "python -m simulate compare", "List the rows of two results folders that differ by "
-                     "more than their check can resolve; exit status 1 if there are any.")  # fmt: skip
-    if both is None:
-        return 2
-    first, second = both
+    parser = Parser(prog=command, description=does)
+    for name in ("A", "B"):
+        parser.add_argument(name, type=a_path, help="a folder of rows")
+    options = parser.parse_args(arguments)
+    return carried_out("compare", lambda: compare(_rows_in(options.A), _rows_in(options.B)))
+
+
+def _rows_in(folder: Path) -> dict[Cell, Row]:
+    rows = {row.cell: row for row in read_rows(folder)}
+    if not rows:
+        sweep = ", but a sweep, which pandas.read_parquet reads" if (folder / SWEEP).exists() else ""
+        raise ValueError(f"no rows in {folder}{sweep}")
+    return rows
+
+
+def list_differences(first: dict[Cell, Row], second: dict[Cell, Row]) -> int:
+    """Print the rows that differ by more than their check can resolve; 1 if there are any, or none to compare."""
     shared = sorted(first.keys() & second.keys())
     used = {cell: share_used(first[cell], second[cell]) for cell in shared}
     differing = [cell for cell in shared if not used[cell] <= 1.0]
@@ -40,29 +62,6 @@ def compare_folders(arguments: Sequence[str]) -> int:
         most = max(shared, key=lambda cell: used[cell])
         print(f"every row within its resolution; largest share used {100 * used[most]:.2g} % ({most[0]}.{most[1]})")
     return 1 if differing else 0
-
-
-def read_both(arguments: Sequence[str], command: str, does: str) -> tuple[dict[Cell, Row], dict[Cell, Row]] | None:
-    """The rows of two folders by cell; None, with what is wrong on standard error, where there are none.
-
-    command, does  what --help prints: how the comparison is called, and what it does
-    """
-    parser = Parser(prog=command, description=does)
-    for name in ("A", "B"):
-        parser.add_argument(name, type=a_path, help="a folder of rows")
-    try:
-        options = parser.parse_args(arguments)
-    except SystemExit as ended:
-        if not ended.code:  # --help
-            raise
-        return None
-    first, second = ({row.cell: row for row in read_rows(folder)} for folder in (options.A, options.B))
-    for folder, rows in zip((options.A, options.B), (first, second), strict=True):
-        if not rows:
-            sweep = ", but a sweep, which pandas.read_parquet reads" if (folder / SWEEP).exists() else ""
-            print(f"no rows in {folder}{sweep}", file=sys.stderr)
-            return None
-    return first, second
 
 
 def share_used(a: Row, b: Row) -> float:

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from simulate.numbers import Parser, a_path
+from simulate.numbers import Parser, a_path, carried_out
 from simulate.rows.store import SWEEP, Results, Stamp, is_current, locked, refuse_sweep
 
 #: Fields of a stamp in which all rows of a folder agree, and those of a configuration that may differ: more seeds, or
@@ -105,24 +105,15 @@ def merge_main(arguments: Sequence[str]) -> int:
                     "configuration is refused.")  # fmt: skip
     parser.add_argument("into", type=a_path, metavar="INTO", help="a folder of rows, or a new one")
     parser.add_argument("parts", type=a_path, nargs="+", metavar="PART", help="folders of rows that it takes in")
-    try:
-        options = parser.parse_args(arguments)
-    except SystemExit as ended:
-        if not ended.code:  # --help
-            raise
-        return 2
-    into, parts = options.into, options.parts
-    try:
-        for part in parts:  # before there is a folder
-            _check_rows(part, Results(part))
-        refuse_sweep(into)
-        with locked(into):
-            for part in parts:
-                merge(into, part)
-    except BrokenPipeError:  # the reader has seen enough: see theory.command
-        raise
-    except (ValueError, OSError) as error:
-        print(f"merge: {error}", file=sys.stderr)
-        return 2
+    options = parser.parse_args(arguments)
+    return carried_out("merge", lambda: _merge_all(options.into, options.parts))
+
+
+def _merge_all(into: Path, parts: Sequence[Path]) -> None:
+    for part in parts:  # before there is a folder
+        _check_rows(part, Results(part))
+    refuse_sweep(into)
+    with locked(into):
+        for part in parts:
+            merge(into, part)
     print(f"{len(Results(into).rows)} rows in {into}")
-    return 0

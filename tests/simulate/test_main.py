@@ -7,6 +7,7 @@ import re
 import pytest
 
 from simulate.__main__ import main
+from tests.processes import refused
 
 
 def printed(words: list[str], capsys: pytest.CaptureFixture[str]) -> str:
@@ -34,8 +35,7 @@ def test_comparing_and_merging_say_what_they_do(capsys):
 
 @pytest.mark.parametrize("words", [["compare", "one"], ["merge", "one"], ["compare", "a", "b", "c"]], ids=" ".join)
 def test_a_wrong_number_of_folders_is_said_in_one_sentence(words, capsys):
-    assert main(words) == 2
-    assert re.fullmatch(rf"python -m simulate {words[0]}: .*\n", capsys.readouterr().err)
+    assert re.fullmatch(rf"python -m simulate {words[0]}: .*\n", refused(main, words, capsys))
 
 
 def test_help_of_the_audit_names_its_rule(capsys):

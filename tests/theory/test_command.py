@@ -63,7 +63,7 @@ def test_ctrl_c_while_a_stage_is_imported_is_one_sentence(tmp_path):
 def test_merging_rows_needs_no_language_model(tmp_path):
     (tmp_path / "accelerate.py").write_text("raise ModuleNotFoundError('No module', name='accelerate')")
     done = told(["llm_validation", "compare", "x", "y"], PYTHONPATH=f"{tmp_path}{os.pathsep}{ROOT}")
-    assert (done.returncode, done.stderr) == (2, "no rows in x\n")
+    assert (done.returncode, done.stderr) == (2, "compare: no rows in x\n")
 
 
 def test_a_public_name_says_which_package_it_needs():

@@ -23,7 +23,7 @@ def test_only_changed_verdicts_are_said(tmp_path, capsys):
     assert capsys.readouterr().out == "0 of 1 verdicts changed\n"
     assert compare_main([a, far]) == 1
     assert f"P10.trained at {setting_key(setting)}: agrees and disagrees" in capsys.readouterr().out
-    assert compare_main([a, str(tmp_path / "none")]) == compare_main([a]) == 2
+    assert compare_main([a, str(tmp_path / "none")]) == 2
 
 
 def test_help_says_what_it_does(capsys):
