@@ -68,37 +68,48 @@ REPORTS: dict[str, Callable[[list[Entry], str], str]] = {
 def answer(options: argparse.Namespace) -> None:
     """What was asked for. ValueError or OSError for a claim that is not, rows that cannot be read, a folder that cannot
     be written, which is found before anything is computed."""
-    if options.out is not None and options.claims not in ([], ["page"]):
-        raise ValueError(f"--out is for the whole ledger and for the page, not for {' '.join(options.claims)}")
-    if options.page and options.claims:
-        raise ValueError(f"--page is for the whole ledger, not for {' '.join(options.claims)}")
-    out = options.out or HOME / "paper" / "tables"
-    if options.claims == ["arxiv"]:
+    _check_words(options)
+    words, out = options.claims, options.out or HOME / "paper" / "tables"
+    if words == ["arxiv"]:
         print(f"The sources: {write_arxiv(HOME / 'build' / 'arxiv')}")
         return
-    alone = {"page", "arxiv", *REPORTS} & set(options.claims)
-    if alone and len(options.claims) > 1:
-        raise ValueError(f"{' and '.join(sorted(alone))} must stand alone, not in {' '.join(options.claims)}")
-    report = REPORTS.get(options.claims[0]) if alone else None
-    page = options.claims == ["page"]
-    claims = [] if page or report else find_claims(options.claims)
-    if not claims and report is None:
+    report = REPORTS.get(words[0]) if words else None
+    page = words == ["page"]
+    claims = find_claims(words) if words and not page and report is None else ()
+    if page or not words:
         (out / "page" if page else out).mkdir(parents=True, exist_ok=True)
-    profile = with_rows(options.profile)
-    if profile != options.profile:
-        recorded = read_rows(HOME / "simulate" / "results" / profile)
-        these = "these are of the recorded ones" if recorded else f"and no recorded ones in {HOME}: nothing is judged"
-        print(f"paper: no rows of profile {options.profile} yet, {these}", file=sys.stderr)
+    profile = _judged(options.profile)
     ledger = load(profile)
-    if claims:
-        chosen = [entry for entry in ledger if entry.claim in claims]
-        print(markdown.details(lines(chosen), chosen))
-    elif report is not None:
+    if report is not None:
         print(report(ledger, profile))
+    elif claims:
+        print(markdown.details(lines([entry for entry in ledger if entry.claim in claims])))
     elif not page:
         _write(ledger, options.profile, out, profile)
     if page or options.page:
         _write_page(ledger, profile, out / "page")
+
+
+def _check_words(options: argparse.Namespace) -> None:
+    """ValueError for words and options that do not go together."""
+    words = " ".join(options.claims)
+    if options.out is not None and options.claims not in ([], ["page"]):
+        raise ValueError(f"--out is for the whole ledger and for the page, not for {words}")
+    if options.page and options.claims:
+        raise ValueError(f"--page is for the whole ledger, not for {words}")
+    alone = {"page", "arxiv", *REPORTS} & set(options.claims)
+    if alone and len(options.claims) > 1:
+        raise ValueError(f"{' and '.join(sorted(alone))} must stand alone, not in {words}")
+
+
+def _judged(profile: str) -> str:
+    """The profile, or the recorded run where the profile has no rows yet, which is said."""
+    found = with_rows(profile)
+    if found != profile:
+        recorded = read_rows(HOME / "simulate" / "results" / found)
+        these = "these are of the recorded ones" if recorded else f"and no recorded ones in {HOME}: nothing is judged"
+        print(f"paper: no rows of profile {profile} yet, {these}", file=sys.stderr)
+    return found
 
 
 def _write(ledger: list[Entry], profile: str, out: Path, rows_of: str) -> None:
@@ -129,30 +140,27 @@ def write(ledger: list[Entry], profile: str, out: Path, rows_of: str = "") -> li
     simulation = read_rows(HOME / "simulate" / "results" / (rows_of or profile))
     sizes, messages = read_sizes(profile)
     across_sizes = tables.size_table(profile, sizes)
-    out.mkdir(parents=True, exist_ok=True)
-    as_table(ledger).to_csv(out / "ledger.csv", index=False)
-    (out / "ledger.md").write_text(markdown.overview(claims, ledger), encoding="utf-8")
-    (out / "ledger").mkdir(exist_ok=True)
+    borda = [("D4.bound", "adversary"), ("D4.certified", "certified"), ("D4.attained", "attained on I5")]
+    ball = [("D8.limit", "RLHF on I6"), ("D9.on_I6", "NLHF on I6 (bound)")]
+    texts = {
+        "ledger.csv": as_table(ledger).to_csv(index=False),
+        "ledger.md": markdown.overview(claims, ledger),
+        "ledger.tex": latex.latex_ledger(claims),
+        "numbers.tex": latex.latex_numbers(ledger) + tables.latex_numbers(across_sizes),
+        "sizes.md": tables.markdown(across_sizes),
+        "sizes.tex": tables.latex_sizes(across_sizes),
+        "borda.tex": latex.latex_entries(ledger, borda),
+        "ball.tex": latex.latex_entries(ledger, ball),
+        "language_model.tex": latex.latex_language_model(ledger),
+        "language_model_misses.tex": latex.latex_language_model_misses(ledger),
+        "people.tex": latex.latex_people(simulation, 5),
+    }
     for topic in dict.fromkeys(line.claim.topic for line in claims):
         mine = [line for line in claims if line.claim.topic == topic]
-        entries = [entry for entry in ledger if entry.claim.topic == topic]
-        (out / "ledger" / f"{topic}.md").write_text(markdown.details(mine, entries, title=topic), encoding="utf-8")
-    (out / "ledger.tex").write_text(latex.latex_ledger(claims), encoding="utf-8")
-    (out / "numbers.tex").write_text(latex.latex_numbers(ledger) + tables.latex_numbers(across_sizes), encoding="utf-8")
-    (out / "sizes.md").write_text(tables.markdown(across_sizes), encoding="utf-8")
-    (out / "sizes.tex").write_text(tables.latex_sizes(across_sizes), encoding="utf-8")
-    (out / "borda.tex").write_text(
-        latex.latex_entries(
-            ledger, [("D4.bound", "adversary"), ("D4.certified", "certified"), ("D4.attained", "attained on I5")]
-        ),
-        encoding="utf-8",
-    )
-    (out / "ball.tex").write_text(
-        latex.latex_entries(ledger, [("D8.limit", "RLHF on I6"), ("D9.on_I6", "NLHF on I6 (bound)")]), encoding="utf-8"
-    )
-    (out / "language_model.tex").write_text(latex.latex_language_model(ledger), encoding="utf-8")
-    (out / "language_model_misses.tex").write_text(latex.latex_language_model_misses(ledger), encoding="utf-8")
-    (out / "people.tex").write_text(latex.latex_people(simulation, 5), encoding="utf-8")
+        texts[f"ledger/{topic}.md"] = markdown.details(mine, title=topic)
+    (out / "ledger").mkdir(parents=True, exist_ok=True)
+    for name, text in texts.items():
+        (out / name).write_text(text, encoding="utf-8")
     return messages
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 
 from llm_validation.claims.table import trained_checks
 from llm_validation.recorded import MODELS
-from paper.ledger import EXACT, Entry, Line, Pooled, filled
+from paper.ledger import EXACT, Entry, Line, Pooled, by_check, filled
 from simulate.rows.populations import by_population
 from simulate.rows.store import Row
 from theory.claim import parse_setting
@@ -195,10 +195,8 @@ def _excess(entry: Entry) -> float:
 
 def latex_language_model(ledger: Sequence[Entry]) -> str:
     """language_model.tex: every check on a language model on one line, at the setting that says the least for it."""
-    checks = dict.fromkeys((entry.claim, entry.check) for entry in of_language_model(ledger))
     models, rows, without = filled(ledger), [], 0
-    for claim, check in checks:
-        mine = [entry for entry in ledger if entry.claim is claim and entry.check is check]
+    for mine in by_check(of_language_model(ledger)).values():
         measured = [entry for entry in mine if entry.verdict != "not run"]
         without += not measured
         if measured:
@@ -248,21 +246,24 @@ def _quantity(entry: Entry) -> str:
 
 def _language_model_table(rows: Sequence[Sequence[str]], caption: str, label: str) -> str:
     head = ["claim", "quantity (setting)", "theory", "reached", "verdict"]
-    text = table("longtable", rf"@{{}}l{LEFT}{{.56\textwidth}}l{LEFT}{{.22\textwidth}}l@{{}}", [head], rows)
-    begin, rest = text.split("\n", 1)
-    top, body = rest.split(r"\midrule\endhead", 1)
-    first = rf"\caption{{{caption}}}\label{{{label}}}\\" + f"\n{top}" + r"\midrule\endfirsthead"  # the label once only
-    return f"{begin}\n{first}\n{top}" + r"\midrule\endhead" + body
+    columns = rf"@{{}}l{LEFT}{{.56\textwidth}}l{LEFT}{{.22\textwidth}}l@{{}}"
+    return table("longtable", columns, [head], rows, rf"\caption{{{caption}}}\label{{{label}}}\\")
 
 
-def table(environment: str, columns: str, heads: Sequence[Sequence[str]], rows: Sequence[Sequence[str]]) -> str:
-    """A booktabs table from cells that are LaTeX already; a longtable repeats its head on every page."""
-    rule = r"\midrule\endhead" if environment == "longtable" else r"\midrule"
+def table(
+    environment: str, columns: str, heads: Sequence[Sequence[str]], rows: Sequence[Sequence[str]], caption: str = ""
+) -> str:
+    """A booktabs table from cells that are LaTeX already; a longtable repeats its head on every page.
+
+    caption  above the head of a longtable's first page
+    """
+    head = [r"\toprule", *(" & ".join(line) + r" \\" for line in heads)]
+    first = [caption, *head, r"\midrule\endfirsthead"] if caption else []
     lines = [
         rf"\begin{{{environment}}}{{{columns}}}",
-        r"\toprule",
-        *(" & ".join(head) + r" \\" for head in heads),
-        rule,
+        *first,
+        *head,
+        r"\midrule\endhead" if environment == "longtable" else r"\midrule",
         *(" & ".join(row) + r" \\" for row in rows),
         r"\bottomrule",
         rf"\end{{{environment}}}",
@@ -287,13 +288,16 @@ def latex_numbers(ledger: Sequence[Entry]) -> str:
         values = {"theory": _power(latex(number(entry.predicted))), "simulation": printed(entry.simulation)}
         values |= {model: printed(pooled, 3) for model, pooled in entry.trained.items()}
         values |= {f"{model} verdict": pooled.verdict for model, pooled in entry.trained.items()}
-        out += [
-            rf"\expandafter\def\csname ledger@{name}@{column}\endcsname{{{value}}}" for column, value in values.items()
-        ]
+        out += [definition(f"{name}@{column}", value) for column, value in values.items()]
     for column in MODELS:
         pooled = [e.trained[column] for e in ledger if e.check in trained_checks(e.claim.id, column)]
         counts = {verdict: sum(m.verdict == verdict for m in pooled) for verdict in SEVERITY}
         counts["settings"] = len(pooled)
         counts["seeds"] = max((m.seeds for m in pooled), default=0)
-        out += [rf"\expandafter\def\csname ledger@count@{column}@{name}\endcsname{{{n}}}" for name, n in counts.items()]
+        out += [definition(f"count@{column}@{name}", n) for name, n in counts.items()]
     return "\n".join(out) + "\n"
+
+
+def definition(name: str, value: object) -> str:
+    r"""The macro that \ledger{A}{B}{C} prints, by its name A@B@C."""
+    return rf"\expandafter\def\csname ledger@{name}\endcsname{{{value}}}"

@@ -107,7 +107,7 @@ def entries(claims: Iterable[Claim], simulation: Sequence[Row], *trained: Sequen
     """
     if len(trained) > len(MODELS):
         raise ValueError(f"{len(trained)} lists of rows for {len(MODELS)} models: {', '.join(MODELS)}")
-    columns = [_by_check(rows) for rows in (simulation, *trained, *([()] * (len(MODELS) - len(trained))))]
+    columns = [_rows_of_checks(rows) for rows in (simulation, *trained, *([()] * (len(MODELS) - len(trained))))]
     found = []
     for claim in claims:
         for check in (*claim.checks, *trained_checks(claim.id)):
@@ -151,10 +151,18 @@ def filled(ledger: Iterable[Entry]) -> dict[str, Model]:
     return {name: model for name, model in MODELS.items() if name in run}
 
 
-def _by_check(rows: Sequence[Row]) -> dict[tuple[str, str], list[Row]]:
+def _rows_of_checks(rows: Sequence[Row]) -> dict[tuple[str, str], list[Row]]:
     found: dict[tuple[str, str], list[Row]] = {}
     for row in rows:
         found.setdefault((row.claim, row.check), []).append(row)
+    return found
+
+
+def by_check(ledger: Iterable[Entry]) -> dict[tuple[Claim, Check], list[Entry]]:
+    """Every check of a ledger, in its order, with its entries."""
+    found: dict[tuple[Claim, Check], list[Entry]] = {}
+    for entry in ledger:
+        found.setdefault((entry.claim, entry.check), []).append(entry)
     return found
 
 
@@ -163,7 +171,7 @@ class Line:
     """One claim in the ledger. A trained model without rows is `not run`; `verdict` joins what was run."""
 
     claim: Claim
-    checks: int
+    entries: tuple[Entry, ...]
     simulation: Verdict
     trained: Mapping[str, Verdict]
     verdict: Verdict
@@ -191,7 +199,7 @@ def lines(ledger: Sequence[Entry]) -> list[Line]:
         only_cited: list[Verdict] = ["cited" for check in claim.checks if check.kind == "cited"]
         # some claims are the language model's own
         overall = combine([*([simulation] if measured else []), *run, *only_cited])
-        result.append(Line(claim, len(mine), simulation, trained, overall))
+        result.append(Line(claim, tuple(mine), simulation, trained, overall))
     return result
 
 

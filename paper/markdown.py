@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 
 from llm_validation.recorded import MODELS, Model
 from paper.latex import RELATION, estimate, number
-from paper.ledger import Entry, Line, Pooled, agrees_by_resolution, filled, share, z_score
+from paper.ledger import Entry, Line, Pooled, agrees_by_resolution, by_check, filled, share, z_score
 from theory.claim import Check
 from theory.markup import code, markdown_text
 from theory.sources import plain
@@ -63,14 +63,13 @@ def link(claim_id: str, topic: str) -> str:
     return f"[{claim_id}](ledger/{topic}.md#{claim_id.lower()})"
 
 
-def details(claims: Sequence[Line], ledger: Sequence[Entry], title: str = "") -> str:
+def details(claims: Sequence[Line], title: str = "") -> str:
     """Every check and setting of these claims: a topic's file, or what `python -m paper D4` prints."""
-    models = filled(ledger)
+    models = filled(entry for line in claims for entry in line.entries)
     text = [f"# {title}", "", f"[All claims](../ledger.md). {LEGEND}", ""] if title else [LEGEND, ""]
     for line in claims:
-        mine = [entry for entry in ledger if entry.claim is line.claim]
         text += [f"## {line.claim.id}", "", f"**{line.claim.title}**: **{line.verdict}**", ""]
-        text += [f"{line.claim.statement} ({plain(line.claim.source)})", "", *_checks(mine, models), ""]
+        text += [f"{line.claim.statement} ({plain(line.claim.source)})", "", *_checks(line.entries, models), ""]
     return "\n".join(text)
 
 
@@ -82,22 +81,21 @@ def _checks(ledger: Sequence[Entry], models: Mapping[str, Model]) -> list[str]:
          *(measured(e, pooled) for pooled in (e.simulation, *(e.trained[name] for name in models))), e.verdict]
         for e in ledger
     ]  # fmt: skip
-    checks = dict.fromkeys(entry.check for entry in ledger)
     broken = [entry for entry in ledger if entry.verdict == "disagrees"]
     return [
         *table(head, rows),
         "",
         *(
-            f"- `{check.name}` ({check.kind}): {check.quantity}. {reason(check)} {power(ledger, check)}"
-            for check in checks
+            f"- `{check.name}` ({check.kind}): {check.quantity}. {reason(check)} {power(mine)}"
+            for (_, check), mine in by_check(ledger).items()
         ),
         *(f"- witness of {e.check.name} at {markdown_text(e.setting)}: {code(e.witness or 'none')}" for e in broken),
     ]
 
 
-def power(ledger: Sequence[Entry], check: Check) -> str:
+def power(settings: Sequence[Entry]) -> str:
     """Share of a check's settings that would notice a prediction 5 % off."""
-    found = share([noticed for entry in ledger if entry.check is check for noticed in entry.notices(0.05)])
+    found = share([noticed for entry in settings for noticed in entry.notices(0.05)])
     return f"Notices 5 %: {'—' if math.isnan(found) else f'{100 * found:.0f} %'}."
 
 

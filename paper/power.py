@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from paper.ledger import Entry, share
+from paper.ledger import Entry, by_check, share
 from paper.markdown import table
 from theory.claim import Check, Claim
 
@@ -36,8 +36,7 @@ class Power:
 def powers(ledger: Sequence[Entry]) -> list[Power]:
     """Every check of a ledger, in its order."""
     found = []
-    for claim, check in dict.fromkeys((entry.claim, entry.check) for entry in ledger):
-        mine = [entry for entry in ledger if entry.claim is claim and entry.check is check]
+    for (claim, check), mine in by_check(ledger).items():
         by_change = [[noticed for entry in mine for noticed in entry.notices(change)] for change in CHANGES]
         found.append(Power(claim, check, len(by_change[0]), tuple(map(share, by_change))))
     return found
@@ -46,13 +45,15 @@ def powers(ledger: Sequence[Entry]) -> list[Power]:
 def sharpness(ledger: Sequence[Entry]) -> dict[str, str]:
     """Claim id → `sharp`, `invariant`, `not sharp: REASON`, or `not sharp` where no row has shown it yet."""
     sharp = {power.claim.id for power in powers(ledger) if power.sharp}
-    found = {}
-    for claim in dict.fromkeys(entry.claim for entry in ledger):
-        plain = f"not sharp: {claim.not_sharp}" if claim.not_sharp else "not sharp"
-        found[claim.id] = (
-            "invariant" if claim.kind == "invariant" else "sharp" if claim.id in sharp else plain
-        )  # fmt: skip
-    return found
+    return {claim.id: _sharpness(claim, claim.id in sharp) for claim in dict.fromkeys(e.claim for e in ledger)}
+
+
+def _sharpness(claim: Claim, sharp: bool) -> str:
+    if claim.kind == "invariant":
+        return "invariant"
+    if sharp:
+        return "sharp"
+    return f"not sharp: {claim.not_sharp}" if claim.not_sharp else "not sharp"
 
 
 def report(ledger: Sequence[Entry]) -> str:

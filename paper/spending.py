@@ -13,7 +13,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from paper.ledger import Entry
+from paper.ledger import Entry, by_check
 from paper.markdown import table
 from simulate.rows.store import Row
 from theory.claim import Check, Claim, half_width
@@ -45,8 +45,7 @@ def spent(ledger: Sequence[Entry], rows: Mapping[str, Iterable[Row]]) -> list[Sp
             place = (column, row.claim, row.check)
             seconds[place] = seconds.get(place, 0.0) + row.seconds
     found = []
-    for claim, check in dict.fromkeys((entry.claim, entry.check) for entry in ledger):
-        mine = [entry for entry in ledger if entry.claim is claim and entry.check is check]
+    for (claim, check), mine in by_check(ledger).items():
         for column in rows:
             noises = [noise for entry in mine for noise in _noise(entry, column)]
             if noises:

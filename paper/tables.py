@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from figures.sizes import PLACES, QUANTITIES, Place, Point, Quantity, Size
-from paper.latex import LEFT, number, plus_minus, rounded, table
+from paper.latex import LEFT, definition, number, plus_minus, rounded, table
 from paper.markdown import table as markdown_table
 from simulate.montecarlo import slope
 from theory.markup import latex
@@ -175,5 +175,4 @@ def latex_numbers(found: SizeTable) -> str:
     counts["everywhere"] = sum(all(row.points[k] for k in shown) for row in found.rows)
     counts |= {"unknown": words.count("—"), "quantities": len(words), "sizes": len(found.sizes)}
     values |= {f"count@{name}": str(count) for name, count in counts.items()}
-    lines = [rf"\expandafter\def\csname ledger@sizes@{name}\endcsname{{{value}}}" for name, value in values.items()]
-    return "\n".join(lines) + "\n"
+    return "\n".join(definition(f"sizes@{name}", value) for name, value in values.items()) + "\n"

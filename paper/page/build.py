@@ -59,7 +59,7 @@ def page(ledger: Sequence[Entry], profile: str, out: Path, root: Path = ROOT) ->
     claims, models = lines(ledger), filled(ledger)
     shown = [column for column in columns(models) if column["filled"]]
     data = {
-        "claims": claims_data(ledger, claims, models, out),
+        "claims": claims_data(claims, models, out),
         "columns": shown,
         "topics": {topic: name for topic, (name, _, _) in TOPICS.items()},
         "speedup": speedups(),

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from llm_validation.recorded import MODELS, Model
-from paper.ledger import Entry, Line, Pooled, agrees_by_resolution
+from paper.ledger import Entry, Line, Pooled, agrees_by_resolution, by_check
 from simulate.rows.reach import ROOT
 from theory.best_of_n.predictions import profile_speedup
 from theory.claim import Check, Claim
@@ -65,16 +65,13 @@ SPEEDUP_AT: dict[str, tuple[float, ...]] = {
 }  # fmt: skip
 
 
-def claims_data(ledger: Sequence[Entry], lines: Sequence[Line], models: Mapping[str, Model], out: Path) -> list[Any]:
+def claims_data(lines: Sequence[Line], models: Mapping[str, Model], out: Path) -> list[Any]:
     """Every claim with its checks; each check with [setting, prediction, resolution, a column each] per setting."""
-    return [_claim(line, [entry for entry in ledger if entry.claim is line.claim], models, out) for line in lines]
+    return [_claim(line, models, out) for line in lines]
 
 
-def _claim(line: Line, ledger: Sequence[Entry], models: Mapping[str, Model], out: Path) -> dict[str, Any]:
+def _claim(line: Line, models: Mapping[str, Model], out: Path) -> dict[str, Any]:
     claim = line.claim
-    checks: dict[Check, list[Entry]] = {}
-    for entry in ledger:
-        checks.setdefault(entry.check, []).append(entry)
     return {
         "id": claim.id,
         "title": claim.title,
@@ -86,7 +83,7 @@ def _claim(line: Line, ledger: Sequence[Entry], models: Mapping[str, Model], out
         "topic": claim.topic,
         "verdict": line.verdict,
         "columns": line.columns(models),
-        "checks": [_check(check, mine, models) for check, mine in checks.items()],
+        "checks": [_check(check, mine, models) for (_, check), mine in by_check(line.entries).items()],
         "where": places(claim, out),
     }
 

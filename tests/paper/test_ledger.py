@@ -91,7 +91,7 @@ def test_a_factor_off_by_one_per_cent_is_caught(change, formula, claim_id, check
 def test_a_violated_bound_prints_its_witness():
     rows = [row("D3", "bound", "bt_beta=2", 9.9)]
     ledger = entries([find_claim("D3")], rows, [])
-    text = markdown.details(lines(ledger), ledger)
+    text = markdown.details(lines(ledger))
     assert "**disagrees**" in text
     assert "witness of bound at bt_beta=2: `witness`" in text
 
@@ -182,7 +182,7 @@ def test_both_sizes_on_a_gpu_have_a_column(recorded):
         assert set(table[f"{model}_seeds"]) == {1}
     assert set(table["gpu_base_verdict"]) == {"disagrees"}
     assert "| agrees | agrees | disagrees |" in markdown.overview([line], ledger)
-    assert "| 0.001 | 0.002 | 0.9 | disagrees |" in markdown.details([line], ledger)
+    assert "| 0.001 | 0.002 | 0.9 | disagrees |" in markdown.details([line])
     numbers = latex.latex_numbers(ledger)
     assert r"ledger@R8.trained@method=ddro@gpu_base\endcsname{0.9}" in numbers
     assert rf"ledger@count@gpu_base@disagrees\endcsname{{{len(table)}}}" in numbers
@@ -223,7 +223,7 @@ def test_a_size_that_was_not_run_does_not_count_and_its_command_is_named(recorde
     text = markdown.overview([line], ledger)
     assert "| claim | title | simulation | LLM | LLM (GPU, base) | verdict |" in text  # no column without a row
     assert "LLM (GPU, small), filled by `make gpu` or `python -m llm_validation --profile gpu`;" in text
-    assert "| 0.001 | 0.002 | agrees |" in markdown.details([line], ledger)
+    assert "| 0.001 | 0.002 | agrees |" in markdown.details([line])
     assert "GPU, small" not in latex.latex_language_model(ledger) + latex.latex_ledger([line])
 
 
@@ -328,7 +328,7 @@ def test_no_table_of_the_ledger_breaks(recorded_ledger):
     others = [entry for entry in recorded_ledger if entry.claim.id != "D17"]
     ledger = [*others, *entries([find_claim("D17")], rows, llm_rows("D17", 0.001))]
     claims = lines(ledger)
-    texts = [markdown.overview(claims, ledger), markdown.details(claims, ledger, title="all")]
+    texts = [markdown.overview(claims, ledger), markdown.details(claims, title="all")]
     for text in texts:
         widths: list[int] = []
         for text_line in text.splitlines():
@@ -354,7 +354,7 @@ def test_z_stands_beside_a_verdict_and_agreement_by_resolution_alone_is_marked()
     assert (near.simulation.verdict, far.simulation.verdict) == ("agrees", "disagrees")
     assert markdown.measured(near, near.simulation).endswith("(z 20)†")
     assert markdown.measured(far, far.simulation).endswith(")")
-    text = markdown.details(lines(ledger), ledger)
+    text = markdown.details(lines(ledger))
     assert "Resolution 0.003: 4·10⁵ draws of Best-of-N, or 2·10⁷ rewards." in text
     bound = replace(near, check=replace(near.check, kind="lower bound"))  # above a lower bound is no near miss
     assert not markdown.measured(bound, bound.simulation).endswith("†")
