@@ -146,180 +146,120 @@ def _moved_most(answer: Any) -> str | None:
 
 
 EXERCISES: dict[str, Number | Property] = {
-    "1.1": Number(
-        6,
-        "613fac90e75d2b60",
-        {
-            "3b01c984e08d2952": "that is its asymptote β/2, not L(10)",
-            "249d2b271a803665": "the fraction is upside down",
-            "4e288376f3f68164": "twice too much: β/2, not β",
-        },
-    ),
+    "1.1": Number(6, "613fac90e75d2b60", {
+        "3b01c984e08d2952": "that is its asymptote β/2, not L(10)",
+        "249d2b271a803665": "the fraction is upside down",
+        "4e288376f3f68164": "twice too much: β/2, not β",
+    }),
     "1.2": Property(_population_that_borda_fails),
-    "1.3": Number(
-        2,
-        "8a289cb14d491e54",
-        {
-            "09df9925998df64e": "right idea, but the factor ½ in front is missing",
-            "aabcee589e4dc6f8": "L is not bounded: its slope does not vanish",
-        },
-    ),
-    "2.1": Number(
-        6,
-        "0d8fd531d4b82274",
-        {
-            "fd851a8f1c0c0630": "that is L(10), which no rule beats; Borda does not reach it",
-            "f792f8962fa66def": "that is the upper bound 2L",
-            "40dc9711bbc2df88": "that is the value on I5 at a finite ε; the bound is its limit",
-        },
-    ),
-    "2.2": Number(
-        4,
-        "95912acc21f41625",
-        {"244b623293038cb1": "that is log(β+1)/β, the paper's choice; the optimal one is a little larger"},
-    ),
+    "1.3": Number(2, "8a289cb14d491e54", {
+        "09df9925998df64e": "right idea, but the factor ½ in front is missing",
+        "aabcee589e4dc6f8": "L is not bounded: its slope does not vanish",
+    }),
+    "2.1": Number(6, "0d8fd531d4b82274", {
+        "fd851a8f1c0c0630": "that is L(10), which no rule beats; Borda does not reach it",
+        "f792f8962fa66def": "that is the upper bound 2L",
+        "40dc9711bbc2df88": "that is the value on I5 at a finite ε; the bound is its limit",
+    }),
+    "2.2": Number(4, "95912acc21f41625", {
+        "244b623293038cb1": "that is log(β+1)/β, the paper's choice; the optimal one is a little larger",
+    }),
     "2.3": Number(2, "cafcd93084daa669", {"f9cb172f566d7eb4": "look at larger β: it grows"}),
     "3.1": Number(4, "d59d65c6de39e80f", {"ddfc806cd48dda86": "almost"}),
-    "3.2": Number(
-        4, "f6abcae764b3b36e", {"ade1d6b4233db531": "that is the distortion in the ball; the trap is to leave it out"}
-    ),
+    "3.2": Number(4, "f6abcae764b3b36e", {
+        "ade1d6b4233db531": "that is the distortion in the ball; the trap is to leave it out",
+    }),
     "3.3": Number(2, "aa6ad8a47018fd14", {"bcedd82ebc33dc3a": "too steep: it is a root"}),
     "4.1": Number(5, "5dd762eb855ab955", {"799566d90acf4e94": "that is for a policy that always gives one answer"}),
     "4.2": Number(5, "27f2f903d4ab9954", {"dcf1ee2d4f23e362": "that is for the uniform policy"}),
-    "4.3": Number(
-        3,
-        "7159c57627c0ffc9",
-        {
-            "6e8bd1f3d3f77d7d": "the policy never gives either of the two answers of that pair",
-            "7ee3bae31036aa48": "close: compare the two upper ends",
-        },
-    ),
+    "4.3": Number(3, "7159c57627c0ffc9", {
+        "6e8bd1f3d3f77d7d": "the policy never gives either of the two answers of that pair",
+        "7ee3bae31036aa48": "close: compare the two upper ends",
+    }),
     "5.1": Number(3, "c46320bae2b83de2", {"d49017a55e48ce9d": "right, upside down"}),
-    "5.2": Number(
-        3,
-        "a6ca90cd44f030c6",
-        {
-            "454766074db96319": "that is the average of two one-pair losses; the table is shared",
-            "c830193498696a81": "that is the score; the signal is μ̂ times it",
-        },
-    ),
+    "5.2": Number(3, "a6ca90cd44f030c6", {
+        "454766074db96319": "that is the average of two one-pair losses; the table is shared",
+        "c830193498696a81": "that is the score; the signal is μ̂ times it",
+    }),
     "5.3": Property(_dpo_of_a_pair),
-    "6.1": Number(
-        3,
-        "ee44e1549fcbeb45",
-        {
-            "210cd31ed1b199bc": "one of these shifts is that of all rewards, which normalisation takes away",
-            "8dae15b28e565169": "count connected components, not comparisons",
-        },
-    ),
+    "6.1": Number(3, "ee44e1549fcbeb45", {
+        "210cd31ed1b199bc": "one of these shifts is that of all rewards, which normalisation takes away",
+        "8dae15b28e565169": "count connected components, not comparisons",
+    }),
     "6.2": Number(6, "a7dc9785062a5299", {"d9e0bb99d0145960": "that is winner above loser; H lies in the middle"}),
-    "6.3": Number(
-        4,
-        "d28ffba4f4d466a1",
-        {
-            "002a262f6f709dd0": "that is in units of r; divide by kl_beta",
-            "859e53a786c611de": "the wrong way: divide by kl_beta",
-        },
-    ),
-    "7.1": Number(
-        7,
-        "a346584e29f4adbd",
-        {
-            "aef07536fd296e57": "that is for even weights, η = 2/3",
-            "86ab022047dc980e": "1/η is not enough: the other side counts too",
-        },
-    ),
-    "7.2": Number(
-        7,
-        "6e0f00d337c0babd",
-        {
-            "6e4b5a93deab4394": "two digits short",
-            "da7aef45fe68dc33": "that is the score of a positive; the threshold is twice as much",
-        },
-    ),
-    "7.3": Number(
-        4,
-        "dfd70c2abd686866",
-        {
-            "1579896592e10884": "that is the probability; r is its logit",
-            "75ebb44a86eac342": "that is s/α; add ½ and take the logit",
-        },
-    ),
+    "6.3": Number(4, "d28ffba4f4d466a1", {
+        "002a262f6f709dd0": "that is in units of r; divide by kl_beta",
+        "859e53a786c611de": "the wrong way: divide by kl_beta",
+    }),
+    "7.1": Number(7, "a346584e29f4adbd", {
+        "aef07536fd296e57": "that is for even weights, η = 2/3",
+        "86ab022047dc980e": "1/η is not enough: the other side counts too",
+    }),
+    "7.2": Number(7, "6e0f00d337c0babd", {
+        "6e4b5a93deab4394": "two digits short",
+        "da7aef45fe68dc33": "that is the score of a positive; the threshold is twice as much",
+    }),
+    "7.3": Number(4, "dfd70c2abd686866", {
+        "1579896592e10884": "that is the probability; r is its logit",
+        "75ebb44a86eac342": "that is s/α; add ½ and take the logit",
+    }),
     "8.1": Number(6, "db934b6d288ceaa7", {"e6205d760925c213": "the sign: a loss, not a divergence"}),
     "8.2": Number(4, "9f158c05142e6294", {"9eafc6403a20797b": "right numbers, wrong order"}),
     "8.3": Property(_pearson_loss),
-    "9.1": Number(
-        3,
-        "a45e53be9e1fa8a4",
-        {"8e9a6fffb717dd0f": "B must be above B*", "88845548500589f0": "a whole number is asked for"},
-    ),
-    "9.2": Number(
-        3, "f9e8708d88cb68d9", {"6845a89e1e311269": "that is the range of log R, where KLDO should lead and does not"}
-    ),
-    "9.3": Number(
-        3,
-        "fcd0a25b0b33bd4d",
-        {"4975ebc101a15cbc": "the sign: it is the point", "6e2bc4085e778875": "the minimum is A here"},
-    ),
-    "10.1": Number(
-        4,
-        "343cf1fc55b680b2",
-        {
-            "b9cba4b78d78479f": "that is the ratio; its logarithm is asked for",
-            "402fed772930c8a5": "α itself is no log-ratio",
-        },
-    ),
-    "10.2": Number(
-        4, "d0b8361d08671dc0", {"99cbace1e24f9403": "p⁺α, not yet divided by 1 + α", "47b3826033598a89": "that is p⁺"}
-    ),
-    "10.3": Number(
-        4,
-        "b6db41e1f544225e",
-        {"ca47d34802ab0060": "that is α as it was set; pooling changes it", "1165d1a268dcb181": "the other class"},
-    ),
-    "10.4": Number(
-        2,
-        "438861b36ea0e2b0",
-        {
-            "32c1b4041be567a3": "one more: the ratio's derivative and the count both blow up",
-            "079bbdcba4deb791": "the sign",
-            "717ef6ebfcb31397": "two more",
-        },
-    ),
-    "11.1": Number(
-        4,
-        "321e9034fc67df37",
-        {
-            "188625385af60beb": "that is the floor of SFT, H(C)",
-            "42cacb14194174e0": "that is the floor of the Aligner, H(C|O)",
-            "376c0c62b666bd06": "right in bits; nats are asked for",
-        },
-    ),
-    "11.2": Number(
-        5,
-        "29f6914b6dbfc423",
-        {"e7728d9b370e6a76": "right numbers, wrong order", "3eab19fe6c706fe5": "KL: log N, minus (N−1)/N"},
-    ),
+    "9.1": Number(3, "a45e53be9e1fa8a4", {
+        "8e9a6fffb717dd0f": "B must be above B*",
+        "88845548500589f0": "a whole number is asked for",
+    }),
+    "9.2": Number(3, "f9e8708d88cb68d9", {
+        "6845a89e1e311269": "that is the range of log R, where KLDO should lead and does not",
+    }),
+    "9.3": Number(3, "fcd0a25b0b33bd4d", {
+        "4975ebc101a15cbc": "the sign: it is the point",
+        "6e2bc4085e778875": "the minimum is A here",
+    }),
+    "10.1": Number(4, "343cf1fc55b680b2", {
+        "b9cba4b78d78479f": "that is the ratio; its logarithm is asked for",
+        "402fed772930c8a5": "α itself is no log-ratio",
+    }),
+    "10.2": Number(4, "d0b8361d08671dc0", {
+        "99cbace1e24f9403": "p⁺α, not yet divided by 1 + α",
+        "47b3826033598a89": "that is p⁺",
+    }),
+    "10.3": Number(4, "b6db41e1f544225e", {
+        "ca47d34802ab0060": "that is α as it was set; pooling changes it",
+        "1165d1a268dcb181": "the other class",
+    }),
+    "10.4": Number(2, "438861b36ea0e2b0", {
+        "32c1b4041be567a3": "one more: the ratio's derivative and the count both blow up",
+        "079bbdcba4deb791": "the sign",
+        "717ef6ebfcb31397": "two more",
+    }),
+    "11.1": Number(4, "321e9034fc67df37", {
+        "188625385af60beb": "that is the floor of SFT, H(C)",
+        "42cacb14194174e0": "that is the floor of the Aligner, H(C|O)",
+        "376c0c62b666bd06": "right in bits; nats are asked for",
+    }),
+    "11.2": Number(5, "29f6914b6dbfc423", {
+        "e7728d9b370e6a76": "right numbers, wrong order",
+        "3eab19fe6c706fe5": "KL: log N, minus (N−1)/N",
+    }),
     "11.3": Number(2, "b6ab58b5321701df", {"40acfc4366bfdb90": "that is the share of bad answers"}),
-    "11.4": Number(
-        3,
-        "491d2b9f55e0c934",
-        {"a8af175c26414edb": "that compares with Best-of-64; compare with the Best-of-N of the same reward"},
-    ),
+    "11.4": Number(3, "491d2b9f55e0c934", {
+        "a8af175c26414edb": "that compares with Best-of-64; compare with the Best-of-N of the same reward",
+    }),
     "12.1": Property(_claim_on_the_best),
     "12.2": Property(_noisy_experiment),
-    "12.3": Number(
-        2,
-        "b707ee40eeaeb7c4",
-        {"2399ddc77d0f6610": "both sides count", "8a101391c4d2c04e": "that is at two standard errors"},
-    ),
-    "13.1": Number(
-        4, "5cce97b13fb975e1", {"a46bed8d934de049": "that is chosen above everything else; rejected lies as far below"}
-    ),
+    "12.3": Number(2, "b707ee40eeaeb7c4", {
+        "2399ddc77d0f6610": "both sides count",
+        "8a101391c4d2c04e": "that is at two standard errors",
+    }),
+    "13.1": Number(4, "5cce97b13fb975e1", {
+        "a46bed8d934de049": "that is chosen above everything else; rejected lies as far below",
+    }),
     "13.2": Property(_gap_under_dpo),
     "13.3": Property(_margin_of_the_loss),
     "13.4": Property(_moved_most),
-}
+}  # fmt: skip
 
 
 def check(exercise: str, answer: Any) -> str:
