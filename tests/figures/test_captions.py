@@ -9,12 +9,6 @@ from figures.__main__ import FIGURES
 from figures.model_points import language_model_rows
 from figures.style import look
 from simulate.rows.reach import ROOT
-from simulate.rows.store import Row, read_rows
-
-
-@pytest.fixture(scope="module")
-def recorded() -> list[Row]:
-    return read_rows(ROOT / "simulate" / "results" / "reference") + language_model_rows("reference")
 
 
 def test_tables_stand_beside_trained_models(recorded):

@@ -27,6 +27,7 @@ from llm_validation.recorded import MODELS
 from simulate.rows.reach import ROOT
 from simulate.rows.store import Results, Row, read_rows
 from tests.oracles.figure_sizes import SIZES
+from tests.oracles.rows import made_row
 from theory.claim import Check, Setting, grid, parse_setting, setting_key
 from theory.claims import CLAIMS, find_claim
 from theory.distortion.methods import METHODS
@@ -73,7 +74,7 @@ def near_predictions(claim: str, check: Check) -> tuple[tuple[str, float], ...]:
 
 def rows_of(claim: str, check: Check, seed: int = 0) -> list[Row]:
     """A row for every setting of a check."""
-    return [Row(claim, check.name, key, seed, value, 0.1, 9, value - 0.2, value + 0.2, 0.0, "", "s")
+    return [made_row(claim, check.name, key, value, 0.1, seed=seed, n=9, half_width=0.2)
             for key, value in near_predictions(claim, check)]  # fmt: skip
 
 
@@ -90,8 +91,7 @@ def language_model_rows(model: str = "llm") -> list[Row]:
                 if check.name.startswith("real") == others:
                     found += rows_of(claim_id, check, seed)
         for claim_id, name, settings, said in OF_OTHERS if others else [(*own, "") for own in MEASUREMENTS]:
-            found += [Row(claim_id, name, setting_key(setting), seed, 1.2 + seed, 0.0, 1, 1.2, 1.2, 0.0, said, "s")
-                      for setting in settings]  # fmt: skip
+            found += [made_row(claim_id, name, at, 1.2 + seed, seed=seed, witness=said) for at in settings]
     return found
 
 
@@ -101,7 +101,7 @@ def rows() -> list[Row]:
     found = read_rows(ROOT / "simulate" / "results" / "reference")
     for name in METHODS:
         key = "population=mine.csv;items=4;bt_beta=5"
-        found.append(Row("D17", name, key, 0, 1.1, 0.1, 9, 1.0, 1.3, 0.0, "", "s"))
+        found.append(made_row("D17", name, key, 1.1, 0.1, n=9, half_width=0.2))
     return found + [row for model in MODELS for row in tagged(language_model_rows(model), model)]
 
 
@@ -268,7 +268,7 @@ def off(claim: str, name: str, resolutions: float, sign: float = 1.0) -> list[Ro
     found = []
     for setting in check.settings:
         value = check.predict(setting) + resolutions * check.tolerance(check.predict(setting))
-        found.append(Row(claim, name, setting_key(setting), 0, value, 0.0, 1, value, value, 0.0, "", "s"))
+        found.append(made_row(claim, name, setting, value))
     return found
 
 
@@ -293,7 +293,7 @@ def test_the_overview_shows_errors_in_resolutions_and_bounds_where_they_are_brok
 def test_the_overview_names_every_claim(width, monkeypatch):
     monkeypatch.setattr("figures.overview._predicted", lambda *_: 0.0)
     checks = {claim.id: [*claim.checks, *LLM_CHECKS.get(claim.id, ())][0] for claim in CLAIMS}
-    rows = [Row(claim, check.name, "", 0, 0.0, 0.0, 1, 0.0, 0.0, 0.0, "", "s") for claim, check in checks.items()]
+    rows = [made_row(claim, check.name) for claim, check in checks.items()]
     with look():
         figure = FIGURES["overview"].draw(rows)
         arrange(figure, width)
@@ -347,8 +347,8 @@ def test_models_are_drawn_apart_and_where_their_rows_are(rows):
 
 def test_every_response_is_drawn_where_it_went_and_by_its_role():
     went = {("chosen", 0): 3.0, ("chosen", 1): -2.0, ("rejected", 0): -50.0, ("unlabelled", 0): -9.0}
-    rows = [Row("P5", "real_response", f"pairs=one pair;prompt={p};response=0", 0, value, 0.0, 1, value, value, 0.0,
-                role, "s") for (role, p), value in went.items()]  # fmt: skip
+    rows = [made_row("P5", "real_response", f"pairs=one pair;prompt={p};response=0", value, witness=role)
+            for (role, p), value in went.items()]  # fmt: skip
     with look():
         figure = FIGURES["language_model_displacement"].draw(tagged(rows, "smollm2"))
     found = {
@@ -360,8 +360,7 @@ def test_every_response_is_drawn_where_it_went_and_by_its_role():
 
 
 def test_seeds_are_pooled_within_a_model():
-    one = [Row("D8", "reached", "instance=I3", seed, value, 0.1, 1, 0.0, 0.0, 0.0, "", "s")
-           for seed, value in enumerate((1.0, 2.0, 3.0))]  # fmt: skip
+    one = [made_row("D8", "reached", "instance=I3", 1.0 + seed, 0.1, seed=seed) for seed in range(3)]
     (row, other) = pooled([*tagged(one, "llm"), *tagged(one[:1], "gpu")])
     assert (row.estimate, row.n) == (2.0, 3)
     assert row.stderr == pytest.approx(1.0 / math.sqrt(3))

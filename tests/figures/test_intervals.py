@@ -8,17 +8,17 @@ from dataclasses import replace
 import pytest
 
 from figures.__main__ import FIGURES
-from figures.model_points import language_model_rows, pooled, seeds_share
+from figures.model_points import pooled, seeds_share
 from figures.sizes import Quantity, Size
 from figures.style import BARS, caption, look, select
 from llm_validation.claims import table
 from llm_validation.claims.table import LLM_CHECKS, REAL_CHECKS
-from simulate.rows.reach import ROOT
-from simulate.rows.store import Row, read_rows
+from simulate.rows.store import Row
+from tests.oracles.rows import made_row
 
 
 def made(claim: str, check: str, setting: str, estimates, stderr: float) -> list[Row]:
-    return [Row(claim, check, setting, k, x, stderr, 9, x, x, 0.0, "", "s") for k, x in enumerate(estimates)]
+    return [made_row(claim, check, setting, x, stderr, seed=k, n=9) for k, x in enumerate(estimates)]
 
 
 def test_seeds_that_share_their_draws_do_not_narrow_an_interval():
@@ -49,11 +49,6 @@ def test_nor_does_a_quantity_over_sizes(monkeypatch):
         Size("tiny", "CPU", 1, {row.cell: row for row in rows})
     )
     assert found.stderr == pytest.approx(0.004)
-
-
-@pytest.fixture(scope="module")
-def recorded() -> list[Row]:
-    return read_rows(ROOT / "simulate" / "results" / "reference") + language_model_rows("reference")
 
 
 def lengths(container) -> list[float]:

@@ -18,6 +18,7 @@ from llm_validation.recorded import MODELS
 from paper.tables import SizeTable, latex_numbers, latex_sizes, markdown, size_table, trend
 from simulate.rows.store import Results, Row
 from tests.figures.test_figures import check_layout
+from tests.oracles.rows import made_row
 
 #: folder → size and parameters that its stamps say.
 RECORDED = {
@@ -49,7 +50,7 @@ def made_up(power: float) -> Rows:
                     else:
                         side = -1.0 if check.kind == "equality" else 1.0
                         value = predicted + side * off * (abs(predicted) if check.relative else 1.0)
-                    row = Row(claim, check.name, setting, seed, value, 0.0, 1, value, value, 0.0, "", "s")
+                    row = made_row(claim, check.name, setting, value, seed=seed)
                     found[row.cell] = row
         return list(found.values())
 
@@ -214,7 +215,7 @@ def test_targets_are_what_the_checks_ask():
 
 
 def one_row(size: str) -> list[Row]:
-    return [Row("R1", "to_plus", "", 0, 0.1, 0.0, 1, 0.1, 0.1, 0.0, size, "s")]
+    return [made_row("R1", "to_plus", "", 0.1, witness=size)]
 
 
 def test_a_folder_that_does_not_say_its_size_is_left_out_and_named(tmp_path):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from llm_validation.claims.table import llm_checks, trained_checks
 from paper import latex, tables
 from paper.ledger import Entry, entries
 from simulate.rows.reach import ROOT
-from simulate.rows.store import Row
+from tests.oracles.rows import made_row
 from theory.claim import setting_key
 from theory.claims import CLAIMS, find_claim
 from theory.sources import bibliography
@@ -21,15 +20,11 @@ from theory.sources import bibliography
 SECTIONS = sorted((ROOT / "paper" / "sections").glob("*.tex"))
 
 
-def row(claim: str, check: str, setting: str, estimate: float, seed: int = 0) -> Row:
-    return Row(claim, check, setting, seed, estimate, 0.0, 1, math.nan, math.nan, 0.0, "", "stamp")
-
-
 def table_of(claim_id: str, **values: float) -> list[Entry]:
     """Entries of R1 and the like with one language-model value per check, its own prediction where none is given."""
     claim = find_claim(claim_id)
     rows = [
-        row(claim_id, check.name, setting_key(setting), values.get(check.name, check.predict(setting)))
+        made_row(claim_id, check.name, setting, values.get(check.name, check.predict(setting)))
         for check in llm_checks(claim.id)
         for setting in check.settings
     ]
@@ -128,12 +123,12 @@ def test_a_number_that_rounds_to_zero_has_no_sign_and_a_prediction_the_sign_of_i
 
 def test_a_check_is_shown_at_its_worst_setting():
     claim = find_claim("R8")
-    rows = [row("R8", "trained", f"method={method}", value) for method, value in (("ddro", 0.02), ("rdro", 0.5))]
+    rows = [made_row("R8", "trained", f"method={method}", value) for method, value in (("ddro", 0.02), ("rdro", 0.5))]
     ledger = entries([claim], [], rows)
     llm = latex.of_language_model(ledger)
     assert latex.tightest(llm).setting == "method=rdro"
     assert latex.tightest(llm).verdict == "disagrees"
-    good = latex.of_language_model(entries([claim], [], [*rows[:1], row("R8", "trained", "method=rdro", 0.01)]))
+    good = latex.of_language_model(entries([claim], [], [*rows[:1], made_row("R8", "trained", "method=rdro", 0.01)]))
     assert latex.tightest(good).setting == "method=ddro"  # nearest to the bound
     text = latex.latex_language_model(ledger)
     assert text.isascii()
@@ -141,12 +136,12 @@ def test_a_check_is_shown_at_its_worst_setting():
 
 
 def test_orderings_and_lower_bounds_are_worst_where_they_are_smallest():
-    ledger = entries([find_claim("V7")], [], [row("V7", "trained_kto_support", "", 0.99)])
+    ledger = entries([find_claim("V7")], [], [made_row("V7", "trained_kto_support", "", 0.99)])
     (support,) = [e for e in latex.of_language_model(ledger) if e.check.name == "trained_kto_support"]
     assert support.verdict == "agrees"
     claim = find_claim("V11")
     rows = [
-        row("V11", "cr_separates_more", f"name={name}", value)
+        made_row("V11", "cr_separates_more", f"name={name}", value)
         for name, value in (("kldo", 2.0), ("bco", 0.1), ("kto", 1.0), ("dpo", 3.0))
     ]
     mine = [e for e in entries([claim], [], rows) if e.check.name == "cr_separates_more"]

@@ -22,13 +22,10 @@ from simulate.experiments import EXPERIMENTS, MEASUREMENTS
 from simulate.montecarlo import generator
 from simulate.profiles import PROFILES
 from simulate.rows.store import Results, Row
+from tests.oracles.rows import made_row
 from theory.claim import Claim, parse_setting, setting_key
 from theory.claims import CLAIMS, find_claim
 from theory.distortion.factors import borda_factor, linear_factor
-
-
-def row(claim: str, check: str, setting: str, estimate: float, stderr: float = 0.0, seed: int = 0, n: int = 1) -> Row:
-    return Row(claim, check, setting, seed, estimate, stderr, n, math.nan, math.nan, 0.0, "witness", "stamp")
 
 
 @cache
@@ -38,7 +35,7 @@ def measured(claim_id: str, check_name: str, settings: int) -> tuple[Row, ...]:
     for setting in find_claim(claim_id).check(check_name).settings[:settings]:
         key, name = f"{claim_id}.{check_name}", setting_key(setting)
         e = EXPERIMENTS[key](**setting, rng=generator(0, key, name), profile=PROFILES["smoke"])
-        found.append(row(claim_id, check_name, name, e.value, e.stderr))
+        found.append(made_row(claim_id, check_name, name, e.value, e.stderr))
     return tuple(found)
 
 
@@ -89,7 +86,7 @@ def test_a_factor_off_by_one_per_cent_is_caught(change, formula, claim_id, check
 
 
 def test_a_violated_bound_prints_its_witness():
-    rows = [row("D3", "bound", "bt_beta=2", 9.9)]
+    rows = [made_row("D3", "bound", "bt_beta=2", 9.9, witness="witness")]
     ledger = entries([find_claim("D3")], rows, [])
     text = markdown.details(lines(ledger))
     assert "**disagrees**" in text
@@ -99,7 +96,7 @@ def test_a_violated_bound_prints_its_witness():
 def test_a_part_that_nothing_measures_keeps_a_line_from_agreeing():
     claim = find_claim("D7")
     rows = [
-        row("D7", check.name, setting_key(setting), check.predict(setting))
+        made_row("D7", check.name, setting, check.predict(setting))
         for check in claim.checks
         for setting in check.settings
         if check.kind != "cited"
@@ -126,16 +123,14 @@ def test_every_claim_has_a_sharp_check_or_says_why_not(recorded_ledger):
 
 def test_llm_rows_count_when_there_are_some():
     rows = [*measured("D3", "attained", 5), *measured("D3", "bound", 5)]
-    (line,) = lines(entries([find_claim("D3")], rows, [row("D3", "attained", "bt_beta=2", 9.0)]))
+    (line,) = lines(entries([find_claim("D3")], rows, [made_row("D3", "attained", "bt_beta=2", 9.0)]))
     assert (line.simulation, line.trained["llm"], line.verdict) == ("agrees", "disagrees", "disagrees")
 
 
 def llm_rows(claim_id: str, value: float) -> list[Row]:
     """The same value for every declared setting of a claim's language-model checks."""
     return [
-        row(claim_id, check.name, setting_key(setting), value)
-        for check in llm_checks(claim_id)
-        for setting in check.settings
+        made_row(claim_id, check.name, setting, value) for check in llm_checks(claim_id) for setting in check.settings
     ]
 
 
@@ -208,9 +203,9 @@ def test_rows_measured_here_stand_in_place_of_all_recorded_seeds(recorded, tmp_p
 
 def test_a_setting_of_one_model_asks_nothing_of_the_others():
     (check,) = [check for check in llm_checks("B1") if check.name == "llm_win_rate"]
-    own = [row("B1", check.name, setting_key(setting), 0.0) for setting in check.settings]
+    own = [made_row("B1", check.name, setting, 0.0) for setting in check.settings]
     for further, verdicts in ((0.0, ("agrees", "agrees")), (0.5, ("agrees", "disagrees"))):
-        (line,) = lines(entries([find_claim("B1")], [], own, [*own, row("B1", check.name, "n=1024", further)]))
+        (line,) = lines(entries([find_claim("B1")], [], own, [*own, made_row("B1", check.name, "n=1024", further)]))
         assert (line.trained["llm"], line.trained["gpu"]) == verdicts
 
 
@@ -245,8 +240,8 @@ def test_every_claim_has_the_language_model_checks_asked_of_it():
 
 def test_users_files_are_judged_at_their_own_settings():
     rows = [
-        row("D17", "maximal_lottery", "population=mine.csv;items=3;bt_beta=7", 50.0),
-        row("D17", "plurality", "population=mine.csv;items=3;bt_beta=7", 50.0),  # no bound: measured, not judged
+        made_row("D17", "maximal_lottery", "population=mine.csv;items=3;bt_beta=7", 50.0),
+        made_row("D17", "plurality", "population=mine.csv;items=3;bt_beta=7", 50.0),  # no bound: measured, not judged
     ]
     extra = [e for e in entries([find_claim("D17")], rows, []) if "mine.csv" in e.setting]
     assert [(e.check.name, e.simulation.verdict) for e in extra] == [("maximal_lottery", "disagrees")]
@@ -324,7 +319,7 @@ def test_every_measurement_runs(key):
 
 def test_no_table_of_the_ledger_breaks(recorded_ledger):
     """Names from outside and bars of the mathematics: every row has as many cells as its head."""
-    rows = [row("D17", "maximal_lottery", "population=a|b.csv;items=3;bt_beta=7", 50.0)]
+    rows = [made_row("D17", "maximal_lottery", "population=a|b.csv;items=3;bt_beta=7", 50.0)]
     others = [entry for entry in recorded_ledger if entry.claim.id != "D17"]
     ledger = [*others, *entries([find_claim("D17")], rows, llm_rows("D17", 0.001))]
     claims = lines(ledger)
@@ -347,9 +342,8 @@ def test_no_table_of_the_ledger_breaks(recorded_ledger):
 def test_z_stands_beside_a_verdict_and_agreement_by_resolution_alone_is_marked():
     claim = find_claim("B3")  # within 3e-3
     target = claim.check("normal").predict({"n": 2})
-    ledger = entries(
-        [claim], [row("B3", "normal", "n=2", target + 2e-3, 1e-4, n=100), row("B3", "normal", "n=4", 9.0, 1e-4, n=100)]
-    )
+    estimates = {2: target + 2e-3, 4: 9.0}
+    ledger = entries([claim], [made_row("B3", "normal", {"n": n}, x, 1e-4, n=100) for n, x in estimates.items()])
     near, far = ledger[:2]
     assert (near.simulation.verdict, far.simulation.verdict) == ("agrees", "disagrees")
     assert markdown.measured(near, near.simulation).endswith("(z 20)†")

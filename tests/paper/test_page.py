@@ -7,7 +7,7 @@ import math
 import shutil
 import subprocess
 from collections.abc import Iterator
-from dataclasses import fields, replace
+from dataclasses import replace
 from itertools import chain, pairwise
 from pathlib import Path
 
@@ -22,7 +22,8 @@ from paper.lessons.notebooks import all_lessons
 from paper.page.closed_forms import ACCURACY, FORMS, script
 from simulate.rows.pool import judge, pooled
 from simulate.rows.reach import ROOT
-from simulate.rows.store import Row, read_rows
+from simulate.rows.store import COLUMNS, read_rows
+from tests.oracles.rows import made_row
 from theory.claim import half_width
 from theory.claims import CLAIMS
 
@@ -133,18 +134,17 @@ def test_seeds_are_pooled_there_as_here(opened):
         f"{claim},{check},{setting},{value},0,1\n" for claim, check, setting, values in rows for value in values
     )
     judged = opened[0].evaluate("text => judgeRows(text).judged.map(j => j.verdict)", text)
-    made = [[Row(claim, check, setting, seed, value, 0.0, 1, value, value, 0.0, "", "s")
-             for seed, value in enumerate(values)] for claim, check, setting, values in rows]  # fmt: skip
+    made = [[made_row(claim, check, setting, value, seed=seed) for seed, value in enumerate(values)]
+            for claim, check, setting, values in rows]  # fmt: skip
     assert judged == [judge(find_check(own[0].claim, own[0].check), own) for own in made]
     assert judged[:3] == ["disagrees", "disagrees", "inconclusive"]
 
 
 def test_of_two_rows_of_one_seed_the_later_stands(opened, tmp_path: Path):
-    header = ",".join(field.name for field in fields(Row))
     rows = [
         f"D3,attained,bt_beta=2,{seed},{value},0.001,9,0,2,0.0,,s" for seed, value in ((0, 9.0), (1, 1.3), (0, 1.3))
     ]
-    text = "\n".join([header, *rows, ""])
+    text = "\n".join([",".join(COLUMNS), *rows, ""])
     (tmp_path / "rows.csv").write_text(text)
     kept = read_rows(tmp_path)
     assert [row.estimate for row in kept] == [1.3, 1.3]
@@ -157,7 +157,7 @@ def test_of_two_rows_of_one_seed_the_later_stands(opened, tmp_path: Path):
 def test_a_sample_beyond_all_digits_is_pooled_there_as_here(opened, shared):
     """n = 10¹⁵ in one seed of four: by the errors' own degrees of freedom or by those of the seeds."""
     seeds = [(0.817, 0.1, 10**15), (0.564, 0.05, 1000), (0.71, 0.05, 2), (0.841, 0.025, 3)]
-    own = [Row("D3", "attained", "bt_beta=2", k, e, s, n, e, e, 0.0, "", "s") for k, (e, s, n) in enumerate(seeds)]
+    own = [made_row("D3", "attained", "bt_beta=2", e, s, seed=k, n=n) for k, (e, s, n) in enumerate(seeds)]
     found = opened[0].evaluate(
         "([rows, shared]) => pool({kind: 'equality', room: 0.01, predicted: 1, shared}, "
         "rows.map(([estimate, stderr, n]) => ({estimate, stderr, n})))", [seeds, shared],

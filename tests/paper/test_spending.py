@@ -7,7 +7,7 @@ import math
 from paper.ledger import entries
 from paper.spending import SIMULATION, report, spent
 from simulate.rows.store import Row
-from theory.claim import setting_key
+from tests.oracles.rows import made_row
 from theory.claims import find_claim
 
 
@@ -17,8 +17,7 @@ def rows(claim_id: str, name: str, stderr: float, seconds: float, seeds: int = 4
     setting = check.settings[0]
     value = check.predict(setting)
     return [
-        Row(claim_id, name, setting_key(setting), seed, value, stderr, 10**6, value, value, seconds, "", "s")
-        for seed in range(seeds)
+        made_row(claim_id, name, setting, value, stderr, seed=seed, n=10**6, seconds=seconds) for seed in range(seeds)
     ]
 
 

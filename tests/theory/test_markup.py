@@ -9,6 +9,7 @@ from figures.distortion import people
 from figures.style import Drawing, caption
 from paper.latex import latex_people
 from simulate.rows.store import Row
+from tests.oracles.rows import made_row
 from theory.markup import code, csv, html, latex, markdown_text, mathtext, tex_name
 
 #: text → LaTeX, a name for csname, Markdown, HTML
@@ -36,13 +37,14 @@ def test_cells_and_code():
         latex("☃")
 
 
+def borda_of(name: str, data: str) -> Row:
+    return made_row("D17", "borda", f"population={name};data={data};items=4;bt_beta=5", 1.1, 0.1, n=9, half_width=0.2)
+
+
 @pytest.mark.parametrize("name", ["Ba$$in.csv", "$", "$x$ and $", r"\$a$", r"$\frac{$.csv"])
 def test_a_figure_shows_the_name_of_a_file_as_it_is(name):
     """Two files of one name are told apart by their data."""
-    rows = [
-        Row("D17", "borda", f"population={name};data={data};items=4;bt_beta=5", 0, 1.1, 0.1, 9, 1.0, 1.3, 0.0, "", "s")
-        for data in ("a1", "b2")
-    ]
+    rows = [borda_of(name, data) for data in ("a1", "b2")]
     figure = people(rows)
     assert isinstance(figure, Figure)
     assert [ax.get_title() for ax in figure.axes] == [mathtext(f"{name} ({data})") for data in ("a1", "b2")]
@@ -54,8 +56,7 @@ def test_a_figure_shows_the_name_of_a_file_as_it_is(name):
 
 def test_a_long_name_fits_its_panel_and_stands_in_the_caption():
     name = "x" * 40 + ".csv"
-    row = Row("D17", "borda", f"population={name};data=a1;items=4;bt_beta=5", 0, 1.1, 0.1, 9, 1.0, 1.3, 0.0, "", "s")
-    figure = people([row])
+    figure = people([borda_of(name, "a1")])
     assert isinstance(figure, Figure)
     title = figure.axes[0].get_title()
     assert title.startswith("xxxxxxxxxxxx…")

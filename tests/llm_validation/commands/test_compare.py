@@ -7,7 +7,8 @@ import pytest
 from llm_validation.__main__ import main
 from llm_validation.claims.table import llm_checks
 from llm_validation.commands.compare import compare_main
-from simulate.rows.store import Results, Row
+from simulate.rows.store import Results
+from tests.oracles.rows import made_row
 from theory.claim import setting_key
 
 
@@ -16,8 +17,7 @@ def test_only_changed_verdicts_are_said(tmp_path, capsys):
     setting = check.settings[0]
     right, room = check.predict(setting), check.tolerance(check.predict(setting))
     for name, estimate in (("a", right), ("near", right + room / 2), ("far", right + 100 * room)):
-        row = Row("P10", "trained", setting_key(setting), 0, estimate, 0.0, 1, estimate, estimate, 0.0, "", "s")
-        Results(tmp_path / name).add([row], "s", {})
+        Results(tmp_path / name).add([made_row("P10", "trained", setting, estimate)], "s", {})
     a, near, far = (str(tmp_path / name) for name in ("a", "near", "far"))
     assert compare_main([a, near]) == 0
     assert capsys.readouterr().out == "0 of 1 verdicts changed\n"

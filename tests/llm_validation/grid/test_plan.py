@@ -13,8 +13,9 @@ from llm_validation.runs.catalogues import RECORD, fitted, made_from
 from llm_validation.runs.run import Context
 from llm_validation.runs.table import done, fit_of, jobs, runs_of
 from llm_validation.training.device import DeviceRates
-from simulate.rows.store import Results, Row
+from simulate.rows.store import Results
 from tests.oracles.people import few_people
+from tests.oracles.rows import made_row
 
 RATES = DeviceRates("a device", flops=2e12, copy=1e11, dtype="float32", matrix=768, memory=1)
 P10 = "score=0.5;alpha=2.5;kl_beta=0.25"
@@ -36,7 +37,7 @@ def record(context: Context, profile: str = "smoke", size: str = "smoke") -> Non
         ("P10", "trained", P10, 1, 40.0),
         ("P11", "trained", "n=1;response=0;alpha=2.5", 0, 7.0),
     ]
-    made = [Row(claim, check, at, seed, 0.0, 0.0, 1, 0.0, 0.0, took, "", "s") for claim, check, at, seed, took in rows]
+    made = [made_row(claim, check, at, seed=seed, seconds=took) for claim, check, at, seed, took in rows]
     Results(context.folder).add(made, "s", {"profile": profile, "config": {"size": size}, "fingerprint": "f"})
     replace(RATES, flops=1e12).save(context.folder / DEVICE)
     (context.folder / "pretraining").mkdir()

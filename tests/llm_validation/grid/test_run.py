@@ -26,7 +26,8 @@ from simulate.rows.backends import Backend
 from simulate.rows.grid import Execution, Job, run_jobs
 from simulate.rows.measurement import measurement
 from simulate.rows.reach import fingerprint
-from simulate.rows.store import Results, Row, read_rows
+from simulate.rows.store import Results, read_rows
+from tests.oracles.rows import made_row
 from tests.processes import two_processes
 
 STAMP: dict[str, object] = {
@@ -128,7 +129,7 @@ def test_other_weights_under_the_same_name_are_another_model(model, tmp_path, ca
     assert f"\nmodel {mine}\nstage " in capsys.readouterr().out
     assert not rows.exists()  # a plan is a look
     stamp = make_setup(_parser().parse_args(words), None, rows, 0.0).stamp
-    row = Row("P10", "trained", "n=1", 0, 0.0, 0.0, 1, 0.0, 0.0, 1.0, "", "s")
+    row = made_row("P10", "trained", "n=1", seconds=1.0)
     Results(rows).add([row], "s", {**stamp, "modules": ["theory.claim"], "fingerprint": fingerprint("theory.claim")})
     assert main(words) == 0
     whole = load_file(mine / "model.safetensors")

@@ -9,6 +9,7 @@ import pytest
 
 from simulate.rows.pool import judge, pool, pooled, worst
 from simulate.rows.store import Row
+from tests.oracles.rows import made_row
 from theory.claim import at_least, at_most, equal, invariant, rate
 
 EQUAL = equal("check", "quantity", 1.0, within=0.1, because="a test")
@@ -16,10 +17,7 @@ RATE = rate("check", "quantity", 1.0, within=0.1, because="a test")
 
 
 def rows(n: int, *estimates: float, stderr: float = 0.0) -> list[Row]:
-    return [
-        Row("D1", "check", "", seed, estimate, stderr, n, math.nan, math.nan, 0.0, "", "stamp")
-        for seed, estimate in enumerate(estimates)
-    ]
+    return [made_row("D1", "check", "", estimate, stderr, seed=seed, n=n) for seed, estimate in enumerate(estimates)]
 
 
 def test_seeds_are_pooled():

@@ -24,6 +24,7 @@ from simulate.rows.measurement import Measurement
 from simulate.rows.merge import between, check_folder, first_difference, merge_main
 from simulate.rows.reach import defining
 from simulate.rows.store import Results, locked, make_stamp, read_rows
+from tests.oracles.rows import made_row
 from tests.processes import started
 from theory.claims import CLAIMS, find_claim
 
@@ -193,10 +194,7 @@ def test_bookkeeping_takes_less_than_a_millisecond_a_row(tmp_path):
 
 
 def store_rows(job: Job) -> list[store.Row]:
-    return [
-        store.Row(m.claim, m.check, f"i={m.setting['i']}", 0, m.value, 0.1, 7, 0.0, 1.0, 0.0, "", "s")
-        for m in job.measure()
-    ]
+    return [made_row(m.claim, m.check, m.setting, m.value, 0.1, n=7) for m in job.measure()]
 
 
 # Resuming
@@ -364,7 +362,7 @@ def test_no_check_is_measured_twice():
 
 def test_compare_judges_by_the_resolution_of_the_check(tmp_path, capsys):
     """A tenth of it is the same, ten times that is not, in the estimate or its error; another n never is."""
-    row, check = store.Row("D3", "attained", "bt_beta=5", 0, 2.5, 0.0, 7, 2.5, 2.5, 0.0, "", "s"), find_claim("D3")
+    row, check = made_row("D3", "attained", "bt_beta=5", 2.5, n=7), find_claim("D3")
     room = check.check("attained").tolerance(check.check("attained").predict({"bt_beta": 5.0}))
     within, one = (
         "0 differ, 0 stand in one folder only\nevery row within its resolution; largest",
