@@ -100,6 +100,9 @@ def custom(
         """uf'(u) − f(u) = f*(f'(u))"""
         return u * derivative(u) - f(u)
 
+    def link_slope(r: Array) -> Array:
+        return np.where(np.abs(r) < SATURATED, _inside(r) * curvature(_inside(r)), 0.0)
+
     made = Generator(
         name=name,
         f=f,
@@ -110,9 +113,10 @@ def custom(
         perspective=lambda p, q: q * f(p / q),
         conjugate=conjugate,
         link=_saturating(derivative, None, at_infinity),
-        link_slope=lambda r: np.where(np.abs(r) < SATURATED, _inside(r) * curvature(_inside(r)), 0.0),
+        link_slope=link_slope,
         ratio=np.exp,
         cost=_saturating(tangent, None if start is None else -start, None),
+        cost_slope=lambda r: _inside(r) * link_slope(r),
         optimum=lambda log_R: np.asarray(log_R, float),
     )
     if link is not None:
@@ -130,12 +134,18 @@ def _stated(name: str, limit: float | None) -> float | None:
 
 def _with_link(made: Generator, link: Elementwise) -> Generator:
     """The same f with a link of the user's: conjugate, ratio and optimum are searched."""
+    ratio = np.vectorize(lambda r: _ratio_of_slope(made.slope, _at(link, r)), otypes=[float])
+
+    def link_slope(r: Array) -> Array:
+        return (link(r + STEP) - link(r - STEP)) / (2.0 * STEP)
+
     return replace(
         made,
         link=link,
-        link_slope=lambda r: (link(r + STEP) - link(r - STEP)) / (2.0 * STEP),
-        ratio=np.vectorize(lambda r: _ratio_of_slope(made.slope, _at(link, r)), otypes=[float]),
+        link_slope=link_slope,
+        ratio=ratio,
         cost=lambda r: made.conjugate(link(r)),
+        cost_slope=lambda r: ratio(r) * link_slope(r),
         optimum=np.vectorize(lambda log_R: _invert(link, _at(made.slope, np.exp(log_R))), otypes=[float]),
     )
 

@@ -55,6 +55,7 @@ class Generator:
     link_slope    g'(r)
     ratio         f*'(g(r)): the ratio R at which r is optimal
     cost          f*(g(r)), in closed form
+    cost_slope    its derivative, ratio·g', without overflow of the ratio
     optimum       log R → g⁻¹(f'(R)), with ±inf where the minimum is not attained
     """
 
@@ -70,6 +71,7 @@ class Generator:
     link_slope: Elementwise
     ratio: Elementwise
     cost: Elementwise
+    cost_slope: Elementwise
     optimum: Elementwise
 
 
@@ -172,6 +174,7 @@ def alpha_divergence(alpha: float) -> Generator:
         link_slope=np.ones_like if with_identity else (lambda r: np.exp(b * r)),
         ratio=(lambda r: base(r) ** (1.0 / b)) if with_identity else np.exp,
         cost=conjugate if with_identity else (lambda r: np.expm1(a * r) / a),
+        cost_slope=(lambda r: base(r) ** (1.0 / b)) if with_identity else (lambda r: np.exp(a * r)),
         optimum=slope_at if with_identity else identity,
     )
 
@@ -204,6 +207,7 @@ _TABLE = (
         link_slope=np.ones_like,
         ratio=lambda r: np.exp(r - 1.0),
         cost=lambda r: np.exp(r - 1.0),
+        cost_slope=lambda r: np.exp(r - 1.0),
         optimum=lambda L: 1.0 + L,
     ),
     Generator(
@@ -219,6 +223,7 @@ _TABLE = (
         link_slope=lambda r: np.exp(-r),
         ratio=np.exp,
         cost=lambda r: r - 1.0,
+        cost_slope=np.ones_like,
         optimum=identity,
     ),
     Generator(
@@ -237,6 +242,7 @@ _TABLE = (
         link_slope=lambda r: 0.5 * expit(-r),
         ratio=np.exp,
         cost=lambda r: -0.5 * (LOG2 + log_expit(-r)),
+        cost_slope=lambda r: 0.5 * expit(r),
         optimum=identity,
     ),
     Generator(
@@ -252,6 +258,7 @@ _TABLE = (
         link_slope=lambda r: 2.0 * expit(2.0 * r) * expit(-2.0 * r),
         ratio=np.ones_like,
         cost=lambda r: 0.5 * np.tanh(r),
+        cost_slope=lambda r: 2.0 * expit(2.0 * r) * expit(-2.0 * r),
         optimum=lambda L: np.where(L == 0, 0.0, np.copysign(np.inf, L)),
     ),
     Generator(
@@ -267,6 +274,7 @@ _TABLE = (
         link_slope=lambda r: 0.5 * np.exp(-0.5 * r),
         ratio=np.exp,
         cost=lambda r: np.expm1(0.5 * r),
+        cost_slope=lambda r: 0.5 * np.exp(0.5 * r),
         optimum=identity,
     ),
     Generator(
@@ -282,6 +290,7 @@ _TABLE = (
         link_slope=np.ones_like,
         ratio=lambda r: np.maximum(1.0 + 0.5 * r, 0.0),
         cost=_pearson_conjugate,
+        cost_slope=lambda r: np.maximum(1.0 + 0.5 * r, 0.0),
         optimum=lambda L: 2.0 * np.expm1(L),
     ),
     Generator(
@@ -297,6 +306,7 @@ _TABLE = (
         link_slope=lambda r: 2.0 * np.exp(-2.0 * r),
         ratio=np.exp,
         cost=lambda r: -2.0 * np.expm1(-r),
+        cost_slope=lambda r: 2.0 * np.exp(-r),
         optimum=identity,
     ),
 )

@@ -257,7 +257,7 @@ def fdo_loss(generator: Generator) -> Loss:
         positive=lambda r: -generator.link(r),
         negative=generator.cost,
         positive_slope=lambda r: -generator.link_slope(r),
-        negative_slope=lambda r: generator.ratio(r) * generator.link_slope(r),  # (f*)'(g(r)) g'(r)
+        negative_slope=generator.cost_slope,
     )
     return _from_parts(generator.name, f"{_HALDAR}, FDO", parts, generator, 0.0, 1.0, generator.optimum)
 

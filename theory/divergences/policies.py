@@ -19,6 +19,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -35,8 +36,10 @@ from theory.validate import Array, check_laws, check_positive, require_reference
 #: Points at which convexity in r is looked at, and at which branches of the stationarity condition are searched.
 REWARD_GRID = np.linspace(-20.0, 20.0, 801)
 BRANCH_POINTS = 400
-#: log of a quotient that is far from one; largest log λ, of which no loss comes near.
-FAR, HIGHEST = 50.0, 700.0
+#: log of a quotient that is as good as infinite; largest log λ, of which no loss comes near.
+FAR, HIGHEST = 1e9, 700.0
+#: Steps of a bracketed search, each of which at least halves the bracket; parts into which a search for a peak cuts it.
+STEPS, PARTS = 60, 32
 #: A minimiser over all functions whose mass is this close to one is taken as a policy.
 MASS_TOLERANCE = 1e-11
 
@@ -137,6 +140,7 @@ def fixed_constant_optimum(
     return constrained_minimum(loss.parts, p, q, unconstrained, log_ref, check_positive("kl_beta", kl_beta))
 
 
+@np.errstate(over="ignore", divide="ignore", invalid="ignore")  # slopes and losses of far rewards may be infinite
 def constrained_minimum(
     parts: Parts, p: Array, q: Array, unconstrained: Array, log_ref: Array, kl_beta: float
 ) -> FixedConstant:
@@ -179,16 +183,20 @@ class _Problem:
 
     def log_price(self, r: Array, sign: float) -> Array:
         """log of sign·s(r) (A,), or (…, A); −∞ where that is not positive."""
-        with np.errstate(over="ignore", divide="ignore"):  # slopes of far rewards may be infinite
-            return np.log(np.maximum(sign * self.slope(r), 0.0)) - r / self.kl_beta - self.log_ref
+        return np.log(np.maximum(sign * self.slope(r), 0.0)) - r / self.kl_beta - self.log_ref
 
     def dearer(self, r: Array, sign: float, level: Array | float) -> Array:
-        """sign·s(r)/e^level − 1, which is nearly straight where s is 0 and ends at a number far away."""
-        return np.expm1(np.minimum(self.log_price(r, sign) - level, FAR))
+        """sign·s(r)/e^level − 1, or the log of the quotient if that is above one: straight where s is 0, and far."""
+        log_quotient = self.log_price(r, sign) - level
+        return np.expm1(np.minimum(log_quotient, 0.0)) + np.minimum(np.maximum(log_quotient, 0.0), FAR)
+
+    def losses(self, r: Array) -> Array:
+        """pℓ₊ + qℓ₋ (A,); a law that has no mass somewhere costs nothing there."""
+        positive, negative = self.p * self.parts.positive(r), self.q * self.parts.negative(r)
+        return np.where(self.p > 0, positive, 0.0) + np.where(self.q > 0, negative, 0.0)
 
     def loss(self, r: Array) -> float:
-        values = zip((self.p, self.q), (self.parts.positive, self.parts.negative), strict=True)
-        return float(sum(np.sum(mass[mass > 0] * part(r)[mass > 0]) for mass, part in values))
+        return float(self.losses(r).sum())
 
     def excess(self, r: Array) -> Array:
         """Σ π_ref e^{r/kl_beta} − 1, of r (…, A)."""
@@ -196,19 +204,27 @@ class _Problem:
 
 
 def _root(increasing: Callable[[Array], Array], low: Array, high: Array) -> Array:
-    """Elementwise root of a function ≤ 0 at low and ≥ 0 at high (or the end nearer to one): bisection, then chords."""
-    for _ in range(32):
+    """Elementwise root of a function ≤ 0 at low and ≥ 0 at high (or the end nearer to one), by Ridders' method.
+
+    Exact for a straight line times an exponential, and the bracket at least halves.
+    """
+    at_low, at_high = increasing(low), increasing(high)
+    low, high = np.where(at_high <= 0, high, low), np.where(at_low >= 0, low, high)
+    point = low
+    for _ in range(STEPS):
         middle = 0.5 * (low + high)
-        below = increasing(middle) < 0
-        low, high = np.where(below, middle, low), np.where(below, high, middle)
-    for _ in range(2):
-        at_low, at_high = increasing(low), increasing(high)
-        proper = (at_low < 0) & (at_high > 0)
-        share = np.where(proper, at_low / np.where(proper, at_low - at_high, 1.0), 0.5)
-        point = low + share * (high - low)
-        below = increasing(point) < 0
-        low, high = np.where(below, point, low), np.where(below, high, point)
-    return np.where(np.abs(increasing(low)) < np.abs(increasing(high)), low, high)
+        at_middle = increasing(middle)
+        span = np.sqrt(np.maximum(at_middle**2 - at_low * at_high, 1e-300))
+        last, point = point, np.clip(middle - (middle - low) * at_middle / span, low, high)
+        at_point = increasing(point)
+        still = (np.abs(point - last) <= 1e-15 * np.abs(point)) & (np.abs(at_point) < 1e-6)  # the rest is rounding
+        if (still | (np.abs(at_point) <= 1e-13) | (high - low <= 1e-15 * np.abs(point))).all():
+            break
+        for at, value in ((middle, at_middle), (point, at_point)):
+            below = value < 0
+            low, at_low = np.where(below, at, low), np.where(below, value, at_low)
+            high, at_high = np.where(below, high, at), np.where(below, at_high, value)
+    return point
 
 
 def _convex_side(problem: _Problem) -> FixedConstant:
@@ -218,20 +234,21 @@ def _convex_side(problem: _Problem) -> FixedConstant:
     Σ F(r) − λ·(Σ π_ref e^{r/kl_beta} − 1) at the returned λ bounds the minimum from below: it certifies.
     """
     wanted = problem.p > 0
-    tops = np.minimum(problem.unconstrained, problem.caps)
+    tops = np.where(wanted, np.minimum(problem.unconstrained, problem.caps), 0.0)
 
-    def rewards(log_minus: float) -> Array:
-        def above(r: Array) -> Array:
-            return -problem.dearer(r, -1.0, log_minus)
+    def above(r: Array, log_minus: float) -> Array:
+        return -problem.dearer(r, -1.0, log_minus)
 
-        # a reward below this bound has a slope steeper than the level whatever the outcome
-        bottoms = np.where(wanted, tops, 0.0) - 1.0
-        for _ in range(60):
-            short = wanted & (above(bottoms) > 0)
-            if not short.any():
-                break
-            bottoms = np.where(short, 2.0 * bottoms - np.where(wanted, tops, 0.0), bottoms)
-        return np.where(wanted, _root(above, bottoms, np.where(wanted, tops, 0.0)), -np.inf)
+    def rewards(log_minus: float, low: Array | None = None, high: Array = tops) -> Array:
+        """Those at a price, between known ones; −inf where D⁺ = 0."""
+        if low is None:  # a reward below this bound has a slope steeper than the level whatever the outcome
+            low = tops - 1.0
+            for _ in range(60):
+                short = wanted & (above(low, log_minus) > 0)
+                if not short.any():
+                    break
+                low = np.where(short, 2.0 * low - tops, low)
+        return np.where(wanted, _root(partial(above, log_minus=log_minus), low, high), -np.inf)
 
     # below the price of an outcome at its cap it would have more than all the mass
     held = problem.log_price(problem.caps, -1.0)[wanted & (problem.unconstrained > problem.caps)]
@@ -242,8 +259,9 @@ def _convex_side(problem: _Problem) -> FixedConstant:
         high += 2.0 * (high - low)
     while problem.excess(rewards(low)) < 0 and low > lowest:
         low = max(lowest, low - 2.0 * (high - low))
+    ends = [np.where(wanted, rewards(level), 0.0) for level in (high, low)]
     whole = problem.excess(rewards(low)) <= 0  # all the mass, or a policy without a price, to rounding
-    root = low if whole else brentq(lambda m: float(problem.excess(rewards(m))), low, high, xtol=1e-14, rtol=1e-14)
+    root = low if whole else _zero(lambda log_minus: problem.excess(rewards(log_minus, *ends)), low, high)
     priced = rewards(root)
     excess = float(problem.excess(priced))
     # the condition summed over outcomes: where one alone has all the mass, any smaller price leaves it there
@@ -270,58 +288,73 @@ def _far_side(problem: _Problem) -> FixedConstant:
     cheapest = int(at_peaks.argmin())
     highest = min(float(at_peaks[cheapest]), HIGHEST)
 
-    def rewards(levels: Array, k: int | None) -> Array:
-        """(m,) log λ → (m, A) rewards, outcome k on the far branch."""
-        level = levels[:, None]
-        r = _root(lambda r: problem.dearer(r, 1.0, level), bottoms + 0.0 * level, peaks + 0.0 * level)
-        if k is not None:
-            r[:, k] = _root(lambda r: -problem.dearer(r, 1.0, level), peaks + 0.0 * level, caps + 0.0 * level)[:, k]
-        return r
-
-    def excess(level: float, k: int | None) -> float:
-        return float(problem.excess(rewards(np.array([level]), k))[0])
-
     def candidates_of(k: int | None) -> list[tuple[Array, float]]:
         """Rewards and log λ where the masses add up to one. Without a far branch their sum is monotone: its ends do."""
+        far = np.arange(caps.size) == k
+        low, high, sign = np.where(far, peaks, bottoms), np.where(far, caps, peaks), np.where(far, -1.0, 1.0)
+
+        def rewards(level: Array | float, low: Array = low, high: Array = high) -> Array:
+            return _root(lambda r: sign * problem.dearer(r, 1.0, level), low, high)
+
         lowest = highest - 1.0 if k is None else float(at_caps[k])
-        while k is None and excess(lowest, k) > 0.0:
+        while k is None and problem.excess(rewards(lowest)) > 0.0:
             lowest -= 2.0 * (highest - lowest)
         if not lowest < highest:
             return []
         levels = np.linspace(lowest, highest, 2 if k is None else BRANCH_POINTS)
-        masses = problem.excess(rewards(levels, k))
+        at = rewards(levels[:, None], *np.broadcast_arrays(low, high, levels[:, None])[:2])
+        masses = problem.excess(at)
         # an outcome at its cap has all the mass, and the others none but to rounding
         if k is not None:
             masses[0] = max(masses[0], 0.0)
         if peaks[cheapest] == caps[cheapest] and highest < HIGHEST:
             masses[-1] = max(masses[-1], 0.0)
-        roots = _crossings(lambda level: excess(level, k), levels, masses)
-        return [(rewards(np.array([root]), k)[0], root) for root in roots]
+        cells = np.flatnonzero(masses[:-1] * masses[1:] <= 0)
+        return [_crossing(problem, rewards, levels[i : i + 2], at[i : i + 2], masses[i : i + 2]) for i in cells]
 
-    falling = [int(k) for k in np.flatnonzero(peaks < caps)]
-    candidates = [candidate for k in [None, *falling] for candidate in candidates_of(k)]
+    near = candidates_of(None)
+    falling = np.flatnonzero((peaks < caps) & ~_no_better_alone(problem, *near[0]) if near else peaks < caps)
+    candidates = near + [candidate for k in falling for candidate in candidates_of(int(k))]
     if not candidates:
         raise CertificateError("fixed-constant optimum: no stationary point found on any branch")
     best, level = min(candidates, key=lambda candidate: problem.loss(candidate[0]))
     return _finish(problem, best, math.exp(level), len(candidates))
 
 
-def _crossings(excess: Callable[[float], float], levels: Array, masses: Array) -> list[float]:
-    """Where the excess is 0, of which `masses` are the values at the levels."""
-    found = []
-    for i in np.flatnonzero(masses[:-1] * masses[1:] <= 0):
-        ends = [levels[j] for j in (i, i + 1) if masses[j] == 0.0]
-        found.append(float(ends[0] if ends else brentq(excess, levels[i], levels[i + 1], xtol=1e-14, rtol=1e-14)))
-    return found
+def _no_better_alone(problem: _Problem, rewards: Array, level: float) -> NDArray[np.bool_]:
+    """(A,): is the far branch of an outcome ruled out by duality, at the rewards and log λ of a stationary point?
+
+    If no other outcome is beyond its peak, F_y − λπ_y is least at the rewards for each. So it is for this outcome if
+    it is no less with all the mass: between, it rises, and then falls for good.
+    """
+    at, alone = (
+        problem.losses(r) - np.exp(level + problem.log_ref + r / problem.kl_beta) for r in (rewards, problem.caps)
+    )
+    return alone >= at
+
+
+def _crossing(
+    problem: _Problem, rewards: Callable[[float, Array, Array], Array], levels: Array, at: Array, masses: Array
+) -> tuple[Array, float]:
+    """Rewards and log λ where the excess is 0, between two levels with rewards `at` (2, A) and excesses `masses`."""
+    low, high = at.min(axis=0), at.max(axis=0)
+    exact = levels[masses == 0.0]
+    level = float(exact[0]) if exact.size else _zero(lambda level: problem.excess(rewards(level, low, high)), *levels)
+    return rewards(level, low, high), level
+
+
+def _zero(function: Callable[[float], Array], low: float, high: float) -> float:
+    return float(brentq(lambda x: float(function(x)), low, high, xtol=1e-14, rtol=1e-14))
 
 
 def _peaks(problem: _Problem) -> Array:
     """Where s is largest between r* and the cap; the cap itself if s rises up to it."""
     low, high = problem.unconstrained, problem.caps
-    for _ in range(90):  # ternary search on log s: s is positive, rises, then falls
-        left, right = low + (high - low) / 3.0, high - (high - low) / 3.0
-        rising = problem.log_price(left, 1.0) <= problem.log_price(right, 1.0)  # where both are infinite too
-        low, high = np.where(rising, left, low), np.where(rising, high, right)
+    outcomes, shares = np.arange(low.size), np.linspace(0.0, 1.0, PARTS + 1)[:, None]
+    for _ in range(13):  # s is positive, rises, then falls: its peak is beside the largest value on a grid
+        grid = low + shares * (high - low)
+        best = PARTS - problem.log_price(grid, 1.0)[::-1].argmax(axis=0)  # the last where several are infinite
+        low, high = grid[np.maximum(best - 1, 0), outcomes], grid[np.minimum(best + 1, PARTS), outcomes]
     return np.where(problem.caps - high < 1e-12 * (1.0 + np.abs(problem.caps)), problem.caps, 0.5 * (low + high))
 
 

@@ -23,15 +23,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.optimize import minimize
-from scipy.special import log_softmax, logsumexp, softmax
+from scipy.special import log_softmax, logsumexp
 
 from theory.divergences.losses import Parts
 from theory.divergences.policies import constrained_minimum
 from theory.solution import CertificateError
 from theory.validate import Array, check_distribution, check_positive, check_support
 
-#: Values of log E₋[eʳ] at which the outer search of `kldo_normalised_minimum` starts, and its certificate.
-SCAN_POINTS, VALUE_TOLERANCE = 13, 1e-9
+#: No policy is better than that of `kldo_normalised_minimum` by more; cells of log E₋[eʳ] that a proof may take.
+VALUE_TOLERANCE, MAX_CELLS = 1e-9, 2000
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,44 +97,24 @@ def per_prompt_minimum(p: ArrayLike, q: ArrayLike) -> float:
 
 
 def kldo_normalised_minimum(p: ArrayLike, q: ArrayLike, reference: ArrayLike, kl_beta: float) -> NormalisedMinimum:
-    """min over normalised policies of −E₊[r] + log E₋[eʳ]: not a convex problem, but one of one hard dimension.
+    """min over normalised policies of −E₊[r] + log E₋[eʳ], certified: convex in disguise if kl_beta ≥ 1, else not.
 
-    log Z = min_z Z e^{−z} + z − 1 splits it into prompts: min_z z − 1 + Σ_x V_x(z), V_x(z) the least value of
-    Σ_y −D⁺r + D⁻e^{r−z} over policies for x, which `theory.divergences.policies.constrained_minimum` solves. The
-    interval that can hold z is scanned, the policy of every dip descends to its minimum, and the best is certified: at
-    its z every prompt's policy is the best one (CertificateError otherwise).
+    Descent finds a policy that `_proved` proves the best. Where it cannot, `_better` searches all others, and the
+    descent starts anew from what it finds, until that is nothing.
     """
     p, q, reference, beta = _checked(p, q, reference, kl_beta)
     log_R, log_ref = np.log(p) - np.log(q), np.log(reference)
-
-    def solve(z: float) -> tuple[float, Array]:
-        parts = Parts(
-            positive=lambda r: -r,
-            negative=lambda r: np.exp(r - z),
-            positive_slope=lambda r: -np.ones_like(r),
-            negative_slope=lambda r: np.exp(r - z),
-        )
-        found = [constrained_minimum(parts, p[x], q[x], log_R[x] + z, log_ref[x], beta) for x in range(p.shape[0])]
-        return z - 1.0 + sum(prompt.value for prompt in found), np.array([prompt.policy for prompt in found])
-
     exact, bound = -float(np.sum(p * log_R)), _bound(p, _constants(p, q, reference, beta))
-    # Z ≥ Σ_x min_y D⁻ as some r(x,y) ≥ 0; log Z = loss + E₊r, no more than the tilted policy's loss plus E₊ of the caps
-    levels = np.linspace(math.log(q.min(axis=1).sum()), exact + bound - beta * float(np.sum(p * log_ref)), SCAN_POINTS)
-    solved = [solve(float(z)) for z in levels]
-    values = np.array([np.inf, *(value for value, _ in solved), np.inf])
-    dips = np.flatnonzero((values[1:-1] <= values[:-2]) & (values[1:-1] <= values[2:]))
-    policies = [_descend(solved[i][1], p, q, reference, beta) for i in dips]
-    policy = min(policies, key=lambda found: kldo_global(found, p, q, reference, beta))
-    value = kldo_global(policy, p, q, reference, beta)
-    split = solve(float(logsumexp(beta * (np.log(policy) - log_ref), b=q)))[0]
-    if not abs(value - split) <= VALUE_TOLERANCE:
-        raise CertificateError(f"KLDO over normalised policies: {value!r} found, {split!r} from prompts one by one")
-    return NormalisedMinimum(policy, value, max(0.0, value - exact), bound)
+    start: Array | None = log_ref + log_R / beta
+    while start is not None:
+        log_policy = _descend(start, p, q, log_ref, beta)
+        value = _loss(beta * (log_policy - log_ref), p, q)
+        start = None if _proved(log_policy, p, q, log_ref, beta) else _better(value, p, q, log_ref, beta)
+    return NormalisedMinimum(np.exp(log_policy), value, max(0.0, value - exact), bound)
 
 
-def _descend(policy: Array, p: Array, q: Array, reference: Array, kl_beta: float) -> Array:
-    """L-BFGS on the logits from a policy (P, A) to the local minimum of the global KLDO loss."""
-    log_ref = np.log(reference)
+def _descend(start: Array, p: Array, q: Array, log_ref: Array, kl_beta: float) -> Array:
+    """L-BFGS from logits (P, A) to the log-policy of a local minimum of the global KLDO loss."""
 
     def loss_and_gradient(theta: Array) -> tuple[float, Array]:
         log_policy = log_softmax(theta.reshape(p.shape), axis=1)
@@ -145,14 +125,88 @@ def _descend(policy: Array, p: Array, q: Array, reference: Array, kl_beta: float
         return log_Z - float(np.sum(p * r)), gradient.ravel()
 
     options = {"gtol": 1e-11, "ftol": 0.0, "maxiter": 5000, "maxfun": 50_000, "maxcor": 30}
-    found = minimize(loss_and_gradient, np.log(policy).ravel(), jac=True, method="L-BFGS-B", options=options)
-    return np.asarray(softmax(found.x.reshape(p.shape), axis=1), dtype=np.float64)
+    found = minimize(loss_and_gradient, start.ravel(), jac=True, method="L-BFGS-B", options=options)
+    return np.asarray(log_softmax(found.x.reshape(p.shape), axis=1), dtype=np.float64)
+
+
+def _proved(log_policy: Array, p: Array, q: Array, log_ref: Array, kl_beta: float) -> bool:
+    """Does duality prove a stationary policy the best, to `VALUE_TOLERANCE`? If kl_beta ≥ 1 always, else it may not.
+
+    The loss does not change when π is multiplied by a number: let Σ_y m(x,y) be one free number for all x, and
+    E₋[eʳ] that of the policy. With w = D⁻eʳ/E₋[eʳ] and d_x = Σ_y w − P₊(x), which add up to zero, a rival m loses more
+    by a sum over x and y of g(m) − g(π),
+
+        g(m) = −kl_beta·D⁺ log m + w (m/π)^kl_beta − kl_beta·d_x m,
+
+    stationary at π. That is its minimum where kl_beta ≥ 1 or d_x ≤ 0. Otherwise g rises beyond π and then falls for
+    good, so it is if g is no less at the largest m: (E₋[eʳ] of the policy over the least one)^{1/kl_beta}.
+    """
+    r = kl_beta * (log_policy - log_ref)
+    log_Z = float(logsumexp(r, b=q))
+    w = q * np.exp(r - log_Z)
+    pull = (w.sum(axis=1) - p.sum(axis=1))[:, None] * np.exp(log_policy)
+    curvature = p + (kl_beta - 1.0) * w
+    if (curvature <= 0).any() or float(np.sum(kl_beta * (w - p - pull) ** 2 / (2.0 * curvature))) > VALUE_TOLERANCE:
+        return False
+    if kl_beta >= 1.0:
+        return True
+    top = (log_Z - _lowest(q, log_ref, kl_beta)) / kl_beta - log_policy  # of log m/π; g(m) − g(π) is divided by m/π
+    rise = w * np.exp((kl_beta - 1.0) * top) - (w + kl_beta * p * top) * np.exp(-top) + kl_beta * pull * np.expm1(-top)
+    return bool(((pull <= 0) | (rise >= 0)).all())
+
+
+def _lowest(q: Array, log_ref: Array, kl_beta: float) -> float:
+    """A bound on log E₋[eʳ] from below. If kl_beta ≤ 1 it is concave in π, and least where one response has all."""
+    return float(logsumexp((np.log(q) - (kl_beta if kl_beta <= 1.0 else 0.0) * log_ref).min(axis=1)))
+
+
+def _better(value: float, p: Array, q: Array, log_ref: Array, kl_beta: float) -> Array | None:
+    """Logits of a policy whose loss is below `value` by `VALUE_TOLERANCE`, None if there is none.
+
+    log Z = min_z Z e^{−z} + z − 1 splits the problem into prompts: min_z z − 1 + V(z), V the sum of the least values of
+    Σ_y −D⁺r + D⁻e^{r−z} over policies for each, which `constrained_minimum` finds. Least of functions straight in
+    e^{−z}, V is concave in it: on a cell of z its chord is below. Cells are cut where that is lowest until none can
+    hold a better policy.
+    """
+
+    def solve(z: float) -> tuple[float, float, Array]:
+        parts = Parts(
+            positive=lambda r: -r,
+            negative=lambda r: np.exp(r - z),
+            positive_slope=lambda r: -np.ones_like(r),
+            negative_slope=lambda r: np.exp(r - z),
+        )
+        best = np.log(p) - np.log(q) + z
+        found = [constrained_minimum(parts, p[x], q[x], best[x], log_ref[x], kl_beta) for x in range(p.shape[0])]
+        return z, sum(prompt.value for prompt in found), np.array([prompt.rewards for prompt in found])
+
+    # E₊[r] is at most that of the rewards that single responses can have
+    highest = value - kl_beta * float(np.sum(p * log_ref))
+    cells = [(solve(_lowest(q, log_ref, kl_beta)), solve(highest))]
+    for _ in range(MAX_CELLS):
+        if not cells:
+            return None
+        low, high = cells.pop()
+        slope = (high[1] - low[1]) / (math.exp(-high[0]) - math.exp(-low[0]))
+        z = min(max(math.log(slope), low[0]), high[0])
+        if z - 1.0 + low[1] + slope * (math.exp(-z) - math.exp(-low[0])) < value - VALUE_TOLERANCE:
+            inset = 0.1 * (high[0] - low[0])
+            middle = solve(min(max(z, low[0] + inset), high[0] - inset))
+            if _loss(middle[2], p, q) < value - VALUE_TOLERANCE:
+                return log_ref + middle[2] / kl_beta
+            cells += [(low, middle), (middle, high)]
+    raise CertificateError(
+        f"KLDO over normalised policies: {value!r} found, which {MAX_CELLS} cells do not prove least"
+    )
 
 
 def kldo_global(policy: Array, p: Array, q: Array, reference: Array, kl_beta: float) -> float:
     """−E₊[r] + log E₋[eʳ] with r = kl_beta·log(policy/reference), all tables (P, A) and positive. No checks."""
-    r = kl_beta * (np.log(policy) - np.log(reference))
-    return float(-np.sum(p * r) + logsumexp(r, b=q))
+    return _loss(kl_beta * (np.log(policy) - np.log(reference)), p, q)
+
+
+def _loss(rewards: Array, p: Array, q: Array) -> float:
+    return float(logsumexp(rewards, b=q)) - float(np.sum(p * rewards))
 
 
 def _constants(p: Array, q: Array, reference: Array, kl_beta: float) -> Array:

@@ -145,7 +145,8 @@ def test_far_branches_against_a_grid(name, kl_beta):
 
 
 @pytest.mark.parametrize(
-    ("name", "kl_beta"), [("bco", 1e-3), ("hellinger", 1e-3), ("alpha:0.5", 1e-4), ("hellinger", 300.0), ("kl", 1e4)]
+    ("name", "kl_beta"),
+    [("bco", 1e-3), ("hellinger", 1e-3), ("alpha:0.5", 1e-4), ("hellinger", 300.0), ("kl", 1e4), ("reverse_kl", 3e3)],
 )
 @pytest.mark.parametrize("instance", FIXED)
 def test_fixed_constants_at_the_ends_of_kl_beta(name, kl_beta, instance):
@@ -193,7 +194,7 @@ def test_mass_that_no_data_mention_is_free():
     [(P, Q, REFERENCE, 0.5), ([0.02, 0.98], [0.5, 0.5], [0.9, 0.1], 0.05), ([0.9, 0.1], [0.3, 0.7], [0.2, 0.8], 0.02)],
 )
 def test_one_prompt_reaches_the_bound(p, q, reference, kl_beta):
-    """At small kl_beta the scan passes levels at which one response has all the mass, to rounding."""
+    """One constant is always equal to itself; at small kl_beta one response has nearly all the mass."""
     found = kldo_normalised_minimum([p], [q], [reference], kl_beta)
     assert found.gap == pytest.approx(0.0, abs=1e-10)
     assert found.bound == pytest.approx(0.0, abs=1e-12)
@@ -225,10 +226,22 @@ def test_the_gap_lies_between_zero_and_its_bound(shared, kl_beta):
         assert kldo_global(policy, p, q, reference, kl_beta) >= found.value - 1e-12
 
 
-def test_the_better_of_two_dips_lies_far_up():
-    """Two prompts of two responses, against a grid of both logits."""
-    p, q = np.array([[0.53, 0.002], [0.467, 0.001]]), np.array([[0.4594, 0.5312], [0.0065, 0.0029]])
-    reference, kl_beta = np.array([[0.0082, 0.9918], [0.9965, 0.0035]]), 0.3
+@pytest.mark.parametrize(
+    ("p", "q", "reference", "kl_beta"),
+    [
+        (
+            [[0.53, 0.002], [0.467, 0.001]],
+            [[0.4594, 0.5312], [0.0065, 0.0029]],
+            [[0.0082, 0.9918], [0.9965, 0.0035]],
+            0.3,
+        ),
+        ([[0.89, 0.05], [0.05, 0.01]], [[0.09, 0.28], [0.38, 0.25]], [[0.03, 0.97], [0.11, 0.89]], 0.3),
+        ([[0.01, 0.12], [0.85, 0.02]], [[0.35, 0.49], [0.06, 0.1]], [[0.78, 0.22], [0.06, 0.94]], 0.5),
+    ],
+)
+def test_the_best_of_several_local_minima(p, q, reference, kl_beta):
+    """Two prompts of two responses, against a grid of both logits; of the last two, descent finds a worse one first."""
+    p, q, reference = np.array(p), np.array(q), np.array(reference)
     logits = np.linspace(-14.0, 14.0, 561)
     logs = -np.logaddexp(0.0, np.stack([-logits, logits], axis=-1))  # (561, 2)
     terms = [(-(r @ p[x]), np.exp(r) @ q[x]) for x in (0, 1) for r in [kl_beta * (logs - np.log(reference[x]))]]
