@@ -5,8 +5,9 @@
 The function is called with float64 tensors (policy chosen, policy rejected, reference chosen, reference rejected), (B,)
 each in nats, and its values and gradients are compared with ours on a few small batches. Where they differ, the fewest
 known changes of ours that explain every value and every gradient are searched: how the batch is reduced, tokens, beta,
-sign, detached terms, the reference, label smoothing, offsets. Clamps are searched on rays, far from the batches. A loss
-that is computed in bfloat16 or float16 is said to be, and judged in float64.
+sign, detached terms, the reference, label smoothing, offsets, classes' weights, a likelihood that is added. Clamps are
+searched on rays, far from the batches. A loss that is computed in bfloat16 or float16 is said to be, and judged in
+float64; how a model computed the log-probabilities is not seen.
 
 Examples
 --------
@@ -29,13 +30,15 @@ import torch
 from scipy.optimize import minimize_scalar
 from torch import Tensor
 
-from llm_validation.losses.changes import Change, changes_of
+from llm_validation.losses.changes import WEIGHTS, Change, changes_of
 from llm_validation.losses.parts import log1mexp
 from llm_validation.losses.probes import Case, InFull, Loss, OurLoss, Sides, cases, our_loss, ray
 from theory.validate import Array
 
 #: Of a value or a gradient, relative to the largest in its case: functions in float32 agree to this.
 TOLERANCE = 2e-5
+#: Of a gradient far out, relative to the largest where log-ratios are small: 1 − σ in float32 is known no better there.
+FLOAT32 = 1e-6
 
 
 def check_loss(function: Loss, name: str, *, tokens: bool = False, **options: Any) -> list[str]:
@@ -157,19 +160,20 @@ def _values(ours: OurLoss, case: Case, changes: Sequence[Change], swapped: bool)
         sides = change.sides(case, sides, beta, change.number) if change.sides else sides
     if ours.name.startswith("pro_") and any(change.axis == "reference" for change in changes):
         given["reference_hyper"] = [log1mexp(mass) for mass in _masses(ours, case.sides[2:])]  # rewards alone change
+    for side, weight in zip(leaves, WEIGHTS.values(), strict=False):
+        if (times := given.pop(f"times_{weight}", None)) is not None:
+            given[weight] = times * given.get(weight, torch.full_like(side, 1.0 / side.numel()))
     if given.pop("detached_hyper", False):
         given["policy_hyper"] = [log1mexp(mass).detach() for mass in _masses(ours, sides[:2])]
     if swapped:
         sides = (sides[1], sides[0], sides[3], sides[2])
-        given |= {a: given[b] for a, b in _WEIGHTS if b in given}
-    value = ours(sides, given)
+        chosen, rejected = WEIGHTS.values()
+        given |= {a: given[b] for a, b in ((chosen, rejected), (rejected, chosen)) if b in given}
+    value = ours(sides, given) + sum(change.term(case, leaves, change.number) for change in changes if change.term)
     if not value.requires_grad:
         return np.append(np.zeros(sum(side.numel() for side in leaves[:2])), value.item())
     gradient = torch.autograd.grad(value, leaves[:2], allow_unused=True, materialize_grads=True)
     return np.append(torch.cat(gradient).numpy(), value.item())
-
-
-_WEIGHTS = (("chosen_weight", "rejected_weight"), ("rejected_weight", "chosen_weight"))
 
 
 def _masses(ours: OurLoss, sides: Sides) -> list[Tensor]:
@@ -262,10 +266,10 @@ _LINES = {
 }
 
 
-def agree(one: Array, other: Array) -> bool:
-    """The gradients to `TOLERANCE` of the largest, and the values to that of themselves or of 1."""
+def agree(one: Array, other: Array, floor: float = 0.0) -> bool:
+    """The gradients to `TOLERANCE` of the largest, or `floor`, and the values to that of themselves or of 1."""
     gradients, values = np.abs(one - other)[:-1], abs(one[-1] - other[-1])
-    room = TOLERANCE * max(np.abs(one[:-1]).max(), np.abs(other[:-1]).max())
+    room = max(floor, TOLERANCE * max(np.abs(one[:-1]).max(), np.abs(other[:-1]).max()))
     return bool(gradients.max() <= room and values <= TOLERANCE * max(1.0, abs(other[-1])))
 
 
@@ -282,6 +286,7 @@ def _together(changes: Sequence[Change], count: int) -> Iterator[tuple[Change, .
 def _clamps(function: Loss, ours: OurLoss, explained: Explanation, tokens: bool) -> list[str]:
     """Where, on a ray, the function leaves what explained it: one sentence a side and direction."""
     found = []
+    near = np.abs(explained.values(ours, ray(ours.name, 0, 0.1))[:-1]).max()
     for side, what in enumerate(("chosen", "rejected")):
         for sign in (1.0, -1.0):
 
@@ -289,7 +294,8 @@ def _clamps(function: Loss, ours: OurLoss, explained: Explanation, tokens: bool)
                 case = ray(ours.name, side, sign * size)
                 want = explained.values(ours, case)
                 value, gradient = _judged(function, case, tokens)
-                return not np.isfinite(want).all() or agree(np.append(gradient, float(value.mean())), want)
+                floor = FLOAT32 * near if value.dtype == torch.float32 else 0.0
+                return not np.isfinite(want).all() or agree(np.append(gradient, float(value.mean())), want, floor)
 
             if (limit := _first_failure(same)) is None:
                 continue

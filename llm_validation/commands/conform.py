@@ -16,6 +16,11 @@ from llm_validation.losses.table import LOSSES
 from llm_validation.rewards.sources import function_at
 from simulate.numbers import Parser, carried_out, positive
 
+ALIKE = (
+    "no difference in value or gradient, of log-probabilities as they are given; what a model computes them with "
+    "(weights in bfloat16, torch.autocast, masks) is not seen here"
+)
+
 
 def conform_main(arguments: Sequence[str]) -> int:
     """Exit status 0 where nothing differs, 1 where something does, 2 for input that cannot be used."""
@@ -28,7 +33,7 @@ def _conform(options: argparse.Namespace) -> int:
     found = check_loss(function_at(options.function), options.loss, tokens=options.tokens, **own)
     entry = LOSSES[options.loss]
     print(f"{options.function} beside {options.loss} ({entry.source}; {entry.reduction})")
-    for sentence in found or ["no difference in value or gradient"]:
+    for sentence in found or [ALIKE]:
         print(f"- {sentence}")
     return 1 if found else 0
 

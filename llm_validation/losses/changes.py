@@ -12,6 +12,9 @@ from torch import Tensor
 from llm_validation.losses.probes import CLASSES, Case, OurLoss, Sides
 from llm_validation.losses.table import LOSSES
 
+#: Classes and the weights of their examples.
+WEIGHTS = {"chosen": "chosen_weight", "rejected": "rejected_weight"}
+
 
 @dataclass(frozen=True)
 class Change:
@@ -19,7 +22,8 @@ class Change:
 
     axis   only one change of an axis holds at a time;  says  the sentence, with {} for a number that is fitted
     sides  (case, the four log-probabilities, kl_beta, number) → four log-probabilities
-    options (case, number) → keyword arguments of the loss
+    options (case, number) → keyword arguments of the loss; times_chosen_weight multiplies what its examples weigh
+    term    (case, the four log-probabilities, number) → what is added to the loss
     bounds of the number, which is searched on a line; None: there is none
     """
 
@@ -27,6 +31,7 @@ class Change:
     says: str
     sides: Callable[[Case, Sides, float, float], Sides] | None = None
     options: Callable[[Case, float], dict[str, Any]] | None = None
+    term: Callable[[Case, Sides, float], Tensor] | None = None
     bounds: tuple[float, float] | None = None
     number: float = 0.0
 
@@ -42,6 +47,10 @@ def _per_token(case: Case, sides: Sides) -> Sides:
 def _offset(name: str) -> Callable[[Case, Sides, float, float], Sides]:
     both = name in CLASSES
     return lambda case, s, beta, δ: (*s[:2], s[2] + δ / beta, s[3] + δ / beta if both else s[3])
+
+
+def _times(weight: str) -> Callable[[Case, float], dict[str, Any]]:
+    return lambda case, x: {f"times_{weight}": x}
 
 
 def _around_mean(clamped: bool) -> Callable[[Case, Sides, float, float], Sides]:
@@ -96,7 +105,7 @@ def changes_of(ours: OurLoss, tokens: bool) -> list[Change]:
                               lambda case, s, b, x: _per_token(case, s)))  # fmt: skip
         changes.append(Change("tokens", "the policy's log-probabilities are means over tokens, the reference's are not",
                               lambda case, s, b, x: (*_per_token(case, s)[:2], *s[2:])))  # fmt: skip
-    return [*changes, *_of_one_loss(name), *_fitted(ours)]
+    return [*changes, *_of_one_loss(name), *_fitted(ours), *_likelihoods(tokens)]
 
 
 def _of_one_loss(name: str) -> list[Change]:
@@ -118,18 +127,35 @@ def _of_one_loss(name: str) -> list[Change]:
     return changes
 
 
+def _likelihoods(tokens: bool) -> list[Change]:
+    """What keeps chosen likely: −log π of them, a multiple of which is added."""
+    said = "the loss is ours plus {} times −log π of chosen, a mean over "
+    means: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"examples": lambda logs, counts: logs.mean()}
+    if tokens:
+        means["examples of means over tokens"] = lambda logs, counts: (logs / counts).mean()
+        means["tokens"] = lambda logs, counts: logs.sum() / counts.sum()
+    return [Change("likelihood", said + what, term=_added(mean), bounds=(0.01, 5.0)) for what, mean in means.items()]
+
+
+def _added(mean: Callable[[Tensor, Tensor], Tensor]) -> Callable[[Case, Sides, float], Tensor]:
+    return lambda case, s, x: -x * mean(s[0], case.tokens[0])
+
+
 def _fitted(ours: OurLoss) -> list[Change]:
     """Offsets, and changes whose number is searched."""
     name, classes, changes = ours.name, ours.name in CLASSES, []
     changes.append(Change("beta", f"kl_beta is {{}}; ours has {ours.kl_beta:g}", None,
-                          lambda case, x: {"kl_beta": x}, (1e-3, 5.0)))  # fmt: skip
+                          lambda case, x: {"kl_beta": x}, bounds=(1e-3, 5.0)))  # fmt: skip
     if ours.alpha is not None:
         changes.append(Change("alpha", f"alpha is {{}}; ours has {ours.alpha:g}", None,
-                              lambda case, x: {"alpha": x}, (-5.0, 10.0)))  # fmt: skip
+                              lambda case, x: {"alpha": x}, bounds=(-5.0, 10.0)))  # fmt: skip
+    for side, weight in WEIGHTS.items() if classes and name != "kldo" else ():
+        changes.append(Change("weights", f"{side} weigh {{}} times what they do in ours", None,
+                              _times(weight), bounds=(0.02, 5.0)))  # fmt: skip
     for clamped in (True, False) if classes and name != "kldo" else ():
         words = "their mean over the batch, but at least 0" if clamped else "their mean over the batch"
         changes.append(Change("offset", f"rewards are taken less {words}; ours takes an argument, here 0",
                               _around_mean(clamped)))  # fmt: skip
     changes.append(Change("offset", "an offset of {} is taken off the rewards" + ("" if classes else "' difference"),
-                          _offset(name), None, (-6.0, 6.0)))  # fmt: skip
+                          _offset(name), bounds=(-6.0, 6.0)))  # fmt: skip
     return changes

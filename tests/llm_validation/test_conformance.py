@@ -105,6 +105,9 @@ def planted(name, fault, pc, pr, rc, rr, nc, nr):
         own, swapped = reduced(name, parts, ""), reduced(name, swap, "")
         return 0.9 * own + 0.1 * swapped if fault == "smoothing" else (0.9 * own - 0.1 * swapped) / 0.8
     loss = reduced(name, parts, fault)
+    if fault.startswith("likely"):
+        means = {"likely": lambda: pc.mean(), "likely tokens": lambda: pc.sum() / nc.sum()}
+        loss = loss - 0.3 * means.get(fault, lambda: (pc / nc).mean())()
     return {"sign": -loss, "constant": loss + 0.5, "half": loss / 2, "beta out": BETA[name] * loss}.get(fault, loss)
 
 
@@ -113,9 +116,10 @@ def reduced(name, parts, fault):
         # PRO-B's batch are responses, two a pair
         return parts[0].sum() * (1 + (name == "pro_binary")) if fault == "sum" else parts[0].mean()
     first, second = parts
+    second = 1.33 * second if fault in ("weights", "pooled weights") else second
     size = len(first) + len(second)
     one, two = {"sum": (first.sum(), second.sum()), "pooled": (first.sum() / size, second.sum() / size)}.get(
-        fault, (first.mean(), second.mean())
+        fault.removesuffix(" weights"), (first.mean(), second.mean())
     )
     return one + (torch.logsumexp(second, 0) - math.log(len(second)) if name == "kldo" else two)
 
@@ -130,7 +134,9 @@ FAULTS = {
     "added": "added", "pooled": "pooled", "smoothing": "labels are smoothed, by 0.1",
     "robust": "labels are smoothed, and the bias taken out again, by 0.1",
     "offset": "offset of 0.3", "constant": "plus the constant 0.5", "half": "0.5 times ours",
-    "hyper": "is 0; ours is exact",
+    "weights": "rejected weigh 1.33 times", "pooled weights": "rejected weigh 1.33 times",
+    "likely": "0.3 times −log π of chosen, a mean over examples", "likely tokens": "chosen, a mean over tokens",
+    "likely lengths": "chosen, a mean over examples of means over tokens", "hyper": "is 0; ours is exact",
     "hyper detached": "through r(H)",
 }  # fmt: skip
 
@@ -144,6 +150,10 @@ def applies(name, fault):
     return {
         "swapped references": name in PAIRED,
         "pooled": name not in (*PAIRED, "kldo"),
+        "weights": name not in (*PAIRED, "kldo"),
+        "pooled weights": name == "kto",
+        "likely tokens": name == "dpo",
+        "likely lengths": name == "kldo",
         "hyper": pro,
         "hyper detached": pro,
         "beta out": BETA[name] != 1.0 and name != "ipo",
@@ -167,7 +177,7 @@ def test_no_difference_in_ours_nor_in_the_formula(name):
 def test_a_planted_fault_is_named(name, fault):
     said = check_loss(functools.partial(planted, name, fault), name, tokens=True)
     assert any(FAULTS[fault] in sentence for sentence in said), said
-    assert len(said) <= {"clamp": 4, "beta out": 2}.get(fault, 1), said
+    assert len(said) <= {"clamp": 4, "beta out": 2, "pooled weights": 2}.get(fault, 1), said
 
 
 @pytest.mark.parametrize(("narrow", "word"), [
@@ -184,6 +194,19 @@ def test_a_loss_in_few_digits_is_judged_without_its_rounding(narrow, word, fault
     assert f"it is computed in {word}" in few
     assert others == check_loss(lambda *sides: planted("dpo", fault, *sides, None, None), "dpo")
     assert bool(others) is bool(fault)
+
+
+def test_a_loss_in_float32_is_not_accused_where_its_digits_end():
+    """1 − σ of rewards less their mean over the batch is 0 there, with gradients below the last of their digits."""
+
+    def kto(*sides):
+        pc, pr, rc, rr = (side.float() for side in sides)
+        c, d = 0.1 * (pc - rc), 0.1 * (pr - rr)
+        mean = torch.cat([c, d]).mean().detach()
+        return (1 - torch.sigmoid(c - mean)).mean() + (1 - torch.sigmoid(mean - d)).mean()
+
+    (said,) = check_loss(kto, "kto")
+    assert said.startswith("rewards are taken less their mean over the batch;")
 
 
 def test_what_is_not_finite_is_said_without_a_warning():
