@@ -16,6 +16,7 @@ from llm_validation.text.corpus import train_tokenizer
 from llm_validation.text.language import STORIES
 from simulate.montecarlo import generator
 from simulate.rows.store import read_rows
+from tests.oracles import toy_preferences
 from tests.processes import COMMAND, shorten
 
 
@@ -41,6 +42,13 @@ def model(tmp_path_factory) -> Path:
     tokenizer = story_tokenizer()
     save(build("smoke", len(tokenizer), 64, seed=0), tokenizer, folder)
     return folder
+
+
+@pytest.fixture
+def base(tmp_path) -> Path:
+    """A toy model of forty words on disk, the folder `base` beside what a test writes."""
+    save(toy_preferences.model(), toy_preferences.word_tokenizer(), tmp_path / "base")
+    return Path(tmp_path / "base")
 
 
 @pytest.fixture(scope="session")

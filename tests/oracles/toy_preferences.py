@@ -49,6 +49,9 @@ def naive(net: torch.nn.Module, example: Example) -> torch.Tensor:
     return sum((logs[first + k - 1, token] for k, token in enumerate(example.completion)), torch.zeros(()))
 
 
+#: Twenty pairs of records; chosen words are below 20, rejected ones above.
+PAIRS = [{"prompt": f"w{i} w{i + 1}", "chosen": f" w{i % 9 + 2}", "rejected": f" w{i % 9 + 22} w30"}
+         for i in range(2, 22)]  # fmt: skip
 PAIR = {"prompt": "w2 w3", "chosen": " w4", "rejected": " w5 w6"}
 GOOD, BAD = ({"prompt": "w2", "completion": " w7", "label": label} for label in (True, False))
 

@@ -40,6 +40,11 @@ def rows(folder: Path) -> pd.DataFrame:
     return found.sort_values(["claim", "check", "bt_beta", "seed"]).reset_index(drop=True)
 
 
+def swept(file: str, folder: Path, *more: str) -> int:
+    """The exit status of the command, which measures one part at a time unless told otherwise."""
+    return main(["sweep", file, "--results", str(folder), *(more or ("--jobs", "1"))])
+
+
 def parts(folder: Path) -> list[Path]:
     return sorted(folder.glob("claim=*/check=*/part-*.parquet"))
 
@@ -59,9 +64,9 @@ def test_each_cell_is_there_once_with_the_number_that_a_plain_run_gives(tmp_path
     bt_beta = [1.0, 5.0]
     """
     file, folder = written(tmp_path, text), tmp_path / "rows"
-    assert main(["sweep", file, "--plan", "--results", str(folder)]) == 0
+    assert swept(file, folder, "--plan") == 0
     assert "26 cells, 0 of them" in capsys.readouterr().out
-    assert main(["sweep", file, "--results", str(folder), "--jobs", "1"]) == 0
+    assert swept(file, folder) == 0
     found = pd.read_parquet(folder).set_index(["check", "seed"])
     assert len(parts(folder)) == 2 + 1 + 4
     assert len(found) == 26
@@ -93,8 +98,8 @@ def test_a_killed_sweep_goes_on_to_the_same_rows_none_lost_none_twice(tmp_path):
     process.wait()
     before = {part: part.stat().st_mtime_ns for part in parts(folder)}
     assert 2 <= len(before) < 8
-    assert main(["sweep", file, "--results", str(folder), "--on", "local:2"]) == 0
-    assert main(["sweep", file, "--results", str(tmp_path / "whole"), "--jobs", "1"]) == 0
+    assert swept(file, folder, "--on", "local:2") == 0
+    assert swept(file, tmp_path / "whole") == 0
     assert {part: part.stat().st_mtime_ns for part in before} == before
     pd.testing.assert_frame_equal(rows(folder), rows(tmp_path / "whole"))
     assert len(rows(folder)) == 800
@@ -110,10 +115,10 @@ def test_a_part_that_cannot_be_written_is_no_part(tmp_path, monkeypatch, capsys)
 
     with monkeypatch.context() as patch:
         patch.setattr(sweep, "replace_file", full)
-        assert main(["sweep", file, "--results", str(folder), "--jobs", "1"]) == 2
+        assert swept(file, folder) == 2
     assert "the disk is full" in capsys.readouterr().err
     assert parts(folder) == []
-    assert main(["sweep", file, "--results", str(folder), "--jobs", "1"]) == 0
+    assert swept(file, folder) == 0
     assert len(rows(folder)) == 4
 
 
@@ -193,24 +198,24 @@ def test_a_folder_of_another_sweep_or_of_rows_is_refused(tmp_path, capsys):
     assert (
         main(["sweep", written(tmp_path, "[D3.attained]\nbt_beta = 1"), "--results", str(folder), "--jobs", "1"]) == 0
     )
-    assert main(["sweep", written(tmp_path, "[D3.attained]\nbt_beta = 2"), "--results", str(folder)]) == 2
+    assert swept(written(tmp_path, "[D3.attained]\nbt_beta = 2"), folder) == 2
     assert "holds a sweep of other grids" in capsys.readouterr().err
     noted = json.loads((folder / "_sweep.json").read_text(encoding="utf-8"))
     (folder / "_sweep.json").write_text(json.dumps({**noted, "code": {"D3.attained": "another"}}))
-    assert main(["sweep", written(tmp_path, "[D3.attained]\nbt_beta = 1"), "--results", str(folder)]) == 2
+    assert swept(written(tmp_path, "[D3.attained]\nbt_beta = 1"), folder) == 2
     assert "holds a sweep of other code" in capsys.readouterr().err
     (folder / "rows.csv").touch()
-    assert main(["sweep", written(tmp_path, "[D3.attained]\nbt_beta = 1"), "--results", str(folder)]) == 2
+    assert swept(written(tmp_path, "[D3.attained]\nbt_beta = 1"), folder) == 2
     assert "holds the rows of a run" in capsys.readouterr().err
 
 
 def test_no_plan_counts_the_cells_of_another_sweep(tmp_path, capsys):
     file, folder = written(tmp_path, "[D3.attained]\nbt_beta = 1"), tmp_path / "rows"
-    assert main(["sweep", file, "--results", str(folder), "--jobs", "1"]) == 0
-    assert main(["sweep", file, "--results", str(folder), "--plan"]) == 0
+    assert swept(file, folder) == 0
+    assert swept(file, folder, "--plan") == 0
     assert "2 cells, 2 of them in" in capsys.readouterr().out
     written(tmp_path, "[D3.attained]\nbt_beta = 2")
-    assert main(["sweep", file, "--results", str(folder), "--plan"]) == 2
+    assert swept(file, folder, "--plan") == 2
     said = capsys.readouterr()
     assert "holds a sweep of other grids" in said.err
     assert "of them" not in said.out
@@ -221,7 +226,7 @@ def test_a_broken_note_of_the_sweep_is_named(tmp_path, capsys, content):
     file, folder = written(tmp_path, "[D3.attained]\nbt_beta = 1"), tmp_path / "rows"
     folder.mkdir()
     (folder / "_sweep.json").write_text(content)
-    assert main(["sweep", file, "--results", str(folder), "--jobs", "1"]) == 2
+    assert swept(file, folder) == 2
     said = capsys.readouterr().err
     assert str(folder) in said
     assert said.count("\n") == 1
@@ -230,23 +235,23 @@ def test_a_broken_note_of_the_sweep_is_named(tmp_path, capsys, content):
 def test_parts_of_an_unknown_sweep_are_not_added_to(tmp_path, capsys):
     """Or cells of both would stand beside each other, some twice and some not at all."""
     file, folder = written(tmp_path, "[D3.attained]\nbt_beta = 1"), tmp_path / "rows"
-    assert main(["sweep", file, "--results", str(folder), "--jobs", "1"]) == 0
+    assert swept(file, folder) == 0
     (folder / "_sweep.json").unlink()
-    assert main(["sweep", file, "--results", str(folder), "--jobs", "1"]) == 2
+    assert swept(file, folder) == 2
     assert "holds parts of a sweep without _sweep.json" in capsys.readouterr().err
 
 
 def test_a_part_that_is_cut_off_is_measured_again(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(grids, "IN_A_PART", 2)
     file, folder = written(tmp_path, "[D3.attained]\nbt_beta = [1, 2, 3]"), tmp_path / "rows"
-    assert main(["sweep", file, "--results", str(folder), "--jobs", "1"]) == 0
+    assert swept(file, folder) == 0
     before = rows(folder)
     for part, size in zip(parts(folder), (500, 0), strict=False):
         os.truncate(part, size)
     capsys.readouterr()
-    assert main(["sweep", file, "--results", str(folder), "--plan"]) == 0
+    assert swept(file, folder, "--plan") == 0
     assert "6 cells, 2 of them" in capsys.readouterr().out
-    assert main(["sweep", file, "--results", str(folder), "--jobs", "1"]) == 0
+    assert swept(file, folder) == 0
     assert f"{parts(folder)[0]} is cut off, and its cells are measured again\n" in capsys.readouterr().err
     pd.testing.assert_frame_equal(rows(folder), before)
 
@@ -254,7 +259,7 @@ def test_a_part_that_is_cut_off_is_measured_again(tmp_path, capsys, monkeypatch)
 def test_a_run_and_a_merge_leave_the_folder_of_a_sweep_alone(tmp_path, capsys):
     """Their rows.csv would keep the sweep from going on."""
     file, folder, run = written(tmp_path, "[D3.attained]\nbt_beta = 1"), tmp_path / "rows", tmp_path / "run"
-    assert main(["sweep", file, "--results", str(folder), "--jobs", "1"]) == 0
+    assert swept(file, folder) == 0
     assert main(["D2", "--profile", "smoke", "--results", str(run), "--jobs", "1"]) == 0
     capsys.readouterr()
     for words in (["D2", "--profile", "smoke", "--results", str(folder)], ["merge", str(folder), str(run)]):
@@ -264,14 +269,14 @@ def test_a_run_and_a_merge_leave_the_folder_of_a_sweep_alone(tmp_path, capsys):
     assert "no rows.csv, but a sweep: pandas.read_parquet of the folder above" in capsys.readouterr().err
     assert main(["compare", str(folder), str(run)]) == 2
     assert "but a sweep, which pandas.read_parquet reads" in capsys.readouterr().err
-    assert main(["sweep", file, "--results", str(folder), "--jobs", "1"]) == 0
+    assert swept(file, folder) == 0
 
 
 def test_sweeps_side_by_side_are_read_together(tmp_path):
     """One of whole numbers, one of others, one of a whole number beyond 64 bits: more seeds of a sweep, say."""
     for name, values in (("a", "[1, 2]"), ("b", "[1.5]"), ("c", f"[{10**30}]")):
         file = written(tmp_path, f"[D3.attained]\nbt_beta = {values}")
-        assert main(["sweep", file, "--results", str(tmp_path / "all" / name), "--jobs", "1"]) == 0
+        assert swept(file, tmp_path / "all" / name) == 0
     assert sorted(pd.read_parquet(tmp_path / "all").bt_beta.unique()) == [1.0, 1.5, 2.0, 1e30]
 
 
@@ -289,7 +294,7 @@ def test_cells_are_those_of_the_product_wherever_one_starts():
 def test_a_cell_that_fails_is_named_and_finished_parts_stay(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(grids, "IN_A_PART", 2)
     file, folder = written(tmp_path, "[D9.on_I6]\nbt_beta = [2.0, 0.5]"), tmp_path / "rows"
-    assert main(["sweep", file, "--results", str(folder), "--jobs", "1"]) == 2
+    assert swept(file, folder) == 2
     assert "in job D9.on_I6 at bt_beta=0.5 seed 0" in capsys.readouterr().err
     assert len(rows(folder)) == 2
 

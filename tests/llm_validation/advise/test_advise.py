@@ -31,14 +31,13 @@ from llm_validation.commands import align
 from llm_validation.commands.advise import advise_main
 from llm_validation.commands.align import align_main
 from llm_validation.generation.scorers import ScorerError
-from llm_validation.model.model import save
 from llm_validation.preferences.data import Example, Preferences
 from llm_validation.preferences.objectives import PreferenceTraining
 from llm_validation.preferences.sequences import CompletionForward
 from llm_validation.preferences.trace import Mean, split
 from llm_validation.preferences.train import train_on_preferences
 from llm_validation.training.parts import choose_part
-from tests.oracles.toy_preferences import CONTEXT, model, naive, preferences, word_tokenizer, written
+from tests.oracles.toy_preferences import CONTEXT, model, naive, preferences, written
 from theory.divergences import jensen_shannon, kl, squared_hellinger, total_variation
 
 
@@ -268,12 +267,11 @@ def test_report():
     assert json.loads(as_json([section], about))["sections"][0]["findings"][0]["value"] == "inf"
 
 
-def test_the_command_and_the_command_to_paste(tmp_path, capsys, monkeypatch):
+def test_the_command_and_the_command_to_paste(base, tmp_path, capsys, monkeypatch):
     """What is pasted holds out the same prompts, of a seed and a context that are not align's."""
     parts = []
     for module in (pilot_module, align):
         monkeypatch.setattr(module, "split", lambda *words: parts.append(split(*words)) or parts[-1])
-    save(model(), word_tokenizer(), tmp_path / "base")
     records = []
     for chosen, rejected in zip(*(noisy(80, 0.0).chosen, noisy(80, 0.0).rejected), strict=True):
         prompt, good, bad = (" ".join(f"w{t}" for t in tokens if t >= 2)
@@ -312,10 +310,9 @@ def test_the_command_and_the_command_to_paste(tmp_path, capsys, monkeypatch):
     assert "exists already" in capsys.readouterr().err
 
 
-def test_a_class_too_rare_to_hold_out_leaves_the_pilot_out_and_nothing_else(tmp_path, capsys):
-    save(model(), word_tokenizer(), tmp_path / "base")
+def test_a_class_too_rare_to_hold_out_leaves_the_pilot_out_and_nothing_else(base, tmp_path, capsys):
     rows = ({"prompt": f"w{2 + k} w{30 - k}", "completion": f" w{k + 3}", "label": k == 0} for k in range(24))
-    words = ["--model", str(tmp_path / "base"), "--data", str(written(tmp_path, *rows)), "--out", str(tmp_path / "out")]
+    words = ["--model", str(base), "--data", str(written(tmp_path, *rows)), "--out", str(tmp_path / "out")]
     assert advise_main(words) == 0
     assert "(held-out prompts) has no chosen examples" in capsys.readouterr().out
     sections = json.loads((tmp_path / "out" / "report.json").read_text(encoding="utf-8"))["sections"]
@@ -327,8 +324,7 @@ def test_a_class_too_rare_to_hold_out_leaves_the_pilot_out_and_nothing_else(tmp_
     ("ranking", ["dpo", "nlhf"]),
     ("scores", ["pro_scalar", "rlhf"]),
 ])  # fmt: skip
-def test_lists_and_scores_from_the_file_to_the_model(form, methods, tmp_path, capsys, monkeypatch):
-    save(model(), word_tokenizer(), tmp_path / "base")
+def test_lists_and_scores_from_the_file_to_the_model(form, methods, base, tmp_path, capsys, monkeypatch):
     rng = np.random.default_rng(0)
     lists = [
         [f" w{rng.integers(low, low + 9)} w{rng.integers(low, low + 9)}" for low in (2, 14, 28)] for _ in range(24)

@@ -9,14 +9,6 @@ import pytest
 from llm_validation.aligner.texts import Template
 from llm_validation.commands.correct import correct_main
 from llm_validation.commands.lines import Lines
-from llm_validation.model.model import save
-from tests.oracles.toy_preferences import model, word_tokenizer
-
-
-@pytest.fixture
-def base(tmp_path):
-    save(model(), word_tokenizer(), tmp_path / "base")
-    return tmp_path / "base"
 
 
 def test_a_correction_does_not_depend_on_the_batch(base, tmp_path):

@@ -31,20 +31,12 @@ from llm_validation.preferences.policy_gradient import PolicyGradient, Sampled, 
 from llm_validation.preferences.sequences import CompletionForward
 from llm_validation.rewards.model import RewardTraining
 from llm_validation.rewards.sources import Classifier, Texts, checked, scorer_of
-from tests.oracles.toy_preferences import CONTEXT, WORDS, killed_at, model, preferences, word_tokenizer, written
+from tests.oracles.toy_preferences import CONTEXT, PAIRS, WORDS, killed_at, model, preferences, word_tokenizer, written
 
 CHAT = (
     "{% for m in messages %}{{ 'w9' if m['role'] == 'assistant' else 'w8' }} {{ m['content'] }} {% endfor %}"
     "{% if add_generation_prompt %}w9 {% endif %}"
 )
-PAIRS = [{"prompt": f"w{i} w{i + 1}", "chosen": f" w{i % 9 + 2}", "rejected": f" w{i % 9 + 22} w30"}
-         for i in range(2, 22)]  # fmt: skip
-
-
-@pytest.fixture
-def base(tmp_path):
-    save(model(), word_tokenizer(), tmp_path / "base")
-    return tmp_path / "base"
 
 
 def align(base, tmp_path, method, *more, out="out", records=PAIRS) -> int:

@@ -16,16 +16,7 @@ from llm_validation.preferences.resume import Checkpoint
 from llm_validation.rewards.comparisons import Comparison
 from llm_validation.rewards.model import RewardTraining, from_language_model, train_reward_model
 from llm_validation.rewards.sources import Classifier, Texts, scorer_of
-from tests.oracles.toy_preferences import CONTEXT, WORDS, killed_at, model, word_tokenizer, written
-
-PAIRS = [{"prompt": f"w{i} w{i + 1}", "chosen": f" w{i % 9 + 2}", "rejected": f" w{i % 9 + 22} w30"}
-         for i in range(2, 22)]  # fmt: skip
-
-
-@pytest.fixture
-def base(tmp_path):
-    save(model(), word_tokenizer(), tmp_path / "base")
-    return tmp_path / "base"
+from tests.oracles.toy_preferences import CONTEXT, PAIRS, WORDS, killed_at, word_tokenizer, written
 
 
 def rlhf(base, tmp_path, *more) -> list[str]:

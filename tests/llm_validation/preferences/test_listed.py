@@ -11,12 +11,11 @@ import torch
 
 from llm_validation.commands.align import align_main
 from llm_validation.losses.pairs import pro_pairwise
-from llm_validation.model.model import save
 from llm_validation.model.text_boundaries import TextBoundaries
 from llm_validation.preferences.data import Preferences, feedback_of, read_preferences
 from llm_validation.preferences.listed import listed, nash_objective, pro_scalar_objective, rlhf_objective
 from llm_validation.preferences.objectives import PreferenceTraining, objective_of_loss, scored_examples
-from tests.oracles.toy_preferences import CONTEXT, model, preferences, word_tokenizer, written
+from tests.oracles.toy_preferences import CONTEXT, preferences, word_tokenizer, written
 from theory.policy import rlhf_penalty
 
 HOW = PreferenceTraining(seed=0, batch=3)
@@ -179,10 +178,9 @@ def test_a_prompt_listed_twice_is_one(tmp_path):
     ("nlhf", [{**RANKED, "prompt": f"w{i}"} for i in range(2, 9)], "on 0 of 6 prompts the win rate rests on one"),
     ("rlhf", [{**MANY, "prompt": f"w{i}"} for i in range(2, 9)], "gives the listed responses of 1 held-out prompts"),
 ])  # fmt: skip
-def test_the_command_trains_on_them(method, records, said, tmp_path):
-    save(model(), word_tokenizer(), tmp_path / "base")
+def test_the_command_trains_on_them(method, records, said, base, tmp_path):
     out = tmp_path / "out"
-    words = ["--method", method, "--model", str(tmp_path / "base"), "--data", str(written(tmp_path, *records)),
+    words = ["--method", method, "--model", str(base), "--data", str(written(tmp_path, *records)),
              "--out", str(out), "--batch", "3", "--epochs", "4", "--rate", "3e-3", "--answers", "2"]  # fmt: skip
     own = {"pro_scalar": ["--alpha", "30"], "rlhf": ["--listed"]}
     assert align_main([*words, *own.get(method, [])]) == 0

@@ -15,7 +15,7 @@ from scipy.stats import beta, binomtest
 
 from llm_validation.aligner.texts import Template, corrections_objective, read_corrections
 from llm_validation.commands.align import align_main, trace_table
-from llm_validation.model.model import load, save
+from llm_validation.model.model import load
 from llm_validation.model.text_boundaries import TextBoundaries
 from llm_validation.preferences.data import Example, Preferences
 from llm_validation.preferences.report import report, told
@@ -241,10 +241,9 @@ def test_what_a_side_of_one_prompt_varies_by_is_not_known():
     assert known.dof == Mean.sum(side, side).dof
 
 
-def test_the_command_writes_trace_and_report_and_goes_on(tmp_path, capsys):
-    save(model(), word_tokenizer(), tmp_path / "base")
+def test_the_command_writes_trace_and_report_and_goes_on(base, tmp_path, capsys):
     records = [{"prompt": f"w{i}", "chosen": " w4", "rejected": " w5 w6"} for i in range(2, 14)]
-    common = ["--method", "dpo", "--model", str(tmp_path / "base"), "--data", str(written(tmp_path, *records)),
+    common = ["--method", "dpo", "--model", str(base), "--data", str(written(tmp_path, *records)),
               "--rate", "1e-3", "--batch", "4", "--held-out", "0.25", "--train", "lora:2", "--answers", "3",
               "--answer-tokens", "4", "--keep-every", "1"]  # fmt: skip
     assert align_main([*common, "--out", str(tmp_path / "out")]) == 0

@@ -11,12 +11,12 @@ import torch
 from llm_validation.catalogue.reference import Reference, fit_reference, measure_reference
 from llm_validation.catalogue.texts import Encoded
 from llm_validation.catalogue.trie import log_policy
-from llm_validation.claims.table import find_check
 from llm_validation.model.model import build, save
 from llm_validation.runs import displacement
 from llm_validation.text.corpus import train_tokenizer
 from llm_validation.training.schedule import Schedule
-from theory.claim import verdict
+from tests.oracles.rows import verdicts
+from theory.claim import Verdict
 
 BETAS = np.array([0.5, 0.2, 0.4])
 
@@ -52,15 +52,14 @@ def dpo(reference) -> SimpleNamespace:
     return SimpleNamespace(path=np.array(path), log_policy=path[-1])
 
 
-def verdicts(reference, dpo) -> dict[str, set[str]]:
-    found: dict[str, set[str]] = {}
-    for row in displacement.rival_rows(reference, dpo, SimpleNamespace(log_policy=reference.log_law + 0.1), BETAS):
-        if row.check in ("trained_rank", "trained_sign"):
-            assert -1.0 <= row.value <= 1.0
-        else:
-            check = find_check("P16", row.check)
-            found.setdefault(row.check, set()).add(verdict(check, check.predict(row.setting), row.value, 0.0))
-    return found
+def judged(reference, dpo) -> dict[str, set[Verdict]]:
+    """Of the rows that a check judges; the others are correlations."""
+    pro = SimpleNamespace(log_policy=reference.log_law + 0.1)
+    rows = list(displacement.rival_rows(reference, dpo, pro, BETAS))
+    shown = {row.check: row.value for row in rows if row.check in ("trained_rank", "trained_sign")}
+    assert shown
+    assert all(-1.0 <= value <= 1.0 for value in shown.values())
+    return verdicts(row for row in rows if row.check not in shown)
 
 
 def test_ches_is_the_sum_of_last_states_row_by_row(reference):
@@ -86,10 +85,10 @@ def test_the_path_follows_plain_descent(reference, dpo):
 
 
 def test_its_checks_agree_and_notice_wrong_scores_and_a_response_that_falls(reference, dpo, monkeypatch):
-    assert verdicts(reference, dpo) == {f"trained_{name}": {"agrees"} for name in ("start", "pro", "nearer")}
+    assert judged(reference, dpo) == {f"trained_{name}": {"agrees"} for name in ("start", "pro", "nearer")}
     right = displacement.score_products
     monkeypatch.setattr(displacement, "score_products", lambda reference: 1.05 * right(reference))
-    assert verdicts(reference, dpo)["trained_start"] == {"disagrees"}
+    assert judged(reference, dpo)["trained_start"] == {"disagrees"}
     falls = SimpleNamespace(log_policy=reference.log_law - [[0.1], [-0.1], [-0.1]])
     row = next(r for r in displacement.rival_rows(reference, dpo, falls, BETAS) if r.check == "trained_pro")
     assert row.value == pytest.approx(2 / 3)

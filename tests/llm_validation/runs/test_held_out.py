@@ -9,7 +9,6 @@ import pytest
 import torch
 
 from llm_validation.catalogue.trie import log_policy_of_logits
-from llm_validation.claims.table import find_check
 from llm_validation.model.model import build, load, save
 from llm_validation.profiles import PROFILES
 from llm_validation.runs import held_out
@@ -19,7 +18,8 @@ from llm_validation.text.language import ANIMALS, NAMES, PLACES, opening
 from llm_validation.training.schedule import Schedule
 from simulate.montecarlo import generator
 from tests.oracles.people import few_people
-from theory.claim import verdict
+from tests.oracles.rows import verdicts
+from theory.claim import Verdict
 from theory.proximal import held_out as theory
 
 
@@ -49,16 +49,12 @@ def context(tmp_path_factory) -> Context:
     return Context(folder / "base", folder, profile, few_people(), {})
 
 
-def verdicts(context: Context) -> dict[str, set[str]]:
-    found: dict[str, set[str]] = {}
-    for row in held_out.real_held_out(load(context.base), context.profile.runs, 0):
-        check = find_check("P15", row.check.removeprefix("real_"))
-        found.setdefault(check.name, set()).add(verdict(check, check.predict(row.setting), row.value, 0.0))
-    return found
+def judged(context: Context) -> dict[str, set[Verdict]]:
+    return verdicts(held_out.real_held_out(load(context.base), context.profile.runs, 0))
 
 
 def test_the_head_ends_where_the_features_say_and_two_steps_of_all_weights_do_not(context):
-    assert verdicts(context) == {
+    assert judged(context) == {
         "trained_slope": {"agrees"}, "trained_error": {"agrees"}, "trained_moved": {"agrees"},
         "full_slope": {"disagrees"}, "full_explained": {"disagrees"}, "full_beyond": {"disagrees"},
     }  # fmt: skip
@@ -69,7 +65,7 @@ def test_other_features_or_a_kl_beta_five_per_cent_off_are_noticed(context, monk
     right = theory.optimum
     wrong = lambda phi, told, kl_beta: right(np.roll(phi, turn, axis=0), told, beta * kl_beta)
     monkeypatch.setattr(theory, "optimum", wrong)
-    found = verdicts(context)
+    found = judged(context)
     assert found["trained_slope"] == {"disagrees"}
     assert "disagrees" in found["trained_error"]
 

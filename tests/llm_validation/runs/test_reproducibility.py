@@ -8,13 +8,12 @@ import torch
 
 from llm_validation.catalogue.reference import Reference, measure_reference
 from llm_validation.catalogue.texts import Encoded
-from llm_validation.claims.table import find_check
 from llm_validation.losses import pairs
 from llm_validation.model.model import build, save
 from llm_validation.runs import reproducibility
 from llm_validation.text.corpus import train_tokenizer
 from llm_validation.training.schedule import Schedule
-from theory.claim import verdict
+from tests.oracles.rows import verdicts
 
 
 @pytest.fixture(autouse=True)
@@ -36,21 +35,14 @@ def reference(tmp_path_factory) -> Reference:
     return Reference(folder / "model", encoded, law, torch.device("cpu"), 0, Schedule(steps=300, rate=3e-3))
 
 
-def verdicts(reference: Reference) -> dict[str, set[str]]:
-    found: dict[str, set[str]] = {}
-    for row in reproducibility.repeated(reference):
-        check = find_check("P14", row.check)
-        found.setdefault(row.check, set()).add(verdict(check, check.predict(row.setting), row.value, 0.0))
-    return found
-
-
 def test_a_catalogue_of_the_pair_alone_has_the_law_that_the_model_gives_it(reference):
     alone = reproducibility.pair_alone(reference)
     np.testing.assert_allclose(alone.log_law, measure_reference(alone.model(), alone.trie()), atol=1e-5)
 
 
 def test_dpo_ends_apart_along_what_it_does_not_see_and_pro_does_not(reference):
-    assert verdicts(reference) == {f"trained_{name}": {"agrees"} for name in ("pro", "dpo", "ratio", "margin", "flat")}
+    found = verdicts(reproducibility.repeated(reference))
+    assert found == {f"trained_{name}": {"agrees"} for name in ("pro", "dpo", "ratio", "margin", "flat")}
 
 
 def test_pro_without_its_regulariser_and_dpo_of_one_outcome_are_noticed(reference, monkeypatch):
@@ -58,6 +50,6 @@ def test_pro_without_its_regulariser_and_dpo_of_one_outcome_are_noticed(referenc
     pro, dpo = pairs.pro, pairs.dpo
     monkeypatch.setattr(pairs, "pro", lambda *a, alpha, **o: pro(*a, alpha=0.01 * alpha, **o))
     monkeypatch.setattr(pairs, "dpo", lambda *a, weight, **o: dpo(*a, weight=weight * torch.tensor([1.05, 0.95]), **o))
-    found = verdicts(reference)
+    found = verdicts(reproducibility.repeated(reference))
     assert "disagrees" in found["trained_pro"]
     assert found["trained_ratio"] == found["trained_margin"] == {"disagrees"}
