@@ -1,11 +1,11 @@
 """Where a claim comes from: keys of paper/references.bib with a place in the paper, printed the same way everywhere.
 
 A source is parts joined by ";". A part that begins with "@key" cites an entry of the bibliography, and what follows is
-the place in it; other parts are words of our own: "@golz2025 Thm 2; @alipour2026 (upper bounds L², 2L); exact value
+the place in it; other parts are words of our own: "@golz2025 Thm 2; @alipour2026 (upper bound 2L); exact value
 ours".
 
->>> plain("@golz2025 Thm 2; @alipour2026 (upper bounds L², 2L); exact value ours")
-'Gölz et al. 2025, Thm 2; Alipour and Goyal 2026 (upper bounds L², 2L); exact value ours'
+>>> plain("@golz2025 Thm 2; @alipour2026 (upper bound 2L); exact value ours")
+'Gölz et al. 2025, Thm 2; Alipour and Goyal 2026 (upper bound 2L); exact value ours'
 """
 
 from __future__ import annotations

@@ -36,8 +36,8 @@ claim = of_topic("distortion")
 BALL_CLAIMS: tuple[Claim, ...] = (
     claim(
         "D18", "IPO in a ball: K*(β) on-policy", ("IPO", "RLHF", "KL ball", "Borda", "on-policy", "exact factor"),
-        "IPO in a KL ball has distortion exactly K*(β) when pairs come from the reference, and exactly cosh²(β/2) "
-        "when they come from any law; RLHF in a ball loses at least cosh²(β/2) at every β.",
+        "With pairs from the reference IPO in a KL ball has distortion at most K*(β), exact over all budgets, and at "
+        "most L(β) as the budget vanishes; with pairs of any law exactly cosh²(β/2), which RLHF in a ball loses too.",
         "@azar2024 (the method); factors and instance ours", "equality",
         at_most("on_policy", "worst distortion of IPO with pairs from π_ref, adversarial search", borda_factor,
                 at=grid(bt_beta=(2.0, 10.0), tau=(0.1, 1.0, 10.0)), measured=("tau",), within=1e-9, because=SEARCH),

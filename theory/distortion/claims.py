@@ -165,7 +165,7 @@ DISTORTION_CLAIMS: tuple[Claim, ...] = (
     claim(
         "D4", "Borda's exact factor K*(β)", ("Borda", "exact factor", "certificate"),
         "Borda's distortion is at most K*(β) = C(β, γ*) for every sampling law μ, and K*(β) is the supremum.",
-        "@golz2025 Thm 2; @alipour2026 (upper bounds L², 2L); exact value ours", "equality",
+        "@golz2025 Thm 2 (upper bound L²); @alipour2026 (2L); exact value ours", "equality",
         at_most("bound", "worst distortion of Borda found by adversarial search over populations and μ", borda_factor,
                 at=grid(bt_beta=BETAS), within=1e-9, because=ROUNDING),
         equal("certified", "least upper bound on Borda's distortion certified over [0,1]³ by interval branch and bound",

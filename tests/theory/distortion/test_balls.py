@@ -11,8 +11,10 @@ from scipy.special import expit
 
 from tests.bad_input import bad_input_is_named
 from tests.theory.policy.test_kl_ball import dual_value
+from theory.bradley_terry import Population
 from theory.distortion.ball_instances import ipo_factor, mismatch_instance, tight_ball_instance
 from theory.distortion.factors import borda_factor, linear_factor
+from theory.distortion.measure import distortion
 from theory.policy.identity import ipo
 from theory.policy.kl_ball import kl
 from theory.policy.nash import nlhf
@@ -36,6 +38,25 @@ def test_the_factors_of_ipo_are_those_of_the_program(bt_beta):
     assert worst_by_program(bt_beta, on_policy=False) == pytest.approx(ipo_factor(bt_beta), rel=5e-3)
     assert worst_by_program(bt_beta, on_policy=True) == pytest.approx(borda_factor(bt_beta), rel=5e-3)
     assert worst_by_program(bt_beta, on_policy=True) <= borda_factor(bt_beta) * (1 + 1e-6)
+
+
+def test_on_policy_ipo_may_lose_more_than_l_at_a_budget_of_one_nat():
+    """From a linear program over populations; a search from random ones finds no more than L there."""
+    users = Population([[0.0, 0.8, 1.0], [0.0, 1.0, 0.0], [1e-3, 0.0, 0.0]], [0.0046, 0.0022, 0.9932])
+    reference = np.array([0.368, 0.075, 0.557])
+    policy = ipo(users.win_rates(10.0), reference, reference, 1.0)
+    assert policy[0] == 1.0
+    assert 1.06 * linear_factor(10.0) < distortion(users, policy, reference, 1.0) < borda_factor(10.0)
+
+
+@pytest.mark.parametrize("bt_beta", [0.1, 1.0, 5.0, 20.0])
+def test_what_the_opponent_adds_to_l_is_a_mixed_difference(bt_beta):
+    """b − La + [φ(a − y) − φ(b − y)]/φ(1) ≤ β²/(6√3 φ(1))·|a − b|·y: the inequality behind small budgets, on a grid."""
+    grid = np.linspace(0.0, 1.0, 61)
+    a, b, y = np.meshgrid(grid, grid, grid)
+    phi = lambda d: expit(bt_beta * d) - 0.5
+    excess = b - linear_factor(bt_beta) * a + (phi(a - y) - phi(b - y)) / phi(1.0)
+    assert (excess <= bt_beta**2 / (6.0 * math.sqrt(3.0) * phi(1.0)) * np.abs(a - b) * y + 1e-12).all()
 
 
 def test_the_factor_overflows_to_infinity_and_names_a_wrong_beta():
