@@ -12,7 +12,7 @@ that may stand for a missing value are refused until the caller says what they a
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -124,10 +124,10 @@ def read_people(
         _refuse_given(path, {"kind": kind not in (None, "rankings"), **tables}, "a PrefLib file")
         cells, notes = read_preflib(path, encoding)
         kind = "rankings"
-        cells = _chosen(cells, how)
     else:
         table = read_table(path, encoding=encoding, separator=separator, header=header)
         cells, ignored, kind, notes = _from_table(table, how)
+    cells = _chosen(cells, how)
     cells, few = _enough_raters(cells, how.min_raters)
     cells, dropped, gaps = _handle_missing(cells, how.missing)
     utilities, used, said = _utilities(cells, kind, how)
@@ -178,28 +178,33 @@ def _refuse_given(path: Path, given: Mapping[str, object], what: str) -> None:
 def _from_table(table: Table, how: Reading) -> tuple[Cells, tuple[str, ...], Kind, tuple[str, ...]]:
     """Cells, the columns that are no items, the kind, and what is to be said."""
     is_log = how.kind == "pairs" or (how.kind is None and not how.items and any(map(WINNER.fullmatch, table.header)))
-    if is_log or how.long:
-        _refuse_given(table.path, {"id": how.id, "na": is_log and how.na}, f"a {'log' if is_log else 'long table'}")
     if is_log:
+        _refuse_given(table.path, {"id": how.id, "na": how.na}, "a log")
         cells, used = read_log(table, how.long)
-        kind: Kind = "pairs"
+        numbers: tuple[str, ...] = ()
     elif how.long:
+        _refuse_given(table.path, {"id": how.id}, "a long table")
         cells, used = _from_long(table, how)
-        kind = how.kind or _kind_of(cells)
+        numbers = used[2:]
     else:
         cells, used = _from_wide(table, how)
-        kind = how.kind or _kind_of(cells)
+        numbers = cells.items
+    kind = "pairs" if is_log else how.kind or _kind_of(cells)
     if kind == "rankings":
         check_rankings(cells)
     ignored = tuple(name for name in table.header if name not in (*cells.items, *used))
-    rated = () if is_log else used[2:] if how.long else cells.items
-    marks = sum(int(table.marked(name, how.na).sum()) for name in rated) if how.na else 0
-    notes = [*table.notes, f"read as {kind}" + ("" if how.kind or kind == "ratings" else " (by its columns or cells)")]
-    notes += [f"{' '.join(how.na)}: {marks} cells are missing values"] if how.na else []
-    notes += [f"columns {', '.join(used)} say who and what"] if used else []
-    notes += alike("users", list(table.cells[used[0]].unique())) if used else ()
-    notes += alike("items", cells.items)
-    return _chosen(cells, how) if how.long or is_log else cells, ignored, kind, tuple(notes)
+    return cells, ignored, kind, (*table.notes, *_told(table, how, kind, used, numbers), *alike("items", cells.items))
+
+
+def _told(table: Table, how: Reading, kind: Kind, used: tuple[str, ...], numbers: tuple[str, ...]) -> Iterator[str]:
+    """What was taken for what; `used` columns say who and what, `numbers` may hold marks of missing values."""
+    yield f"read as {kind}" + ("" if how.kind or kind == "ratings" else " (by its columns or cells)")
+    if how.na:
+        marks = sum(int(table.marked(name, how.na).sum()) for name in numbers)
+        yield f"{' '.join(how.na)}: {marks} cells are missing values"
+    if used:
+        yield f"columns {', '.join(used)} say who and what"
+        yield from alike("users", list(table.cells[used[0]].unique()))
 
 
 def _kind_of(cells: Cells) -> Kind:

@@ -13,9 +13,10 @@ import io
 import re
 import unicodedata
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -148,10 +149,7 @@ def read_text(path: Path, encoding: str | None) -> tuple[str, str]:
         raise FileNotFoundError(f"{path} is a folder" if path.is_dir() else f"no ratings file {path}")
     raw = path.read_bytes()
     if path.suffix == ".gz" or raw[:2] == b"\x1f\x8b":
-        try:
-            raw = gzip.decompress(raw)
-        except (EOFError, OSError, zlib.error) as error:
-            raise ValueError(f"{path} is a truncated or corrupt .gz file: {error}") from None
+        raw = _decompressed(raw, path)
     for begin, what in FORMATS.items():
         if re.match(begin, raw):
             raise ValueError(f"{path} is {what}: save its table as .csv")
@@ -174,6 +172,13 @@ def read_text(path: Path, encoding: str | None) -> tuple[str, str]:
         raise ValueError(f"{path} cannot be read with the encoding {used!r}: {error}") from None
     text = text.removeprefix("\ufeff")  # left there where the encoding was named
     return text.replace("\r\n", "\n").replace("\r", "\n"), used.removesuffix("-sig")
+
+
+def _decompressed(raw: bytes, path: Path) -> bytes:
+    try:
+        return gzip.decompress(raw)
+    except (EOFError, OSError, zlib.error) as error:
+        raise ValueError(f"{path} is a truncated or corrupt .gz file: {error}") from None
 
 
 def _readings(raw: bytes, place: int) -> dict[str, str]:
@@ -265,26 +270,31 @@ def rows_of(text: str, mark: str, path: Path, *, verbatim: bool = False) -> tupl
         raise ValueError(f"separator {mark!r} must be one character, of no quote and no line's end, or {names}")
     text, mark = (text, mark) if len(mark) == 1 else (text.replace(mark, "\x1f"), "\x1f")
     csv.field_size_limit(max(csv.field_size_limit(), len(text)))
-    rows, lines = list[list[str]](), list[int]()
     reader = csv.reader(io.StringIO(text), delimiter=mark, skipinitialspace=not verbatim, strict=True)
-    try:
-        begins = 1
-        for row in reader:
-            blank = not row or (len(row) == 1 and not row[0].strip() and not verbatim)
-            if not blank and (rows or not row[0].startswith("# ")):  # nor a remark above the header
-                rows.append(row if verbatim else [cell.strip() for cell in row])
-                lines.append(begins)
-                if len(row) != len(rows[0]):
-                    many = "fewer" if len(row) < len(rows[0]) else "more"
-                    raise ValueError(
-                        f"{path}, line {begins}: {many} fields than the header ({len(row)}, {len(rows[0])})"
-                    )
-            begins = reader.line_num + 1
-    except csv.Error as error:
-        raise ValueError(f"{path}, line {begins}: {error}") from None
+    rows, lines = list[list[str]](), list[int]()
+    for begins, row in _begun(reader, path):
+        blank = not row or (len(row) == 1 and not row[0].strip() and not verbatim)
+        if blank or (not rows and row[0].startswith("# ")):  # or a remark above the header
+            continue
+        rows.append(row if verbatim else [cell.strip() for cell in row])
+        lines.append(begins)
+        if len(row) != len(rows[0]):
+            many = "fewer" if len(row) < len(rows[0]) else "more"
+            raise ValueError(f"{path}, line {begins}: {many} fields than the header ({len(row)}, {len(rows[0])})")
     if not rows:
         raise ValueError(f"{path} is empty")
     return pd.DataFrame(rows, dtype=str), np.array(lines, dtype=np.int64)
+
+
+def _begun(reader: Any, path: Path) -> Iterator[tuple[int, list[str]]]:
+    """The rows of a csv.reader, each with the line that it begins on; ValueError names the one that breaks off."""
+    begins = 1
+    try:
+        for row in reader:
+            yield begins, row
+            begins = reader.line_num + 1
+    except csv.Error as error:
+        raise ValueError(f"{path}, line {begins}: {error}") from None
 
 
 def _decimal_point(
