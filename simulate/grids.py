@@ -125,30 +125,37 @@ def _sweep(content: dict[str, Any]) -> Sweep:
     profile, seeds = content.pop("profile", None), content.pop("seeds", None)
     if not isinstance(profile, str) or profile not in PROFILES:
         raise ValueError(f"profile = {profile!r} must be one of {', '.join(sorted(PROFILES))}")
-    chosen = seeds if isinstance(seeds, list) else range(seeds) if type(seeds) is int and seeds <= MOST else []
-    whole = all(type(seed) is int and 0 <= seed <= MOST_SEED for seed in chosen)
-    if not chosen or not whole or len(set(chosen)) < len(chosen):
-        raise ValueError(f"seeds = {seeds!r} must be their number, 1 to {MOST}, or a list of different ones, "
-                         "each ≥ 0 and of 64 bits")  # fmt: skip
-    grids = []
-    for claim, checks in content.items():
-        known = sorted(key.split(".")[1] for key in MEASURED if key.split(".")[0] == claim)
-        if not known:
-            table = isinstance(checks, dict)
-            raise ValueError(
-                f"[{claim}] is no claim with checks on a grid" if table
-                else f"unknown key {claim!r}: there are profile, seeds and tables [CLAIM.CHECK], [methods.METHOD]"
-            )  # fmt: skip
-        for check, settings in checks.items() if isinstance(checks, dict) and checks else [("", None)]:
-            if check not in known or not isinstance(settings, dict):
-                raise ValueError(f"{claim}.{check} must be a table [{claim}.CHECK], CHECK one of {', '.join(known)}")
-            grids.append(_grid(f"{claim}.{check}", settings))
-    if not grids:
+    sweep = Sweep(profile, _seeds(seeds), tuple(_grids(content)))
+    if not sweep.grids:
         raise ValueError("there is no table [CLAIM.CHECK] or [methods.METHOD], so nothing to measure")
-    sweep = Sweep(profile, tuple(chosen), tuple(grids))
     if sweep.size > MOST_CELLS:
         raise ValueError(f"{sweep.size} cells are more than the {MOST_CELLS} that a sweep has room for")
     return sweep
+
+
+def _seeds(given: Any) -> tuple[int, ...]:
+    """0 … n − 1 of a number, or those of a list."""
+    chosen = given if isinstance(given, list) else range(given) if type(given) is int and given <= MOST else []
+    whole = all(type(seed) is int and 0 <= seed <= MOST_SEED for seed in chosen)
+    if not chosen or not whole or len(set(chosen)) < len(chosen):
+        raise ValueError(f"seeds = {given!r} must be their number, 1 to {MOST}, or a list of different ones, "
+                         "each ≥ 0 and of 64 bits")  # fmt: skip
+    return tuple(chosen)
+
+
+def _grids(tables: dict[str, Any]) -> Iterator[Grid]:
+    """A grid of every table [CLAIM.CHECK]."""
+    for claim, checks in tables.items():
+        known = sorted(key.split(".")[1] for key in MEASURED if key.split(".")[0] == claim)
+        if not known and isinstance(checks, dict):
+            raise ValueError(f"[{claim}] is no claim with checks on a grid")
+        if not known:
+            there = "profile, seeds and tables [CLAIM.CHECK], [methods.METHOD]"
+            raise ValueError(f"unknown key {claim!r}: there are {there}")
+        for check, settings in checks.items() if isinstance(checks, dict) and checks else [("", None)]:
+            if check not in known or not isinstance(settings, dict):
+                raise ValueError(f"{claim}.{check} must be a table [{claim}.CHECK], CHECK one of {', '.join(known)}")
+            yield _grid(f"{claim}.{check}", settings)
 
 
 def _grid(key: str, settings: dict[str, Any]) -> Grid:

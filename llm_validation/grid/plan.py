@@ -11,6 +11,7 @@ import json
 import math
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from llm_validation.model.checkpoint import read_state
 from llm_validation.pretraining.base_model import REPORT
@@ -21,7 +22,7 @@ from llm_validation.runs.run import Context, Run
 from llm_validation.runs.table import first_fits, fit_of, is_kept
 from llm_validation.training.device import DeviceRates
 from simulate.rows.reach import HOME
-from simulate.rows.store import read_rows
+from simulate.rows.store import Row, read_rows
 from theory.claim import parse_setting
 
 #: In a results folder: what the device can do at most, measured in the same run.
@@ -67,30 +68,39 @@ def _left_of_pretraining(context: Context) -> float:
     return 1.0 - steps / context.profile.pretraining.steps
 
 
+@dataclass(frozen=True, eq=False)
+class _Recording:
+    """A folder with rows of this profile and size: how many times faster its device is, and what it noted."""
+
+    faster: float
+    report: Path
+    rows: list[Row]
+
+    def seconds(self, run: Run | None) -> float | None:
+        """Of one job of a run, of pretraining for no run; None where it has neither."""
+        if run is None:
+            noted = json.loads(self.report.read_text(encoding="utf-8")) if self.report.exists() else None
+            return None if noted is None else self.faster * float(noted["seconds"])
+        own = [row for row in self.rows if holds(run, f"{row.claim}.{row.check}", parse_setting(row.setting))]
+        return self.faster * sum(row.seconds for row in own) / len({row.seed for row in own}) if own else None
+
+
 def _recorded(context: Context, profile: str) -> Callable[[Run | None], float | None]:
     """run → recorded seconds of one of its jobs, None if there are none; those of pretraining for no run."""
-    folders = []
-    for folder in (context.folder, *sorted((HOME / "llm_validation" / "results").glob("reference*"))):
-        stamps, device = folder / "stamps.json", folder / DEVICE
-        if context.rates is not None and stamps.exists() and device.exists():
-            made = [
-                (made["profile"], made["config"]["size"])
-                for made in json.loads(stamps.read_text(encoding="utf-8")).values()
-            ]
-            if (profile, context.profile.pretraining.size) in made:
-                faster = DeviceRates.load(device).flops / context.rates.flops
-                folders.append((faster, folder / REPORT / RECORD, read_rows(folder)))
+    folders = (context.folder, *sorted((HOME / "llm_validation" / "results").glob("reference*")))
+    found = [recording for folder in folders if (recording := _recording(folder, context, profile)) is not None]
+    return lambda run: next((spent for one in found if (spent := one.seconds(run)) is not None), None)
 
-    def seconds(run: Run | None) -> float | None:
-        for faster, report, rows in folders:
-            if run is None and report.exists():
-                return faster * float(json.loads(report.read_text(encoding="utf-8"))["seconds"])
-            own = [row for row in rows if run and holds(run, f"{row.claim}.{row.check}", parse_setting(row.setting))]
-            if own:
-                return faster * sum(row.seconds for row in own) / len({row.seed for row in own})
+
+def _recording(folder: Path, context: Context, profile: str) -> _Recording | None:
+    stamps, device = folder / "stamps.json", folder / DEVICE
+    if context.rates is None or not stamps.exists() or not device.exists():
         return None
-
-    return seconds
+    made = json.loads(stamps.read_text(encoding="utf-8")).values()
+    if (profile, context.profile.pretraining.size) not in ((m["profile"], m["config"]["size"]) for m in made):
+        return None
+    faster = DeviceRates.load(device).flops / context.rates.flops
+    return _Recording(faster, folder / REPORT / RECORD, read_rows(folder))
 
 
 def render(cells: Iterable[Cell], workers: int = 1, minutes: float | None = None) -> str:

@@ -114,23 +114,14 @@ def make_setup(options: argparse.Namespace, size: str | None, folder: Path, star
     check_people(people)
     documents = read_documents(options.corpus, options.field) if options.corpus else None
     content = content_digest(options.model) if options.model else ""
-    stamp = make_stamp(
-        options.profile,
-        {
-            "base": options.model or [str(path) for path in options.corpus or ["generated language"]],
-            "size": "given" if options.model else profile.pretraining.size,
-            **({"content": content} if content else {}),
-            **asdict(profile),
-        },
-        packages=PACKAGES,
-        device=torch.cuda.get_device_name(where) if where.type == "cuda" else None,
-        commit=options.commit,
-    )
+    on_gpu = where.type == "cuda"
+    stamp = _stamp(options, profile, content, torch.cuda.get_device_name(where) if on_gpu else None)
     recompute = options.profile != "gpu" if options.recompute is None else options.recompute
     check_folder(folder, stamp, recompute=recompute)
     base = Path(options.model) if options.model else base_folder(folder, documents)
     fits = fingerprint(table.FITS), fingerprint(*table.code_of(FIT))
-    stacked = where.type == "cuda" if options.stack_seeds is None else options.stack_seeds
+    stacked = on_gpu if options.stack_seeds is None else options.stack_seeds
+    at_a_time = min(options.jobs, ON_A_GPU) if on_gpu else options.jobs
     return Setup(
         context=Context(base, folder, profile, people, about, where, measure_rates(where), *fits, mine.writes, content),
         profile=options.profile,
@@ -142,9 +133,20 @@ def make_setup(options: argparse.Namespace, size: str | None, folder: Path, star
         whole=60.0 * (options.minutes or 0.0),
         mine=mine,
         stacked=stacked and not mine.divided,
-        processes=1 if mine.divided else min(options.jobs, ON_A_GPU) if where.type == "cuda" else options.jobs,
+        processes=1 if mine.divided else at_a_time,
         on=options.on,
     )
+
+
+def _stamp(options: argparse.Namespace, profile: Profile, content: str, gpu: str | None) -> dict[str, Any]:
+    """What all rows note: the model that they start from, and the profile."""
+    config = {
+        "base": options.model or [str(path) for path in options.corpus or ["generated language"]],
+        "size": "given" if options.model else profile.pretraining.size,
+        **({"content": content} if content else {}),
+        **asdict(profile),
+    }
+    return make_stamp(options.profile, config, packages=PACKAGES, device=gpu, commit=options.commit)
 
 
 def _profile(options: argparse.Namespace, size: str | None) -> Profile:
