@@ -145,7 +145,6 @@ def _local(workers: int) -> Iterator[Callable[[Iterable[Call]], Iterable[Any]]]:
 @contextmanager
 def _dask(address: str, ahead: int) -> Iterator[Callable[[Iterable[Call]], Iterable[Any]]]:
     """Dask's own tasks: its backend of joblib runs the calls here, not there, where the cluster has a single core."""
-    import cloudpickle
     import distributed
 
     lost = f"the Dask scheduler at {address} was lost, what was finished is kept: run again to go on"
@@ -153,33 +152,12 @@ def _dask(address: str, ahead: int) -> Iterator[Callable[[Iterable[Call]], Itera
         client = distributed.Client(address, timeout=10)
     except (OSError, ValueError) as error:
         raise ValueError(f"no Dask scheduler answers at {address}: {error}") from None
-
-    told = False
-
-    def workers() -> int:
-        nonlocal told
-        try:
-            there = len(client.ncores())
-        except (OSError, RuntimeError):
-            raise ValueError(lost) from None
-        if not (there or told):
-            tqdm.write(f"the Dask scheduler at {address} has no worker: waiting for one", file=sys.stderr)
-        told = not there
-        return there
-
-    def ended(tasks: list[Any]) -> tuple[list[Any], list[Any]]:
-        try:
-            done, others = distributed.wait(tasks, timeout=LOOK, return_when="FIRST_COMPLETED")
-        except TimeoutError:
-            return [], tasks
-        return list(done), list(others)
-
-    def send(call: Call) -> Any:
-        return client.submit(pickle.loads, cloudpickle.dumps(_Sent(call)), pure=False)
-
+    cluster = _Dask(client, address, lost)
     try:
         with client:
-            yield lambda calls: _kept_busy(calls, send, ended, workers, distributed.Future.result, ahead)
+            yield lambda calls: _kept_busy(
+                calls, cluster.send, cluster.ended, cluster.workers, distributed.Future.result, ahead
+            )
     except distributed.KilledWorker as error:
         many, last = error.allowed_failures + 1, error.last_worker.address
         raise ValueError(f"{many} Dask workers died of a job, the last one at {last}, what was finished is kept: run "
@@ -188,6 +166,43 @@ def _dask(address: str, ahead: int) -> Iterator[Callable[[Iterable[Call]], Itera
         raise ValueError(f"Dask workers have not this project: {error}") from None
     except CancelledError:
         raise ValueError(lost) from None
+
+
+@dataclass(eq=False)
+class _Dask:
+    """What `_kept_busy` asks of a scheduler.
+
+    lost  what is said where it does not answer;  waits  has it been said that there is no worker?
+    """
+
+    client: Any
+    address: str
+    lost: str
+    waits: bool = False
+
+    def send(self, call: Call) -> Any:
+        import cloudpickle
+
+        return self.client.submit(pickle.loads, cloudpickle.dumps(_Sent(call)), pure=False)
+
+    def ended(self, tasks: list[Any]) -> tuple[list[Any], list[Any]]:
+        import distributed
+
+        try:
+            done, others = distributed.wait(tasks, timeout=LOOK, return_when="FIRST_COMPLETED")
+        except TimeoutError:
+            return [], tasks
+        return list(done), list(others)
+
+    def workers(self) -> int:
+        try:
+            there = len(self.client.ncores())
+        except (OSError, RuntimeError):
+            raise ValueError(self.lost) from None
+        if not (there or self.waits):
+            tqdm.write(f"the Dask scheduler at {self.address} has no worker: waiting for one", file=sys.stderr)
+        self.waits = not there
+        return there
 
 
 @contextmanager

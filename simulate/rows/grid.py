@@ -149,22 +149,25 @@ def run_jobs(
     units = by_name(todo) if how.by_name else [[job] for job in todo]
     left = len(todo)
     bar = progress(len(todo), f"{label} → {folder.name}", "job")
+
+    def note(job: Job, measured: list[Measurement], seconds: float) -> None:
+        stamp_id, made = stamped(stamp, job)
+        rows = rows_of(job.seed, measured, seconds, stamp_id)
+        if how.keep:
+            results.append(job.key, job.code, rows, stamp_id, made)
+        how.on_rows(job, rows)
+        bar.set_postfix_str(job.key, refresh=False)
+        bar.update()
+
     with closing(results), bar, closing(outcomes_of(units, how, len(units), folder, stamp)) as running:
         for number, outcomes in running:
-            failed, left = None, left - len(outcomes)
+            left -= len(outcomes)
             for job, outcome in zip(units[number], outcomes, strict=True):
+                if not isinstance(outcome, Exception):
+                    note(job, *outcome)
+            for outcome in outcomes:
                 if isinstance(outcome, Exception):
-                    failed = failed or outcome
-                    continue
-                stamp_id, made = stamped(stamp, job)
-                rows = rows_of(job.seed, outcome[0], outcome[1], stamp_id)
-                if how.keep:
-                    results.append(job.key, job.code, rows, stamp_id, made)
-                how.on_rows(job, rows)
-                bar.set_postfix_str(job.key, refresh=False)
-                bar.update()
-            if failed is not None:
-                raise failed
+                    raise outcome
     return left
 
 
