@@ -4,7 +4,7 @@
   growing support        the game on a few alternatives, to which those the best response misses are added
   theory.policy.support  dense lotteries: the support by regret matching and elimination, then one linear system
   theory.policy.interior_point  the central path, one dense factorisation per step: all the rest
-  theory.policy.lottery  a linear program, where the path to a degenerate lottery stops early
+  theory.policy.lottery  a linear program, in float64 or in integers, where the path to a degenerate lottery stops early
 
 A growing support at most doubles and stops at a quarter of the alternatives, and Newton takes back few steps,
 so that the attempts that fail cost a fraction of the central path that follows.

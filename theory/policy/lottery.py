@@ -1,5 +1,7 @@
 """Maximal lotteries of degenerate games: a vertex by linear programming, and the lottery of maximum entropy.
 
+Both in float64 first. Where margins of very different size defeat that, by the simplex method in integers, exactly.
+
 The equilibria of the free game M = P − ½ (A, A) are the polytope {π ≥ 0, Σπ = 1, πᵀM ≥ 0}. With B the alternatives
 that some equilibrium plays, every equilibrium leaves B indifferent, (πᵀM)(y) = 0 for y in B (its own equilibria play
 y). Small integer margins make it degenerate: an alternative that no equilibrium plays may be as good as those played.
@@ -10,6 +12,7 @@ Shapes: A alternatives; policies are (A,); P is (A, A).
 from __future__ import annotations
 
 from collections.abc import Iterator
+from fractions import Fraction
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,10 +27,57 @@ NONZERO = 1e-7
 #: Singular values and payoffs of this size, beside entries of M of order one, are zero.
 ROUNDING = 1e-13
 MAX_STEPS = 200
+#: Alternatives up to which a game is solved in integers, of some thousand digits then; steps for each of them.
+LARGEST_EXACT, EXACT_STEPS = 64, 20
 
 
 def vertex_lotteries(P: Array) -> Iterator[Array]:
-    """A vertex of the equilibria by HiGHS, then the same solved again on its support and its tight payoffs."""
+    """A vertex by HiGHS, the same solved again on its support and its tight payoffs, and one found in integers."""
+    yield from _float_vertices(P)
+    exact = exact_lottery(P)
+    if exact is not None:
+        yield exact[0]
+
+
+def exact_lottery(P: Array) -> tuple[Array, bool] | None:
+    """A vertex of the equilibria of the game ½(P − Pᵀ), and whether it is proved to be the only equilibrium.
+
+    max Σx over x ≥ 0 with (c + M)x ≤ 1, c > max|M|, by the simplex method: x/Σx is an equilibrium, and the only one if
+    all reduced costs are positive. The tableau holds integers over one denominator, the last pivot, which divides
+    all that a step computes. None: too large a game, or no end.
+    """
+    A = P.shape[0]
+    if A > LARGEST_EXACT:
+        return None
+    unit = max(x.as_integer_ratio()[1] for x in P.ravel().tolist())
+    whole = np.array([[int(Fraction(x) * unit) for x in row] for row in P.tolist()], dtype=object)
+    margins = whole - whole.T
+    identity = np.array([[int(x == y) for x in range(A)] for y in range(A)], dtype=object)
+    ones = np.full((A, 1), 1, dtype=object)
+    tableau = np.vstack(
+        [
+            np.hstack([margins + (1 + int(np.abs(margins).max())), identity, ones]),
+            np.array([-1] * A + [0] * (A + 1), dtype=object),
+        ]
+    )
+    basis, denominator = np.arange(A, 2 * A), 1
+    for _ in range(EXACT_STEPS * A):
+        column = int(tableau[-1, :-1].argmin())
+        if tableau[-1, column] >= 0:
+            x = np.zeros(2 * A, dtype=object)
+            x[basis] = tableau[:-1, -1]
+            total = int(x[:A].sum())
+            only = bool((np.delete(tableau[-1, :-1], basis) > 0).all())
+            return np.array([float(Fraction(int(value), total)) for value in x[:A]]), only
+        rising = [row for row in range(A) if tableau[row, column] > 0]
+        row = min(rising, key=lambda row: Fraction(int(tableau[row, -1]), int(tableau[row, column])))
+        pivot, held = tableau[row, column], tableau[row].copy()
+        tableau = (pivot * tableau - np.outer(tableau[:, column], held)) // denominator
+        tableau[row], basis[row], denominator = held, column, pivot
+    return None
+
+
+def _float_vertices(P: Array) -> Iterator[Array]:
     A = P.shape[0]
     found = linprog(
         np.append(np.zeros(A), -1.0),
@@ -54,7 +104,23 @@ def vertex_lotteries(P: Array) -> Iterator[Array]:
 
 
 def most_mixed_lottery(P: Array, target: float) -> tuple[Array, str]:
-    """The lottery of maximum entropy, π ∝ exp(θ-combination of the payoffs that are held at 0) on B.
+    """The lottery of maximum entropy; where float64 does not find it, the only one there is, in integers."""
+    try:
+        policy, lost = _flattest_lottery(P, target), ""
+        if float(np.max(policy @ (0.5 - P))) <= target:
+            return policy, "maximum entropy"
+    except CertificateError as error:
+        policy, lost = None, str(error)
+    exact = exact_lottery(P)
+    if exact is not None and exact[1]:
+        return exact[0], "the only lottery, in integers"
+    if policy is None:
+        raise CertificateError(lost)
+    return policy, "maximum entropy"
+
+
+def _flattest_lottery(P: Array, target: float) -> Array:
+    """π ∝ exp(θ-combination of the payoffs that are held at 0) on B.
 
     The dual min_θ log Σ_B exp(Gθ) by Newton's method; the columns of G are M's on B, in an orthonormal basis, and those
     of other alternatives that would gain, each with θ ≥ 0, taken in and let go one at a time.
@@ -78,7 +144,7 @@ def most_mixed_lottery(P: Array, target: float) -> tuple[Array, str]:
         else:
             policy = np.zeros(M.shape[0])
             policy[played] = part
-            return policy, "maximum entropy"
+            return policy
     raise CertificateError("maximum entropy: the alternatives that are held at payoff 0 did not settle")
 
 

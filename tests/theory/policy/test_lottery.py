@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+from fractions import Fraction
 
 import cvxpy as cp
 import numpy as np
@@ -13,6 +15,7 @@ from theory.bradley_terry import Population
 from theory.distortion.factors import linear_factor
 from theory.distortion.measure import distortion
 from theory.policy.kl_ball import kl
+from theory.policy.lottery import exact_lottery
 from theory.policy.nash import maximal_lottery, nlhf, nlhf_regularized
 from theory.policy.rewards import rlhf
 from theory.solution import CertificateError, Solution, certified
@@ -72,6 +75,62 @@ def test_maximum_entropy_by_hand() -> None:
     np.testing.assert_allclose(maximal_lottery(weak, choice="max_entropy").policy, [0.5, 0.5, 0.0], atol=1e-14)
     with pytest.raises(ValueError, match="choice = 'best'"):
         maximal_lottery(P, choice="best")  # type: ignore[arg-type]
+
+
+# --- margins of very different size, in integers
+
+
+def pfaffian(M: list[list[Fraction]]) -> Fraction:
+    """By expansion along the first row: the square root of the determinant of an antisymmetric matrix."""
+    if not M:
+        return Fraction(1)
+    rest = [[i for i in range(1, len(M)) if i != j] for j in range(len(M))]
+    terms = (
+        (-1) ** (j + 1) * M[0][j] * pfaffian([[M[a][b] for b in rest[j]] for a in rest[j]]) for j in range(1, len(M))
+    )
+    return sum(terms, Fraction(0))
+
+
+def lottery_by_supports(P: np.ndarray) -> list[float] | None:
+    """Every odd support tried: π_i ∝ ± Pf(M without i) leaves it indifferent. None if no equilibrium is strict."""
+    A = P.shape[0]
+    M = [[(Fraction(float(P[x, y])) - Fraction(float(P[y, x]))) / 2 for y in range(A)] for x in range(A)]
+    for support in (list(s) for size in range(1, A + 1, 2) for s in itertools.combinations(range(A), size)):
+        others = [[x for x in support if x != i] for i in support]
+        part = [(-1) ** k * pfaffian([[M[a][b] for b in o] for a in o]) for k, o in enumerate(others)]
+        total = sum(part)
+        if total and all(value / total > 0 for value in part):
+            policy = dict(zip(support, (value / total for value in part), strict=True))
+            gains = (sum(policy[y] * M[x][y] for y in support) for x in range(A) if x not in policy)
+            if all(gain < 0 for gain in gains):
+                return [float(policy.get(x, 0)) for x in range(A)]
+    return None
+
+
+@pytest.mark.parametrize("digits", [5, 9, 14])
+def test_margins_of_every_size_have_their_lottery(digits: int) -> None:
+    rng = np.random.default_rng(digits)
+    exactly = 0
+    for _ in range(15):
+        size = int(rng.choice([3, 5, 7]))
+        upper = np.triu(10.0 ** rng.uniform(-digits, 0, (size, size)) * rng.choice([-0.5, 0.5], (size, size)), 1)
+        P = 0.5 + upper - upper.T
+        found, only = exact_lottery(P) or (None, False)
+        assert only
+        np.testing.assert_allclose(found, lottery_by_supports(P), rtol=1e-14)
+        solution = maximal_lottery(P, choice="max_entropy")
+        assert exploitability(P, solution.policy) <= 1e-9
+        exactly += "in integers" in solution.status
+    assert exactly > 0
+
+
+def test_one_of_several_lotteries_is_not_called_the_only_one() -> None:
+    games = [game for game in map(integer_game, range(40)) if game.shape[0] <= 7]
+    for P in games:
+        found, only = exact_lottery(P) or (None, False)
+        assert exploitability(P, found) <= 1e-15
+        assert only == (lottery_by_supports(P) is not None)
+    assert exact_lottery(np.full((65, 65), 0.5)) is None
 
 
 # --- faint games
