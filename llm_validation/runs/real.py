@@ -14,7 +14,6 @@ import math
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
-from typing import Any
 
 import numpy as np
 import torch
@@ -94,34 +93,36 @@ def pro(reference: Reference) -> list[Measurement]:
     ]
 
 
-def pro_scores(reference: Reference, claim: str) -> list[Measurement]:
-    """PRO on scores of the first responses: one a prompt, half of them negative (P10), or four (P11); r(y) − r(H)."""
-    alpha, kl_beta = SCORED
-    n = 1 if claim == "P10" else len(SCALAR_SCORES)
-    labelled, P = tuple(range(n)), len(reference.log_law)
-    ref, sign = merge(reference.logs, labelled), np.where(np.arange(P) % 2, -0.5, 0.5)
-    scores = reference.tensor(sign if n == 1 else np.tile(SCALAR_SCORES, (P, 1)))
+def pro_binary(reference: Reference) -> list[Measurement]:
+    """PRO on a score of the first response of each prompt, half of them negative (P10)."""
+    signs = np.where(np.arange(len(reference.log_law)) % 2, -0.5, 0.5)
+    scores = reference.tensor(signs)
+    predicted = np.array([[binary_log_ratio(float(sign), SCORED[0])] for sign in signs])
+    loss = lambda m, ref, **how: pairs.pro_binary(m[:, 0], ref[:, 0], scores, **how)
+    return _scored(reference, "P10", loss, predicted)
+
+
+def pro_scalar(reference: Reference) -> list[Measurement]:
+    """PRO on the scores of the first four responses of each prompt (P11)."""
+    P, n = len(reference.log_law), len(SCALAR_SCORES)
+    scores = reference.tensor(np.tile(SCALAR_SCORES, (P, 1)))
+    predicted = np.tile([scalar_gap(n, y, SCORED[0]) for y in range(n)], (P, 1))
+    loss = lambda m, ref, **how: pairs.pro_scalar(m[:, :-1], ref[:, :-1], scores, **how)
+    return _scored(reference, "P11", loss, predicted)
+
+
+def _scored(reference: Reference, claim: str, loss: Callable[..., Tensor], predicted: Array) -> list[Measurement]:
+    """The largest error of r(y) − r(H) under a loss of the scored responses and H, the last column of its tables."""
+    (alpha, kl_beta), labelled = SCORED, tuple(range(predicted.shape[1]))
+    ref = merge(reference.logs, labelled)
 
     def objective(_: int, logs: Tensor) -> Tensor:
         m = merge(logs, labelled)
-        how: dict[str, Any] = {
-            "kl_beta": kl_beta,
-            "alpha": alpha,
-            "policy_hyper": m[:, -1],
-            "reference_hyper": ref[:, -1],
-        }
-        if n == 1:
-            return pairs.pro_binary(m[:, 0], ref[:, 0], scores, **how)
-        return pairs.pro_scalar(m[:, :-1], ref[:, :-1], scores, **how)
+        return loss(m, ref, kl_beta=kl_beta, alpha=alpha, policy_hyper=m[:, -1], reference_hyper=ref[:, -1])
 
     trained = reference.train(objective, f"real {claim}", schedule=reference.schedule.slower(2.0 / 3.0))
     ratio = kl_beta * (merged(trained.log_policy, labelled) - ref.double().cpu().numpy())
-    gaps = ratio[:, :-1] - ratio[:, -1:]
-    if n == 1:
-        predicted = np.array([[binary_log_ratio(float(s), alpha)] for s in sign])
-    else:
-        predicted = np.tile([scalar_gap(n, y, alpha) for y in labelled], (P, 1))
-    error = np.abs(gaps - predicted)
+    error = np.abs(ratio[:, :-1] - ratio[:, -1:] - predicted)
     p, y = np.unravel_index(int(error.argmax()), error.shape)
     return [measurement(claim, "real_gap", {}, float(error.max()), n=error.size, note=f"prompt {p}, response {y}")]
 
@@ -183,29 +184,25 @@ def displacement(reference: Reference, kind: str) -> list[Measurement]:
     trained = reference.train(objective, f"real dpo {kind}", schedule=reference.schedule.slower(2.0 / 3.0))
     moved = trained.log_policy - reference.log_law
     rest = [y for y in range(A) if y not in {*chosen, *rejected}]
-    at, groups = {"pairs": kind}, {"chosen": moved[:, chosen], "rejected": moved[:, rejected],
-                                   "unlabelled": moved[:, rest], "off": moved[:, -1:]}  # fmt: skip
+    at, roles = {"pairs": kind}, {"chosen": chosen, "rejected": rejected, "unlabelled": rest}
     rows = [
-        measurement("P5", "real_moved", {**at, "response": name}, float(value.mean()), n=value.size)
-        for name, value in groups.items()
+        measurement("P5", "real_moved", {**at, "response": name}, float(moved[:, own].mean()), n=moved[:, own].size)
+        for name, own in {**roles, "off": [-1]}.items()
     ]
     for step, law in zip(trained.step, trained.path, strict=True):
         path = law - reference.log_law
         rows += [
             measurement("P5", "real_path", {**at, "response": name, "step": int(step)}, float(path[:, own].mean()))
-            for name, own in (("chosen", chosen), ("rejected", rejected), ("unlabelled", rest))
+            for name, own in roles.items()
         ]
-    return [
-        *rows,
-        *(
+    for role, own in roles.items():
+        once = set(own) - set(chosen) if role == "rejected" else set(own)
+        rows += [
             measurement("P5", "real_response", {**at, "prompt": p, "response": y}, float(value), note=role)
-            for role, own in (("chosen", set(chosen)), ("rejected", set(rejected)), ("unlabelled", set(rest)))
-            for y in sorted(own - set(chosen) if role == "rejected" else own)
+            for y in sorted(once)
             for p, value in enumerate(moved[:, y])
-        ),
-        measurement("P5", "real_loss", at, float(trained.loss[-1])),
-        _far_from(moved[:, rest], at),
-    ]
+        ]
+    return [*rows, measurement("P5", "real_loss", at, float(trained.loss[-1])), _far_from(moved[:, rest], at)]
 
 
 def _far_from(moved: Array, at: dict[str, str]) -> Measurement:
@@ -322,8 +319,8 @@ def crowd_compares(crowd: People, bt_beta: float, rng: np.random.Generator) -> S
 #: name → what it measures of a reference with the model's own answers. In the order in which they are run.
 RUNS: dict[str, Callable[[Reference], Iterable[Measurement]]] = {
     "pro": pro,
-    "pro binary": partial(pro_scores, claim="P10"),
-    "pro scalar": partial(pro_scores, claim="P11"),
+    "pro binary": pro_binary,
+    "pro scalar": pro_scalar,
     "kto": kto,
     **{name: partial(ratios, name=name) for name in RATIO_CLAIM},
     **{f"dpo {kind}": partial(displacement, kind=kind) for kind in DISPLACED},
