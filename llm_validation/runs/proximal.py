@@ -92,18 +92,32 @@ def _gaps(reference: Reference, trained: Trained, prompt: int, labelled: Sequenc
     return kl_beta * (ratio[:-1] - ratio[-1])
 
 
-def pro_on_pairs(reference: Reference, alpha: Number, kl_beta: Number) -> Callable[[int, Tensor], Tensor]:
-    """PRO-P on the first two responses of every prompt, H all else."""
-    ref = merge(reference.logs, (0, 1))
+def beside_hyper(
+    loss: Callable[..., Tensor], reference: Reference, n: int, alpha: Number, kl_beta: Number
+) -> Callable[[int, Tensor], Tensor]:
+    """A loss of log π and log π_ref (P, n) of the first n responses of every prompt, H all else."""
+    ref = merge(reference.logs, range(n))
 
     def objective(_: int, logs: Tensor) -> Tensor:
-        m = merge(logs, (0, 1))
-        return pairs.pro_pairwise(
-            m[:, 0], m[:, 1], ref[:, 0], ref[:, 1], kl_beta=kl_beta, alpha=alpha,
-            policy_hyper=m[:, 2], reference_hyper=ref[:, 2],
-        )  # fmt: skip
+        m = merge(logs, range(n))
+        hyper = {"policy_hyper": m[:, n], "reference_hyper": ref[:, n]}
+        return loss(m[:, :n], ref[:, :n], kl_beta=kl_beta, alpha=alpha, **hyper)
 
     return objective
+
+
+def pro_on_pairs(reference: Reference, alpha: Number, kl_beta: Number) -> Callable[[int, Tensor], Tensor]:
+    """PRO-P on the first two responses of every prompt."""
+    loss = lambda m, ref, **how: pairs.pro_pairwise(m[:, 0], m[:, 1], ref[:, 0], ref[:, 1], **how)
+    return beside_hyper(loss, reference, 2, alpha, kl_beta)
+
+
+def pro_on_responses(
+    reference: Reference, scores: Tensor, alpha: Number, kl_beta: Number
+) -> Callable[[int, Tensor], Tensor]:
+    """PRO-B on the first response of every prompt, by its score (P,)."""
+    loss = lambda m, ref, **how: pairs.pro_binary(m[:, 0], ref[:, 0], scores, **how)
+    return beside_hyper(loss, reference, 1, alpha, kl_beta)
 
 
 def pairwise(reference: Reference) -> list[Measurement]:
@@ -176,16 +190,7 @@ def imbalanced(reference: Reference) -> list[Measurement]:
 def _binary(reference: Reference, claim: str, runs: Sequence[tuple[float, float, float]]) -> list[Measurement]:
     """PRO-B at (score, alpha, kl_beta) of each prompt."""
     scores, alphas, betas = (reference.tensor(column) for column in zip(*runs, strict=True))
-    ref = merge(reference.logs, (0,))
-
-    def objective(_: int, logs: Tensor) -> Tensor:
-        m = merge(logs, (0,))
-        return pairs.pro_binary(
-            m[:, 0], ref[:, 0], scores, kl_beta=betas, alpha=alphas,
-            policy_hyper=m[:, 1], reference_hyper=ref[:, 1],
-        )  # fmt: skip
-
-    trained = reference.train(objective, f"pro_binary {claim}")
+    trained = reference.train(pro_on_responses(reference, scores, alphas, betas), f"pro_binary {claim}")
     return [
         measurement(
             claim, "trained", {"score": score, "alpha": alpha, "kl_beta": kl_beta},

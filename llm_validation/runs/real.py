@@ -27,7 +27,7 @@ from llm_validation.claims.settings import FITTED_BETA, POOLED_SHARE, RDRO_ALPHA
 from llm_validation.losses import pairs
 from llm_validation.runs.comparisons import Situation, comparison_objective, pair_objective
 from llm_validation.runs.proximal import PAIR as ONE_PAIR
-from llm_validation.runs.proximal import merge, merged, pro_on_pairs
+from llm_validation.runs.proximal import beside_hyper, merge, merged, pro_on_pairs, pro_on_responses
 from llm_validation.runs.unpaired import (
     HELD_OUT,
     Classes,
@@ -96,10 +96,8 @@ def pro(reference: Reference) -> list[Measurement]:
 def pro_binary(reference: Reference) -> list[Measurement]:
     """PRO on a score of the first response of each prompt, half of them negative (P10)."""
     signs = np.where(np.arange(len(reference.log_law)) % 2, -0.5, 0.5)
-    scores = reference.tensor(signs)
     predicted = np.array([[binary_log_ratio(float(sign), SCORED[0])] for sign in signs])
-    loss = lambda m, ref, **how: pairs.pro_binary(m[:, 0], ref[:, 0], scores, **how)
-    return _scored(reference, "P10", loss, predicted)
+    return _scored(reference, "P10", pro_on_responses(reference, reference.tensor(signs), *SCORED), predicted)
 
 
 def pro_scalar(reference: Reference) -> list[Measurement]:
@@ -107,21 +105,17 @@ def pro_scalar(reference: Reference) -> list[Measurement]:
     P, n = len(reference.log_law), len(SCALAR_SCORES)
     scores = reference.tensor(np.tile(SCALAR_SCORES, (P, 1)))
     predicted = np.tile([scalar_gap(n, y, SCORED[0]) for y in range(n)], (P, 1))
-    loss = lambda m, ref, **how: pairs.pro_scalar(m[:, :-1], ref[:, :-1], scores, **how)
-    return _scored(reference, "P11", loss, predicted)
+    loss = lambda m, ref, **how: pairs.pro_scalar(m, ref, scores, **how)
+    return _scored(reference, "P11", beside_hyper(loss, reference, n, *SCORED), predicted)
 
 
-def _scored(reference: Reference, claim: str, loss: Callable[..., Tensor], predicted: Array) -> list[Measurement]:
-    """The largest error of r(y) − r(H) under a loss of the scored responses and H, the last column of its tables."""
-    (alpha, kl_beta), labelled = SCORED, tuple(range(predicted.shape[1]))
-    ref = merge(reference.logs, labelled)
-
-    def objective(_: int, logs: Tensor) -> Tensor:
-        m = merge(logs, labelled)
-        return loss(m, ref, kl_beta=kl_beta, alpha=alpha, policy_hyper=m[:, -1], reference_hyper=ref[:, -1])
-
+def _scored(
+    reference: Reference, claim: str, objective: Callable[[int, Tensor], Tensor], predicted: Array
+) -> list[Measurement]:
+    """The largest error of r(y) − r(H) of the scored responses, predicted (P, n)."""
+    labelled, kl_beta = range(predicted.shape[1]), SCORED[1]
     trained = reference.train(objective, f"real {claim}", schedule=reference.schedule.slower(2.0 / 3.0))
-    ratio = kl_beta * (merged(trained.log_policy, labelled) - ref.double().cpu().numpy())
+    ratio = kl_beta * (merged(trained.log_policy, labelled) - merge(reference.logs, labelled).double().cpu().numpy())
     error = np.abs(ratio[:, :-1] - ratio[:, -1:] - predicted)
     p, y = np.unravel_index(int(error.argmax()), error.shape)
     return [measurement(claim, "real_gap", {}, float(error.max()), n=error.size, note=f"prompt {p}, response {y}")]
