@@ -12,7 +12,8 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,6 +35,7 @@ from llm_validation.model.model import device, load
 from llm_validation.model.sharding import decoder_layers
 from llm_validation.model.text_boundaries import TextBoundaries
 from llm_validation.preferences.data import Example, Preferences, read_preferences
+from llm_validation.preferences.policy_gradient import rewards_of
 from llm_validation.preferences.sequences import completion_forward, log_probabilities
 from llm_validation.preferences.trace import NothingToHoldOut
 from llm_validation.preferences.train import trainable
@@ -127,6 +129,9 @@ def _read(options: argparse.Namespace, deadline: float) -> _Case:
     data = read_preferences(options.data, texts, context)
     known = Texts.of(loaded.tokenizer, options.data, data.examples)
     reward = scorer_of(options.reward, known) if options.reward else None
+    if reward:
+        with _of_the_reward(options):  # a function that fails does so before the pilot, not after it
+            rewards_of(reward(), data.examples[:2])
     users = users_of(options.data, data)
     return _Case(options, loaded.to(device()).model, texts, data, users, reward, context, deadline)
 
@@ -182,10 +187,17 @@ def _priced(case: _Case, pilot: Pilot, advice: Advice) -> list[Finding] | None:
         return None
     if time.monotonic() > case.deadline:
         return [Finding("best_of_n", "Best-of-N was not priced: the time was over", None, claim="B3")]
-    try:
+    with _of_the_reward(case.options):
         return selection(case.model, pilot, advice.best, case.reward, case.texts.ends)
+
+
+@contextmanager
+def _of_the_reward(options: argparse.Namespace) -> Iterator[None]:
+    """What is wrong with its scores is said of it."""
+    try:
+        yield
     except ScorerError as error:
-        raise ValueError(f"--reward {case.options.reward}: {error}") from error
+        raise ValueError(f"--reward {options.reward}: {error}") from error
 
 
 def _named(data: Preferences) -> tuple[tuple[str, Sequence[Example]], ...]:

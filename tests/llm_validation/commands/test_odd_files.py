@@ -89,6 +89,16 @@ def test_a_refusal_after_loading_leaves_no_lock(model, tmp_path, capsys):
     assert list((tmp_path / "out").iterdir()) == []
 
 
+def test_advise_tries_its_reward_before_the_pilot(model, tmp_path, capsys, monkeypatch):
+    (tmp_path / "unpaid.py").write_text("def none(prompts, responses):\n    return [float('nan') for _ in prompts]\n")
+    monkeypatch.chdir(tmp_path)
+    words = ["--model", str(model), "--data", str(pairs(tmp_path)), "--out", str(tmp_path / "out")]
+    assert main(["advise", *words, "--reward", "unpaid:none"]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("advise: unpaid:none returned nan for the response "), "one sentence, and no pilot"
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_temperature_that_no_float_divides_by(model, tmp_path, capsys, monkeypatch):
     prompts = tmp_path / "prompts.txt"
     prompts.write_text("Once\n")
