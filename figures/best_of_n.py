@@ -21,22 +21,24 @@ from llm_validation.recorded import MODELS
 from simulate.rows.store import Row
 from theory.best_of_n import cost, order_statistics, processes, rejection, schedule
 from theory.best_of_n.evolution import survivor_counts
-from theory.best_of_n.examples import FULL, SCHEDULES, full_times, keep_of, vector
+from theory.best_of_n.examples import (
+    FAULTY,
+    FULL,
+    GOOD,
+    PROXY_TABLE,
+    SCHEDULES,
+    full_times,
+    keep_of,
+    rare_table,
+    vector,
+)
 from theory.best_of_n.faulty_proxy import FaultyProxy
 from theory.best_of_n.law import best_of_n_law
 from theory.best_of_n.pessimism import pessimistic_policy
-from theory.best_of_n.pessimism_claims import (
-    FAULTY,
-    GOOD,
-    limit_truth,
-    rare_best_of_n,
-    rare_regret,
-    rare_table,
-    table_truth,
-)
+from theory.best_of_n.pessimism_claims import limit_truth, rare_best_of_n, rare_regret, table_truth
 from theory.best_of_n.predictions import profile_reward, profile_speedup
 from theory.best_of_n.proxy import soft_best_of_n_law
-from theory.best_of_n.proxy_claims import PROXY_TABLE, gamma_survival, regular_survival, soft_truth
+from theory.best_of_n.proxy_claims import gamma_survival, regular_survival, soft_truth
 
 KEEP, LENGTH, BUDGET = float(FULL["keep"]), int(FULL["length"]), int(FULL["budget"])
 

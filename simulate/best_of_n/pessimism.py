@@ -15,18 +15,16 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.special import xlogy
 
-from simulate.best_of_n.proxy import POLICY, PROXY, TRUTH
 from simulate.montecarlo import Estimate, Experiments, Rng, mean
 from simulate.profiles import Profile
+from theory.best_of_n.examples import FAULTY, GOOD, PROXY_TABLE, rare_table
 from theory.validate import Array
 
-#: A Gaussian proxy that some responses fool: its correlation with the truth, and of those responses the proxy's shift
-#: and the mean truth; the largest proxy that the sampler reckons with, which one row in 10⁷ exceeds.
-CORRELATION, SHIFT, FOOLED, CEILING = 0.8, 3.0, -1.0, 7.0
+#: The largest proxy that the sampler reckons with on the Gaussian proxy that some responses fool: of those one in
+#: 30 000 exceeds it.
+CEILING = FAULTY["shift"] + 4.0
 #: Rows that set λ and that are tried, on the Gaussian proxy, and how many are returned at each λ.
 ROWS, RETURNED = 1000, 8
-#: Of the rare tables: probability of the good response, its truth and proxy, those of the bad one.
-GOOD, RARE_TRUTH, RARE_PROXY = 0.25, (0.0, 1.0, -1.0), (0.0, 1.0, 2.0)
 #: Responses of the tables that are searched.
 SIZE = 4
 
@@ -81,16 +79,16 @@ def table_sampler(
 
 def on_a_table(n: int, chi_beta: float, *, rng: Rng, profile: Profile) -> Estimate:
     """B13: true reward of the sampler on the table whose best proxy is bad."""
-    policy, proxy, truth = (np.array(column) for column in (POLICY, PROXY, TRUTH))
+    policy, proxy, truth = (np.array(PROXY_TABLE[column]) for column in ("policy", "proxy", "truth"))
     return table_sampler(policy, proxy, truth, n, chi_beta, 50 * profile.replicates, rng)
 
 
 def gaussian_rows(share: float, shape: tuple[int, ...], rng: Rng) -> tuple[Array, Array]:
     """Proxy and true rewards of rows, a share of which fools the proxy."""
     fools = rng.random(shape) < share
-    proxy = rng.normal(size=shape) + SHIFT * fools
-    noise = math.sqrt(1.0 - CORRELATION**2) * rng.normal(size=shape)
-    return proxy, np.where(fools, FOOLED, CORRELATION * proxy + noise)
+    proxy, correlation = rng.normal(size=shape) + FAULTY["shift"] * fools, FAULTY["correlation"]
+    noise = math.sqrt(1.0 - correlation**2) * rng.normal(size=shape)
+    return proxy, np.where(fools, FAULTY["truth"], correlation * proxy + noise)
 
 
 def on_a_gaussian(share: float, chi_beta: float, *, rng: Rng, profile: Profile) -> Estimate:
@@ -140,21 +138,17 @@ def at_equal_kl(method: str, share: float, n: int, *, rng: Rng, profile: Profile
     return mean(gaps)
 
 
-def rare_policy(rare: float) -> Array:
-    """Probabilities of the usual, the good and the bad response."""
-    return np.array([1.0 - GOOD - rare, GOOD, rare])
-
-
 def rare_best(rare: float, draws: float, *, rng: Rng, profile: Profile) -> Estimate:
     """B13: counts of Best-of-N's rows; the bad response is taken if it is there, then the good one."""
-    counts = rng.multinomial(round(draws / rare), rare_policy(rare), size=10 * profile.replicates)
+    policy, _, truth = rare_table(rare)
+    counts = rng.multinomial(round(draws / rare), policy, size=10 * profile.replicates)
     best = np.where(counts[:, 2] > 0, 2, np.where(counts[:, 1] > 0, 1, 0))
-    return mean(np.array(RARE_TRUTH)[best])
+    return mean(truth[best])
 
 
 def rare_regret(rare: float, *, rng: Rng, profile: Profile) -> Estimate:
     """B13: how much the sampler falls short of the good response, at the weight ε/√χ² of that response."""
-    policy, proxy, truth = rare_policy(rare), np.array(RARE_PROXY), np.array(RARE_TRUTH)
+    policy, proxy, truth = rare_table(rare)
     error = proxy - truth
     deviation = math.sqrt(policy @ error**2 - (policy @ error) ** 2)
     weight = deviation / math.sqrt(1.0 / GOOD - 1.0)

@@ -14,9 +14,8 @@ from scipy.special import gammaln, log_ndtr
 
 from simulate.montecarlo import Estimate, Experiments, Rng, mean, proportion
 from simulate.profiles import Profile
+from theory.best_of_n.examples import PROXY_TABLE
 
-#: A table whose proxy and truth part ways, as in the claim.
-POLICY, PROXY, TRUTH = (0.4, 0.3, 0.2, 0.09, 0.01), (0.0, 0.8, 1.6, 2.2, 3.0), (0.0, 0.7, 1.5, 1.8, -1.0)
 #: Index of a Pareto tail.
 INDEX = 1.0
 #: Terms of the asymptotic series of the upper incomplete gamma function.
@@ -79,10 +78,11 @@ def gaussian_proxy(n: int, correlation: float, *, rng: Rng, profile: Profile) ->
 
 def soft_on_a_table(n: int, temperature: float, *, rng: Rng, profile: Profile) -> Estimate:
     """B12: n rows of a table as counts, one of them chosen by its softmax weight."""
-    counts = rng.multinomial(n, POLICY, size=100 * profile.replicates)
-    weights = counts * np.exp((np.array(PROXY) - max(PROXY)) / temperature)
+    policy, proxy, truth = (np.array(PROXY_TABLE[column]) for column in ("policy", "proxy", "truth"))
+    counts = rng.multinomial(n, policy, size=100 * profile.replicates)
+    weights = counts * np.exp((proxy - proxy.max()) / temperature)
     chosen = (weights.cumsum(axis=1) > rng.random(len(counts))[:, None] * weights.sum(axis=1)[:, None]).argmax(axis=1)
-    return mean(np.array(TRUTH)[chosen])
+    return mean(truth[chosen])
 
 
 #: `claim.check` → what measures it.

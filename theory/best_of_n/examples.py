@@ -9,7 +9,7 @@ import numpy as np
 from theory.best_of_n import cost, evolution, gaussian, processes, rejection
 from theory.best_of_n.processes import RewardProcess
 from theory.claim import Setting, Value
-from theory.validate import Array
+from theory.validate import Array, check_between
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,26 @@ TABLES: dict[str, Table] = {
     "ties": Table((0.1, 0.25, 0.05, 0.3, 0.2, 0.1), (1.0, 0.5, 1.0, -1.0, 0.5, 2.0)),
     "peaked": Table((0.7, 0.2, 0.1), (0.0, 1.0, 2.0)),
 }
+
+
+#: A table whose proxy and truth part ways: the response of highest proxy reward, drawn once in a hundred, is bad.
+PROXY_TABLE = {
+    "policy": (0.4, 0.3, 0.2, 0.09, 0.01),
+    "proxy": (0.0, 0.8, 1.6, 2.2, 3.0),
+    "truth": (0.0, 0.7, 1.5, 1.8, -1.0),
+}
+#: A Gaussian proxy that a share of the responses fools: of those the proxy reward is 3 higher, the truth −1.
+FAULTY = {"correlation": 0.8, "shift": 3.0, "truth": -1.0}
+#: Share of the responses of `rare_table` that are good, and by how much the proxy overrates the bad one.
+GOOD, OVERRATED = 0.25, 3.0
+
+
+def rare_table(rare: float) -> tuple[Array, Array, Array]:
+    """Policy, proxy and truth of a usual, a good and a bad response; the bad one, of probability `rare`, looks best."""
+    rare = check_between("rare", rare, 0.0, 1.0 - GOOD, ends="(]")
+    policy = np.array([1.0 - GOOD - rare, GOOD, rare])
+    truth = np.array([0.0, 1.0, -1.0])
+    return policy, truth + np.array([0.0, 0.0, OVERRATED]), truth
 
 
 @dataclass(frozen=True)

@@ -13,25 +13,12 @@ from typing import Literal
 
 import numpy as np
 
+from theory.best_of_n.examples import FAULTY, GOOD, OVERRATED, PROXY_TABLE, rare_table
 from theory.best_of_n.faulty_proxy import FaultyProxy
 from theory.best_of_n.law import best_of_n_law
 from theory.best_of_n.pessimism import pessimism_law, pessimism_regret, pessimistic_policy
-from theory.best_of_n.proxy_claims import PROXY_TABLE
 from theory.claim import Claim, at_most, equal, grid, of_topic
-from theory.validate import Array, check_between, check_positive
-
-#: A Gaussian proxy that one response in a hundred fools: its proxy reward is 3 higher, its truth −1.
-FAULTY = {"correlation": 0.8, "shift": 3.0, "truth": -1.0}
-#: Share of the responses of `rare_table` that are good, and by how much the proxy overrates the bad one.
-GOOD, OVERRATED = 0.25, 3.0
-
-
-def rare_table(rare: float) -> tuple[Array, Array, Array]:
-    """Policy, proxy and truth of a usual, a good and a bad response; the bad one, of probability `rare`, looks best."""
-    rare = check_between("rare", rare, 0.0, 1.0 - GOOD, ends="(]")
-    policy = np.array([1.0 - GOOD - rare, GOOD, rare])
-    truth = np.array([0.0, 1.0, -1.0])
-    return policy, truth + np.array([0.0, 0.0, OVERRATED]), truth
+from theory.validate import check_positive
 
 
 def rare_error(rare: float) -> float:

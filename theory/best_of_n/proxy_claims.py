@@ -9,16 +9,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from theory.best_of_n.examples import PROXY_TABLE
 from theory.best_of_n.proxy import free_rejection_survival, proxy_best_of_n, soft_best_of_n_law
 from theory.claim import Claim, equal, grid, of_topic
 from theory.validate import check_whole
-
-#: A table whose proxy and truth part ways: the response of highest proxy reward, drawn once in a hundred, is bad.
-PROXY_TABLE = {
-    "policy": (0.4, 0.3, 0.2, 0.09, 0.01),
-    "proxy": (0.0, 0.8, 1.6, 2.2, 3.0),
-    "truth": (0.0, 0.7, 1.5, 1.8, -1.0),
-}
 
 
 def gamma_survival(v: float, a: float, shape: float) -> float:

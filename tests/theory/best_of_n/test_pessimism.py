@@ -13,11 +13,11 @@ from scipy.optimize import brentq
 from scipy.special import entr, rel_entr
 from scipy.stats import norm
 
-from simulate.best_of_n import pessimism as simulated
 from tests.bad_input import bad_input_is_named
+from theory.best_of_n.examples import GOOD, rare_table
 from theory.best_of_n.faulty_proxy import FaultyProxy
 from theory.best_of_n.pessimism import pessimism_law, pessimism_regret, pessimistic_policy
-from theory.best_of_n.pessimism_claims import FAULTY, GOOD, rare_error, rare_regret, rare_table
+from theory.best_of_n.pessimism_claims import rare_error, rare_regret
 from theory.best_of_n.proxy import soft_best_of_n_law
 
 POLICY, REWARDS = np.array([0.45, 0.25, 0.2, 0.1]), np.array([0.3, -1.0, 1.2, 2.5])
@@ -186,13 +186,6 @@ def test_a_proxy_that_is_fooled_far_out():
     x, density = above(level)
     kl = np.trapezoid(-entr((x - level) / 0.02) * density, x)
     assert law.pessimism(0.02).kl == pytest.approx(kl, abs=1e-5)
-
-
-def test_the_simulation_runs_on_the_laws_of_the_claim():
-    assert FAULTY == {"correlation": simulated.CORRELATION, "shift": simulated.SHIFT, "truth": simulated.FOOLED}
-    policy, proxy, truth = rare_table(0.1)
-    np.testing.assert_allclose(simulated.rare_policy(0.1), policy)
-    assert (tuple(proxy), tuple(truth), GOOD) == (simulated.RARE_PROXY, simulated.RARE_TRUTH, simulated.GOOD)
 
 
 test_bad_input = bad_input_is_named(

@@ -9,11 +9,10 @@ import pytest
 from scipy.integrate import quad
 from scipy.stats import norm
 
-from simulate.best_of_n import proxy as simulated
 from tests.bad_input import bad_input_is_named
 from theory.best_of_n.law import best_of_n_law
 from theory.best_of_n.proxy import free_rejection_survival, proxy_best_of_n, soft_best_of_n_law
-from theory.best_of_n.proxy_claims import PROXY_TABLE, regular_survival
+from theory.best_of_n.proxy_claims import regular_survival
 
 
 @pytest.mark.parametrize("temperature", [0.2, 1.0, 7.0])
@@ -54,12 +53,6 @@ def test_other_tails_step_or_do_not_care():
     assert [free_rejection_survival(0.3, a, "gaussian") for a in (0.2, 0.4)] == [1.0, 0.0]
     assert {free_rejection_survival(0.55, a, "regular") for a in (0.1, 0.9)} == {0.55}
     assert regular_survival(0.4, 0.5, 100) == pytest.approx(0.4 + 0.6 * 0.1), "or by chance, as one of 10 of 100"
-
-
-def test_the_simulation_runs_on_the_table_of_the_claim():
-    assert PROXY_TABLE["policy"] == simulated.POLICY
-    assert PROXY_TABLE["proxy"] == simulated.PROXY
-    assert PROXY_TABLE["truth"] == simulated.TRUTH
 
 
 test_bad_input = bad_input_is_named(
