@@ -274,22 +274,28 @@ def caption(drawing: Drawing, figure: Figure, rows: Sequence[Row]) -> str:
     """What a figure shows (its function's first line), its panels, and the seeds and sizes of all rows of its claims,
     of which it may show a part."""
     said = (drawing.draw.__doc__ or "").splitlines()[0].partition("; None ")[0].rstrip(".")
-    shown = [
-        str(ax.get_label()) or ax.get_title() or f"{ax.get_ylabel()} against {ax.get_xlabel()}" for ax in figure.axes
-    ]
-    parts = [
-        f"({ax.get_title(loc='left')}) {' '.join(name.split())}" for ax, name in zip(figure.axes, shown, strict=True)
-    ]
-    said += f". {'; '.join(parts)}" if len(parts) > 1 else ""
+    if len(figure.axes) > 1:
+        said += f". {'; '.join(map(_panel, figure.axes))}"
     mine = [row for row in rows if row.claim in drawing.claims or not drawing.claims]
     if not mine:
         return f"{said}. Claims {', '.join(drawing.claims)}; no rows."
-    seeds, sizes = sorted({row.seed for row in mine}), [row.n for row in mine]
-    drawn = f"{min(sizes)}" if min(sizes) == max(sizes) else f"{min(sizes)} to {max(sizes)}"
-    of = ", ".join(claim for claim in drawing.claims if claim in {row.claim for row in mine}) or "all claims"
     bars = any(isinstance(drawn, ErrorbarContainer) for ax in figure.axes for drawn in ax.containers)
-    said += f". {BARS}" if bars else "."
-    return f"{said} All rows of {of}, drawn or not: seeds {', '.join(map(str, seeds))}; n = {drawn} a row."
+    return f"{said}. {BARS if bars else ''}".rstrip() + f" {_rows_said(mine, drawing.claims)}"
+
+
+def _panel(ax: Axes) -> str:
+    """A panel's letter and name, or what it has along its axes."""
+    name = str(ax.get_label()) or ax.get_title() or f"{ax.get_ylabel()} against {ax.get_xlabel()}"
+    return f"({ax.get_title(loc='left')}) {' '.join(name.split())}"
+
+
+def _rows_said(rows: Sequence[Row], claims: Sequence[str]) -> str:
+    """Claims, seeds and sizes of rows."""
+    seeds, sizes = sorted({row.seed for row in rows}), [row.n for row in rows]
+    size = f"{min(sizes)}" if min(sizes) == max(sizes) else f"{min(sizes)} to {max(sizes)}"
+    there = {row.claim for row in rows}
+    of = ", ".join(claim for claim in claims if claim in there) or "all claims"
+    return f"All rows of {of}, drawn or not: seeds {', '.join(map(str, seeds))}; n = {size} a row."
 
 
 def select(rows: Sequence[Row], claim: str, check: str, **setting: float | str) -> list[Row]:

@@ -7,7 +7,7 @@ instead. Both are predicted from the measured reference and the drawn classes. S
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -106,13 +106,7 @@ def _shuffled(reference: Reference, classes: Classes, name: str) -> Callable[[in
 
     def batch(step: int) -> list[Tensor]:
         epoch, place = divmod(step, per_epoch)
-        rng = generator(reference.seed, "epoch", name, epoch)
-        if name == "dpo":  # pairs within a prompt: both classes shuffled prompt by prompt, then the pairs
-            orders = [_within_prompts(side, P, A, rng) for side in examples]
-            pairs = rng.permutation(len(orders[0]))
-            orders = [side[order[pairs]] for side, order in zip(examples, orders, strict=True)]
-        else:
-            orders = [side[rng.permutation(len(side))] for side in examples]
+        orders = _one_epoch(examples, (P, A), generator(reference.seed, "epoch", name, epoch), in_pairs=name == "dpo")
         window = slice(place * BATCH, (place + 1) * BATCH)
         return [torch.as_tensor(order[window], device=reference.device) for order in orders]
 
@@ -131,6 +125,17 @@ def _shuffled(reference: Reference, classes: Classes, name: str) -> Callable[[in
         return call(name, sides, {}, {}, 1.0, prompts)
 
     return objective
+
+
+def _one_epoch(
+    examples: Sequence[Array], shape: tuple[int, int], rng: np.random.Generator, *, in_pairs: bool
+) -> list[Array]:
+    """Both classes in the order of one epoch; `in_pairs`: of one prompt each, shuffled in it, and then the pairs."""
+    if not in_pairs:
+        return [side[rng.permutation(len(side))] for side in examples]
+    orders = [_within_prompts(side, *shape, rng) for side in examples]
+    pairs = rng.permutation(len(orders[0]))
+    return [side[order[pairs]] for side, order in zip(examples, orders, strict=True)]
 
 
 @dataclass(eq=False)

@@ -44,7 +44,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # runs without the
 from llm_validation.generation.decode import best_of_n
 from llm_validation.generation.engine import Sampling
 from llm_validation.generation.quantiles import sample
-from llm_validation.generation.scorers import Batch
+from llm_validation.generation.scorers import no_score
 from llm_validation.generation.uniforms import uniforms
 from llm_validation.model.fetch import fetched
 from llm_validation.model.model import load
@@ -59,14 +59,9 @@ except ImportError:
 TEXT = "The history of the sea is the history of"
 
 
-def nothing(batch: Batch) -> np.ndarray:
-    """A scorer that costs nothing."""
-    return np.zeros(batch.rows.size)
-
-
 def ours(model: Any, prompt: list[int], rows: int, length: int) -> int:
     """Tokens written by this engine."""
-    return best_of_n(model, [prompt], rows, nothing, Sampling(length, ()), seed=0).spent.generated
+    return best_of_n(model, [prompt], rows, no_score, Sampling(length, ()), seed=0).spent.generated
 
 
 def generate(model: Any, prompt: list[int], rows: int, length: int) -> int:
@@ -118,7 +113,7 @@ def narrow(model: Any, loaded: Callable[[], Any]) -> dict[str, Any]:
 @torch.inference_mode()
 def tokens_kept(model: Any, other: Any, prompt: list[int], rows: int, length: int) -> float:
     """Share of the tokens of `model` that `other` draws too, at the same quantiles after the same texts."""
-    written = best_of_n(model, [prompt], rows, nothing, Sampling(length, ()), seed=0).tokens
+    written = best_of_n(model, [prompt], rows, no_score, Sampling(length, ()), seed=0).tokens
     texts = torch.as_tensor(np.hstack([np.tile(prompt, (rows, 1)), written.reshape(rows, length)]))
     logits = other(texts[:, :-1]).logits[:, len(prompt) - 1 :]
     drawn = [sample(logits[:, t], 1.0, torch.as_tensor(uniforms(0, [0], t, rows)[0])).numpy() for t in range(length)]

@@ -24,16 +24,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # runs without the
 
 from llm_validation.generation.decode import Outcome, best_of_n, speculative_rejection
 from llm_validation.generation.engine import Sampling
-from llm_validation.generation.scorers import Batch
+from llm_validation.generation.scorers import Batch, no_score
 from llm_validation.model.model import build
 from theory.best_of_n.metrics import measured_speedup
 
 VOCABULARY, PROMPT = 512, tuple(range(5, 13))
-
-
-def nothing(batch: Batch) -> np.ndarray:
-    """A scorer that costs nothing."""
-    return np.zeros(batch.rows.size)
 
 
 class TokenValues:
@@ -52,7 +47,7 @@ def throughput(model: torch.nn.Module, batch: int, length: int, repeats: int) ->
     ours, theirs = [], []
     for seed in range(repeats + 1):
         start = time.perf_counter()
-        outcome = best_of_n(model, [PROMPT], batch, nothing, Sampling(length, ()), seed=seed)
+        outcome = best_of_n(model, [PROMPT], batch, no_score, Sampling(length, ()), seed=seed)
         ours.append(outcome.spent.generated / (time.perf_counter() - start))
         start = time.perf_counter()
         written = model.generate(
