@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 
 from simulate.best_of_n import laws, memory, pessimism, proxy, rejection
@@ -66,19 +66,25 @@ def jobs(claims: Sequence[Claim], profile: Profile, first_seed: int) -> list[Job
 
     ValueError for a setting that an experiment does not take.
     """
-    cells = []
-    for claim in claims:
-        measured = [check for check in claim.checks if check.kind != "cited" and claim.id != "D17"]
-        grids = {f"{claim.id}.{check.name}": check.settings for check in measured}
-        times = {f"{claim.id}.{check.name}": check.seeds for check in measured}
-        grids |= {key: settings for key, (_, settings) in MEASUREMENTS.items() if key.split(".")[0] == claim.id}
-        for key, settings in grids.items():
-            experiment = EXPERIMENTS[key] if key in EXPERIMENTS else MEASUREMENTS[key][0]
-            for setting in settings[: profile.settings]:
-                bound = bind(key, experiment, setting)
-                for seed in range(first_seed, first_seed + profile.seeds * times.get(key, 1)):
-                    cells.append(cell(key, setting, seed, (key, setting_key(setting)), bound, profile))
-    return cells
+    return [
+        cell(key, setting, first_seed + i, (key, setting_key(setting)), bound, profile)
+        for claim in claims
+        for key, experiment, settings, times in _measured(claim)
+        for setting in settings[: profile.settings]
+        for bound in [bind(key, experiment, setting)]
+        for i in range(profile.seeds * times)
+    ]
+
+
+def _measured(claim: Claim) -> Iterator[tuple[str, Experiment, Sequence[Setting], int]]:
+    """`claim.check`, what measures it, at which settings, and how often it takes the profile's seeds."""
+    for check in claim.checks:
+        if check.kind != "cited" and claim.id != "D17":
+            key = f"{claim.id}.{check.name}"
+            yield key, EXPERIMENTS[key], check.settings, check.seeds
+    for key, (experiment, settings) in MEASUREMENTS.items():
+        if key.split(".")[0] == claim.id:
+            yield key, experiment, settings, 1
 
 
 def people_jobs(

@@ -166,11 +166,11 @@ def selected_copy(cache: DynamicCache, rows: Rows, device: torch.device) -> Dyna
     return part
 
 
-def left_padded(sequences: Sequence[Sequence[int]], pad: int = 0) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Token sequences as one array (B, longest), padding on the left, and how much padding each has (B,)."""
+def left_padded(sequences: Sequence[Sequence[int]]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Token sequences as one array (B, longest), zeros on the left, and how many each has (B,)."""
     longest = max(len(sequence) for sequence in sequences)
     padding = np.array([longest - len(sequence) for sequence in sequences], dtype=np.int64)
-    table = np.full((len(sequences), longest), pad, dtype=np.int64)
+    table = np.zeros((len(sequences), longest), dtype=np.int64)
     for row, sequence, before in zip(table, sequences, padding, strict=True):
         row[before:] = sequence
     return table, padding
