@@ -40,13 +40,14 @@ def test_the_factors_of_ipo_are_those_of_the_program(bt_beta):
     assert worst_by_program(bt_beta, on_policy=True) <= borda_factor(bt_beta) * (1 + 1e-6)
 
 
-def test_on_policy_ipo_may_lose_more_than_l_at_a_budget_of_one_nat():
+def test_on_policy_ipo_and_rlhf_may_lose_more_than_l_at_a_budget_of_one_nat():
     """From a linear program over populations; a search from random ones finds no more than L there."""
     users = Population([[0.0, 0.8, 1.0], [0.0, 1.0, 0.0], [1e-3, 0.0, 0.0]], [0.0046, 0.0022, 0.9932])
     reference = np.array([0.368, 0.075, 0.557])
-    policy = ipo(users.win_rates(10.0), reference, reference, 1.0)
-    assert policy[0] == 1.0
-    assert 1.06 * linear_factor(10.0) < distortion(users, policy, reference, 1.0) < borda_factor(10.0)
+    rates, pairs = users.win_rates(10.0), np.outer(reference, reference)
+    for policy in (ipo(rates, reference, reference, 1.0), rlhf(rates, pairs, reference, 1.0)):
+        assert policy[0] == 1.0
+        assert 1.06 * linear_factor(10.0) < distortion(users, policy, reference, 1.0) < borda_factor(10.0)
 
 
 @pytest.mark.parametrize("bt_beta", [0.1, 1.0, 5.0, 20.0])
