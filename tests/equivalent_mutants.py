@@ -60,7 +60,7 @@ EQUIVALENT: dict[str, str] = {
     "simulate/density_ratio/losses.py:(1.0 - share) * reference * (1.0 - reference[j])": "a factor of all entries",
     "simulate/distortion/rankings.py:tops * tops.sum(axis=1, keepdims=True)": "rows that sum to one already",
     "simulate/best_of_n/memory.py:metric((1.5750000000000002)": "lengths of random cases, 5 % longer",
-    "simulate/best_of_n/proxy.py:np.array(PROXY) + max(PROXY)": "a factor that all weights share",
+    "simulate/best_of_n/proxy.py:proxy + proxy.max()": "a factor that all weights share",
     "simulate/people/audit.py:found.winner > found.loser": "every answer turned round: kinds are the same",
     "simulate/proximal/runs.py:P + 0.5": "a constant that all rewards share",
     "llm_validation/runs/correction.py:1.0 * problem.n_answers": "originals are drawn in proportion",
