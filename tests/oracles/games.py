@@ -9,7 +9,7 @@ import math
 
 import numpy as np
 import pytest
-from scipy.optimize import minimize_scalar
+from scipy.optimize import linprog, minimize_scalar
 from scipy.special import logsumexp
 
 from theory.policy.kl_ball import kl, kl_from_log
@@ -38,6 +38,17 @@ def complement(P: np.ndarray) -> np.ndarray:
 
 def dirichlet(size: int, seed: int) -> np.ndarray:
     return np.random.default_rng(seed).dirichlet(np.full(size, 2.0))
+
+
+def lottery_by_program(P: np.ndarray) -> np.ndarray:
+    """max t with πᵀM ≥ t, Σπ = 1, π ≥ 0, by HiGHS."""
+    size = P.shape[0]
+    found = linprog(
+        np.r_[np.zeros(size), -1.0], A_ub=np.hstack([0.5 - P.T, np.ones((size, 1))]), b_ub=np.zeros(size),
+        A_eq=np.r_[np.ones(size), 0.0][None, :], b_eq=[1.0], bounds=[(0, 1)] * size + [(None, None)],
+        options={"primal_feasibility_tolerance": 1e-10, "dual_feasibility_tolerance": 1e-10},
+    )  # fmt: skip
+    return np.asarray(found.x[:-1])
 
 
 def exploitability(P: np.ndarray, policy: np.ndarray) -> float:

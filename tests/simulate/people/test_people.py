@@ -16,6 +16,7 @@ from simulate.people.table import read_text
 from simulate.profiles import PROFILES
 from simulate.rows.store import read_rows
 from tests.oracles.people import few_people
+from tests.processes import refused
 from tests.simulate.people.test_readers import CASES, GOOD, LONG_TEXT, WITH_ID, write
 from theory.bradley_terry import Population, product_pairs
 from theory.claim import parse_setting
@@ -95,52 +96,45 @@ def values(tmp_path, check: str) -> dict[str, float]:
 MINE = "id,a,b,c\nu1,1,5,\nu2,2,2,5\nu3,5,1,1\nu4,3,4,1\n"
 
 
-def test_command_line_refuses_before_work(tmp_path, capsys):
-    path = write(tmp_path, MINE, "mine.csv")
-    for words, said in (
-        (("--ratings", path), "1 missing cells"),
-        (("--ratings", tmp_path / "none.csv"), "no ratings file"),
-        (("--missing", "drop"), "--missing needs --ratings"),
-        (("--na", "9"), "--na needs --ratings"),
-        (("--ratings", path, "--items", "a", "a"), "'a' is named twice"),
-        (("--ratings", write(tmp_path, GOOD, "a;b.csv")), "a;b.csv"),
-        (("--ratings", write(tmp_path, LONG_TEXT, "long.csv")), "--long userId movieId rating"),
-        (("--ratings", write(tmp_path, WITH_ID.to_csv(index=False), "id.csv")), "--id userId"),
-    ):
-        assert run(tmp_path, *words, "--bt-beta", "5") == 2
-        error = capsys.readouterr().err
-        assert said in error
-        assert error.strip().splitlines()[-1].startswith("simulate: ")
-    for words, said in (
-        (("--scale", "-inf", "5"), "argument --scale"),
-        (("--scale", "0", "inf"), "inf is not a finite number"),
-        (("--bt-beta", "nan"), "nan must be positive and finite"),
-        (("--bt-beta", "0"), "0 must be positive and finite"),
-        (("--jobs", "0"), "0 must be at least 1"),
-        (("--minutes", "nan"), "nan must be finite and at least 0"),
-        (("--seed", "-1"), "-1 must be at least 0"),
-    ):
-        with pytest.raises(SystemExit) as caught:
-            run(tmp_path, *words)
-        assert caught.value.code == 2
-        assert said in capsys.readouterr().err
-    assert (
-        main(
-            [
-                "D4",
-                "--profile",
-                "smoke",
-                "--results",
-                str(tmp_path / "rows"),
-                "--ratings",
-                str(path),
-                "--missing",
-                "drop",
-            ]
-        )
-        == 2
-    )
-    assert "--ratings is of D17, which is not among the claims" in capsys.readouterr().err
+@pytest.mark.parametrize(("words", "said"), [
+    (["--ratings", "mine.csv"], "1 missing cells"),
+    (["--ratings", "none.csv"], "no ratings file"),
+    (["--missing", "drop"], "--missing needs --ratings"),
+    (["--na", "9"], "--na needs --ratings"),
+    (["--ratings", "mine.csv", "--items", "a", "a"], "'a' is named twice"),
+    (["--ratings", "long.csv"], "--long userId movieId rating"),
+    (["--ratings", "id.csv"], "--id userId"),
+    (["--scale", "-inf", "5"], "argument --scale"),
+    (["--scale", "0", "inf"], "inf is not a finite number"),
+    (["--bt-beta", "nan"], "nan must be positive and finite"),
+    (["--bt-beta", "0"], "0 must be positive and finite"),
+    (["--jobs", "0"], "0 must be at least 1"),
+    (["--minutes", "nan"], "nan must be finite and at least 0"),
+    (["--seed", "-1"], "-1 must be at least 0"),
+], ids=lambda value: " ".join(value) if type(value) is list else "")  # fmt: skip
+def test_command_line_refuses_before_work(words, said, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name, text in (("mine.csv", MINE), ("long.csv", LONG_TEXT), ("id.csv", WITH_ID.to_csv(index=False))):
+        write(tmp_path, text, name)
+    error = refused(main, ["D17", "--bt-beta", "5", *words, "--results", "rows"], capsys)
+    assert said in error
+    assert "simulate: " in error
+    assert not (tmp_path / "rows").exists()
+
+
+@pytest.mark.parametrize(("words", "said"), [
+    (["D4", "--ratings", "mine.csv", "--missing", "drop"], "--ratings is of D17, which is not among the claims"),
+    (["D17", "--ratings", "a;b.csv"], "a;b.csv"),
+], ids=["another claim", "a name that no row can carry"])  # fmt: skip
+def test_command_line_refuses_what_was_read(words, said, tmp_path, capsys, monkeypatch):
+    """After it has said what was taken for what."""
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path, MINE, "mine.csv")
+    write(tmp_path, GOOD, "a;b.csv")
+    assert main([*words, "--bt-beta", "5", "--results", "rows"]) == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith("simulate: ")
+    assert said in error
     assert not (tmp_path / "rows").exists()
 
 

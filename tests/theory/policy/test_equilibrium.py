@@ -7,10 +7,10 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from scipy.optimize import linprog, minimize_scalar
+from scipy.optimize import minimize_scalar
 from scipy.special import logsumexp, rel_entr
 
-from tests.oracles.games import complement, dirichlet, random_game
+from tests.oracles.games import complement, dirichlet, lottery_by_program, random_game
 from theory.policy.equilibrium import Game, _crossover, _distance, _grow, _sparse_lottery
 from theory.policy.kl_ball import KLBall, kl
 
@@ -71,15 +71,6 @@ def test_a_policy_outside_is_mixed_with_the_reference_until_it_is_inside():
     near = 0.9 * REFERENCE + 0.1 / A
     np.testing.assert_allclose(game.inside(2.0 * near), near, rtol=1e-14)
     np.testing.assert_array_equal(Game(P, KLBall(np.log(REFERENCE))).inside(far), far)
-
-
-def lottery_by_program(P):
-    size = P.shape[0]
-    found = linprog(
-        np.r_[np.zeros(size), -1.0], A_ub=np.hstack([0.5 - P.T, np.ones((size, 1))]), b_ub=np.zeros(size),
-        A_eq=np.r_[np.ones(size), 0.0][None, :], b_eq=[1.0], bounds=[(0, 1)] * size + [(None, None)],
-    )  # fmt: skip
-    return found.x[:-1]
 
 
 def test_the_support_that_a_point_shows_is_solved_exactly():

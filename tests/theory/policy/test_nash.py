@@ -11,7 +11,6 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from scipy.optimize import linprog
 
 from tests.bad_input import bad_input_is_named
 from tests.oracles.games import (
@@ -21,6 +20,7 @@ from tests.oracles.games import (
     complement,
     dirichlet,
     exploitability,
+    lottery_by_program,
     random_game,
 )
 from theory.policy.equilibrium import Game, _central, _crossover
@@ -36,20 +36,10 @@ from theory.solution import CertificateError
     "P", [random_game(n, n) for n in (2, 3, 7, 20, 45, 130)] + [bradley_terry_mixture(n, n, 20.0) for n in (3, 40, 200)]
 )
 def test_lottery_equals_linear_program(P: np.ndarray) -> None:
-    size = P.shape[0]
-    program = linprog(
-        np.r_[np.zeros(size), -1.0],
-        A_ub=np.hstack([0.5 - P.T, np.ones((size, 1))]),
-        b_ub=np.zeros(size),
-        A_eq=np.r_[np.ones(size), 0.0][None],
-        b_eq=[1.0],
-        bounds=[(0, None)] * size + [(None, None)],
-    )
-    solution = maximal_lottery(P)
+    expected, solution = lottery_by_program(P), maximal_lottery(P)
     assert exploitability(P, solution.policy) <= GAP
-    assert solution.value == pytest.approx(program.x[-1], abs=1e-8)
-    # Games drawn from a density have one equilibrium; HiGHS's feasibility is 1e-7.
-    np.testing.assert_allclose(solution.policy, program.x[:-1], atol=1e-6)
+    assert solution.value == pytest.approx(-exploitability(P, expected), abs=1e-8)
+    np.testing.assert_allclose(solution.policy, expected, atol=1e-6)  # drawn from a density: one equilibrium
 
 
 @pytest.mark.parametrize("a", [0.5, 0.9, 1.0])

@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from scipy.linalg.lapack import dgetrs
-from scipy.optimize import linprog
 
-from tests.oracles.games import random_game
+from tests.oracles.games import lottery_by_program, random_game
 from theory.policy.support import (
     EXACT,
     ROUGH,
@@ -18,16 +17,6 @@ from theory.policy.support import (
     _score,
     dense_lottery,
 )
-
-
-def lottery(P):
-    size = P.shape[0]
-    found = linprog(
-        np.r_[np.zeros(size), -1.0], A_ub=np.hstack([0.5 - P.T, np.ones((size, 1))]), b_ub=np.zeros(size),
-        A_eq=np.r_[np.ones(size), 0.0][None, :], b_eq=[1.0], bounds=[(0, 1)] * size + [(None, None)],
-        options={"primal_feasibility_tolerance": 1e-10, "dual_feasibility_tolerance": 1e-10},
-    )  # fmt: skip
-    return found.x[:-1]
 
 
 def test_the_system_of_indifference():
@@ -43,14 +32,13 @@ def test_the_system_of_indifference():
 def test_what_is_surely_played_is_eliminated(seed):
     """The game of the doubtful and of all others as one has the lottery of the whole game."""
     P = random_game(31, seed)
-    expected = lottery(P)
+    expected = lottery_by_program(P)
     played = np.flatnonzero(expected > 1e-9)
     assert played.size > 5
     sure = played[: 2 * (played.size // 4) + 1]
     games = []
-    found = _eliminate(
-        P - 0.5, sure, np.setdiff1d(np.arange(31), sure), lambda small, _: games.append(small) or lottery(small), 0.0
-    )
+    solve = lambda small, _: games.append(small) or lottery_by_program(small)
+    found = _eliminate(P - 0.5, sure, np.setdiff1d(np.arange(31), sure), solve, 0.0)
     np.testing.assert_allclose(found, expected, atol=1e-8)
     np.testing.assert_allclose(games[0] + games[0].T, 1.0, atol=1e-15)
     assert np.abs(games[0] - 0.5).max() == pytest.approx(0.5, rel=1e-14)
@@ -107,7 +95,7 @@ def test_a_fifth_is_doubtful_then_a_tenth_where_one_round_is_not_enough(size, se
 
     def central(part, gap):
         rounds.append((part.shape[0], gap))
-        return lottery(part)
+        return lottery_by_program(part)
 
     found = dense_lottery(P, central, lambda average: True)
     assert (P @ found).max() - 0.5 <= 1e-14
@@ -120,7 +108,7 @@ def test_after_a_rough_round_that_does_not_tell_the_support_comes_an_exact_one()
 
     def central(part, gap):
         gaps.append(gap)
-        found = lottery(part)
+        found = lottery_by_program(part)
         if gap == ROUGH:
             found[np.where(found[:-1] > 1e-9, found[:-1], 1.0).argmin()] = 0.0
         return found
