@@ -1,5 +1,7 @@
-"""Numbers, names and paths on a command line: each kind is a type of argparse, so that a wrong one is refused before
-anything starts."""
+"""Numbers, names and paths on a command line, and how a command ends.
+
+Each kind is a type of argparse, so that a wrong one is refused before anything starts.
+"""
 
 from __future__ import annotations
 
