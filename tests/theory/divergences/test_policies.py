@@ -144,6 +144,13 @@ def test_far_branches_against_a_grid(name, kl_beta):
     assert np.abs(found.policy - policies[losses.argmin()]).max() < 0.03
 
 
+def test_a_far_branch_may_be_better_than_the_near_one():
+    p, q, reference = np.array([0.02, 0.93, 0.05]), np.array([0.08, 0.62, 0.3]), np.array([0.8, 0.17, 0.03])
+    found = fixed_constant_optimum("bco", p, q, reference, 0.4)
+    assert found.candidates == 3  # the near branch, and two that one far branch has
+    assert found.value == pytest.approx(descend("bco", p, q, reference, 0.4, 8), abs=1e-9)
+
+
 @pytest.mark.parametrize(
     ("name", "kl_beta"),
     [("bco", 1e-3), ("hellinger", 1e-3), ("alpha:0.5", 1e-4), ("hellinger", 300.0), ("kl", 1e4), ("reverse_kl", 3e3)],
@@ -237,10 +244,11 @@ def test_the_gap_lies_between_zero_and_its_bound(shared, kl_beta):
         ),
         ([[0.89, 0.05], [0.05, 0.01]], [[0.09, 0.28], [0.38, 0.25]], [[0.03, 0.97], [0.11, 0.89]], 0.3),
         ([[0.01, 0.12], [0.85, 0.02]], [[0.35, 0.49], [0.06, 0.1]], [[0.78, 0.22], [0.06, 0.94]], 0.5),
+        ([[0.19, 0.01], [0.07, 0.73]], [[0.01, 0.03], [0.13, 0.83]], [[0.16, 0.84], [0.37, 0.63]], 0.2),
     ],
 )
 def test_the_best_of_several_local_minima(p, q, reference, kl_beta):
-    """Two prompts of two responses, against a grid of both logits; of the last two, descent finds a worse one first."""
+    """Two prompts of two responses, against a grid of both logits; of the last three descent first finds a worse."""
     p, q, reference = np.array(p), np.array(q), np.array(reference)
     logits = np.linspace(-14.0, 14.0, 561)
     logs = -np.logaddexp(0.0, np.stack([-logits, logits], axis=-1))  # (561, 2)
