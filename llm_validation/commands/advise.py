@@ -123,6 +123,10 @@ def _read(options: argparse.Namespace, deadline: float) -> _Case:
     check_new(options.out)
     if options.train is not None:
         check_part(options.train)
+    for name in ("methods", "rates"):
+        given = getattr(options, name) or []
+        if twice := [value for value in given if given.count(value) > 1]:
+            raise ValueError(f"--{name} has {twice[0]} twice: a pilot of it is made once")
     loaded = load(options.model)
     context = context_of(options, loaded.model)
     texts = TextBoundaries.of(loaded.tokenizer, loaded.model)

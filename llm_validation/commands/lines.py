@@ -46,6 +46,8 @@ class Lines:
             try:
                 yield
             finally:
+                if not self.path.exists():  # no answer came: nothing is under way
+                    self.beside.unlink(missing_ok=True)
                 if not self.beside.exists():  # nothing is under way here: whoever comes now finds a whole file
                     lock.unlink(missing_ok=True)
 

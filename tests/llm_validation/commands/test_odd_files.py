@@ -96,6 +96,9 @@ def test_advise_tries_its_reward_before_the_pilot(model, tmp_path, capsys, monke
     assert main(["advise", *words, "--reward", "unpaid:none"]) == 2
     said = capsys.readouterr().err
     assert said.startswith("advise: unpaid:none returned nan for the response "), "one sentence, and no pilot"
+    for name, twice in (("methods", ["dpo", "dpo"]), ("rates", ["1e-3", "0.001"])):
+        assert main(["advise", *words, f"--{name}", *twice]) == 2
+        assert f"--{name} has {'dpo' if name == 'methods' else '0.001'} twice" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 
@@ -103,7 +106,11 @@ def test_a_temperature_that_no_float_divides_by(model, tmp_path, capsys, monkeyp
     prompts = tmp_path / "prompts.txt"
     prompts.write_text("Once\n")
     words = ["generate", "--model", str(model), "--prompts", str(prompts), "--reward", "length", "--n", "2"]
-    assert main([*words, "--tokens", "3", "--temperature", "1e-300"]) == 2
+    own = ["--tokens", "3", "--temperature", "1e-300"]
+    assert main([*words, *own, "--out", str(tmp_path / "lines")]) == 2
+    assert not list(tmp_path.glob("*lines*")), "nothing is left of a run that wrote nothing"
+    capsys.readouterr()
+    assert main([*words, *own]) == 2
     assert capsys.readouterr().err.startswith("generate: the model's logits are NaN at token 0")
 
     def full(*_, **__):
