@@ -11,6 +11,8 @@ from pathlib import Path
 from zipfile import ZipFile
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from tests.processes import run_anew
 
@@ -42,6 +44,18 @@ def test_the_citation_has_the_version_and_the_licence():
     )
     assert (cited["version"], cited["license"]) == (project["version"], project["license"])
     assert (ROOT / "LICENSE").read_text(encoding="utf-8").startswith(f"{cited['license']} License")
+
+
+def test_set_up_pins_every_version_that_the_package_asks_for():
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    pinned = {
+        canonicalize_name(name): version
+        for name, version in (line.split("==") for line in lines if not line.startswith("#"))
+    }
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    asked = [*project["dependencies"], *(text for extra in project["optional-dependencies"].values() for text in extra)]
+    for requirement in map(Requirement, asked):
+        assert pinned[canonicalize_name(requirement.name)] in requirement.specifier, requirement
 
 
 def test_no_command_replaces_the_editable_install():

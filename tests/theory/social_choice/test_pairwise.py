@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 
 from tests.oracles.strategies import bt_betas, distributions, populations
 from theory.bradley_terry import Population, fit_rewards, product_pairs
@@ -45,7 +45,9 @@ def test_an_alternative_ties_with_itself_whatever_rounding_says():
 
 @given(populations(), bt_betas)
 def test_lottery_never_loses_more_than_the_linear_factor(population, bt_beta):
-    policy = maximal_lottery(population.win_rates(bt_beta)).policy  # D3
+    P = population.win_rates(bt_beta)
+    assume(np.abs(P - 0.5).max() > 1e-12)  # fainter margins are what float64 rounded, and may be refused
+    policy = maximal_lottery(P).policy  # D3
     u = population.average_utility
     assert u.max() <= linear_factor(bt_beta) * (u @ policy) + 1e-7
 
