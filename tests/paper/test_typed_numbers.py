@@ -67,19 +67,18 @@ def test_the_largest_cost_of_pairing():
     assert f"up to ${largest[0]:.2f}$ at separation $1.5$ and ${largest[1]:.2f}$ at" in text("divergences_proofs")
 
 
-def test_on_trained_models_the_band_alone_ranks_prompts_and_has_the_sign_wrong():
+def test_on_trained_models_no_account_ranks_prompts_and_the_band_has_the_sign_wrong():
     """P16: what the paper says of rank correlations over four prompts, of which no check is made."""
     rows = read_rows(ROOT / "llm_validation" / "results" / "reference")
     ranks = {
         account: mean(
             [row.estimate for row in rows if (row.check, row.setting) == ("trained_rank", f"account={account}")]
         )
-        for account in ("path", "CHES", "band")
+        for account in ("path", "CHES", "first order", "band")
     }
-    told = {account: rank.value > 2 * rank.stderr for account, rank in ranks.items()}
-    assert told == {"path": False, "CHES": False, "band": True}
-    signs = [row.estimate for row in rows if (row.check, row.setting) == ("trained_sign", "account=band")]
-    assert max(signs) < 0.5
+    assert not [account for account, rank in ranks.items() if rank.value > 2 * rank.stderr]
+    sign = mean([row.estimate for row in rows if (row.check, row.setting) == ("trained_sign", "account=band")])
+    assert sign.high < 0.5
 
 
 def test_what_the_text_calls_samples_of_many_users_was_sampled():
