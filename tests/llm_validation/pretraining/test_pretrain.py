@@ -348,6 +348,7 @@ def test_the_report_of_a_run_is_small(finished, tmp_path):
     assert (record["held_out"], record["parameters"]) == (run.held_out, run.parameters)
 
 
+@pytest.mark.filterwarnings("ignore:Guards may run slower:RuntimeWarning")  # torch, of Python 3.13.0 alone
 def test_compiled_attention_is_causal_without_a_mask():
     """What keeps flash attention away on a GPU is a mask; the loss is the same without."""
     seen = []
