@@ -42,6 +42,8 @@ FAR, HIGHEST = 1e9, 700.0
 STEPS, PARTS = 60, 32
 #: A minimiser over all functions whose mass is this close to one is taken as a policy.
 MASS_TOLERANCE = 1e-11
+#: What the masses of an optimum may miss of one: the search that makes them add up ends at rounding.
+TOTAL_TOLERANCE = 1e-9
 
 
 @dataclass(frozen=True, eq=False)
@@ -359,8 +361,11 @@ def _peaks(problem: _Problem) -> Array:
 
 
 def _finish(problem: _Problem, rewards: Array, multiplier: float, candidates: int) -> FixedConstant:
-    policy = np.exp(problem.log_ref + rewards / problem.kl_beta)
-    return FixedConstant(policy / policy.sum(), rewards, problem.loss(rewards), multiplier, candidates)
+    policy, value = np.exp(problem.log_ref + rewards / problem.kl_beta), problem.loss(rewards)
+    total = float(policy.sum())
+    if not (abs(total - 1.0) <= TOTAL_TOLERANCE and math.isfinite(value)):
+        raise CertificateError(f"fixed-constant optimum: a policy of mass {total!r} with loss {value!r}")
+    return FixedConstant(policy / total, rewards, value, multiplier, candidates)
 
 
 def _convex(parts: Parts) -> bool:

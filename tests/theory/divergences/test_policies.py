@@ -12,6 +12,7 @@ from scipy.optimize import minimize
 from scipy.special import log_softmax
 
 from tests.oracles.strategies import distributions
+from theory.divergences import policies
 from theory.divergences.examples import FIXED, fixed_instance
 from theory.divergences.losses import loss_gradient, minimizer, minimum, population_loss
 from theory.divergences.policies import aligned_policy, aligned_support, fixed_constant_optimum, log_consistency
@@ -24,6 +25,7 @@ from theory.divergences.prompts import (
 )
 from theory.divergences.safety_data import example_prompts
 from theory.divergences.tables import kl
+from theory.solution import CertificateError
 
 P = np.array([0.4, 0.1, 0.3, 0.2])
 Q = np.array([0.1, 0.2, 0.25, 0.45])
@@ -280,3 +282,13 @@ def test_an_aligned_policy_of_a_small_kl_beta_is_a_law(kl_beta):
     found = aligned_policy("kldo", [0.4, 0.4, 0.2], [0.1, 0.1, 0.8], [0.3, 0.5, 0.2], kl_beta)
     np.testing.assert_allclose(found.policy, [0.375, 0.625, 0.0], rtol=1e-13)
     assert found.shift == pytest.approx(-math.log(4.0) - kl_beta * math.log(0.8), rel=1e-14)
+
+
+@pytest.mark.parametrize(
+    "instance", FIXED
+)  # one whose losses are convex where the optimum lies, one where they are not
+@pytest.mark.parametrize("name", ["kl", "bco"])
+def test_a_search_that_ends_beside_its_root_is_an_error(name, instance, monkeypatch):
+    monkeypatch.setattr(policies, "_zero", lambda function, low, high: 0.7 * low + 0.3 * high)
+    with pytest.raises(CertificateError, match="fixed-constant optimum"):
+        fixed_constant_optimum(name, *fixed_instance(instance), 1.0)
