@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 from simulate.best_of_n import laws, memory, pessimism, proxy, rejection
@@ -72,19 +72,19 @@ def jobs(claims: Sequence[Claim], profile: Profile, first_seed: int) -> list[Job
         for key, experiment, settings, times in _measured(claim)
         for setting in settings[: profile.settings]
         for bound in [bind(key, experiment, setting)]
-        for i in range(profile.seeds * times)
+        for i in range(profile.seeds * times(setting))
     ]
 
 
-def _measured(claim: Claim) -> Iterator[tuple[str, Experiment, Sequence[Setting], int]]:
-    """`claim.check`, what measures it, at which settings, and how often it takes the profile's seeds."""
+def _measured(claim: Claim) -> Iterator[tuple[str, Experiment, Sequence[Setting], Callable[[Setting], int]]]:
+    """`claim.check`, what measures it, at which settings, and how often each takes the profile's seeds."""
     for check in claim.checks:
         if check.kind != "cited" and claim.id != "D17":
             key = f"{claim.id}.{check.name}"
-            yield key, EXPERIMENTS[key], check.settings, check.seeds
+            yield key, EXPERIMENTS[key], check.settings, check.seeds_at
     for key, (experiment, settings) in MEASUREMENTS.items():
         if key.split(".")[0] == claim.id:
-            yield key, experiment, settings, 1
+            yield key, experiment, settings, lambda _: 1
 
 
 def people_jobs(

@@ -41,7 +41,8 @@ class Check:
                  anything: in the quantity's own unit, or relative to the prediction if `relative`
     because      where the resolution comes from
     measured     names of a setting that only the measurement takes (a number of users, a method)
-    seeds        how many times the seeds of a profile simulation takes, where one seed is too noisy for the resolution
+    seeds        how many times the seeds of a profile simulation takes, where one seed is too noisy for the resolution:
+                 a number, or `by` an axis of the settings along which the noise differs
     scale        where 0 is predicted, the size of what the quantity is a difference of: a prediction that is 5 % off
                  would show as 0.05·scale (see `notices`); 0 where no such size is known
     trained      is it measured on models that are trained? What a seed of theirs ends with is a draw, however exactly
@@ -59,7 +60,7 @@ class Check:
     relative: bool = False
     measured: tuple[str, ...] = ()
     scale: float = 0.0
-    seeds: int = 1
+    seeds: int | Callable[[Setting], int] = 1
     trained: bool = False
     shared: bool = False
 
@@ -83,6 +84,10 @@ class Check:
             raise ValueError(f"{self.name} at {setting_key(setting) or 'no setting'}: {error}") from None
         return float(self.theory(**taken))
 
+    def seeds_at(self, setting: Setting) -> int:
+        """How many times simulation takes the profile's seeds at one setting."""
+        return self.seeds(setting) if callable(self.seeds) else self.seeds
+
     def tolerance(self, predicted: float) -> float:
         """The resolution in the unit of the quantity."""
         return self.resolution * (abs(predicted) if self.relative else 1.0)
@@ -105,7 +110,7 @@ def _check(
     because: str,
     measured: tuple[str, ...] = (),
     scale: float = 0.0,
-    seeds: int = 1,
+    seeds: int | Callable[[Setting], int] = 1,
     shared: bool = False,
 ) -> Check:
     """A check of one kind. `within` is the resolution in the quantity's unit, `relative` one relative to the
@@ -182,6 +187,11 @@ def grid(**axes: tuple[Value, ...] | Value) -> tuple[Setting, ...]:
     """All combinations of the named axes as settings; a single value is an axis of length one."""
     lists = [axis if isinstance(axis, tuple) else (axis,) for axis in axes.values()]
     return tuple(dict(zip(axes, values, strict=True)) for values in itertools.product(*lists))
+
+
+def by(name: str, seeds: Mapping[Value, int], otherwise: int = 1) -> Callable[[Setting], int]:
+    """`Check.seeds` by the value of one axis."""
+    return lambda setting: seeds.get(setting[name], otherwise)
 
 
 def setting_key(setting: Setting) -> str:

@@ -28,15 +28,14 @@ from theory.validate import Array
 
 #: Rows per chunk: bounds the memory of a run.
 CHUNK = 1 << 20
-#: Beyond this many rows only those that survive the first decision are sampled, as the top order statistics.
-MANY_ROWS = 100_000
 #: Panels of the integral over a final reward, finer where some law starts or rises steeply, and nodes of each.
 ENDS = (
     *(-9.0, -6.0, -4.0, -3.0, -2.5, -2.0, -1.5, -1.0, -0.5),
     *(0.0, 0.02, 0.1, 0.5, 1.0, 2.0, 3.0, 4.0, 6.0, 9.0, 15.0, 40.0),
 )
 NODES = 40
-#: Up to this many rows all are followed to their end, for the control variate.
+#: Up to this many rows all are followed to their end, for the control variate; of more only those are sampled that
+#: survive the first decision, as the top order statistics.
 FOLLOWED_ROWS = 500
 
 
@@ -112,11 +111,8 @@ def best_reward(example: Example, n: int, keep: Array | float, runs: int, rng: R
 
 def reward(n: int, v: Value, keep: Value, *, rng: Rng, profile: Profile) -> Estimate:
     """B4: mean best reward of Speculative Rejection."""
-    if n > MANY_ROWS:
-        return _from_the_top(n, vector(v), keep_of(keep), runs_of(profile, 100), rng)
     if n > FOLLOWED_ROWS:
-        counts = survivor_counts(n, keep_of(keep), vector(v).size)
-        return mean(progressive(vector(v), counts, 20 * profile.replicates, rng))
+        return _from_the_top(n, vector(v), keep_of(keep), 30 * profile.replicates, rng)
     return best_reward(example_of(v), n, keep_of(keep), runs_of(profile, n), rng)
 
 
@@ -140,7 +136,7 @@ def survivors(n: int, v: Value, keep: Value, decision: int, score: float, *, rng
 
 
 def _from_the_top(n: int, v: Array, keep: Array | float, runs: int, rng: Rng) -> Estimate:
-    """Mean best reward for very many rows: the survivors of the first decision are the top order statistics.
+    """Mean best reward for many rows: the survivors of the first decision are the top order statistics.
 
     Rényi: −log of the uniform order statistics, from the top, are partial sums of exponentials E_i/(n − i).
     """

@@ -9,7 +9,7 @@ from theory.best_of_n import predictions as predict
 from theory.best_of_n.examples import EXAMPLES, FULL, SCHEDULES
 from theory.best_of_n.law import kl_bound
 from theory.best_of_n.order_statistics import expected_max
-from theory.claim import Claim, Setting, at_most, equal, greater, grid, invariant, of_topic
+from theory.claim import Claim, Setting, at_most, by, equal, greater, grid, invariant, of_topic
 
 #: A million rows, of which one hundred survive the first decision.
 MILLION: Setting = {"n": 1_000_000, "v": "0.2 0.6", "keep": "0.0001 0.1"}
@@ -97,13 +97,13 @@ BEST_OF_N_CLAIMS: tuple[Claim, ...] = (
         "gives the exact law of the survivors for every n; the N → ∞ closure at fixed quantiles overstates.",
         "@yang2025 (greedy selection of such rows is optimal); the law ours", "equality",
         equal("reward", "mean best reward of Speculative Rejection, standard normal final reward", predict.reward,
-              at=(*SCHEDULES, MILLION), within=3e-3, seeds=5,
+              at=(*SCHEDULES, MILLION), within=3e-3, seeds=by("n", {64: 1, 256: 2}, 5),
               because="the spec's Monte Carlo errors; below 1 % for every n"),
         at_most("closure", "mean best reward, against the closure", predict.closure,
                 at=tuple(s for s in SCHEDULES if int(s["n"]) <= 256), because="the closure overstates"),
         equal("process", "mean best reward: early or late revelation, noisy or biased scorers, not Gaussian",
               predict.process_reward, at=grid(process=tuple(EXAMPLES), n=(8, 64), keep=0.5), relative=8e-3,
-              seeds=4, because="320 000 runs of deviation ≤ 1 tell 0.0046, seven per mille of the smallest"),
+              seeds=by("n", {8: 4}), because="320 000 runs of 8 rows, of deviation ≤ 1, tell 0.0046"),
         equal("survivors", "share of a decision's survivors (4: of the final rewards) with a score of at most s",
               predict.survivors, at=SURVIVORS, within=3e-3, seeds=5, because="16 000 runs"),
     ),
@@ -113,7 +113,7 @@ BEST_OF_N_CLAIMS: tuple[Claim, ...] = (
         "dropped rows; as N grows, keeping N^{1−a} rows at explained variance v loses it never if a < v and always if "
         "a > v.", "@sun2024 (the method); ours", "equality",
         equal("survival", "share of runs in which the row of highest final reward survives", predict.survival,
-              at=SCHEDULES, within=7e-3, seeds=5, because="10 000 to 20 000 runs"),
+              at=SCHEDULES, within=7e-3, seeds=by("n", {256: 2}, 5), because="10 000 to 20 000 runs"),
         equal("process", "the same on other processes", predict.process_survival, within=7e-3,
               at=grid(process=("early", "late", "noisy", "gamma"), n=(8, 64), keep=0.5), seeds=4,
               because="20 000 runs"),
@@ -134,10 +134,10 @@ BEST_OF_N_CLAIMS: tuple[Claim, ...] = (
               at=grid(n=2000, times="32 64 128", keep=0.5, length=256, stop=(0.005, 0.02)), relative=5e-3,
               seeds=6, because="rounding of counts, 1/n"),
         equal("reward", "mean best reward of the schedule that keeps a budget of two responses full",
-              predict.profile_reward, at=full((0.3, 0.8), 8, 32, 128, 512), within=5e-3, seeds=8,
-              because="40 000 runs"),
+              predict.profile_reward, at=full((0.3, 0.8), 8, 32, 128, 512), within=5e-3,
+              seeds=by("area", {0.3: 8, 0.8: 5}), because="40 000 runs"),
         equal("speedup", "tokens of Best-of-N at equal mean reward over tokens of Speculative Rejection",
-              predict.profile_speedup, relative=2e-2, seeds=5, because="N* is exponential in the reward",
+              predict.profile_speedup, relative=2e-2, seeds=4, because="N* is exponential in the reward",
               at=tuple({"n": n, "area": area, **FULL} for n in (64, 256) for area in (0.3, 0.5, 0.7, 0.8, 0.9))),
         equal("area", "area under the explained variance at which the speed-up is `target`", predict.required_area,
               at=tuple({"target": target, "n": 1024, **FULL} for target in (16, 32, 64)), within=1e-2,

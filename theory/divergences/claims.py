@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from theory.claim import Check, Claim, Setting, at_most, equal, greater, grid, of_topic, rate
+from theory.claim import Check, Claim, Setting, at_most, by, equal, greater, grid, of_topic, rate
 from theory.divergences import predictions as predict
 from theory.divergences.generators import GENERATORS
 from theory.divergences.normaliser import REGIMES
@@ -172,12 +172,12 @@ DIVERGENCES_CLAIMS: tuple[Claim, ...] = (
               predict.one_out_bias, at=grid(batch=(32, 64, 128)), relative=0.2, because=NEXT_TERM),
         equal("moving_average", "B times the bias of a response's weight in the minibatch gradient of log E₋[exp r]",
               predict.weight_bias, at=grid(batch=256, rate=(1.0, 0.1), outcome=(0, 4)), within=0.004,
-              seeds=6, because="the next term, of order 1/B, and Monte Carlo"),
+              seeds=by("rate", {1.0: 6, 0.1: 2}), because="the next term, of order 1/B, and Monte Carlo"),
         equal("threshold", "least number of rejected responses per batch at which KLDO has a minimum, linear program",
               predict.first_batch_size, at=grid(separation=(0.25, 0.5, 1.0, 1.5)), because="an integer"),
         equal("minibatch_optimum", "range of the rewards that stochastic gradients with B rejected responses lead to",
-              predict.minibatch_range, at=grid(batch=(4, 8, 32)), within=0.035, seeds=4,
-              because="half of the 0.07 that batches of 32 add to the range of log R"),
+              predict.minibatch_range, at=grid(batch=(4, 8, 32)), seeds=by("batch", {4: 4, 8: 2, 32: 1}),
+              within=0.035, because="half of the 0.07 that batches of 32 add to the range of log R"),
         greater("average_helps", "distance of that range from log R's, plain minus moving average (rate 0.1)", 0.0,
                 at=grid(batch=(4, 8)), because="noise of the averaged iterates"),
     ),
@@ -212,7 +212,8 @@ DIVERGENCES_CLAIMS: tuple[Claim, ...] = (
         equal("after_pca", "distance after two principal axes, 20 000 points, by the variance of the class axis",
               predict.distance_after_pca, at=grid(class_axis=(0.25, 1.0, 4.0)), within=0.02, because=POINTS),
         equal("silhouette", "silhouette of 500 points per class, spherical Gaussians", expected_silhouette,
-              at=grid(separation=(0.0, 1.0, 3.0), dimension=(1, 2, 8)), within=0.004, seeds=12, because=POINTS),
+              at=grid(separation=(0.0, 1.0, 3.0), dimension=(1, 2, 8)), within=0.004, because=POINTS,
+              seeds=by("separation", {0.0: 2}, 12)),
         greater("shrinkage", "error of the plug-in distance minus that with shrinkage 0.5, d = 40, 60 points per class",
                 0.0, at=grid(separation=(1.0, 3.0)), because=POINTS),
         equal("rank_interval", "share of 95 % intervals for Spearman's rank correlation that cover it, 20 pairs", 0.95,
