@@ -2,8 +2,9 @@
 
 Worst cases are far from random populations: some utilities vanish, the winner is hardly ahead, and in a ball the
 reference all but misses what is good. So a search begins at the optimum of a linear program over populations on a
-grid, in a ball around a reference that is nearly all on one alternative, or nearly without it; hill-climbing, or
-quasi-Newton steps where a method is cheap, then try to get past it. None of these functions calls a closed form, or
+grid, in a ball around a reference that is nearly all on one alternative, or nearly without it, or has just so much on
+the winner that the budget takes a policy there; hill-climbing, or quasi-Newton steps where a method is cheap, then try
+to get past it. None of these functions calls a closed form, or
 starts from the instances with which the bounds are proved.
 """
 
@@ -11,8 +12,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.optimize import linprog, minimize
 from scipy.special import expit
 
@@ -43,6 +46,8 @@ ALIKE = (1 / 3, 1 / 3, 1 / 3)
 #: The best; all alike where the third is there so many times.
 BEST_ALONE, TIMES = (0.0, 1.0, 0.0), 200
 CLONES = (1 / (TIMES + 2), 1 / (TIMES + 2), TIMES / (TIMES + 2))
+#: What a policy all on the winner costs, as a share of the budget; masses of the best, as shares of what is left.
+ALL_BUT, SHARES = 1.0 - 1e-9, (1e-4, 0.01, 0.03, 0.1)
 #: Which of winner 0, best 1 and third 2 scores more than which.
 BEFORE_BOTH, BEFORE_BEST, THIRD_BETWEEN = ((0, 1), (0, 2)), ((0, 1),), ((0, 2), (2, 1))
 #: Log-mass of what a reference all but misses, nats: what hardly wins then takes all that a budget buys.
@@ -59,7 +64,7 @@ STEP, NONE = 1e-5, 1e-300
 
 def worst_on_grid(
     bt_beta: float,
-    opponents: Sequence[float],
+    opponents: ArrayLike,
     margin: float,
     *,
     faint: float = 1e-3,
@@ -75,7 +80,10 @@ def worst_on_grid(
     order      pairs of which the first scores more than the second
     """
     c, b, y = (axis.ravel() for axis in np.meshgrid((0.0, faint, 1.0), BEST, third, indexing="ij"))
-    scores = [sum(m * expit(bt_beta * (x - o)) for m, o in zip(opponents, (c, b, y), strict=True)) for x in (c, b, y)]
+    scores = [
+        sum(m * expit(bt_beta * (x - o)) for m, o in zip(np.asarray(opponents), (c, b, y), strict=True))
+        for x in (c, b, y)
+    ]
     lead = 0.25 * margin * bt_beta * c  # summed over types that of u(winner) = 1
     rows = [scores[less] + lead - scores[more] for more, less in order]
     found = linprog(-b, A_ub=rows, b_ub=np.zeros(len(rows)), A_eq=[c], b_eq=[1.0], method="highs")
@@ -83,6 +91,26 @@ def worst_on_grid(
         raise ArithmeticError(f"the program over populations stopped: {found.message}")
     held = found.x > 1e-9 * found.x.max()
     return Population(np.column_stack((c, b, y))[held], found.x[held] / found.x[held].sum())
+
+
+def at_budget(bt_beta: float, tau: float) -> tuple[Population, Reference]:
+    """The same where the budget takes a policy all the way to the winner; the opponents' law is the reference.
+
+    Of the masses that it may have on the best, the one where most is lost. Alternatives after the best share the rest.
+    """
+    first = math.exp(-tau * ALL_BUT)
+    shares = [share * (1.0 - first) for share in SHARES]
+
+    def around(best: float, size: int) -> Array:
+        rest = (1.0 - first - best) / max(1, size - 2)
+        return _normalised(np.log([first, best, *[rest] * (size - 2)]))
+
+    def loss(best: float) -> float:
+        return distortion(users[best], [1.0, 0.0, 0.0], tau=tau, log_reference=around(best, 3))
+
+    users = {best: worst_on_grid(bt_beta, np.exp(around(best, 3)), 1e-3) for best in shares}
+    worst = max(users, key=loss)
+    return users[worst], partial(around, worst)
 
 
 def cloned(users: Population, times: int) -> Population:
@@ -231,10 +259,7 @@ def on_policy(bt_beta: float, tau: float, *, rng: Rng, profile: Profile) -> Esti
         policy = ipo(users.win_rates(bt_beta), np.exp(logs), tau=tau, log_reference=logs)
         return distortion(users, policy, tau=tau, log_reference=logs)
 
-    cases = [
-        (worst_on_grid(bt_beta, ALONE, 5e-3, faint=0.01, third=(0.0,)), around_last),
-        (worst_on_grid(bt_beta, NEARLY, 1e-3), lambda size: around_last(size, -math.log(NEARLY[0]))),
-    ]
+    cases = [(worst_on_grid(bt_beta, ALONE, 5e-3, faint=0.01, third=(0.0,)), around_last), at_budget(bt_beta, tau)]
     return searched(loss, cases, rng, profile, 0.1)
 
 
@@ -258,7 +283,7 @@ def rlhf_on_policy(bt_beta: float, tau: float, *, rng: Rng, profile: Profile) ->
 
     cases = [
         (worst_on_grid(bt_beta, ALONE, 0.01, faint=0.01, third=(0.0,)), lambda size: around_last(size, SELDOM)),
-        (worst_on_grid(bt_beta, NEARLY, 1e-3), lambda size: around_last(size, -math.log(NEARLY[0]))),
+        at_budget(bt_beta, tau),
     ]
     return searched(loss, cases, rng, profile, 0.02)
 

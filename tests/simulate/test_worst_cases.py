@@ -11,6 +11,7 @@ import pytest
 from simulate.distortion import clipped, win_rates, worst_cases
 from tests.oracles.experiments import CHECKS, judged, measure
 from theory.bradley_terry import product_pairs
+from theory.distortion.factors import linear_factor
 from theory.policy.identity import ipo
 from theory.policy.rewards import rlhf
 from theory.solution import CertificateError
@@ -41,6 +42,13 @@ def test_a_bound_two_per_cent_too_low_is_passed(key, at):
     found = measure(key, at)
     assert judged(CHECKS[key], at, found) == "agrees"
     assert judged(off_by(key, at, 0.98), at, found) == "disagrees"
+
+
+@pytest.mark.parametrize("key", ["D18.on_policy", "D22.bound"])
+def test_at_one_nat_more_is_lost_than_no_rule_can_help(key):
+    """More than L(β), what every rule loses at every budget: budgets of one nat are not small."""
+    at = {"bt_beta": 10.0, "tau": 1.0}
+    assert judged(replace(CHECKS[key], theory=1.08 * linear_factor(10.0)), at, measure(key, at)) == "disagrees"
 
 
 @pytest.mark.parametrize(("key", "change"), [*VALUES.items(), ("D22.reach", 2e-2)])
