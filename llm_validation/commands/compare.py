@@ -17,23 +17,24 @@ Place = tuple[str, str, str]
 
 
 def compare_main(arguments: Sequence[str]) -> int:
-    """Exit status 1 if a verdict changed, 2 for a folder without rows."""
+    """Exit status 1 if a verdict changed or the folders share none, 2 for a folder without rows."""
     return compared(
         arguments, "python -m llm_validation compare", "List the verdicts that differ between two folders of language "
-        "models' rows; exit status 1 if any do.", list_changes,
+        "models' rows; exit status 1 if any do, or if they share none.", list_changes,
     )  # fmt: skip
 
 
 def list_changes(*both: Mapping[Cell, Row]) -> int:
-    """Print the verdicts of two folders that differ; 1 if there are any."""
+    """Print the verdicts of two folders that differ; 1 if there are any, or none to compare."""
     first, second = (verdicts(rows.values()) for rows in both)
     shared = sorted(first.keys() & second.keys())
     changed = [place for place in shared if first[place] != second[place]]
     for claim, check, setting in changed:
         place = (claim, check, setting)
         print(f"{claim}.{check} at {setting or 'no setting'}: {first[place]} and {second[place]}")
-    print(f"{len(changed)} of {len(shared)} verdicts changed")
-    return 1 if changed else 0
+    alone = len(first.keys() ^ second.keys())
+    print(f"{len(changed)} of {len(shared)} verdicts changed, {alone} stand in one folder only")
+    return 1 if changed or not shared else 0
 
 
 def verdicts(rows: Iterable[Row]) -> dict[Place, Verdict]:

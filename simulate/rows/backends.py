@@ -7,12 +7,14 @@ rows are written by the process that asked, so that every engine leads to the sa
 from __future__ import annotations
 
 import argparse
+import os
 import pickle
 import platform
 import re
 import socket
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
@@ -135,11 +137,23 @@ def engine(
 
 @contextmanager
 def _local(workers: int) -> Iterator[Callable[[Iterable[Call]], Iterable[Any]]]:
+    watched = {"initializer": _end_with, "initargs": (os.getpid(),)} if workers > 1 else {}
     try:
-        yield joblib.Parallel(n_jobs=workers, return_as="generator_unordered", pre_dispatch="n_jobs")
+        yield joblib.Parallel(n_jobs=workers, return_as="generator_unordered", pre_dispatch="n_jobs", **watched)
     except BrokenProcessPool:
         raise ValueError("a worker died, killed from outside or for want of memory (fewer --jobs take less), what was "
                          "finished is kept: run again to go on") from None  # fmt: skip
+
+
+def _end_with(parent: int) -> None:
+    """Of a worker, before it has work: end within a second of its parent, which may be killed without a word."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 @contextmanager

@@ -11,12 +11,11 @@ import json
 import os
 import platform
 import sys
-import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
-from functools import cache, cached_property
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -185,14 +184,14 @@ def outcomes_of(
     What each worker did is printed in the end, where there were several.
     most    how many units there are;  folder  where an engine may note tasks
     """
-    home = os.getpid() if how.on.is_local else stamp.get("versions", {})
+    versions = None if how.on.is_local else stamp.get("versions", {})
     workers = max(1, min(how.on.workers or how.workers, most))
 
     def due() -> Iterator[Call]:
         for number, unit in enumerate(units):
             if not how.may_start(sum(job.work for job in unit)):
                 return
-            yield joblib.delayed(_numbered)(number, how.together, unit, home)
+            yield joblib.delayed(_numbered)(number, how.together, unit, versions)
 
     costs: dict[str, tuple[int, float]] = {}
     # a task that waits behind another would start later than it was asked whether it may
@@ -230,19 +229,14 @@ def rows_of(seed: int, measured: Sequence[Measurement], seconds: float, stamp_id
 
 
 def _numbered(
-    number: int, together: Callable[[Sequence[Job]], list[Outcome]], jobs: list[Job], home: int | Mapping[str, str]
+    number: int, together: Callable[[Sequence[Job]], list[Outcome]], jobs: list[Job], versions: Mapping[str, str] | None
 ) -> tuple[int, list[Outcome], str, float]:
     """What a worker does, with its name and how long that took.
 
-    home  the process that asked, or, where that is on another machine, its versions
+    versions  of the process that asked, where that is on another machine
     """
-    began, outcomes = time.perf_counter(), None
-    if isinstance(home, int):
-        if os.getpid() != home:
-            _end_with(home)
-    else:
-        outcomes = _refused(jobs, home)
-    outcomes = outcomes or together(jobs)
+    began = time.perf_counter()
+    outcomes = (None if versions is None else _refused(jobs, versions)) or together(jobs)
     return number, outcomes, f"{platform.node()} {os.getpid()}", time.perf_counter() - began
 
 
@@ -254,17 +248,3 @@ def _refused(jobs: list[Job], versions: Mapping[str, str]) -> list[Outcome] | No
     except ValueError as error:
         return [error for _ in jobs]
     return None
-
-
-@cache
-def _end_with(parent: int) -> None:
-    """Of a worker: end within a second of its parent, which may be killed without a word, before the first job too."""
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(0.5)
-        os._exit(1)
-
-    if os.getppid() != parent:
-        os._exit(1)
-    threading.Thread(target=watch, daemon=True).start()

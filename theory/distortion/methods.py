@@ -114,6 +114,7 @@ def _nlhf_in_ball(s: Situation) -> Array:
     return nash.nlhf(s.win_rates, tau=s.tau, log_reference=s.log_reference).policy
 
 
+#: Every rule and method by name, each with its policy, what it looks at, and the bound on its distortion if proved.
 METHODS: dict[str, Method] = {
     "maximal_lottery": Method(
         "maximal lottery (NLHF)", lambda s: nash.maximal_lottery(s.win_rates).policy, "comparisons", bound=_linear

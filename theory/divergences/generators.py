@@ -311,7 +311,7 @@ _TABLE = (
     ),
 )
 
-#: name → generator. A test walks it: every conjugate, link and minimiser against its definition.
+#: Every generator by name. A test holds each conjugate, link and minimiser against its definition.
 GENERATORS: dict[str, Generator] = {generator.name: generator for generator in _TABLE}
 #: Other names in use.
 ALIASES = {

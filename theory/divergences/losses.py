@@ -396,4 +396,5 @@ _ENTRIES: tuple[Loss, ...] = (
     _from_parts("hellinger", f"{_HALDAR}; Hellinger", _HELLINGER, _H2, 2.0, 1.0, identity),
     *(fdo_loss(generator) for generator in GENERATORS.values()),
 )  # fmt: skip
+#: Every loss by name, in the population limit, with its minimum, its minimiser and the divergence that it estimates.
 LOSSES: dict[str, Loss] = {loss.name: loss for loss in _ENTRIES}

@@ -9,6 +9,7 @@ from llm_validation.claims.table import llm_checks
 from llm_validation.commands.compare import compare_main
 from simulate.rows.store import Results
 from tests.oracles.rows import made_row
+from tests.processes import refused
 from theory.claim import setting_key
 
 
@@ -18,12 +19,17 @@ def test_only_changed_verdicts_are_said(tmp_path, capsys):
     right, room = check.predict(setting), check.tolerance(check.predict(setting))
     for name, estimate in (("a", right), ("near", right + room / 2), ("far", right + 100 * room)):
         Results(tmp_path / name).add([made_row("P10", "trained", setting, estimate)], "s", {})
-    a, near, far = (str(tmp_path / name) for name in ("a", "near", "far"))
+    Results(tmp_path / "other").add([made_row("P10", "trained", check.settings[1], right)], "s", {})
+    a, near, far, other = (str(tmp_path / name) for name in ("a", "near", "far", "other"))
     assert compare_main([a, near]) == 0
-    assert capsys.readouterr().out == "0 of 1 verdicts changed\n"
+    assert capsys.readouterr().out == "0 of 1 verdicts changed, 0 stand in one folder only\n"
     assert compare_main([a, far]) == 1
     assert f"P10.trained at {setting_key(setting)}: agrees and disagrees" in capsys.readouterr().out
-    assert compare_main([a, str(tmp_path / "none")]) == 2
+    capsys.readouterr()
+    assert compare_main([a, other]) == 1, "nothing was compared"
+    assert capsys.readouterr().out == "0 of 0 verdicts changed, 2 stand in one folder only\n"
+    assert "no rows in" in refused(compare_main, [a, str(tmp_path / "none")], capsys)
+    assert "arguments are required: B" in refused(compare_main, [a], capsys)
 
 
 def test_help_says_what_it_does(capsys):

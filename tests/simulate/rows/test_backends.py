@@ -79,6 +79,24 @@ def runs(process: int) -> bool:
     return True
 
 
+#: A process with two workers, of which one at least has had no work, and that is killed then.
+KILLED = """
+import os, pathlib, signal, joblib
+from simulate.rows.backends import Backend, engine
+with engine(Backend(), 2, pathlib.Path()) as run:
+    print(*run([joblib.delayed(os.getppid)()]), os.getpid(), flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_idle_workers_end_with_the_process_that_asked():
+    command = [sys.executable, "-c", KILLED]
+    said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)  # till all end
+    assert said.returncode == -signal.SIGKILL, said.stderr
+    parent, own = said.stdout.split()
+    assert parent == own
+
+
 @contextmanager
 def dask_cluster(folder: Path, workers: int):
     """A scheduler and workers, processes of their own, over loopback; its address. Nannies start dead workers again."""
