@@ -13,7 +13,7 @@ Examples
 --------
 >>> from figures.distortion import FIGURES
 >>> FIGURES["distortion_factors"].claims
-('D3', 'D4', 'D5', 'D6', 'D7', 'D8')
+('D3', 'D4', 'D5', 'D6', 'D7', 'D8', 'D9')
 """
 
 import theory.command  # noqa: F401 (before what may be missing)

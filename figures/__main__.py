@@ -65,7 +65,8 @@ def _draw(options: argparse.Namespace) -> None:
     else:  # a folder of one's own is one model, not one of the recorded sizes
         shown = {name: drawing for name, drawing in shown.items() if not drawing.of_sizes}
     work = (
-        joblib.delayed(_drawn)(name, d, found if d.of_sizes else rows, options.out, paper) for name, d in shown.items()
+        joblib.delayed(_drawn)(name, d, found if d.of_sizes else d.shown(rows), options.out, paper)
+        for name, d in shown.items()
     )
     workers = joblib.Parallel(n_jobs=min(os.cpu_count() or 1, 1 + len(shown) // MANY), return_as="generator")
     drawn = list(tqdm(workers(work), total=len(shown), desc="figures", unit="figure"))

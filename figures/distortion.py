@@ -335,7 +335,7 @@ def _predicted_line(ax: Axes, look: int, method: str, rows: Sequence[Row], reach
 
 #: name of the file → what draws it, and the claims it shows
 FIGURES = {
-    "distortion_factors": Drawing(factors_against_beta, ("D3", "D4", "D5", "D6", "D7", "D8")),
+    "distortion_factors": Drawing(factors_against_beta, ("D3", "D4", "D5", "D6", "D7", "D8", "D9")),
     "distortion_search": Drawing(search_for_violations, ("D3", "D4", "D6")),
     "distortion_rlhf_nlhf": Drawing(rlhf_against_nlhf, ("D8", "D9")),
     "distortion_every_ball": Drawing(in_every_ball, ("D9", "D18", "D19")),

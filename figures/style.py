@@ -94,6 +94,10 @@ class Drawing:
     claims: tuple[str, ...]
     of_sizes: bool = False
 
+    def shown(self, rows: Sequence[Row]) -> list[Row]:
+        """The rows of its claims."""
+        return [row for row in rows if not self.claims or row.claim in self.claims]
+
     def figure(self, source: Sequence[Any]) -> Figure | None:
         """What is drawn of these rows, a panel without any saying so; None where all are."""
         figure = self.draw(source)

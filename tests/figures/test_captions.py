@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
+import re
+
 import numpy as np
 import pytest
 
@@ -9,6 +12,7 @@ from figures.__main__ import FIGURES
 from figures.model_points import language_model_rows
 from figures.style import look
 from simulate.rows.reach import ROOT
+from tests.oracles.rows import made_row
 
 
 def test_tables_stand_beside_trained_models(recorded):
@@ -50,3 +54,12 @@ def test_a_panel_without_rows_says_so_and_a_figure_of_such_panels_is_none(record
         ("divergences", False): [True, True, False], ("density_ratio", False): None,
         ("displacement", False): [False] * 4, ("divergences", True): [False] * 3, ("displacement", True): [False] * 4,
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", [name for name, drawing in FIGURES.items() if drawing.claims])
+def test_a_figure_says_all_claims_whose_rows_it_draws(name):
+    """It is given the rows of those alone."""
+    drawn = re.findall(r'"([ABDPRV][0-9]+)"', inspect.getsource(FIGURES[name].draw))
+    assert set(drawn) <= set(FIGURES[name].claims)
+    rows = [made_row(claim, "check", {}, 1.0) for claim in ("A1", *FIGURES[name].claims)]
+    assert FIGURES[name].shown(rows) == [row for row in rows if row.claim in FIGURES[name].claims]

@@ -7,12 +7,15 @@ import math
 import numpy as np
 import pytest
 
-from simulate.experiments import EXPERIMENTS
+from simulate.experiments import EXPERIMENTS, jobs
+from simulate.profiles import PROFILES
 from simulate.rows.reach import ROOT
 from simulate.rows.store import Row, read_rows
 from tests.oracles.experiments import measure
 from theory.claim import parse_setting
+from theory.claims import CLAIMS
 
+RECORDED = ROOT / "simulate" / "results" / "reference"
 #: Recorded seconds up to which a cell is quick: three checks in four, ten seconds in all.
 QUICK = 0.3
 
@@ -20,7 +23,7 @@ QUICK = 0.3
 def quickest() -> dict[str, Row]:
     """`claim.check` → its quickest cell of seed 0."""
     found: dict[str, Row] = {}
-    for row in sorted(read_rows(ROOT / "simulate" / "results" / "reference"), key=lambda row: row.seconds):
+    for row in sorted(read_rows(RECORDED), key=lambda row: row.seconds):
         if row.seed == 0 and row.seconds <= QUICK and f"{row.claim}.{row.check}" in EXPERIMENTS:
             found.setdefault(f"{row.claim}.{row.check}", row)
     return found
@@ -47,3 +50,10 @@ def test_a_recorded_row_comes_back(key):
     for mine, recorded in ((found.value, row.estimate), (found.stderr, row.stderr)):
         both_none = math.isnan(mine) and math.isnan(recorded)
         assert both_none or math.isclose(mine, recorded, rel_tol=1e-5, abs_tol=1e-8)
+
+
+def test_every_cell_of_the_claims_is_recorded_and_no_other():
+    """D17 aside: its cells are the files that were given."""
+    cells = {(job.name, job.seed) for job in jobs(CLAIMS, PROFILES["cpu"], 0)}
+    rows = [row for row in read_rows(RECORDED) if row.claim != "D17"]
+    assert {(f"{row.claim}.{row.check} at {row.setting}", row.seed) for row in rows} == cells
