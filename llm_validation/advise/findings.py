@@ -215,13 +215,13 @@ def _per_prompt_alpha(least: Array) -> list[Finding]:
 
 def scored_thresholds(data: Preferences) -> list[Finding]:
     """PRO's thresholds for labels or scores less their means: PRO-B's by the largest, PRO-S's prompt by prompt."""
-    (binary, line), (several, prompt) = binary_scores_threshold(data), listed_threshold(data)
+    (binary, example), (several, prompt) = binary_scores_threshold(data), listed_threshold(data)
     labels, claim = f"{len(data.chosen)} : {len(data.rejected)} labels", "P13"
     if kind(data) == "scores":
         labels, claim = "these scores", "P10"
     return [
-        Finding("pro_binary", f"PRO-B has an optimum only above this α, at {labels}; line {line} sets it", binary,
+        Finding("pro_binary", f"PRO-B has an optimum only above this α, at {labels}; {example} sets it", binary,
                 claim=claim),
-        Finding("pro_scalar", f"PRO-S has an optimum only above this α; the prompt of line {prompt} sets it", several,
+        Finding("pro_scalar", f"PRO-S has an optimum only above this α; the prompt of {prompt} sets it", several,
                 claim="P7"),
     ]  # fmt: skip

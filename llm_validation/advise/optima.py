@@ -82,7 +82,7 @@ def _of_pairs(data: Preferences) -> list[Optimum]:
 def _nlhf(data: Preferences) -> Optimum:
     try:
         for group in listed(data):
-            win_rates(group, data.source)
+            win_rates(group, data)
     except ValueError as error:
         return Optimum("nlhf", False, False, False, str(error), "P5")
     return Optimum("nlhf", True, False, False, f"one equilibrium on the responses of a prompt; {BLIND}", "P5")
@@ -90,10 +90,10 @@ def _nlhf(data: Preferences) -> Optimum:
 
 def _of_scores(data: Preferences) -> list[Optimum]:
     found = []
-    for name, claim, (least, line) in (("pro_binary", "P10", binary_scores_threshold(data)),
+    for name, claim, (least, where) in (("pro_binary", "P10", binary_scores_threshold(data)),
                                        ("pro_scalar", "P7", listed_threshold(data))):  # fmt: skip
         above = least < SCORE_ALPHA
-        why = f"α = {SCORE_ALPHA:g}, threshold {least:.4g}, which line {line} sets"
+        why = f"α = {SCORE_ALPHA:g}, threshold {least:.4g}, which {where} sets"
         found.append(Optimum(name, above, above, above, why, claim))
     if not data.paired and max(len(group.responses) for group in listed(data)) > 1:
         found.append(Optimum("rlhf", True, False, False, f"π_ref·exp(score/kl_beta) on the listed responses; {BLIND}",

@@ -33,7 +33,7 @@ def users_of(path: Path, data: Preferences) -> Index | None:
     found = []
     for example in data.chosen:
         if names[0] not in records[example.line]:
-            raise ValueError(f"{path}, line {example.line}: no field {names[0]!r}, which the first line has")
+            raise ValueError(f"{path}, {data.where(example)}: no field {names[0]!r}, which the first has")
         found.append(str(records[example.line][names[0]]))
     return np.asarray(np.unique(found, return_inverse=True)[1], dtype=np.int64)
 
@@ -60,7 +60,7 @@ def whose(
         found.append(_said("not audited: how sharply users choose is not in the data; give --bt-beta β …", "D16"))
     for part, responses in parts:
         policy = law(responses)
-        head = f"line {responses[0].line}: the model gives {named_policy(part.items, policy)}; "
+        head = f"{data.where(responses[0])}: the model gives {named_policy(part.items, policy)}; "
         for beta in bt_betas:
             first, *rest = audited(part, policy, beta, answers, CONFIDENCE)
             found += [_said(line, "D16") for line in (head + first, *(line.strip() for line in rest))]

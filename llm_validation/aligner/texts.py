@@ -25,7 +25,7 @@ from torch import Tensor
 
 from llm_validation.model.text_boundaries import Message, TextBoundaries
 from llm_validation.preferences.data import Batch, Preferences, epoch_batches, pair_of
-from llm_validation.preferences.files import PairOfTexts, records_of
+from llm_validation.preferences.files import PairOfTexts, records_of, unit_of
 from llm_validation.preferences.objectives import Objective, PreferenceTraining
 
 TEMPLATE_FILE = "aligner.json"
@@ -89,13 +89,13 @@ def read_corrections(path: Path, texts: TextBoundaries, template: Template, cont
     """
     if not path.is_file():
         raise FileNotFoundError(f"no such file of corrections: {path}")
-    pairs = []
+    pairs, unit = [], unit_of(path)
     for line, record in records_of(path):
-        place = f"{path}, line {line}"
+        place = f"{path}, {unit} {line}"
         names = ("prompt", "correction", "answer") if "answer" in record else ("prompt", "chosen", "rejected")
         missing = [name for name in names if name not in record]
         if missing:
-            raise ValueError(f"{place}: no field {missing[0]!r}; the line has {', '.join(map(repr, record))}")
+            raise ValueError(f"{place}: no field {missing[0]!r}; it has {', '.join(map(repr, record))}")
         prompt = plain(record["prompt"], "prompt", place)
         correction, answer = (last_said(record[name], name, place) for name in names[1:])
         read = template.render(texts, prompt, answer)

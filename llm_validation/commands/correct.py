@@ -25,7 +25,7 @@ from llm_validation.generation.uniforms import decoding_seed
 from llm_validation.model.content import digest_on_disk
 from llm_validation.model.model import autocast, device
 from llm_validation.model.text_boundaries import Message, Tokens
-from llm_validation.preferences.files import records_of
+from llm_validation.preferences.files import records_of, unit_of
 from simulate.numbers import Parser, a_name, a_path, carried_out, count, positive, seed
 
 
@@ -62,9 +62,9 @@ def _parser() -> argparse.ArgumentParser:
 
 def read_answers(path: Path) -> list[Asked]:
     """Lines of prompts and answers. ValueError names file, line and field."""
-    found = []
+    found, unit = [], unit_of(path)
     for line, record in records_of(path):
-        place = f"{path}, line {line}"
+        place = f"{path}, {unit} {line}"
         prompt: Any
         answer: Any
         prompt, answer = record.get("prompt"), record.get("answer")
@@ -75,7 +75,7 @@ def read_answers(path: Path) -> list[Asked]:
             prompt, answer = record["asked"], record["response"].get("text")
         for name, value in (("prompt", prompt), ("answer", answer)):
             if not value:
-                raise ValueError(f"{place}: no text in field {name!r}; the line has {', '.join(map(repr, record))}")
+                raise ValueError(f"{place}: no text in field {name!r}; it has {', '.join(map(repr, record))}")
         plain(prompt, "prompt", place)
         found.append(Asked(line, prompt, last_said(answer, "answer", place)))
     if not found:
@@ -126,7 +126,8 @@ def _corrected(
     if upstream is None:
         answers = [(row.answer or "", {}) for row in asked]
     else:
-        prompts = [upstream.asked(row.prompt, options.raw, f"{options.prompts}, line {row.line},") for row in asked]
+        unit = unit_of(options.prompts)
+        prompts = [upstream.asked(row.prompt, options.raw, f"{options.prompts}, {unit} {row.line},") for row in asked]
         written = _write(upstream, prompts, options.seed, "answers", first)
         answers = [(text, {"answer_finished": ended}) for text, ended in written]
     file = options.answers or options.prompts
@@ -138,7 +139,7 @@ def _corrected(
 
 def _read(corrector: Writer, template: Template, row: Asked, answer: str, file: Path) -> Tokens:
     """What the corrector reads, in tokens. ValueError names the line."""
-    place = f"{file}, line {row.line}: the corrector's text"
+    place = f"{file}, {unit_of(file)} {row.line}: the corrector's text"
     text = template.render(corrector.texts, plain(row.prompt, "prompt", place), answer)
     return corrector.read(text, place, templated=template.chat)
 

@@ -27,6 +27,7 @@ from llm_validation.generation.uniforms import decoding_seed
 from llm_validation.model.content import digest_on_disk
 from llm_validation.model.model import autocast, device
 from llm_validation.model.text_boundaries import Message, Tokens
+from llm_validation.preferences.files import unit_of
 from llm_validation.rewards.sources import TEXT_REWARDS, Texts, reward_content, scorer_of
 from simulate.numbers import Parser, a_name, a_path, carried_out, count, positive, seed, share
 
@@ -85,7 +86,8 @@ def generate(options: argparse.Namespace) -> None:
     asked = read_prompts(options.prompts)
     _check(options)
     writes = writer(options.model, options.tokens, options.temperature, top_p=options.top_p, stop=options.stop)
-    prompts = [writes.asked(text, options.raw, f"{options.prompts}, line {line},") for line, text in asked]
+    unit = unit_of(options.prompts)
+    prompts = [writes.asked(text, options.raw, f"{options.prompts}, {unit} {line},") for line, text in asked]
     turns = {own: text for own, (_, text) in zip(prompts, asked, strict=True)}
     fresh = scorer_of(options.reward, Texts(writes.text, turns, writes.texts.tokenizer))
     lines = None

@@ -13,7 +13,7 @@ from llm_validation.generation.engine import Sampling
 from llm_validation.generation.stops import StopStrings, stop_tokens
 from llm_validation.model.model import device, load
 from llm_validation.model.text_boundaries import Message, TextBoundaries, Tokens, is_conversation
-from llm_validation.preferences.files import kind_of, records_of
+from llm_validation.preferences.files import kind_of, records_of, unit_of
 from llm_validation.text.corpus import read_text
 
 #: Ends of the names of files that are not plain text.
@@ -81,7 +81,8 @@ def read_prompts(path: Path) -> list[tuple[int, str | list[Message]]]:
         raise FileNotFoundError(f"no such file of prompts: {path}")
     found: list[tuple[int, str | list[Message]]]
     if kind_of(path) in TABLES:
-        found = [(line, _prompt(record, f"{path}, line {line}")) for line, record in records_of(path)]
+        unit = unit_of(path)
+        found = [(line, _prompt(record, f"{path}, {unit} {line}")) for line, record in records_of(path)]
     else:
         lines = re.split("\r\n|\r|\n", read_text(path))  # not splitlines: a prompt may hold U+2028 or a form feed
         found = [(line, text) for line, text in enumerate(lines, start=1) if text.strip()]
@@ -99,7 +100,7 @@ def _prompt(record: Mapping[str, Any], place: str) -> str | list[Message]:
     if is_conversation(prompt):
         return list(prompt)
     there = ", ".join(map(repr, record)) or "no field"
-    raise ValueError(f"{place}: no text or messages in field 'prompt'; the line has {there}")
+    raise ValueError(f"{place}: no text or messages in field 'prompt'; it has {there}")
 
 
 def _is_object(text: str) -> bool:

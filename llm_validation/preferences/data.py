@@ -17,7 +17,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from llm_validation.model.text_boundaries import TextBoundaries, Tokens, shared
-from llm_validation.preferences.files import LabelledText, PairOfTexts, Record, read_texts
+from llm_validation.preferences.files import LabelledText, PairOfTexts, Record, read_texts, unit_of
 from simulate.montecarlo import generator
 from theory.validate import Array
 
@@ -70,12 +70,16 @@ class Preferences:
         if self.paired:
             for one, other in zip(self.chosen, self.rejected, strict=True):
                 if one.prompt != other.prompt:
-                    raise ValueError(f"{self.source}, line {one.line}: a pair with two prompts")
+                    raise ValueError(f"{self.source}, {self.where(one)}: a pair with two prompts")
 
     @property
     def examples(self) -> tuple[Example, ...]:
         """All N, the chosen ones first."""
         return self.chosen + self.rejected
+
+    def where(self, example: Example) -> str:
+        """Its line of the source, or its row or entry."""
+        return f"{unit_of(self.source)} {example.line}"
 
 
 # reading
@@ -259,5 +263,5 @@ def mismatched(data: Preferences, context: int, seed: int) -> tuple[Example, ...
                 found[int(i)] = Example(own.prompt, other.completion, own.line)
                 break
         else:
-            raise ValueError(f"{data.source}, line {own.line}: no completion of another prompt fits into the context")
+            raise ValueError(f"{data.source}, {data.where(own)}: no completion of another prompt fits into the context")
     return tuple(found[i] for i in range(len(examples)))

@@ -77,9 +77,9 @@ def read_texts(path: str | Path, texts: TextBoundaries) -> list[Record]:
     if not records:
         raise ValueError(f"{source} holds no preferences")
     form = _form(records[0][1])
-    read: list[Record] = []
+    read, unit = list[Record](), unit_of(source)
     for line, record in records:
-        place = f"{source}, line {line}"
+        place = f"{source}, {unit} {line}"
         _refuse_foreign(record, form, place)
         read += _READ[form](record, texts, place, line)
     return read
@@ -103,7 +103,7 @@ def _form(record: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def records_of(source: Path) -> list[tuple[int, dict[str, Any]]]:
-    """(line, record) of a table or of JSON objects; of a table the header is line 1. ValueError names what is wrong."""
+    """(number, record) of a table or of JSON objects, `unit_of` counts them. ValueError names what is wrong."""
     kind = kind_of(source)
     if kind == ".parquet":
         import pandas as pd
@@ -113,7 +113,7 @@ def records_of(source: Path) -> list[tuple[int, dict[str, Any]]]:
         except (ValueError, OSError, ImportError) as error:
             raise ValueError(f"{source} cannot be read as a table: {error}") from None
         records = [{str(k): _plain(v) for k, v in row.items()} for row in table.to_dict("records")]
-        return list(enumerate(records, start=2))
+        return list(enumerate(records, start=1))
     text = read_text(source)
     if kind == ".csv":
         return _csv_records(source, text)
@@ -133,6 +133,15 @@ def _plain(value: Any) -> Any:
     """A cell of a .parquet, whose lists, and the lists in them, are arrays."""
     value = value.tolist() if hasattr(value, "tolist") else value
     return [_plain(one) for one in value] if isinstance(value, list) else value
+
+
+def unit_of(source: str | Path) -> str:
+    """What messages count: lines, of a .csv the header too; rows of a .parquet; entries of a .json that is one list."""
+    path = Path(source)
+    if kind_of(path) == ".parquet":
+        return "row"
+    listed = kind_of(path) == ".json" and path.is_file() and read_text(path).lstrip().startswith("[")
+    return "entry" if listed else "line"
 
 
 def kind_of(source: Path) -> str:
@@ -259,7 +268,7 @@ def _refuse_foreign(record: Mapping[str, Any], own: Sequence[str], place: str) -
 def _text_of(record: Mapping[str, Any], field: str, place: str) -> str | list[Message]:
     """A field that is a string or messages."""
     if field not in record:
-        raise ValueError(f"{place}: no field {field!r}; the line has {', '.join(map(repr, record)) or 'no field'}")
+        raise ValueError(f"{place}: no field {field!r}; it has {', '.join(map(repr, record)) or 'no field'}")
     value = record[field]
     if isinstance(value, str):
         return value

@@ -152,12 +152,12 @@ def signal_threshold(signal: Array) -> float:
     return full.threshold * n / (2.0 * (n + 1))
 
 
-def listed_threshold(data: Preferences) -> tuple[float, int]:
-    """PRO-S has an optimum above this α, which is that of the prompt on this line."""
+def listed_threshold(data: Preferences) -> tuple[float, str]:
+    """PRO-S has an optimum above this α, which is that of the prompt on this line (`Preferences.where`)."""
     groups = listed(data)
     found = [signal_threshold(signal) for signal in signals(groups, paired=data.paired)]
     largest = int(np.argmax(found))
-    return found[largest], groups[largest].responses[0].line
+    return found[largest], data.where(groups[largest].responses[0])
 
 
 def pro_scalar_objective(data: Preferences, options: Mapping[str, Any], config: PreferenceTraining) -> ListedObjective:
@@ -182,7 +182,7 @@ def _check(name: str, options: Mapping[str, Any], own: set[str], config: Prefere
 # NLHF
 
 
-def win_rates(group: Listed, place: str) -> Array:
+def win_rates(group: Listed, data: Preferences) -> Array:
     """M (n, n): the share of comparisons won. ValueError names two responses that were never compared."""
     n = len(group.responses)
     wins = np.zeros((n, n))
@@ -190,9 +190,9 @@ def win_rates(group: Listed, place: str) -> Array:
     met = wins + wins.T
     np.fill_diagonal(met, 1.0)
     if (met == 0).any():
-        one, other = (group.responses[i].line for i in np.argwhere(met == 0)[0])
+        one, other = (data.where(group.responses[i]) for i in np.argwhere(met == 0)[0])
         raise ValueError(
-            f"{place}, lines {one} and {other}: two responses to one prompt that were never compared, and NLHF needs "
+            f"{data.source}, {one} and {other}: two responses to one prompt that were never compared, and NLHF needs "
             "the win rate of every pair"
         )
     rates = wins / met
@@ -234,7 +234,7 @@ def nash_objective(data: Preferences, options: Mapping[str, Any], config: Prefer
     if not data.paired:
         raise ValueError(f"nlhf needs pairs of chosen and rejected, and {data.source} has labelled examples")
     groups = listed(data)
-    rates = [win_rates(group, data.source) for group in groups]
+    rates = [win_rates(group, data) for group in groups]
     spread, prompt, _ = _spread(data, groups, [table.mean(axis=1) - 0.5 for table in rates])
     order = {id(e): i for group in groups for i, e in enumerate(group.responses)}
     places = np.array([order[id(e)] for e in spread.examples])

@@ -152,19 +152,19 @@ def scored_examples(data: Preferences) -> np.ndarray:
     return centred(data.examples, feedback_of(data))
 
 
-def binary_scores_threshold(data: Preferences) -> tuple[float, int]:
+def binary_scores_threshold(data: Preferences) -> tuple[float, str]:
     """PRO-B has an optimum above this α: twice the largest |score|, which is that of this line (P10, P13)."""
     scores = np.abs(scored_examples(data))
     largest = int(scores.argmax())
-    return binary_threshold(float(scores[largest])), data.examples[largest].line
+    return binary_threshold(float(scores[largest])), data.where(data.examples[largest])
 
 
-def check_above(name: str, alpha: float, threshold: float, line: int, *, anyway: bool) -> None:
+def check_above(name: str, alpha: float, threshold: float, where: str, *, anyway: bool) -> None:
     """ValueError for an α of PRO at which these scores leave no optimum."""
     if alpha <= threshold and not anyway:
         raise ValueError(
-            f"alpha = {alpha:g} for {name}: no policy is optimal at or below {threshold:.6g}, for the scores of line "
-            f"{line} (claims P7, P13); --anyway trains all the same"
+            f"alpha = {alpha:g} for {name}: no policy is optimal at or below {threshold:.6g}, for the scores of "
+            f"{where} (claims P7, P13); --anyway trains all the same"
         )
 
 

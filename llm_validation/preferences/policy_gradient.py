@@ -83,7 +83,7 @@ def check_room(data: Preferences, how: Sampled, context: int) -> None:
     """ValueError names a line whose prompt leaves no room for an answer, before anything is trained."""
     for example in data.examples:
         if len(example.prompt) + how.tokens > context:
-            raise ValueError(f"{data.source}, line {example.line}: a prompt of {len(example.prompt)} tokens, and with "
+            raise ValueError(f"{data.source}, {data.where(example)}: a prompt of {len(example.prompt)} tokens, and with "
                              f"{how.tokens} more it is beyond the context of {context}")  # fmt: skip
 
 

@@ -66,10 +66,10 @@ def threshold(method: str, options: Mapping[str, Any], data: Preferences) -> lis
                 f"rewards of chosen and rejected at ± {pair_log_ratio(alpha):.3g} from that of everything else "
                 "(claim P9)"]  # fmt: skip
     if method in SCORE_THRESHOLDS:
-        alpha, (least, line) = options.get("alpha", 2.5), SCORE_THRESHOLDS[method](data)
+        alpha, (least, where) = options.get("alpha", 2.5), SCORE_THRESHOLDS[method](data)
         side = "above" if alpha > least else "not above"
         said = "an optimum exists" if alpha > least else "no policy is optimal"
-        return [f"alpha = {alpha:g} is {side} the threshold {least:.4g}, which the scores of line {line} set: {said} "
+        return [f"alpha = {alpha:g} is {side} the threshold {least:.4g}, which the scores of {where} set: {said} "
                 "(claims P7, P13)"]  # fmt: skip
     if method == "nlhf":
         groups = listed(data)

@@ -258,7 +258,7 @@ def check_reference(
             if bool(off.any()):
                 k = int(off.nonzero()[0])
                 raise ValueError(
-                    f"{data.source}, line {side[int(rows[k])].line}: its log-probability is {float(before[k]):.4f} "
+                    f"{data.source}, {data.where(side[int(rows[k])])}: its log-probability is {float(before[k]):.4f} "
                     f"nats in one batch and {float(now[k]):.4f} in another: a {type(model).__name__} whose texts "
                     "depend on each other cannot be its own reference"
                 )
@@ -337,8 +337,8 @@ class _BatchLoss:
 
     def lines(self, batch: tuple[Index, Index]) -> str:
         """Which lines of the file a batch is from."""
-        chosen, rejected = (", ".join(str(example.line) for example in side) for side in _both(self.data, *batch))
+        chosen, rejected = (", ".join(map(self.data.where, side)) for side in _both(self.data, *batch))
         return (
-            f"the batch: chosen of lines {chosen}, rejected of lines {rejected} of {self.data.source}. "
+            f"the batch: chosen of {chosen}, rejected of {rejected} of {self.data.source}. "
             "The weights are those before the step"
         )

@@ -105,7 +105,7 @@ def _json_lines(path: Path, text: str, field: str) -> Iterator[str]:
     for number, record in json_objects(path, text):
         if field not in record:
             there = ", ".join(map(repr, record))
-            raise ValueError(f"{path}, line {number}: no field {field!r}; the line has {there}")
+            raise ValueError(f"{path}, line {number}: no field {field!r}; it has {there}")
         value = record[field]
         if isinstance(value, list) and all(isinstance(turn, str) for turn in value):
             value = "\n".join(value)

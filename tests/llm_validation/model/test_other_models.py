@@ -145,7 +145,7 @@ def test_prompts_of_json_are_a_field_not_a_text(tmp_path):
     [
         ("q.jsonl", '{"text": "How"}\n', r"q\.jsonl, line 1: no text or messages in field 'prompt'.*has 'text'"),
         ("q.jsonl", '{"prompt": ["How", "are"]}\n', r"line 1: no text or messages in field 'prompt'"),
-        ("q.json", '[{"prompt": [{"content": "How"}]}]', r"line 1: no text or messages in field 'prompt'"),
+        ("q.json", '[{"prompt": [{"content": "How"}]}]', r"q\.json, entry 1: no text or messages in field 'prompt'"),
         ("q.txt", '{"prompt": "How"}\n{"prompt": "are"}\n', r"q\.txt holds JSON objects.*call it \.jsonl"),
         ("q.txt", "\n", r"q\.txt holds no prompt"),
         ("q.txt", b"caf\xe9\n", r"q\.txt, line 1: not UTF-8 text"),

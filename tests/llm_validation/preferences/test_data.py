@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from functools import partial
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -180,7 +183,7 @@ def test_pairs_and_examples_are_read(tmp_path, tokenizer):
 BAD_INPUT = {
     "not json": ([PAIR, "{"], "line 2: not JSON"),
     "no object": (["[1]"], "line 1: not an object but list"),
-    "missing": ([{"prompt": "w2", "chosen": " w3"}], "line 1: no field 'rejected'.*the line has 'prompt', 'chosen'"),
+    "missing": ([{"prompt": "w2", "chosen": " w3"}], "line 1: no field 'rejected'.*it has 'prompt', 'chosen'"),
     "no messages": ([{**PAIR, "chosen": []}], "line 1: field 'chosen' must be a string, or messages.*got"),
     "type": ([{**PAIR, "chosen": 3}], "line 1: field 'chosen' must be a string, or messages.*got 3"),
     "label": ([GOOD, {**BAD, "label": 0}], "line 2: field 'label' must be true or false, got 0"),
@@ -239,6 +242,17 @@ def test_a_table_is_what_stands_in_it(tmp_path, tokenizer, table, expected):
     if expected == "a number is a text":
         rejected, prompt = (5, 0), (2,)
     assert (read.rejected[0].prompt, read.rejected[0].completion) == (prompt, rejected)
+
+
+@pytest.mark.parametrize(("name", "place"), [("d.parquet", "row 2"), ("d.json", "entry 2"), ("d.csv", "line 3")])
+def test_places_are_rows_of_a_parquet_entries_of_a_list_and_lines_of_what_has_lines(tmp_path, tokenizer, name, place):
+    if name.endswith("parquet"):
+        pytest.importorskip("pyarrow", reason="the extra `sweep` is not installed")
+    table = pd.DataFrame({"prompt": ["w2", "w2"], "chosen": [" w3", " w7"], "rejected": [" w4", " w7"]})
+    write = {"d.parquet": table.to_parquet, "d.json": partial(table.to_json, orient="records")}
+    write.get(name, partial(table.to_csv, index=False))(tmp_path / name)
+    with pytest.raises(ValueError, match=rf"{re.escape(name)}, {place}: chosen and rejected are the same"):
+        read_preferences(tmp_path / name, tokenizer, CONTEXT)
 
 
 @pytest.mark.parametrize("paired", [True, False])

@@ -157,7 +157,7 @@ def test_rlhf_on_a_list_ends_at_its_closed_form(tmp_path):
 
 def test_what_nlhf_and_scores_refuse(tmp_path):
     star = [{"prompt": "w2", "chosen": " w3", "rejected": other} for other in (" w4", " w5")]
-    with pytest.raises(ValueError, match="lines 1 and 2: two responses to one prompt that were never compared"):
+    with pytest.raises(ValueError, match="line 1 and line 2: two responses to one prompt that were never compared"):
         nash_objective(read(tmp_path, *star), {}, HOW)
     with pytest.raises(ValueError, match="nlhf needs pairs"):
         nash_objective(read(tmp_path, MANY), {}, HOW)

@@ -213,8 +213,8 @@ def test_a_loss_that_is_no_number_stops_the_run():
         return (policy_chosen - policy_rejected).mean() * (np.nan if len(calls) == 3 else 1.0)
 
     rows = epoch_batches(data, 4, 0, 0)[2][0]
-    lines = ", ".join(str(i + 1) for i in rows)
-    with pytest.raises(TrainingDiverged, match=f"step 2 of 9 has loss nan.*chosen of lines {lines}, rejected of lines"):
+    lines = ", ".join(f"line {i + 1}" for i in rows)
+    with pytest.raises(TrainingDiverged, match=f"step 2 of 9 has loss nan.*chosen of {lines}, rejected of line "):
         train_on_preferences(net, data, fails, FAST)
     assert all(torch.equal(one, other) for one, other in zip(calls[2], net.parameters(), strict=True))
 

@@ -54,7 +54,7 @@ def test_lines_of_json(tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("a.jsonl", b'{"text": "x"}\n{"body": "y"}\n', r"a\.jsonl, line 2: no field 'text'; the line has 'body'"),
+        ("a.jsonl", b'{"text": "x"}\n{"body": "y"}\n', r"a\.jsonl, line 2: no field 'text'; it has 'body'"),
         ("a.jsonl", b'{"text": "x"}\n{"text": 3}\n', r"a\.jsonl, line 2: field 'text' must be a string .* got int"),
         ("a.jsonl", b'{"text": ["x", 3]}\n', r"line 1: field 'text' must be a string .* got list"),
         ("a.jsonl", b'\n["x"]\n', r"line 2: not an object but list"),
