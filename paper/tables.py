@@ -16,11 +16,10 @@ from figures.sizes import PLACES, QUANTITIES, Place, Point, Quantity, Size
 from paper.latex import LEFT, definition, number, plus_minus, rounded, table
 from paper.markdown import table as markdown_table
 from simulate.montecarlo import slope
+from theory.claim import half_width
 from theory.markup import latex
 
 Word = Literal["better", "worse", "no trend", "—"]
-#: A slope within so many standard errors of zero is no trend.
-STANDARD_ERRORS = 2.0
 #: Fewest sizes that a slope with an error can be drawn through.
 FEWEST = 3
 
@@ -80,10 +79,18 @@ def trend(quantity: Quantity, points: Sequence[tuple[int, Point]]) -> Trend:
     x = [math.log10(parameters) for parameters, _ in points]
     weighted = all(error > 0.0 for error in errors)  # one size without an error, and the scatter is all there is
     found = slope(x, values, errors if weighted else None)
-    if abs(found.value) <= STANDARD_ERRORS * found.stderr:
+    if abs(found.value) <= half_width(found.stderr, _freedom(found.stderr, x, errors, points)):
         return Trend(found.value, found.stderr, logarithmic, "no trend")
     good = found.value > 0.0 if quantity.goal == "larger" else found.value < 0.0
     return Trend(found.value, found.stderr, logarithmic, "better" if good else "worse")
+
+
+def _freedom(stderr: float, x: Sequence[float], errors: Sequence[float], points: Sequence[tuple[int, Point]]) -> float:
+    """Degrees of freedom of a slope's error: of the sizes' scatter about the line where that is what it is, else those
+    of the errors over seeds; one seed's own error is over what it was measured on, which is much."""
+    if not all(error > 0.0 for error in errors) or stderr > slope(x, [0.0] * len(x), errors).stderr:
+        return len(x) - 2
+    return sum(point.seeds - 1 if point.seeds > 1 else math.inf for _, point in points)
 
 
 def _cell(point: Point | None) -> str:
@@ -128,7 +135,7 @@ def markdown(found: SizeTable) -> str:
         "",
         "Does a prediction hold better or worse as the model grows? Mean over seeds ± standard error. Slopes are per",
         "tenfold parameters, of log10 of the quantity where it says (log), of the distance from one where it is a",
-        "ratio to a prediction. `no trend`: within two standard errors of zero; `—`: fewer than three sizes, or a",
+        "ratio to a prediction. `no trend`: zero is in the slope's 99 % interval; `—`: fewer than three sizes, or a",
         "number is missing.",
         *(f"{place.size} is filled by `{place.command}`." for place in missing),
         "",

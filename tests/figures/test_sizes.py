@@ -92,7 +92,8 @@ def test_a_known_slope_is_found_and_called_by_its_name(power, tmp_path):
             assert word == ("better" if power < 0.0 else "worse"), name
         else:  # the distance of a ratio from one falls, and so does a difference that should be large
             assert math.copysign(1.0, slope) == math.copysign(1.0, power), name
-            assert word == ("better" if (power < 0.0) == (BY_NAME[name].goal == "one") else "worse"), name
+            called = "better" if (power < 0.0) == (BY_NAME[name].goal == "one") else "worse"
+            assert word in (called, "no trend"), name  # no straight line: sizes scatter about it
 
 
 def test_the_error_of_a_slope_comes_from_the_errors_over_seeds():
@@ -106,7 +107,20 @@ def test_the_error_of_a_slope_comes_from_the_errors_over_seeds():
     assert not found.logarithmic
 
 
-def test_a_slope_within_two_standard_errors_is_no_trend(tmp_path):
+def test_few_sizes_that_scatter_show_no_trend_that_seeds_would():
+    """Three sizes leave one degree of freedom, where 99 % are 64 standard errors; of five it is 5.8, of seeds 3.7."""
+
+    def word(values: Sequence[float], stderr: float) -> str:
+        points = [(10**exponent, Point(value, stderr, 3)) for exponent, value in enumerate(values, start=4)]
+        return trend(BY_NAME["growth_cr"], points).word
+
+    assert word((1.0, 1.5, 2.0), 0.1) == "better"
+    assert word((1.0, 1.5, 2.0), 0.2) == "no trend"
+    assert word((1.0, 1.6, 2.0), 0.0) == word((1.0, 1.6, 2.0), 0.01) == "no trend"
+    assert word((1.0, 1.6, 2.0, 2.6, 3.0), 0.01) == "better"
+
+
+def test_a_slope_is_no_trend_where_there_is_none(tmp_path):
     table = size_table("cpu", record(tmp_path, made_up(0.0)))
     assert {word for name, (word, _) in trends(table).items() if name != "pretraining"} == {"no trend"}
     wobble = {80_000: 1.0, 400_000: 2.0, 2_000_000: 0.7, 30_000_000: 1.9, 100_000_000: 1.1}
@@ -194,8 +208,8 @@ def test_macros_of_the_prose_count_the_trends(tmp_path):
     table = size_table("cpu", record(tmp_path, made_up(-0.3)))
     text = latex_numbers(table)
     words = [row.trend.word for row in table.rows]
-    counts = {"better": words.count("better"), "worse": words.count("worse"), "no trend": 0, "unknown": 0}
-    for name, count in {**counts, "sizes": 5, "quantities": len(QUANTITIES)}.items():
+    counts = {word: words.count(word) for word in ("better", "worse", "no trend")}
+    for name, count in {**counts, "unknown": 0, "sizes": 5, "quantities": len(QUANTITIES)}.items():
         assert rf"ledger@sizes@count@{name}\endcsname{{{count}}}" in text
     assert r"ledger@sizes@mean_tv@trend\endcsname{better}" in text
     assert r"ledger@sizes@mean_tv@base\endcsname{" in text
