@@ -83,8 +83,8 @@ def check_room(data: Preferences, how: Sampled, context: int) -> None:
     """ValueError names a line whose prompt leaves no room for an answer, before anything is trained."""
     for example in data.examples:
         if len(example.prompt) + how.tokens > context:
-            raise ValueError(f"{data.source}, {data.where(example)}: a prompt of {len(example.prompt)} tokens, and with "
-                             f"{how.tokens} more it is beyond the context of {context}")  # fmt: skip
+            raise ValueError(f"{data.source}, {data.where(example)}: a prompt of {len(example.prompt)} tokens, and "
+                             f"with {how.tokens} more it is beyond the context of {context}")  # fmt: skip
 
 
 def rewards_of(scorer: Scorer, examples: Sequence[Example]) -> np.ndarray:
