@@ -52,6 +52,8 @@ COMMANDS = {
     "merge": ("simulate.rows.merge", "merge_main"),
     "real": ("llm_validation.commands.real", "real_main"),
 }
+#: Those whose minutes count from the start of the process: loading takes part of them.
+TIMED = {"advise", "real"}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -59,7 +61,8 @@ def main(arguments: list[str] | None = None) -> int:
     words, started = sys.argv[1:] if arguments is None else arguments, time.monotonic()
     if words[:1] and words[0] in COMMANDS:
         module, name = COMMANDS[words[0]]
-        return int(getattr(importlib.import_module(module), name)(words[1:]))
+        command = getattr(importlib.import_module(module), name)
+        return int(command(words[1:], started) if words[0] in TIMED else command(words[1:]))
     options = _parser().parse_args(words)
     from llm_validation.grid.run import run_sizes
 

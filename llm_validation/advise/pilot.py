@@ -128,6 +128,10 @@ class Pilot:
         return below_zero(self.moved(run)[0])
 
 
+class NoTime(ValueError):
+    """The time was over before the first method."""
+
+
 class _PartOver(Exception):
     """The part of the time that a run has is over."""
 
@@ -139,7 +143,7 @@ def run_pilot(
     """Train every method of the plan before `deadline`, a reading of time.monotonic(); the model ends as it began.
 
     end      tokens that end an answer;  context  longest text in tokens
-    ValueError where nothing can be held out.
+    ValueError where nothing can be held out; NoTime where the time does not reach for what all methods share.
     """
     started = time.monotonic()
     train, held = split(data, plan.held, plan.seed)
@@ -177,6 +181,7 @@ class _Runs:
 
     def begin(self, train: Preferences) -> None:
         """What all runs share: the reference's numbers, its own answers, and how many examples fit into the time."""
+        self._in_time()
         self.model.eval()
         self.start = [weight.detach().clone() for weight in trainable(self.model)]
         self.runs = piloted(self.model, self.plan.part, self.held.chosen, self.held.rejected)
@@ -188,9 +193,11 @@ class _Runs:
         left = (self.deadline - time.monotonic()) / _SAFE
         self.held = self._part(self.held, _HELD * left / cold)
         self.watch = self._watch(_OWN * left / (_ANSWER * cold))
+        self._in_time()
         began = time.monotonic()
         self.own = self._answers("reference", _OWN * left)
         answer = _CHECKED * (time.monotonic() - began) / len(self.own)  # cold passes say little of it
+        self._in_time()
         began = time.monotonic()
         self.reference = self._measured()
         # by what the pass took and not by the first batch: the machine may have got busier
@@ -202,14 +209,21 @@ class _Runs:
         self.watch = self._watch(_KL * left / (runs * answer))
         self.trained_on = some = self._part(train, _FIRST * left / text)
         self.batch = batch_of(some, self.plan.batch)
+        self._in_time()
         chosen, rejected = (self._tensor(side) for side in (some.chosen, some.rejected))
         self.shared = Reference(chosen, rejected, torch.zeros(0, device=self.forward.device))
+        self._in_time()
         config = self._config(self.plan.rates[0])
         batches = epoch_batches(some, config.batch, config.seed, 0)[:1]
         check_reference(self.runs, some, self.forward, self.shared, batches)
         began = time.monotonic()
         self._measured()
         self.measuring = time.monotonic() - began + answer * self.watch.answers
+
+    def _in_time(self) -> None:
+        """NoTime where the time is over: what all methods share has been begun, and leads to nothing now."""
+        if time.monotonic() > self.deadline:
+            raise NoTime("the time was over before the first method (more --minutes, or a smaller model)")
 
     def _part(self, data: Preferences, texts: float) -> Preferences:
         """As much of the data as is affordable, so many texts."""
@@ -342,7 +356,7 @@ def _some(data: Preferences, count: float, plan: PilotPlan) -> Preferences:
             taken.add(prompts[i])
             seen = [have + more for have, more in zip(seen, own, strict=True)]
     chosen, rejected = (tuple(e for e in side if e.prompt in taken) for side in (data.chosen, data.rejected))
-    return Preferences(data.source, chosen, rejected, paired=data.paired)
+    return replace(data, chosen=chosen, rejected=rejected)
 
 
 def batch_of(data: Preferences, batch: int) -> int:

@@ -75,7 +75,7 @@ def as_html(sections: Sequence[Section], about: Mapping[str, Any]) -> str:
     """A page; names from outside are escaped."""
     title = f"{html(str(about['data']))} and {html(str(about['model']))}"
     lead = "What these preferences and this model allow, and which method to use. A number is followed by its standard "
-    lead += f"error, or a share by its interval of 95 %. {about['minutes']:g} minutes at most, seed {about['seed']}."
+    lead += f"error, or a share by its interval of 95 %. {about['minutes']:g} minutes given, seed {about['seed']}."
     rows = "".join(_row("td", (claim.id, claim.title, claim.statement)) for claim in _named(sections))
     claims = f"<h2>The claims named above</h2><div><table>{rows}</table></div>" if rows else ""
     body = "".join(map(_section, sections)) + claims

@@ -104,7 +104,7 @@ def read_corrections(path: Path, texts: TextBoundaries, template: Template, cont
     if not pairs:
         raise ValueError(f"{path} holds no corrections")
     chosen, rejected = zip(*pairs, strict=True)
-    return Preferences(str(path), chosen, rejected, paired=True)
+    return Preferences(str(path), chosen, rejected, paired=True, unit=unit)
 
 
 def last_said(value: Any, field: str, place: str) -> str:

@@ -21,7 +21,7 @@ import numpy as np
 
 from llm_validation.advise.findings import Finding, counts, existence
 from llm_validation.advise.optima import Optimum, optima
-from llm_validation.advise.pilot import Pilot, PilotPlan, batch_of, run_pilot
+from llm_validation.advise.pilot import NoTime, Pilot, PilotPlan, batch_of, run_pilot
 from llm_validation.advise.recommend import Advice, recommend
 from llm_validation.advise.report import Section, as_html, as_json, number
 from llm_validation.advise.sections import cost, cut, displacement, divergence_lines, reference_lines, table_of_optima
@@ -59,9 +59,9 @@ PILOTED, OF_LISTS = [*trainable(), "rlhf"], {"rlhf"}
 NAMED = 30
 
 
-def advise_main(arguments: list[str]) -> int:
-    """Command line; exit status 0, or 2 for input that cannot be used."""
-    started = time.monotonic() - time.process_time()  # what was loaded until here has taken time too
+def advise_main(arguments: list[str], started: float | None = None) -> int:
+    """Command line, whose minutes count from `started`, a reading of time.monotonic(); 2 for unusable input, else 0."""
+    started = time.monotonic() if started is None else started
     options = _parser().parse_args(arguments)
     act = lambda: _advise(options, started + USED * 60.0 * options.minutes)
     return carried_out("advise", act, (ValueError, OSError, FloatingPointError))
@@ -73,7 +73,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--model", type=a_name, required=True, help="a causal language model by name or path")
     parser.add_argument("--data", required=True, type=a_path, metavar="FILE", help="pairs, rankings, labels or scores")
     parser.add_argument("--out", required=True, type=a_path, metavar="REPORT", help="a new folder for the report")
-    parser.add_argument("--minutes", type=positive, default=5.0, help="time for all of it (%(default)s)")
+    parser.add_argument("--minutes", type=positive, default=5.0, help="time for all of it; once it is over nothing is "
+                        "begun, and what was begun is measured (%(default)s)")  # fmt: skip
     parser.add_argument("--bt-beta", type=positive, nargs="+", default=[], metavar="β", help="how sharply users "
                         "choose, for the audit of responses that were compared often")  # fmt: skip
     parser.add_argument("--methods", nargs="+", choices=PILOTED, metavar="METHOD", help="those of the pilot; all")
@@ -146,7 +147,7 @@ def _advise(options: argparse.Namespace, deadline: float) -> None:
     asked = whose(data, case.users, options.bt_beta, case.name, lambda some: _law(case.model, some))
     try:
         pilot, why = _pilot(case), ""
-    except NothingToHoldOut as error:
+    except (NothingToHoldOut, NoTime) as error:
         pilot, why = None, f"not done: {error}"
     sections = [
         Section("The data", (*counts(data), *cut(data, case.context, pilot))),
@@ -166,10 +167,11 @@ def _of_the_model(case: _Case, pilot: Pilot | str, known: Sequence[Optimum], ask
     """The sections that a pilot fills; without one, where the reference stands, and why there is none."""
     data, options = case.data, case.options
     if isinstance(pilot, str):
+        left = Section("Displacement, measured", (Finding("left_out", pilot, None),))
+        if time.monotonic() > case.deadline:
+            return [asked, left]
         sides = [(name, side, _logs(case.model, data, side)) for name, side in _named(data)]
-        left = Finding("left_out", pilot, None)
-        return [Section("The reference", tuple(reference_lines(sides, data.paired))),
-                asked, Section("Displacement, measured", (left,))]  # fmt: skip
+        return [Section("The reference", tuple(reference_lines(sides, data.paired))), asked, left]
     advice = recommend(pilot, known, str(options.model), str(options.data), options.context)
     own = (*_named(pilot.held), ("own", pilot.own))
     sides = [(name, side, logs) for (name, side), logs in zip(own, pilot.reference, strict=True)]

@@ -264,9 +264,9 @@ def size_of(options: argparse.Namespace) -> Size:
     )
 
 
-def measure(options: argparse.Namespace) -> int:
+def measure(options: argparse.Namespace, started: float) -> int:
     """Run what is left, and print what there is; how many jobs are left. ValueError or OSError for bad input."""
-    started, size = time.monotonic(), size_of(options)
+    size = size_of(options)
     if options.ratings and not options.missing:
         options.missing = "pairs"  # its rows say so
     crowd, about = chosen_people(options)
@@ -316,15 +316,19 @@ def verdicts(folder: Path) -> list[str]:
     return lines
 
 
-def real_main(arguments: Sequence[str]) -> int:
-    """The command line; returns the exit status: 2 for bad input, which is said on standard error."""
+def real_main(arguments: Sequence[str], started: float | None = None) -> int:
+    """The command line; returns the exit status: 2 for bad input, which is said on standard error.
+
+    started  a reading of time.monotonic() from which its minutes count
+    """
     options = _parser().parse_args(arguments)
-    return carried_out("real", lambda: _measured(options))
+    begun = time.monotonic() if started is None else started
+    return carried_out("real", lambda: _measured(options, begun))
 
 
-def _measured(options: argparse.Namespace) -> None:
+def _measured(options: argparse.Namespace, started: float) -> None:
     try:
-        measure(options)
+        measure(options, started)
     except CannotFetch as error:
         if not options.first_part:
             raise

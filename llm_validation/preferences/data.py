@@ -55,13 +55,14 @@ class Example:
 class Preferences:
     """Chosen (C,) and rejected (R,) examples; paired: C = R, and chosen[i], rejected[i] share their prompt.
 
-    source  where they come from, for messages
+    source  where they come from, for messages;  unit  what an example's `line` counts there: lines, rows or entries
     """
 
     source: str
     chosen: tuple[Example, ...]
     rejected: tuple[Example, ...]
     paired: bool
+    unit: str = "line"
 
     def __post_init__(self) -> None:
         for name, examples in (("chosen", self.chosen), ("rejected", self.rejected)):
@@ -79,7 +80,7 @@ class Preferences:
 
     def where(self, example: Example) -> str:
         """Its line of the source, or its row or entry."""
-        return f"{unit_of(self.source)} {example.line}"
+        return f"{self.unit} {example.line}"
 
 
 # reading
@@ -102,7 +103,7 @@ def read_preferences(path: str | Path, texts: TextBoundaries, context: int) -> P
     if isinstance(records[0], PairOfTexts):
         pairs = [pair_of(record, texts, context) for record in records if isinstance(record, PairOfTexts)]
         chosen, rejected = zip(*one_border(records, pairs), strict=True)
-        return Preferences(str(path), chosen, rejected, paired=True)
+        return Preferences(str(path), chosen, rejected, paired=True, unit=unit_of(path))
     labels, read = zip(*(
         (r.label, (_example(r.place, r.line, *texts.split(r.prompt, r.completion, r.place, templated=r.templated),
                             context),))
@@ -114,7 +115,7 @@ def read_preferences(path: str | Path, texts: TextBoundaries, context: int) -> P
         if not any(label for label, _ in examples):
             raise ValueError(f"{path}: no score differs from the mean it is compared with: nothing is preferred here")
     chosen, rejected = (tuple(e for label, e in examples if bool(label) is side) for side in (True, False))
-    return Preferences(str(path), chosen, rejected, paired=False)
+    return Preferences(str(path), chosen, rejected, paired=False, unit=unit_of(path))
 
 
 def _above_the_mean(examples: Sequence[Example]) -> list[tuple[bool | float, Example]]:

@@ -20,7 +20,7 @@ Shapes: P prompts, N examples in all, n responses of a prompt, B prompts of a ba
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -120,7 +120,7 @@ def _spread(data: Preferences, groups: Sequence[Listed], values: Sequence[Array]
     rows.sort(key=lambda row: row[2] <= 0)  # stable: chosen first
     C = sum(value > 0 for *_, value in rows)
     examples = tuple(example for _, example, _ in rows)
-    spread = Preferences(data.source, examples[:C], examples[C:], paired=False)
+    spread = replace(data, chosen=examples[:C], rejected=examples[C:], paired=False)
     values_ = torch.tensor([value for *_, value in rows], dtype=torch.float32)
     return spread, np.array([p for p, *_ in rows]), values_
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Hashable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -171,7 +171,7 @@ def split(data: Preferences, share: float, seed: int) -> tuple[Preferences, Pref
         if not (chosen and rejected):
             lacks = f"{data.source} ({name}) has no {'rejected' if chosen else 'chosen'} examples"
             raise NothingToHoldOut(f"{lacks}: every loss here needs both classes (another --seed may hold out others)")
-        return Preferences(f"{data.source} ({name})", chosen, rejected, paired=data.paired)
+        return replace(data, source=f"{data.source} ({name})", chosen=chosen, rejected=rejected)
 
     return part("training prompts", False), part("held-out prompts", True)
 

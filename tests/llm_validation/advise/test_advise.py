@@ -27,6 +27,7 @@ from llm_validation.advise.report import Section, as_html, as_json
 from llm_validation.advise.sections import displacement
 from llm_validation.advise.selection import expected_best, selection
 from llm_validation.advise.trunk import TrunkOnce, piloted
+from llm_validation.commands import advise as advise_module
 from llm_validation.commands import align
 from llm_validation.commands.advise import advise_main
 from llm_validation.commands.align import align_main
@@ -114,9 +115,7 @@ def test_nothing_is_recommended_on_noise():
     advice = recommend(pilot, [], "m", "d")
     assert (advice.best, advice.command) == (None, "")
     assert "nothing is recommended" in advice.reasons[0].text
-    late = run_pilot(model(), noisy(60, 0.5), PLAN, (0,), CONTEXT, time.monotonic() - 1)
-    assert not late.tried
-    assert late.left[-1] == "dpo, pro_pairwise, bco at rate 0.01 not run: the time was over"
+    late = replace(pilot, tried=())
     assert "no method was tried" in recommend(late, [], "m", "d").reasons[0].text
     rare = Preferences("rare", noisy(8, 0).chosen[:2], preferences(50, 5).rejected, paired=False)
     tiny = run_pilot(
@@ -143,7 +142,7 @@ def test_the_time_is_divided_over_the_methods_and_what_each_did_is_said(monkeypa
     assert f"dpo at rate 0.01 {steps[0]} of" in {f.name: f.text for f in found}["short"]
     assert table.rows[0][2] == f"{steps[0]} of {pilot.tried[0].planned}"
     ticks = itertools.count()  # a quarter of the time does not reach for measuring
-    short = run_pilot(model(), noisy(24, NOISE), replace(plan, epochs=1, rates=(1e-2,)), (0,), CONTEXT, 29.0)
+    short = run_pilot(model(), noisy(24, NOISE), replace(plan, epochs=1, rates=(1e-2,)), (0,), CONTEXT, 34.0)
     assert [run.method for run in short.tried] == ["dpo", "ipo"], "the first of them, not the last"
 
 
@@ -318,6 +317,17 @@ def test_a_class_too_rare_to_hold_out_leaves_the_pilot_out_and_nothing_else(base
     sections = json.loads((tmp_path / "out" / "report.json").read_text(encoding="utf-8"))["sections"]
     assert [len(section["findings"]) > 0 for section in sections] == [True] * 5
     assert next(f["value"] for f in sections[1]["findings"] if f["name"] == "pro_binary") > 1
+
+
+def test_minutes_that_loading_took_leave_out_all_that_the_model_would_do(base, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(pilot_module, "log_probabilities", None)  # no pass of the model once the time is over
+    monkeypatch.setattr(advise_module, "log_probabilities", None)
+    rows = ({"prompt": f"w{2 + k}", "chosen": f" w{k + 3}", "rejected": f" w{k + 9}"} for k in range(24))
+    words = ["--model", str(base), "--data", str(written(tmp_path, *rows)), "--out", str(tmp_path / "out")]
+    assert advise_main([*words, "--minutes", "5"], started=time.monotonic() - 300.0) == 0
+    assert "the time was over before the first method" in capsys.readouterr().out
+    sections = json.loads((tmp_path / "out" / "report.json").read_text(encoding="utf-8"))["sections"]
+    assert [section["title"] for section in sections][-2:] == ["Whose preferences?", "Displacement, measured"]
 
 
 @pytest.mark.parametrize(("form", "methods"), [
