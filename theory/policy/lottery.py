@@ -1,6 +1,7 @@
 """Maximal lotteries of degenerate games: a vertex by linear programming, and the lottery of maximum entropy.
 
-Both in float64 first. Where margins of very different size defeat that, by the simplex method in integers, exactly.
+Both in float64 first. Where margins of very different size defeat that, by the simplex method in integers, exactly: it
+walks through all vertices, and the lottery of maximum entropy is a mixture of them.
 
 The equilibria of the free game M = P − ½ (A, A) are the polytope {π ≥ 0, Σπ = 1, πᵀM ≥ 0}. With B the alternatives
 that some equilibrium plays, every equilibrium leaves B indifferent, (πᵀM)(y) = 0 for y in B (its own equilibria play
@@ -13,11 +14,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from fractions import Fraction
+from itertools import combinations, islice
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import linprog
-from scipy.special import softmax
+from scipy.optimize import bisect, linprog
+from scipy.special import softmax, xlogy
 
 from theory.solution import LP_OPTIONS, CertificateError
 from theory.validate import Array
@@ -29,22 +31,50 @@ ROUNDING = 1e-13
 MAX_STEPS = 200
 #: Alternatives up to which a game is solved in integers, of some thousand digits then; steps for each of them.
 LARGEST_EXACT, EXACT_STEPS = 64, 20
+#: Steps of HiGHS for each alternative: it goes round for ever on some margins of very different size.
+HIGHS_STEPS = 100
+#: Bases of equilibria that are looked through, and by how much a mixture of vertices may miss the largest entropy.
+MOST_BASES, MIXED = 2000, 1e-14
+#: Integers over a denominator, constraints and last the reduced costs; which column each constraint holds; the former.
+Tableau = tuple[NDArray[np.object_], NDArray[np.intp], int]
 
 
 def vertex_lotteries(P: Array) -> Iterator[Array]:
     """A vertex by HiGHS, the same solved again on its support and its tight payoffs, and one found in integers."""
     yield from _float_vertices(P)
-    exact = exact_lottery(P)
-    if exact is not None:
-        yield exact[0]
+    yield from islice(exact_lotteries(P), 1)
 
 
-def exact_lottery(P: Array) -> tuple[Array, bool] | None:
-    """A vertex of the equilibria of the game ½(P − Pᵀ), and whether it is proved to be the only equilibrium.
+def exact_lotteries(P: Array) -> Iterator[Array]:
+    """The vertices of the equilibria of the game ½(P − Pᵀ), each once; none for too large a game.
 
-    max Σx over x ≥ 0 with (c + M)x ≤ 1, c > max|M|, by the simplex method: x/Σx is an equilibrium, and the only one if
-    all reduced costs are positive. The tableau holds integers over one denominator, the last pivot, which divides
-    all that a step computes. None: too large a game, or no end.
+    From one optimal basis of the program to the next, over columns whose reduced cost is 0. CertificateError beyond
+    `MOST_BASES` of them.
+    """
+    tableau = _optimum(P)
+    if tableau is None:
+        return
+    ahead, bases, vertices = [tableau], {frozenset(tableau[1].tolist())}, set()
+    while ahead:
+        tableau = ahead.pop()
+        entries, basis, _ = tableau
+        if (vertex := _vertex(tableau)) not in vertices:
+            vertices.add(vertex)
+            yield np.array([float(share) for share in vertex])
+        for column in np.setdiff1d(np.flatnonzero(entries[-1, :-1] == 0), basis).tolist():
+            row = _leaving(entries, column)
+            after = frozenset({*basis.tolist(), column} - {int(basis[row])})
+            if after not in bases:
+                bases.add(after)
+                ahead.append(_pivoted(tableau, row, column))
+        if len(bases) > MOST_BASES:
+            raise CertificateError(f"maximum entropy: the lotteries have more than {MOST_BASES} bases")
+
+
+def _optimum(P: Array) -> Tableau | None:
+    """max Σx over x ≥ 0 with (c + M)x ≤ 1, c > max|M|, by the simplex method: x/Σx is an equilibrium.
+
+    The tableau's denominator is the last pivot, which divides all that a step computes. None: too large, or no end.
     """
     A = P.shape[0]
     if A > LARGEST_EXACT:
@@ -54,27 +84,54 @@ def exact_lottery(P: Array) -> tuple[Array, bool] | None:
     margins = whole - whole.T
     identity = np.array([[int(x == y) for x in range(A)] for y in range(A)], dtype=object)
     ones = np.full((A, 1), 1, dtype=object)
-    tableau = np.vstack(
+    entries = np.vstack(
         [
             np.hstack([margins + (1 + int(np.abs(margins).max())), identity, ones]),
             np.array([-1] * A + [0] * (A + 1), dtype=object),
         ]
     )
-    basis, denominator = np.arange(A, 2 * A), 1
+    tableau: Tableau = entries, np.arange(A, 2 * A), 1
     for _ in range(EXACT_STEPS * A):
-        column = int(tableau[-1, :-1].argmin())
-        if tableau[-1, column] >= 0:
-            x = np.zeros(2 * A, dtype=object)
-            x[basis] = tableau[:-1, -1]
-            total = int(x[:A].sum())
-            only = bool((np.delete(tableau[-1, :-1], basis) > 0).all())
-            return np.array([float(Fraction(int(value), total)) for value in x[:A]]), only
-        rising = [row for row in range(A) if tableau[row, column] > 0]
-        row = min(rising, key=lambda row: Fraction(int(tableau[row, -1]), int(tableau[row, column])))
-        pivot, held = tableau[row, column], tableau[row].copy()
-        tableau = (pivot * tableau - np.outer(tableau[:, column], held)) // denominator
-        tableau[row], basis[row], denominator = held, column, pivot
+        column = int(tableau[0][-1, :-1].argmin())
+        if tableau[0][-1, column] >= 0:
+            return tableau
+        tableau = _pivoted(tableau, _leaving(tableau[0], column), column)
     return None
+
+
+def _leaving(entries: NDArray[np.object_], column: int) -> int:
+    """The constraint that lets go of its column first as this one rises; of ties, the first in lexicographic order.
+
+    So nothing cycles, and ties do not multiply the bases: those met are of a polytope without ties, close to this one.
+    """
+    A = len(entries) - 1
+    rows = [row for row in range(A) if entries[row, column] > 0]
+    for compared in (-1, *range(A, 2 * A)):
+        ratios = [Fraction(int(entries[row, compared]), int(entries[row, column])) for row in rows]
+        rows = [row for row, ratio in zip(rows, ratios, strict=True) if ratio == min(ratios)]
+        if len(rows) == 1:
+            break
+    return rows[0]
+
+
+def _pivoted(tableau: Tableau, row: int, column: int) -> Tableau:
+    """The tableau in which the constraint holds this column."""
+    entries, basis, denominator = tableau
+    pivot = entries[row, column]
+    after = (pivot * entries - np.outer(entries[:, column], entries[row])) // denominator
+    after[row] = entries[row]
+    held = basis.copy()
+    held[row] = column
+    return after, held, pivot
+
+
+def _vertex(tableau: Tableau) -> tuple[Fraction, ...]:
+    """x/Σx."""
+    entries, basis, _ = tableau
+    x = np.zeros(2 * basis.size, dtype=object)
+    x[basis] = entries[:-1, -1]
+    total = int(x[: basis.size].sum())
+    return tuple(Fraction(int(value), total) for value in x[: basis.size])
 
 
 def _float_vertices(P: Array) -> Iterator[Array]:
@@ -86,7 +143,7 @@ def _float_vertices(P: Array) -> Iterator[Array]:
         A_eq=np.append(np.ones(A), 0.0)[None],
         b_eq=[1.0],
         bounds=[(0.0, None)] * A + [(None, None)],
-        options=LP_OPTIONS,
+        options=LP_OPTIONS | {"maxiter": HIGHS_STEPS * A},
     )
     if found.x is None:
         return
@@ -104,19 +161,45 @@ def _float_vertices(P: Array) -> Iterator[Array]:
 
 
 def most_mixed_lottery(P: Array, target: float) -> tuple[Array, str]:
-    """The lottery of maximum entropy; where float64 does not find it, the only one there is, in integers."""
+    """The lottery of maximum entropy; where float64 does not find it, the only one there is, or a mixture of all
+    vertices, in integers."""
     try:
         policy, lost = _flattest_lottery(P, target), ""
         if float(np.max(policy @ (0.5 - P))) <= target:
             return policy, "maximum entropy"
     except CertificateError as error:
         policy, lost = None, str(error)
-    exact = exact_lottery(P)
-    if exact is not None and exact[1]:
-        return exact[0], "the only lottery, in integers"
+    vertices = list(exact_lotteries(P))
+    if len(vertices) == 1:
+        return vertices[0], "the only lottery, in integers"
+    if vertices:
+        return _most_mixed(np.array(vertices)), f"maximum entropy, of {len(vertices)} vertices in integers"
     if policy is None:
         raise CertificateError(lost)
     return policy, "maximum entropy"
+
+
+def _most_mixed(vertices: Array) -> Array:
+    """The mixture (A,) of vertices (k, A) of largest entropy: weight is moved between two of them, pair by pair."""
+    weights = np.full(len(vertices), 1.0 / len(vertices))
+    for _ in range(MAX_STEPS):
+        for first, second in combinations(range(len(vertices)), 2):
+            total, step = weights[first] + weights[second], vertices[first] - vertices[second]
+            weights[[first, second]] = 0.0, total
+            without = weights @ vertices
+
+            def slope(weight: float, step: Array = step, without: Array = without) -> float:
+                return -float(xlogy(step, without + weight * step).sum())
+
+            if slope(0.0) <= 0.0:
+                continue
+            moved = total if slope(total) >= 0.0 else float(bisect(slope, 0.0, total, xtol=1e-18, maxiter=MAX_STEPS))
+            weights[[first, second]] = moved, total - moved
+        policy = weights @ vertices
+        gains = -xlogy(vertices, policy).sum(axis=1)
+        if gains.max() - weights @ gains <= MIXED:
+            break
+    return policy / policy.sum()
 
 
 def _flattest_lottery(P: Array, target: float) -> Array:
@@ -132,7 +215,9 @@ def _flattest_lottery(P: Array, target: float) -> Array:
     held = basis[:, : int(np.sum(sizes > ROUNDING * played.size))]
     rest = np.setdiff1d(np.arange(M.shape[0]), played)
     active: list[int] = []
-    for _ in range(MAX_STEPS):
+    met: set[frozenset[int]] = set()
+    while frozenset(active) not in met and len(met) < MAX_STEPS:  # a set met again comes again for ever
+        met.add(frozenset(active))
         theta = _flattest(np.hstack([held, rows[:, active]]))
         part = softmax(np.hstack([held, rows[:, active]]) @ theta)
         multipliers = theta[held.shape[1] :]
@@ -157,11 +242,14 @@ def _played(M: Array) -> NDArray[np.intp]:
         A_ub=-np.hstack([M.T, M.T]),
         b_ub=np.zeros(A),
         bounds=[(0.0, 1.0)] * A + [(0.0, None)] * A,
-        options=LP_OPTIONS,
+        options=LP_OPTIONS | {"maxiter": HIGHS_STEPS * A},
     )
-    if found.x is None:
+    if not found.success:
         raise CertificateError(f"maximum entropy: HiGHS stopped without a point: {found.message}")
-    return np.flatnonzero(found.x[:A] > 0.5)
+    played = np.flatnonzero(found.x[:A] > 0.5)
+    if played.size == 0:
+        raise CertificateError("maximum entropy: HiGHS found no alternative that an equilibrium plays")
+    return played
 
 
 def _flattest(G: Array) -> Array:

@@ -9,19 +9,23 @@ from fractions import Fraction
 import cvxpy as cp
 import numpy as np
 import pytest
+from scipy.special import xlogy
 
 from tests.oracles.games import dirichlet, exploitability, penalty_gap, random_game
 from theory.bradley_terry import Population
 from theory.distortion.factors import linear_factor
 from theory.distortion.measure import distortion
 from theory.policy.kl_ball import kl
-from theory.policy.lottery import exact_lottery
+from theory.policy.lottery import exact_lotteries
 from theory.policy.nash import maximal_lottery, nlhf, nlhf_regularized
 from theory.policy.rewards import rlhf
 from theory.solution import CertificateError, Solution, certified
 
 #: An election of five alternatives and ten voters on which the central path stops early.
 MARGINS = np.array([[0, 0, -5, 5, 5], [0, 0, 3, -3, -2], [5, -3, 0, 0, -5], [-5, 3, 0, 0, -3], [-5, 2, 5, 3, 0]])
+
+#: Nine alternatives on which HiGHS goes round for ever: sign and 1 + digits of the margins above the diagonal, 0 a tie.
+ENDLESS = """-4 9 0 3 -4 3 0 0 -9 0 9 10 -8 1 -6 0 -4 -6 0 0 6 -10 -5 -4 0 -9 6 -5 9 4 0 10 3 -5 2 0"""
 
 
 def integer_game(seed: int) -> np.ndarray:
@@ -115,8 +119,7 @@ def test_margins_of_every_size_have_their_lottery(digits: int) -> None:
         size = int(rng.choice([3, 5, 7]))
         upper = np.triu(10.0 ** rng.uniform(-digits, 0, (size, size)) * rng.choice([-0.5, 0.5], (size, size)), 1)
         P = 0.5 + upper - upper.T
-        found, only = exact_lottery(P) or (None, False)
-        assert only
+        (found,) = exact_lotteries(P)
         np.testing.assert_allclose(found, lottery_by_supports(P), rtol=1e-14)
         solution = maximal_lottery(P, choice="max_entropy")
         assert exploitability(P, solution.policy) <= 1e-9
@@ -124,13 +127,77 @@ def test_margins_of_every_size_have_their_lottery(digits: int) -> None:
     assert exactly > 0
 
 
-def test_one_of_several_lotteries_is_not_called_the_only_one() -> None:
-    games = [game for game in map(integer_game, range(40)) if game.shape[0] <= 7]
-    for P in games:
-        found, only = exact_lottery(P) or (None, False)
-        assert exploitability(P, found) <= 1e-15
-        assert only == (lottery_by_supports(P) is not None)
-    assert exact_lottery(np.full((65, 65), 0.5)) is None
+def solved(rows: list[list[Fraction]]) -> list[Fraction] | None:
+    """Of k equations (k + 1 entries each, the last the right side), by elimination; None where they are dependent."""
+    rows, size = [row[:] for row in rows], len(rows)
+    for at in range(size):
+        pivot = next((k for k in range(at, size) if rows[k][at]), None)
+        if pivot is None:
+            return None
+        rows[at], rows[pivot] = rows[pivot], rows[at]
+        for k in range(size):
+            if k != at:
+                factor = rows[k][at] / rows[at][at]
+                rows[k] = [value - factor * held for value, held in zip(rows[k], rows[at], strict=True)]
+    return [rows[k][-1] / rows[k][k] for k in range(size)]
+
+
+def vertices_by_hand(P: np.ndarray) -> set[tuple[float, ...]]:
+    """Of π ≥ 0, πᵀM ≥ 0, Σπ = 1: every choice of A − 1 of the inequalities, taken for equations."""
+    A = P.shape[0]
+    M = [[(Fraction(float(P[x, y])) - Fraction(float(P[y, x]))) / 2 for y in range(A)] for x in range(A)]
+    sides = [[Fraction(x == y) for x in range(A)] for y in range(A)] + [[M[x][y] for x in range(A)] for y in range(A)]
+    found = set()
+    for chosen in itertools.combinations(sides, A - 1):
+        point = solved([[*side, Fraction(0)] for side in chosen] + [[Fraction(1)] * (A + 1)])
+        if point and all(sum(a * x for a, x in zip(side, point, strict=True)) >= 0 for side in sides):
+            found.add(tuple(map(float, point)))
+    return found
+
+
+def tied_game(seed: int, largest: int = 5) -> np.ndarray:
+    """Margins of 1e-9 to 1, a third of them 0: several lotteries, which float64 does not tell from others."""
+    rng = np.random.default_rng(seed)
+    size = int(rng.integers(3, largest + 1))
+    upper = np.triu(10.0 ** -rng.integers(0, 10, (size, size)) * rng.choice([-0.5, 0.0, 0.5], (size, size)), 1)
+    return 0.5 + upper - upper.T
+
+
+def test_a_game_on_which_a_solver_never_ends() -> None:
+    digits = np.array(ENDLESS.split(), dtype=int)
+    upper = np.zeros((9, 9))
+    upper[np.triu_indices(9, 1)] = 0.5 * np.sign(digits) * 10.0 ** (1 - np.abs(digits))
+    P = 0.5 + upper - upper.T
+    assert exploitability(P, maximal_lottery(P, choice="max_entropy").policy) <= 1e-9
+
+
+def test_all_vertices_in_integers() -> None:
+    games = [game for game in map(integer_game, range(40)) if game.shape[0] <= 5]
+    several = 0
+    for P in [*games, *map(tied_game, range(20))]:
+        found = [tuple(vertex) for vertex in exact_lotteries(P)]
+        assert len(set(found)) == len(found)
+        assert set(found) == vertices_by_hand(P)
+        assert (len(found) == 1) == (lottery_by_supports(P) is not None)
+        several += len(found) > 1
+    assert several > 10
+    assert len(list(exact_lotteries(np.full((20, 20), 0.5)))) == 20
+    assert list(exact_lotteries(np.full((65, 65), 0.5))) == []
+
+
+def test_several_lotteries_of_margins_of_every_size_are_mixed() -> None:
+    """No vertex has a cross-entropy above the entropy: the condition of first order for the largest."""
+    mixed = 0
+    for seed in (34, 60, 63, 153, 166, 172, 183):
+        P = tied_game(seed)
+        solution = maximal_lottery(P, choice="max_entropy")
+        assert exploitability(P, solution.policy) <= 1e-9
+        if "vertices in integers" in solution.status:
+            entropy = -float(xlogy(solution.policy, solution.policy).sum())
+            vertices = np.array(sorted(vertices_by_hand(P)))
+            assert (-xlogy(vertices, solution.policy).sum(axis=1)).max() <= entropy + 1e-12
+            mixed += 1
+    assert mixed == 6  # and of 34 HiGHS says that none is played
 
 
 # --- faint games
