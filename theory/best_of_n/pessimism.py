@@ -79,11 +79,12 @@ def pessimistic_policy(policy: ArrayLike, rewards: ArrayLike, chi_beta: float) -
     (array([0.  , 0.36, 0.64]), 0.4)
     """
     pi, r, beta = _table(policy, rewards, chi_beta)
-    mass, mean = _support(pi[None], r, beta)
-    density = np.maximum(1.0 / mass[0] + (r - mean[0]) / beta, 0.0)
+    mass, excess = _support(pi[None], r, beta)
+    density = np.maximum(1.0 / mass[0] + excess[0] / beta, 0.0)
     found = pi * density
+    top = int(found.argmax())
     kl = float(pi @ xlogy(density, density))
-    return Pessimism(found, float(mean[0] - beta / mass[0]), kl, float(pi @ (density - 1.0) ** 2))
+    return Pessimism(found, float(r[top] - excess[0, top] - beta / mass[0]), kl, float(pi @ (density - 1.0) ** 2))
 
 
 def pessimism_law(policy: ArrayLike, rewards: ArrayLike, n: int, chi_beta: float) -> Array:
@@ -124,9 +125,9 @@ def pessimism_law(policy: ArrayLike, rewards: ArrayLike, n: int, chi_beta: float
         return held.astype(np.float64)
     counts = _samples(n, int(held.sum()))
     log_chance = gammaln(n + 1) - gammaln(counts + 1).sum(axis=1) + counts @ np.log(pi[held])
-    mass, mean = _support(counts / n, r[held], beta)
+    mass, excess = _support(counts / n, r[held], beta)
     # r̂ − λ, never below 0 by rounding where λ is just below the largest reward of the sample
-    above = np.maximum(r[held] - mean[:, None] + (beta / mass)[:, None], 0.0)
+    above = np.maximum(excess + (beta / mass)[:, None], 0.0)
     accepted = pi[held] * above / above.max(axis=1, keepdims=True)
     share = accepted.sum(axis=1)
     none = (1.0 - share) ** n
@@ -178,10 +179,10 @@ def _table(policy: ArrayLike, rewards: ArrayLike, chi_beta: float) -> tuple[Arra
 
 
 def _support(laws: Array, rewards: Array, beta: float) -> tuple[Array, Array]:
-    """Mass and mean reward of the support {r > λ} under every law (K, A): λ = mean − β/mass.
+    """Mass (K,) of the support {r > λ} under every law (K, A), and rewards (K, A) over its mean: λ = mean − β/mass.
 
     A response of reward r is in the support iff E relu(r̂ − r) < β; from the best one down these are sums of positive
-    terms, so that no difference of large numbers decides.
+    terms, so that no difference of large numbers decides. Nor do rewards far above those that a law holds.
     """
     order = np.argsort(-rewards, kind="stable")
     r, p = rewards[order], laws[:, order]
@@ -189,7 +190,9 @@ def _support(laws: Array, rewards: Array, beta: float) -> tuple[Array, Array]:
     above = np.concatenate([np.zeros((len(p), 1)), (mass[:, :-1] * -np.diff(r)).cumsum(axis=1)], axis=1)
     inside = np.where(above < beta, p, 0.0)
     mass = inside.sum(axis=1)
-    return mass, r[0] - inside @ (r[0] - r) / mass
+    best = r[(p > 0).argmax(axis=1)][:, None]
+    short = (inside * (best - r)).sum(axis=1) / mass
+    return mass, rewards - best + short[:, None]
 
 
 def _samples(n: int, size: int) -> Array:

@@ -266,7 +266,7 @@ def safe_margin(distortion: float, bt_beta: float) -> float:
     if distortion >= linear_factor(beta):
         return 0.0
     top = float(centred_sigmoid(beta))
-    return float(brentq(lambda margin: audit_pair(margin, beta) - distortion, 0.0, top, xtol=1e-12))
+    return float(brentq(lambda margin: audit_pair(margin, beta) - distortion, 0.0, top, xtol=1e-300))
 
 
 def comparisons_needed(distortion: float, win_rate: float, bt_beta: float, confidence: float = 0.95) -> int:

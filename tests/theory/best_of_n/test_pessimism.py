@@ -48,6 +48,9 @@ def test_the_policy_at_the_ends():
     np.testing.assert_allclose(pessimistic_policy(policy, rewards, 1e140).policy, policy)
     shifted = pessimistic_policy(policy, np.array(rewards) + 1e6, 0.5)
     np.testing.assert_allclose(shifted.policy, pessimistic_policy(policy, rewards, 0.5).policy, atol=1e-9)
+    unheld = pessimistic_policy([0.0, 0.6, 0.4], [3637.393816190154, -860.5276180490496, -3461.1659265953926], 1e-13)
+    np.testing.assert_allclose(unheld.policy, [0.0, 1.0, 0.0], atol=1e-15)
+    assert unheld.normaliser == pytest.approx(-860.5276180490496, rel=1e-15)
 
 
 @pytest.mark.parametrize(("n", "beta"), [(1, 0.3), (3, 0.2), (5, 1.0)])

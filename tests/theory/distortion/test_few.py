@@ -112,6 +112,7 @@ def test_as_many_comparisons_as_are_needed_and_no_fewer():
         chance = binom.sf(np.ceil(rate * n - 1e-9) - 1, n, needed)
         assert chance[-1] <= 0.05 < chance[:-1].min()
     assert safe_margin(3.0, 5.0) == 0.0
+    assert audit_pair(safe_margin(2.0, 1e10), 1e10) == pytest.approx(2.0, rel=1e-6)  # ½ − 5e-9
     flawless = safe_margin(1.0 + 1e-13, 5.0)
     assert audit_pair(flawless + 1e-6, 5.0) == 1.0 < audit_pair(flawless - 1e-6, 5.0)
 
