@@ -190,8 +190,8 @@ def grid(**axes: tuple[Value, ...] | Value) -> tuple[Setting, ...]:
 
 
 def by(name: str, seeds: Mapping[Value, int], otherwise: int = 1) -> Callable[[Setting], int]:
-    """`Check.seeds` by the value of one axis."""
-    return lambda setting: seeds.get(setting[name], otherwise)
+    """`Check.seeds` by the value of one axis; `otherwise` for other values and for settings without it."""
+    return lambda setting: seeds.get(setting.get(name, ""), otherwise)
 
 
 def setting_key(setting: Setting) -> str:

@@ -5,7 +5,7 @@ Predictions are in `theory.density_ratio.predictions`.
 
 from __future__ import annotations
 
-from theory.claim import Check, Claim, Setting, Value, at_most, equal, greater, grid, of_topic, rate
+from theory.claim import Check, Claim, Setting, Value, at_most, by, equal, greater, grid, of_topic, rate
 from theory.density_ratio import predictions as predict
 from theory.density_ratio.estimates import METHODS
 from theory.density_ratio.limits import LIMITS, PREFERENCES, UNPAIRED
@@ -149,7 +149,8 @@ DENSITY_RATIO_CLAIMS: tuple[Claim, ...] = (
               at=(*grid(method=("sft", "ddro"), table=NAMED), *grid(method="rdro", table=NAMED,
               alpha=(0.1, 0.3, 0.5, 0.7))), relative=0.02, because="second-order terms at n p⁻ = 200"),
         equal("trained", "the same of trained, normalised policies; mle: maximum likelihood that knows p_α",
-              predict.trained_distance, at=TRAINED_POLICIES, relative=0.05, seeds=3, because="Monte Carlo of samples"),
+              predict.trained_distance, at=TRAINED_POLICIES, relative=0.05, seeds=by("alpha", {0.1: 9}, 3),
+              because="Monte Carlo of samples"),
         equal("quotient", "variance of RDRO's policy over DDRO's at one outcome, same samples",
               predict.variance_quotient, at=grid(table=("three", "six"), alpha=(0.3, 0.5), outcome=(0, 2)),
               relative=0.02, because=SECOND_ORDER),
