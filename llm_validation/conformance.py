@@ -7,7 +7,8 @@ each in nats, and its values and gradients are compared with ours on a few small
 known changes of ours that explain every value and every gradient are searched: how the batch is reduced, tokens, beta,
 sign, detached terms, the reference, label smoothing, offsets, classes' weights, a likelihood that is added. Clamps are
 searched on rays, far from the batches. A loss that is computed in bfloat16 or float16 is said to be, and judged in
-float64; how a model computed the log-probabilities is not seen.
+float64; how a model computed the log-probabilities is not seen. Nor is a KL over mismatched pairs, which TRL's KTO
+takes beside the four: bound to a number it is named as an offset, a mean over the batch in its place as what it is.
 
 Examples
 --------
@@ -37,6 +38,8 @@ from theory.validate import Array
 
 #: Of a value or a gradient, relative to the largest in its case: functions in float32 agree to this.
 TOLERANCE = 2e-5
+#: Of changes with a number beside two others those are searched that trainers of KTO make together.
+KTO = ("weights", {"reduction", "offset"})
 #: Of a gradient far out, relative to the largest where log-ratios are small: 1 − σ in float32 is known no better there.
 FLOAT32 = 1e-6
 
@@ -198,9 +201,10 @@ class _Search:
                 for changes in _together(fixed, count):
                     if (found := self._line(changes, cost - count)) is not None:
                         return found
-            for count in range(min(cost, 2)):
+            for count in range(cost):
                 for others, change in product(_together(fixed, count), fitted):
-                    if change.axis in {other.axis for other in others}:
+                    axes = {other.axis for other in others}
+                    if change.axis in axes or (count > 1 and (change.axis, axes) != KTO):
                         continue
                     if (found := self._fit(others, change, cost - count - 1)) is not None:
                         return found
@@ -228,7 +232,7 @@ class _Search:
 
     def _fit(self, others: tuple[Change, ...], change: Change, parts: int) -> Explanation | None:
         """With the number of `change` searched on a line, and a factor if there are parts left."""
-        if parts + len(others) > 1 or change.bounds is None:
+        if parts + min(1, len(others)) > 1 or change.bounds is None:
             return None
         (low, high), few = change.bounds, self.suite[:2]
         aim = np.concatenate(self.aim[:2])

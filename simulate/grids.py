@@ -117,6 +117,8 @@ def read_sweep(path: Path) -> Sweep:
     """
     try:
         return _sweep(tomllib.loads(path.read_bytes().decode("utf-8-sig")))
+    except FileNotFoundError:
+        raise FileNotFoundError(f"no such file of grids: {path}") from None
     except (ValueError, UnicodeDecodeError) as error:
         raise ValueError(f"{path}: {error}") from None
 

@@ -53,13 +53,15 @@ def _times(weight: str) -> Callable[[Case, float], dict[str, Any]]:
     return lambda case, x: {f"times_{weight}": x}
 
 
-def _around_mean(clamped: bool) -> Callable[[Case, Sides, float, float], Sides]:
-    """Rewards less their mean over the batch, without gradient."""
+def _around_mean(clamped: bool, detached: bool = True, crossed: bool = False) -> Callable[..., Sides]:
+    """Rewards less their mean over the batch; crossed: those of a class less the mean of the other."""
 
     def sides(case: Case, s: Sides, beta: float, number: float) -> Sides:
-        mean = torch.cat([s[0] - s[2], s[1] - s[3]]).mean().detach()
-        mean = mean.clamp(min=0.0) if clamped else mean
-        return (*s[:2], s[2] + mean, s[3] + mean)
+        ratios = [s[0] - s[2], s[1] - s[3]]
+        means = [side.mean() for side in reversed(ratios)] if crossed else [torch.cat(ratios).mean()] * 2
+        means = [mean.detach() for mean in means] if detached else means
+        means = [mean.clamp(min=0.0) for mean in means] if clamped else means
+        return (*s[:2], s[2] + means[0], s[3] + means[1])
 
     return sides
 
@@ -141,6 +143,18 @@ def _added(mean: Callable[[Tensor, Tensor], Tensor]) -> Callable[[Case, Sides, f
     return lambda case, s, x: -x * mean(s[0], case.tokens[0])
 
 
+def _estimated() -> list[Change]:
+    """The reference point of KTO and BCO estimated from a batch, as trainers do or did; `kto_pair` of TRL the last."""
+    known = {
+        "their mean over the batch, but at least 0": _around_mean(clamped=True),
+        "their mean over the batch": _around_mean(clamped=False),
+        "their mean over the batch, but at least 0, and gradient flows through it": _around_mean(True, detached=False),
+        "the mean of the other class, but at least 0": _around_mean(True, crossed=True),
+    }
+    said = "rewards are taken less {}; ours takes an argument, here 0"
+    return [Change("offset", said.format(words), sides) for words, sides in known.items()]
+
+
 def _fitted(ours: OurLoss) -> list[Change]:
     """Offsets, and changes whose number is searched."""
     name, classes, changes = ours.name, ours.name in CLASSES, []
@@ -152,10 +166,7 @@ def _fitted(ours: OurLoss) -> list[Change]:
     for side, weight in WEIGHTS.items() if classes and name != "kldo" else ():
         changes.append(Change("weights", f"{side} weigh {{}} times what they do in ours", None,
                               _times(weight), bounds=(0.02, 5.0)))  # fmt: skip
-    for clamped in (True, False) if classes and name != "kldo" else ():
-        words = "their mean over the batch, but at least 0" if clamped else "their mean over the batch"
-        changes.append(Change("offset", f"rewards are taken less {words}; ours takes an argument, here 0",
-                              _around_mean(clamped)))  # fmt: skip
+    changes += _estimated() if classes and name != "kldo" else []
     changes.append(Change("offset", "an offset of {} is taken off the rewards" + ("" if classes else "' difference"),
                           _offset(name), bounds=(-6.0, 6.0)))  # fmt: skip
     return changes

@@ -302,13 +302,13 @@ def _handle_missing(cells: Cells, missing: Missing | None) -> tuple[Cells, int, 
     if missing is None:
         raise ValueError(
             f"{path} has {int(holes.sum())} missing cells in {int(users.sum())} of {len(users)} rows, the first in "
-            f"line {cells.lines[int(users.argmax())]}; choose missing='drop' (leave those users out) or "
-            "missing='pairs' (keep the pairs both of whose items a user rated), and items by --min-raters"
+            f"line {cells.lines[int(users.argmax())]}; choose --missing drop (leave those users out) or "
+            "--missing pairs (keep the pairs both of whose items a user rated), and items by --min-raters"
         )
     if missing == "pairs":
         return cells, 0, (f"{int(holes.sum())} missing cells: the pairs that a user rated both items of are used",)
     if users.all():
-        raise ValueError(f"{path}: every user has a missing cell, missing='drop' leaves none")
+        raise ValueError(f"{path}: every user has a missing cell, --missing drop leaves none")
     return cells.keep(~users), int(users.sum()), (f"{int(users.sum())} users with missing cells left out",)
 
 

@@ -209,6 +209,27 @@ def test_a_loss_in_float32_is_not_accused_where_its_digits_end():
     assert said.startswith("rewards are taken less their mean over the batch;")
 
 
+@pytest.mark.parametrize(
+    ("of", "detached", "weight", "said"),
+    [
+        (lambda c, d: (torch.cat([c, d]).mean(),) * 2, True, 1.33, "their mean over the batch, but at least 0;"),
+        (lambda c, d: (torch.cat([c, d]).mean(),) * 2, False, 1.0, "at least 0, and gradient flows through it"),
+        (lambda c, d: (d.mean(), c.mean()), True, 1.0, "the mean of the other class, but at least 0"),
+    ],
+)
+def test_a_reference_point_of_kto_from_the_batch_is_named_beside_pooling_and_weights(of, detached, weight, said):
+    def kto(pc, pr, rc, rr):
+        c, d = pc - rc, pr - rr
+        one, other = ((z.detach() if detached else z).clamp(min=0.0) for z in of(c, d))
+        chosen, rejected = 1 - torch.sigmoid(0.1 * (c - one)), 1 - torch.sigmoid(0.1 * (other - d))
+        return torch.cat([weight * chosen, rejected]).mean()
+
+    pooled, offset, *weights = check_loss(kto, "kto")
+    assert "(pooled)" in pooled
+    assert said in offset
+    assert weights == ["chosen weigh 1.33 times what they do in ours"] * (weight != 1.0)
+
+
 def test_what_is_not_finite_is_said_without_a_warning():
     dpo = lambda *sides: LOSSES["dpo"].function(*sides, kl_beta=0.1)
     assert check_loss(lambda *sides: dpo(*sides) + math.inf, "dpo") == [

@@ -164,6 +164,8 @@ def test_a_wrong_file_is_one_sentence_with_status_2_before_any_work(tmp_path, ca
     assert message in said
     assert said.count("\n") == 1
     assert not (tmp_path / "rows").exists()
+    assert main(["sweep", str(tmp_path / "none.toml")]) == 2
+    assert capsys.readouterr().err.endswith(f"sweep: no such file of grids: {tmp_path / 'none.toml'}\n")
 
 
 @pytest.mark.parametrize(
