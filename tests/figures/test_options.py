@@ -29,7 +29,7 @@ def test_wrong_values_are_refused_in_one_sentence(words, message, tmp_path, caps
 @pytest.mark.parametrize(("line", "message"), [("font.sise: 9", "'font.sise'"), ("font.size: big", "font.size")])
 def test_a_wrong_line_of_a_style_file_is_named(line, message, tmp_path, capsys):
     style = tmp_path / "mine.mplstyle"
-    style.write_text(f"# mine\n{line}\n")
+    style.write_text(f"# mine\n{line}\n", encoding="utf-8")
     assert main(["D11", "--style", str(style)]) == 2
     printed = capsys.readouterr().err
     assert f"{style}, line 2: " in printed

@@ -55,7 +55,7 @@ def base(tmp_path) -> Path:
 def command(tmp_path_factory) -> str:
     """The command that trains with a short profile smoke: a script for other processes."""
     script: Path = tmp_path_factory.mktemp("command") / "command.py"
-    script.write_text(COMMAND)
+    script.write_text(COMMAND, encoding="utf-8")
     return str(script)
 
 

@@ -279,7 +279,7 @@ def test_of_two_gradients_the_one_that_is_not_ours_is_said(side, monkeypatch):
 )
 def test_the_command(words, status, said, tmp_path, monkeypatch, capsys):
     code = "import torch\ndef summed(a, b, c, d):\n    return torch.nn.functional.softplus((b - a + c - d) / 2).sum()\n"
-    (tmp_path / "theirs.py").write_text(code)
+    (tmp_path / "theirs.py").write_text(code, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     monkeypatch.delitem(sys.modules, "theirs", raising=False)
     assert conform_main(words) == status

@@ -40,7 +40,7 @@ def add(file: Path, name: str, lines: str) -> None:
         elif isinstance(node, ast.Import | ast.ImportFrom) and not name:
             place, indent = node.end_lineno, ""
     source[place:place] = textwrap.indent(lines, indent).splitlines()
-    file.write_text("\n".join(source) + "\n")
+    file.write_text("\n".join(source) + "\n", encoding="utf-8")
 
 
 def perform(title: str, tree: Path) -> set[str]:
@@ -91,7 +91,7 @@ def test_a_claim_takes_four_files(tmp_path, capsys):
     tokenizer = train_tokenizer(STORIES.sample(generator(0, "documents"), 500), 512)
     save(build("smoke", len(tokenizer), 64, seed=0), tokenizer, tmp_path / "model")
     runs = tmp_path / "llm_validation/runs/distortion.py"
-    runs.write_text(runs.read_text(encoding="utf-8").replace('"D15"),', '"D15", "D40"),', 1))
+    runs.write_text(runs.read_text(encoding="utf-8").replace('"D15"),', '"D15", "D40"),', 1), encoding="utf-8")
     run_anew(CLAIM, tree=tmp_path)
     said, verdicts = capsys.readouterr().out.split("verdicts\n")
     assert "1/m" in said
@@ -145,7 +145,7 @@ def test_a_loss_takes_four_files_and_its_test(tmp_path):
     touched = perform("Adding a loss", tmp_path)
     assert len(touched) == 4
     script, log = tmp_path / "loss.py", tmp_path / "log.txt"
-    script.write_text(LOSS)
+    script.write_text(LOSS, encoding="utf-8")
     process = started(str(script), str(tmp_path), log=log, imported=True)  # which is not in the midst of a test
     process.join(300)
     process.kill()

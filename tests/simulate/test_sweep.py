@@ -30,7 +30,7 @@ HEAD = 'profile = "smoke"\nseeds = 2\n'
 
 def written(folder: Path, text: str, head: str = HEAD) -> str:
     file = folder / "grid.toml"
-    file.write_text(head + text)
+    file.write_text(head + text, encoding="utf-8")
     return str(file)
 
 
@@ -111,7 +111,7 @@ def test_a_part_that_cannot_be_written_is_no_part(tmp_path, monkeypatch, capsys)
     def full(path: Path, content: str | bytes) -> None:
         if path.suffix == ".parquet":
             raise OSError("the disk is full")
-        path.write_text(str(content))
+        path.write_text(str(content), encoding="utf-8")
 
     with monkeypatch.context() as patch:
         patch.setattr(sweep, "replace_file", full)
@@ -188,7 +188,7 @@ def test_a_range_of_whole_numbers_is_of_whole_numbers(tmp_path):
     """And the byte-order mark that an editor puts before a file is no part of it."""
     lines = '[methods.borda]\nfamily = "faint"\nn_types = { from = 1, to = 3, count = 3 }\nn_alternatives = 2.0\n'
     path = Path(written(tmp_path, lines + "bt_beta = [1, 2.5]"))
-    path.write_text("\ufeff" + path.read_text(encoding="utf-8"))
+    path.write_text("\ufeff" + path.read_text(encoding="utf-8"), encoding="utf-8")
     (grid,) = read_sweep(path).grids
     assert grid.axes["n_types"] == (1, 2, 3)
     assert {type(n) for name in ("n_types", "n_alternatives") for n in grid.axes[name]} == {int}
@@ -227,7 +227,7 @@ def test_no_plan_counts_the_cells_of_another_sweep(tmp_path, capsys):
 def test_a_broken_note_of_the_sweep_is_named(tmp_path, capsys, content):
     file, folder = written(tmp_path, "[D3.attained]\nbt_beta = 1"), tmp_path / "rows"
     folder.mkdir()
-    (folder / "_sweep.json").write_text(content)
+    (folder / "_sweep.json").write_text(content, encoding="utf-8")
     assert swept(file, folder) == 2
     said = capsys.readouterr().err
     assert str(folder) in said

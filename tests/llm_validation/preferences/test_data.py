@@ -231,7 +231,7 @@ def test_bad_input_is_named(name, tmp_path, tokenizer):
 )  # fmt: skip
 def test_a_table_is_what_stands_in_it(tmp_path, tokenizer, table, expected):
     """Blanks are kept, a comma too many shifts no column, and a line is the file's, not the table's."""
-    (tmp_path / "t.csv").write_text(table, newline="")
+    (tmp_path / "t.csv").write_text(table, newline="", encoding="utf-8")
     if expected not in ("pair", "examples", "ranking", "a number is a text"):
         with pytest.raises(ValueError, match=rf"t\.csv.*{expected}"):
             read_preferences(tmp_path / "t.csv", tokenizer, CONTEXT)

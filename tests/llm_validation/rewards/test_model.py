@@ -94,7 +94,7 @@ def test_comparisons_are_read_from_a_file(tmp_path, tokenizer):
 )
 def test_a_bad_file_is_named_by_line(tmp_path, tokenizer, line, message):
     path = tmp_path / "pairs.jsonl"
-    path.write_text('{"prompt": "a", "chosen": "b", "rejected": "c"}\n' + line)
+    path.write_text('{"prompt": "a", "chosen": "b", "rejected": "c"}\n' + line, encoding="utf-8")
     with pytest.raises(ValueError, match=message):
         read_comparisons(path, TextBoundaries.of(tokenizer), 64)
     path.write_text("\n")

@@ -30,7 +30,7 @@ def tokenizer():
 
 def test_plain_text_and_gzip(tmp_path):
     text = f"One.\nTwo. {END_OF_TEXT} stays.\n{END_OF_TEXT}\n\n  Three — é.\n{END_OF_TEXT}\n \n"
-    (tmp_path / "a.txt").write_text(text)
+    (tmp_path / "a.txt").write_text(text, encoding="utf-8")
     (tmp_path / "a.txt.gz").write_bytes(gzip.compress(text.encode()))
     expected = [f"One.\nTwo. {END_OF_TEXT} stays.", "Three — é."]
     assert read_documents([tmp_path / "a.txt"]) == expected
@@ -45,7 +45,7 @@ def test_text_without_separator_is_one_document(tmp_path):
 def test_lines_of_json(tmp_path):
     records = [{"text": "One\u2028line."}, {"text": ["Hello.", "Good day."]}]
     lines = "\n\n".join(json.dumps(record, ensure_ascii=False) for record in records)
-    (tmp_path / "a.jsonl").write_text(lines)
+    (tmp_path / "a.jsonl").write_text(lines, encoding="utf-8")
     (tmp_path / "b.jsonl.gz").write_bytes(gzip.compress(lines.replace('"text"', '"turns"').encode()))
     assert read_documents([tmp_path / "a.jsonl"]) == ["One\u2028line.", "Hello.\nGood day."]
     assert read_documents([tmp_path / "b.jsonl.gz"], "turns") == ["One\u2028line.", "Hello.\nGood day."]

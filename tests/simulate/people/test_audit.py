@@ -25,7 +25,7 @@ SQUARE = ",x,y,z\nx,0,2,0\ny,1,,1\nz,1,0,0\n"
 
 def write(folder, text):
     path = folder / "comparisons.csv"
-    path.write_text(text)
+    path.write_text(text, encoding="utf-8")
     return path
 
 

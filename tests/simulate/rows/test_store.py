@@ -98,7 +98,7 @@ def test_a_stamp_says_where_a_row_comes_from(tmp_path):
 def test_a_line_that_was_cut_off_is_a_job_to_run_again(tmp_path):
     run_jobs(jobs(3), tmp_path, STAMP)
     whole, (part,) = numbers(tmp_path), (tmp_path / "parts").iterdir()
-    part.write_text(part.read_text(encoding="utf-8")[:-30])
+    part.write_text(part.read_text(encoding="utf-8")[:-30], encoding="utf-8")
     assert len(read_rows(tmp_path)) == 2
     run_jobs(jobs(3), tmp_path, STAMP)
     assert numbers(tmp_path) == whole
@@ -111,10 +111,10 @@ def test_a_missing_column_and_a_cut_off_file_are_named(tmp_path):
     with locked(tmp_path):
         run_jobs(jobs(1), tmp_path, STAMP)
     text = (tmp_path / "rows.csv").read_text(encoding="utf-8")
-    (tmp_path / "rows.csv").write_text(text.replace("stderr", "error"))
+    (tmp_path / "rows.csv").write_text(text.replace("stderr", "error"), encoding="utf-8")
     with pytest.raises(ValueError, match="no column 'stderr'"):
         read_rows(tmp_path)
-    (tmp_path / "rows.csv").write_text(text)
+    (tmp_path / "rows.csv").write_text(text, encoding="utf-8")
     (tmp_path / "stamps.json").write_text('{"a": ')
     with pytest.raises(ValueError, match=r"stamps.json cannot be read"):
         read_rows(tmp_path)
