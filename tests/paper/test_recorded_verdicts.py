@@ -6,10 +6,6 @@ those that README, paper and changelog speak of.
 
 from __future__ import annotations
 
-from collections import Counter
-
-#: Check → how many of its settings are too noisy in simulation to tell.
-NOISY = {"B5.process": 1, "B6.reward": 1, "R7.trained": 1}
 #: What disagrees: a slope that off-catalogue mass decides, P15 with all weights by AdamW; the real model's KTO, and one
 #: way of its two halves outside two errors more often than chance.
 APART = {
@@ -21,8 +17,7 @@ APART = {
 
 def test_simulations_agree_with_the_predictions(recorded_ledger):
     apart = [entry for entry in recorded_ledger if entry.simulation.verdict not in ("agrees", "not run")]
-    assert {entry.simulation.verdict for entry in apart} == {"inconclusive"}
-    assert Counter(f"{entry.claim.id}.{entry.check.name}" for entry in apart) == NOISY
+    assert not [f"{entry.claim.id}.{entry.check.name} at {entry.setting}" for entry in apart]
 
 
 def test_trained_models_disagree_where_it_is_known(recorded_ledger):

@@ -34,11 +34,10 @@ def test_a_wrong_prediction_disagrees(tmp_path, capsys, monkeypatch):
     assert lines(capsys) == [["D1", "disagrees"]]
 
 
-@pytest.mark.parametrize(("claim", "settings", "verdict"), [("D2", 12, "agrees"), ("V9", 104, "agrees"),
-                                                            ("R7", 52, "inconclusive")])  # fmt: skip
-def test_seeds_are_judged_together_as_in_the_ledger(claim, settings, verdict):
-    """One seed alone is often too noisy: of D2's 24 rows some are."""
+@pytest.mark.parametrize(("claim", "settings"), [("D2", 12), ("V9", 104), ("R7", 52)])
+def test_seeds_are_judged_together_as_in_the_ledger(claim, settings):
+    """One seed alone is often too noisy: of D2's rows some are."""
     rows = [row for row in read_rows(ROOT / "simulate" / "results" / "reference") if row.claim == claim]
     found = judged(rows)
-    assert (len(found), combine(found)) == (settings, verdict)
+    assert (len(found), combine(found)) == (settings, "agrees")
     assert combine([alone for row in rows for alone in judged([row])]) == "inconclusive"
