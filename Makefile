@@ -25,17 +25,20 @@ export GLIBC_TUNABLES ?= $(MALLOC):glibc.malloc.top_pad=67108864
 # Images of containers often forbid bytecode: every process would compile torch and transformers anew, nine seconds each.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: reproduce trained first-part written real gpu test test-fast reference check figures paper arxiv page \
-  benchmark clean
+.PHONY: reproduce predicted simulated trained first-part written compared real gpu test test-fast reference check \
+  figures paper arxiv page benchmark clean
 
+# Side by side is what leaves a core idle: at the start, while a language model is pretrained, and at the end.
 reproduce: $(VENV)/.reproduce
-	$(RUN) -m theory --quiet
-	$(RUN) -m simulate --profile $(PROFILE) --jobs $(JOBS)
-	@# side by side where one of the two leaves a core idle: while a language model is pretrained, and at the end
+	$(MAKE) --no-print-directory --jobs=2 predicted simulated
 	$(MAKE) --no-print-directory --jobs=2 trained first-part
-	$(MAKE) --no-print-directory --jobs=2 figures written
-	@# rows that differ are listed, not fatal: another processor or BLAS rounds otherwise, and a search may part ways
-	@test $(PROFILE) != cpu || $(RUN) -m simulate compare simulate/results/cpu simulate/results/reference || true
+	$(MAKE) --no-print-directory --jobs=2 figures written compared
+
+predicted: $(VENV)/.reproduce
+	$(RUN) -m theory --quiet
+
+simulated: $(VENV)/.reproduce
+	$(RUN) -m simulate --profile $(PROFILE) --jobs $(JOBS)
 
 trained: $(VENV)/.reproduce
 	$(RUN) -m llm_validation --profile $(PROFILE) --jobs $(JOBS)
@@ -46,6 +49,10 @@ first-part: $(VENV)/.reproduce
 
 written: $(VENV)/.reproduce
 	$(RUN) -m paper --profile $(PROFILE) --page
+
+# Rows that differ are listed, not fatal: another processor or BLAS rounds otherwise, and a search may part ways.
+compared: $(VENV)/.reproduce
+	@test $(PROFILE) != cpu || $(RUN) -m simulate compare simulate/results/cpu simulate/results/reference || true
 
 # SmolLM2-135M-Instruct, and people: of the survey that comes along, or of RATINGS=FILE. In slices: MINUTES=9.
 real: $(VENV)/.reproduce
