@@ -44,10 +44,14 @@ class FittedRewards:
     loss: Array
 
 
-def fit_reward_model(reference: Reference, win_rates: Array, pair_weights: Array) -> FittedRewards:
+def fit_reward_model(
+    reference: Reference, win_rates: Array, pair_weights: Array, *, longer: int = LENGTH_FACTOR
+) -> FittedRewards:
     """Train on win rates and pair laws (P, A, A) of every prompt, each prompt with the same weight.
 
     Rewards of a prompt are fixed up to a constant only.
+
+    longer  steps, relative to the schedule's
     """
     mass = pair_weights * (1.0 - np.eye(reference.n_responses))
     mass = mass / mass.sum(axis=(1, 2), keepdims=True)
@@ -67,7 +71,7 @@ def fit_reward_model(reference: Reference, win_rates: Array, pair_weights: Array
         surrogate = -(score * rewards).sum(-1).mean()
         return loss + surrogate - surrogate.detach()  # the value of one, the gradient of the other
 
-    schedule = reference.schedule.slower(RATE_FACTOR).longer(LENGTH_FACTOR)
+    schedule = reference.schedule.slower(RATE_FACTOR).longer(longer)
     trained = reference.train(objective, "reward model", schedule=schedule, head=_first_head(reference))
     rewards = trained.path[-1]
     return FittedRewards(rewards - rewards.max(axis=1, keepdims=True), trained.loss)
