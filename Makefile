@@ -1,4 +1,4 @@
-# make reproduce   set up, simulate, train, draw, write the ledger (thirteen to twenty-five minutes on two cores)
+# make reproduce   set up, simulate, train, draw, write the ledger (twelve to twenty-five minutes on two cores)
 # make test        set up, run the tests                           (four to nine minutes on two cores)
 #
 # make real        a real language model and real people, in full  (about an hour on two cores; run again to go on)
