@@ -77,18 +77,20 @@ def trend(quantity: Quantity, points: Sequence[tuple[int, Point]]) -> Trend:
         errors = [error / value / math.log(10.0) for value, error in zip(values, errors, strict=True)]
         values = [math.log10(value) for value in values]
     x = [math.log10(parameters) for parameters, _ in points]
-    weighted = all(error > 0.0 for error in errors)  # one size without an error, and the scatter is all there is
-    found = slope(x, values, errors if weighted else None)
-    if abs(found.value) <= half_width(found.stderr, _freedom(found.stderr, x, errors, points)):
+    known = errors if all(error > 0.0 for error in errors) else None  # one without, and there is the scatter alone
+    found = slope(x, values, known)
+    if abs(found.value) <= half_width(found.stderr, _freedom(found.stderr, x, known, points)):
         return Trend(found.value, found.stderr, logarithmic, "no trend")
     good = found.value > 0.0 if quantity.goal == "larger" else found.value < 0.0
     return Trend(found.value, found.stderr, logarithmic, "better" if good else "worse")
 
 
-def _freedom(stderr: float, x: Sequence[float], errors: Sequence[float], points: Sequence[tuple[int, Point]]) -> float:
+def _freedom(
+    stderr: float, x: Sequence[float], errors: Sequence[float] | None, points: Sequence[tuple[int, Point]]
+) -> float:
     """Degrees of freedom of a slope's error: of the sizes' scatter about the line where that is what it is, else those
     of the errors over seeds; one seed's own error is over what it was measured on, which is much."""
-    if not all(error > 0.0 for error in errors) or stderr > slope(x, [0.0] * len(x), errors).stderr:
+    if errors is None or stderr > slope(x, [0.0] * len(x), errors).stderr:
         return len(x) - 2
     return sum(point.seeds - 1 if point.seeds > 1 else math.inf for _, point in points)
 
