@@ -54,6 +54,8 @@ COMMANDS = {
 }
 #: Those whose minutes count from the start of the process: loading takes part of them.
 TIMED = {"advise", "real"}
+#: Those of another stage, which are told after which one they were typed.
+SHARED = {"audit", "merge"}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -62,7 +64,8 @@ def main(arguments: list[str] | None = None) -> int:
     if words[:1] and words[0] in COMMANDS:
         module, name = COMMANDS[words[0]]
         command = getattr(importlib.import_module(module), name)
-        return int(command(words[1:], started) if words[0] in TIMED else command(words[1:]))
+        more = [started] if words[0] in TIMED else ["llm_validation"] if words[0] in SHARED else []
+        return int(command(words[1:], *more))
     options = _parser().parse_args(words)
     from llm_validation.grid.run import run_sizes
 

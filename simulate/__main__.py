@@ -22,6 +22,7 @@ import argparse
 import os
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import asdict
 
 from simulate.experiments import jobs, people_jobs
@@ -41,7 +42,9 @@ from simulate.sweep import sweep_main
 from theory.claims import CLAIMS, find_claims
 from theory.distortion.settings import BETAS
 
-COMMANDS = {"audit": audit_main, "sweep": sweep_main, "merge": merge_main, "compare": compare_folders}
+COMMANDS: dict[str, Callable[[list[str]], int]] = {
+    "audit": audit_main, "sweep": sweep_main, "merge": merge_main, "compare": compare_folders,
+}  # fmt: skip
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -35,8 +35,19 @@ def carried_out(
         raise
     except refused as error:
         notes = "".join(f" ({note})" for note in getattr(error, "__notes__", ()))
-        print(one_line(f"{name}: {error}{notes}"), file=sys.stderr)
+        print(one_line(f"{name}: {in_words(error)}{notes}"), file=sys.stderr)
         return 2
+
+
+def in_words(error: Exception) -> str:
+    """What an error says; one of the operating system without its number.
+
+    >>> in_words(IsADirectoryError(21, "Is a directory", "pairs.jsonl"))
+    'pairs.jsonl: Is a directory'
+    """
+    if not isinstance(error, OSError) or not error.strerror:
+        return str(error)
+    return error.strerror if error.filename is None else f"{error.filename}: {error.strerror}"
 
 
 def finite(text: str) -> float:

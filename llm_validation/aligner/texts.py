@@ -25,7 +25,7 @@ from torch import Tensor
 
 from llm_validation.model.text_boundaries import Message, TextBoundaries
 from llm_validation.preferences.data import Batch, Preferences, epoch_batches, pair_of
-from llm_validation.preferences.files import PairOfTexts, records_of, unit_of
+from llm_validation.preferences.files import PairOfTexts, check_there, records_of, unit_of
 from llm_validation.preferences.objectives import Objective, PreferenceTraining
 
 TEMPLATE_FILE = "aligner.json"
@@ -49,17 +49,21 @@ class Template:
     def of(cls, texts: TextBoundaries, text: str | None = None) -> Template:
         """The given text, or the default, for a tokenizer."""
         chat = bool(getattr(texts.tokenizer, "chat_template", None))
-        return cls(text or (CHAT if chat else PLAIN), chat)
+        default = CHAT if chat else PLAIN
+        return cls(default if text is None else text, chat)
 
     @classmethod
     def read(cls, folder: str | Path) -> Template:
-        """The template kept beside a corrector. ValueError for a folder without one."""
+        """The template kept beside a corrector. ValueError for a folder without one, or a file that holds none."""
         path = Path(folder) / TEMPLATE_FILE
         if not path.is_file():
             raise ValueError(
                 f"{str(folder)!r} holds no corrector of align --method aligner: there is no {TEMPLATE_FILE}"
             )
-        return cls(**json.loads(path.read_text(encoding="utf-8")))
+        try:
+            return cls(**json.loads(path.read_text(encoding="utf-8")))
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{path} holds no corrector's template: {error}") from None
 
     def write(self, folder: Path) -> None:
         """Beside a corrector."""
@@ -87,8 +91,7 @@ def read_corrections(path: Path, texts: TextBoundaries, template: Template, cont
 
     FileNotFoundError; ValueError names the line, as `llm_validation.preferences.data.read_preferences` does.
     """
-    if not path.is_file():
-        raise FileNotFoundError(f"no such file of corrections: {path}")
+    check_there(path, "corrections")
     pairs, unit = [], unit_of(path)
     for line, record in records_of(path):
         place = f"{path}, {unit} {line}"

@@ -29,12 +29,12 @@ from llm_validation.advise.selection import selection
 from llm_validation.advise.whose import users_of, whose
 from llm_validation.commands.align_methods import context_of
 from llm_validation.generation.scorers import Scorer, ScorerError
-from llm_validation.losses.table import LOSSES
 from llm_validation.model.folders import check_new, replacing
 from llm_validation.model.model import device, load
 from llm_validation.model.sharding import decoder_layers
 from llm_validation.model.text_boundaries import TextBoundaries
 from llm_validation.preferences.data import Example, Preferences, read_preferences
+from llm_validation.preferences.objectives import OF_PAIRS
 from llm_validation.preferences.policy_gradient import rewards_of
 from llm_validation.preferences.sequences import completion_forward, log_probabilities
 from llm_validation.preferences.trace import NothingToHoldOut
@@ -51,8 +51,6 @@ TOP, DEEP = "top:1", 4
 USED = 0.92
 #: Share of the time that is left to price Best-of-N by a reward.
 FOR_REWARD = 0.35
-#: Methods that labelled examples cannot train.
-OF_PAIRS = {name for name, entry in LOSSES.items() if entry.feedback == "pairs"} | {"nlhf"}
 #: Methods that the pilot knows, and those of them that need several responses to a prompt with labels or scores.
 PILOTED, OF_LISTS = [*trainable(), "rlhf"], {"rlhf"}
 #: Characters of a response that name it.

@@ -49,7 +49,7 @@ from llm_validation.model.model import Loaded, device, load
 from llm_validation.model.text_boundaries import TextBoundaries
 from llm_validation.preferences.data import Preferences, read_preferences
 from llm_validation.preferences.files import check_there
-from llm_validation.preferences.objectives import check_settings
+from llm_validation.preferences.objectives import check_feedback, check_settings
 from llm_validation.preferences.policy_gradient import Sampled, check_room, train_rlhf
 from llm_validation.preferences.report import report
 from llm_validation.preferences.resume import Checkpoint, digest
@@ -205,6 +205,7 @@ def _job(options: argparse.Namespace, loaded: Loaded, config: PreferenceTraining
     else:
         data = read_preferences(options.data, boundaries, context)
     check_reward(options, data)
+    check_feedback(options.method, data)
     sampling = sampled(options, boundaries.ends, loss) if options.method == "rlhf" else None
     if sampling and not sampling.listed:
         check_room(data, sampling, context)

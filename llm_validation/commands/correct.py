@@ -18,14 +18,14 @@ from typing import Any
 
 from llm_validation.aligner.texts import Template, last_said, plain
 from llm_validation.commands.lines import Lines, check_file, content
-from llm_validation.commands.prompts import Writer, read_prompts, writer
+from llm_validation.commands.prompts import Writer, instead, read_prompts, writer
 from llm_validation.generation.decode import best_of_n
 from llm_validation.generation.scorers import no_score
 from llm_validation.generation.uniforms import decoding_seed
 from llm_validation.model.content import digest_on_disk
 from llm_validation.model.model import autocast, device
 from llm_validation.model.text_boundaries import Message, Tokens
-from llm_validation.preferences.files import records_of, unit_of
+from llm_validation.preferences.files import check_there, records_of, unit_of
 from simulate.numbers import Parser, a_name, a_path, carried_out, count, positive, seed
 
 
@@ -62,22 +62,20 @@ def _parser() -> argparse.ArgumentParser:
 
 def read_answers(path: Path) -> list[Asked]:
     """Lines of prompts and answers. ValueError names file, line and field."""
+    check_there(path, "answers")
     found, unit = [], unit_of(path)
     for line, record in records_of(path):
         place = f"{path}, {unit} {line}"
-        prompt: Any
-        answer: Any
-        prompt, answer = record.get("prompt"), record.get("answer")
         if "asked" in record:  # a line of generate
             if not isinstance(record.get("response"), dict):
                 raise ValueError(f"{place}: generate returned no response that has ended (more --tokens, or "
                                  "--allow-unfinished there)")  # fmt: skip
-            prompt, answer = record["asked"], record["response"].get("text")
-        for name, value in (("prompt", prompt), ("answer", answer)):
-            if not value:
-                raise ValueError(f"{place}: no text in field {name!r}; it has {', '.join(map(repr, record))}")
-        plain(prompt, "prompt", place)
-        found.append(Asked(line, prompt, last_said(answer, "answer", place)))
+            record = {"prompt": record["asked"], "answer": record["response"].get("text")}
+        for name, may_be in (("prompt", ()), ("answer", ("",))):  # a model may say nothing, and be corrected
+            if not record.get(name) and record.get(name) not in may_be:
+                raise ValueError(f"{place}: no text in field {name!r}{instead(record, name)}")
+        plain(record["prompt"], "prompt", place)
+        found.append(Asked(line, record["prompt"], last_said(record["answer"], "answer", place)))
     if not found:
         raise ValueError(f"{path} holds no answers")
     return found
@@ -104,21 +102,31 @@ def correct(options: argparse.Namespace) -> tuple[int, int]:
     })  # fmt: skip
     corrector = writer(str(options.aligner), options.tokens, options.temperature)
     upstream = None if options.model is None else writer(options.model, options.tokens, options.temperature)
-    for row in asked if options.answers else ():
-        _read(corrector, template, row, row.answer or "", options.answers)
+    prompts = _prompts(asked, upstream, options)
+    for row in asked:  # what has no room with no answer at all has none with the model's
+        _read(corrector, template, row, row.answer or "", file)
     cut = 0
     with lines.alone():
         done = lines.begin()
         for first in range(done, len(asked), options.batch):
-            rows = list(_corrected(asked[first : first + options.batch], template, corrector, upstream, options, first))
+            batch = slice(first, first + options.batch)
+            rows = list(_corrected(asked[batch], prompts[batch], template, corrector, upstream, options, first))
             lines.add(rows)
             cut += sum(not (row["finished"] and row.get("answer_finished", True)) for row in rows)
         lines.end()
     return len(asked) - done, cut
 
 
+def _prompts(asked: Sequence[Asked], upstream: Writer | None, options: argparse.Namespace) -> list[Tokens]:
+    """What the model is asked, in tokens; none where the answers are there. ValueError names the line."""
+    if upstream is None:
+        return []
+    unit = unit_of(options.prompts)
+    return [upstream.asked(row.prompt, options.raw, f"{options.prompts}, {unit} {row.line},") for row in asked]
+
+
 def _corrected(
-    asked: Sequence[Asked], template: Template, corrector: Writer, upstream: Writer | None,
+    asked: Sequence[Asked], prompts: Sequence[Tokens], template: Template, corrector: Writer, upstream: Writer | None,
     options: argparse.Namespace, first: int,
 ) -> Iterator[dict[str, Any]]:  # fmt: skip
     """The lines of a batch, which begins at number `first`: each a function of its own number and the seed."""
@@ -126,8 +134,6 @@ def _corrected(
     if upstream is None:
         answers = [(row.answer or "", {}) for row in asked]
     else:
-        unit = unit_of(options.prompts)
-        prompts = [upstream.asked(row.prompt, options.raw, f"{options.prompts}, {unit} {row.line},") for row in asked]
         written = _write(upstream, prompts, options.seed, "answers", first)
         answers = [(text, {"answer_finished": ended}) for text, ended in written]
     file = options.answers or options.prompts

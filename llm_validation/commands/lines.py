@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,10 +21,30 @@ from simulate.rows.store import alone
 
 def check_file(path: Path | None) -> None:
     """ValueError for an output file that cannot be one, before anything is loaded."""
-    if path is not None and path.is_dir():
-        raise ValueError(f"--out {path} is a folder, and a file is written")
-    if path is not None and not path.parent.is_dir():
+    if path is None:
+        return
+    if path.exists() and not path.is_file():
+        what = "folder" if path.is_dir() else "device or a pipe"
+        raise ValueError(f"--out {path} is a {what}, and a file is written")
+    refuse_whole(path)
+    if not path.parent.is_dir():
         raise ValueError(f"--out {path} cannot be written: there is no folder {path.parent}")
+    try:
+        with tempfile.NamedTemporaryFile(prefix=f".{path.name}.", dir=path.parent):
+            pass  # as long a name as those beside the file
+    except OSError as error:
+        raise ValueError(f"--out {path} cannot be written: {error.strerror}") from None
+
+
+def refuse_whole(path: Path) -> None:
+    """ValueError for a file that is complete, or nobody's."""
+    if path.exists() and not settings_of(path).is_file():
+        raise ValueError(f"{path} exists already: name a file that does not")
+
+
+def settings_of(path: Path) -> Path:
+    """What says that a file is not complete."""
+    return path.with_name(f".{path.name}.settings")
 
 
 @dataclass(frozen=True)
@@ -36,7 +57,7 @@ class Lines:
     @property
     def beside(self) -> Path:
         """What says that the file is not complete."""
-        return self.path.with_name(f".{self.path.name}.settings")
+        return settings_of(self.path)
 
     @contextmanager
     def alone(self) -> Iterator[None]:
@@ -56,6 +77,7 @@ class Lines:
 
         ValueError for a file that is complete or of nobody's, and for one of other settings, which are named.
         """
+        refuse_whole(self.path)
         new = json.loads(json.dumps(dict(self.settings)))
         data = self.path.read_bytes() if self.path.exists() else b""
         if self.beside.is_file() and data:
@@ -66,8 +88,6 @@ class Lines:
                         f"{self.path} was begun with {name} = {old.get(name)!r}, and this run has {new.get(name)!r}: "
                         "end that one with its own settings, or remove both"
                     )
-        elif self.path.exists() and not self.beside.is_file():
-            raise ValueError(f"{self.path} exists already: name a file that does not")
         else:
             self.beside.write_text(json.dumps(new) + "\n", encoding="utf-8")
         whole = data[: data.rfind(b"\n") + 1]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from llm_validation.generation.engine import Sampling
 from llm_validation.generation.stops import StopStrings, stop_tokens
 from llm_validation.model.model import device, load
 from llm_validation.model.text_boundaries import Message, TextBoundaries, Tokens, is_conversation
-from llm_validation.preferences.files import kind_of, records_of, unit_of
+from llm_validation.preferences.files import check_there, in_short, is_object, kind_of, records_of, unit_of
 from llm_validation.text.corpus import read_text
 
 #: Ends of the names of files that are not plain text.
@@ -77,8 +76,7 @@ def read_prompts(path: Path) -> list[tuple[int, str | list[Message]]]:
     FileNotFoundError; ValueError, naming file and line: no prompt, an object without that field, JSON objects in what
     is read as text.
     """
-    if not path.is_file():
-        raise FileNotFoundError(f"no such file of prompts: {path}")
+    check_there(path, "prompts")
     found: list[tuple[int, str | list[Message]]]
     if kind_of(path) in TABLES:
         unit = unit_of(path)
@@ -86,7 +84,7 @@ def read_prompts(path: Path) -> list[tuple[int, str | list[Message]]]:
     else:
         lines = re.split("\r\n|\r|\n", read_text(path))  # not splitlines: a prompt may hold U+2028 or a form feed
         found = [(line, text) for line, text in enumerate(lines, start=1) if text.strip()]
-        if found and all(_is_object(str(text)) for _, text in found):
+        if found and all(is_object(str(text)) for _, text in found):
             raise ValueError(f"{path} holds JSON objects, and its name says text: call it .jsonl")
     if not found:
         raise ValueError(f"{path} holds no prompt")
@@ -99,12 +97,11 @@ def _prompt(record: Mapping[str, Any], place: str) -> str | list[Message]:
         return prompt
     if is_conversation(prompt):
         return list(prompt)
-    there = ", ".join(map(repr, record)) or "no field"
-    raise ValueError(f"{place}: no text or messages in field 'prompt'; it has {there}")
+    raise ValueError(f"{place}: no text or messages in field 'prompt'{instead(record, 'prompt')}")
 
 
-def _is_object(text: str) -> bool:
-    try:
-        return isinstance(json.loads(text), dict)
-    except (ValueError, RecursionError):
-        return False
+def instead(record: Mapping[str, Any], field: str) -> str:
+    """What is there in place of a text in a field."""
+    if field in record:
+        return f", but {in_short(record[field])}"
+    return f"; it has {', '.join(map(repr, record)) or 'no field'}"

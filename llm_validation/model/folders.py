@@ -16,6 +16,11 @@ from safetensors import SafetensorError
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 from transformers.utils import logging
 
+from simulate.numbers import in_words
+
+#: Added to a folder's name, what makes it as long as any that is kept beside it: `.NAME.reward-….….partial`.
+BESIDE = "-" * 29
+
 
 def write(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
     """Configuration, weights (safetensors) and tokenizer into a folder that exists, whichever process asks: of several
@@ -43,11 +48,11 @@ def without_bars() -> Iterator[None]:
 
 def check_new(folder: Path) -> None:
     """ValueError, before the work whose result it is for, where `folder` is there already or cannot be made."""
-    if folder.exists():
+    if os.path.lexists(folder):  # a link that leads nowhere, too
         raise ValueError(f"{folder} exists already: name a folder that does not")
     try:
         folder.absolute().parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.absolute().parent, prefix=f".{folder.name[:32]}."):
+        with tempfile.TemporaryDirectory(BESIDE, f".{folder.name}.", folder.absolute().parent):
             pass  # that one can be made is all that is asked
     except OSError as error:
         raise ValueError(f"{folder} cannot be made: {error.strerror}") from None
@@ -81,7 +86,7 @@ def replacing(folder: Path) -> Iterator[Path]:
     except (SafetensorError, OSError) as error:  # of a full disk: weights, arrays, open files
         if type(error) not in (SafetensorError, OSError) or getattr(error, "filename", None) is not None:
             raise  # it says itself what is wrong, and where
-        raise OSError(f"{folder} cannot be written: {error}") from None
+        raise OSError(f"{folder} cannot be written: {in_words(error)}") from None
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from llm_validation.model.text_boundaries import Message, TextBoundaries, is_conversation, shared
-from llm_validation.text.corpus import json_objects, read_text
+from llm_validation.text.corpus import json_objects, once, read_text
 from simulate.people.table import rows_of
 
 #: Lines of a transcript after which the assistant speaks, the prompt ending there at the latest, and the user.
@@ -85,12 +85,10 @@ def read_texts(path: str | Path, texts: TextBoundaries) -> list[Record]:
     return read
 
 
-def check_there(source: Path) -> None:
+def check_there(source: Path, what: str = "preferences") -> None:
     """FileNotFoundError where there is no such file: known before a model is loaded."""
     if not source.is_file():
-        raise FileNotFoundError(
-            f"{source} is a folder" if source.is_dir() else f"no such file of preferences: {source}"
-        )
+        raise FileNotFoundError(f"{source} is a folder" if source.is_dir() else f"no such file of {what}: {source}")
 
 
 def _form(record: Mapping[str, Any]) -> tuple[str, ...]:
@@ -119,14 +117,25 @@ def records_of(source: Path) -> list[tuple[int, dict[str, Any]]]:
         return _csv_records(source, text)
     if kind == ".json" and text.lstrip().startswith("["):
         try:
-            listed = json.loads(text)
+            listed = json.loads(text, object_pairs_hook=once)
         except (ValueError, RecursionError) as error:
             raise ValueError(f"{source} is not JSON: {error}") from None
         odd = [number for number, record in enumerate(listed, start=1) if not isinstance(record, dict)]
         if odd:
             raise ValueError(f"{source}, entry {odd[0]}: an object is expected")
         return list(enumerate(listed, start=1))
+    if kind == ".json" and "\n" in text.strip() and is_object(text):
+        raise ValueError(f"{source} is one JSON object over several lines: a list of objects, or an object a line, is "
+                         "expected")  # fmt: skip
     return list(json_objects(source, text))
+
+
+def is_object(text: str) -> bool:
+    """Is a text one JSON object?"""
+    try:
+        return isinstance(json.loads(text), dict)
+    except (ValueError, RecursionError):
+        return False
 
 
 def _plain(value: Any) -> Any:
@@ -171,7 +180,7 @@ def _cell(name: str, text: str, place: str) -> Any:
         try:
             return json.loads(text)
         except (ValueError, RecursionError):
-            raise ValueError(f"{place}: field {name!r} must be JSON, got {_shown(text)}") from None
+            raise ValueError(f"{place}: field {name!r} must be JSON, got {in_short(text)}") from None
     return text
 
 
@@ -246,7 +255,7 @@ def _of_one_prompt(
 def _list_of(record: Mapping[str, Any], field: str, place: str) -> list[Any]:
     value = record.get(field)
     if not isinstance(value, Sequence) or isinstance(value, str) or not value:
-        raise ValueError(f"{place}: field {field!r} must be a list, got {_shown(value)}")
+        raise ValueError(f"{place}: field {field!r} must be a list, got {in_short(value)}")
     return list(value)
 
 
@@ -254,7 +263,7 @@ def _number(value: Any, field: str, place: str) -> float:
     if not isinstance(value, bool) and isinstance(value, int | float) and abs(value) <= LARGEST_SCORE:
         return float(value)
     raise ValueError(
-        f"{place}: field {field!r} must be a finite number, of at most {LARGEST_SCORE:g} in size, got {_shown(value)}"
+        f"{place}: field {field!r} must be a finite number, of at most {LARGEST_SCORE:g} in size, got {in_short(value)}"
     )
 
 
@@ -274,12 +283,13 @@ def _text_of(record: Mapping[str, Any], field: str, place: str) -> str | list[Me
         return value
     if not is_conversation(value):
         raise ValueError(
-            f"{place}: field {field!r} must be a string, or messages with role and content, got {_shown(value)}"
+            f"{place}: field {field!r} must be a string, or messages with role and content, got {in_short(value)}"
         )
     return list(value)
 
 
-def _shown(value: Any) -> str:
+def in_short(value: Any) -> str:
+    """A value as Python writes it, or what that begins with."""
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}…"
 

@@ -30,7 +30,7 @@ from torch import Tensor
 from llm_validation.losses.options import check_options
 from llm_validation.losses.table import LOSSES
 from llm_validation.preferences.data import Batch, Example, Index, Preferences, feedback_of, prompt_batches
-from llm_validation.preferences.objectives import Objective, PreferenceTraining, check_above
+from llm_validation.preferences.objectives import Objective, PreferenceTraining, check_above, check_feedback
 from theory.policy.nash import nlhf_regularized
 from theory.proximal.existence import binary_threshold, separation
 from theory.proximal.feedback import empirical_scores, feedback_scores
@@ -231,8 +231,7 @@ def log_ratio_errors(policy: Tensor, reference: Tensor, values: Tensor) -> Tenso
 def nash_objective(data: Preferences, options: Mapping[str, Any], config: PreferenceTraining) -> NashObjective:
     """NLHF on pairs. ValueError for labelled examples, an option it does not have, responses never compared."""
     _check("nlhf", options, {"kl_beta"}, config)
-    if not data.paired:
-        raise ValueError(f"nlhf needs pairs of chosen and rejected, and {data.source} has labelled examples")
+    check_feedback("nlhf", data)
     groups = listed(data)
     rates = [win_rates(group, data) for group in groups]
     spread, prompt, _ = _spread(data, groups, [table.mean(axis=1) - 0.5 for table in rates])

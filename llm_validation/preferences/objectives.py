@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from llm_validation.losses.options import check_options
-from llm_validation.losses.table import find_loss
+from llm_validation.losses.table import LOSSES, find_loss
 from llm_validation.losses.unpaired import kto_reference_point
 from llm_validation.preferences.data import (
     Batch,
@@ -35,6 +35,8 @@ Loss = Callable[..., Tensor]
 Shift = Literal["zero", "mismatched", "running_mean"]
 #: What the public trainers put in place of a loss's constant; every other loss has shift zero.
 SHIFTS: dict[str, Shift] = {"kto": "mismatched", "bco": "running_mean"}
+#: Methods that labelled examples cannot train.
+OF_PAIRS = frozenset(name for name, entry in LOSSES.items() if entry.feedback == "pairs") | {"nlhf"}
 
 
 @dataclass(frozen=True)
@@ -203,7 +205,11 @@ def check_settings(loss: str | Loss, function: Loss, options: Mapping[str, Any],
 
 
 def _function(name: str, data: Preferences) -> Loss:
-    entry = find_loss(name)
-    if entry.feedback == "pairs" and not data.paired:
+    check_feedback(name, data)
+    return find_loss(name).function
+
+
+def check_feedback(name: str, data: Preferences) -> None:
+    """ValueError for labelled examples where a method needs pairs."""
+    if name in OF_PAIRS and not data.paired:
         raise ValueError(f"{name} needs pairs of chosen and rejected, and {data.source} has labelled examples")
-    return entry.function

@@ -170,7 +170,9 @@ def split(data: Preferences, share: float, seed: int) -> tuple[Preferences, Pref
         )
         if not (chosen and rejected):
             lacks = f"{data.source} ({name}) has no {'rejected' if chosen else 'chosen'} examples"
-            raise NothingToHoldOut(f"{lacks}: every loss here needs both classes (another --seed may hold out others)")
+            raise NothingToHoldOut(
+                f"{lacks}: every loss here needs both classes (another --seed, or more --held-out, may hold out others)"
+            )
         return replace(data, source=f"{data.source} ({name})", chosen=chosen, rejected=rejected)
 
     return part("training prompts", False), part("held-out prompts", True)

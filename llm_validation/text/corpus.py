@@ -77,7 +77,7 @@ def _separated(text: str) -> Iterator[str]:
     yield "".join(document)
 
 
-def _once(fields: list[tuple[str, Any]]) -> dict[str, Any]:
+def once(fields: list[tuple[str, Any]]) -> dict[str, Any]:
     """A JSON object; ValueError for a field that stands there twice, of which the last would count."""
     record = dict(fields)
     if len(record) < len(fields):
@@ -92,9 +92,10 @@ def json_objects(path: Path, text: str) -> Iterator[tuple[int, dict[str, Any]]]:
         if not line.strip():
             continue
         try:
-            record = json.loads(line, object_pairs_hook=_once)
+            record = json.loads(line, object_pairs_hook=once)
         except (ValueError, RecursionError) as error:  # the latter of a thousand brackets
-            raise ValueError(f"{path}, line {number}: not JSON: {error}") from error
+            said = f"{error.msg} (character {error.colno})" if isinstance(error, json.JSONDecodeError) else error
+            raise ValueError(f"{path}, line {number}: not JSON: {said}") from error
         if not isinstance(record, dict):
             raise ValueError(f"{path}, line {number}: not an object but {type(record).__name__}")
         yield number, record

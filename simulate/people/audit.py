@@ -41,9 +41,9 @@ SURE, MOST_DEALT = 0.01, 10**6
 SHOWN, TYPES_SHOWN = 5e-3, 6
 
 
-def audit_main(arguments: list[str]) -> int:
-    """Command line; exit status 0, or 2 for input that cannot be used."""
-    options = _parser().parse_args(arguments)
+def audit_main(arguments: list[str], stage: str = "simulate") -> int:
+    """Command line, typed after a stage; exit status 0, or 2 for input that cannot be used."""
+    options = _parser(stage).parse_args(arguments)
     return carried_out("audit", lambda: _audit(options))
 
 
@@ -63,8 +63,8 @@ def _audit(options: argparse.Namespace) -> None:
             print(one_line(line), flush=True)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = Parser(prog="python -m simulate audit", description="How bad can a policy be for the users behind "
+def _parser(stage: str) -> argparse.ArgumentParser:
+    parser = Parser(prog=f"python -m {stage} audit", description="How bad can a policy be for the users behind "
                     "these comparisons?")  # fmt: skip
     parser.add_argument("file", type=a_path, metavar="FILE", help="a log, wins, or a square table")
     parser.add_argument("--bt-beta", type=positive, nargs="+", required=True, metavar="β", help="how sharply users "

@@ -98,9 +98,9 @@ def _check_rows(part: Path, found: Results) -> None:
         raise FileNotFoundError(f"{part} has no rows.csv{sweep}")
 
 
-def merge_main(arguments: Sequence[str]) -> int:
-    """`merge INTO PART…`; exit status 2 where a part does not belong."""
-    parser = Parser(prog="python -m simulate merge", description="Bring the rows and finished jobs of slices together, "
+def merge_main(arguments: Sequence[str], stage: str = "simulate") -> int:
+    """`merge INTO PART…`, typed after a stage; exit status 2 where a part does not belong."""
+    parser = Parser(prog=f"python -m {stage} merge", description="Bring the rows and finished jobs of slices together, "
                     "of simulations and of language models alike; a folder whose rows are of other code or another "
                     "configuration is refused.")  # fmt: skip
     parser.add_argument("into", type=a_path, metavar="INTO", help="a folder of rows, or a new one")

@@ -364,4 +364,4 @@ def test_a_folder_that_cannot_be_written_is_found_before_anything_is_computed(wo
     full = OSError(28, "No space left on device")
     monkeypatch.setattr("paper.__main__.load", lambda profile: (_ for _ in ()).throw(full))
     assert main([*words, "--out", str(tmp_path / "tables")]) == 2
-    assert capsys.readouterr().err.endswith("paper: [Errno 28] No space left on device\n")
+    assert capsys.readouterr().err.endswith("paper: No space left on device\n")

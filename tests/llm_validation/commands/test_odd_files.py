@@ -9,7 +9,7 @@ import pytest
 
 from llm_validation.__main__ import main
 from llm_validation.commands.prompts import read_prompts
-from llm_validation.model.folders import replacing, tidy
+from llm_validation.model.folders import check_new, replacing, tidy
 from llm_validation.preferences.files import records_of
 from llm_validation.rewards.sources import checked
 
@@ -25,6 +25,18 @@ def test_brackets_without_end_are_no_json(tmp_path, name):
         records_of(path)
 
 
+@pytest.mark.parametrize(("name", "text", "said"), [
+    ("twice.json", '[{"prompt": "x", "prompt": "y"}]', "not JSON: field 'prompt' stands there twice"),
+    ("one.json", '{\n "data": []\n}', "is one JSON object over several lines"),
+    ("cut.jsonl", '{"prompt": "x"}\n{"prompt', r"line 2: not JSON: Unterminated string starting at .character 2.$"),
+])  # fmt: skip
+def test_what_is_wrong_with_json_is_said_with_one_line(tmp_path, name, text, said):
+    path = tmp_path / name
+    path.write_text(text)
+    with pytest.raises(ValueError, match=said):
+        records_of(path)
+
+
 def test_a_prompt_of_brackets_is_text(tmp_path):
     path = tmp_path / "prompts.txt"
     path.write_text(DEEP + "\n")
@@ -35,7 +47,7 @@ def test_a_prompt_of_brackets_is_text(tmp_path):
 def test_a_prompt_that_is_neither_text_nor_messages_is_named(tmp_path, prompt):
     path = tmp_path / "prompts.jsonl"
     path.write_text(json.dumps({"prompt": "x"}) + "\n" + json.dumps({"prompt": prompt}) + "\n")
-    with pytest.raises(ValueError, match="line 2: no text or messages in field 'prompt'"):
+    with pytest.raises(ValueError, match="line 2: no text or messages in field 'prompt', but "):
         read_prompts(path)
 
 
@@ -55,6 +67,24 @@ def align(model: Path, folder: Path, *words: str) -> int:
     out = folder / "out" / "model"
     return main(["align", "--method", "dpo", "--model", str(model), "--data", str(pairs(folder)), "--out", str(out),
                  "--answers", "2", "--answer-tokens", "2", *words])  # fmt: skip
+
+
+def test_a_link_that_leads_nowhere_is_no_new_folder(tmp_path):
+    """A folder cannot take its place: the training would be lost at its end."""
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(ValueError, match="link exists already"):
+        check_new(tmp_path / "link")
+
+
+def test_labels_that_a_loss_cannot_have_are_said_before_what_is_held_out(model, tmp_path, capsys):
+    path = tmp_path / "labels.jsonl"
+    path.write_text(
+        "".join(json.dumps({"prompt": f"{k}", "completion": " a", "label": k > 0}) + "\n" for k in range(8))
+    )
+    assert align(model, tmp_path, "--data", str(path)) == 2
+    assert (
+        capsys.readouterr().err == f"align: dpo needs pairs of chosen and rejected, and {path} has labelled examples\n"
+    )
 
 
 def test_weights_that_are_no_numbers_are_a_divergence(model, tmp_path, capsys):

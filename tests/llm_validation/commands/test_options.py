@@ -11,6 +11,7 @@ from tests.processes import refused
 
 ALIGN = ["align", "--model", "nowhere", "--data", "nowhere.jsonl", "--out", "nowhere", "--method"]
 GENERATE = ["generate", "--model", "nowhere", "--prompts", "PROMPTS", "--reward", "length"]
+CORRECT = ["correct", "--aligner", "nowhere", "--out", "nowhere", "--answers"]
 SPECULATIVE = [*GENERATE, "--method", "speculative", "--alpha", "0.5"]
 
 #: words → what is said.
@@ -57,6 +58,16 @@ REFUSED = [
     ([*SPECULATIVE, "--times", "0"], "argument --times: 0 must be at least 1"),
     ([*SPECULATIVE, "--times", "8", "4"], "--times 8 4 must rise, and end before --tokens 64"),
     ([*SPECULATIVE, "--times", "64"], "--times 64 must rise, and end before --tokens 64"),
+    ([*ALIGN, "dpo", "--out", "x" * 220], "cannot be made: File name too long"),
+    ([*GENERATE, "--n", "4", "--out", "/dev/full"], "--out /dev/full is a device or a pipe, and a file is written"),
+    ([*GENERATE, "--n", "4", "--out", "/proc/x"], "--out /proc/x cannot be written: No such file or directory"),
+    ([*GENERATE, "--n", "4", "--out", "x" * 250], "cannot be written: File name too long"),
+    ([*GENERATE, "--n", "4", "--out", "PROMPTS"], "prompts.txt exists already: name a file that does not"),
+    ([*GENERATE, "--n", "4", "--prompts", "/"], "generate: / is a folder"),
+    ([*CORRECT, "/"], "correct: / is a folder"),
+    ([*CORRECT, "nowhere.jsonl"], "correct: no such file of answers: nowhere.jsonl"),
+    (["merge", "into"], "python -m llm_validation merge: the following arguments are required: PART"),
+    (["audit", "log"], "python -m llm_validation audit: the following arguments are required: --bt-beta"),
     (["--jobs", "0"], "argument --jobs: 0 must be at least 1"),
     (["--seeds", "0"], "argument --seeds: 0 must be at least 1"),
     (["--minutes", "-5"], "argument --minutes: -5 must be positive and finite"),
