@@ -7,8 +7,9 @@ each in nats, and its values and gradients are compared with ours on a few small
 known changes of ours that explain every value and every gradient are searched: how the batch is reduced, tokens, beta,
 sign, detached terms, the reference, label smoothing, offsets, classes' weights, a likelihood that is added. Clamps are
 searched on rays, far from the batches. A loss that is computed in bfloat16 or float16 is said to be, and judged in
-float64; how a model computed the log-probabilities is not seen. Nor is a KL over mismatched pairs, which TRL's KTO
-takes beside the four: bound to a number it is named as an offset, a mean over the batch in its place as what it is.
+float64; how a model computed the log-probabilities is not seen. With `--mismatched` the function is given two more, the
+policy's and the reference's log-probabilities of mismatched pairs, over which TRL's KTO estimates its reference point,
+and ours does; without, a point that is bound to a number is named as an offset, a mean over the batch as what it is.
 
 Examples
 --------
@@ -31,9 +32,10 @@ import torch
 from scipy.optimize import minimize_scalar
 from torch import Tensor
 
-from llm_validation.losses.changes import WEIGHTS, Change, changes_of
+from llm_validation.losses.changes import WEIGHTS, Change, changes_of, mismatched_ratios
 from llm_validation.losses.parts import log1mexp
 from llm_validation.losses.probes import Case, InFull, Loss, OurLoss, Sides, cases, our_loss, ray
+from llm_validation.losses.unpaired import kto_reference_point
 from theory.validate import Array
 
 #: Of a value or a gradient, relative to the largest in its case: functions in float32 agree to this.
@@ -44,7 +46,9 @@ KTO = ("weights", {"reduction", "offset"})
 FLOAT32 = 1e-6
 
 
-def check_loss(function: Loss, name: str, *, tokens: bool = False, **options: Any) -> list[str]:
+def check_loss(
+    function: Loss, name: str, *, tokens: bool = False, mismatched: bool = False, **options: Any
+) -> list[str]:
     """What `function` does differently from our loss of that name, a sentence each; an empty list where nothing does.
 
     Parameters
@@ -56,6 +60,10 @@ def check_loss(function: Loss, name: str, *, tokens: bool = False, **options: An
         A loss of `LOSSES`. `pro_binary` and `pro_scalar` are judged on pairs with scores ½ and −½.
     tokens : bool
         The function also takes the numbers of tokens of chosen and rejected, (B,) each.
+    mismatched : bool
+        Of kto, bco and fdo: the function also takes, last, the policy's and the reference's log-probabilities of
+        prompts with completions of other prompts, (M,) each, and ours has the reference point of these,
+        `kto_reference_point`, in place of 0.
     **options
         Of ours: kl_beta, alpha, generator, hyper … as the function has them.
 
@@ -76,8 +84,13 @@ def check_loss(function: Loss, name: str, *, tokens: bool = False, **options: An
     []
     >>> check_loss(lambda pc, pr, rc, rr: kto(pc, pr, rc, 0 * rr), "kto")
     ['the reference of rejected is missing']
+    >>> def unclamped(pc, pr, rc, rr, policy, reference):
+    ...     shift = 0.1 * (policy - reference).mean().detach()
+    ...     return kto(pc, pr, rc, rr, kl_beta=0.1, chosen_shift=shift, rejected_shift=shift)
+    >>> check_loss(unclamped, "kto", kl_beta=0.1, mismatched=True)
+    ['rewards are taken less their mean over the mismatched pairs; ours less that, but at least 0']
     """
-    ours, suite, full = our_loss(name, options), cases(name), InFull(function)
+    ours, suite, full = our_loss(name, options, mismatched), cases(name, mismatched), InFull(function)
     theirs = [_judged(full, case, tokens) for case in suite]
     found, shape = full.said(), tuple(theirs[-1][0].shape)
     if any(one.ndim for one, _ in theirs):
@@ -95,20 +108,18 @@ def check_loss(function: Loss, name: str, *, tokens: bool = False, **options: An
 
 
 def _judged(function: Loss, case: Case, tokens: bool) -> tuple[Tensor, Array]:
-    """Value and gradient in the policy's two sides. ValueError says what the function did instead."""
-    sides = [side.clone() for side in case.sides]
-    for side in sides[:2]:
-        side.requires_grad_()
+    """Value and gradient in the policy's log-probabilities. ValueError says what the function did instead."""
+    own, leaves = case.with_gradients()
     try:
-        value = function(*sides, *(case.tokens if tokens else ()))
+        value = function(*own.sides, *(own.tokens if tokens else ()), *own.mismatched)
     except Exception as error:  # whatever a stranger's function raises is said in one sentence
-        shapes = ", ".join(str(tuple(side.shape)) for side in sides)
+        shapes = ", ".join(str(tuple(side.shape)) for side in (*own.sides, *own.mismatched))
         raise ValueError(f"the function raised {type(error).__name__} for sides of shape {shapes}: {error}") from error
     if not isinstance(value, Tensor) or not value.is_floating_point():
         raise ValueError(f"the function must return a tensor of real numbers, got {type(value).__name__}")
     if not value.requires_grad:
-        return value, np.zeros(sum(side.numel() for side in sides[:2]))
-    gradient = torch.autograd.grad(value.mean(), sides[:2], allow_unused=True, materialize_grads=True)
+        return value, np.zeros(sum(side.numel() for side in leaves))
+    gradient = torch.autograd.grad(value.mean(), leaves, allow_unused=True, materialize_grads=True)
     return value.detach(), torch.cat(gradient).numpy()
 
 
@@ -154,16 +165,18 @@ class Explanation:
 
 def _values(ours: OurLoss, case: Case, changes: Sequence[Change], swapped: bool) -> Array:
     """Of ours with the changes: the gradient's entries and then the value."""
-    leaves = tuple(side.clone().requires_grad_(i < 2) for i, side in enumerate(case.sides))
+    case, leaves = case.with_gradients()
     given: dict[str, Any] = {}
     for change in changes:
         given |= change.options(case, change.number) if change.options else {}
-    sides, beta = leaves, given.get("kl_beta", ours.kl_beta)
+    sides, beta = case.sides, given.get("kl_beta", ours.kl_beta)
+    if ours.mismatched and all(change.axis != "offset" for change in changes):
+        given |= dict.fromkeys(("chosen_shift", "rejected_shift"), kto_reference_point(mismatched_ratios(case), beta))
     for change in changes:
         sides = change.sides(case, sides, beta, change.number) if change.sides else sides
     if ours.name.startswith("pro_") and any(change.axis == "reference" for change in changes):
         given["reference_hyper"] = [log1mexp(mass) for mass in _masses(ours, case.sides[2:])]  # rewards alone change
-    for side, weight in zip(leaves, WEIGHTS.values(), strict=False):
+    for side, weight in zip(case.sides, WEIGHTS.values(), strict=False):
         if (times := given.pop(f"times_{weight}", None)) is not None:
             given[weight] = times * given.get(weight, torch.full_like(side, 1.0 / side.numel()))
     if given.pop("detached_hyper", False):
@@ -172,10 +185,10 @@ def _values(ours: OurLoss, case: Case, changes: Sequence[Change], swapped: bool)
         sides = (sides[1], sides[0], sides[3], sides[2])
         chosen, rejected = WEIGHTS.values()
         given |= {a: given[b] for a, b in ((chosen, rejected), (rejected, chosen)) if b in given}
-    value = ours(sides, given) + sum(change.term(case, leaves, change.number) for change in changes if change.term)
+    value = ours(sides, given) + sum(change.term(case, case.sides, change.number) for change in changes if change.term)
     if not value.requires_grad:
-        return np.append(np.zeros(sum(side.numel() for side in leaves[:2])), value.item())
-    gradient = torch.autograd.grad(value, leaves[:2], allow_unused=True, materialize_grads=True)
+        return np.append(np.zeros(sum(side.numel() for side in leaves)), value.item())
+    gradient = torch.autograd.grad(value, leaves, allow_unused=True, materialize_grads=True)
     return np.append(torch.cat(gradient).numpy(), value.item())
 
 
@@ -290,12 +303,12 @@ def _together(changes: Sequence[Change], count: int) -> Iterator[tuple[Change, .
 def _clamps(function: Loss, ours: OurLoss, explained: Explanation, tokens: bool) -> list[str]:
     """Where, on a ray, the function leaves what explained it: one sentence a side and direction."""
     found = []
-    near = np.abs(explained.values(ours, ray(ours.name, 0, 0.1))[:-1]).max()
+    near = np.abs(explained.values(ours, ray(ours.name, 0, 0.1, ours.mismatched))[:-1]).max()
     for side, what in enumerate(("chosen", "rejected")):
         for sign in (1.0, -1.0):
 
             def same(size: float, side: int = side, sign: float = sign) -> bool:
-                case = ray(ours.name, side, sign * size)
+                case = ray(ours.name, side, sign * size, ours.mismatched)
                 want = explained.values(ours, case)
                 value, gradient = _judged(function, case, tokens)
                 floor = FLOAT32 * near if value.dtype == torch.float32 else 0.0
@@ -303,7 +316,8 @@ def _clamps(function: Loss, ours: OurLoss, explained: Explanation, tokens: bool)
 
             if (limit := _first_failure(same)) is None:
                 continue
-            value, gradient = _judged(function, ray(ours.name, side, sign * limit * 1.01), tokens)
+            beyond = ray(ours.name, side, sign * limit * 1.01, ours.mismatched)
+            value, gradient = _judged(function, beyond, tokens)
             entry = gradient[2 * side]  # chosen are two
             after = "the loss is not finite" if not np.isfinite(float(value.mean())) else (
                 "no gradient flows" if entry == 0.0 else "value or gradient are others")  # fmt: skip
@@ -336,11 +350,12 @@ def _unexplained(function: Loss, ours: OurLoss, suite: Sequence[Case], aim: Sequ
     found = [
         f"no known change of ours explains it: the loss is {aim[1][-1]:.6g} on a batch where ours is {want[-1]:.6g}"
     ]
-    for position, what in enumerate(("policy of chosen", "policy of rejected")):
-        sizes = np.cumsum([0, *(side.numel() for side in suite[1].sides[:2])])
+    leaves = suite[1].with_gradients()[1]
+    sizes = np.cumsum([0, *(side.numel() for side in leaves)])
+    for position, what in enumerate(("chosen", "rejected", "mismatched pairs")[: len(leaves)]):
         theirs, own = (x[sizes[position] : sizes[position + 1]].sum() for x in (aim[1], want))
         if abs(theirs - own) > TOLERANCE * abs(own):
-            found.append(f"its gradient in the {what} adds up to {theirs:.4g}, that of ours to {own:.4g}")
+            found.append(f"its gradient in the policy of {what} adds up to {theirs:.4g}, that of ours to {own:.4g}")
     for position, what in ((2, "chosen"), (3, "rejected")):
         sides = tuple(s + 0.1 if i == position else s for i, s in enumerate(suite[1].sides))
         value, gradient = _judged(function, replace(suite[1], sides=sides), tokens)

@@ -2,7 +2,8 @@
 
     python -m llm_validation conform my_trainer:my_loss dpo --kl-beta 0.1
 
-`my_loss` is a function of four log-probabilities in a module that Python can import from where one stands.
+`my_loss` is a function of four log-probabilities in a module that Python can import from where one stands; with
+--mismatched of six, the last two the policy's and the reference's of prompts with completions of other prompts.
 """
 
 from __future__ import annotations
@@ -30,9 +31,12 @@ def conform_main(arguments: Sequence[str]) -> int:
 
 def _conform(options: argparse.Namespace) -> int:
     own = given_options(options)
-    found = check_loss(function_at(options.function), options.loss, tokens=options.tokens, **own)
+    found = check_loss(
+        function_at(options.function), options.loss, tokens=options.tokens, mismatched=options.mismatched, **own
+    )
     entry = LOSSES[options.loss]
-    print(f"{options.function} beside {options.loss} ({entry.source}; {entry.reduction})")
+    point = "; reference point over mismatched pairs" * options.mismatched
+    print(f"{options.function} beside {options.loss} ({entry.source}; {entry.reduction}{point})")
     for sentence in found or [ALIKE]:
         print(f"- {sentence}")
     return 1 if found else 0
@@ -46,4 +50,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--alpha", type=float, metavar="α", help="that the function has, of PRO and RDRO")
     parser.add_argument("--generator", help="of FDO")
     parser.add_argument("--tokens", action="store_true", help="the function also takes the numbers of tokens of both")
+    parser.add_argument("--mismatched", action="store_true", help="the function also takes the policy's and the "
+                        "reference's log-probabilities of mismatched pairs, over which ours then estimates its "
+                        "reference point, as align does by --shift mismatched; of kto, bco and fdo")  # fmt: skip
     return parser

@@ -66,6 +66,22 @@ def _around_mean(clamped: bool, detached: bool = True, crossed: bool = False) ->
     return sides
 
 
+def mismatched_ratios(case: Case) -> Tensor:
+    """log π − log π_ref of mismatched pairs."""
+    policy, reference = case.mismatched
+    return policy - reference
+
+
+def _less(point: Callable[[Tensor], Tensor], *, times_beta: bool = True) -> Callable[..., Sides]:
+    """Rewards less kl_beta times, or plainly, what is made of the log-ratios of mismatched pairs."""
+
+    def sides(case: Case, s: Sides, beta: float, number: float) -> Sides:
+        taken = point(mismatched_ratios(case)) / (1.0 if times_beta else beta)
+        return (*s[:2], s[2] + taken, s[3] + taken)
+
+    return sides
+
+
 def _reference_changes() -> list[Change]:
     zero = torch.zeros_like
     return [
@@ -143,16 +159,35 @@ def _added(mean: Callable[[Tensor, Tensor], Tensor]) -> Callable[[Case, Sides, f
     return lambda case, s, x: -x * mean(s[0], case.tokens[0])
 
 
-def _estimated() -> list[Change]:
-    """The reference point of KTO and BCO estimated from a batch, as trainers do or did; `kto_pair` of TRL the last."""
+def _estimated(ours: OurLoss) -> list[Change]:
+    """The reference point of KTO and BCO estimated from a batch, as trainers do or did; `kto_pair` of TRL the last.
+
+    Over mismatched pairs what else is made of them, among it what early trainers of KTO had: gradient through it.
+    """
     known = {
         "their mean over the batch, but at least 0": _around_mean(clamped=True),
         "their mean over the batch": _around_mean(clamped=False),
         "their mean over the batch, but at least 0, and gradient flows through it": _around_mean(True, detached=False),
         "the mean of the other class, but at least 0": _around_mean(True, crossed=True),
     }
-    said = "rewards are taken less {}; ours takes an argument, here 0"
-    return [Change("offset", said.format(words), sides) for words, sides in known.items()]
+    said = "rewards are taken less {}; ours "
+    if not ours.mismatched:
+        said += "takes an argument, here 0"
+        return [Change("offset", said.format(words), sides) for words, sides in known.items()]
+    mean = "their mean over the mismatched pairs"
+    of_pairs = {
+        f"{mean}; ours less that, but at least 0": _less(lambda ratios: ratios.detach().mean()),
+        f"{mean}, but at least 0, and gradient flows through it; through ours none":
+            _less(lambda ratios: ratios.mean().clamp(min=0.0)),
+        "the mean log-ratio of the mismatched pairs, but at least 0; ours less kl_beta times that":
+            _less(lambda ratios: ratios.detach().mean().clamp(min=0.0), times_beta=False),
+    }  # fmt: skip
+    ours_less = f"less {mean}, but at least 0"
+    return [
+        Change("offset", f"rewards are taken as they are; ours {ours_less}", lambda case, s, b, x: s),
+        *(Change("offset", f"rewards are taken less {words}", sides) for words, sides in of_pairs.items()),
+        *(Change("offset", said.format(words) + ours_less, sides) for words, sides in known.items()),
+    ]
 
 
 def _fitted(ours: OurLoss) -> list[Change]:
@@ -166,7 +201,7 @@ def _fitted(ours: OurLoss) -> list[Change]:
     for side, weight in WEIGHTS.items() if classes and name != "kldo" else ():
         changes.append(Change("weights", f"{side} weigh {{}} times what they do in ours", None,
                               _times(weight), bounds=(0.02, 5.0)))  # fmt: skip
-    changes += _estimated() if classes and name != "kldo" else []
+    changes += _estimated(ours) if classes and name != "kldo" else []
     changes.append(Change("offset", "an offset of {} is taken off the rewards" + ("" if classes else "' difference"),
                           _offset(name), bounds=(-6.0, 6.0)))  # fmt: skip
     return changes

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -20,16 +20,29 @@ Loss = Callable[..., Tensor]
 NARROW = {"bfloat16": torch.bfloat16, "half": torch.float16}
 #: Losses of two classes, which may differ in size.
 CLASSES = tuple(name for name, entry in LOSSES.items() if entry.feedback == "unpaired")
+#: Those of them whose rewards are taken less a reference point.
+SHIFTED = tuple(name for name in CLASSES if "chosen_shift" in inspect.signature(LOSSES[name].function).parameters)
 #: Sizes of the batches: pairs, and chosen and rejected of two classes. Unlike sizes tell a sum from a mean.
 PAIRS, UNLIKE = (1, 3, 5, 8), ((3, 5), (1, 2), (6, 4), (2, 7))
 
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """Four log-probabilities, nats, and the tokens of chosen and of rejected."""
+    """Four log-probabilities, nats, and the tokens of chosen and of rejected.
+
+    mismatched  log-probabilities of prompts with completions of other prompts, the policy's and the reference's, as
+                many as chosen and rejected together; none: the loss is not given them
+    """
 
     sides: Sides
     tokens: tuple[Tensor, Tensor]
+    mismatched: Sides = ()
+
+    def with_gradients(self) -> tuple[Case, Sides]:
+        """A copy, and what in it is of the policy, of which gradients are asked."""
+        sides = tuple(side.clone().requires_grad_(i < 2) for i, side in enumerate(self.sides))
+        mismatched = tuple(side.clone().requires_grad_(i < 1) for i, side in enumerate(self.mismatched))
+        return replace(self, sides=sides, mismatched=mismatched), (*sides[:2], *mismatched[:1])
 
     def weights(self, classes: bool, reduction: str) -> dict[str, Tensor]:
         """Masses in place of the batch mean: "sum", or "pooled", one mean over both classes."""
@@ -40,8 +53,11 @@ class Case:
         return {name: torch.full_like(side, mass) for name, side in sides}
 
 
-def cases(name: str) -> list[Case]:
-    """Batches with small log-ratios, so that no clamp is near, and mass enough for what PRO calls everything else."""
+def cases(name: str, mismatched: bool = False) -> list[Case]:
+    """Batches with small log-ratios, so that no clamp is near, and mass enough for what PRO calls everything else.
+
+    Mean log-ratios of mismatched pairs are of either sign, in turn.
+    """
     sizes = UNLIKE if name in CLASSES else [(n, n) for n in PAIRS]
     found = []
     for number, both in enumerate(sizes):
@@ -50,11 +66,15 @@ def cases(name: str) -> list[Case]:
         reference = [p - r for p, r in zip(policy, ratios, strict=True)]
         tokens = [torch.as_tensor(rng.integers(2, 9, n), dtype=torch.float64) for n in both]
         sides = tuple(torch.as_tensor(side) for side in (*policy, *reference))
-        found.append(Case(sides, (tokens[0], tokens[1])))
+        other: Sides = ()
+        if mismatched:
+            logs, ratio = rng.uniform(-3.0, -1.1, sum(both)), rng.uniform(-0.2, 0.2, sum(both)) + (-1.0) ** number * 0.5
+            other = torch.as_tensor(logs), torch.as_tensor(logs - ratio)
+        found.append(Case(sides, (tokens[0], tokens[1]), other))
     return found
 
 
-def ray(name: str, side: int, log_ratio: float) -> Case:
+def ray(name: str, side: int, log_ratio: float, mismatched: bool = False) -> Case:
     """Two pairs, or classes of two and three; the first log-ratio of chosen (side 0) or rejected (1) is as given."""
     both = (2, 3) if name in CLASSES else (2, 2)
     policy = [torch.linspace(-1.5, -1.2, n, dtype=torch.float64) for n in both]
@@ -62,17 +82,23 @@ def ray(name: str, side: int, log_ratio: float) -> Case:
     moved = reference if log_ratio > 0 else policy  # downwards either way: a probability is at most one
     fixed = policy if log_ratio > 0 else reference
     moved[side][0] = fixed[side][0] - abs(log_ratio)
-    return Case((*policy, *reference), (torch.ones(both[0]), torch.ones(both[1])))
+    other = torch.linspace(-1.5, -1.2, sum(both), dtype=torch.float64)
+    return Case((*policy, *reference), (torch.ones(both[0]), torch.ones(both[1])),
+                (other, other - 0.1) if mismatched else ())  # fmt: skip
 
 
 @dataclass(frozen=True)
 class OurLoss:
-    """A loss of the table as a function of four log-probabilities. PRO-B and PRO-S see scores ½ and −½."""
+    """A loss of the table as a function of four log-probabilities. PRO-B and PRO-S see scores ½ and −½.
+
+    mismatched  whether its reference point is that of mismatched pairs, `kto_reference_point`, and not 0
+    """
 
     name: str
     options: Mapping[str, Any]
     kl_beta: float
     alpha: float | None
+    mismatched: bool = False
 
     def __call__(self, sides: Sides, given: Mapping[str, Any]) -> Tensor:
         """The loss with `given` in place of its own options; `mean_of_logs` is a fault of KLDO."""
@@ -97,15 +123,20 @@ class OurLoss:
         return function(*sides, **options)
 
 
-def our_loss(name: str, options: Mapping[str, Any]) -> OurLoss:
+def our_loss(name: str, options: Mapping[str, Any], mismatched: bool = False) -> OurLoss:
     """A loss of the table with options of its own. ValueError names what there is not."""
     parameters = inspect.signature(find_loss(name).function).parameters
     known = {key: p.default for key, p in parameters.items() if p.kind == p.KEYWORD_ONLY}
     if unknown := sorted(options.keys() - known.keys()):
         raise ValueError(f"{name} takes no {unknown[0]!r}; it takes {', '.join(known)}")
+    if mismatched and "chosen_shift" not in known:
+        raise ValueError(f"{name} has no reference point, which mismatched pairs are for: {', '.join(SHIFTED)} have")
+    if mismatched and (twice := sorted(options.keys() & {"chosen_shift", "rejected_shift"})):
+        raise ValueError(f"{twice[0]} is given, and mismatched pairs are for estimating it")
     own = {**known, **options}
     given = dict(options) | ({"kl_beta": own["kl_beta"]} if "kl_beta" in own else {})
-    return OurLoss(name, given, float(own.get("kl_beta", 1.0)), float(own["alpha"]) if "alpha" in own else None)
+    return OurLoss(name, given, float(own.get("kl_beta", 1.0)), float(own["alpha"]) if "alpha" in own else None,
+                   mismatched)  # fmt: skip
 
 
 @dataclass(eq=False)

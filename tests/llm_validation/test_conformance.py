@@ -25,12 +25,12 @@ def ours_once():
     changes, of_loss = conformance.changes_of, {}
 
     def changes_of(ours, tokens):
-        return of_loss.setdefault((ours.name, str(ours.options), tokens), changes(ours, tokens))
+        return of_loss.setdefault((str(ours), tokens), changes(ours, tokens))
 
     def once(ours, case, changes, swapped):
-        if case not in cases(ours.name):
+        if case not in cases(ours.name, ours.mismatched):
             return values(ours, case, changes, swapped)
-        key = ours.name, str(ours.options), case, changes, swapped
+        key = str(ours), case, changes, swapped
         if key not in found:
             found[key] = values(ours, case, changes, swapped)
         return found[key]
@@ -230,6 +230,55 @@ def test_a_reference_point_of_kto_from_the_batch_is_named_beside_pooling_and_wei
     assert weights == ["chosen weigh 1.33 times what they do in ours"] * (weight != 1.0)
 
 
+def kto_of_trl(fault, *sides):
+    """KTO as TRL 1 writes it, a mean over all examples and a KL over mismatched pairs, from its formula; one fault."""
+    pc, pr, rc, rr, other, other_reference = sides[:4] + sides[-2:]
+    c, d, kl = pc - rc, pr - rr, (other - other_reference).mean()
+    kl = {"batch": torch.cat([c, d]).mean(), "none": 0.0 * kl}.get(fault, kl)
+    kl = kl if fault == "gradient" else kl.detach()
+    kl = kl if fault == "unclamped" else kl.clamp(min=0)
+    kl = kl / 0.1 if fault == "beta" else kl
+    return torch.cat([1 - torch.sigmoid(0.1 * (c - kl)), 1 - torch.sigmoid(0.1 * (kl - d))]).mean()
+
+
+#: fault of the reference point → what is said of it.
+POINTS = {
+    "": "", "unclamped": "less their mean over the mismatched pairs; ours less that, but at least 0",
+    "gradient": "mean over the mismatched pairs, but at least 0, and gradient flows through it; through ours none",
+    "beta": "the mean log-ratio of the mismatched pairs, but at least 0; ours less kl_beta times that",
+    "batch": "mean over the batch, but at least 0; ours less their mean over the mismatched pairs, but at least 0",
+    "none": "rewards are taken as they are; ours less their mean over the mismatched pairs, but at least 0",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("fault", POINTS)
+def test_a_reference_point_over_mismatched_pairs_is_that_of_ours_and_another_is_named(fault):
+    kto = functools.partial(kto_of_trl, fault)
+    pooled, *others = check_loss(kto, "kto", mismatched=True, tokens=True)
+    assert pooled == "one mean over all examples (pooled); ours takes class means"
+    assert [sentence[-len(POINTS[fault]) :] for sentence in others] == [POINTS[fault]] * bool(fault)
+
+
+def test_pairs_that_the_loss_has_no_use_for_are_refused():
+    with pytest.raises(ValueError, match="dpo has no reference point, which mismatched pairs are for: kto, bco, fdo"):
+        check_loss(LOSSES["dpo"].function, "dpo", mismatched=True)
+    with pytest.raises(ValueError, match="rejected_shift is given, and mismatched pairs are for estimating it"):
+        check_loss(LOSSES["kto"].function, "kto", mismatched=True, rejected_shift=1.0)
+    with pytest.raises(ValueError, match=r"for sides of shape \(3,\), \(5,\), \(3,\), \(5,\), \(8,\), \(8,\): "):
+        check_loss(LOSSES["kto"].function, "kto", mismatched=True)
+
+
+@pytest.mark.parametrize("name", ["kto", "bco", "fdo"])
+def test_mismatched_pairs_are_for_every_loss_with_a_reference_point(name):
+    """As `align --shift mismatched` has it: of the rewards of both classes."""
+
+    def theirs(pc, pr, rc, rr, policy, reference):
+        point = 0.3 * (policy - reference).mean().clamp(min=0.0).detach()
+        return reduced(name, terms(name, 0.3 * (pc - rc) - point, 0.3 * (pr - rr) - point, ()), "")
+
+    assert check_loss(theirs, name, mismatched=True, kl_beta=0.3) == []
+
+
 def test_what_is_not_finite_is_said_without_a_warning():
     dpo = lambda *sides: LOSSES["dpo"].function(*sides, kl_beta=0.1)
     assert check_loss(lambda *sides: dpo(*sides) + math.inf, "dpo") == [
@@ -272,6 +321,11 @@ def test_of_two_gradients_the_one_that_is_not_ours_is_said(side, monkeypatch):
     [
         (["theirs:summed", "dpo", "--kl-beta", "0.5"], 1, "- the loss is the sum over its batch"),
         (["llm_validation.losses:kto", "kto"], 0, "- no difference in value or gradient"),
+        (
+            ["theirs:kto", "kto", "--mismatched"],
+            0,
+            "class means; reference point over mismatched pairs)\n- no difference",
+        ),
         (["theirs:nothing", "dpo"], 2, "module 'theirs' has no function 'nothing'"),
         (["nowhere:loss", "dpo"], 2, "module 'nowhere' cannot be imported"),
         (["theirs", "dpo"], 2, "'theirs' must be MODULE:FUNCTION"),
@@ -279,6 +333,8 @@ def test_of_two_gradients_the_one_that_is_not_ours_is_said(side, monkeypatch):
 )
 def test_the_command(words, status, said, tmp_path, monkeypatch, capsys):
     code = "import torch\ndef summed(a, b, c, d):\n    return torch.nn.functional.softplus((b - a + c - d) / 2).sum()\n"
+    code += "def kto(a, b, c, d, e, f):\n    z = torch.relu((e - f).mean().detach())\n"
+    code += "    return torch.sigmoid((z - a + c) / 10).mean() + torch.sigmoid((b - d - z) / 10).mean()\n"
     (tmp_path / "theirs.py").write_text(code, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     monkeypatch.delitem(sys.modules, "theirs", raising=False)
