@@ -21,8 +21,10 @@ import argparse
 import json
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -132,6 +134,7 @@ class _Job:
 
 
 def _align(options: argparse.Namespace) -> None:
+    _finish(options.out)
     check_new(options.out)
     config = PreferenceTraining(
         seed=options.seed,
@@ -154,14 +157,39 @@ def _align(options: argparse.Namespace) -> None:
     loaded = load(options.model)
     job = _job(options, loaded, config, loss_options)
     options.out.parent.mkdir(parents=True, exist_ok=True)
-    lock = options.out.with_name(f".{options.out.name}.lock")
-    with alone(lock, f"another process trains {options.out}: wait for it, or choose another --out"):
-        try:
-            said = _trained(options, loaded, job)
-        finally:
-            lock.unlink(missing_ok=True)
+    with _locked(options.out):
+        said = _trained(options, loaded, job)
     for sentence in said:
         print(sentence)
+
+
+@contextmanager
+def _locked(out: Path) -> Iterator[None]:
+    """Have the folder for oneself. ValueError if another process trains it."""
+    lock = out.with_name(f".{out.name}.lock")
+    with alone(lock, f"another process trains {out}: wait for it, or choose another --out"):
+        try:
+            yield
+        finally:
+            lock.unlink(missing_ok=True)
+
+
+def _finish(out: Path) -> None:
+    """Remove what a run that was killed after it wrote its folder had kept beside it, and can no longer go on from."""
+    if (out / RECORD).is_file() and any(out.with_name(f".{out.name}.{kept}").exists() for kept in ("lock", "run")):
+        with _locked(out):
+            _forget(out)
+
+
+def _forget(out: Path) -> None:
+    """Remove what is kept for after a kill."""
+    shutil.rmtree(_kept(out), ignore_errors=True)
+    forget_rewards(out)
+
+
+def _kept(out: Path) -> Path:
+    """Where a run goes on from."""
+    return out.absolute().with_name(f".{out.name}.run")
 
 
 def _trained(options: argparse.Namespace, loaded: Loaded, job: _Job) -> list[str]:
@@ -185,8 +213,7 @@ def _trained(options: argparse.Namespace, loaded: Loaded, job: _Job) -> list[str
             job.template.write(partial)
         if reward:
             reward.move(partial)
-    shutil.rmtree(job.checkpoint.folder, ignore_errors=True)
-    forget_rewards(options.out)
+    _forget(options.out)
     first = (
         f"{options.method}: loss {run.loss[0]:.4f} at the first step, {run.loss[-1]:.4f} at the last of "
         f"{len(run.loss)}; {run.tokens_per_second:.0f} tokens/s; {options.out}"
@@ -218,8 +245,7 @@ def _job(options: argparse.Namespace, loaded: Loaded, config: PreferenceTraining
         **{name: getattr(watch, name) for name in ("every", "answers", "tokens")}, **own_settings(options),
         **({"reward_content": reward_content(options.reward)} if options.reward else {}),
     }  # fmt: skip
-    out = options.out.absolute()
-    checkpoint = Checkpoint(out.with_name(f".{out.name}.run"), settings, options.keep_every)
+    checkpoint = Checkpoint(_kept(options.out), settings, options.keep_every)
     warm_up = 10 if options.warm_up is None else options.warm_up
     return _Job(options.method, train, held, watch, config, loss, context, checkpoint, template, sampling, warm_up)
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from llm_validation.model.folders import check_beside
 from simulate.rows.store import alone
 
 
@@ -30,8 +30,7 @@ def check_file(path: Path | None) -> None:
     if not path.parent.is_dir():
         raise ValueError(f"--out {path} cannot be written: there is no folder {path.parent}")
     try:
-        with tempfile.NamedTemporaryFile(prefix=f".{path.name}.", dir=path.parent):
-            pass  # as long a name as those beside the file
+        check_beside(path, len(settings_of(path).name) - len(path.name))
     except OSError as error:
         raise ValueError(f"--out {path} cannot be written: {error.strerror}") from None
 
@@ -59,18 +58,22 @@ class Lines:
         """What says that the file is not complete."""
         return settings_of(self.path)
 
+    @property
+    def lock(self) -> Path:
+        """Held by the process that writes."""
+        return self.path.with_name(f".{self.path.name}.lock")
+
     @contextmanager
     def alone(self) -> Iterator[None]:
         """Have the file for oneself, from before `begin` to `end`. ValueError if another process writes to it."""
-        lock = self.path.with_name(f".{self.path.name}.lock")
-        with alone(lock, f"another process writes to {self.path}: wait for it, or choose another --out"):
+        with alone(self.lock, f"another process writes to {self.path}: wait for it, or choose another --out"):
             try:
                 yield
             finally:
                 if not self.path.exists():  # no answer came: nothing is under way
                     self.beside.unlink(missing_ok=True)
                 if not self.beside.exists():  # nothing is under way here: whoever comes now finds a whole file
-                    lock.unlink(missing_ok=True)
+                    self.lock.unlink(missing_ok=True)
 
     def begin(self) -> int:
         """How many whole lines are there; what a kill left of another is cut off.
@@ -104,8 +107,9 @@ class Lines:
             os.fsync(file.fileno())
 
     def end(self) -> None:
-        """All lines are there."""
+        """All lines are there. What says so goes last: a run that is killed before comes here again."""
         self.path.touch()
+        self.lock.unlink(missing_ok=True)
         self.beside.unlink(missing_ok=True)
 
 

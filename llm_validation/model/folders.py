@@ -18,8 +18,8 @@ from transformers.utils import logging
 
 from simulate.numbers import in_words
 
-#: Added to a folder's name, what makes it as long as any that is kept beside it: `.NAME.reward-….….partial`.
-BESIDE = "-" * 29
+#: Characters by which names of what is kept beside a folder are longer at most: `..NAME.reward-….….partial`.
+BESIDE = 39
 
 
 def write(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
@@ -52,10 +52,17 @@ def check_new(folder: Path) -> None:
         raise ValueError(f"{folder} exists already: name a folder that does not")
     try:
         folder.absolute().parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(BESIDE, f".{folder.name}.", folder.absolute().parent):
-            pass  # that one can be made is all that is asked
+        check_beside(folder, BESIDE)
     except OSError as error:
         raise ValueError(f"{folder} cannot be made: {error.strerror}") from None
+
+
+def check_beside(path: Path, longer: int) -> None:
+    """OSError where nothing can be written beside `path`, or a name cannot be so many characters longer than its."""
+    with contextlib.suppress(FileNotFoundError):
+        path.with_name("-" * longer + path.name).lstat()
+    with tempfile.TemporaryFile(dir=path.absolute().parent):
+        pass  # without a name: a kill leaves nothing
 
 
 @contextlib.contextmanager

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from llm_validation.__main__ import main
+from llm_validation.commands.lines import Lines
 from llm_validation.commands.prompts import read_prompts
 from llm_validation.model.folders import check_new, replacing, tidy
 from llm_validation.preferences.files import records_of
@@ -111,6 +112,29 @@ def test_what_kills_left_of_a_folder_is_tidied(tmp_path):
             assert list(tmp_path.glob(".out[[]*.partial")) == [partial]
             tidy(out)
     assert not list(tmp_path.glob(".out[[]*"))
+
+
+def test_what_a_run_killed_at_its_very_end_kept_goes_and_anothers_stays(model, tmp_path, capsys):
+    assert align(model, tmp_path) == 0
+    out = tmp_path / "out"
+    for ours in (True, False):
+        for name in (".model.run", ".model.reward-0123456789ab"):
+            (out / name).mkdir()
+        (out / ".model.lock").touch()
+        assert align(model, tmp_path) == 2
+        assert "model exists already" in capsys.readouterr().err
+        assert len(list(out.iterdir())) == (1 if ours else 4)
+        (out / "model" / "alignment.json").unlink(missing_ok=True)
+
+
+def test_lines_that_are_all_there_have_no_lock_before_they_are_called_complete(tmp_path):
+    """A run that is killed in between ends them when it is started again, and leaves nothing beside them."""
+    lines = Lines(tmp_path / "lines", {})
+    with lines.alone():
+        lines.begin()
+        lines.add([{}])
+        lines.end()
+        assert [path.name for path in tmp_path.iterdir()] == ["lines"]
 
 
 def test_a_refusal_after_loading_leaves_no_lock(model, tmp_path, capsys):
