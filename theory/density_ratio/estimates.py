@@ -75,7 +75,8 @@ def efficient_covariance(p: ArrayLike, q: ArrayLike, n_p: int, n_q: int, alpha: 
     p, q = _full(p, q)
     n_p, n_q = check_sizes(n_p, n_q)
     odds = check_share("alpha", alpha) / (1.0 - alpha)
-    spread = 1.0 / (n_p / p + n_q * odds**2 / q)
+    with np.errstate(over="ignore"):  # information beyond float64: no spread
+        spread = 1.0 / (n_p / p + n_q * odds**2 / q)
     return np.diag(spread) - np.outer(spread, spread) / spread.sum()
 
 

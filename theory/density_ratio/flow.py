@@ -32,6 +32,8 @@ from theory.validate import Array, as_vector, check_distribution, check_nonnegat
 
 #: Times of `policy_flow`: to integrate further takes minutes, and less than the shorter moves no digit.
 LONGEST, SHORTEST = 1e9, 1e-30
+#: Above this the exponential of a log-ratio nears the end of float64.
+LARGEST_EXPONENT = 700.0
 
 
 def flow(time: ArrayLike, p: float, d: float, start: float = 0.0) -> Array:
@@ -63,7 +65,12 @@ def flow(time: ArrayLike, p: float, d: float, start: float = 0.0) -> Array:
 
 def drift(time: Array, p: float, start: float) -> Array:
     """DDRO where p⁻(y) = 0: s + e^s = pt + s₀ + e^{s₀}, that is s = log ω(pt + s₀ + e^{s₀}) with Wright's ω."""
-    return np.log(wrightomega(p * time + start + math.exp(start)))
+    if start > LARGEST_EXPONENT:  # e^s is all that counts: where e^{s₀} is beyond float64, so is ω
+        return np.logaddexp(np.log(p * time + start), start)
+    z = p * time + start + math.exp(start)
+    omega = np.real(wrightomega(z))
+    with np.errstate(divide="ignore"):
+        return np.where(z < 0.0, z - omega, np.log(omega))  # log ω = z − ω keeps what ω loses where it underflows
 
 
 def _approach(t: float, p: float, d: float, start: float, goal: float) -> float:

@@ -91,8 +91,16 @@ def relative_ratio(p: ArrayLike, q: ArrayLike, alpha: float) -> Array:
     array([1.5, 0.5])
     """
     p, q = check_laws(p, q)
-    with np.errstate(over="ignore", divide="ignore"):  # 1/α beyond float64: inf
-        return p / mixture(p, q, alpha)
+    _require_some_mass(p, q)
+    return _quotient(p, q, check_share("alpha", alpha), 1.0 - alpha)
+
+
+def _quotient(p: Array, q: Array, own: float, other: float) -> Array:
+    """p/(own·p + other·q) as 1/(own + other·q/p), where own·p may underflow; 0 where p = 0, inf beyond float64."""
+    with np.errstate(over="ignore", divide="ignore"):
+        rest = np.divide(q, p, out=np.zeros(p.shape), where=p > 0)
+        rest = np.multiply(other, rest, out=np.zeros(p.shape), where=(q > 0) & (other > 0.0))
+        return np.where(p > 0, 1.0 / (own + rest), 0.0)
 
 
 def mixture(p: ArrayLike, q: ArrayLike, alpha: float) -> Array:
@@ -139,8 +147,8 @@ def pooled_ratio(p: ArrayLike, q: ArrayLike, alpha: float, chosen_fraction: floa
     """
     p, q = check_laws(p, q)
     _require_some_mass(p, q)
-    numerator, denominator = measures(p, q, check_share("alpha", alpha), chosen_fraction)
-    return np.divide(numerator, denominator, out=np.full(p.shape, 1.0 / alpha), where=q > 0)
+    a = check_share("chosen_fraction", chosen_fraction)
+    return _quotient(p, q, check_share("alpha", alpha), (1.0 - a) / a * (1.0 - alpha))
 
 
 def pooled_reference_weight(alpha: float, chosen_fraction: float) -> float:
@@ -224,9 +232,9 @@ def ratio_variance(p: ArrayLike, q: ArrayLike, n_p: int, n_q: int, alpha: float 
         density_ratio(p, q)  # raises where the ratio is infinite
     d = q if weight == 0.0 else mixture(p, q, weight)
     # by the shares of p and q in d, which do not underflow where d⁴ does
-    with np.errstate(over="ignore", invalid="ignore"):  # beyond float64 it is inf
-        u, v = p / d, q / d
-        of_p = np.where(p * (1.0 - p) > 0, v**2 * u * (1.0 - p) / (n_p * d), 0.0)
+    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):  # beyond float64 it is inf
+        u, v = _quotient(p, q, weight, 1.0 - weight), _quotient(q, p, 1.0 - weight, weight)
+        of_p = np.where(p * (1.0 - p) * q > 0, v**2 * u * (1.0 - p) / (n_p * d), 0.0)
         of_q = np.where(q * (1.0 - q) * p > 0, u**2 * v * (1.0 - q) / (n_q * d), 0.0)
         return (1.0 - weight) ** 2 * (of_p + of_q)
 

@@ -80,7 +80,7 @@ def best_alpha(p: ArrayLike, q: ArrayLike, unlabelled_per_labelled: float) -> fl
     Returns
     -------
     float
-        In (0, 1), within 10⁻⁴ of 0 or 10⁻⁶ of 1 where the best α is an end.
+        In (1.2·10⁻⁴, 1 − 8·10⁻⁷); one of these ends where the best α lies at or beyond it.
 
     Raises
     ------

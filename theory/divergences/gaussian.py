@@ -94,7 +94,8 @@ def kl_gaussian(mean1: ArrayLike, cov1: ArrayLike, mean2: ArrayLike, cov2: Array
     excess = _close(S1, S2)
     if excess is not None:  # log λ in λ − 1 − log λ without the difference: Σ q·kl_terms, with d = −log λ scaled by λ
         return 0.5 * float(np.sum((1.0 + excess) * kl_terms(-np.log1p(excess))) + delta @ cho_solve(factor, delta))
-    quadratic = np.trace(cho_solve(factor, S1)) - m1.size + delta @ cho_solve(factor, delta)
+    with np.errstate(over="ignore"):  # beyond float64: inf
+        quadratic = np.trace(cho_solve(factor, S1)) - m1.size + delta @ cho_solve(factor, delta)
     return max(0.0, 0.5 * float(quadratic + _log_det(S2) - _log_det(S1)))
 
 

@@ -334,9 +334,9 @@ def _kldo_gradient(r: Array, p: Array, q: Array) -> Array:
 def _dpo_table(r: Array) -> Array:
     """sp(−(r_i − r_j)) for winner i and loser j; 0.0 difference of an outcome with itself, infinite r included."""
     with np.errstate(invalid="ignore"):
-        margins = r[:, None] - r[None, :]
-    np.fill_diagonal(margins, 0.0)
-    return np.logaddexp(0.0, -margins)
+        margins = r[:, None] - r[None, :]  # NaN between two outcomes at the same infinity
+        np.fill_diagonal(margins, 0.0)
+        return np.logaddexp(0.0, -margins)
 
 
 def _dpo_influence(r: Array, p: Array, q: Array) -> tuple[Array, Array]:

@@ -46,6 +46,13 @@ def test_without_winners_a_log_ratio_falls_as_without_losers_it_rises():
     assert flow(times, 0.0, 0.0, 1.5).tolist() == [1.5] * 3
 
 
+@pytest.mark.parametrize(("start", "end"), [(-5000.0, -4999.6), (-800.0, -799.6), (705.0, 705.0), (5000.0, 5000.0)])
+def test_a_start_whose_exponential_leaves_float64_drifts_all_the_same(start, end):
+    """s + e^s = pt + s₀ + e^{s₀}: where e^s is nothing s moves by pt, where it is all that counts not at all."""
+    assert float(flow(1.0, 0.4, 0.0, start)) == pytest.approx(end, rel=1e-15)
+    assert float(flow(1.0, 0.0, 0.4, -start)) == pytest.approx(-end, rel=1e-15)
+
+
 @pytest.mark.parametrize("time", [1e-6, 1.0, 100.0])
 def test_next_to_no_winner_is_as_none(time):
     """1e-9 of p⁺ moves a fall by 1e-9 of the time at most; and what rises with next to no loser is its mirror image."""

@@ -34,6 +34,11 @@ laws = distributions(4)
         (lambda: losses.ddro_loss([-np.inf, 0.0], [0.0, 1.0], [0.5, 0.5]), pytest.approx(1.5 * math.log(2))),
         (lambda: losses.ddro_loss([-np.inf, 0.0], [0.5, 0.5], [0.5, 0.5]), math.inf),
         (lambda: losses.ratio_loss("lsif", [800.0, 0.0], [0.0, 1.0], [0.5, 0.5]), math.inf),
+        (lambda: ratios.relative_ratio([1.0, 5e-324], [1.0, 0.0], 0.5)[1], 2.0),  # αp underflows
+        (lambda: ratios.relative_ratio([1.0, 1e-300], [1.0, 0.0], 1e-30)[1], pytest.approx(1e30, rel=1e-15)),
+        (lambda: ratios.pooled_ratio([1e-200, 1.0], [1e-300, 1.0], 0.5, 1e-200)[0], pytest.approx(2e-100, abs=0)),
+        (lambda: ratios.ratio_variance([1.0, 5e-324], [1.0, 0.0], 9, 9, 0.3).tolist(), [0.0, 0.0]),
+        (lambda: estimates.efficient_covariance([0.5, 0.5], [1e-300, 1.0], 9, 9, 1 - 1e-12)[0, 0], 0.0),
         (lambda: estimates.expected_total_variation(np.array([[4.0]])),
          pytest.approx(2 * math.sqrt(2 / math.pi) / 2, rel=1e-15)),
         (lambda: estimates.infinite_share([0.01, 0.99], 50), pytest.approx([0.99**50, 1e-100], rel=1e-9, abs=0)),

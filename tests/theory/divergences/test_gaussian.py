@@ -108,6 +108,7 @@ def test_a_covariance_that_is_singular_up_to_rounding_is_refused(cov):
 
 
 def test_variances_far_apart_have_a_distance_without_an_overflow():
+    assert gaussian.kl_gaussian(0.0, 1.0, 1e149, 1e-100) == math.inf
     found = gaussian.bhattacharyya_gaussian([0.0], 1e308, [1.0], 0.04)  # log((1 + λ)/(2√λ))/2, λ = 2.5e309
     assert found == pytest.approx(0.25 * (math.log(1e308) - math.log(0.04)) - 0.5 * math.log(2.0), rel=1e-12)
 

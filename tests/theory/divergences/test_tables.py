@@ -312,6 +312,8 @@ def test_bounded_divergences_stay_finite_and_minima_are_approached():
         assert population_loss(name, np.clip(r, -60, 60), LEFT, RIGHT) == pytest.approx(
             minimum(name, LEFT, RIGHT), abs=1e-12
         )
+    apart = ([1.0, 0.0, 0.0], [0.0, 0.5, 0.5])  # two outcomes at the same infinity, which no pair compares
+    assert population_loss("dpo", minimizer("dpo", *apart), *apart) == 0.0
 
 
 # A user's generator.
