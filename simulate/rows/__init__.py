@@ -13,9 +13,13 @@
 
 Examples
 --------
->>> from simulate.rows.reach import ROOT
->>> rows = read_rows(ROOT / "simulate" / "results" / "reference")
->>> [(row.setting, round(row.estimate, 3)) for row in rows if (row.claim, row.check) == ("D3", "attained")][:1]
+>>> from pathlib import Path
+>>> from tempfile import TemporaryDirectory
+>>> from simulate.rows.store import Results
+>>> row = Row("D3", "attained", "bt_beta=1", 0, 1.0820, 3e-4, 200, 1.0814, 1.0826, 0.5, "", "1f")
+>>> with TemporaryDirectory() as folder:
+...     Results(Path(folder)).add([row], "1f", {"profile": "smoke"})
+...     [(found.setting, round(found.estimate, 3)) for found in read_rows(Path(folder))]
 [('bt_beta=1', 1.082)]
 """
 
