@@ -28,16 +28,16 @@ unexport PYTHONDONTWRITEBYTECODE
 .PHONY: reproduce predicted simulated trained first-part written compared real gpu test test-fast reference check \
   figures paper arxiv page benchmark clean
 
-# Side by side is what leaves a core idle: at the start, while a language model is pretrained, and at the end.
-reproduce: $(VENV)/.reproduce
-	$(MAKE) --no-print-directory --jobs=2 predicted simulated
+# Side by side is what leaves a core idle: installing, at the start, while a language model is pretrained, at the end.
+reproduce: $(VENV)/.theory
+	$(MAKE) --no-print-directory --jobs=3 predicted simulated $(VENV)/.reproduce
 	$(MAKE) --no-print-directory --jobs=2 trained first-part
 	$(MAKE) --no-print-directory --jobs=2 figures written compared
 
-predicted: $(VENV)/.reproduce
+predicted: $(VENV)/.theory
 	$(RUN) -m theory --quiet
 
-simulated: $(VENV)/.reproduce
+simulated: $(VENV)/.theory
 	$(RUN) -m simulate --profile $(PROFILE) --jobs $(JOBS)
 
 trained: $(VENV)/.reproduce
@@ -115,13 +115,18 @@ $(VENV)/bin/python:
 	@# the newest pip: that of Python 3.11 takes two and a half times as long to find out what to install
 	$(PYTHON) -m venv --upgrade-deps $(VENV)
 
-$(VENV)/.reproduce: pyproject.toml constraints.txt | $(VENV)/bin/python
-	$(PIP) --editable ".[llm,lessons]"
+# Theory and simulate need no language model: they begin while its packages are installed.
+$(VENV)/.theory: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(PIP) --editable .
+	touch $@
+
+$(VENV)/.reproduce: $(VENV)/.theory
+	$(PIP) "alignment-theory[llm,lessons]"
 	touch $@
 
 $(VENV)/.test: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(PIP) --editable ".[llm,real,test,lessons,dask,slurm,sweep]"
-	touch $@ $(VENV)/.reproduce
+	touch $(VENV)/.theory $(VENV)/.reproduce $@
 
 clean:
 	rm -rf $(VENV) build figures/out paper/tables

@@ -43,8 +43,8 @@ TOPICS = (
     proximal,
     reproducibility,
     held_out,
-    divergences,
     density_ratio,
+    divergences,
 )
 RUNS: tuple[Run, ...] = tuple(run for topic in TOPICS for run in topic.RUNS)
 

@@ -46,7 +46,7 @@ SMALL = 32
 #: few steps leave nothing; the gap is then weight·KL(π‖response), which the difference of its two sides has lost.
 HEAVY, HEAVY_STEPS = 1e4, 6
 #: From this size on, the lottery of a dense game is found on its support.
-LARGE = 128
+LARGE = 64
 DENSE = "support by regret matching and elimination"
 #: A support beyond this share of the alternatives is dense: the whole game is then cheaper.
 SPARSE_SHARE = 0.25

@@ -98,7 +98,7 @@ def test_sparse_lottery_in_a_large_game() -> None:
 
 
 def test_small_dense_lottery_uses_the_interior_point() -> None:
-    P = random_game(101, 4)
+    P = random_game(61, 4)
     solution = maximal_lottery(P)
     assert exploitability(P, solution.policy) <= 1e-15  # the support is solved exactly, not to the path's 1e-12
     assert "interior point" in solution.status

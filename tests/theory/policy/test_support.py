@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy.linalg.lapack import dgetrs
 
 from tests.oracles.games import lottery_by_program, random_game
 from theory.policy.support import (
@@ -22,10 +21,7 @@ from theory.policy.support import (
 def test_the_system_of_indifference():
     M = random_game(5, 1) - 0.5
     system = np.block([[M, -np.ones((5, 1))], [np.ones((1, 5)), np.zeros((1, 1))]])
-    factors, pivots, norm = _indifference(M)
-    right = np.arange(6.0)
-    np.testing.assert_allclose(dgetrs(factors, pivots, right)[0], np.linalg.solve(system, right), atol=1e-12)
-    assert norm == pytest.approx(np.linalg.norm(system, 1), rel=1e-14)
+    np.testing.assert_array_equal(_indifference(M), system)
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
