@@ -33,8 +33,8 @@ OUTCOMES = ("chosen", "rejected", "H")
 #: (log π, the prompts whose it is) → the mean loss over them.
 Losses = Callable[[Tensor, slice], Tensor]
 EVERY = slice(None)
-#: What a change's number of steps is a part of: convergence takes less than the profile's number.
-SHORTER = 2
+#: The profile's number of steps over a change's: after so many PRO's ends lie within a quarter of what is asked.
+SHORTER = 2.5
 
 
 @dataclass(frozen=True)
