@@ -39,7 +39,7 @@ from theory.divergences.losses import find_loss
 from theory.divergences.policies import aligned_support
 from theory.validate import Array
 
-#: Parts of the schedule's steps after which a loss is within a tenth of MEAN and of WORST of where it ends: most need
+#: Parts of the schedule's steps after which a loss is within a fifth of MEAN and of WORST of where it ends: most need
 #: this one, others more. KTO's and KL's are nearly flat far out; Pearson's along responses that are seldom rejected.
 ENOUGH, SLOW = 0.75, {"kto": 1.0, "kl": 1.0, "pearson": 2.0}
 #: Prompts of these runs: full supports, so that every divergence is finite.

@@ -18,7 +18,7 @@ factorisations down more than tenfold.
 
 `--csv FILE` writes the table; tests/benchmarks/results/games.csv is that of
 
-    OMP_NUM_THREADS=1 python tests/benchmarks/bench_games.py --sizes 500 2000 --games 5 --only dense,tau_2 --repeats 7 \
+    OMP_NUM_THREADS=1 python tests/benchmarks/bench_games.py --sizes 500 2000 --games 3 --only dense,tau_2 --repeats 7 \
       --without simplex prox --csv FILE
 
 (`_` stands for a blank, each part must occur): some games take two rounds of elimination and some three, so several are
