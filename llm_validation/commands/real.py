@@ -19,7 +19,7 @@ import os
 import sys
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
 
@@ -253,7 +253,7 @@ def size_of(options: argparse.Namespace) -> Size:
             raise ValueError("--first-part says which runs, prompts and seeds: leave out what you say of them")
         # by the rate of all prompts RDRO still swings about its optimum at the end: .03 nats, where .02 are asked; by a
         # third of it three quarters of the steps leave at most .0022
-        gentle = replace(schedule.slower(1.0 / 3.0), steps=max(1, 3 * options.steps // 4))
+        gentle = schedule.slower(1.0 / 3.0).longer(0.75)
         return Size(2, options.responses, options.tokens, 1, gentle, train, options.pool, FIRST_PART)
     seeds = options.seeds or (5 if on_gpu else 3)
     return Size(

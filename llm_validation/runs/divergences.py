@@ -8,7 +8,7 @@ instead. Both are predicted from the measured reference and the drawn classes. S
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -51,8 +51,7 @@ MINIBATCH_DRAWS, BATCH = 60, 150
 def fitted(reference: Reference, name: str) -> list[Measurement]:
     """One loss with its constants fitted: V7's policy, and the divergence that held-out draws read off it."""
     part, classes = reference.part(PROMPTS), draw(reference).part(PROMPTS)
-    steps = round(SLOW.get(name, ENOUGH) * reference.schedule.steps)
-    schedule = replace(reference.schedule, steps=steps)
+    schedule = reference.schedule.longer(SLOW.get(name, ENOUGH))
     trained, rewards = train_fitted(part, classes, name, FITTED_BETA[name], f"{name} fitted", schedule=schedule)
     p, q, rng = classes.chosen_law, classes.rejected_law, generator(reference.seed, "held out", name)
     values, stderr = read_off(name, rewards, p, q, rng)

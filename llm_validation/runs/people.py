@@ -8,7 +8,6 @@ distortion is that of the users' own average utility. Shapes: P prompts (one per
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 
@@ -62,15 +61,15 @@ def aligned_to_people(reference: Reference, context: Context) -> list[Measuremen
     # every pair is compared as often as any other: the schedule's steps leave 3e-5 of a reward, twice as many 1e-5
     model = fit_reward_model(reference, rates, pairs, longer=1)
     whole, gentle = reference.schedule, reference.schedule.slower(0.5)
-    trained = {
+    objectives = {
         "rlhf": (penalty_objective(reference, model.rewards, weights), gentle),
         "dpo": (comparison_objective(dpo, reference, prompts, weights), whole),
         "nlhf": (nash_objective(reference, rates, nash), gentle),
     }
     rows = []
-    for method, (objective, schedule) in trained.items():
-        enough = replace(schedule, steps=round(ENOUGH[method] * schedule.steps))
-        reached = conditional(reference.train(objective, f"{method} on people", schedule=enough).policy)
+    for method, (objective, schedule) in objectives.items():
+        trained = reference.train(objective, f"{method} on people", schedule=schedule.longer(ENOUGH[method]))
+        reached = conditional(trained.policy)
         for p, s in enumerate(prompts):
             value = distortion(s.population, reached[p])
             predicted = distortion(s.population, _predicted(reference, s, p, method))

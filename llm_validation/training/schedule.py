@@ -35,9 +35,10 @@ class Schedule:
         """The same schedule at `factor` times the rate."""
         return replace(self, rate=factor * self.rate)
 
-    def longer(self, factor: int) -> Schedule:
-        """The same schedule over `factor` times the steps."""
-        return replace(self, steps=factor * self.steps, record=factor * self.record)
+    def longer(self, factor: float) -> Schedule:
+        """The same schedule over `factor` times the steps, or a part of them; at least one."""
+        steps, record = (max(1, round(factor * number)) for number in (self.steps, self.record))
+        return replace(self, steps=steps, record=record)
 
     def rate_at(self, step: int) -> float:
         """Learning rate of step 0, 1, …"""

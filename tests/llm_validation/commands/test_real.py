@@ -88,7 +88,7 @@ def test_the_first_part_is_two_prompts_and_trains_gently():
     """At the rate of all prompts RDRO is .029 nats off, where .02 is asked; at a third .0021 after 90 steps."""
     whole, first = (real.size_of(real._parser().parse_args(words)) for words in ([], ["--first-part"]))
     assert (first.prompts, first.seeds, first.runs) == (2, 1, real.FIRST_PART)
-    assert first.schedule == replace(whole.schedule, steps=90, rate=pytest.approx(whole.schedule.rate / 3.0))
+    assert first.schedule == replace(whole.schedule, steps=90, record=9, rate=pytest.approx(whole.schedule.rate / 3.0))
 
 
 @pytest.mark.parametrize(("words", "status"), [([], 2), (["--first-part"], 0)])

@@ -29,3 +29,4 @@ def test_without_warm_up_the_first_step_has_the_peak():
     assert one.rate_at(9) == 3.0
     assert one.slower(0.5).rate == 1.5
     assert (one.longer(3).steps, one.longer(3).record) == (30, 60)
+    assert (one.longer(0.75).steps, one.longer(0.75).record, one.longer(0.01).steps) == (8, 15, 1)
