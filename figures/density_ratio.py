@@ -98,7 +98,7 @@ def pooled_bias(rows: Sequence[Row]) -> Figure:
     style.line(right, 1, alphas, lambda a: pooled_ratio(p, q, a, a)[0], r"pooled, $a = \alpha$")
     for look, reduction in enumerate(("class_mean", "pooled")):
         style.points(right, look, style.select(rows, "R5", "ratio", reduction=reduction), "alpha")
-    style.finish(right, r"$\alpha$", r"$\rho(y)$", r"ratio at $p^+ = .5$, $p^- = .2$")
+    style.finish(right, r"$\alpha$", r"$\rho(y)$", r"ratio at $p^+ = 0.5$, $p^- = 0.2$")
     return figure
 
 

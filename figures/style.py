@@ -72,6 +72,7 @@ SETTINGS: dict[Any, Any] = {
     "lines.markersize": 4,
     "legend.frameon": False,
     "savefig.dpi": 200,
+    "figure.dpi": 200,  # figures are laid out as PNG is drawn: text is measured once for both
     "pdf.fonttype": 42,  # real fonts in the PDF, not outlines
     "svg.hashsalt": "figures",
 }
