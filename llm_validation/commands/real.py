@@ -221,7 +221,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--pool", type=int, default=256, help="texts of 64 tokens to each of eight prompts, from which "
                         "Best-of-N and Speculative Rejection choose; at least 16 (%(default)s)")  # fmt: skip
     parser.add_argument("--seeds", type=count, help="3 by default, 5 on a GPU")
-    parser.add_argument("--steps", type=count, default=120, help="optimiser steps of a training; run pro takes four "
+    parser.add_argument("--steps", type=count, default=120, help="optimiser steps of a training; run pro takes three "
                         "times as many, aligner twice, held out a third (%(default)s)")  # fmt: skip
     parser.add_argument("--rate", type=positive, default=3e-4, help="largest learning rate; two thirds of it for the "
                         "runs of PRO (%(default)s)")  # fmt: skip

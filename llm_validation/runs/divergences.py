@@ -40,7 +40,8 @@ from theory.divergences.policies import aligned_support
 from theory.validate import Array
 
 #: Parts of the schedule's steps after which a loss is within a fifth of MEAN and of WORST of where it ends: most need
-#: this one, others more. KTO's and KL's are nearly flat far out; Pearson's along responses that are seldom rejected.
+#: this one, others with their constants fitted more. KTO's and KL's are nearly flat far out; Pearson's along responses
+#: that are seldom rejected.
 ENOUGH, SLOW = 0.75, {"kto": 1.0, "kl": 1.0, "pearson": 2.0}
 #: Prompts of these runs: full supports, so that every divergence is finite.
 PROMPTS = [p for p, name in enumerate(UNPAIRED) if name != "never_rejected"]
@@ -77,7 +78,7 @@ def _kto_support(classes: Classes, trained: Trained) -> Measurement:
 def fixed(reference: Reference, name: str) -> list[Measurement]:
     """One loss with its constant at 0: V7's constrained optimum over responses and off."""
     part, classes = reference.part(PROMPTS), draw(reference).part(PROMPTS)
-    trained = part.train(expectation(part, classes, name, 1.0), f"{name} fixed")
+    trained = part.train(expectation(part, classes, name, 1.0), f"{name} fixed", schedule=part.schedule.longer(ENOUGH))
     target = fixed_constant_policies(part, classes, name)
     return law_rows("V7", {"name": name, "constant": "fixed"}, np.exp(part.log_law), trained.policy, target)
 

@@ -43,6 +43,9 @@ from theory.validate import Array
 
 #: Their places on the shared catalogue, and how many they are.
 PROMPTS, N_PROMPTS = slice(6, 10), 4
+#: The part of the schedule's steps after which PRO alone, on labelled responses and H, is within a tenth of MEAN and of
+#: GAP of where it ends; on all responses it takes all of them, and beside DPO it takes as many.
+ENOUGH = 0.6
 #: A second, smaller rate for DPO: at either the loss falls from log 2 below .1, and likelihoods end nats apart.
 OTHER_RATE = 0.2
 
@@ -190,7 +193,8 @@ def imbalanced(reference: Reference) -> list[Measurement]:
 def _binary(reference: Reference, claim: str, runs: Sequence[tuple[float, float, float]]) -> list[Measurement]:
     """PRO-B at (score, alpha, kl_beta) of each prompt."""
     scores, alphas, betas = (reference.tensor(column) for column in zip(*runs, strict=True))
-    trained = reference.train(pro_on_responses(reference, scores, alphas, betas), f"pro_binary {claim}")
+    objective, schedule = pro_on_responses(reference, scores, alphas, betas), reference.schedule.longer(ENOUGH)
+    trained = reference.train(objective, f"pro_binary {claim}", schedule=schedule)
     return [
         measurement(
             claim, "trained", {"score": score, "alpha": alpha, "kl_beta": kl_beta},
@@ -214,7 +218,7 @@ def scalar(reference: Reference) -> list[Measurement]:
             )  # fmt: skip
         return total / len(SCALAR_RUNS)
 
-    trained = reference.train(objective, "pro_scalar")
+    trained = reference.train(objective, "pro_scalar", schedule=reference.schedule.longer(ENOUGH))
     rows = []
     for p, (n, alpha, kl_beta) in enumerate(SCALAR_RUNS):
         gaps = _gaps(reference, trained, p, tuple(range(n)), kl_beta)
@@ -227,8 +231,8 @@ def scalar(reference: Reference) -> list[Measurement]:
 def tables(reference: Reference) -> list[Measurement]:
     """Whole tables of labels, trained on Y_H and on all responses: P6 (the same policy), P4 (order, one constant)."""
     rows = []
-    for space, build in (("merged", _merged_objective), ("full", _full_objective)):
-        trained = reference.train(build(reference), f"pro_{space}")
+    for space, build, part in (("merged", _merged_objective, ENOUGH), ("full", _full_objective, 1.0)):
+        trained = reference.train(build(reference), f"pro_{space}", schedule=reference.schedule.longer(part))
         rows += _against_optimum(reference, trained, "P6", {"space": space}, [TABLE_BETA] * N_PROMPTS, TABLE_ALPHA)
         if space == "full":
             rows += _order_and_constant(reference, trained)
@@ -314,7 +318,7 @@ def dpo_form(reference: Reference) -> list[Measurement]:
         tied = (1.0 - eta) / eta * (empirical * parts.kl_bernoulli_half(held - rest)).sum(-1)
         return ((weight * pair_losses).sum((-2, -1)) + tied).mean()
 
-    trained = reference.train(objective, "pro_dpo_form")
+    trained = reference.train(objective, "pro_dpo_form", schedule=reference.schedule.longer(ENOUGH))
     return _against_optimum(reference, trained, "P8", {}, DPO_FORM_BETAS, 1.0 / eta**2)
 
 

@@ -79,7 +79,7 @@ def pro(reference: Reference) -> list[Measurement]:
     """PRO-P on one pair per prompt: where chosen, rejected and H go (P12)."""
     alpha, kl_beta = PAIR
     objective = pro_on_pairs(reference, alpha, kl_beta)
-    trained = reference.train(objective, "pro", schedule=reference.schedule.slower(2.0 / 3.0).longer(4))
+    trained = reference.train(objective, "pro", schedule=reference.schedule.slower(2.0 / 3.0).longer(3))
     optima = [ONE_PAIR.optimum(law, alpha, kl_beta) for law in reference.log_law]
     predicted = np.stack([optimum.log_ratio for optimum in optima])
     reached = _ratio(reference, trained)[:, :2]
