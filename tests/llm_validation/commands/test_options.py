@@ -94,4 +94,4 @@ def test_help_says_what_a_file_of_preferences_holds_and_what_is_measured_by_defa
     assert "--data FILE pairs, rankings, labels or scores --out" in said["align"]
     for option, default in ("prompts", "8"), ("responses", "6"), ("tokens", "5"), ("pool", "256"), ("steps", "120"):
         assert re.search(rf" --{option} {option.upper()} [^()]*\({default}\)", said["real"]), option
-    assert "run pro takes four times as many, aligner twice, held out a third" in said["real"]
+    assert "run pro takes three times as many, aligner twice, held out a third" in said["real"]

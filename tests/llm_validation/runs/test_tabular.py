@@ -21,7 +21,8 @@ from llm_validation.training.schedule import Schedule
 from simulate.people.population import SURVEY_NAME, survey_people
 from tests.oracles.tabular_reference import shared_reference, tabular_reference, wrong
 
-SCHEDULE = Schedule(steps=300, rate=0.2, record=50)
+#: Of which some runs take little more than half.
+SCHEDULE = Schedule(steps=480, rate=0.2, record=80)
 #: Runs that also read hidden states, or start from other weights.
 OF_A_MODEL = {"reproducibility", "held_out", "displacement", "dpo one word"}
 #: The most that these are from their predictions; others that should equal theirs, a third of their resolution.
