@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from llm_validation.claims.table import llm_checks
+from llm_validation.claims.table import trained_checks
 from simulate.rows.compare import Cell, compared
 from simulate.rows.pool import judge
 from simulate.rows.store import Row
@@ -44,7 +44,7 @@ def verdicts(rows: Iterable[Row]) -> dict[Place, Verdict]:
         seeds.setdefault((row.claim, row.check, row.setting), []).append(row)
     judged: dict[Place, Verdict] = {}
     for (claim, name, setting), own in seeds.items():
-        check = next((check for check in llm_checks(claim) if check.name == name), None)
+        check = next((check for check in trained_checks(claim) if check.name == name), None)
         if check is not None:
             judged[claim, name, setting] = judge(check, own)
     return judged
