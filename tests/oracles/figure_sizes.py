@@ -52,7 +52,7 @@ SIZES: dict[str, tuple[float, float]] = {
     "language_model_information": (6.5, 3.16),
     "language_model_people": (3.2, 3.10),
     "language_model_proximal": (6.5, 2.84),
-    "language_model_sizes": (6.5, 9.21),
+    "language_model_sizes": (6.5, 9.02),
     "overview": (6.5, 6.98),
     "proximal_closed_forms": (6.5, 3.04),
     "proximal_displacement": (6.5, 2.55),
