@@ -231,6 +231,9 @@ def locked(folder: Path, *, drop_stale: bool = False) -> Iterator[None]:
     """
     folder.mkdir(parents=True, exist_ok=True)
     with alone(folder / LOCK, f"another process writes to {folder}: wait for it, or choose another --results"):
+        for name in (STAMPS, ROWS, JOBS, SWEEP):
+            for half in folder.glob(f".{name}.{16 * '[0-9a-f]'}.partial"):
+                half.unlink()  # of a kill within a write: who has the lock alone writes these
         _take_parts_in(folder)
         try:
             yield
