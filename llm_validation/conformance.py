@@ -244,8 +244,11 @@ class _Search:
         return None
 
     def _fit(self, others: tuple[Change, ...], change: Change, parts: int) -> Explanation | None:
-        """With the number of `change` searched on a line, and a factor if there are parts left."""
-        if parts + min(1, len(others)) > 1 or change.bounds is None:
+        """With the number of `change` searched on a line, and a factor if there are parts left.
+
+        Beside another change a factor is searched only with a class's weight: the two are both classes' weights.
+        """
+        if parts > 1 or (parts and others and change.axis != "weights") or change.bounds is None:
             return None
         (low, high), few = change.bounds, self.suite[:2]
         aim = np.concatenate(self.aim[:2])

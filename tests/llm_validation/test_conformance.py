@@ -259,6 +259,20 @@ def test_a_reference_point_over_mismatched_pairs_is_that_of_ours_and_another_is_
     assert [sentence[-len(POINTS[fault]) :] for sentence in others] == [POINTS[fault]] * bool(fault)
 
 
+def test_weights_of_both_classes_are_named_beside_pooling():
+    """As TRL weighs desirable and undesirable examples before its mean: one weight, and a factor."""
+
+    def weighted(pc, pr, rc, rr):
+        chosen, rejected = 1 - torch.sigmoid(0.1 * (pc - rc)), 1 - torch.sigmoid(0.1 * (rr - pr))
+        return torch.cat([1.33 * chosen, 0.7 * rejected]).mean()
+
+    assert check_loss(weighted, "kto", kl_beta=0.1) == [
+        "one mean over all examples (pooled); ours takes class means",
+        "chosen weigh 1.9 times what they do in ours",
+        "the loss is 0.7 times ours",
+    ]
+
+
 def test_pairs_that_the_loss_has_no_use_for_are_refused():
     with pytest.raises(ValueError, match="dpo has no reference point, which mismatched pairs are for: kto, bco, fdo"):
         check_loss(LOSSES["dpo"].function, "dpo", mismatched=True)
