@@ -9,6 +9,7 @@ import ast
 import asyncio
 import os
 import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,14 +19,16 @@ from simulate.rows.reach import ROOT
 FOLDER = Path(__file__).parent
 #: Of an executed lesson: no cell may take longer.
 SECONDS = 120
-#: What a lesson's kernel runs before its first cell: warnings are errors, figures come inline and small.
+#: What is run before a lesson's first cell: names of the lesson before it are gone, warnings are errors, figures come
+#: inline and small.
 PREAMBLE = """
+%reset -f
 import warnings
 warnings.filterwarnings("error", module="(theory|simulate|llm_validation|figures|paper|__main__)")
 %matplotlib inline
 %config InlineBackend.figure_formats = ["svg"]
 """
-#: Its environment: one thread, no model hub, this checkout.
+#: The environment of a kernel: one thread, no model hub, this checkout.
 ENVIRONMENT = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "PYTHONPATH": str(ROOT)}
 
 
@@ -99,19 +102,53 @@ def _assigned(source: str) -> list[str]:
     return list(dict.fromkeys(name for name in names if not name.startswith("_")))
 
 
-def execute(found: Any) -> Any:
-    """A notebook run from its first cell in a fresh kernel, one thread, no model hub; outputs are left in it.
+def executed(notebooks: Iterable[Any]) -> Iterator[Any]:
+    """Notebooks run from their first cells, with their outputs, or nbclient's error where a cell failed.
 
-    nbclient's CellExecutionError at the first failing cell.
+    One kernel runs them one after another, since to start one takes longer than most lessons; a notebook that runs for
+    too long, or ends its kernel, takes it along.
     """
     import nbformat
     from nbclient import NotebookClient
+    from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
-    found.cells.insert(0, nbformat.v4.new_code_cell(PREAMBLE))
-    client = NotebookClient(found, timeout=SECONDS, resources={"metadata": {"path": str(ROOT)}})
-    client.extra_arguments = ["--log-level=ERROR"]
-    asyncio.run(client.async_execute(env={**os.environ, **ENVIRONMENT}))  # in any thread, and the loop is closed
+    client: Any = None
+    with asyncio.Runner() as runner:
+        try:
+            for found in notebooks:
+                found.cells.insert(0, nbformat.v4.new_code_cell(PREAMBLE))
+                if client is None:
+                    client = NotebookClient(found, timeout=SECONDS, resources={"metadata": {"path": str(ROOT)}})
+                    client.extra_arguments = ["--log-level=ERROR"]
+                client.nb = found
+                try:
+                    runner.run(client.async_execute(cleanup_kc=False, env={**os.environ, **ENVIRONMENT}))
+                except CellExecutionError as error:
+                    yield error
+                except (CellTimeoutError, DeadKernelError) as error:
+                    ended, client = client, None
+                    runner.run(_end(ended))
+                    yield error
+                else:
+                    yield _as_alone(found)
+        finally:
+            if client is not None:
+                runner.run(_end(client))
+
+
+async def _end(client: Any) -> None:
+    """Stop a client's kernel, whatever it does."""
+    client.kc.stop_channels()
+    await client.km.shutdown_kernel(now=True)
+
+
+def _as_alone(found: Any) -> Any:
+    """An executed notebook without the preamble, its outputs numbered as if its kernel had run nothing before."""
     del found.cells[0]
+    for cell in found.cells:
+        for output in cell.get("outputs", ()):
+            if output.output_type == "execute_result":
+                output.execution_count = cell.execution_count
     return found
 
 

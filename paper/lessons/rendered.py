@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,7 +13,7 @@ from pathlib import Path
 import joblib
 from tqdm import tqdm
 
-from paper.lessons.notebooks import Lesson, all_lessons, execute, html, notebook, write_notebook
+from paper.lessons.notebooks import Lesson, all_lessons, executed, html, notebook, write_notebook
 from simulate.rows.reach import ROOT, fingerprint
 
 #: The extra `lessons`.
@@ -52,26 +52,32 @@ def render(out: Path, lessons: Sequence[Lesson]) -> list[str]:
     if wanted and missing:
         return [f"lessons are not rendered without {missing[0]}; pip install -e '.[lessons]' brings it"]
     out.mkdir(parents=True, exist_ok=True)
-    # each in a kernel, a process of its own: threads wait for them
-    workers = joblib.Parallel(n_jobs=os.cpu_count() or 1, prefer="threads", return_as="generator")
     stamps = {lesson: _stamp(lesson) for lesson in wanted}  # here: ast.parse is not for threads
-    done = workers(joblib.delayed(_render)(lesson, out, stamp) for lesson, stamp in stamps.items())
-    said = tqdm(done, total=len(wanted), desc="lessons", unit="lesson", disable=not wanted)
-    return [sentence for sentence in said if sentence]
+    n = max(1, min(os.cpu_count() or 1, len(wanted)))
+    # each thread waits for a kernel, a process of its own
+    with tqdm(total=len(wanted), desc="lessons", unit="lesson", disable=not wanted) as bar:
+        work = (joblib.delayed(_render)(wanted[i::n], out, stamps, bar.update) for i in range(n))
+        said = {number: text for part in joblib.Parallel(n_jobs=n, prefer="threads")(work) for number, text in part}
+    return [said[number] for number in sorted(said)]
 
 
-def _render(lesson: Lesson, out: Path, stamp: str) -> str:
-    """Write a lesson's page and its student's notebook; what is to be said where a cell fails, else nothing."""
-    from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+def _render(
+    lessons: Sequence[Lesson], out: Path, stamps: Mapping[Lesson, str], ended: Callable[[], object]
+) -> list[tuple[int, str]]:
+    """Write the pages of lessons, and their students' notebooks, as each ends; what is to be said where a cell fails.
 
-    try:
-        text = html(execute(notebook(lesson)), lesson.title)
-    except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
-        last = COLOUR.sub("", str(error)).strip().splitlines()[-1]
-        return f"lesson {lesson.number} is not rendered: {last}"
-    write_notebook(lesson, out, student=True)
-    page_of(lesson, out).write_text(text + stamp, encoding="utf-8")
-    return ""
+    ended  called after each
+    """
+    said = []
+    for lesson, found in zip(lessons, executed(map(notebook, lessons)), strict=True):
+        if isinstance(found, Exception):
+            last = COLOUR.sub("", str(found)).strip().splitlines()[-1]
+            said.append((lesson.number, f"lesson {lesson.number} is not rendered: {last}"))
+        else:
+            write_notebook(lesson, out, student=True)
+            page_of(lesson, out).write_text(html(found, lesson.title) + stamps[lesson], encoding="utf-8")
+        ended()
+    return said
 
 
 def _stands(lesson: Lesson, out: Path) -> bool:

@@ -16,7 +16,7 @@ from paper.__main__ import main
 from paper.lessons import NotYet, check
 from paper.lessons.answers import Number, seal
 from paper.lessons.exercises import EXERCISES
-from paper.lessons.notebooks import Lesson, all_lessons, notebook
+from paper.lessons.notebooks import Lesson, all_lessons, executed, notebook
 from paper.lessons.rendered import current, page_of, render
 from simulate.rows.reach import ROOT
 from theory import Population
@@ -136,7 +136,7 @@ def test_the_teacher_s_version_answers_every_exercise(lesson):
 
 
 @pytest.mark.slow
-def test_lessons_are_rendered_in_fresh_kernels_and_again_only_if_something_changed(tmp_path, monkeypatch):
+def test_lessons_are_rendered_in_a_kernel_and_again_only_if_something_changed(tmp_path, monkeypatch):
     pytest.importorskip("nbclient", reason="lessons need the extra `lessons`")
     mine = [LESSONS[5], LESSONS[12]]
     assert render(tmp_path, mine) == []
@@ -147,7 +147,8 @@ def test_lessons_are_rendered_in_fresh_kernels_and_again_only_if_something_chang
         assert "<svg" in page or "data:image/svg" in page
         assert "http" not in page.replace("http://www.w3.org", "")  # it loads nothing
         assert (tmp_path / f"{lesson.path.stem}_student.ipynb").is_file()
-    monkeypatch.setattr("paper.lessons.rendered._render", lambda lesson, out, stamp: f"{lesson.number} again")
+    again = lambda lessons, *_: [(lesson.number, f"{lesson.number} again") for lesson in lessons]
+    monkeypatch.setattr("paper.lessons.rendered._render", again)
     assert render(tmp_path, mine) == []
     page_of(mine[0], tmp_path).write_text(page_of(mine[0], tmp_path).read_text(encoding="utf-8")[:-5])
     assert render(tmp_path, mine) == ["6 again"]
@@ -166,6 +167,25 @@ def test_a_lesson_that_fails_or_lacks_a_package_is_one_sentence(tmp_path, monkey
     monkeypatch.setattr("paper.lessons.rendered.find_spec", lambda name: None if name == "nbconvert" else name)
     (said,) = render(tmp_path / "out", LESSONS)
     assert said == "lessons are not rendered without nbconvert; pip install -e '.[lessons]' brings it"
+
+
+@pytest.mark.slow
+def test_of_a_lesson_nothing_is_left_for_the_next_one(tmp_path, monkeypatch):
+    """Names are gone, cells are numbered anew; one that never ends or ends its kernel takes no other along."""
+    pytest.importorskip("nbclient", reason="lessons need the extra `lessons`")
+    monkeypatch.setattr("paper.lessons.notebooks.SECONDS", 3)
+    sources = ("mine = 1\nmine", "mine", "while True: pass", "2", "import os; os._exit(1)", "3")
+    notebooks = []
+    for number, source in enumerate(sources, 1):
+        path = tmp_path / f"{number:02d}_lesson.py"
+        path.write_text(f"# %% [markdown]\n# # A lesson\n# %%\n{source}\n")
+        notebooks.append(notebook(Lesson(path)))
+    found = list(executed(notebooks))
+    assert [type(lesson).__name__ for lesson in found[1::2]] == ["CellExecutionError", "NotebookNode", "NotebookNode"]
+    assert [type(lesson).__name__ for lesson in found[2:5:2]] == ["CellTimeoutError", "DeadKernelError"]
+    assert "name 'mine' is not defined" in str(found[1])
+    outputs = [lesson.cells[-1].outputs[0] for lesson in (found[0], found[3], found[5])]
+    assert [(output.data["text/plain"], output.execution_count) for output in outputs] == [("1", 2), ("2", 2), ("3", 2)]
 
 
 @pytest.mark.parametrize("lesson", LESSONS, ids=lambda lesson: lesson.path.stem)
