@@ -54,9 +54,8 @@ def _draw(options: argparse.Namespace) -> None:
     """Draw what is asked for, and say what is skipped. ValueError or OSError for what cannot be drawn or written."""
     paper = _paper(options.format, options.width, options.style)
     claims = {claim.id for claim in find_claims(options.claims)}
-    rows = _simulated(options.profile, options.results)
+    rows = _simulated(options.profile, options.results) + _trained(options.profile, options.llm_results)
     options.out.mkdir(parents=True, exist_ok=True)
-    rows += _trained(options.profile, options.llm_results)
     shown = {name: drawing for name, drawing in FIGURES.items() if not claims or claims & set(drawing.claims)}
     found: list[sizes.Size] = []
     if options.llm_results is None:
@@ -108,8 +107,10 @@ def _simulated(profile: str, folder: Path | None) -> list[Row]:
 
 
 def _trained(profile: str, folder: Path | None) -> list[Row]:
-    """Rows of trained models; the recorded ones, said to be, where profile cpu has trained none."""
+    """Rows of trained models; the recorded, as is said, where cpu has none. ValueError for a folder that has none."""
     rows = language_model_rows(profile, folder)
+    if folder is not None and not rows:
+        raise ValueError(f"no rows in {folder}; run python -m llm_validation first")
     if folder is None and profile == "cpu" and not any(model_of(row) == "llm" for row in rows):
         recorded = HOME / "llm_validation" / "results" / "reference"
         rows += language_model_rows(profile, recorded)

@@ -123,7 +123,9 @@ def cell(
 ) -> Job:
     """The job that measures one check, `bound` to a setting, at one seed; `words` name its draws."""
     measure = partial(_measure, key, setting, seed, words, bound, profile)
-    return Job(f"{key} at {setting_key(setting)}", seed, measure, (defining(bound),), inputs)
+    claim, check = key.split(".")
+    at = setting_key(setting)
+    return Job(f"{key} at {at}", seed, measure, (defining(bound),), inputs, cell=(claim, check, at, seed))
 
 
 def _measure(

@@ -24,7 +24,7 @@ from llm_validation.runs.catalogues import encoded_catalogue, fit_catalogue, fit
 from llm_validation.runs.declared import validated
 from llm_validation.runs.run import PEOPLE, Context, Run
 from simulate.people.population import read_by
-from simulate.rows.grid import Job
+from simulate.rows.grid import Job, is_done
 from simulate.rows.measurement import Measurement
 from simulate.rows.reach import defining
 from simulate.rows.store import Results
@@ -117,7 +117,7 @@ def is_kept(context: Context, fit: Run | None) -> bool:
 def done(context: Context, runs: Sequence[Run], results: Results) -> set[str]:
     """Keys of the jobs that a folder holds as this context would do them again."""
     every = jobs(context, runs, fitted_only=False)
-    return {job.key for job in every if results.jobs.get(job.key) == job.code}
+    return {job.key for job in every if is_done(job, results)}
 
 
 def code_of(run: Run) -> tuple[str, ...]:

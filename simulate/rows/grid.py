@@ -37,6 +37,7 @@ class Job:
     inputs   a digest of data that it reads
     work     its expected seconds, 0 if they are not known
     trains   does it train on a catalogue?
+    cell     the one that it answers, where it is a single one that is known before
     """
 
     name: str
@@ -46,6 +47,7 @@ class Job:
     inputs: str = ""
     work: float = 0.0
     trains: bool = True
+    cell: tuple[str, str, str, int] | None = None
 
     @property
     def key(self) -> str:
@@ -61,6 +63,11 @@ class Job:
     def code(self) -> str:
         """What its rows depend on: another code, and it is to be run again."""
         return f"{self.stamp['fingerprint']} {self.inputs}".strip()
+
+
+def is_done(job: Job, results: Results) -> bool:
+    """Does a folder hold the job by the code that is here, and the row of its cell, which may have been taken out?"""
+    return results.jobs.get(job.key) == job.code and (job.cell is None or job.cell in results.rows)
 
 
 #: What a job yielded with its seconds, or how it failed.
@@ -142,7 +149,7 @@ def run_jobs(
     business, and that nobody else writes to it is `simulate.rows.store.locked`'s.
     """
     how, results = how or Execution(), Results(folder)
-    todo = [job for job in jobs if again or results.jobs.get(job.key) != job.code]
+    todo = [job for job in jobs if again or not is_done(job, results)]
     if len(todo) < len(jobs):
         print(f"{len(jobs) - len(todo)} of {len(jobs)} jobs are done, {len(todo)} to go", file=sys.stderr)
     units = by_name(todo) if how.by_name else [[job] for job in todo]

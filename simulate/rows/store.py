@@ -124,7 +124,7 @@ class Results:
         parts = sorted((folder / PARTS).glob("*.jsonl"), key=lambda path: path.name)
         texts = {part: part.read_bytes() for part in parts if part.exists()}
         if (folder / ROWS).exists():
-            self.rows = {row.cell: row for row in _read_csv(folder / ROWS)}
+            self.rows = _one_a_cell(folder / ROWS, _read_csv(folder / ROWS))
             self.stamps, self.jobs = read_json(folder / STAMPS), read_json(folder / JOBS)
         for part, text in texts.items():
             self._take_in(part, text)
@@ -257,6 +257,8 @@ def alone(path: Path, refusal: str) -> Iterator[None]:
 
 def _take_parts_in(folder: Path, *, drop_stale: bool = False) -> None:
     results = Results(folder)
+    if lost := next((row for row in results.rows.values() if row.stamp not in results.stamps), None):
+        raise ValueError(f"{folder / ROWS}: {_said(lost)} has stamp {lost.stamp!r}, which {STAMPS} does not hold")
     stale = results.stale() if drop_stale else []
     results.drop(stale)
     if stale or results.has_parts:
@@ -318,6 +320,18 @@ def _read_csv(path: Path) -> list[Row]:
         except (ValueError, csv.Error) as error:
             raise ValueError(f"{path}, line {reader.line_num}: {error}") from None
         return found
+
+
+def _one_a_cell(path: Path, rows: Iterable[Row]) -> dict[tuple[str, str, str, int], Row]:
+    found: dict[tuple[str, str, str, int], Row] = {}
+    for row in rows:
+        if found.setdefault(row.cell, row) is not row:
+            raise ValueError(f"{path} holds {_said(row)} twice")
+    return found
+
+
+def _said(row: Row) -> str:
+    return f"{row.claim}.{row.check} at {row.setting} seed {row.seed}"
 
 
 def _as_csv(rows: Iterable[Row]) -> str:

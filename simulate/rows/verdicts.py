@@ -9,7 +9,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from simulate.rows.compare import check_of
-from simulate.rows.grid import Job
+from simulate.rows.grid import Job, is_done
 from simulate.rows.pool import judge
 from simulate.rows.store import Results, Row, read_rows
 from theory.claim import Verdict, combine
@@ -28,9 +28,9 @@ def judged(rows: Iterable[Row]) -> list[Verdict]:
 def announcing(jobs: Sequence[Job], folder: Path) -> Callable[[Job, Sequence[Row]], None]:
     """To be told of every job done: prints the verdict of a claim when all of its `jobs` are in the folder."""
     missing: dict[str, set[str]] = defaultdict(set)
-    done = Results(folder).jobs
+    results = Results(folder)
     for job in jobs:
-        if done.get(job.key) != job.code:
+        if not is_done(job, results):
             missing[_claim(job)].add(job.key)
 
     def told(job: Job, rows: Sequence[Row]) -> None:

@@ -381,18 +381,20 @@ def test_looks_differ_without_colour():
 
 
 def test_command_line_says_what_is_missing(tmp_path: Path, capsys):
-    assert main(["--results", str(tmp_path)]) == 2
-    assert "no rows" in capsys.readouterr().err
-    assert main(["X1"]) == 2
-    assert "the topics distortion" in capsys.readouterr().err
+    for option, stage in (("--results", "simulate"), ("--llm-results", "llm_validation")):
+        assert main([option, str(tmp_path)]) == 2
+        assert f"no rows in {tmp_path}; run python -m {stage} first" in capsys.readouterr().err
+    assert (main(["X1"]), "the topics distortion" in capsys.readouterr().err) == (2, True)
 
 
 def test_command_line_draws_a_language_model_and_names_what_it_skips(rows, tmp_path: Path, capsys):
-    for folder, mine in (("simulated", [r for r in rows if model_of(r) is None]), ("trained", language_model_rows())):
+    simulated, trained = [r for r in rows if model_of(r) is None], language_model_rows()
+    others = [row for row in trained if row.claim != "D17"]
+    for folder, mine in {"simulated": simulated, "trained": trained, "others": others}.items():
         Results(tmp_path / folder).add(mine, "s", {})
-    words = ["--results", str(tmp_path / "simulated"), "--out", str(tmp_path / "out")]
-    assert main(["D17", *words, "--llm-results", str(tmp_path / "trained")]) == 0
+    words = ["--results", str(tmp_path / "simulated"), "--out", str(tmp_path / "out"), "--llm-results"]
+    assert main(["D17", *words, str(tmp_path / "trained")]) == 0
     assert (tmp_path / "out" / "language_model_people.png").exists()
     assert "skipped" not in capsys.readouterr().out
-    assert main(["d17", *words, "--llm-results", str(tmp_path / "nothing")]) == 0
+    assert main(["d17", *words, str(tmp_path / "others")]) == 0
     assert "skipped, no rows: language_model_people" in capsys.readouterr().out

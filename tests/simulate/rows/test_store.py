@@ -107,6 +107,15 @@ def test_a_line_that_was_cut_off_is_a_job_to_run_again(tmp_path):
     assert numbers(tmp_path) == whole
 
 
+def test_a_row_that_was_taken_out_is_a_job_to_run_again(tmp_path):
+    words = ["D8", "--profile", "smoke", "--jobs", "1", "--results", str(tmp_path)]
+    main(words)
+    whole, text = numbers(tmp_path), (tmp_path / "rows.csv").read_text(encoding="utf-8")
+    (tmp_path / "rows.csv").write_text("".join(text.splitlines(keepends=True)[:-2]), encoding="utf-8")
+    main(words)
+    assert numbers(tmp_path) == whole
+
+
 def test_a_missing_column_and_a_cut_off_file_are_named(tmp_path):
     with locked(tmp_path):
         run_jobs(jobs(1), tmp_path, STAMP)
@@ -126,6 +135,8 @@ def test_a_missing_column_and_a_cut_off_file_are_named(tmp_path):
         ("rows.csv", "\nD1,x", "rows.csv, line 3 ends after 2 of 12 fields"),
         ("rows.csv", "\nD1,x,,0,abc,0,1,0,0,0,,s", "rows.csv, line 3: could not convert string to float: 'abc'"),
         ("rows.csv", "\nD1,\udcff,,0,1,0,1,0,0,0,,s", "rows.csv holds bytes that are not utf-8"),
+        ("rows.csv", 2 * "\nD1,x,,0,1,0,1,0,0,0,,s", "rows.csv holds D1.x at  seed 0 twice"),
+        ("rows.csv", "\nD1,x,,0,1,0,1,0,0,0,,s", "rows.csv: D1.x at  seed 0 has stamp 's', which stamps.json does not"),
         ("stamps.json", '{"a": ', "stamps.json cannot be read"),
         ("jobs.json", "", "jobs.json cannot be read"),
         ("parts/x.jsonl", "\0\0\n", "x.jsonl, line 1 is broken: remove the file"),
