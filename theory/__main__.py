@@ -47,11 +47,12 @@ def main(arguments: list[str] | None = None) -> int:
         words, chosen = _settings(rest)
         claims = find_claims(words) or list(CLAIMS)
         _require_known(claims, chosen)
-        texts = [describe(claim, options.quiet, chosen) for claim in claims]
-    except ValueError as error:
-        print(f"theory: {error}", file=sys.stderr)
+        print("\n".join(describe(claim, options.quiet, chosen) for claim in claims), flush=True)
+    except BrokenPipeError:  # the reader has seen enough: see theory.command
+        raise
+    except (ValueError, OSError) as error:
+        print(f"theory: {getattr(error, 'strerror', None) or error}", file=sys.stderr)
         return 2
-    print("\n".join(texts))
     return 0
 
 

@@ -51,10 +51,16 @@ def as_command() -> None:
     """Where Python is about to run a package by `-m` (sys.argv begins with "-m" while it looks for it), and only there:
 
     A package that is missing is one sentence, and so is Ctrl-C meanwhile; a reader that has seen enough, as `head`,
-    ends the command as a signal would; a terminal that cannot show Greek letters gets their numbers.
+    ends the command as a signal would; a terminal that cannot show Greek letters gets their numbers; an output that is
+    closed, for which Python has None, takes nothing.
     """
     if sys.argv[:1] != ["-m"]:
         return
+    for number, name in ((1, "stdout"), (2, "stderr")):
+        if getattr(sys, name) is None:  # workers inherit it by its number
+            os.dup2(os.open(os.devnull, os.O_WRONLY), number)
+            os.set_inheritable(number, True)
+            setattr(sys, name, os.fdopen(number, "w", encoding="utf-8"))
     sys.excepthook = _explained
     atexit.register(_written)
     for stream in (sys.stdout, sys.stderr):

@@ -85,6 +85,19 @@ def test_a_reader_that_leaves_early_is_no_error(words, unbuffered):
         assert (process.stderr.read(), process.wait()) == (b"", -signal.SIGPIPE)
 
 
+def test_an_output_that_is_closed_or_full_is_no_traceback():
+    """As a daemon's is, or a disk's."""
+    rows = f"simulate compare {RECORDED} {RECORDED}"
+    for words, to, status, said in (
+        ("theory D4", "/dev/full", 2, "theory: No space left on device\n"),
+        ("theory D4", "&-", 0, ""),
+        (rows, "&- 2>&-", 0, ""),
+    ):
+        line = f"{sys.executable} -m {words} >{to}"
+        done = subprocess.run(line, cwd=ROOT, shell=True, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stderr) == (status, said)
+
+
 def test_a_terminal_without_greek_letters_gets_their_numbers():
     done = told(["theory", "D4"], PYTHONIOENCODING="ascii")
     assert (done.returncode, done.stderr) == (0, "")
