@@ -124,7 +124,10 @@ def read_sweep(path: Path) -> Sweep:
 
 
 def _sweep(content: dict[str, Any]) -> Sweep:
-    profile, seeds = content.pop("profile", None), content.pop("seeds", None)
+    for name in ("profile", "seeds"):
+        if name not in content:
+            raise ValueError(f"it holds no {name}, only {', '.join(content) or 'nothing'}")
+    profile, seeds = content.pop("profile"), content.pop("seeds")
     if not isinstance(profile, str) or profile not in PROFILES:
         raise ValueError(f"profile = {profile!r} must be one of {', '.join(sorted(PROFILES))}")
     sweep = Sweep(profile, _seeds(seeds), tuple(_grids(content)))
@@ -156,7 +159,8 @@ def _grids(tables: dict[str, Any]) -> Iterator[Grid]:
             raise ValueError(f"unknown key {claim!r}: there are {there}")
         for check, settings in checks.items() if isinstance(checks, dict) and checks else [("", None)]:
             if check not in known or not isinstance(settings, dict):
-                raise ValueError(f"{claim}.{check} must be a table [{claim}.CHECK], CHECK one of {', '.join(known)}")
+                place = f"{claim}.{check}" if check else claim
+                raise ValueError(f"{place} must be a table [{claim}.CHECK], CHECK one of {', '.join(known)}")
             yield _grid(f"{claim}.{check}", settings)
 
 

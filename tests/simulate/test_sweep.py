@@ -129,6 +129,7 @@ def test_a_part_that_cannot_be_written_is_no_part(tmp_path, monkeypatch, capsys)
         ("[D9.on_I6]\nrng = 1", "[D9.on_I6] takes no 'rng'"),
         ("[D9.on_I6]\n", "[D9.on_I6] needs 'bt_beta'"),
         ("[D9.on_i6]\nbt_beta = 1", "D9.on_i6 must be a table [D9.CHECK], CHECK one of attained, beside_rlhf, bound"),
+        ("[D9]", "D9 must be a table [D9.CHECK]"),
         ("[D9]\nbt_beta = 1", "D9.bt_beta must be a table [D9.CHECK]"),
         ("[D99.bound]\nbt_beta = 1", "[D99] is no claim with checks on a grid"),
         ("sedes = 3\n[D9.on_I6]\nbt_beta = 1", "unknown key 'sedes'"),
@@ -171,8 +172,10 @@ def test_a_wrong_file_is_one_sentence_with_status_2_before_any_work(tmp_path, ca
 @pytest.mark.parametrize(
     ("head", "message"),
     [
-        ("seeds = 1\n", "profile = None must be one of cpu, gpu, smoke"),
-        ('profile = "smoke"\n', "seeds = None must be their number"),
+        ("seeds = 1\n", "it holds no profile, only seeds"),
+        ("profile = 3\nseeds = 1\n", "profile = 3 must be one of cpu, gpu, smoke"),
+        ('profile = "smoke"\nseed = 2\n', "it holds no seeds, only profile, seed"),
+        ('profile = "smoke"\nseeds = 0\n', "seeds = 0 must be their number"),
         ('profile = "smoke"\nseeds = [1, 1]\n', "seeds = [1, 1] must be"),
         ('profile = "smoke"\nseeds = [[1]]\n', "seeds = [[1]] must be"),
         ('profile = "smoke"\nseeds = 1000000000000\n', "seeds = 1000000000000 must be"),
