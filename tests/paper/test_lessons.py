@@ -174,18 +174,18 @@ def test_of_a_lesson_nothing_is_left_for_the_next_one(tmp_path, monkeypatch):
     """Names are gone, cells are numbered anew; one that never ends or ends its kernel takes no other along."""
     pytest.importorskip("nbclient", reason="lessons need the extra `lessons`")
     monkeypatch.setattr("paper.lessons.notebooks.SECONDS", 3)
-    sources = ("mine = 1\nmine", "mine", "while True: pass", "2", "import os; os._exit(1)", "3")
+    sources = ("mine = 1\nmine", "mine", "while True: pass", "2", "import os; os._exit(1)", "3", "4")
     notebooks = []
     for number, source in enumerate(sources, 1):
         path = tmp_path / f"{number:02d}_lesson.py"
         path.write_text(f"# %% [markdown]\n# # A lesson\n# %%\n{source}\n")
         notebooks.append(notebook(Lesson(path)))
     found = list(executed(notebooks))
-    assert [type(lesson).__name__ for lesson in found[1::2]] == ["CellExecutionError", "NotebookNode", "NotebookNode"]
-    assert [type(lesson).__name__ for lesson in found[2:5:2]] == ["CellTimeoutError", "DeadKernelError"]
-    assert "name 'mine' is not defined" in str(found[1])
-    outputs = [lesson.cells[-1].outputs[0] for lesson in (found[0], found[3], found[5])]
-    assert [(output.data["text/plain"], output.execution_count) for output in outputs] == [("1", 2), ("2", 2), ("3", 2)]
+    errors = [found[i] for i in (1, 2, 4)]
+    assert [type(error).__name__ for error in errors] == ["CellExecutionError", "CellTimeoutError", "DeadKernelError"]
+    assert "name 'mine' is not defined" in str(errors[0])
+    outputs = [found[i].cells[-1].outputs[0] for i in (0, 3, 5, 6)]
+    assert [(o.data["text/plain"], o.execution_count) for o in outputs] == [("1", 2), ("2", 2), ("3", 2), ("4", 2)]
 
 
 @pytest.mark.parametrize("lesson", LESSONS, ids=lambda lesson: lesson.path.stem)
