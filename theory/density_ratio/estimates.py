@@ -26,9 +26,10 @@ import math
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy.special import xlog1py
 
 from theory.density_ratio.ratios import check_sizes, density_ratio, mixture
-from theory.validate import Array, check_distribution, check_laws, check_share, check_support
+from theory.validate import Array, check_distribution, check_laws, check_share, check_support, check_whole
 
 METHODS = ("sft", "ddro", "rdro")
 
@@ -98,9 +99,7 @@ def variance_quotient(p: ArrayLike, q: ArrayLike, alpha: float) -> Array:
 
 def infinite_share(q: ArrayLike, n_q: int) -> Array:
     """(1 − q)^n (A,): chance that no rejected example shows an outcome, where DDRO's estimated ratio is infinite."""
-    q = check_distribution("q", q)
-    with np.errstate(divide="ignore"):
-        return np.exp(n_q * np.log1p(-q))
+    return np.exp(xlog1py(check_whole("n_q", n_q, 0), -check_distribution("q", q)))
 
 
 def _full(p: ArrayLike, q: ArrayLike) -> tuple[Array, Array]:

@@ -57,6 +57,7 @@ def likelihood_path(
     weights        μ (A,), a law; it may be 0 on unlabelled responses: α = 1 and μ = μ̂ is DPO, the loss ½·L_DPO(μ̂, p̂)
     kernel         K (A, A), symmetric and positive semidefinite
     rate           step size > 0 on φ
+    steps          S ≥ 0
     """
     w = check_signal("signal", signal)
     log_ref = require_reference(None, log_reference, w.size, "likelihood_path")
@@ -65,7 +66,7 @@ def likelihood_path(
     if K.shape[0] != w.size or not np.allclose(K, K.T):
         raise ValueError(f"kernel must be a symmetric {w.size} x {w.size} matrix")
     beta, alpha = check_positive("kl_beta", kl_beta), check_positive("alpha", alpha)
-    scale = check_positive("rate", rate) * beta**2
+    scale, steps = check_positive("rate", rate) * beta**2, check_whole("steps", steps, 0)
     r = np.zeros(w.size)
     path = [r]
     for _ in range(steps):

@@ -31,7 +31,7 @@ from scipy.special import chdtrc, chdtri, log_ndtr, logsumexp
 
 from theory.proximal.feedback import empirical_scores
 from theory.proximal.optimum import proximal_optimum
-from theory.validate import Array, check_word
+from theory.validate import Array, check_nonnegative, check_whole, check_word
 
 #: Nodes of the quadrature over a normal variable.
 NODES = 80
@@ -56,8 +56,10 @@ def displaced_share(when: str, n: int, shared: int, own: float) -> float:
     n     responses ≥ 2;  shared  columns of G ≥ 1;  own ≥ 0
     """
     check_word("when", when, ("start", "end"))
+    n, shared = check_whole("n", n, 2), check_whole("shared", shared)
+    check_nonnegative("own", own)
     if when == "end":
-        return 1.0 - _kept_in_the_end(int(n), int(shared), float(own))
+        return 1.0 - _kept_in_the_end(n, shared, float(own))
     rho = math.sqrt(n / (2.0 * (n - 1.0)))
     if rho >= 1.0 - 1e-12:  # two responses: what one gains the other loses
         return 0.0

@@ -41,6 +41,7 @@ def test_shares_outside_the_open_interval(call, message, bad):
 
 test_bad_input_is_named = bad_input_is_named(
     (lambda: ratios.ratio_variance(P, Q, 5, 0), "n_q = 0"),
+    (lambda: estimates.infinite_share(Q, 1.5), "n_q = 1.5"),
     (lambda: estimates.policy_covariance("sft", P, Q, 0, 5), "n_p = 0"),
     (lambda: estimates.policy_covariance("rdro", P, Q, 9, 9), "needs alpha"),
     (lambda: ratios.density_ratio(*ONLY_P), r"q\[1\] = 0: the ratio p/q is infinite at outcome 1"),

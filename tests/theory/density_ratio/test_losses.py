@@ -42,6 +42,7 @@ laws = distributions(4)
         (lambda: estimates.expected_total_variation(np.array([[4.0]])),
          pytest.approx(2 * math.sqrt(2 / math.pi) / 2, rel=1e-15)),
         (lambda: estimates.infinite_share([0.01, 0.99], 50), pytest.approx([0.99**50, 1e-100], rel=1e-9, abs=0)),
+        (lambda: estimates.infinite_share([0.0, 1.0], 0), pytest.approx([1.0, 1.0])),  # no example shows anything
     ],
 )  # fmt: skip
 def test_values_by_hand(call, value):
