@@ -110,8 +110,10 @@ function judgeRows(text) {
   const cells = new Map();
   parseCsv(text).forEach((row, k) => {
     const key = `${row.claim}\n${row.check}\n${row.setting}`;
-    if (!cells.has(key)) cells.set(key, new Map());  // of two rows of one seed the later stands, as in the store
-    cells.get(key).set(row.seed ?? k, {estimate: parseNumber(row.estimate, `row ${k + 2}, estimate`),
+    if (!cells.has(key)) cells.set(key, new Map());
+    const seeds = cells.get(key), seed = row.seed ?? k;
+    if (seeds.has(seed)) throw new Error(`row ${k + 2} is ${key.split("\n").slice(0, 2).join(".")} at ${row.setting} seed ${seed} a second time`);
+    seeds.set(seed, {estimate: parseNumber(row.estimate, `row ${k + 2}, estimate`),
       stderr: parseNumber(row.stderr, `row ${k + 2}, stderr`), n: parseNumber(row.n, `row ${k + 2}, n`)});
   });
   const judged = [], unknown = [];

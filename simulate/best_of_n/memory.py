@@ -62,6 +62,7 @@ def peak(n: int, times: Value, keep: Value, length: int, prompt: int, *, rng: Rn
 def batch(budget: int, times: Value, keep: float, length: int, prompt: int, *, rng: Rng, profile: Profile) -> Estimate:
     """B7: the largest batch that the decoder does not refuse, found by trying."""
     low, high = 1, budget
+    decode(full_length(low, length, rng), keep, times=_times(times), budget=budget, prompt=prompt)  # else no refusal
     while high - low > 1:
         middle = (low + high) // 2
         try:

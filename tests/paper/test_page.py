@@ -140,17 +140,16 @@ def test_seeds_are_pooled_there_as_here(opened):
     assert judged[:3] == ["disagrees", "disagrees", "inconclusive"]
 
 
-def test_of_two_rows_of_one_seed_the_later_stands(opened, tmp_path: Path):
+def test_two_rows_of_one_seed_are_refused_there_as_here(opened, tmp_path: Path):
     rows = [
         f"D3,attained,bt_beta=2,{seed},{value},0.001,9,0,2,0.0,,s" for seed, value in ((0, 9.0), (1, 1.3), (0, 1.3))
     ]
     text = "\n".join([",".join(COLUMNS), *rows, ""])
     (tmp_path / "rows.csv").write_text(text)
-    kept = read_rows(tmp_path)
-    assert [row.estimate for row in kept] == [1.3, 1.3]
-    judged = opened[0].evaluate("text => judgeRows(text).judged.map(j => [j.estimate, j.stderr, j.seeds])", text)
-    found = pooled(find_check("D3", "attained"), 1.0, kept)
-    assert judged == [[found.estimate, pytest.approx(found.stderr), 2]]
+    with pytest.raises(ValueError, match=r"holds D3\.attained at bt_beta=2 seed 0 twice"):
+        read_rows(tmp_path)
+    said = opened[0].evaluate("text => { try { return judgeRows(text) } catch (error) { return error.message } }", text)
+    assert said == "row 4 is D3.attained at bt_beta=2 seed 0 a second time"
 
 
 @pytest.mark.parametrize("shared", [False, True])

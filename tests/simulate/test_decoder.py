@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from simulate.best_of_n import decoder
+from simulate.best_of_n import decoder, memory
 from simulate.best_of_n.decoder import Responses, ScorerError, best_of_n, decode
 from simulate.best_of_n.memory import ended_token_by_token, full_length, ragged
 from theory.best_of_n.cost import full_budget_schedule, schedule_cost, speculative_cost
@@ -27,6 +27,12 @@ def test_without_rejection_it_is_best_of_n_bit_for_bit(rng):
                 plain.generated,
                 plain.ended,
             )
+
+
+def test_a_memory_that_holds_no_row_has_no_largest_batch(rng):
+    with pytest.raises(ValueError, match="budget = 10.0 cannot hold row 0"):
+        memory.batch(10, 2, 0.5, 8, 3, rng=rng, profile=None)
+    assert memory.batch(11, 2, 0.5, 8, 3, rng=rng, profile=None).value == 2.0
 
 
 def test_ended_rows_against_a_token_by_token_decoder(rng):

@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.optimize import brentq
 
-from theory.best_of_n.evolution import check_counts, check_keep, survivor_counts
+from theory.best_of_n.evolution import LARGEST_COUNT, check_counts, check_keep, survivor_counts
 from theory.best_of_n.order_statistics import equivalent_n
 from theory.best_of_n.rejection import speculative_reward
 from theory.validate import Array, as_number, as_numbers, as_vector, check_between, check_whole
@@ -234,7 +234,7 @@ def required_profile(target: float, n: int, times: ArrayLike, keep: ArrayLike, l
 def largest_batch(budget: float, times: ArrayLike, keep: ArrayLike, length: float, prompt: float = 0.0) -> int:
     """The largest n whose schedule never holds more than `budget` tokens of KV cache (B7).
 
-    Raises ValueError if not even one row of full length fits, or if the budget is infinite.
+    Raises ValueError if not even one row of full length fits, or if more do than `evolution.LARGEST_COUNT`.
     """
     peak = speculative_cost(1, times, keep, length, prompt).peak  # checks the schedule
     if not peak <= budget:
@@ -242,11 +242,14 @@ def largest_batch(budget: float, times: ArrayLike, keep: ArrayLike, length: floa
     if budget == math.inf:
         raise ValueError("budget = inf holds any number of rows")
     first = float(np.append(check_times(times, length), length)[0])
-    low, high = 1, int(budget // (prompt + first)) + 1
+    most = int(budget // (prompt + first))
+    low, high = 1, min(most, LARGEST_COUNT) + 1
     while high - low > 1:  # the peak does not decrease in n
         middle = (low + high) // 2
         fits = speculative_cost(middle, times, keep, length, prompt).peak <= budget
         low, high = (middle, high) if fits else (low, middle)
+    if low == LARGEST_COUNT < most:
+        raise ValueError(f"budget = {budget} holds {LARGEST_COUNT} rows, the most that are counted, or more")
     return low
 
 
@@ -260,8 +263,7 @@ def full_budget_schedule(n: int, keep: float, budget: float, length: int, prompt
     n = check_whole("n", n)
     length = check_whole("length", length)
     fraction = float(check_keep(keep, 1)[0])
-    if not 0 <= prompt < math.inf:
-        raise ValueError(f"prompt = {prompt} must be a finite number of tokens >= 0")
+    prompt = check_whole("prompt", prompt, 0)
     if budget == math.inf:
         return Schedule((n,), ())
     if not budget >= prompt + length:

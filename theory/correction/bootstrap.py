@@ -41,7 +41,7 @@ from theory.policy import rewards as methods
 from theory.policy.kl_ball import tilt
 from theory.proximal.feedback import mixture_weights, population_scores
 from theory.proximal.optimum import proximal_optimum
-from theory.validate import Array, check_distribution, check_positive, resolve_log_reference
+from theory.validate import Array, check_distribution, check_positive, check_support, check_whole
 
 
 def pair_law(policy: ArrayLike, kernel: Kernel) -> Array:
@@ -167,13 +167,18 @@ def reversible_dpo_limit(policy: ArrayLike, stationary: ArrayLike, kl_beta: floa
     """π_DPO ∝ ν·(π/ν)^{(1 − 1/kl_beta)^times} (A,), for a reversible corrector with stationary law ν, full support.
 
     times  rounds of DPO, each from the reference that the last one ended in; kl_beta = 1 is at ν after one
+
+    ValueError where kl_beta < 1/2, which drives the policy off, has left float64.
     """
-    pi, nu = (resolve_log_reference(law, None, np.size(law)) for law in (policy, stationary))
-    assert pi is not None
-    assert nu is not None
-    if times < 0:
-        raise ValueError(f"times = {times} must be >= 0")
-    return tilt(nu, (1.0 - 1.0 / check_positive("kl_beta", kl_beta)) ** times * (pi - nu))
+    pi, nu = (
+        np.log(check_support(name, check_distribution(name, law, np.size(policy)), "π/ν needs full support"))
+        for name, law in (("policy", policy), ("stationary", stationary))
+    )
+    factor = 1.0 - 1.0 / check_positive("kl_beta", kl_beta)
+    try:
+        return tilt(nu, factor ** check_whole("times", times, 0) * (pi - nu))
+    except OverflowError:
+        raise ValueError(f"kl_beta = {kl_beta}, times = {times}: ({factor})^{times} leaves float64") from None
 
 
 # PRO.

@@ -96,9 +96,10 @@ def comparison_kernel(win_rates: ArrayLike, proposals: ArrayLike) -> Array:
     """
     P = check_win_rates(win_rates)
     mu = check_distribution("proposals", proposals, P.shape[0])
-    kernel = mu[None, :] * P.T
-    np.fill_diagonal(kernel, 0.0)
-    return kernel + np.diag(1.0 - kernel.sum(axis=1))
+    kernel, refused = mu[None, :] * P.T, P.copy()
+    np.fill_diagonal(refused, 1.0)  # who is offered what there is keeps it
+    np.fill_diagonal(kernel, refused @ mu)
+    return kernel
 
 
 # What corrections can cost.
@@ -179,9 +180,7 @@ def edit_kernel(favourites: ArrayLike) -> csr_array:
                 P(favourite < o), else the answer stays
     """
     law = check_distribution("favourites", favourites)
-    up, down = _above(law), _below(law)
-    stay = 1.0 - up - down
-    return diags_array([down[1:], stay, up[:-1]], offsets=[-1, 0, 1], format="csr")
+    return diags_array([_below(law)[1:], law, _above(law)[:-1]], offsets=[-1, 0, 1], format="csr")
 
 
 def edit_limit(favourites: ArrayLike) -> Array:

@@ -102,7 +102,8 @@ def policy_flow(times: ArrayLike, p: ArrayLike, d: ArrayLike, reference: ArrayLi
     at the latest.
     """
     t = as_vector("times", times)
-    p, d = check_distribution("p", p), check_distribution("d", d)
+    p = check_distribution("p", p)
+    d = check_distribution("d", d, p.size)
     log_w = require_reference(reference, None, p.size, "policy_flow")
     check_nonnegative("the first of times", float(t.min()))
     if t.max() > LONGEST:
@@ -115,11 +116,11 @@ def policy_flow(times: ArrayLike, p: ArrayLike, d: ArrayLike, reference: ArrayLi
         pull = p * expit(log_w - log_policy) - d * expit(log_policy - log_w)
         return pull - np.exp(log_policy) * pull.sum()
 
-    grid = np.append(0.0, t)
+    grid, place = np.unique(np.append(0.0, t), return_inverse=True)  # in order, and each once
     found = solve_ivp(velocity, (0.0, float(t.max())), log_w, "LSODA", grid, rtol=1e-10, atol=1e-12)
     if not found.success:
         raise CertificateError(f"gradient flow stopped: {found.message}")
-    return log_softmax(found.y.T[1:], axis=-1) - log_w
+    return log_softmax(found.y.T[place[1:]], axis=-1) - log_w
 
 
 def convergence_rate(p: float, d: float) -> float:

@@ -130,7 +130,7 @@ def consistent_reference(
     if method in ("bco", "kldo"):
         check_support("p", p, "the reference needs full support")
         reference = tilt(np.log(p), -log_ratio / beta)
-        shift = -beta * float(np.logaddexp.reduce(np.log(reference) + log_ratio / beta))
+        shift = beta * float(np.logaddexp.reduce(np.log(p) - log_ratio / beta))  # the log of what π_ref is divided by
         return reference, shift if method == "bco" else 0.0
     if method == "ddro":
         return check_distribution("q", q), 0.0
@@ -152,7 +152,7 @@ def reached_policy(method: str, p: ArrayLike, q: ArrayLike, reference: ArrayLike
         return constrained_optimum(p, q, reference).policy
     if method == "rdro":
         return constrained_optimum(p, q, reference, alpha=alpha).policy
-    w = check_distribution("reference", reference)
+    w = check_distribution("reference", reference, np.size(p))
     if method == "kldo":
         return tilt(np.log(w), np.log(density_ratio(p, q)))
     if method == "kto":

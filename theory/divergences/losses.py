@@ -177,7 +177,7 @@ def estimated_divergence(name: str | Generator | Elementwise, value: float) -> f
     name : str, Generator or callable
         As in `population_loss`; for dpo the divergence is JS(p⊗q, q⊗p).
     value : float
-        The minimum, in the unit of the loss; on data, the one found there.
+        The minimum, in the unit of the loss, −∞ where it falls for ever; on data, the one found there.
 
     Returns
     -------
@@ -187,7 +187,7 @@ def estimated_divergence(name: str | Generator | Elementwise, value: float) -> f
     Raises
     ------
     ValueError
-        No such loss.
+        No such loss; a value that is none, or +∞.
 
     References
     ----------
@@ -200,7 +200,9 @@ def estimated_divergence(name: str | Generator | Elementwise, value: float) -> f
     0.5
     """
     loss = find_loss(name)
-    return (loss.offset - check_finite("value", value)) / loss.scale
+    if value != -math.inf:
+        check_finite("value", value)
+    return (loss.offset - value) / loss.scale
 
 
 def minimizer(name: str | Generator | Elementwise, p: ArrayLike, q: ArrayLike) -> Array:

@@ -27,12 +27,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.optimize import minimize
-from scipy.special import gammaln, logsumexp, ndtri
+from scipy.special import gammaln, logsumexp, ndtri, xlogy
 
 from theory.bradley_terry import fit_rewards
 from theory.divergences.generators import Generator, log_ratio
 from theory.divergences.losses import find_loss
-from theory.validate import Array, as_vector, check_between, check_laws, check_positive
+from theory.validate import Array, as_vector, check_between, check_distribution, check_laws, check_positive
 
 #: Most batches, up to order, over which an expectation is summed.
 LARGEST_ENUMERATION = 500_000
@@ -91,7 +91,7 @@ def asymptotic_stderr(name: str | Generator, p: ArrayLike, q: ArrayLike, n: int)
     if find_loss(name).feedback == "pairs":
         L = log_ratio(p, q)
         losses, weights = np.logaddexp(0.0, -(L[:, None] - L[None, :])), np.outer(p, q)
-        return math.sqrt(float(np.sum(weights * losses**2) - np.sum(weights * losses) ** 2) / n)
+        return math.sqrt(float(np.sum(weights * (losses - np.sum(weights * losses)) ** 2)) / n)
     return math.sqrt(sum(_variances(name, p, q, n, n)))
 
 
@@ -150,7 +150,7 @@ def log_mean_exp_bias(rewards: ArrayLike, q: ArrayLike, batch: int) -> float:
 def exact_log_mean_exp_bias(rewards: ArrayLike, q: ArrayLike, batch: int) -> float:
     """E[log-mean-exp of B rewards drawn from q] − log E₋[eʳ], every batch listed: C(B + A − 1, B) of them."""
     r = as_vector("rewards", rewards)
-    law = np.asarray(q, dtype=np.float64)
+    law = check_distribution("q", q, r.size)
     counts, log_mass = _batches(law, int(batch))
     logs = logsumexp(np.broadcast_to(r, counts.shape), b=counts, axis=1) - math.log(batch)
     return float(np.exp(log_mass) @ logs - logsumexp(r, b=law))
@@ -255,7 +255,7 @@ def _batches(q: Array, size: int) -> tuple[Array, Array]:
     if many > LARGEST_ENUMERATION:
         raise ValueError(f"{many} batches of {size} of {q.size} outcomes are more than {LARGEST_ENUMERATION} to list")
     counts = np.array(list(_compositions(size, q.size)), dtype=np.float64)
-    log_mass = gammaln(size + 1) - gammaln(counts + 1).sum(axis=1) + counts @ np.log(q)
+    log_mass = gammaln(size + 1) - gammaln(counts + 1).sum(axis=1) + xlogy(counts, q).sum(axis=1)
     return counts, log_mass
 
 

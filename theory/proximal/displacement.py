@@ -98,6 +98,7 @@ def band_accuracy(n: int, shared: int, own: float) -> float:
 
 def pro_chosen(n: int, alpha: float, kl_beta: float) -> float:
     """log π*/π_ref of the chosen response under PRO on one pair of n, reference and μ uniform: Φ does not enter."""
-    scores, empirical = empirical_scores(int(n), [(0, 1)])
-    uniform = np.full(int(n), 1.0 / n)
+    n = check_whole("n", n, 2)
+    scores, empirical = empirical_scores(n, [(0, 1)])
+    uniform = np.full(n, 1.0 / n)
     return float(math.log(n * proximal_optimum(uniform, scores, empirical, uniform, alpha, kl_beta)[0]))

@@ -123,6 +123,7 @@ def feedback_scores(n_responses: int, responses: ArrayLike, feedback: ArrayLike)
     if places.ndim != 1 or places.size == 0:
         raise ValueError(f"responses must be a non-empty vector, got shape {places.shape}")
     values = check_squares("feedback", as_vector("feedback", feedback, places.size))
+    values = values - values.min()  # rounding is of what feedback differs by
     counts = np.bincount(places, minlength=n_responses)
     totals = np.bincount(places, weights=values - values.mean(), minlength=n_responses)
     return _without_rounding(totals / np.maximum(counts, 1), float(np.abs(values).max())), counts / places.size

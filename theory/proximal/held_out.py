@@ -27,7 +27,7 @@ from scipy.special import log_softmax
 from theory.numerics import centred_sigmoid, logistic_density
 from theory.proximal.feedback import empirical_scores
 from theory.solution import CertificateError
-from theory.validate import Array
+from theory.validate import Array, check_whole, check_word
 
 #: Prompts that are trained on, those that are held out, responses to each, features.
 TRAINED, HELD_OUT, RESPONSES, FEATURES = 4, 2, 4, 6
@@ -70,6 +70,7 @@ def pairs(prompt: int, n_responses: int = RESPONSES) -> list[tuple[int, int]]:
 
 def labels(method: str, compared: Sequence[Pairs], n_responses: int) -> PairwiseLoss:
     """DPO on each prompt's first pair, won by `WIN_SHARE` of the time; PRO on all its pairs, with μ uniform."""
+    check_word("method", method, ("dpo", "pro"))
     shape = (len(compared), n_responses)
     signal, pull = np.zeros(shape), np.zeros((*shape, n_responses))
     for p, own in enumerate(compared):
@@ -142,7 +143,8 @@ def log_ratios(phi: Array, logs: Array, theta: Array) -> Array:
 
 def held_out_ratio(method: str, prompt: int, response: int) -> float:
     """log π(response)/π_ref(response) of a held-out prompt (0 or 1) of the example, nats."""
+    at = check_whole("prompt", prompt, 0, HELD_OUT - 1), check_whole("response", response, 0, RESPONSES - 1)
     phi, logs = features(), log_reference()
     loss = labels(method, [pairs(p) for p in range(TRAINED)], RESPONSES)
     theta = optimum(phi[:TRAINED], loss, KL_BETA)
-    return float(log_ratios(phi[TRAINED:], logs[TRAINED:], theta)[int(prompt), int(response)])
+    return float(log_ratios(phi[TRAINED:], logs[TRAINED:], theta)[at])

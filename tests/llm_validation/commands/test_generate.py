@@ -237,7 +237,7 @@ def test_the_command_line_takes_a_reward_model(folder, prompts, tmp_path, capsys
         (["--method", "speculative", "--alpha", "0.5"], "--times or --budget"),
         (["--n", "2", "--budget", "5"], "too small for one row"),
         (["--n", "2", "--reward", "nowhere"], "'nowhere' is no reward"),
-        (["--n", "2", "--model", "/no/such/folder"], "cannot load"),
+        (["--n", "2", "--model", "/no/such/folder"], "there is no folder '/no/such/folder'"),
         (["--n", "2", "--prompts", "/no/such/file"], "no such file of prompts: /no/such/file"),
     ],
 )

@@ -26,6 +26,8 @@ test_bad_input_is_named = bad_input_is_named(
     (lambda: cost.largest_batch(9, (3,), 0.5, 10), "budget = 9 cannot hold one row"),
     (lambda: cost.largest_batch(math.inf, (3,), 0.5, 10), "budget = inf"),
     (lambda: cost.largest_batch(90, (3,), 0.5, 10, -1), "prompt = -1"),
+    (lambda: cost.largest_batch(1e13, (1,), 1.0, 1000), "holds 1000000000 rows"),
+    (lambda: cost.full_budget_schedule(8, 0.5, 40, 10, 0.5), "prompt = 0.5"),
     (lambda: cost.full_budget_schedule(8, 0.5, 9, 10), "budget = 9 cannot hold one row"),
     (lambda: cost.full_budget_schedule(30, 0.5, 20, 10), "budget = 20 cannot hold n = 30"),
     (lambda: cost.full_budget_schedule(8, 1.0, 20, 10), "keep = 1 drops nothing"),

@@ -81,6 +81,7 @@ def test_largest_batch_fits_and_the_next_does_not(schedule, prompt, slack):
         # times may be fractions of the response: n·¼ ≤ 10 rows, then n/2·½, n/4·¾, n/8·1
         (lambda: largest_batch(10, (0.25, 0.5, 0.75), 0.5, 1.0), 40),
         (lambda: largest_batch(10, (), 0.5, 1.0), 10),
+        (lambda: largest_batch(3e9, (1,), 1.0, 1000), 3_000_000),
         (lambda: largest_batch(10, (0.25,), 1e-9, 1.0, prompt=3.0), 3),
         # two tokens by ten rows of which 1.0 and 0.9 still run, one by half of them, one by a fifth of that
         (lambda: expected_tokens(10, (2, 3), (0.5, 0.2), (1.0, 0.9, 0.8, 0.4)), pytest.approx(19.0 + 4.0 + 0.4)),

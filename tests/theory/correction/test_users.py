@@ -200,3 +200,23 @@ def test_taken_proposals_of_bradley_terry_users_are_reversible(n_answers, data):
     nu = mu * np.exp(r) / (mu @ np.exp(r))
     assert nu[:, None] * kernel == pytest.approx((nu[:, None] * kernel).T, abs=EXACT)
     assert limit_law(kernel) == pytest.approx(nu, abs=1e-10)
+
+
+@pytest.mark.parametrize("favourites", [[0.2, 0.4, 0.0, 0.4], [0.1, 0.2, 0.0, 0.7], [0.7, 0.0, 0.1, 0.2]])
+def test_nobody_s_favourite_is_left_for_certain(favourites):
+    """1 − up − down of three laws is −1.1e-16 there."""
+    kernel = users.edit_kernel(favourites).toarray()
+    assert kernel[np.flatnonzero(np.array(favourites) == 0), np.flatnonzero(np.array(favourites) == 0)] == 0.0
+    assert kernel.sum(axis=1) == pytest.approx(1.0, abs=1e-15)
+    assert limit_law(kernel) == pytest.approx(users.edit_limit(favourites), abs=1e-9)
+
+
+@given(populations(), st.data())
+def test_a_comparison_keeps_what_was_not_preferred(population, data):
+    P = population.win_rates(5.0)
+    mu = data.draw(distributions(size=len(P)))
+    kernel = users.comparison_kernel(P, mu)
+    assert kernel.min() >= 0.0
+    assert kernel.sum(axis=1) == pytest.approx(1.0, abs=1e-14)
+    for o, c in itertools.permutations(range(len(P)), 2):
+        assert kernel[o, c] == pytest.approx(mu[c] * P[c, o], abs=1e-15)

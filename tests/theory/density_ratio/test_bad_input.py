@@ -56,6 +56,8 @@ test_bad_input_is_named = bad_input_is_named(
     (lambda: limits.consistent_reference("kto", P, Q), "no reference makes KTO consistent"),
     (lambda: reference.best_alpha(P, Q, 1e300), "unlabelled_per_labelled = 1e[+]300 is too large"),
     (lambda: limits.reached_policy("kto", P, P, Q), "p = q"),
+    (lambda: limits.reached_policy("kldo", P, Q, [1.0]), f"reference must have {len(P)}"),
+    (lambda: flow.policy_flow([1.0], P, [1.0], P), f"d must have {len(P)}"),
     (lambda: flow.flow(-1.0, 0.4, 0.1, 0.0), "time"),
     (lambda: flow.flow(1.0, -0.1, 0.1, 0.0), "p = -0.1"),
     (lambda: flow.flow(1.0, 0.4, math.inf, 0.0), "d = inf"),

@@ -59,3 +59,10 @@ def test_next_to_no_winner_is_as_none(time):
     fall = float(flow(time, 1e-9, 1.0, 3.0))
     assert fall == pytest.approx(float(flow(time, 0.0, 1.0, 3.0)), abs=1e-9 * time + 1e-14)
     assert float(flow(time, 1.0, 1e-9, -3.0)) == pytest.approx(-fall, abs=1e-13)
+
+
+def test_times_may_come_in_any_order_and_twice():
+    p, d, reference = [0.5, 0.3, 0.2], [0.2, 0.3, 0.5], [0.3, 0.3, 0.4]
+    at = {t: policy_flow([t], p, d, reference)[0] for t in (1.0, 2.0)}
+    found = policy_flow([2.0, 0.0, 1.0, 1.0], p, d, reference)
+    assert found == pytest.approx(np.array([at[2.0], np.zeros(3), at[1.0], at[1.0]]), abs=1e-8)

@@ -176,6 +176,12 @@ def test_consistent_references(kl_beta):
     assert limits.consistent_reference("bco", P, Q)[1] == pytest.approx(0.0, abs=1e-15)
 
 
+def test_the_shift_of_bco_is_the_reference_s_normaliser_at_any_kl_beta():
+    """0.001·log(0.9·9^−1000 + 0.1·9^1000): the reference itself is 0 at the first."""
+    _, shift = limits.consistent_reference("bco", [0.9, 0.1], [0.1, 0.9], kl_beta=0.001)
+    assert shift == pytest.approx(math.log(9) + 0.001 * math.log(0.1), rel=1e-14)
+
+
 def test_the_page_of_methods():
     assert list(limits.UNPAIRED) == ["kto", "bco", "ddro", "rdro", "kldo"]
     for method in list(limits.UNPAIRED)[1:]:

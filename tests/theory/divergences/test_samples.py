@@ -258,3 +258,21 @@ def test_the_example_s_prompts_by_hand():
         np.testing.assert_allclose(q[x] / q[x].sum(), example_pair(4, separation)[1])
     p, q, _ = example_prompts(3, 4, shared=True)
     np.testing.assert_allclose(p.sum(axis=1), q.sum(axis=1))
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+def test_an_outcome_that_is_never_rejected_changes_no_batch(batch):
+    p, q, r = [0.5, 0.3, 0.2], [0.4, 0.6, 0.0], [0.3, -1.0, 7.0]
+    value, gradient = samples.minibatch_kldo(r, p, q, batch)
+    without, slopes = samples.minibatch_kldo(r[:2], [0.625, 0.375], q[:2], batch)
+    assert value == pytest.approx(without + np.dot([0.625, 0.375], r[:2]) - np.dot(p, r))
+    assert gradient + p == pytest.approx([*np.add(slopes, [0.625, 0.375]), 0.0])
+    assert samples.exact_log_mean_exp_bias(r, q, batch) == pytest.approx(
+        samples.exact_log_mean_exp_bias(r[:2], q[:2], batch)
+    )
+
+
+def test_a_loss_that_is_certain_has_no_error():
+    """E[l²] − E[l]² is below 0 by rounding for one outcome's log 2."""
+    for p in ([1.0], [0.1, 0.2, 0.7], np.full(7, 1 / 7)):
+        assert samples.asymptotic_stderr("dpo", p, p, 10) == pytest.approx(0.0, abs=1e-12)

@@ -116,3 +116,17 @@ def test_rank_correlation_with_ties(rng):
     half = norm.ppf([0.025, 0.975]) * math.sqrt((1 + found.value**2 / 2) / 27)
     assert (found.low, found.high) == pytest.approx(tuple(np.tanh(np.arctanh(found.value) + half)))
     assert separation.rank_correlation([1, 2, 3, 4], [1, 4, 9, 16]).value == 1.0
+
+
+def test_a_silhouette_is_the_same_far_from_the_origin():
+    points, labels = np.array([[0.0], [1.0], [10.0], [11.0]]), [0, 0, 1, 1]
+    near = separation.silhouette(points, labels)
+    assert near == pytest.approx((2 * (1 - 1 / 10.5) + 2 * (1 - 1 / 9.5)) / 4)
+    assert separation.silhouette(points + 1e8, labels) == pytest.approx(near, abs=1e-7)
+
+
+def test_in_many_dimensions_all_points_are_on_a_sphere():
+    """Distances concentrate: of a = √(2d) and b = √(2d + δ²) about 1 − a/b is left, to O(1/d)."""
+    for d in (1_000, 100_000, 10_000_000):  # scipy's ₁F₁ is NaN at each
+        expected = 1.0 - 1.0 / math.sqrt(1.0 + 9.0**2 / (2.0 * d))
+        assert separation.expected_silhouette(9.0, d) == pytest.approx(expected, rel=2.0 / d)

@@ -9,7 +9,7 @@ import numpy as np
 from tests.bad_input import bad_input_is_named
 from tests.oracles.proximal_tables import THIRDS
 from theory.numerics import log1mexp
-from theory.proximal import closed_forms, descent, displacement, existence, feedback, losses, optimum
+from theory.proximal import closed_forms, descent, displacement, existence, feedback, held_out, losses, optimum
 
 test_bad_input_is_named = bad_input_is_named(
     (lambda: feedback.empirical_scores(3, [(0, 3)]), r"pairs\[0, 1\] = 3 is not one of 0 … 2"),
@@ -54,6 +54,10 @@ test_bad_input_is_named = bad_input_is_named(
     (lambda: descent.likelihood_path(np.log(THIRDS), np.zeros(3), THIRDS, 1, 1, np.eye(2), 1, 3), "kernel"),
     (lambda: descent.likelihood_path(np.log(THIRDS), np.zeros(3), THIRDS, 1, 1, np.eye(3), 1, 2.5), "steps = 2.5"),
     (lambda: displacement.displaced_share("end", 1, 2, 0.0), "n = 1"),
+    (lambda: displacement.pro_chosen(3.7, 2.0, 0.5), "n = 3.7"),
+    (lambda: held_out.labels("kto", [[(0, 1)]], 3), "method"),
+    (lambda: held_out.held_out_ratio("pro", -1, 0), "prompt = -1"),
+    (lambda: held_out.held_out_ratio("dpo", 0, 4), "response = 4"),
     (lambda: displacement.displaced_share("start", 3, 0, 0.0), "shared = 0"),
     (lambda: displacement.displaced_share("end", 3, 2, -1.0), "own = -1"),
     (lambda: feedback.check_indices("x", 2, ["a"]), "integers"),

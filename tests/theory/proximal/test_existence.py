@@ -112,6 +112,14 @@ def test_responses_that_are_equally_good_are_no_signal(scores, empirical):
     assert existence_threshold(scores, empirical, np.full(scores.size, 1.0 / scores.size)) == 0.0
 
 
+def test_scores_are_of_what_feedback_differs_by():
+    near, shares = feedback_scores(2, [0, 1, 1], [1.0, 0.0, 0.25])
+    assert near == pytest.approx([1.75 / 3, -1.75 / 6])
+    far, _ = feedback_scores(2, [0, 1, 1], [1e14 + 1.0, 1e14, 1e14 + 0.25])
+    assert far == pytest.approx(near, abs=1e-14)
+    assert shares == pytest.approx([1 / 3, 2 / 3])
+
+
 def test_binary_feedback_can_need_the_whole_of_one_over_eta_squared():
     """One good, one bad response and H at η = ⅔: α* = 9/4 = 1/η², where pairwise scores need 9/8."""
     scores, empirical = feedback_scores(3, [0, 1], [1.0, 0.0])
