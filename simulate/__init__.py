@@ -1,8 +1,9 @@
 """Checks by Monte Carlo, adversarial search and certified programs: a result row per claim, check, setting and seed.
 
-Each topic is a package whose functions measure one check each, `f(**setting, rng, profile) -> Estimate`, and never call
-the closed form that the estimate is judged against. `simulate.people` reads people's ratings, `simulate.rows` stores
-the rows. Randomness is an argument everywhere: generators are spawned by name from a seed.
+Each topic is a package whose functions measure one check each, `f(**setting, rng, profile) -> Estimate`, and never
+call the closed form that the estimate is judged against. (A ratio to a bound, at most 1, and a slope in what is
+predicted, 1, take bound and prediction from theory, and nothing else.) `simulate.people` reads people's ratings,
+`simulate.rows` stores the rows. Randomness is an argument everywhere: generators are spawned by name from a seed.
 
 Examples
 --------

@@ -151,8 +151,8 @@ def difference(first: Estimate, second: Estimate) -> Estimate:
 
 
 def inverse(numerator: float, found: Estimate) -> Estimate:
-    """numerator/found, delta method: stderr = numerator·stderr/value². A distortion from a sampled utility."""
-    return Estimate(numerator / found.value, numerator * found.stderr / found.value**2, found.n)
+    """numerator/found, delta method: stderr = |numerator|·stderr/value². A distortion from a sampled utility."""
+    return Estimate(numerator / found.value, abs(numerator) * found.stderr / found.value**2, found.n)
 
 
 def logarithm(found: Estimate) -> Estimate:

@@ -180,6 +180,7 @@ def load(name_or_path: str | Path) -> Loaded:
             loaded: Any = AutoModelForCausalLM.from_pretrained(  # attention as the architecture has it by default
                 name,
                 local_files_only=alone,
+                adapter_kwargs={"local_files_only": alone},  # an adapter is looked for on the hub else
                 dtype=torch.float32,
                 use_safetensors=True,
                 output_loading_info=True,

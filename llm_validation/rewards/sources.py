@@ -189,7 +189,7 @@ class Classifier:
         try:
             tokenizer = AutoTokenizer.from_pretrained(name, local_files_only=alone)
             model, report = AutoModelForSequenceClassification.from_pretrained(
-                name, local_files_only=alone, dtype=torch.float32,
+                name, local_files_only=alone, adapter_kwargs={"local_files_only": alone}, dtype=torch.float32,
                 use_safetensors=True, output_loading_info=True, ignore_mismatched_sizes=True,
             )  # fmt: skip
         except UNREADABLE as error:

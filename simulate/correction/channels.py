@@ -1,7 +1,8 @@
 """The correction channel, sampled and trained: claims A1–A5.
 
 One function per check, `f(**setting, rng, profile) -> Estimate`. Correctors are tables, trained on sampled pairs and
-judged on fresh ones. None of these functions calls the closed form that its estimate is judged against.
+judged on fresh ones. None of these functions calls the closed form that its estimate is judged against; A3's transfer
+is the ratio of a measured error to its bound.
 """
 
 from __future__ import annotations

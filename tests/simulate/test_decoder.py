@@ -30,7 +30,7 @@ def test_without_rejection_it_is_best_of_n_bit_for_bit(rng):
 
 
 def test_a_memory_that_holds_no_row_has_no_largest_batch(rng):
-    with pytest.raises(ValueError, match="budget = 10.0 cannot hold row 0"):
+    with pytest.raises(ValueError, match=r"budget = 10\.0 cannot hold row 0"):
         memory.batch(10, 2, 0.5, 8, 3, rng=rng, profile=None)
     assert memory.batch(11, 2, 0.5, 8, 3, rng=rng, profile=None).value == 2.0
 

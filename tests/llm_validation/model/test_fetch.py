@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from transformers import AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
 
 from llm_validation import load
 from llm_validation.model import fetch
@@ -97,12 +97,14 @@ def test_a_name_is_looked_for_on_this_machine_alone_where_no_hub_answers(reader,
     """transformers would ask for every file six times; a hub that answers anything at all is asked for the files."""
     told = []
 
-    def from_pretrained(name, local_files_only, **options):
-        told.append(local_files_only)
+    def from_pretrained(name, local_files_only, adapter_kwargs, **options):
+        told.append({local_files_only, adapter_kwargs["local_files_only"]})
         raise OSError("no such model")
 
     monkeypatch.setattr(fetch.constants, "HF_HUB_OFFLINE", False)
-    monkeypatch.setattr(AutoTokenizer, "from_pretrained", from_pretrained)
+    monkeypatch.setattr(AutoTokenizer, "from_pretrained", lambda _, local_files_only: told.append({local_files_only}))
+    for architecture in (AutoModelForCausalLM, AutoModelForSequenceClassification):
+        monkeypatch.setattr(architecture, "from_pretrained", from_pretrained)
     with socketserver.TCPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as hub:
         threading.Thread(target=hub.handle_request, daemon=True).start()
         monkeypatch.setattr(fetch.constants, "ENDPOINT", f"http://127.0.0.1:{hub.server_address[1]}")
@@ -111,4 +113,4 @@ def test_a_name_is_looked_for_on_this_machine_alone_where_no_hub_answers(reader,
                 reader(name)
     with pytest.raises(ValueError, match="no such model"):
         reader("some/name")
-    assert told == [False, True, True]
+    assert told == [{False}] * 2 + [{True}] * 4
