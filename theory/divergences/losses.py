@@ -40,7 +40,7 @@ from theory.divergences.generators import (
     identity,
     log_ratio,
 )
-from theory.validate import Array, as_numbers, as_vector, check_finite, check_laws
+from theory.validate import Array, as_numbers, as_vector, check_between, check_laws
 
 _HALDAR = "Haldar et al. (arXiv 2502.00657)"
 
@@ -200,9 +200,7 @@ def estimated_divergence(name: str | Generator | Elementwise, value: float) -> f
     0.5
     """
     loss = find_loss(name)
-    if value != -math.inf:
-        check_finite("value", value)
-    return (loss.offset - value) / loss.scale
+    return (loss.offset - check_between("value", value, -math.inf, math.inf, ends="[)")) / loss.scale
 
 
 def minimizer(name: str | Generator | Elementwise, p: ArrayLike, q: ArrayLike) -> Array:

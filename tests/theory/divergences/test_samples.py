@@ -15,7 +15,7 @@ from tests.oracles.strategies import distributions
 from theory.divergences import samples
 from theory.divergences.by_generator import f_divergence
 from theory.divergences.generators import Infinite
-from theory.divergences.losses import minimum
+from theory.divergences.losses import estimated_divergence, minimum
 from theory.divergences.safety_data import (
     SafetyData,
     data_gap,
@@ -276,3 +276,10 @@ def test_a_loss_that_is_certain_has_no_error():
     """E[l²] − E[l]² is below 0 by rounding for one outcome's log 2."""
     for p in ([1.0], [0.1, 0.2, 0.7], np.full(7, 1 / 7)):
         assert samples.asymptotic_stderr("dpo", p, p, 10) == pytest.approx(0.0, abs=1e-12)
+
+
+def test_a_loss_that_falls_for_ever_estimates_an_infinite_divergence():
+    assert estimated_divergence("kldo", -math.inf) == math.inf
+    for value in (math.inf, math.nan):
+        with pytest.raises(ValueError, match="value"):
+            estimated_divergence("kldo", value)
