@@ -231,8 +231,8 @@ def locked(folder: Path, *, drop_stale: bool = False) -> Iterator[None]:
     """
     folder.mkdir(parents=True, exist_ok=True)
     with alone(folder / LOCK, f"another process writes to {folder}: wait for it, or choose another --results"):
-        for name in (STAMPS, ROWS, JOBS, SWEEP):
-            for half in folder.glob(f".{name}.{16 * '[0-9a-f]'}.partial"):
+        for name in (*(f".{name}" for name in (STAMPS, ROWS, JOBS, SWEEP)), "claim=*/check=*/.part-*.parquet"):
+            for half in folder.glob(f"{name}.{16 * '[0-9a-f]'}.partial"):
                 half.unlink()  # of a kill within a write: who has the lock alone writes these
         _take_parts_in(folder)
         try:
@@ -309,14 +309,16 @@ def _read_csv(path: Path) -> list[Row]:
         missing = [name for name in COLUMNS if name not in header]
         if missing:
             raise ValueError(f"{path} has no column {missing[0]!r}")
+        if len(header) > len(COLUMNS):  # the next to write the file would drop it
+            more = next(name for k, name in enumerate(header) if name not in COLUMNS or name in header[:k])
+            raise ValueError(f"{path} has a column {more!r} more than rows have")
         columns = [(header.index(field.name), CONVERT[str(field.type)]) for field in fields(Row)]
         found = []
         try:
             for record in reader:
+                if len(record) != len(header):
+                    raise ValueError(f"it has {len(record)} fields, not {len(header)}")
                 found.append(Row(*(convert(record[place]) for place, convert in columns)))
-        except IndexError:
-            ends = f"ends after {len(record)} of {len(header)} fields"
-            raise ValueError(f"{path}, line {reader.line_num} {ends}") from None
         except (ValueError, csv.Error) as error:
             raise ValueError(f"{path}, line {reader.line_num}: {error}") from None
         return found

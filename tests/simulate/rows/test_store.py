@@ -123,6 +123,10 @@ def test_a_missing_column_and_a_cut_off_file_are_named(tmp_path):
     (tmp_path / "rows.csv").write_text(text.replace("stderr", "error"), encoding="utf-8")
     with pytest.raises(ValueError, match="no column 'stderr'"):
         read_rows(tmp_path)
+    for more in ("note", "claim"):
+        (tmp_path / "rows.csv").write_text(text.replace("\n", f",{more}\n"), encoding="utf-8")
+        with pytest.raises(ValueError, match=f"a column '{more}' more than"):
+            read_rows(tmp_path)
     (tmp_path / "rows.csv").write_text(text, encoding="utf-8")
     (tmp_path / "stamps.json").write_text('{"a": ')
     with pytest.raises(ValueError, match=r"stamps.json cannot be read"):
@@ -132,7 +136,8 @@ def test_a_missing_column_and_a_cut_off_file_are_named(tmp_path):
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("rows.csv", "\nD1,x", "rows.csv, line 3 ends after 2 of 12 fields"),
+        ("rows.csv", "\nD1,x", "rows.csv, line 3: it has 2 fields, not 12"),
+        ("rows.csv", "\nD1,x,,0,1,0,1,0,0,0,one, two,s", "rows.csv, line 3: it has 13 fields, not 12"),
         ("rows.csv", "\nD1,x,,0,abc,0,1,0,0,0,,s", "rows.csv, line 3: could not convert string to float: 'abc'"),
         ("rows.csv", "\nD1,\udcff,,0,1,0,1,0,0,0,,s", "rows.csv holds bytes that are not utf-8"),
         ("rows.csv", 2 * "\nD1,x,,0,1,0,1,0,0,0,,s", "rows.csv holds D1.x at  seed 0 twice"),
@@ -171,9 +176,12 @@ def test_files_are_replaced_stamps_first_and_jobs_last(tmp_path, monkeypatch):
     monkeypatch.setattr(store, "replace_file", lambda path, text: (written.append(path.name), replace(path, text)))
     Results(tmp_path).write()
     assert written == ["stamps.json", "rows.csv", "jobs.json"]
-    (tmp_path / ".rows.csv.0123456789abcdef.partial").touch()  # of a kill within a write
+    part = tmp_path / "claim=D3" / "check=attained" / "part-00000000.parquet"
+    part.parent.mkdir(parents=True)
+    for path in (tmp_path / "rows.csv", part):
+        path.with_name(f".{path.name}.0123456789abcdef.partial").touch()  # of a kill within a write
     with locked(tmp_path):
-        assert not list(tmp_path.glob("*.partial"))
+        assert not list(tmp_path.rglob("*.partial"))
 
 
 def test_files_are_replaced_and_never_written_in_place(tmp_path, monkeypatch):
