@@ -28,6 +28,8 @@ from theory.validate import Array, check_between, check_finite, check_reciprocal
 BELOW, ABOVE = 9.0, 12.0
 #: Least weight of the penalty: below it the normaliser lies in a tail that has no relative precision.
 LEAST_BETA = 1e-12
+#: Most responses: the best of them stays within `ABOVE` but for 2e-18.
+MOST = 10**15
 #: Least temperature of soft Best-of-N.
 COLDEST = 0.05
 
@@ -44,7 +46,7 @@ class Selected:
 
 @dataclass(frozen=True)
 class FaultyProxy:
-    """The law above: correlation in [−1, 1], share in [0, 1), shift ≥ 0, truth of the responses that fool the proxy."""
+    """The law above: correlation in [−1, 1], share in [0, 1), shift in [0, 10], truth of what fools the proxy."""
 
     correlation: float
     share: float = 0.0
@@ -65,7 +67,7 @@ class FaultyProxy:
 
     def best_of_n(self, n: int) -> Selected:
         """Best-of-N by the proxy, by quadrature in the proxy; its χ² is n²/(2n − 1) − 1, its KL log n − (n − 1)/n."""
-        n = check_whole("n", n)
+        n = check_whole("n", n, most=MOST)
         weights, means, truths, slopes = self._parts
         x, dx = gauss_legendre(np.linspace(-BELOW, ABOVE + self.shift, 49), 16)
         z = x[:, None] - means

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import ndtr, ndtri
 
-from theory.best_of_n.evolution import cut_fractions, distribution_power, survivor_counts
+from theory.best_of_n.evolution import check_counts, cut_fractions, distribution_power, survivor_counts
 from theory.validate import Array, check_square
 
 #: Points of the sequence at each r: errors of about 10⁻⁴ in the mean reward, 1.5·10⁻³ at most for up to three
@@ -50,7 +50,7 @@ def correlated_reward(n: int, covariance: ArrayLike, keep: ArrayLike) -> float:
     """
     sigma = check_covariance(covariance)
     J = sigma.shape[0] - 1
-    counts = survivor_counts(n, keep, J)
+    counts = check_counts(survivor_counts(n, keep, J), J)
     fractions, weights = cut_fractions(counts, product=False)
     scale = math.sqrt(sigma[J, J])
     laws = survivors(sigma, fractions)

@@ -41,7 +41,7 @@ from theory.policy import rewards as methods
 from theory.policy.kl_ball import tilt
 from theory.proximal.feedback import mixture_weights, population_scores
 from theory.proximal.optimum import proximal_optimum
-from theory.validate import Array, check_distribution, check_positive, check_support, check_whole
+from theory.validate import Array, check_between, check_distribution, check_positive, check_support, check_whole
 
 
 def pair_law(policy: ArrayLike, kernel: Kernel) -> Array:
@@ -192,6 +192,7 @@ def pro_limit(policy: ArrayLike, kernel: Kernel, alpha: float, kl_beta: float, *
     changed pair shows; μ = μ̂ where there are none. It has an optimum for α > 1/η² at the latest, acyclic corrections
     included; ValueError states the exact threshold where α is not above it.
     """
+    check_between("share", share, ends="(]")
     win_rates, pairs = pair_win_rates(policy, kernel)
     pi = check_distribution("policy", policy)
     empirical = pairs.sum(axis=1)

@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike
 from scipy.special import xlogy
 
 from theory.correction.kernels import Kernel, check_kernel, check_pair, entries, row_entropies, values_at
-from theory.validate import Array, as_number, as_vector, check_distribution
+from theory.validate import Array, as_number, as_numbers, as_vector, check_distribution
 
 
 def compose(policy: ArrayLike, kernel: Kernel) -> Array:
@@ -182,9 +182,9 @@ def floors(prompts: ArrayLike, policies: ArrayLike, kernels: Sequence[Kernel] | 
     kernels   P kernels (O, C): a sequence, or an array (P, O, C)
     """
     law = check_distribution("prompts", prompts)
-    pi = np.asarray(policies, dtype=np.float64)
+    pi = as_numbers("policies", policies)
     if pi.ndim != 2 or len(pi) != law.size or len(kernels) != law.size:
-        raise ValueError(f"{law.size} prompts need one policy and one kernel each, got {len(pi)} and {len(kernels)}")
+        raise ValueError(f"{law.size} prompts need a policy and a kernel each, got {pi.shape} and {len(kernels)}")
     pairs = list(zip(pi, kernels, strict=True))
     aligner, sft, difference = (
         float(law @ [value(p, K) for p, K in pairs]) for value in (aligner_floor, sft_floor, information_gain)

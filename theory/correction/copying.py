@@ -14,7 +14,7 @@ from scipy.sparse import diags_array, issparse
 
 from theory.correction.kernels import Kernel, check_kernel, check_pair, diagonal
 from theory.density_ratio.flow import flow
-from theory.validate import Array, check_between, check_distribution
+from theory.validate import Array, check_between, check_distribution, check_nonnegative, check_whole
 
 
 def unchanged_share(policy: ArrayLike, kernel: Kernel) -> float:
@@ -99,9 +99,8 @@ def copying_left(copy: float, n_edits: int, warm_up: float, time: ArrayLike) -> 
     a plateau of about s(warm-up)/((1 + 1/n)(1 − k)) and then an exponential approach to k; at k = 0 only like 1/t.
     """
     check_between("copy", copy, ends="[)")
-    if n_edits < 1:
-        raise ValueError(f"n_edits = {n_edits} must be >= 1")
+    n_edits = check_whole("n_edits", n_edits)
     pace = 1.0 + 1.0 / n_edits
-    start = float(flow(pace * warm_up, 1.0, 0.0, -math.log(n_edits)))
+    start = float(flow(pace * check_nonnegative("warm_up", warm_up), 1.0, 0.0, -math.log(n_edits)))
     odds = flow(pace * np.asarray(time, dtype=np.float64), copy, 1.0 - copy, start)
     return np.asarray(np.exp(-np.logaddexp(0.0, -odds)))

@@ -33,7 +33,7 @@ from scipy.sparse import csr_array, diags_array
 
 from theory.bradley_terry import Population
 from theory.social_choice.places import top_choice
-from theory.validate import Array, check_distribution, check_win_rates, check_word
+from theory.validate import Array, check_distribution, check_whole, check_win_rates, check_word
 
 Habit = Literal["favourite", "step"]
 HABITS: tuple[Habit, ...] = get_args(Habit)
@@ -136,9 +136,7 @@ def normalised_dictator_factor(n_answers: int) -> float:
     Correctors are the users. 1/min_a(a + (1−a)²/(A−1)) over the share a whose favourite is the best answer: a = 0
     (the best answer is everyone's second) from A = 3 on, ½ at A = 2.
     """
-    if n_answers < 2:
-        raise ValueError(f"n_answers = {n_answers} must be >= 2")
-    return 4.0 / 3.0 if n_answers == 2 else float(n_answers - 1)
+    return 4.0 / 3.0 if check_whole("n_answers", n_answers, 2) == 2 else float(n_answers - 1)
 
 
 def stakes_population(
@@ -150,6 +148,7 @@ def stakes_population(
     So only `who` corrects towards the answer that matters, and one step reaches it from `second` alone.
     """
     w = check_distribution("weights", weights)
+    _check_places(who, w.size, n_answers, answer=answer, second=second)
     if answer == second:
         raise ValueError(f"answer = second = {answer}: they must differ")
     U = np.full((w.size, n_answers), float(epsilon))
@@ -163,11 +162,19 @@ def dislike_population(weights: ArrayLike, who: int, answer: int, n_answers: int
     """The worst case of `worst_harm` for favourites, as epsilon → 0: type `who` values all but `answer` at 1, and
     `answer`, worth ε to the others, is their favourite."""
     w = check_distribution("weights", weights)
+    _check_places(who, w.size, n_answers, answer=answer)
     U = np.zeros((w.size, n_answers))
     U[:, answer] = float(epsilon)
     U[who] = 1.0
     U[who, answer] = 0.0
     return Population(U, w)
+
+
+def _check_places(who: int, n_types: int, n_answers: int, **answers: int) -> None:
+    """ValueError names an index that is none of a type or of an answer."""
+    check_whole("who", who, 0, n_types - 1)
+    for name, answer in answers.items():
+        check_whole(name, answer, 0, n_answers - 1)
 
 
 # Edits on a line.

@@ -25,7 +25,15 @@ from theory.density_ratio.ratios import density_ratio, mixture
 from theory.policy import nash
 from theory.policy import rewards as policy
 from theory.policy.kl_ball import kl, tilt
-from theory.validate import Array, check_between, check_distribution, check_positive, check_support, check_win_rates
+from theory.validate import (
+    Array,
+    check_between,
+    check_distribution,
+    check_positive,
+    check_support,
+    check_whole,
+    check_win_rates,
+)
 
 
 def comparison_laws(win_rates: ArrayLike, mu: ArrayLike) -> tuple[Array, Array]:
@@ -46,8 +54,9 @@ def bradley_terry_rates(rewards: ArrayLike) -> Array:
 
 def cyclic_rates(n: int, win_rate: float) -> Array:
     """n responses on a circle, n odd: each beats the (n−1)/2 after it with probability `win_rate`; (n, n)."""
-    if n < 3 or n % 2 == 0:
-        raise ValueError(f"n = {n} must be odd and at least 3")
+    n = check_whole("n", n, 3)
+    if n % 2 == 0:
+        raise ValueError(f"n = {n} must be odd")
     check_between("win_rate", win_rate)
     ahead = (np.arange(n)[None, :] - np.arange(n)[:, None]) % n
     return np.where(ahead == 0, 0.5, np.where(ahead <= n // 2, win_rate, 1.0 - win_rate))

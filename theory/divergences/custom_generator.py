@@ -23,7 +23,7 @@ import numpy as np
 
 from theory.divergences.generators import Elementwise, Generator
 from theory.solution import CertificateError
-from theory.validate import Array, as_number
+from theory.validate import Array, check_between
 
 #: Where convexity and the conjugate are checked: u from e^{-12} to e^{12}, dense around 1.
 SATURATED = 12.0
@@ -87,6 +87,7 @@ def custom(
             raise TypeError(f"{argument} must be a function, got {type(given).__name__}")
     at_zero, at_infinity = _stated("at_zero", at_zero), _stated("at_infinity", at_infinity)
     _check_generator(f, name)
+    _check_limits(f, at_zero, at_infinity, name)
     derivative = slope if slope is not None else _numerical_slope(f)
     start = _value_at_zero(f) if at_zero is None else at_zero
 
@@ -126,10 +127,8 @@ def custom(
 
 
 def _stated(name: str, limit: float | None) -> float | None:
-    """A limit that is stated, `inf` allowed; ValueError names it where it is no number."""
-    if limit is not None and math.isnan(limit := as_number(name, limit)):
-        raise ValueError(f"{name} = nan must be a number, inf allowed")
-    return limit
+    """A limit that is stated, in (−inf, inf]; ValueError names it where it is none."""
+    return None if limit is None else check_between(name, limit, -math.inf, math.inf, ends="(]")
 
 
 def _with_link(made: Generator, link: Elementwise) -> Generator:
@@ -195,6 +194,21 @@ def _check_generator(f: Elementwise, name: str) -> None:
     for h in (0.5, 0.1, 0.02):
         if not float(np.sum(f(np.array([1.0 - h, 1.0 + h])))) > 1e-12:
             raise ValueError(f"generator {name} is affine on [1 − {h:g}, 1 + {h:g}]: D_f would not tell p from q")
+
+
+def _check_limits(f: Elementwise, at_zero: float | None, at_infinity: float | None, name: str) -> None:
+    """f(0) and f'(∞) are no less than the line through f at the least points checked, and its slope at the largest."""
+    u = CHECK_POINTS
+    values = np.asarray(f(u), dtype=np.float64)
+    slopes = np.diff(values) / np.diff(u)
+    for argument, limit, least in (
+        ("at_zero", at_zero, values[0] - u[0] * slopes[0]),
+        ("at_infinity", at_infinity, slopes[-1]),
+    ):
+        if limit is not None and limit < least - ACCURACY * (1.0 + abs(least)):
+            raise ValueError(
+                f"generator {name}: {argument} = {limit:g}, which is at least {least:g} by its other values"
+            )
 
 
 def _check_conjugate(made: Generator) -> None:

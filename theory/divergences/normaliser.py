@@ -20,6 +20,7 @@ Ours (read from the code and derived here).
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,9 +46,9 @@ class Regime:
 
 
 def normaliser(preferred: float, dispreferred: float) -> float:
-    """c = min(A, U)/(U + 1e-9): what the public code multiplies ∇U by."""
+    """c = min(A, U)/(U + 1e-9): what the public code multiplies ∇U by; −inf at U = −1e-9, as there."""
     A, U = float(preferred), float(dispreferred)
-    return min(A, U) / (U + GUARD)
+    return min(A, U) / (U + GUARD) if U != -GUARD else -math.inf
 
 
 def terms(policy: ArrayLike, p: ArrayLike, q: ArrayLike, reference: ArrayLike, kl_beta: float) -> tuple[float, float]:

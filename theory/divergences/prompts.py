@@ -28,7 +28,7 @@ from scipy.special import log_softmax, logsumexp
 from theory.divergences.losses import Parts
 from theory.divergences.policies import constrained_minimum
 from theory.solution import CertificateError
-from theory.validate import Array, check_distribution, check_positive, check_support
+from theory.validate import Array, as_numbers, check_distribution, check_positive, check_support
 
 #: No policy is better than that of `kldo_normalised_minimum` by more; cells of log E₋[eʳ] that a proof may take.
 VALUE_TOLERANCE, MAX_CELLS = 1e-9, 2000
@@ -52,7 +52,7 @@ class NormalisedMinimum:
 
 def check_joint(name: str, table: ArrayLike, shape: tuple[int, ...] | None = None) -> Array:
     """A (P, A) table of positive probabilities that sum to one; ValueError names the entry."""
-    array = np.asarray(table, dtype=np.float64)
+    array = as_numbers(name, table)
     if array.ndim != 2 or (shape is not None and array.shape != shape):
         raise ValueError(f"{name} must be (prompts, responses){'' if shape is None else shape}, got {array.shape}")
     check_distribution(name, array.ravel())
@@ -64,7 +64,7 @@ def check_joint(name: str, table: ArrayLike, shape: tuple[int, ...] | None = Non
 
 def check_conditional(name: str, table: ArrayLike, shape: tuple[int, ...]) -> Array:
     """A (P, A) table of positive rows, each a law; ValueError names the row."""
-    array = np.asarray(table, dtype=np.float64)
+    array = as_numbers(name, table)
     if array.shape != shape:
         raise ValueError(f"{name} must have shape {shape}, got {array.shape}")
     for x, row in enumerate(array):

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from theory.divergences.by_generator import resolve
 from theory.divergences.generators import Elementwise, Generator, Infinite, divergence_of_masses
-from theory.validate import Array, check_between, check_distribution
+from theory.validate import Array, as_numbers, check_between, check_distribution, check_whole
 
 Kind = Literal["cr", "preference"]
 
@@ -48,12 +48,14 @@ class SafetyData:
     weak: Array
 
     def __post_init__(self) -> None:
-        check_distribution("prompts", self.prompts)
+        object.__setattr__(self, "prompts", check_distribution("prompts", self.prompts))
+        object.__setattr__(self, "safe", np.asarray(self.safe))
         P = self.prompts.size
         if self.safe.shape != (P,) or self.safe.dtype != np.bool_:
             raise ValueError(f"safe must be ({P},) booleans, got {self.safe.dtype} {self.safe.shape}")
         for name in ("preferred", "rejected", "refusal", "weak"):
-            table = getattr(self, name)
+            table = as_numbers(name, getattr(self, name))
+            object.__setattr__(self, name, table)
             if table.ndim != 2 or table.shape[0] != P or table.shape != self.preferred.shape:
                 raise ValueError(f"{name} must be (prompts, responses) like preferred, got {table.shape}")
             for x, row in enumerate(table):
@@ -96,9 +98,9 @@ def data_gap(data: SafetyData, generator: str | Generator | Elementwise) -> floa
 def example_pair(n_outcomes: int, separation: float) -> tuple[Array, Array]:
     """Two tables (A,) with log R = separation·cos(2.4i) + const: D⁺, D⁻ ∝ (1 + i mod 3)·exp(±½·separation·cos(2.4i)).
 
-    Irregular, full support (ValueError where float64 has none), no R equal to 1; separation 0 gives D⁺ = D⁻.
+    Irregular, full support (ValueError where float64 has none); separation 0 gives D⁺ = D⁻.
     """
-    i = np.arange(n_outcomes)
+    i = np.arange(check_whole("n_outcomes", n_outcomes))
     with np.errstate(over="ignore", invalid="ignore"):
         tables = [(1.0 + i % 3) * np.exp(sign * 0.5 * separation * np.cos(2.4 * i)) for sign in (1.0, -1.0)]
         laws = tables[0] / tables[0].sum(), tables[1] / tables[1].sum()
@@ -109,7 +111,7 @@ def example_pair(n_outcomes: int, separation: float) -> tuple[Array, Array]:
 
 def example_reference(n_outcomes: int) -> Array:
     """A reference (A,) unlike either table: ∝ 2 + sin(1.7i)."""
-    weights = 2.0 + np.sin(1.7 * np.arange(n_outcomes))
+    weights = 2.0 + np.sin(1.7 * np.arange(check_whole("n_outcomes", n_outcomes)))
     return weights / weights.sum()
 
 

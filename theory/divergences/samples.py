@@ -32,7 +32,7 @@ from scipy.special import gammaln, logsumexp, ndtri, xlogy
 from theory.bradley_terry import fit_rewards
 from theory.divergences.generators import Generator, log_ratio
 from theory.divergences.losses import find_loss
-from theory.validate import Array, as_vector, check_between, check_distribution, check_laws, check_positive
+from theory.validate import Array, as_vector, check_between, check_distribution, check_laws, check_whole
 
 #: Most batches, up to order, over which an expectation is summed.
 LARGEST_ENUMERATION = 500_000
@@ -86,18 +86,23 @@ def estimate_dpo_minimum(wins: ArrayLike, *, confidence: float = 0.95) -> Minimu
 
 
 def asymptotic_stderr(name: str | Generator, p: ArrayLike, q: ArrayLike, n: int) -> float:
-    """Standard error of the minimum on n draws of each class (dpo: n pairs), to leading order."""
+    """Standard error of the minimum on n draws of each class (dpo: n pairs), to leading order; NaN where it is −inf."""
     p, q = check_laws(p, q)
+    n = check_whole("n", n)
     if find_loss(name).feedback == "pairs":
-        L = log_ratio(p, q)
-        losses, weights = np.logaddexp(0.0, -(L[:, None] - L[None, :])), np.outer(p, q)
+        L, chosen, rejected = log_ratio(p, q), p > 0, q > 0
+        losses = np.logaddexp(0.0, -(L[chosen][:, None] - L[rejected]))
+        weights = np.outer(p[chosen], q[rejected])
         return math.sqrt(float(np.sum(weights * (losses - np.sum(weights * losses)) ** 2)) / n)
+    if math.isinf(find_loss(name).minimum(p, q)):
+        return math.nan
     return math.sqrt(sum(_variances(name, p, q, n, n)))
 
 
 def asymptotic_bias(name: str | Generator, p: ArrayLike, q: ArrayLike, n: int) -> float:
     """E[minimum on n draws of each class (dpo: n pairs)] − minimum, to O(1/n); ≤ 0. Needs full support."""
     p, q = check_laws(p, q)
+    n = check_whole("n", n)
     absent = np.flatnonzero((p == 0) | (q == 0))
     if absent.size:
         raise ValueError(f"outcome {absent[0]} has probability 0 in one table: the bias is not of order 1/n there")
@@ -144,14 +149,14 @@ def relative_moments(rewards: ArrayLike, q: ArrayLike) -> tuple[Array, tuple[flo
 
 def log_mean_exp_bias(rewards: ArrayLike, q: ArrayLike, batch: int) -> float:
     """−Var(eʳ)/(2B·(E eʳ)²): bias of the log-mean-exp of B rewards drawn from q, to O(1/B)."""
-    return -relative_moments(rewards, q)[1][0] / (2.0 * check_positive("batch", batch))
+    return -relative_moments(rewards, q)[1][0] / (2.0 * check_whole("batch", batch))
 
 
 def exact_log_mean_exp_bias(rewards: ArrayLike, q: ArrayLike, batch: int) -> float:
     """E[log-mean-exp of B rewards drawn from q] − log E₋[eʳ], every batch listed: C(B + A − 1, B) of them."""
     r = as_vector("rewards", rewards)
     law = check_distribution("q", q, r.size)
-    counts, log_mass = _batches(law, int(batch))
+    counts, log_mass = _batches(law, batch)
     logs = logsumexp(np.broadcast_to(r, counts.shape), b=counts, axis=1) - math.log(batch)
     return float(np.exp(log_mass) @ logs - logsumexp(r, b=law))
 
@@ -159,6 +164,7 @@ def exact_log_mean_exp_bias(rewards: ArrayLike, q: ArrayLike, batch: int) -> flo
 def leave_one_out_bias(rewards: ArrayLike, q: ArrayLike, batch: int) -> float:
     """−(κ₃/3 − 3κ₂²/4)/(B(B−1)): what is left after leave-one-out, to O(1/B²)."""
     k2, k3, _ = relative_moments(rewards, q)[1]
+    batch = check_whole("batch", batch, 2)
     return -(k3 / 3.0 - 0.75 * k2**2) / (batch * (batch - 1.0))
 
 
@@ -169,7 +175,7 @@ def gradient_weight_bias(rewards: ArrayLike, q: ArrayLike, batch: int, rate: flo
     """
     check_between("rate", rate, ends="(]")
     x, (k2, _, _) = relative_moments(rewards, q)
-    return np.asarray(q, float) * x * (k2 * rate / (2.0 - rate) - rate * (x - 1.0)) / check_positive("batch", batch)
+    return np.asarray(q, float) * x * (k2 * rate / (2.0 - rate) - rate * (x - 1.0)) / check_whole("batch", batch)
 
 
 def minibatch_kldo(rewards: ArrayLike, p: ArrayLike, q: ArrayLike, batch: int) -> tuple[float, Array]:
@@ -179,7 +185,7 @@ def minibatch_kldo(rewards: ArrayLike, p: ArrayLike, q: ArrayLike, batch: int) -
     """
     p, q = check_laws(p, q)
     r = as_vector("rewards", rewards, p.size)
-    counts, log_mass = _batches(q, int(batch))
+    counts, log_mass = _batches(q, batch)
     logs = np.where(counts > 0, np.log(np.maximum(counts, 1)), -np.inf) + r
     value = logsumexp(logs, axis=1)
     weights = np.exp(logs - value[:, None])
@@ -192,7 +198,8 @@ def minibatch_threshold(p: ArrayLike, q: ArrayLike) -> float:
 
     Raising r on S by t changes the expected loss by t·(P(batch meets S) − p(S)) + O(1), so every proper subset S needs
     1 − (1 − q(S))^B > p(S). A prefix of the order of decreasing R attains the maximum: all (q(S), p(S)) lie below the
-    chords through the prefixes (Neyman–Pearson), and 1 − (1 − x)^B is concave. inf if p > 0 = q somewhere. Ours.
+    chords through the prefixes (Neyman–Pearson), and 1 − (1 − x)^B is concave. inf if an outcome is in one law only. At
+    p = q, where it is 1, the loss of B = 1 is constant. Ours.
     """
     p, q = check_laws(p, q)
     order = np.argsort(-log_ratio(p, q), kind="stable")
@@ -242,7 +249,7 @@ def _interval(value: float, stderr: float, confidence: float) -> MinimumEstimate
 def _shares(name: str, counts: ArrayLike) -> tuple[Array, float]:
     array = as_vector(name, counts)
     if (array < 0).any():
-        raise ValueError(f"{name}[{int(np.flatnonzero(array < 0)[0])}] = {array.min()} is negative")
+        raise ValueError(f"{name}[{int(array.argmin())}] = {array.min()} is negative")
     total = float(array.sum())
     if total == 0:
         raise ValueError(f"no {name} response at all: the class is absent and its expectation is undefined")
@@ -251,6 +258,7 @@ def _shares(name: str, counts: ArrayLike) -> tuple[Array, float]:
 
 def _batches(q: Array, size: int) -> tuple[Array, Array]:
     """Every multiset of `size` outcomes as counts (M, A), with the log of its multinomial probability (M,)."""
+    size = check_whole("batch", size)
     many = math.comb(size + q.size - 1, size)
     if many > LARGEST_ENUMERATION:
         raise ValueError(f"{many} batches of {size} of {q.size} outcomes are more than {LARGEST_ENUMERATION} to list")

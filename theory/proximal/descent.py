@@ -65,6 +65,8 @@ def likelihood_path(
     K = check_square("kernel", kernel)
     if K.shape[0] != w.size or not np.allclose(K, K.T):
         raise ValueError(f"kernel must be a symmetric {w.size} x {w.size} matrix")
+    if (least := float(np.linalg.eigvalsh(K)[0])) < -1e-9 * np.abs(K).max():
+        raise ValueError(f"kernel has the eigenvalue {least:.3g}: it must be positive semidefinite")
     beta, alpha = check_positive("kl_beta", kl_beta), check_positive("alpha", alpha)
     scale, steps = check_positive("rate", rate) * beta**2, check_whole("steps", steps, 0)
     r = np.zeros(w.size)
@@ -121,6 +123,8 @@ def dpo_pair_limit(log_start: ArrayLike, log_reference: ArrayLike, win_share: fl
     other logits where they were: the mass of the pair at the end is a function of the start (P5).
     """
     start = as_vector("log_start", log_start)
+    if start.size < 2:
+        raise ValueError("log_start has one response: a pair is of two")
     ref = require_reference(None, log_reference, start.size, "dpo_pair_limit")
     p = float(win_share)
     if not 0.0 < p < 1.0:

@@ -57,35 +57,37 @@ def displaced_share(when: str, n: int, shared: int, own: float) -> float:
     """
     check_word("when", when, ("start", "end"))
     n, shared = check_whole("n", n, 2), check_whole("shared", shared)
-    check_nonnegative("own", own)
+    own = check_nonnegative("own", own)
+    own2 = own * own
     if when == "end":
-        return 1.0 - _kept_in_the_end(n, shared, float(own))
+        return _lost_in_the_end(n, shared, own2)
     rho = math.sqrt(n / (2.0 * (n - 1.0)))
     if rho >= 1.0 - 1e-12:  # two responses: what one gains the other loses
         return 0.0
     # s_w·(s_w − s_l) = ((1 + ρ)Q₁ − (1 − ρ)Q₂)/(2ρ) + own², Q₁ and Q₂ independent, χ² of `shared` degrees
-    low = lambda q: float(chdtrc(shared, ((1.0 + rho) * q + 2.0 * rho * own**2) / (1.0 - rho)))
+    low = lambda q: float(chdtrc(shared, ((1.0 + rho) * q + 2.0 * rho * own2) / (1.0 - rho)))
     return _mean_over_chi2(low, shared)
 
 
-def _kept_in_the_end(n: int, shared: int, own: float) -> float:
-    """E[N(Z/√2 + R/2 + own²/R)^(n − 2)], Z normal, R = ‖G_w − G_l‖, R²/2 ~ χ²: N is the normal law."""
+def _lost_in_the_end(n: int, shared: int, own2: float) -> float:
+    """1 − E[N(Z/√2 + R/2 + own²/R)^(n − 2)], Z normal, R = ‖G_w − G_l‖, R²/2 ~ χ²: N is the normal law."""
     nodes, weights = np.polynomial.hermite_e.hermegauss(NODES)
     weights = weights / weights.sum()
 
-    def kept(q: float) -> float:
+    def lost(q: float) -> float:
         r = math.sqrt(2.0 * q)
-        return float(weights @ np.exp((n - 2) * log_ndtr(nodes / math.sqrt(2.0) + 0.5 * r + own**2 / r)))
+        return float(weights @ -np.expm1((n - 2) * log_ndtr(nodes / math.sqrt(2.0) + 0.5 * r + own2 / r)))
 
-    return _mean_over_chi2(kept, shared)
+    return _mean_over_chi2(lost, shared)
 
 
 def _mean_over_chi2(values: Callable[[float], float], shared: int) -> float:
     """E[values(Q)], Q ~ χ² of `shared` degrees, as an integral over √Q."""
     constant = (1.0 - 0.5 * shared) * math.log(2.0) - math.lgamma(0.5 * shared)
     density = lambda r: math.exp(constant + (shared - 1) * math.log(r) - 0.5 * r * r)
+    begin = max(0.0, math.sqrt(shared) - 9.0)  # of many degrees the peak, of width 1/√2, is missed from 0
     end = math.sqrt(chdtri(shared, 1e-15))
-    return float(integrate.quad(lambda r: density(r) * values(r * r), 0.0, end, limit=200)[0])
+    return float(integrate.quad(lambda r: density(r) * values(r * r), begin, end, limit=200, epsabs=1e-14)[0])
 
 
 def band_accuracy(n: int, shared: int, own: float) -> float:

@@ -210,7 +210,7 @@ def dpo_attained(n_responses: int, pairs: ArrayLike) -> bool:
 
 
 def _components(n_responses: int, pairs: ArrayLike, connection: str) -> Index:
-    table = check_pairs(n_responses, pairs)
+    table, n_responses = check_pairs(n_responses, pairs), int(n_responses)
     graph = coo_array((np.ones(len(table)), (table[:, 0], table[:, 1])), shape=(n_responses, n_responses))
     labels = connected_components(graph.tocsr(), directed=True, connection=connection, return_labels=True)[1]
     return np.asarray(labels, dtype=np.int64)

@@ -15,8 +15,6 @@ Source: Guo, Li, Chen (arXiv 2505.23316), sections 3 and 4. Shapes: A responses,
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -119,7 +117,7 @@ def feedback_scores(n_responses: int, responses: ArrayLike, feedback: ArrayLike)
     >>> feedback_scores(3, [0, 0, 1, 1], [1, 1, 1, 0])
     (array([ 0.25, -0.25,  0.  ]), array([0.5, 0.5, 0. ]))
     """
-    places = check_indices("responses", n_responses, responses)
+    places, n_responses = check_indices("responses", n_responses, responses), int(n_responses)
     if places.ndim != 1 or places.size == 0:
         raise ValueError(f"responses must be a non-empty vector, got shape {places.shape}")
     values = check_squares("feedback", as_vector("feedback", feedback, places.size))
@@ -224,5 +222,5 @@ def log_remaining_mass(name: str, log_probabilities: ArrayLike) -> float:
     logs = as_vector(name, log_probabilities)
     total = float(np.logaddexp.reduce(logs))
     if total >= 0.0:
-        raise ValueError(f"{name}: the probabilities sum to {math.exp(total)!r}, which leaves nothing to H")
+        raise ValueError(f"{name}: the probabilities sum to exp({total!r}), which leaves nothing to H")
     return float(log1mexp(total))

@@ -7,9 +7,21 @@ import math
 import numpy as np
 
 from tests.bad_input import bad_input_is_named
-from theory.best_of_n import cost, gaussian, law, metrics, order_statistics, processes, rejection, schedule
+from theory.best_of_n import (
+    cost,
+    faulty_proxy,
+    gaussian,
+    law,
+    metrics,
+    order_statistics,
+    processes,
+    rejection,
+    schedule,
+)
 
 test_bad_input_is_named = bad_input_is_named(
+    (lambda: faulty_proxy.FaultyProxy(0.5).best_of_n(10**33), "at most 1000000000000000"),
+    (lambda: gaussian.correlated_reward(10**10, [[1.0, 0.5], [0.5, 1.0]], 0.5), "largest n that the lattice"),
     (lambda: cost.speculative_tokens(8, (3, 3), 0.5, 10), r"times\[1\] = 3"),
     (lambda: cost.speculative_tokens(8, (3, 11), 0.5, 10), r"times\[1\] = 11"),
     (lambda: cost.speculative_tokens(8, (0,), 0.5, 10), r"times\[0\] = 0"),

@@ -16,6 +16,14 @@ POPULATION = Population([[1.0, 0.5], [0.0, 1.0]])
 
 
 test_bad_input_is_named = bad_input_is_named(
+    (lambda: copying.copying_left(0.5, 1.5, 1.0, 1.0), r"n_edits = 1\.5"),
+    (lambda: copying.copying_left(0.5, 1, -1.0, 1.0), "warm_up"),
+    (lambda: users.normalised_dictator_factor(2.5), r"n_answers = 2\.5"),
+    (lambda: users.stakes_population([0.5, 0.5], 0, -1, 1, 3), "answer = -1"),
+    (lambda: users.stakes_population([0.5, 0.5], 0, 1, 3, 3), "second = 3"),
+    (lambda: users.dislike_population([0.5, 0.5], 2, 1, 3), "who = 2"),
+    (lambda: bootstrap.pro_limit([0.5, 0.5], [[0.5, 0.5], [0.5, 0.5]], 5.0, 1.0, share=2.0), "share"),
+    (lambda: composition.floors([0.5, 0.5], 1.0, [[[1.0]], [[1.0]]]), "2 prompts need a policy and a kernel each"),
     (lambda: bootstrap.dpo_limit(THIRDS, CHAIN, 1.0), "the corrections are acyclic: answer 0 is corrected into 1"),
     (lambda: bootstrap.dpo_limit(THIRDS, [[0.5, 0.5, 0], [0.5, 0.25, 0.25], [0, 0, 1]], 1.0),
      "never undone: answer 1 is corrected into 2"),
@@ -62,7 +70,7 @@ test_bad_input_is_named = bad_input_is_named(
     (lambda: copying.identity_mixture(HALF, 0.5, [0.5, 0.25, 0.25], [0.5, 0.25, 0.25]), "must have 2 entries"),
     (lambda: copying.copying_left(1.0, 2, 1.0, 1.0), "copy = 1.0"),
     (lambda: copying.copying_left(0.5, 0, 1.0, 1.0), "n_edits = 0"),
-    (lambda: copying.copying_left(0.5, 1, -1.0, 1.0), "time must be"),
+    (lambda: copying.copying_left(0.5, 1, 1.0, -1.0), "time must be"),
     (lambda: kernels.empirical_kernel(2, [], []), "nothing to learn from"),
     (lambda: kernels.empirical_kernel(2, [0, 1], [0]), "must pair up"),
     (lambda: kernels.empirical_kernel(2, [0, 2], [0, 0]), r"originals\[1\] = 2"),

@@ -40,6 +40,7 @@ def test_shares_outside_the_open_interval(call, message, bad):
 
 
 test_bad_input_is_named = bad_input_is_named(
+    (lambda: limits.cyclic_rates(3.5, 0.9), r"n = 3\.5"),
     (lambda: ratios.ratio_variance(P, Q, 5, 0), "n_q = 0"),
     (lambda: estimates.infinite_share(Q, 1.5), "n_q = 1.5"),
     (lambda: estimates.policy_covariance("sft", P, Q, 0, 5), "n_p = 0"),

@@ -27,6 +27,18 @@ def triangular(u):
 
 
 test_bad_input_is_named = bad_input_is_named(
+    (lambda: samples.asymptotic_stderr("kldo", P, Q, 0), "n = 0"),
+    (lambda: samples.asymptotic_bias("kldo", P, Q, 2.5), r"n = 2\.5"),
+    (lambda: samples.minibatch_kldo(REWARDS, P, Q, 2.7), r"batch = 2\.7"),
+    (lambda: samples.log_mean_exp_bias(REWARDS, Q, 0.5), r"batch = 0\.5"),
+    (lambda: samples.leave_one_out_bias(REWARDS, Q, 1), r"batch = 1 must be a whole number >= 2"),
+    (lambda: samples.estimate_minimum("bco", [3, -1, -4], [1, 1, 1]), r"preferred\[2\] = -4"),
+    (lambda: custom(triangular, at_zero=-math.inf), "at_zero = -inf"),
+    (lambda: custom(triangular, at_zero=0.9, at_infinity=1.0), r"at_zero = 0\.9, which is at least 1 by"),
+    (lambda: custom(triangular, at_infinity=0.9), r"at_infinity = 0\.9, which is at least 1 by"),
+    (lambda: safety_data.example_pair(0, 1.0), "n_outcomes = 0"),
+    (lambda: safety_data.example_reference(0), "n_outcomes = 0"),
+    (lambda: prompts.prompt_constants([["a", "b"]], JOINT_Q, REFERENCES, 1.0), "p "),
     (lambda: separation.silhouette(np.zeros((3, 2)), [0, 0, 0]), "two classes"),
     (lambda: separation.silhouette(np.full((2, 1), np.nan), [0, 1]), r"points\[0, 0\]"),
     (lambda: separation.class_separation(np.arange(8.0).reshape(4, 2), [0, 0, 1, 1]),

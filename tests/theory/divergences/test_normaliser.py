@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -61,3 +62,8 @@ def test_the_gradient_is_a_derivative_with_the_factor_held(normalised):
     slope = along(lambda pi: float(r.q @ np.log(pi)))
     drift = rejected_drift(r.policy, r.p, r.q, r.reference, 0.7, normalised=normalised)
     assert drift == pytest.approx(-gradient @ slope, abs=1e-8)
+
+
+def test_the_public_code_s_normaliser_has_a_pole():
+    assert [normaliser(A, -1e-9) for A in (1.0, -1.0)] == [-math.inf, -math.inf]
+    assert normaliser(-1.0, -2e-9) == pytest.approx(1e9)

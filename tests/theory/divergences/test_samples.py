@@ -283,3 +283,10 @@ def test_a_loss_that_falls_for_ever_estimates_an_infinite_divergence():
     for value in (math.inf, math.nan):
         with pytest.raises(ValueError, match="value"):
             estimated_divergence("kldo", value)
+
+
+def test_errors_of_laws_that_share_no_outcome():
+    """DPO is certain of every pair; KLDO falls for ever, and no error is stated, as in `estimate_minimum`."""
+    p, q = [0.5, 0.5, 0.0, 0.0], [0.0, 0.0, 0.5, 0.5]
+    assert samples.asymptotic_stderr("dpo", p, q, 10) == 0.0
+    assert math.isnan(samples.asymptotic_stderr("kldo", p, q, 10))

@@ -12,6 +12,10 @@ from theory.numerics import log1mexp
 from theory.proximal import closed_forms, descent, displacement, existence, feedback, held_out, losses, optimum
 
 test_bad_input_is_named = bad_input_is_named(
+    (lambda: feedback.log_remaining_mass("x", [1000.0]), r"x: the probabilities sum to exp\(1000\.0\)"),
+    (lambda: descent.dpo_pair_limit([0.0], [0.0], 0.5, 1.0), "one response"),
+    (lambda: descent.likelihood_path(np.log([0.5, 0.5]), [0.1, -0.1], [0.5, 0.5], 1.0, 1.0, -np.eye(2), 0.1, 3),
+     "eigenvalue -1"),
     (lambda: feedback.empirical_scores(3, [(0, 3)]), r"pairs\[0, 1\] = 3 is not one of 0 … 2"),
     (lambda: feedback.empirical_scores(3, [(0, 1), (2, 2)]), r"pairs\[1\] compares response 2 with itself"),
     (lambda: feedback.empirical_scores(3, []), "pairs"),
@@ -32,7 +36,8 @@ test_bad_input_is_named = bad_input_is_named(
     (lambda: optimum.proximal_optimum([1.0, 0.0], [0.3, -0.3], [0.5, 0.5], [0.5, 0.5], 9, 1), "full support"),
     (lambda: optimum.proximal_optimum([0.5, 0.5], [0.3, -0.3], [0.5, 0.5], [0.5, 0.5], 9, 0), "kl_beta"),
     (lambda: optimum.proximal_optimum([0.5, 0.5], [0.3, -0.3], [0.5, 0.5], [0.5, 0.5], math.nan, 1), "alpha"),
-    (lambda: optimum.hyper_optimum(np.log([0.7, 0.4]), [0.1, -0.1], [0.5, 0.5], [0.3, 0.3], 9, 1), "sum to 1.1"),
+    (lambda: optimum.hyper_optimum(np.log([0.7, 0.4]), [0.1, -0.1], [0.5, 0.5], [0.3, 0.3], 9, 1),
+     r"sum to exp\(0\.0953"),
     (lambda: optimum.hyper_optimum(np.log([0.3, 0.4]), [0.1, -0.1], [0.5, 0.5], [0.5, 0.5], 9, 1),
      "leaves nothing to H"),
     (lambda: optimum.hyper_optimum(np.log([0.3, 0.4]), [0.1, -0.1], [0.5, 0.5], [0.5, 0.0], 9, 1), r"weights\[1\]"),

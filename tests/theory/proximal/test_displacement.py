@@ -64,6 +64,8 @@ def test_what_features_of_its_own_spare_a_response():
         assert shares[-1] < 0.01
     with pytest.raises(ValueError, match="when"):
         displaced_share("later", 8, 2, 0.0)
+    assert displaced_share("end", 6, 10**9, 1.0) == 0.0  # hardly two directions are alike
+    assert displaced_share("end", 6, 4, 1e200) == 0.0
 
 
 @pytest.mark.parametrize("n", [3, 8])
