@@ -86,8 +86,7 @@ def custom(
         if not callable(given) and (given is not None or argument == "f"):
             raise TypeError(f"{argument} must be a function, got {type(given).__name__}")
     at_zero, at_infinity = _stated("at_zero", at_zero), _stated("at_infinity", at_infinity)
-    _check_generator(f, name)
-    _check_limits(f, at_zero, at_infinity, name)
+    _check_generator(f, name, at_zero, at_infinity)
     derivative = slope if slope is not None else _numerical_slope(f)
     start = _value_at_zero(f) if at_zero is None else at_zero
 
@@ -172,8 +171,8 @@ def _saturating(function: Elementwise, at_minus: float | None, at_plus: float | 
     return extended
 
 
-def _check_generator(f: Elementwise, name: str) -> None:
-    """f(1) = 0, finite, convex on `CHECK_POINTS`, not affine around 1."""
+def _check_generator(f: Elementwise, name: str, at_zero: float | None, at_infinity: float | None) -> None:
+    """f(1) = 0, finite, convex on `CHECK_POINTS` and beyond, by the limits stated, not affine around 1."""
     u = CHECK_POINTS
     values = np.asarray(f(u), dtype=np.float64)
     if values.shape != u.shape:
@@ -191,24 +190,17 @@ def _check_generator(f: Elementwise, name: str) -> None:
     if falls.size:
         i = int(falls[0])
         raise ValueError(f"generator {name} is not convex: see f at u = {u[i]:g}, {u[i + 1]:g}, {u[i + 2]:g}")
-    for h in (0.5, 0.1, 0.02):
-        if not float(np.sum(f(np.array([1.0 - h, 1.0 + h])))) > 1e-12:
-            raise ValueError(f"generator {name} is affine on [1 − {h:g}, 1 + {h:g}]: D_f would not tell p from q")
-
-
-def _check_limits(f: Elementwise, at_zero: float | None, at_infinity: float | None, name: str) -> None:
-    """f(0) and f'(∞) are no less than the line through f at the least points checked, and its slope at the largest."""
-    u = CHECK_POINTS
-    values = np.asarray(f(u), dtype=np.float64)
-    slopes = np.diff(values) / np.diff(u)
     for argument, limit, least in (
-        ("at_zero", at_zero, values[0] - u[0] * slopes[0]),
-        ("at_infinity", at_infinity, slopes[-1]),
+        ("at_zero", at_zero, values[0] - u[0] * chords[0]),
+        ("at_infinity", at_infinity, chords[-1]),
     ):
         if limit is not None and limit < least - ACCURACY * (1.0 + abs(least)):
             raise ValueError(
                 f"generator {name}: {argument} = {limit:g}, which is at least {least:g} by its other values"
             )
+    for h in (0.5, 0.1, 0.02):
+        if not float(np.sum(f(np.array([1.0 - h, 1.0 + h])))) > 1e-12:
+            raise ValueError(f"generator {name} is affine on [1 − {h:g}, 1 + {h:g}]: D_f would not tell p from q")
 
 
 def _check_conjugate(made: Generator) -> None:
