@@ -174,12 +174,12 @@ def speedup(n: int, explained_variance: ArrayLike, times: ArrayLike, keep: Array
     1.78
     """
     tokens = speculative_tokens(n, times, keep, length)
-    if np.shape(explained_variance) != np.shape(times):
+    shares = as_numbers("explained_variance", explained_variance)
+    if shares.shape != np.shape(times):
         raise ValueError(
-            f"explained_variance must have one entry per decision time, {np.size(times)}, "
-            f"got shape {np.shape(explained_variance)}"
+            f"explained_variance must have one entry per decision time, {np.size(times)}, got shape {shares.shape}"
         )
-    return equivalent_n(speculative_reward(n, explained_variance, keep)) * length / tokens
+    return equivalent_n(speculative_reward(n, shares, keep)) * length / tokens
 
 
 def speedup_ceiling(n: int, times: ArrayLike, keep: ArrayLike, length: float) -> float:

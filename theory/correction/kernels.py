@@ -151,10 +151,10 @@ def empirical_kernel(n_answers: int, originals: ArrayLike, corrections: ArrayLik
     o, c = _answers("originals", n_answers, originals), _answers("corrections", n_answers, corrections)
     if o.size != c.size:
         raise ValueError(f"originals and corrections must pair up, got {o.size} and {c.size}")
-    counts = np.bincount(o, minlength=n_answers)
-    unseen = np.flatnonzero(counts == 0)
-    if unseen.size:
-        raise ValueError(f"originals: answer {unseen[0]} has no correction, its row of the kernel is not determined")
+    seen, counts = np.unique(o, return_counts=True)
+    if seen.size < n_answers:
+        unseen = int(np.append(seen != np.arange(seen.size), True).argmax())
+        raise ValueError(f"originals: answer {unseen} has no correction, its row of the kernel is not determined")
     return check_kernel(csr_array((1.0 / counts[o], (o, c)), shape=(n_answers, n_answers)))
 
 

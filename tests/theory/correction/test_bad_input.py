@@ -77,6 +77,7 @@ test_bad_input_is_named = bad_input_is_named(
     (lambda: kernels.empirical_kernel(2, [0, 1], [0, -1]), r"corrections\[1\] = -1"),
     (lambda: kernels.empirical_kernel(2, [0.0, 1.0], [0, 1]), "must hold integers"),
     (lambda: kernels.empirical_kernel(3, [0, 1], [0, 1]), "answer 2 has no correction"),
+    (lambda: kernels.empirical_kernel(2**31 - 1, [0, 2], [0, 1]), "answer 1 has no correction"),
     (lambda: kernels.empirical_kernel(0, [0], [0]), "n_answers = 0"),
     (lambda: examples.edit_process(1.5), "edit_rate = 1.5"),
     (lambda: repetition.limit_law(SWAP), "period 2"),
