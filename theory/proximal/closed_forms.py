@@ -23,6 +23,8 @@ from theory.validate import Array, as_vector, check_between, check_finite, check
 
 #: Roots of scalar equations: relative accuracy, however small the root.
 ROOT = {"xtol": 1e-300, "rtol": 1e-15}
+#: From here on σ is 1 in float64.
+SATURATED = 40.0
 
 
 def pair_log_ratio(alpha: float) -> float:
@@ -173,7 +175,7 @@ def paper_binary_gap(score: float, alpha: float, kl_beta: float, reference: floa
         # π(y)/π(H) = π_ref(y)/π_ref(H)·e^{gap/kl_beta}, so that 1 − π(y) = σ(−prior − gap/kl_beta)
         return float(centred_sigmoid(gap)) - s / a * float(expit(-prior - gap / beta))
 
-    bound = 1.0
+    bound = min(1.0, beta)  # the root is a few beta where beta is small
     while miss(bound) < 0.0:
         bound *= 2.0
     return float(brentq(miss, 0.0, bound, **ROOT))
@@ -198,7 +200,8 @@ def _printed_gap_of_rejected(size: float, alpha: float, beta: float, prior: floa
     low, high = -prior, 2.0 * math.atanh(c) / beta - prior + 1.0
     turn = d * (c / beta - 1.0)
     turns = [math.log(d) + sign * math.acosh(turn) for sign in (-1.0, 1.0)] if turn > 1.0 else []
-    ends = [low, *(v for v in turns if low < v < high), high]
+    # beyond SATURATED the left side is flat and the root, as far out as 1/beta, that of a line
+    ends = [low, *sorted(v for v in (*turns, SATURATED) if low < v < high), high]
     roots = [
         float(brentq(excess, left, right, **ROOT))
         for left, right in itertools.pairwise(ends)

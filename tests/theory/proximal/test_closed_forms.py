@@ -111,6 +111,10 @@ def test_the_printed_form_of_a_rejected_response_is_minimised_globally(alpha, kl
 def test_the_printed_form_leaves_a_likely_rejected_response_alone():
     assert paper_binary_gap(-0.5, 2.5, 0.1, 0.9) == pytest.approx(binary_log_ratio(-0.5, 2.5), abs=2e-3)
     assert abs(paper_binary_gap(-0.5, 2.5, 0.1, 0.99)) < 0.01
+    for kl_beta in (1e-12, 1e-17, 1e-300):  # π*(y) → 0: the printed form is P10; → 1: σ(gap) − ½ = ½(1 − π*(y))/α
+        gap = paper_binary_gap(0.5, 2.5, kl_beta, 0.3)
+        assert gap / 4 == pytest.approx(0.2 / (1.0 + 3 / 7 * math.exp(gap / kl_beta)), rel=1e-9)
+        assert paper_binary_gap(-0.5, 2.5, kl_beta, 0.3) == pytest.approx(binary_log_ratio(-0.5, 2.5), rel=1e-11)
 
 
 def test_the_shortcut_by_hand():
