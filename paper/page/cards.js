@@ -141,7 +141,7 @@ function control(topic, c) {
 
 const lawsTable = ({p, q}) => `<div class="scroll"><table class="laws">${[["D⁺", "p", p], ["D⁻", "q", q]].map(([name, key, law]) =>
   `<tr><th scope="row">${name}</th>${law.map((x, k) => `<td><input type="number" min="0" step="any" aria-label="${name} of outcome ${k + 1}" data-law="${key}" value="${Number(x.toPrecision(4))}"></td>`).join("")}</tr>`).join("")}</table></div>
-  <p class="note">Edit the masses: each law is normalised, and the numbers below follow.</p>`;
+  <p class="note">Edit the masses, numbers ≥ 0: each law is normalised, and the numbers below follow; — where one is no mass.</p>`;
 
 function drawCard(topic) {
   const card = CARDS[topic], root = document.getElementById(`card-${topic}`), state = {};
@@ -168,8 +168,12 @@ function drawCard(topic) {
   };
   root.querySelector(".controls").addEventListener("input", () => { example(); draw(); });
   root.querySelector(".editor").addEventListener("input", () => {
-    const masses = (key) => [...root.querySelectorAll(`[data-law=${key}]`)].map((input) => Math.max(0, Number(input.value) || 0));
-    const normal = (law) => { const total = law.reduce((a, b) => a + b, 0); return law.map((x) => x / total); };  // NaN where no mass is left
+    const mass = ({value}) => value !== "" && Number(value) >= 0 ? Number(value) : NaN;
+    const masses = (key) => [...root.querySelectorAll(`[data-law=${key}]`)].map(mass);
+    const normal = (law) => {  // NaN where one is no mass, where none is left, where they are too many for a sum
+      const total = law.reduce((a, b) => a + b, 0);
+      return law.map((x) => total < Infinity ? x / total : NaN);
+    };
     laws = {p: normal(masses("p")), q: normal(masses("q"))};
     draw();
   });

@@ -224,8 +224,9 @@ def test_every_slider_moves_its_curve(opened):
     assert page.eval_on_selector_all(
         "#topics svg[role=img]", "all => all.every(s => s.querySelector('.curve').getAttribute('d'))"
     )
-    page.fill("[data-law=q] >> nth=0", "0")
-    assert page.text_content("#card-divergences .readout dd") == "−∞"  # KL where a law has no mass
+    for mass, least in (("0", "−∞"), ("-0.1", "—"), ("", "—")):  # KL where a law has no mass; no mass, no law
+        page.fill("[data-law=q] >> nth=0", mass)
+        assert page.text_content("#card-divergences .readout dd") == least
     for k in range(page.locator("[data-law=q]").count()):
         page.fill(f"[data-law=q] >> nth={k}", "0")
     shown = page.eval_on_selector_all("#card-divergences .readout dd", "all => all.map(dd => dd.textContent)")
