@@ -54,6 +54,14 @@ def log1mexp(x: ArrayLike) -> Array:
         return np.where(x > -math.log(2.0), np.log(-np.expm1(x)), np.log1p(-np.exp(x)))
 
 
+def log_mean(log_weights: Array, exponents: Array) -> Array:
+    """log Σ w eˣ along the last axis, Σ w = 1; x = −∞ allowed. Near x = 0 to its own accuracy, by expm1 and log1p."""
+    with np.errstate(over="ignore"):
+        excess = np.sum(np.exp(log_weights) * np.expm1(np.minimum(exponents, 1.0)), axis=-1)
+    near = (exponents.max(axis=-1) < 1.0) & (excess > -0.5)
+    return np.where(near, np.log1p(np.where(near, excess, 0.0)), np.logaddexp.reduce(log_weights + exponents, axis=-1))
+
+
 def normal_density(x: ArrayLike) -> Array:
     """φ(x) = e^{−x²/2}/√(2π), elementwise."""
     return np.exp(-0.5 * np.square(x)) / math.sqrt(2.0 * math.pi)

@@ -178,7 +178,7 @@ def uniform_borda_factor(bt_beta: float, n_alternatives: int) -> float:
         held = 2.0 * each * near + (1.0 - 2.0 * each) * (B - far)
         return 0.25 * beta * (z - held / B) / ((1.0 - each) * B + each * (near + far))
 
-    return linear_factor(beta) + max(0.0, _largest(gain))
+    return linear_factor(beta) + _largest(gain, 0.0, 1.0)  # at either end it is 0
 
 
 def audit_pair(margin: float, bt_beta: float) -> float:

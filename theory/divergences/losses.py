@@ -108,7 +108,7 @@ def population_loss(name: str | Generator | Elementwise, r: ArrayLike, p: ArrayL
     Returns
     -------
     float
-        Nats for the KL family.
+        Nats for the KL family; inf where a cost leaves float64, as that of r = 1000 in `kl`, however rare the outcome.
 
     Raises
     ------

@@ -28,7 +28,7 @@ from scipy.special import logsumexp
 
 from theory.divergences.generators import Elementwise, Generator, log_ratio
 from theory.divergences.losses import Parts, find_loss
-from theory.numerics import log1mexp
+from theory.numerics import log1mexp, log_mean
 from theory.policy.kl_ball import restrict
 from theory.solution import GAP_TOLERANCE, CertificateError
 from theory.validate import Array, check_laws, check_positive, require_reference
@@ -103,8 +103,7 @@ def aligned_policy(
     if top.size == 1:
         return Aligned((np.arange(p.size) == top[0]).astype(np.float64), math.nan)
     logits = log_ref + (log_h - log_h.max())
-    log_mass = float(logsumexp(logits))
-    return Aligned(np.exp(logits - log_mass), -beta * (log_h.max() + log_mass))
+    return Aligned(np.exp(logits - logsumexp(logits)), -beta * float(log_mean(log_ref, log_h)))
 
 
 def aligned_support(name: str | Generator | Elementwise, p: ArrayLike, q: ArrayLike) -> NDArray[np.bool_]:

@@ -27,6 +27,7 @@ from scipy.special import log_softmax, logsumexp
 
 from theory.divergences.losses import Parts
 from theory.divergences.policies import constrained_minimum
+from theory.numerics import log_mean
 from theory.solution import CertificateError
 from theory.validate import Array, as_numbers, check_distribution, check_positive, check_support
 
@@ -210,7 +211,7 @@ def _loss(rewards: Array, p: Array, q: Array) -> float:
 
 
 def _constants(p: Array, q: Array, reference: Array, kl_beta: float) -> Array:
-    return -kl_beta * np.asarray(logsumexp((np.log(p) - np.log(q)) / kl_beta, b=reference, axis=1))
+    return -kl_beta * log_mean(np.log(reference), (np.log(p) - np.log(q)) / kl_beta)
 
 
 def _bound(p: Array, constants: Array) -> float:

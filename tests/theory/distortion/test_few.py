@@ -83,6 +83,8 @@ def test_uniform_borda_factor_is_the_value_of_the_program(n_alternatives, expect
 def test_uniform_borda_factor_grows_from_the_lottery_to_borda():
     assert uniform_borda_factor(5.0, 3) == pytest.approx(linear_factor(5.0), rel=1e-12)
     assert uniform_borda_factor(5.0, 10**7) == pytest.approx(borda_factor(5.0), rel=1e-5)
+    # β → ∞: β/2 + α(1 − m), α = β/(2 + 2/A)
+    assert uniform_borda_factor(1e12, 4) == pytest.approx(0.7e12, rel=1e-7)
 
 
 def test_the_audit_of_two_against_a_program_over_types():

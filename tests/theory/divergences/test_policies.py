@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from mpmath import expm1, log, mpf, workdps
 from scipy.optimize import minimize
 from scipy.special import log_softmax
 
@@ -218,6 +219,17 @@ def test_equal_constants_close_the_gap():
     assert constants[0] == pytest.approx(constants[1], abs=1e-14)
     assert kldo_gap_bound(p, q, reference, 0.5) == pytest.approx(0.0, abs=1e-12)
     assert kldo_normalised_minimum(p, q, reference, 0.5).gap == pytest.approx(0.0, abs=1e-10)
+
+
+@pytest.mark.parametrize("kl_beta", [1e-3, 1.0, 1e8, 1e14])
+def test_constants_keep_their_digits_at_any_kl_beta(kl_beta):
+    """−kl_beta·log Σ π_ref e^{log R/kl_beta} in 60 digits; at a large kl_beta nearly −E_ref log R."""
+    with workdps(60):
+        ratios = [log(mpf(p) / mpf(q)) for p, q in zip(P, Q, strict=True)]
+        total = sum(mpf(w) * expm1(x / kl_beta) for w, x in zip(REFERENCE, ratios, strict=True))
+        expected = float(-kl_beta * log(1 + total))
+    assert prompt_constants([P], [Q], [REFERENCE], kl_beta)[0] == pytest.approx(expected, rel=1e-13)
+    assert aligned_policy("bco", P, Q, REFERENCE, kl_beta).shift == pytest.approx(expected, rel=1e-13)
 
 
 @pytest.mark.parametrize("shared", [False, True])
