@@ -9,6 +9,7 @@ Source: Gölz, Haghtalab, Yang, "Distortion of AI Alignment" (arXiv 2505.23749),
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,6 +33,8 @@ from theory.validate import (
 
 #: A range of the Newton step, nats, at which rewards are still on their way.
 MOVING = 1e-3
+#: One at which the newest rewards are the best: the rounding of other scores may hide what a rare win misses.
+SETTLED = 1e-9
 #: Numbers that `Population.win_rates` holds at a time beyond its answer: they stay in a cache.
 WIN_RATES_BLOCK = 4096
 
@@ -126,7 +129,7 @@ class RewardFit:
 
 
 def fit_rewards(
-    win_rates: ArrayLike, pair_weights: ArrayLike, *, tolerance: float = 1e-10, max_steps: int = 1000
+    win_rates: ArrayLike, pair_weights: ArrayLike, *, tolerance: float = 1e-10, max_steps: int = 10_000
 ) -> RewardFit:
     """The Bradley–Terry maximum-likelihood reward of a population of comparisons,
 
@@ -144,7 +147,7 @@ def fit_rewards(
     tolerance : float
         Largest residual accepted (see `RewardFit`); the iteration itself runs on to rounding error.
     max_steps : int
-        Newton steps.
+        Newton steps, of about a nat each where wins are rare.
 
     Returns
     -------
@@ -157,7 +160,7 @@ def fit_rewards(
         Malformed input, a disconnected comparison graph, or separable data (a group that loses no comparison with the
         rest: the maximum is not attained).
     CertificateError
-        The residual stays above `tolerance`.
+        The residual stays above `tolerance`, or the rewards are still on their way after `max_steps`.
 
     References
     ----------
@@ -191,14 +194,22 @@ def fit_rewards(
         residual = float(np.max(np.abs(score) / row_mass))
         # a rare win moves its reward by a nat a step, which halves the residual and no more
         stalled = 0 if residual < 0.5 * best.residual or spread > MOVING else stalled + 1
-        if residual < best.residual:
+        if residual < best.residual or spread > SETTLED:
             best = RewardFit(rewards - rewards.max(), residual)
         if residual == 0.0 or (stalled >= 3 and best.residual <= tolerance):
             break
-        step = _solve_laplacian(Q * expected * expected.T, score)
+        curvature = Q * expected * expected.T
+        if curvature.max(axis=1).min() < sys.float_info.min:
+            raise CertificateError("Bradley–Terry fit: wins as rare as 1e-308 have no digits left in float64")
+        step = _solve_laplacian(curvature, score)
         spread = float(np.ptp(step))
         rewards = rewards + (np.log1p(spread) / spread if spread > 0 else 1.0) * step
         rewards -= rewards.mean()
+    else:  # where wins are rare a small residual says little
+        if spread > MOVING:
+            raise CertificateError(
+                f"Bradley–Terry fit: the rewards still move by {spread:.2g} nats after {max_steps} steps"
+            )
     if not best.residual <= tolerance:
         raise CertificateError(f"Bradley–Terry fit stopped at residual {best.residual:.2e} > {tolerance:.0e}")
     return best

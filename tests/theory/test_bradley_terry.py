@@ -14,6 +14,7 @@ from tests.oracles.strategies import bt_betas, populations
 from theory.bradley_terry import Population, _solve_laplacian, fit_rewards, product_pairs
 from theory.distortion.factors import linear_slope
 from theory.distortion.instances import correlated_instance, rlhf_instance
+from theory.solution import CertificateError
 
 
 def test_win_rates_are_the_mixture_of_the_types(rng):
@@ -99,7 +100,7 @@ def test_collapsing_clones_changes_nothing(rng):
     np.testing.assert_allclose(cloned, single[[0, 1, 2, 2, 2]], atol=1e-11)
 
 
-@pytest.mark.parametrize("rare", [1e-9, 1e-11, 1e-13, 2.2e-16, 1e-30])
+@pytest.mark.parametrize("rare", [1e-9, 1e-11, 1e-13, 2.2e-16, 1e-30, 1e-300])
 def test_a_rare_win_is_fitted_to_its_own_size(rare):
     """Not only until it is below the tolerance: a nat a step halves the residual, which is no stall."""
     halves = np.full((2, 2), 0.25)
@@ -108,7 +109,13 @@ def test_a_rare_win_is_fitted_to_its_own_size(rare):
     third = np.full((3, 3), 1 / 9)
     P = [[0.5, 0.6, 1.0 - rare], [0.4, 0.5, 1.0 - rare], [rare, rare, 0.5]]
     r = fit_rewards(P, third).rewards
-    assert r[2] == pytest.approx(math.log(2 * rare / (1.0 + math.exp(-r[1]))), abs=1e-3)
+    assert r[2] == pytest.approx(math.log(2 * rare) - math.log1p(math.exp(-r[1])), abs=1e-8)
+
+
+@pytest.mark.parametrize(("rare", "max_steps", "message"), [(1e-30, 60, "still move"), (1e-310, 10_000, "no digits")])
+def test_a_rare_win_that_is_not_reached_is_an_error(rare, max_steps, message):
+    with pytest.raises(CertificateError, match=message):
+        fit_rewards([[0.5, rare], [1.0 - rare, 0.5]], np.full((2, 2), 0.25), max_steps=max_steps)
 
 
 def test_fit_of_a_long_chain_converges():
