@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -87,13 +88,13 @@ def test_a_reader_that_leaves_early_is_no_error(words, unbuffered):
 
 def test_an_output_that_is_closed_or_full_is_no_traceback():
     """As a daemon's is, or a disk's."""
-    rows = f"simulate compare {RECORDED} {RECORDED}"
+    rows = shlex.join(["simulate", "compare", RECORDED, RECORDED])
     for words, to, status, said in (
         ("theory D4", "/dev/full", 2, "theory: No space left on device\n"),
         ("theory D4", "&-", 0, ""),
         (rows, "&- 2>&-", 0, ""),
     ):
-        line = f"{sys.executable} -m {words} >{to}"
+        line = f"{shlex.quote(sys.executable)} -m {words} >{to}"
         done = subprocess.run(line, cwd=ROOT, shell=True, capture_output=True, text=True, check=False)
         assert (done.returncode, done.stderr) == (status, said)
 
